@@ -1,0 +1,197 @@
+//! What makes two readings readings of the same thing.
+//!
+//! A counter may only be subtracted from an earlier one of the same object, and the kernel reuses
+//! names: a pid, a cgroup's path and an interface's name all come back. Each key here carries what
+//! the kernel does not reuse within one boot. The Kubernetes identities are checked when made, so
+//! that a string which merely looks like a pod's uid never names a pod.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// `/proc/sys/kernel/random/boot_id`: 36 characters, new at every start of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BootId([u8; 36]);
+
+impl BootId {
+    /// The id out of the file's text, with or without its newline; `None` if it is no boot id.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        let id: [u8; 36] = text.try_into().ok()?;
+        let shaped = id.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+        shaped.then_some(Self(id))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // `parse` let only hex digits and dashes in.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One cgroup of one boot: its path below the cgroup2 mount (`/` for the root, no trailing slash)
+/// and the inode of its directory, which kernfs does not give out twice.
+///
+/// The path is bytes: a cgroup's name may hold anything but `/` and NUL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CgroupKey {
+    pub path: Arc<[u8]>,
+    pub inode: u64,
+}
+
+/// One process of one boot: the start time (field 22 of /proc/<pid>/stat, in clock ticks since
+/// boot) tells a reused pid from the process that had it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessKey {
+    pub pid: u32,
+    pub start_ticks: u64,
+}
+
+/// A block device's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceNumber {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// A pod's uid as its cgroup carries it.
+///
+/// Two forms exist: the API server's UUID, and for a static pod the 32 hex digits of its
+/// configuration's hash, without dashes. The form is part of the identity, since the API knows the
+/// second only as the annotation `kubernetes.io/config.hash` of the mirror pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodUid {
+    bits: u128,
+    dashed: bool,
+}
+
+impl PodUid {
+    /// A uid with dashes (cgroupfs driver), with underscores for dashes (systemd driver, where a
+    /// dash separates slices), or 32 bare hex digits (a static pod). `None` for all else.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let dashed = match text.len() {
+            36 => true,
+            32 => false,
+            _ => return None,
+        };
+        let mut bits: u128 = 0;
+        for (at, byte) in text.iter().enumerate() {
+            if dashed && matches!(at, 8 | 13 | 18 | 23) {
+                if !matches!(byte, b'-' | b'_') {
+                    return None;
+                }
+                continue;
+            }
+            bits = bits << 4 | u128::from(lower_hex(*byte)?);
+        }
+        Some(Self { bits, dashed })
+    }
+
+    /// Whether this is the bare hash of a static pod's configuration.
+    #[must_use]
+    pub fn is_config_hash(&self) -> bool {
+        !self.dashed
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.dashed {
+            return write!(f, "{:032x}", self.bits);
+        }
+        let b = self.bits;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            b >> 96,
+            b >> 80 & 0xffff,
+            b >> 64 & 0xffff,
+            b >> 48 & 0xffff,
+            b & 0xffff_ffff_ffff
+        )
+    }
+}
+
+/// A container's id as the runtimes write it: 64 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId([u8; 32]);
+
+impl ContainerId {
+    /// `None` unless the text is 64 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != 64 {
+            return None;
+        }
+        let mut id = [0_u8; 32];
+        for (byte, pair) in id.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = lower_hex(pair[0])? << 4 | lower_hex(pair[1])?;
+        }
+        Some(Self(id))
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn lower_hex(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_uid_reads_in_every_driver_form_and_writes_as_the_api_has_it() {
+        let dashed = PodUid::parse(b"a533c208-0be3-44e3-adb7-a0dae664d797").unwrap();
+        let systemd = PodUid::parse(b"a533c208_0be3_44e3_adb7_a0dae664d797").unwrap();
+        assert_eq!(dashed, systemd);
+        assert_eq!(systemd.to_string(), "a533c208-0be3-44e3-adb7-a0dae664d797");
+        let hash = PodUid::parse(b"72dd719cb36a6d92769b0e001945c7b5").unwrap();
+        assert!(hash.is_config_hash());
+        assert_eq!(hash.to_string(), "72dd719cb36a6d92769b0e001945c7b5");
+    }
+
+    #[test]
+    fn what_only_looks_like_an_identity_is_none() {
+        for bad in [
+            &b"a533c208-0be3-44e3-adb7-a0dae664d79"[..],
+            b"a533c208-0be3-44e3-adb7-a0dae664d79z",
+            b"A533C208-0BE3-44E3-ADB7-A0DAE664D797",
+            b"a533c2080be3-44e3--adb7-a0dae664d797",
+            b"",
+        ] {
+            assert_eq!(PodUid::parse(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+        assert_eq!(ContainerId::parse(&[b'g'; 64]), None);
+        assert_eq!(ContainerId::parse(&[b'0'; 63]), None);
+        assert_eq!(ContainerId::parse(&[b'a'; 64]).unwrap().to_string(), "a".repeat(64));
+        assert_eq!(BootId::parse(b"not a boot id"), None);
+        let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2\n").unwrap();
+        assert_eq!(boot.to_string(), "dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2");
+    }
+}
