@@ -6,3 +6,4 @@
 pub mod attribution;
 pub mod identity;
 pub mod quantity;
+pub mod source;

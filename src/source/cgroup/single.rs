@@ -1,0 +1,35 @@
+//! Files of one figure: `memory.current`, `memory.peak`, `memory.swap.current`, `pids.current`,
+//! and of one limit: `memory.max`, `pids.max`.
+
+use crate::quantity::Limit;
+use crate::source::Malformed;
+use crate::source::text::figure_or;
+
+// 1245184
+pub fn parse_figure(text: &[u8]) -> Result<u64, Malformed> {
+    figure_or(text.strip_suffix(b"\n"), "one figure and a newline")
+}
+
+// max
+// 33554432
+pub fn parse_limit(text: &[u8]) -> Result<Limit<u64>, Malformed> {
+    if text == b"max\n" {
+        return Ok(Limit::Max);
+    }
+    figure_or(text.strip_suffix(b"\n"), "max or one figure, and a newline").map(Limit::At)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_figure_and_nothing_else() {
+        assert_eq!(parse_figure(b"42\n"), Ok(42));
+        for bad in [&b"42"[..], b"", b"\n", b"max\n", b"42\n43\n"] {
+            assert!(parse_figure(bad).is_err());
+        }
+        assert_eq!(parse_limit(b"max\n"), Ok(Limit::Max));
+        assert_eq!(parse_limit(b"7\n"), Ok(Limit::At(7)));
+    }
+}

@@ -1,0 +1,23 @@
+//! The kernel's files: one module a file, its line format above a pure `parse`.
+//!
+//! Reading and parsing stay apart. [`root`] alone opens files and says how that went; every other
+//! module turns bytes into figures and touches nothing. No module here knows what a pod is, and
+//! none subtracts.
+
+pub mod cgroup;
+pub mod proc;
+pub mod root;
+pub mod text;
+
+/// Text that is not what the kernel writes into this file: a gap, never a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed {
+    /// What was expected and not found.
+    pub expected: &'static str,
+}
+
+impl Malformed {
+    pub(crate) const fn expected(expected: &'static str) -> Self {
+        Self { expected }
+    }
+}

@@ -1,0 +1,73 @@
+//! `/proc/diskstats` (Documentation/admin-guide/iostats.rst): every block device, whole disks,
+//! partitions and stacked devices alike.
+
+use crate::identity::DeviceNumber;
+use crate::quantity::Bytes;
+use crate::source::Malformed;
+use crate::source::text::{fields, figure_or, lines_or_none, small_or};
+
+/// The longest device name the kernel has (DISK_NAME_LEN, with its NUL).
+pub const NAME_BYTES_MAX: usize = 32;
+
+/// One device, cumulative since it appeared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskRow {
+    pub device: DeviceNumber,
+    name: [u8; NAME_BYTES_MAX],
+    pub read: Bytes,
+    pub written: Bytes,
+    pub read_ops: u64,
+    pub write_ops: u64,
+}
+
+impl DiskRow {
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        &self.name[..end]
+    }
+}
+
+// 254       0 vda 5317 3050 1183970 12998 541 9210 125568 997 0 7076 14224 …
+// major minor name reads merged sectors_read ms writes merged sectors_written ms …
+pub fn parse(text: &[u8], rows: &mut Vec<DiskRow>) -> Result<(), Malformed> {
+    rows.clear();
+    for line in lines_or_none(text)? {
+        let mut line = fields(line);
+        let major = small_or(line.next(), "a major number")?;
+        let minor = small_or(line.next(), "a minor number")?;
+        let text = line.next().ok_or(Malformed::expected("a device name"))?;
+        let mut name = [0; NAME_BYTES_MAX];
+        name.get_mut(..text.len())
+            .ok_or(Malformed::expected("a device name of at most 32 bytes"))?
+            .copy_from_slice(text);
+        let mut figures = [0_u64; 7];
+        for figure in &mut figures {
+            *figure = figure_or(line.next(), "at least seven figures behind the name")?;
+        }
+        let [read_ops, _, sectors_read, _, write_ops, _, sectors_written] = figures;
+        rows.push(DiskRow {
+            device: DeviceNumber { major, minor },
+            name,
+            read: Bytes::from_sectors(sectors_read),
+            written: Bytes::from_sectors(sectors_written),
+            read_ops,
+            write_ops,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sectors_become_bytes() {
+        let mut rows = Vec::new();
+        let text = b" 254       0 vda 5317 3050 10 12998 541 9210 20 997 0 7076 14224\n";
+        super::parse(text, &mut rows).unwrap();
+        assert_eq!(rows[0].name(), b"vda");
+        assert_eq!((rows[0].read.as_bytes(), rows[0].written.as_bytes()), (5120, 10240));
+        assert_eq!((rows[0].read_ops, rows[0].write_ops), (5317, 541));
+        assert!(super::parse(b"254 0 vda 1 2 3\n", &mut rows).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! `/proc/meminfo`.
+
+use crate::quantity::Bytes;
+use crate::source::Malformed;
+use crate::source::text::{fields, figure, lines};
+
+/// Gauges of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemInfo {
+    pub total: Bytes,
+    pub free: Bytes,
+    /// What can be had without swapping, by the kernel's own estimate; `None` before 3.14.
+    pub available: Option<Bytes>,
+    pub buffers: Bytes,
+    pub cached: Bytes,
+    pub inactive_file: Bytes,
+    pub swap_total: Bytes,
+    pub swap_free: Bytes,
+    pub slab_unreclaimable: Bytes,
+    pub slab_reclaimable: Bytes,
+    pub kernel_stack: Bytes,
+    pub page_tables: Bytes,
+}
+
+// MemTotal:        6170336 kB
+// MemFree:         5174436 kB
+// MemAvailable:    5608276 kB
+// Inactive(file):   394384 kB
+pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
+    let mut info = MemInfo::default();
+    let mut seen = 0_u8;
+    for line in lines(text)? {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (slot, bit) = match &line[..colon] {
+            b"MemTotal" => (&mut info.total, 1),
+            b"MemFree" => (&mut info.free, 2),
+            b"MemAvailable" => (info.available.insert(Bytes::ZERO), 0),
+            b"Buffers" => (&mut info.buffers, 0),
+            b"Cached" => (&mut info.cached, 0),
+            b"Inactive(file)" => (&mut info.inactive_file, 4),
+            b"SwapTotal" => (&mut info.swap_total, 0),
+            b"SwapFree" => (&mut info.swap_free, 0),
+            b"SUnreclaim" => (&mut info.slab_unreclaimable, 0),
+            b"SReclaimable" => (&mut info.slab_reclaimable, 0),
+            b"KernelStack" => (&mut info.kernel_stack, 0),
+            b"PageTables" => (&mut info.page_tables, 0),
+            _ => continue,
+        };
+        let kibibytes = fields(&line[colon + 1..]).next().and_then(figure);
+        *slot = Bytes::from_kibibytes(kibibytes.ok_or(Malformed::expected("kB behind each key"))?);
+        seen |= bit;
+    }
+    if seen != 7 {
+        return Err(Malformed::expected("MemTotal, MemFree and Inactive(file)"));
+    }
+    Ok(info)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn available_is_absent_on_old_kernels_and_not_zero() {
+        let text = "MemTotal: 100 kB\nMemFree:  40 kB\nInactive(file):  30 kB\n";
+        let info = super::parse(text.as_bytes()).unwrap();
+        assert_eq!(info.total.as_bytes(), 102_400);
+        assert_eq!(info.available, None);
+        let newer = format!("{text}MemAvailable:     70 kB\n");
+        let available = super::parse(newer.as_bytes()).unwrap().available;
+        assert_eq!(available.unwrap().as_bytes(), 71_680);
+    }
+}

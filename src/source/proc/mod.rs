@@ -1,0 +1,13 @@
+//! Files of /proc (Documentation/filesystems/proc.rst).
+
+pub mod diskstats;
+pub mod loadavg;
+pub mod meminfo;
+pub mod mountinfo;
+pub mod net_dev;
+pub mod net_route;
+pub mod pid_cgroup;
+pub mod pid_io;
+pub mod pid_stat;
+pub mod stat;
+pub mod uptime;

@@ -1,0 +1,93 @@
+//! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)), off the hot path: read when the agent starts.
+//! The lines are taken apart by the procfs crate.
+
+use std::path::PathBuf;
+
+/// One mount, of the fields that are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory of the filesystem that is mounted here; `/` unless it is a bind mount.
+    pub root: Vec<u8>,
+    pub mount_point: PathBuf,
+    pub filesystem: String,
+    pub source: Option<String>,
+    /// Controllers of a v1 hierarchy and the like: the superblock's options without values.
+    pub super_options: Vec<String>,
+    /// `major:minor` of the filesystem's device, as st_dev has it.
+    pub device: String,
+    pub read_only: bool,
+}
+
+/// The mounts in the kernel's order. A line that cannot be understood is left out and counted.
+// 24 20 0:21 / /sys/fs/cgroup rw,nosuid shared:7 - cgroup2 cgroup2 rw,nsdelegate
+#[must_use]
+pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
+    let mut mounts = Vec::new();
+    let mut malformed = 0;
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        // A mount point need not be UTF-8; those that nodetally looks for are.
+        let line = String::from_utf8_lossy(line);
+        // The crate indexes into a line's fields, so a line without them must not reach it.
+        let parsed = (line.split(' ').count() >= 10 && line.contains(" - "))
+            .then(|| procfs::process::MountInfo::from_line(&line).ok())
+            .flatten();
+        match parsed {
+            Some(info) => mounts.push(Mount {
+                root: unescape(&info.root),
+                mount_point: info.mount_point,
+                filesystem: info.fs_type,
+                source: info.mount_source,
+                read_only: info.mount_options.contains_key("ro"),
+                super_options: info.super_options.into_keys().collect(),
+                device: info.majmin,
+            }),
+            None => malformed += 1,
+        }
+    }
+    (mounts, malformed)
+}
+
+/// Blanks, tabs, newlines and backslashes stand as three octal digits.
+fn unescape(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 4).filter(|_| *byte == b'\\');
+        let octal = digits.and_then(|digits| {
+            digits.iter().try_fold(0_u8, |value, digit| {
+                let digit = digit.checked_sub(b'0').filter(|digit| *digit < 8)?;
+                value.checked_mul(8)?.checked_add(digit)
+            })
+        });
+        plain.push(octal.unwrap_or(*byte));
+        at += if octal.is_some() { 4 } else { 1 };
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cgroup2_mount_is_seen_among_v1_hierarchies() {
+        let text = b"31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+            32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+            nonsense\n";
+        let (mounts, malformed) = parse(text);
+        assert_eq!(malformed, 1);
+        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts[2].filesystem, "cgroup2");
+        assert_eq!(mounts[2].mount_point, PathBuf::from("/sys/fs/cgroup/unified"));
+        assert!(mounts[1].super_options.contains(&"cpu".to_owned()));
+    }
+
+    #[test]
+    fn octal_escapes_are_undone() {
+        assert_eq!(unescape("/a\\040b\\134"), b"/a b\\");
+        assert_eq!(unescape("/a\\04"), b"/a\\04");
+        assert_eq!(unescape("\\777"), b"\\777");
+    }
+}

@@ -1,0 +1,94 @@
+//! `/proc/<pid>/net/dev`: the interfaces of that process's network namespace.
+
+use crate::source::Malformed;
+use crate::source::text::{fields, figure_or, lines};
+
+/// The longest interface name (IFNAMSIZ less its NUL).
+pub const NAME_BYTES_MAX: usize = 15;
+
+/// An interface's name, held in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceName([u8; NAME_BYTES_MAX]);
+
+impl InterfaceName {
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Self> {
+        let mut held = [0; NAME_BYTES_MAX];
+        held.get_mut(..name.len())?.copy_from_slice(name);
+        (!name.is_empty()).then_some(Self(held))
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES_MAX);
+        &self.0[..end]
+    }
+}
+
+/// One interface, cumulative since it appeared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceRow {
+    pub name: InterfaceName,
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
+}
+
+// Inter-|   Receive                                                |  Transmit
+//  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+//   eth0: 6210355     613    0    0    0     0          0         0    42750     583    0    0    0     0       0          0
+pub fn parse(text: &[u8], rows: &mut Vec<InterfaceRow>) -> Result<(), Malformed> {
+    rows.clear();
+    let mut lines = lines(text)?;
+    for _ in 0..2 {
+        lines
+            .next()
+            .filter(|line| line.contains(&b'|'))
+            .ok_or(Malformed::expected("two heading lines"))?;
+    }
+    for line in lines {
+        // A name may hold a colon (an old alias), so the last one ends it.
+        let colon = line.iter().rposition(|byte| *byte == b':');
+        let colon = colon.ok_or(Malformed::expected("a colon behind the name"))?;
+        let name = fields(&line[..colon]).next().and_then(InterfaceName::new);
+        let name = name.ok_or(Malformed::expected("a name of 1 to 15 bytes"))?;
+        let mut figures = [0_u64; 16];
+        let mut values = fields(&line[colon + 1..]);
+        for figure in &mut figures {
+            *figure = figure_or(values.next(), "sixteen figures behind the name")?;
+        }
+        rows.push(InterfaceRow {
+            name,
+            rx_bytes: figures[0],
+            rx_packets: figures[1],
+            rx_errors: figures[2],
+            rx_dropped: figures[3],
+            tx_bytes: figures[8],
+            tx_packets: figures[9],
+            tx_errors: figures[10],
+            tx_dropped: figures[11],
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_sides_are_not_confused_and_a_full_column_touches_its_colon() {
+        let mut rows = Vec::new();
+        let text = b"Inter-| Receive |  Transmit\n face |bytes |bytes\n\
+             eth0:1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n";
+        super::parse(text, &mut rows).unwrap();
+        let row = rows[0];
+        assert_eq!(row.name.as_bytes(), b"eth0");
+        assert_eq!((row.rx_bytes, row.rx_packets, row.rx_errors, row.rx_dropped), (1, 2, 3, 4));
+        assert_eq!((row.tx_bytes, row.tx_packets, row.tx_errors, row.tx_dropped), (9, 10, 11, 12));
+        assert!(super::parse(b"eth0: 1\n", &mut rows).is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! `/proc/<pid>/cgroup`: where a process stands in each hierarchy (cgroups(7)).
+
+use crate::source::Malformed;
+use crate::source::text::lines;
+
+/// The path that says most about whose a process is: that of cgroup v2 where it is not the root,
+/// else that of v1's systemd hierarchy, else of the longest v1 path.
+// 12:memory:/user.slice
+// 1:name=systemd:/system.slice/ssh.service
+// 0::/system.slice/ssh.service
+pub fn parse(text: &[u8]) -> Result<&[u8], Malformed> {
+    let mut best: (u8, usize, &[u8]) = (0, 0, b"/");
+    for line in lines(text)? {
+        let mut parts = line.splitn(3, |byte| *byte == b':');
+        let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Malformed::expected("id:controllers:path in each line"));
+        };
+        let rank = match (id, controllers, path) {
+            (_, _, b"/") => 0,
+            (b"0", b"", _) => 3,
+            (_, b"name=systemd", _) => 2,
+            _ => 1,
+        };
+        if (rank, path.len()) > (best.0, best.1) {
+            best = (rank, path.len(), path);
+        }
+    }
+    Ok(best.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_unified_path_wins_unless_it_is_the_root() {
+        let text = b"12:memory:/a/much/longer/path\n1:name=systemd:/s.service\n0::/u.service\n";
+        assert_eq!(parse(text), Ok(&b"/u.service"[..]));
+        assert_eq!(parse(b"3:cpu:/a\n1:name=systemd:/s.service\n0::/\n"), Ok(&b"/s.service"[..]));
+        assert_eq!(parse(b"3:cpu:/\n0::/\n"), Ok(&b"/"[..]));
+        assert_eq!(parse(b"1:name=systemd:/with:colon\n"), Ok(&b"/with:colon"[..]));
+    }
+}

@@ -1,0 +1,266 @@
+//! The only place that opens the kernel's files.
+//!
+//! Directories are held as descriptors and files are opened below them, so that a cgroup which is
+//! removed and made again is never mistaken for the one that was there. Whatever happens comes out
+//! as one of the words of [`Failure`].
+
+use std::ffi::{CStr, OsStr};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::uio::pread;
+use rustix::fs::{FileType, RawDir};
+
+/// Why a file gave nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The kernel does not have the file here: an older version, or a controller that is off
+    /// (ENOENT; EOPNOTSUPP from a pressure file of a kernel started with psi=0).
+    Absent,
+    /// The object behind the file is no more: ENODEV from a removed cgroup, ESRCH from a process
+    /// that has exited.
+    Gone,
+    /// EACCES or EPERM: the agent lacks a right.
+    Denied,
+    /// The file is larger than [`FILE_BYTES_MAX`].
+    TooLarge,
+    /// Anything else, by its errno.
+    Failed(i32),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::EOPNOTSUPP => Self::Absent,
+            // std has no stable ErrorKind for ENODEV, which is why the raw errno is matched.
+            Errno::ENODEV | Errno::ESRCH => Self::Gone,
+            Errno::EACCES | Errno::EPERM => Self::Denied,
+            other => Self::Failed(other as i32),
+        }
+    }
+}
+
+/// The largest file that is read whole. The kernel's largest here, a `cgroup.procs` of a hundred
+/// thousand processes, stays below.
+pub const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// The one reused read buffer of the sampler: it grows to the largest file met and stays.
+pub struct Buffer {
+    bytes: Vec<u8>,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { bytes: vec![0; 16 << 10] }
+    }
+}
+
+impl Buffer {
+    fn grow(&mut self) -> Result<(), Failure> {
+        let grown = self.bytes.len() * 2;
+        if grown > FILE_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
+        self.bytes.resize(grown, 0);
+        Ok(())
+    }
+}
+
+/// A file held open and read again and again from its start.
+#[derive(Debug)]
+pub struct KernelFile {
+    fd: OwnedFd,
+}
+
+impl KernelFile {
+    /// The whole of a file that the kernel writes as one record, in one system call: every cgroup
+    /// file but the process lists, and `/proc/<pid>/*` files of one line. Such a file's read stops
+    /// short only where the text ends or the buffer does.
+    pub fn read_record<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+        loop {
+            let read = self.pread(&mut buffer.bytes, 0)?;
+            if read < buffer.bytes.len() {
+                return Ok(&buffer.bytes[..read]);
+            }
+            buffer.grow()?;
+        }
+    }
+
+    /// The whole of a file of many records (`cgroup.procs`, `diskstats`, `net/dev`, `mountinfo`):
+    /// the kernel hands out about a page a read, so only an empty read is the end.
+    pub fn read_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+        let mut filled = 0;
+        loop {
+            if filled == buffer.bytes.len() {
+                buffer.grow()?;
+            }
+            let read = self.pread(&mut buffer.bytes[filled..], filled)?;
+            if read == 0 {
+                return Ok(&buffer.bytes[..filled]);
+            }
+            filled += read;
+        }
+    }
+
+    fn pread(&self, into: &mut [u8], offset: usize) -> Result<usize, Failure> {
+        loop {
+            match pread(&self.fd, into, offset as i64) {
+                Err(Errno::EINTR) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+}
+
+/// A directory held open; what it names is looked up below its descriptor.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+}
+
+/// What `fstat` says of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DirStatus {
+    pub inode: u64,
+    /// Kernfs keeps this at 2 + subdirectories; other filesystems need not.
+    pub links: u64,
+    /// The directory is on a cgroup2 filesystem, so `links` and `inode` mean what they say there.
+    pub is_cgroup2: bool,
+}
+
+impl Dir {
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        Ok(Self { fd: open(path, flags, Mode::empty())? })
+    }
+
+    /// The directory `name` below this one; a symlink is not followed.
+    pub fn open_dir(&self, name: &CStr) -> Result<Self, Failure> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        Ok(Self { fd: openat(&self.fd, name, flags, Mode::empty())? })
+    }
+
+    pub fn open_file(&self, name: &CStr) -> Result<KernelFile, Failure> {
+        // O_NONBLOCK: a fifo in a captured tree must not hang the sampler.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        Ok(KernelFile { fd: openat(&self.fd, name, flags, Mode::empty())? })
+    }
+
+    /// Opens, reads and closes a one-record file.
+    pub fn read_record<'b>(
+        &self,
+        name: &CStr,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], Failure> {
+        self.open_file(name)?.read_record(buffer)
+    }
+
+    /// Opens, reads and closes a file of many records.
+    pub fn read_records<'b>(
+        &self,
+        name: &CStr,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], Failure> {
+        self.open_file(name)?.read_records(buffer)
+    }
+
+    /// Where the symlink `name` points, as the kernel writes it; a target beyond 512 bytes, which
+    /// neither a namespace link nor a sysfs link reaches, is cut.
+    pub fn with_link<T>(
+        &self,
+        name: &CStr,
+        use_target: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Failure> {
+        let mut space = [MaybeUninit::<u8>::uninit(); 512];
+        match rustix::fs::readlinkat_raw(&self.fd, name, &mut space) {
+            Ok((target, _)) => Ok(use_target(target)),
+            Err(errno) => Err(Errno::from_raw(errno.raw_os_error()).into()),
+        }
+    }
+
+    /// Whether `name` exists below this directory, a dangling symlink included.
+    pub fn has(&self, name: &CStr) -> bool {
+        fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// `stat` of what `name` leads to, links followed.
+    pub fn stat(&self, name: &CStr) -> Result<FileStat, Failure> {
+        Ok(fstatat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    pub fn status(&self) -> Result<DirStatus, Failure> {
+        let stat = fstat(&self.fd)?;
+        Ok(DirStatus {
+            inode: stat.st_ino,
+            links: stat.st_nlink as u64,
+            is_cgroup2: self.is_cgroup2(),
+        })
+    }
+
+    /// The number of hard links alone: the cheap question whether subdirectories came or went.
+    pub fn links(&self) -> Result<u64, Failure> {
+        Ok(fstat(&self.fd)?.st_nlink as u64)
+    }
+
+    fn is_cgroup2(&self) -> bool {
+        nix::sys::statfs::fstatfs(&self.fd)
+            .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC)
+    }
+
+    /// Calls `each` with the name of every entry but `.` and `..` that is a directory, or, where
+    /// `symlinks` is set, of every symlink as well (sysfs lists its devices as links). Allocates
+    /// nothing. The order is the filesystem's.
+    pub fn entries(&self, kinds: EntryKinds, mut each: impl FnMut(&CStr)) -> Result<(), Failure> {
+        // Seeking the held descriptor would be shared state, so the listing gets its own.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let listing = openat(&self.fd, c".", flags, Mode::empty())?;
+        let mut space = [MaybeUninit::<u8>::uninit(); 8 << 10];
+        let mut entries = RawDir::new(listing.as_fd(), &mut space);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(errno) => return Err(Errno::from_raw(errno.raw_os_error()).into()),
+            };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let wanted = match entry.file_type() {
+                FileType::Directory => true,
+                FileType::Symlink => kinds == EntryKinds::DirsAndLinks,
+                FileType::Unknown => fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| {
+                        match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+                            SFlag::S_IFDIR => true,
+                            SFlag::S_IFLNK => kinds == EntryKinds::DirsAndLinks,
+                            _ => false,
+                        }
+                    }),
+                _ => false,
+            };
+            if wanted {
+                each(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What [`Dir::entries`] lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKinds {
+    Dirs,
+    DirsAndLinks,
+}
+
+/// `path` below `root`, whether or not it starts with a slash.
+#[must_use]
+pub fn below(root: &Path, path: &[u8]) -> std::path::PathBuf {
+    let relative = path.strip_prefix(b"/").unwrap_or(path);
+    root.join(OsStr::from_bytes(relative))
+}

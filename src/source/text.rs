@@ -1,0 +1,102 @@
+//! The shapes the kernel's text files share: lines that end with a newline, fields between blanks,
+//! decimal figures without a sign.
+
+use super::Malformed;
+
+/// The lines of a whole file, without their newlines.
+///
+/// Every text file of procfs and cgroupfs ends with a newline. A file that does not was cut, and
+/// its last figure may have lost digits, so it is malformed as a whole.
+pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
+    match text.split_last() {
+        Some((b'\n', body)) => Ok(body.split(|byte| *byte == b'\n')),
+        Some(_) => Err(Malformed::expected("a newline at the end")),
+        None => Err(Malformed::expected("at least one line")),
+    }
+}
+
+/// As [`lines`], for files that are rightly empty where there is nothing to list.
+pub(crate) fn lines_or_none(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
+    let body = match text.split_last() {
+        Some((b'\n', body)) => Some(body),
+        Some(_) => return Err(Malformed::expected("a newline at the end")),
+        None => None,
+    };
+    Ok(body.into_iter().flat_map(|body| body.split(|byte| *byte == b'\n')))
+}
+
+/// The fields of a line: what stands between blanks and tabs.
+pub(crate) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty())
+}
+
+/// A decimal figure that fits u64; nothing else, not even a sign.
+pub(crate) fn figure(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value: u64 = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(value)
+}
+
+/// A figure, or the complaint that one was expected.
+pub(crate) fn figure_or(digits: Option<&[u8]>, expected: &'static str) -> Result<u64, Malformed> {
+    digits.and_then(figure).ok_or(Malformed::expected(expected))
+}
+
+/// A figure that fits u32, or the complaint.
+pub(crate) fn small_or(digits: Option<&[u8]>, expected: &'static str) -> Result<u32, Malformed> {
+    figure_or(digits, expected)?.try_into().map_err(|_| Malformed::expected(expected))
+}
+
+/// A line's key and what stands behind the first blank.
+pub(crate) fn key_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = line.iter().position(|byte| *byte == b' ')?;
+    Some((&line[..at], &line[at + 1..]))
+}
+
+/// A decimal with a fraction, in hundredths: `0.21` is 21 (as /proc/loadavg, PSI and /proc/uptime
+/// write them, always two digits behind the point).
+pub(crate) fn hundredths(text: &[u8]) -> Option<u64> {
+    let point = text.iter().position(|byte| *byte == b'.')?;
+    let (whole, fraction) = (&text[..point], &text[point + 1..]);
+    if fraction.len() != 2 {
+        return None;
+    }
+    figure(whole)?.checked_mul(100)?.checked_add(figure(fraction)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_digits_that_fit() {
+        assert_eq!(figure(b"18446744073709551615"), Some(u64::MAX));
+        for bad in [&b"18446744073709551616"[..], b"", b"-1", b"+1", b"1 ", b"0x1"] {
+            assert_eq!(figure(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_file_without_its_last_newline_was_cut() {
+        assert!(lines(b"usage_usec 12").is_err());
+        assert!(lines(b"").is_err());
+        assert_eq!(lines(b"a\nb\n").unwrap().count(), 2);
+        assert_eq!(lines_or_none(b"").unwrap().count(), 0);
+    }
+
+    #[test]
+    fn hundredths_want_two_digits() {
+        assert_eq!(hundredths(b"69.21"), Some(6921));
+        assert_eq!(hundredths(b"69.2"), None);
+        assert_eq!(hundredths(b"69"), None);
+    }
+}
