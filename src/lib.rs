@@ -6,4 +6,5 @@
 pub mod attribution;
 pub mod identity;
 pub mod quantity;
+pub mod snapshot;
 pub mod source;

@@ -28,6 +28,12 @@ impl Comm {
     }
 }
 
+impl Default for Comm {
+    fn default() -> Self {
+        Self::new(b"")
+    }
+}
+
 impl std::fmt::Debug for Comm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))

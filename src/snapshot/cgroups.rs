@@ -1,0 +1,712 @@
+//! The walk over the cgroup2 tree.
+//!
+//! Two rules decide the order of reads. Children are read before their parent, so that what a
+//! parent has more than its children is time that passed or somebody who died, never a negative.
+//! And a subtree is left alone when its top stands still: CPU and I/O counters are hierarchical, so
+//! if neither they nor memory.current of a cgroup moved, nothing below it did, and its processes
+//! used no CPU. To know that, an inner cgroup's counters are read once on the way down; only if
+//! they moved are its children read, and it once more behind them.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use super::pass::{Outcome, Pass, Shape};
+use super::processes::{FileBudget, HeldStats, ProcessReader};
+use super::roots::CapturedInstant;
+use super::{CgroupReading, MemoryReading, PidsReading, PressureReading};
+use crate::identity::CgroupKey;
+use crate::quantity::{Bytes, Limit};
+use crate::source::Malformed;
+use crate::source::cgroup::io_stat::IoRow;
+use crate::source::cgroup::{
+    cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
+};
+use crate::source::root::{Dir, EntryKinds, Failure, KernelFile};
+
+/// More cgroups than this are not followed; their usage stays in their parents' remainders.
+pub const CGROUPS_MAX: usize = 16_384;
+
+/// The deepest cgroup that is followed.
+const DEPTH_MAX: usize = 64;
+
+/// Every cgroup is read in full at least once in so many ticks, whatever its counters say: limits
+/// can be written, memory reclaimed and pressure rise without any CPU being used in it.
+const REFRESH_TICKS: u64 = 16;
+
+/// A file that is kept open once it was found.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Unopened,
+    Open(KernelFile),
+    /// Not asked for again before the next refresh: its controller is off.
+    Absent,
+}
+
+/// What the agent holds of one cgroup between ticks; its figures are in the reading of the same
+/// index.
+#[derive(Debug)]
+struct Slot {
+    dir: Dir,
+    /// One past the last slot of this one's subtree.
+    end: usize,
+    depth: usize,
+    gone: bool,
+    /// Hard links tell the number of children: true on cgroup2, not on a copy of one.
+    links_count_children: bool,
+    cpu_stat: Held,
+    memory_current: Held,
+    io_stat: Held,
+    memory_stat: Held,
+    procs: Held,
+    stats: HeldStats,
+    /// The process that the namespace was asked of.
+    namespace_leader: u32,
+}
+
+/// Whether the hot files of a cgroup say anything new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    No,
+    Yes,
+    Gone,
+}
+
+#[derive(Debug)]
+pub struct CgroupTree {
+    slots: Vec<Slot>,
+    /// Found in this tick, to be put in their places behind the walk.
+    born: Vec<(Slot, CgroupReading)>,
+    any_gone: bool,
+    budget: FileBudget,
+    pids: Vec<u32>,
+    rows: Vec<IoRow>,
+    listing: Listing,
+    captured: Option<CapturedInstant>,
+    /// Details are read every so many ticks of an active cgroup.
+    detail_ticks: u64,
+}
+
+/// What a walk needs beside the tree itself.
+pub struct Walk<'a, 'p> {
+    pub readings: &'a mut Vec<CgroupReading>,
+    pub processes: ProcessReader<'a>,
+    pub pass: &'a mut Pass<'p>,
+}
+
+impl CgroupTree {
+    /// A tree of which only the root is known yet.
+    pub fn new(
+        root: Dir,
+        readings: &mut Vec<CgroupReading>,
+        captured: Option<CapturedInstant>,
+        held_files_max: usize,
+        detail_ticks: u64,
+    ) -> Result<Self, Failure> {
+        let mut tree = Self {
+            slots: Vec::new(),
+            born: Vec::new(),
+            any_gone: false,
+            budget: FileBudget { left: held_files_max },
+            pids: Vec::new(),
+            rows: Vec::new(),
+            listing: Listing::default(),
+            captured,
+            detail_ticks: detail_ticks.max(1),
+        };
+        let (slot, reading) = tree.make(root, Arc::from(&b"/"[..]), 0)?;
+        tree.slots.push(slot);
+        readings.clear();
+        readings.push(reading);
+        Ok(tree)
+    }
+
+    /// Brings every reading up to date, with those of new cgroups in their places and those of
+    /// removed ones out.
+    pub fn walk(&mut self, walk: &mut Walk<'_, '_>) {
+        self.visit(0, walk);
+        if self.any_gone || !self.born.is_empty() {
+            self.rebuild(walk.readings);
+        }
+    }
+
+    fn visit(&mut self, at: usize, walk: &mut Walk<'_, '_>) {
+        let Some(slot) = self.slots.get(at) else { return };
+        let end = slot.end;
+        let first = self.read_hot(at, walk);
+        if first == Moved::Gone {
+            self.mark_gone(at, end);
+            return;
+        }
+        let is_root = at == 0;
+        let refresh = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        if first == Moved::No && !refresh && !is_root {
+            self.spare(at, end, walk);
+            return;
+        }
+        walk.pass.work.cgroups_visited += 1;
+
+        let mut live_children = 0;
+        let mut child = at + 1;
+        while child < end {
+            let next = self.slots.get(child).map_or(end, |slot| slot.end);
+            self.visit(child, walk);
+            live_children += u64::from(self.slots.get(child).is_some_and(|slot| !slot.gone));
+            child = next;
+        }
+        let mut newborn = false;
+        if self.children_changed(at, live_children) {
+            newborn = self.find_children(at, walk);
+        }
+        if end > at + 1 || newborn {
+            self.read_hot(at, walk);
+        }
+        let Some(reading) = walk.readings.get_mut(at) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let mut rest = Rest {
+            slot,
+            reading,
+            budget: &mut self.budget,
+            pids: &mut self.pids,
+            detail: refresh || (walk.pass.tick + at as u64).is_multiple_of(self.detail_ticks),
+            hold: first == Moved::Yes && !is_root,
+            is_root,
+        };
+        rest.read(&walk.processes, walk.pass);
+    }
+
+    /// An unchanged subtree: what was read before holds now.
+    fn spare(&mut self, at: usize, end: usize, walk: &mut Walk<'_, '_>) {
+        let now = walk.pass.now();
+        let top = walk.readings.get(at).map_or(now, |reading| reading.read_at);
+        for (slot, reading) in self.slots[at..end].iter_mut().zip(walk.readings[at..end].iter_mut())
+        {
+            reading.read_at = top;
+            slot.stats.release(&mut self.budget);
+            for held in [&mut slot.memory_stat, &mut slot.procs] {
+                if matches!(held, Held::Open(_)) {
+                    *held = Held::Unopened;
+                    self.budget.give_back(1);
+                }
+            }
+            walk.pass.work.cgroups_spared += 1;
+            walk.pass.work.processes_spared += reading.processes.len() as u64;
+        }
+    }
+
+    fn mark_gone(&mut self, at: usize, end: usize) {
+        for slot in &mut self.slots[at..end] {
+            slot.gone = true;
+        }
+        self.any_gone = true;
+    }
+
+    /// Reads the files that say whether anything happened.
+    fn read_hot(&mut self, at: usize, walk: &mut Walk<'_, '_>) -> Moved {
+        let Some(slot) = self.slots.get_mut(at) else { return Moved::Gone };
+        let Some(reading) = walk.readings.get_mut(at) else { return Moved::Gone };
+        let pass = &mut *walk.pass;
+        let path = Arc::clone(&reading.key.path);
+        let mut moved = false;
+        let budget = &mut self.budget;
+
+        let cpu = read_held(
+            &slot.dir,
+            &mut slot.cpu_stat,
+            c"cpu.stat",
+            &path,
+            budget,
+            pass,
+            cpu_stat::parse,
+        );
+        reading.read_at = match &self.captured {
+            Some(captured) => captured.read_at(&path),
+            None => pass.now(),
+        };
+        match cpu {
+            Outcome::Gone => return Moved::Gone,
+            Outcome::Present(cpu) => {
+                moved |= reading.cpu.replace(cpu) != Some(cpu);
+            }
+            // The reading of before stays: counters go on from there when the file is whole again.
+            Outcome::Unreadable => moved = true,
+            Outcome::Absent => {
+                // A directory that is no more answers the same way where files are not held; a
+                // living one has its process list.
+                if !slot.dir.has(c"cgroup.procs") {
+                    return Moved::Gone;
+                }
+                reading.cpu = None;
+                moved = true;
+            }
+        }
+        let current = read_held(
+            &slot.dir,
+            &mut slot.memory_current,
+            c"memory.current",
+            &path,
+            budget,
+            pass,
+            single::parse_figure,
+        );
+        match current {
+            Outcome::Gone => return Moved::Gone,
+            Outcome::Present(bytes) => {
+                let current = Some(Bytes::from_bytes(bytes));
+                moved |= reading.memory.current != current;
+                reading.memory.current = current;
+            }
+            Outcome::Unreadable => moved = true,
+            Outcome::Absent => reading.memory.current = None,
+        }
+        let rows = &mut self.rows;
+        let io = read_held(&slot.dir, &mut slot.io_stat, c"io.stat", &path, budget, pass, |text| {
+            io_stat::parse(text, rows)
+        });
+        match io {
+            Outcome::Gone => return Moved::Gone,
+            Outcome::Present(()) => {
+                let held = reading.io.get_or_insert_default();
+                if *held != *rows {
+                    moved = true;
+                    held.clear();
+                    held.extend_from_slice(rows);
+                }
+            }
+            Outcome::Unreadable => moved = true,
+            Outcome::Absent => reading.io = None,
+        }
+        if moved { Moved::Yes } else { Moved::No }
+    }
+
+    /// Whether a child came that is not known, or a known one went unnoticed.
+    fn children_changed(&self, at: usize, live_children: u64) -> bool {
+        let Some(slot) = self.slots.get(at) else { return false };
+        if !slot.links_count_children {
+            return true;
+        }
+        slot.dir.links().is_ok_and(|links| links != live_children + 2)
+    }
+
+    /// Finds and reads the children that are not known yet. True if there are any.
+    fn find_children(&mut self, at: usize, walk: &mut Walk<'_, '_>) -> bool {
+        let Some(slot) = self.slots.get(at) else { return false };
+        let (end, depth) = (slot.end, slot.depth + 1);
+        let path = walk.readings.get(at).map(|reading| Arc::clone(&reading.key.path));
+        let Some(path) = path else { return false };
+        let mut listing = std::mem::take(&mut self.listing);
+        if let Err(failure) = listing.fill(&slot.dir) {
+            walk.pass.gaps.add_failure(&[&path], failure);
+            self.listing = listing;
+            return false;
+        }
+        // Both sides are in the order of names, so one walk over them tells old from new.
+        let mut child = at + 1;
+        let mut found = false;
+        for name in listing.names() {
+            while child < end && self.name_before(child, name, walk.readings) {
+                child = self.pass_over(child, end);
+            }
+            let known = self.slots.get(child).filter(|slot| child < end && !slot.gone);
+            if known.is_some() && component_of(walk.readings, child) == Some(name.to_bytes()) {
+                child = known.map_or(end, |slot| slot.end);
+                continue;
+            }
+            let dir = self.slots.get(at).map(|slot| slot.dir.open_dir(name));
+            let path = join(&path, name.to_bytes());
+            match dir {
+                Some(Ok(dir)) => {
+                    found = true;
+                    self.grow(dir, path, depth, walk);
+                }
+                Some(Err(failure)) => walk.pass.gaps.add_failure(&[&path], failure),
+                None => {}
+            }
+        }
+        while child < end {
+            child = self.pass_over(child, end);
+        }
+        self.listing = listing;
+        found
+    }
+
+    fn name_before(&self, child: usize, name: &CStr, readings: &[CgroupReading]) -> bool {
+        component_of(readings, child).is_some_and(|known| known < name.to_bytes())
+            || self.slots.get(child).is_some_and(|slot| slot.gone)
+    }
+
+    /// A known child that the listing does not have. On cgroup2 its own files say that it is gone;
+    /// a copy's files stay readable while they are held open.
+    fn pass_over(&mut self, child: usize, end: usize) -> usize {
+        let next = self.slots.get(child).map_or(end, |slot| slot.end);
+        if self.slots.get(child).is_some_and(|slot| !slot.links_count_children) {
+            self.mark_gone(child, next);
+        }
+        next
+    }
+
+    /// Reads a new cgroup with all below it, children first, into `born`.
+    fn grow(&mut self, dir: Dir, path: Arc<[u8]>, depth: usize, walk: &mut Walk<'_, '_>) {
+        if depth > DEPTH_MAX || self.slots.len() + self.born.len() >= CGROUPS_MAX {
+            let limit = if depth > DEPTH_MAX { DEPTH_MAX } else { CGROUPS_MAX };
+            walk.pass.gaps.add(&[&path], super::gaps::GapReason::Bounded { limit });
+            return;
+        }
+        let mut children = Listing::default();
+        if let Err(failure) = children.fill(&dir) {
+            walk.pass.gaps.add_failure(&[&path], failure);
+        }
+        for name in children.names() {
+            let path = join(&path, name.to_bytes());
+            match dir.open_dir(name) {
+                Ok(child) => self.grow(child, path, depth + 1, walk),
+                Err(failure) => walk.pass.gaps.add_failure(&[&path], failure),
+            }
+        }
+        let Ok((slot, reading)) = self.make(dir, path, depth) else { return };
+        // The new one is read as the only member of a tree of its own, then set aside.
+        let old_slots = std::mem::replace(&mut self.slots, vec![slot]);
+        let old_readings = std::mem::replace(walk.readings, vec![reading]);
+        let alive = self.read_hot(0, walk) != Moved::Gone;
+        if alive
+            && let (Some(slot), Some(reading)) = (self.slots.first_mut(), walk.readings.first_mut())
+        {
+            walk.pass.work.cgroups_visited += 1;
+            let mut rest = Rest {
+                slot,
+                reading,
+                budget: &mut self.budget,
+                pids: &mut self.pids,
+                detail: true,
+                hold: false,
+                is_root: false,
+            };
+            rest.read(&walk.processes, walk.pass);
+        }
+        let made = self.slots.pop().zip(walk.readings.pop());
+        self.slots = old_slots;
+        *walk.readings = old_readings;
+        self.born.extend(made.filter(|_| alive));
+    }
+
+    fn make(
+        &self,
+        dir: Dir,
+        path: Arc<[u8]>,
+        depth: usize,
+    ) -> Result<(Slot, CgroupReading), Failure> {
+        let status = dir.status()?;
+        let captured = self.captured.as_ref().and_then(|captured| captured.cgroups.get(&*path));
+        let inode = captured.map_or(status.inode, |cgroup| cgroup.inode);
+        let slot = Slot {
+            dir,
+            end: 1,
+            depth,
+            gone: false,
+            links_count_children: status.is_cgroup2,
+            cpu_stat: Held::default(),
+            memory_current: Held::default(),
+            io_stat: Held::default(),
+            memory_stat: Held::default(),
+            procs: Held::default(),
+            stats: HeldStats::default(),
+            namespace_leader: 0,
+        };
+        let reading = CgroupReading {
+            key: CgroupKey { path, inode },
+            parent: None,
+            read_at: Default::default(),
+            cpu: None,
+            io: None,
+            memory: MemoryReading::default(),
+            pids: PidsReading::default(),
+            pressure: PressureReading::default(),
+            cpu_max: None,
+            processes: Vec::new(),
+            namespace: None,
+        };
+        Ok((slot, reading))
+    }
+
+    /// Takes out what is gone, puts in what was born, and works out the tree's shape anew.
+    fn rebuild(&mut self, readings: &mut Vec<CgroupReading>) {
+        let slots = std::mem::take(&mut self.slots);
+        let mut all: Vec<(Slot, CgroupReading)> =
+            slots.into_iter().zip(std::mem::take(readings)).collect();
+        for (slot, _) in all.iter_mut().filter(|(slot, _)| slot.gone) {
+            slot.stats.release(&mut self.budget);
+            let held = [
+                &slot.cpu_stat,
+                &slot.memory_current,
+                &slot.io_stat,
+                &slot.memory_stat,
+                &slot.procs,
+            ];
+            self.budget.give_back(held.iter().filter(|held| matches!(held, Held::Open(_))).count());
+        }
+        all.retain(|(slot, _)| !slot.gone);
+        all.append(&mut self.born);
+        all.sort_by(|(_, a), (_, b)| tree_order(&a.key.path, &b.key.path));
+        let mut ancestors: Vec<usize> = Vec::new();
+        for at in 0..all.len() {
+            let depth = all[at].0.depth;
+            while ancestors.len() > depth {
+                if let Some(done) = ancestors.pop() {
+                    all[done].0.end = at;
+                }
+            }
+            all[at].1.parent = ancestors.last().copied();
+            ancestors.push(at);
+        }
+        for done in ancestors {
+            all[done].0.end = all.len();
+        }
+        self.any_gone = false;
+        (self.slots, *readings) = all.into_iter().unzip();
+    }
+}
+
+/// The files that are read only of cgroups in which something happened.
+struct Rest<'a> {
+    slot: &'a mut Slot,
+    reading: &'a mut CgroupReading,
+    budget: &'a mut FileBudget,
+    pids: &'a mut Vec<u32>,
+    detail: bool,
+    hold: bool,
+    is_root: bool,
+}
+
+impl Rest<'_> {
+    fn read(&mut self, processes: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+        let path = Arc::clone(&self.reading.key.path);
+        let has_memory = self.reading.memory.current.is_some();
+        if has_memory {
+            let stat = read_held(
+                &self.slot.dir,
+                &mut self.slot.memory_stat,
+                c"memory.stat",
+                &path,
+                self.budget,
+                pass,
+                memory_stat::parse,
+            );
+            keep(&mut self.reading.memory.stat, stat);
+            let events =
+                read_once(&self.slot.dir, c"memory.events", &path, pass, memory_events::parse);
+            keep(&mut self.reading.memory.events, events);
+        }
+        if self.detail {
+            self.read_detail(&path, has_memory, pass);
+        }
+        self.read_processes(&path, processes, pass);
+    }
+
+    fn read_detail(&mut self, path: &[u8], has_memory: bool, pass: &mut Pass<'_>) {
+        let dir = &self.slot.dir;
+        if has_memory {
+            let bytes = |text: &[u8]| single::parse_figure(text).map(Bytes::from_bytes);
+            let limit = |text: &[u8]| {
+                single::parse_limit(text).map(|limit| match limit {
+                    Limit::Max => Limit::Max,
+                    Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
+                })
+            };
+            let memory = &mut self.reading.memory;
+            keep(&mut memory.peak, read_once(dir, c"memory.peak", path, pass, bytes));
+            keep(&mut memory.max, read_once(dir, c"memory.max", path, pass, limit));
+            keep(
+                &mut memory.swap_current,
+                read_once(dir, c"memory.swap.current", path, pass, bytes),
+            );
+        }
+        if !self.is_root {
+            let pids = &mut self.reading.pids;
+            let figure = single::parse_figure;
+            keep(&mut pids.current, read_once(dir, c"pids.current", path, pass, figure));
+            keep(&mut pids.max, read_once(dir, c"pids.max", path, pass, single::parse_limit));
+            let cpu_max = read_once(dir, c"cpu.max", path, pass, cpu_max::parse);
+            keep(&mut self.reading.cpu_max, cpu_max);
+        }
+        let pressures = &mut self.reading.pressure;
+        let psi = pressure::parse;
+        keep(&mut pressures.cpu, read_once(dir, c"cpu.pressure", path, pass, psi));
+        keep(&mut pressures.memory, read_once(dir, c"memory.pressure", path, pass, psi));
+        keep(&mut pressures.io, read_once(dir, c"io.pressure", path, pass, psi));
+        pressures.read_at = pass.now();
+    }
+
+    fn read_processes(&mut self, path: &[u8], reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+        let pids = &mut *self.pids;
+        let shape = Shape::ManyRecords;
+        let full: &[&[u8]] = &[path, b"/cgroup.procs"];
+        if self.hold && matches!(self.slot.procs, Held::Unopened) && self.budget.take() {
+            match self.slot.dir.open_file(c"cgroup.procs") {
+                Ok(file) => self.slot.procs = Held::Open(file),
+                Err(_) => self.budget.give_back(1),
+            }
+        }
+        let listed = match &self.slot.procs {
+            Held::Open(file) => pass.read(file, shape, full, |text| procs::parse(text, pids)),
+            _ => pass.read_at(&self.slot.dir, c"cgroup.procs", shape, full, |text| {
+                procs::parse(text, pids)
+            }),
+        };
+        match listed {
+            Outcome::Present(foreign) => {
+                if foreign > 0 {
+                    pass.gaps.add_foreign(path);
+                }
+            }
+            // A threaded cgroup answers EOPNOTSUPP; its processes are its domain's.
+            Outcome::Absent | Outcome::Gone => pids.clear(),
+            Outcome::Unreadable => return,
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        let held = &mut self.slot.stats;
+        reader.read(pids, &mut self.reading.processes, held, self.budget, self.hold, pass);
+        self.find_namespace(reader, pass);
+    }
+
+    /// Asks for the namespace when the first process is another than before. The root cgroup's
+    /// processes are the host's own.
+    fn find_namespace(&mut self, reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+        let first = self.reading.processes.first().map(|process| process.key.pid);
+        let Some(first) = first.filter(|_| !self.is_root) else {
+            self.slot.namespace_leader = 0;
+            self.reading.namespace = None;
+            return;
+        };
+        if self.slot.namespace_leader == first && !self.detail {
+            return;
+        }
+        match reader.network_namespace(first) {
+            Ok(inode) => {
+                self.reading.namespace = inode;
+                self.slot.namespace_leader = first;
+            }
+            Err(failure) => pass.gaps.add_once(b"/proc/<pid>/ns/net", failure),
+        }
+    }
+}
+
+/// A new value replaces the old; a file that is absent makes it absent; one that cannot be read
+/// leaves what was known.
+fn keep<T>(slot: &mut Option<T>, outcome: Outcome<T>) {
+    match outcome {
+        Outcome::Present(value) => *slot = Some(value),
+        Outcome::Absent => *slot = None,
+        Outcome::Gone | Outcome::Unreadable => {}
+    }
+}
+
+fn read_once<T>(
+    dir: &Dir,
+    name: &CStr,
+    path: &[u8],
+    pass: &mut Pass<'_>,
+    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Outcome<T> {
+    pass.read_at(dir, name, Shape::OneRecord, &[path, b"/", name.to_bytes()], parse)
+}
+
+/// Reads a file that stays open between ticks while the budget lasts.
+fn read_held<T>(
+    dir: &Dir,
+    held: &mut Held,
+    name: &CStr,
+    path: &[u8],
+    budget: &mut FileBudget,
+    pass: &mut Pass<'_>,
+    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Outcome<T> {
+    let full: &[&[u8]] = &[path, b"/", name.to_bytes()];
+    match held {
+        Held::Open(file) => pass.read(file, Shape::OneRecord, full, parse),
+        Held::Absent if !pass.tick.is_multiple_of(REFRESH_TICKS) => Outcome::Absent,
+        Held::Absent | Held::Unopened => match dir.open_file(name) {
+            Ok(file) => {
+                let outcome = pass.read(&file, Shape::OneRecord, full, parse);
+                *held = match outcome {
+                    Outcome::Absent => Held::Absent,
+                    _ if budget.take() => Held::Open(file),
+                    _ => Held::Unopened,
+                };
+                outcome
+            }
+            Err(Failure::Absent) => {
+                *held = Held::Absent;
+                Outcome::Absent
+            }
+            Err(failure) => pass.failed(full, failure),
+        },
+    }
+}
+
+impl CapturedInstant {
+    fn read_at(&self, path: &[u8]) -> crate::quantity::BootTime {
+        self.cgroups.get(path).map_or(self.at, |cgroup| cgroup.read_at)
+    }
+}
+
+fn join(parent: &[u8], name: &[u8]) -> Arc<[u8]> {
+    let parent = if parent == b"/" { &b""[..] } else { parent };
+    [parent, b"/", name].concat().into()
+}
+
+fn component_of(readings: &[CgroupReading], at: usize) -> Option<&[u8]> {
+    readings.get(at)?.key.path.rsplit(|byte| *byte == b'/').next()
+}
+
+/// The names of a directory's subdirectories in order, in memory that is used again.
+#[derive(Debug, Default)]
+struct Listing {
+    bytes: Vec<u8>,
+    ranges: Vec<(usize, usize)>,
+}
+
+impl Listing {
+    fn fill(&mut self, dir: &Dir) -> Result<(), Failure> {
+        let Self { bytes, ranges } = self;
+        bytes.clear();
+        ranges.clear();
+        dir.entries(EntryKinds::Dirs, |name| {
+            let start = bytes.len();
+            bytes.extend_from_slice(name.to_bytes_with_nul());
+            ranges.push((start, bytes.len()));
+        })?;
+        ranges.sort_unstable_by(|a, b| bytes[a.0..a.1].cmp(&bytes[b.0..b.1]));
+        Ok(())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &CStr> {
+        self.ranges
+            .iter()
+            .filter_map(|(start, end)| CStr::from_bytes_with_nul(&self.bytes[*start..*end]).ok())
+    }
+}
+
+/// Parents before children and each subtree in one piece: as if the slash, which stands in no
+/// name, were the smallest byte.
+#[must_use]
+pub fn tree_order(a: &[u8], b: &[u8]) -> std::cmp::Ordering {
+    let rank = |byte: &u8| if *byte == b'/' { 0 } else { u16::from(*byte) + 1 };
+    // The root's path is a slash, which is every other path's beginning.
+    a.iter().map(rank).cmp(b.iter().map(rank))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subtree_stays_in_one_piece_whatever_its_siblings_are_called() {
+        let mut paths: Vec<&[u8]> =
+            vec![b"/a.b", b"/a/z", b"/", b"/a", b"/a b", b"/a/b/c", b"/a/b", b"/a-b", b"/\x01"];
+        paths.sort_by(|a, b| tree_order(a, b));
+        let expected: Vec<&[u8]> =
+            vec![b"/", b"/\x01", b"/a", b"/a/b", b"/a/b/c", b"/a/z", b"/a b", b"/a-b", b"/a.b"];
+        assert_eq!(paths, expected);
+    }
+}

@@ -1,0 +1,124 @@
+//! What could not be read, as data.
+
+use crate::source::Malformed;
+use crate::source::root::Failure;
+
+/// How many gaps of one tick are kept with path and reason; the rest is only counted.
+pub const GAPS_MAX: usize = 128;
+
+/// One thing that is missing from a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The file as the agent named it, or what is missing.
+    pub path: Box<[u8]>,
+    pub reason: GapReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// The text is not what the kernel writes there.
+    Malformed {
+        expected: &'static str,
+    },
+    /// EACCES or EPERM.
+    Denied,
+    TooLarge,
+    /// Any other errno.
+    Failed {
+        errno: i32,
+    },
+    /// The host does not offer it; the text says what is missing because of it.
+    NotOffered {
+        consequence: &'static str,
+    },
+    /// More objects than the agent follows.
+    Bounded {
+        limit: usize,
+    },
+}
+
+impl std::fmt::Display for GapReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed { expected } => write!(f, "malformed: expected {expected}"),
+            Self::Denied => f.write_str("permission denied"),
+            Self::TooLarge => f.write_str("larger than 4 MiB"),
+            Self::Failed { errno } => {
+                write!(f, "{}", nix::errno::Errno::from_raw(*errno).desc())
+            }
+            Self::NotOffered { consequence } => f.write_str(consequence),
+            Self::Bounded { limit } => write!(f, "more than {limit}; the rest is in its parent"),
+        }
+    }
+}
+
+/// The gaps of one tick, and those that last as long as the agent runs.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    /// Found at the start and true of every tick.
+    pub standing: Vec<Gap>,
+    /// Of this tick, at most [`GAPS_MAX`].
+    pub current: Vec<Gap>,
+    /// Of this tick, kept or not.
+    pub count: u64,
+}
+
+impl Gaps {
+    pub fn begin_tick(&mut self) {
+        self.current.clear();
+        self.count = 0;
+    }
+
+    pub fn add(&mut self, path: &[&[u8]], reason: GapReason) {
+        self.count += 1;
+        if self.current.len() < GAPS_MAX {
+            self.current.push(Gap { path: path.concat().into(), reason });
+        }
+    }
+
+    /// A gap for a failed read. A file that the kernel does not have and an object that is no
+    /// more are no gaps.
+    pub fn add_failure(&mut self, path: &[&[u8]], failure: Failure) {
+        match failure {
+            Failure::Absent | Failure::Gone => {}
+            Failure::Denied => self.add(path, GapReason::Denied),
+            Failure::TooLarge => self.add(path, GapReason::TooLarge),
+            Failure::Failed(errno) => self.add(path, GapReason::Failed { errno }),
+        }
+    }
+
+    /// A gap that would otherwise be noted once a process: only the first of a tick is.
+    pub fn add_once(&mut self, path: &[u8], failure: Failure) {
+        if !self.current.iter().any(|gap| *gap.path == *path) {
+            self.add_failure(&[path], failure);
+        }
+    }
+
+    /// A cgroup lists processes that this pid namespace does not show.
+    pub fn add_foreign(&mut self, path: &[u8]) {
+        let consequence =
+            "processes of another pid namespace: the agent needs the host's (hostPID)";
+        self.add(&[path, b"/cgroup.procs"], GapReason::NotOffered { consequence });
+    }
+
+    pub fn add_malformed(&mut self, path: &[&[u8]], malformed: Malformed) {
+        self.add(path, GapReason::Malformed { expected: malformed.expected });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_counted_beyond_what_is_kept() {
+        let mut gaps = Gaps::default();
+        for _ in 0..GAPS_MAX + 7 {
+            gaps.add_failure(&[b"/a/", b"cpu.stat"], Failure::Denied);
+        }
+        gaps.add_failure(&[b"gone"], Failure::Gone);
+        assert_eq!(gaps.current.len(), GAPS_MAX);
+        assert_eq!(gaps.count as usize, GAPS_MAX + 7);
+        assert_eq!(*gaps.current[0].path, *b"/a/cpu.stat");
+    }
+}

@@ -1,0 +1,147 @@
+//! What the kernel says at one instant, as plain data with the time of each read.
+//!
+//! [`sampler::Sampler`] keeps one [`Snapshot`] and brings it up to date tick by tick. Nothing here
+//! knows what a pod is and nothing is subtracted: counters are as the kernel keeps them. A file
+//! that could not be read is data too ([`gaps::Gap`]) and never spoils what stands beside it.
+
+pub mod cgroups;
+pub mod gaps;
+pub mod namespaces;
+pub mod node;
+pub mod pass;
+pub mod processes;
+pub mod roots;
+pub mod sampler;
+pub mod topology;
+
+use crate::identity::{BootId, CgroupKey, ProcessKey};
+use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
+use crate::source::cgroup::cpu_max::CpuMax;
+use crate::source::cgroup::cpu_stat::CpuStat;
+use crate::source::cgroup::io_stat::IoRow;
+use crate::source::cgroup::memory_events::MemoryEvents;
+use crate::source::cgroup::memory_stat::MemoryStat;
+use crate::source::cgroup::pressure::Pressure;
+use crate::source::proc::net_dev::InterfaceRow;
+use crate::source::proc::pid_io::ProcessIo;
+use crate::source::proc::pid_stat::Comm;
+
+/// One instant of one node.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// `None` where /proc/sys/kernel/random/boot_id cannot be read; then nothing may be carried
+    /// over a restart of the agent.
+    pub boot: Option<BootId>,
+    pub begun_at: BootTime,
+    pub ended_at: BootTime,
+    pub wall: WallTime,
+    pub node: node::NodeReading,
+    pub topology: topology::BlockTopology,
+    /// Parents before children: a cgroup is followed by its whole subtree. The first is the root,
+    /// where there is a cgroup2 hierarchy at all.
+    pub cgroups: Vec<CgroupReading>,
+    /// Network namespaces in which at least one cgroup's processes stand, by inode.
+    pub namespaces: Vec<NamespaceReading>,
+    pub gaps: gaps::Gaps,
+    pub work: Work,
+}
+
+/// What one tick read and what it could spare, for the measurements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    pub files_read: u64,
+    pub cgroups_visited: u64,
+    /// Cgroups known to be unchanged because an ancestor's counters stood still.
+    pub cgroups_spared: u64,
+    pub processes_read: u64,
+    /// Processes of cgroups that used no CPU.
+    pub processes_spared: u64,
+}
+
+/// One cgroup. A file that is absent leaves `None`, which is never zero.
+#[derive(Debug, Clone)]
+pub struct CgroupReading {
+    pub key: CgroupKey,
+    /// Index of the parent in [`Snapshot::cgroups`]; `None` for the root.
+    pub parent: Option<usize>,
+    /// When `cpu` and `io` were last known to hold.
+    pub read_at: BootTime,
+    pub cpu: Option<CpuStat>,
+    pub io: Option<Vec<IoRow>>,
+    pub memory: MemoryReading,
+    pub pids: PidsReading,
+    pub pressure: PressureReading,
+    pub cpu_max: Option<CpuMax>,
+    /// Processes that stand in this cgroup itself.
+    pub processes: Vec<ProcessReading>,
+    /// The network namespace of the first of them.
+    pub namespace: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryReading {
+    pub current: Option<Bytes>,
+    pub peak: Option<Bytes>,
+    pub max: Option<Limit<Bytes>>,
+    pub swap_current: Option<Bytes>,
+    pub stat: Option<MemoryStat>,
+    pub events: Option<MemoryEvents>,
+}
+
+impl MemoryReading {
+    /// memory.current less the inactive page cache, not below 0: the kubelet's definition.
+    #[must_use]
+    pub fn working_set(&self) -> Option<Bytes> {
+        Some(self.current?.saturating_sub(self.stat?.inactive_file))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PidsReading {
+    /// Tasks, threads included.
+    pub current: Option<u64>,
+    pub max: Option<Limit<u64>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PressureReading {
+    /// When the three were read: they are read less often than the counters.
+    pub read_at: BootTime,
+    pub cpu: Option<Pressure>,
+    pub memory: Option<Pressure>,
+    pub io: Option<Pressure>,
+}
+
+/// One process, as of `read_at`.
+#[derive(Debug, Clone)]
+pub struct ProcessReading {
+    pub key: ProcessKey,
+    pub read_at: BootTime,
+    pub comm: Comm,
+    pub parent_pid: u32,
+    pub kernel_thread: bool,
+    pub threads: u32,
+    /// User and system time of all its threads, exited ones included; in steps of a clock tick.
+    pub cpu: CpuTime,
+    pub resident: Bytes,
+    /// `None` unless asked for and permitted.
+    pub io: Option<ProcessIo>,
+    /// Only with `cmdline`; arguments are separated by NUL.
+    pub cmdline: Option<Box<[u8]>>,
+}
+
+/// A network namespace and its interfaces.
+#[derive(Debug, Clone)]
+pub struct NamespaceReading {
+    pub inode: u64,
+    /// The namespace of pid 1: its figures are the node's, never a pod's.
+    pub is_host: bool,
+    /// A process in it, through which it is read.
+    pub leader_pid: u32,
+    pub read_at: BootTime,
+    /// Without loopback and without what is bridged inside the namespace (its traffic shows on the
+    /// bridge's way out as well). Empty for the host's, which stands in the node's reading.
+    pub interfaces: Vec<InterfaceRow>,
+    /// The interfaces could be read.
+    pub readable: bool,
+}

@@ -1,0 +1,168 @@
+//! The node's own files, held open and read every tick.
+
+use std::ffi::CStr;
+
+use super::PressureReading;
+use super::gaps::{Gap, GapReason, Gaps};
+use super::pass::{Pass, Shape};
+use super::roots::Roots;
+use super::topology::{self, BlockTopology, InterfaceKind};
+use crate::quantity::{BootTime, CpuTime};
+use crate::source::Malformed;
+use crate::source::cgroup::pressure;
+use crate::source::proc::diskstats::{self, DiskRow};
+use crate::source::proc::loadavg::{self, LoadAverage};
+use crate::source::proc::meminfo::{self, MemInfo};
+use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
+use crate::source::proc::stat::{self, NodeStat};
+use crate::source::proc::uptime;
+use crate::source::root::{Dir, Failure, KernelFile};
+
+/// The node's files at one instant; `None` or empty where a file gave nothing.
+#[derive(Debug, Clone, Default)]
+pub struct NodeReading {
+    pub cpu_read_at: BootTime,
+    pub cpu: Option<NodeStat>,
+    pub memory: Option<MemInfo>,
+    pub load: Option<LoadAverage>,
+    pub uptime_hundredths: Option<u64>,
+    pub pressure: PressureReading,
+    pub disks_read_at: BootTime,
+    /// Every row of /proc/diskstats; the topology says which are disks.
+    pub disks: Vec<DiskRow>,
+    pub disks_readable: bool,
+    pub interfaces_read_at: BootTime,
+    /// Every interface of the host's network namespace.
+    pub interfaces: Vec<InterfaceRow>,
+    /// Whether each of them counts towards the node's totals, in the same order.
+    pub interface_kinds: Vec<(InterfaceName, InterfaceKind)>,
+    pub interfaces_readable: bool,
+}
+
+impl NodeReading {
+    /// CPU time in use since boot: user (with guests), nice, system, irq and softirq. Neither idle
+    /// and iowait nor what the hypervisor took.
+    #[must_use]
+    pub fn busy(&self, ticks_per_second: u64) -> Option<CpuTime> {
+        let cpu = self.cpu?;
+        let busy = cpu.user + cpu.nice + cpu.system + cpu.irq + cpu.softirq;
+        Some(busy.to_cpu_time(ticks_per_second))
+    }
+}
+
+/// Reads into a [`NodeReading`].
+#[derive(Debug)]
+pub struct NodeReader {
+    stat: Option<KernelFile>,
+    meminfo: Option<KernelFile>,
+    loadavg: Option<KernelFile>,
+    uptime: Option<KernelFile>,
+    diskstats: Option<KernelFile>,
+    pressure: [Option<KernelFile>; 3],
+    ticks_to_topology: u32,
+}
+
+/// How often the stacking of devices is asked for again although no device came or went: a loop
+/// device can change its file.
+const TOPOLOGY_TICKS: u32 = 40;
+
+impl NodeReader {
+    /// Opens the node's files. What is missing for as long as the agent runs is a standing gap.
+    pub fn open(procfs: &Dir, gaps: &mut Gaps) -> Self {
+        let mut open = |name: &CStr, consequence: Option<&'static str>| {
+            let opened = procfs.open_file(name);
+            if let (Err(failure), Some(consequence)) = (&opened, consequence) {
+                let reason = match failure {
+                    Failure::Denied => GapReason::Denied,
+                    _ => GapReason::NotOffered { consequence },
+                };
+                let path = [b"/proc/", name.to_bytes()].concat().into();
+                gaps.standing.push(Gap { path, reason });
+            }
+            opened.ok()
+        };
+        Self {
+            stat: open(c"stat", Some("the node's CPU is not known")),
+            meminfo: open(c"meminfo", Some("the node's memory is not known")),
+            loadavg: open(c"loadavg", None),
+            uptime: open(c"uptime", None),
+            diskstats: open(c"diskstats", Some("the node's disk traffic is not known")),
+            pressure: [
+                open(
+                    c"pressure/cpu",
+                    Some("the kernel keeps no pressure figures (PSI is off or not built in)"),
+                ),
+                open(c"pressure/memory", None),
+                open(c"pressure/io", None),
+            ],
+            ticks_to_topology: 0,
+        }
+    }
+
+    /// Brings all but CPU up to date.
+    pub fn read(
+        &mut self,
+        roots: &Roots,
+        procfs: &Dir,
+        node: &mut NodeReading,
+        topology: &mut BlockTopology,
+        pass: &mut Pass<'_>,
+    ) {
+        use Shape::{ManyRecords, OneRecord};
+        node.memory = read(&self.meminfo, OneRecord, b"meminfo", pass, meminfo::parse);
+        node.load = read(&self.loadavg, OneRecord, b"loadavg", pass, loadavg::parse);
+        node.uptime_hundredths = read(&self.uptime, OneRecord, b"uptime", pass, uptime::parse);
+        let [cpu, memory, io] = &self.pressure;
+        node.pressure = PressureReading {
+            read_at: pass.now(),
+            cpu: read(cpu, OneRecord, b"pressure/cpu", pass, pressure::parse),
+            memory: read(memory, OneRecord, b"pressure/memory", pass, pressure::parse),
+            io: read(io, OneRecord, b"pressure/io", pass, pressure::parse),
+        };
+
+        let disks = &mut node.disks;
+        let parse = |text: &[u8]| diskstats::parse(text, disks);
+        node.disks_readable =
+            read(&self.diskstats, ManyRecords, b"diskstats", pass, parse).is_some();
+        node.disks_read_at = pass.now();
+        if node.disks_readable {
+            if self.ticks_to_topology == 0 || !topology.fits(&node.disks) {
+                *topology = BlockTopology::read(roots, &node.disks);
+                self.ticks_to_topology = TOPOLOGY_TICKS;
+            }
+            self.ticks_to_topology -= 1;
+        }
+
+        // Pid 1's, since the agent may run in a namespace of its own; opened each time, since an
+        // open net/dev would keep a namespace alive.
+        let interfaces = &mut node.interfaces;
+        let mut parse = |text: &[u8]| net_dev::parse(text, interfaces);
+        let names: [(&CStr, &[u8]); 2] = [(c"1/net/dev", b"1/net/dev"), (c"net/dev", b"net/dev")];
+        node.interfaces_readable = names.iter().any(|(name, path)| {
+            pass.read_at(procfs, name, ManyRecords, &[b"/proc/", path], &mut parse)
+                .present()
+                .is_some()
+        });
+        node.interfaces_read_at = pass.now();
+        let known = node.interface_kinds.iter().map(|(name, _)| *name);
+        if !known.eq(node.interfaces.iter().map(|row| row.name)) {
+            node.interface_kinds = topology::classify_host(roots, &node.interfaces);
+        }
+    }
+
+    /// Brings the node's CPU up to date: behind the cgroups, children before their parent.
+    pub fn read_cpu(&mut self, node: &mut NodeReading, pass: &mut Pass<'_>) {
+        node.cpu = read(&self.stat, Shape::OneRecord, b"stat", pass, stat::parse);
+        node.cpu_read_at = pass.now();
+    }
+}
+
+fn read<T>(
+    file: &Option<KernelFile>,
+    shape: Shape,
+    name: &[u8],
+    pass: &mut Pass<'_>,
+    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+) -> Option<T> {
+    pass.read(file.as_ref()?, shape, &[b"/proc/", name], parse).present()
+}

@@ -1,0 +1,266 @@
+//! One tick after another over everything a node offers.
+
+use std::sync::Arc;
+
+use super::cgroups::{CgroupTree, Walk};
+use super::gaps::{Gap, GapReason};
+use super::namespaces::NamespaceReader;
+use super::node::NodeReader;
+use super::pass::Pass;
+use super::processes::{FileBudget, HeldStats, PathSpace, ProcessDetail, ProcessReader};
+use super::roots::{Hierarchy, Roots};
+use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
+use crate::identity::{BootId, CgroupKey};
+use crate::quantity::{BootTime, WallTime};
+use crate::source::root::{Buffer, Dir, Failure};
+use crate::source::text::figure;
+
+/// What is read beyond the counters that every use needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplerOptions {
+    pub processes: ProcessDetail,
+    /// Pressure, limits and peaks of active cgroups are read every so many ticks.
+    pub detail_ticks: u64,
+    /// Files kept open between ticks, at most.
+    pub held_files_max: usize,
+}
+
+impl Default for SamplerOptions {
+    fn default() -> Self {
+        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 512 }
+    }
+}
+
+/// More processes than this are not followed where they have to be listed from /proc.
+const PROCESSES_MAX: usize = 65_536;
+
+/// Reads one host again and again into one [`Snapshot`].
+pub struct Sampler {
+    roots: Roots,
+    options: SamplerOptions,
+    hierarchy: Hierarchy,
+    procfs: Dir,
+    node: NodeReader,
+    tree: Option<CgroupTree>,
+    namespaces: NamespaceReader,
+    buffer: Buffer,
+    snapshot: Snapshot,
+    tick: u64,
+}
+
+impl Sampler {
+    /// Opens the roots. Only a missing or forbidden procfs is an error: without it there is
+    /// nothing to say.
+    pub fn open(roots: Roots, options: SamplerOptions) -> Result<Self, Failure> {
+        let procfs = roots.open_procfs()?;
+        let mut snapshot = Snapshot::default();
+        let mut buffer = Buffer::default();
+        snapshot.boot = procfs
+            .read_record(c"sys/kernel/random/boot_id", &mut buffer)
+            .ok()
+            .and_then(BootId::parse);
+        let node = NodeReader::open(&procfs, &mut snapshot.gaps);
+        let mount = roots.find_cgroup2();
+        snapshot.gaps.standing.extend(mount.gaps);
+        let mut tree = None;
+        if let Some(path) = &mount.path {
+            let opened = Dir::open(path).and_then(|dir| {
+                name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
+                CgroupTree::new(
+                    dir,
+                    &mut snapshot.cgroups,
+                    roots.captured.clone(),
+                    options.held_files_max,
+                    options.detail_ticks,
+                )
+            });
+            match opened {
+                Ok(opened) => tree = Some(opened),
+                Err(failure) => {
+                    let path = path.as_os_str().as_encoded_bytes().into();
+                    let reason = match failure {
+                        Failure::Denied => GapReason::Denied,
+                        _ => GapReason::NotOffered {
+                            consequence: "the cgroup2 mount cannot be opened: no figures of pods \
+                                and units but those of their live processes",
+                        },
+                    };
+                    snapshot.gaps.standing.push(Gap { path, reason });
+                }
+            }
+        }
+        let mut namespaces = NamespaceReader::default();
+        let mut space = PathSpace::default();
+        let host = procfs.with_link(space.path(1, "ns/net"), |target| {
+            figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
+        });
+        match host {
+            Ok(inode) => namespaces.host = inode,
+            Err(failure) => {
+                let reason = match failure {
+                    Failure::Denied => GapReason::Denied,
+                    _ => GapReason::NotOffered {
+                        consequence: "the host's network namespace is not known, so pods have no \
+                            network figures",
+                    },
+                };
+                snapshot.gaps.standing.push(Gap { path: (*b"/proc/1/ns/net").into(), reason });
+            }
+        }
+        Ok(Self {
+            hierarchy: mount.hierarchy,
+            roots,
+            options,
+            procfs,
+            node,
+            tree,
+            namespaces,
+            buffer,
+            snapshot,
+            tick: 0,
+        })
+    }
+
+    #[must_use]
+    pub fn hierarchy(&self) -> Hierarchy {
+        self.hierarchy
+    }
+
+    #[must_use]
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The state of the last tick.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Reads everything once. `clock` is asked for the time of each read; `wall` only stamps.
+    pub fn sample(&mut self, clock: &dyn Fn() -> BootTime, wall: WallTime) -> &Snapshot {
+        let Snapshot {
+            boot: _,
+            begun_at,
+            ended_at,
+            wall: stamped,
+            node,
+            topology,
+            cgroups,
+            namespaces,
+            gaps,
+            work,
+        } = &mut self.snapshot;
+        *work = Work::default();
+        gaps.begin_tick();
+        *begun_at = clock();
+        *stamped = wall;
+        let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
+        self.node.read(&self.roots, &self.procfs, node, topology, &mut pass);
+        let processes = ProcessReader {
+            procfs: &self.procfs,
+            units: self.roots.units,
+            detail: self.options.processes,
+        };
+        match &mut self.tree {
+            Some(tree) => {
+                tree.walk(&mut Walk { readings: &mut *cgroups, processes, pass: &mut pass });
+            }
+            None => place_processes(&processes, cgroups, &mut pass),
+        }
+        self.namespaces.read(&self.procfs, cgroups, namespaces, &mut pass);
+        self.node.read_cpu(node, &mut pass);
+        *ended_at = clock();
+        self.tick += 1;
+        &self.snapshot
+    }
+}
+
+/// On a hybrid host cpu.stat may be all that cgroup v2 has.
+fn name_missing_controllers(
+    dir: &Dir,
+    hierarchy: Hierarchy,
+    buffer: &mut Buffer,
+    snapshot: &mut Snapshot,
+) {
+    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return };
+    let has = |name: &[u8]| {
+        text.split(|byte| byte.is_ascii_whitespace()).any(|controller| controller == name)
+    };
+    let missing: [(&[u8], &'static str, &'static str); 4] = [
+        (
+            b"cpu",
+            "cgroup2 has no cpu controller (v1 holds it): CPU time is there, throttling is not",
+            "the cpu controller is off: CPU time is there, throttling is not",
+        ),
+        (
+            b"memory",
+            "cgroup2 has no memory controller (v1 holds it): memory of pods and units is the \
+             resident set of their processes",
+            "the memory controller is off: memory of pods and units is the resident set of their \
+             processes",
+        ),
+        (
+            b"io",
+            "cgroup2 has no io controller (v1 holds it): disk traffic of pods and units is that \
+             of their live processes",
+            "the io controller is off: disk traffic of pods and units is that of their live \
+             processes",
+        ),
+        (
+            b"pids",
+            "cgroup2 has no pids controller (v1 holds it): task counts are missing",
+            "the pids controller is off: task counts are missing",
+        ),
+    ];
+    for (name, on_hybrid, otherwise) in missing {
+        if !has(name) {
+            let hybrid = hierarchy == Hierarchy::Hybrid;
+            let consequence = if hybrid { on_hybrid } else { otherwise };
+            let path = [b"cgroup2 controller ", name].concat().into();
+            let reason = GapReason::NotOffered { consequence };
+            snapshot.gaps.standing.push(Gap { path, reason });
+        }
+    }
+}
+
+/// Without a cgroup2 tree: every process of /proc, gathered by the path that its cgroup file names,
+/// so that units still have their processes. These cgroups have no figures of their own.
+fn place_processes(
+    reader: &ProcessReader<'_>,
+    cgroups: &mut Vec<CgroupReading>,
+    pass: &mut Pass<'_>,
+) {
+    let placed = reader.list_all(pass, PROCESSES_MAX);
+    let mut old = std::mem::take(cgroups);
+    let mut budget = FileBudget { left: 0 };
+    let groups = placed.chunk_by(|(a, _), (b, _)| a == b);
+    for group in groups {
+        let Some((path, _)) = group.first() else { continue };
+        let pids: Vec<u32> = group.iter().map(|(_, pid)| *pid).collect();
+        let known = old.iter().position(|cgroup| *cgroup.key.path == **path);
+        let mut reading = match known {
+            Some(at) => old.swap_remove(at),
+            None => CgroupReading {
+                key: CgroupKey { path: Arc::from(&**path), inode: 0 },
+                parent: None,
+                read_at: BootTime::default(),
+                cpu: None,
+                io: None,
+                memory: MemoryReading::default(),
+                pids: PidsReading::default(),
+                pressure: PressureReading::default(),
+                cpu_max: None,
+                processes: Vec::new(),
+                namespace: None,
+            },
+        };
+        let mut held = HeldStats::default();
+        reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, pass);
+        reading.read_at = pass.now();
+        let first = reading.processes.first().map(|process| process.key.pid);
+        reading.namespace = first.and_then(|pid| reader.network_namespace(pid).ok().flatten());
+        cgroups.push(reading);
+    }
+    cgroups.sort_by(|a, b| super::cgroups::tree_order(&a.key.path, &b.key.path));
+}

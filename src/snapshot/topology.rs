@@ -1,0 +1,289 @@
+//! Which block devices are disks and what is stacked upon them, and what kind an interface is.
+//!
+//! Without it the same bytes count twice: /proc/diskstats and io.stat have a row for every layer,
+//! and /proc/net/dev one for a bond and for each of its ports.
+
+use std::ffi::{CStr, CString};
+
+use super::roots::Roots;
+use crate::identity::DeviceNumber;
+use crate::source::proc::diskstats::DiskRow;
+use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
+use crate::source::proc::net_route;
+use crate::source::root::{Buffer, Dir, EntryKinds, Failure};
+
+/// Every block device of /proc/diskstats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockTopology {
+    /// By device number.
+    pub devices: Vec<BlockDevice>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockDevice {
+    pub number: DeviceNumber,
+    pub kind: BlockKind,
+    /// Whole devices that this one directly passes its transfers down to.
+    pub below: Vec<DeviceNumber>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockKind {
+    /// A whole disk with nothing of the node's below it: what the node's totals count.
+    Disk,
+    /// dm, md, bcache and the like, or a loop device.
+    Stacked,
+    /// A part of a disk, whose transfers the disk's own row has.
+    Partition,
+    /// Memory that looks like a disk: ram and zram.
+    Memory,
+}
+
+impl BlockTopology {
+    #[must_use]
+    pub fn kind(&self, number: DeviceNumber) -> Option<BlockKind> {
+        self.find(number).map(|device| device.kind)
+    }
+
+    #[must_use]
+    pub fn find(&self, number: DeviceNumber) -> Option<&BlockDevice> {
+        let at = self.devices.binary_search_by_key(&number, |device| device.number).ok()?;
+        self.devices.get(at)
+    }
+
+    /// Whether this was made for just these rows.
+    #[must_use]
+    pub fn fits(&self, rows: &[DiskRow]) -> bool {
+        self.devices.len() == rows.len() && rows.iter().all(|row| self.find(row.device).is_some())
+    }
+
+    /// Asks sysfs about each row.
+    #[must_use]
+    pub fn read(roots: &Roots, rows: &[DiskRow]) -> Self {
+        let block = Dir::open(&roots.sysfs.join("block")).ok();
+        let mut buffer = Buffer::default();
+        let mut devices: Vec<BlockDevice> = rows
+            .iter()
+            .map(|row| {
+                let (kind, below) = classify(roots, block.as_ref(), row, rows, &mut buffer);
+                BlockDevice { number: row.device, kind, below }
+            })
+            .collect();
+        devices.sort_by_key(|device| device.number);
+        devices.dedup_by_key(|device| device.number);
+        Self { devices }
+    }
+}
+
+const MAJOR_RAM: u32 = 1;
+const MAJOR_LOOP: u32 = 7;
+
+fn classify(
+    roots: &Roots,
+    block: Option<&Dir>,
+    row: &DiskRow,
+    rows: &[DiskRow],
+    buffer: &mut Buffer,
+) -> (BlockKind, Vec<DeviceNumber>) {
+    let name = row.name();
+    if row.device.major == MAJOR_RAM || name.starts_with(b"zram") {
+        return (BlockKind::Memory, Vec::new());
+    }
+    // sysfs writes the slash of a name such as cciss/c0d0 as an exclamation mark.
+    let entry: Vec<u8> = name.iter().map(|b| if *b == b'/' { b'!' } else { *b }).collect();
+    let dir = block.and_then(|block| Some((block, CString::new(entry.clone()).ok()?)));
+    if row.device.major == MAJOR_LOOP {
+        let backing = dir.and_then(|(block, name)| {
+            let file = join(&[name.as_bytes(), b"/loop/backing_file"])?;
+            backing_device(roots, block.read_record(&file, buffer).ok()?, rows)
+        });
+        return (BlockKind::Stacked, backing.into_iter().collect());
+    }
+    let Some((block, entry)) = dir else { return (guess_by_name(row, rows), Vec::new()) };
+    if !block.has(&entry) {
+        return (guess_by_name(row, rows), Vec::new());
+    }
+    let mut below = Vec::new();
+    if let Some(slaves) = join(&[entry.as_bytes(), b"/slaves"])
+        && let Ok(slaves) = open_following(block, &slaves)
+    {
+        let _ = slaves.entries(EntryKinds::DirsAndLinks, |slave| {
+            if let Some(whole) = whole_device(slave.to_bytes(), rows)
+                && !below.contains(&whole)
+            {
+                below.push(whole);
+            }
+        });
+    }
+    let stacked = !below.is_empty() || name.starts_with(b"dm-") || is_md(name);
+    (if stacked { BlockKind::Stacked } else { BlockKind::Disk }, below)
+}
+
+/// /sys/block's entries are links, so the last component must be followed.
+fn open_following(block: &Dir, name: &CStr) -> Result<Dir, Failure> {
+    let dotted = join(&[name.to_bytes(), b"/."]).ok_or(Failure::Absent)?;
+    block.open_dir(&dotted)
+}
+
+fn join(parts: &[&[u8]]) -> Option<CString> {
+    CString::new(parts.concat()).ok()
+}
+
+/// Without /sys/block: a name that continues another device's name with digits is its partition.
+fn guess_by_name(row: &DiskRow, rows: &[DiskRow]) -> BlockKind {
+    let name = row.name();
+    if name.starts_with(b"dm-") || is_md(name) {
+        BlockKind::Stacked
+    } else if whole_device(name, rows) == Some(row.device) {
+        BlockKind::Disk
+    } else {
+        BlockKind::Partition
+    }
+}
+
+fn is_md(name: &[u8]) -> bool {
+    name.strip_prefix(b"md").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_digit))
+}
+
+/// The whole device of a device or partition name: `nvme0n1p3` → nvme0n1, `sda2` → sda.
+fn whole_device(name: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
+    let is_partition_of = |disk: &[u8]| {
+        let Some(rest) = name.strip_prefix(disk) else { return false };
+        // A disk whose name ends in a digit puts a p before the partition's number.
+        let digits = match disk.last() {
+            Some(last) if last.is_ascii_digit() => rest.strip_prefix(b"p").unwrap_or_default(),
+            _ => rest,
+        };
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+    };
+    let disk = rows.iter().find(|row| is_partition_of(row.name()));
+    disk.or_else(|| rows.iter().find(|row| row.name() == name)).map(|row| row.device)
+}
+
+/// The whole device under the filesystem that holds a loop device's file.
+fn backing_device(roots: &Roots, path: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
+    let path = path.strip_suffix(b"\n").unwrap_or(path);
+    let path = crate::source::root::below(&roots.rootfs, path);
+    let name = CString::new(path.file_name()?.as_encoded_bytes()).ok()?;
+    let stat = Dir::open(path.parent()?).ok()?.stat(&name).ok()?;
+    let number = DeviceNumber {
+        major: u32::try_from(nix::sys::stat::major(stat.st_dev)).ok()?,
+        minor: u32::try_from(nix::sys::stat::minor(stat.st_dev)).ok()?,
+    };
+    let row = rows.iter().find(|row| row.device == number)?;
+    whole_device(row.name(), rows)
+}
+
+/// What an interface is to the sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InterfaceKind {
+    /// Counted: hardware, or the namespace's way out where there is no hardware.
+    Counted,
+    /// Left out: loopback, bridges and their ports, bonds, VLANs, tunnels and other interfaces
+    /// whose traffic shows on a counted one.
+    LeftOut,
+}
+
+/// Which interfaces of the host are physical, each counted once.
+///
+/// Hardware has a `device` link; bonds, VLANs, bridges, veths and tunnels have none. Where no
+/// interface has one (a container or virtual machine whose uplink is a veth) the interfaces of the
+/// default routes count, and where there is no default route, all that no bridge holds.
+#[must_use]
+pub fn classify_host(roots: &Roots, rows: &[InterfaceRow]) -> Vec<(InterfaceName, InterfaceKind)> {
+    let class = Dir::open(&roots.sysfs.join("class/net")).ok();
+    let has = |name: InterfaceName, file: &[u8]| {
+        let path = join(&[name.as_bytes(), b"/", file]);
+        class.as_ref().zip(path).is_some_and(|(class, path)| class.has(&path))
+    };
+    let kinds = |counted: &dyn Fn(InterfaceName) -> bool| {
+        let kind =
+            |name| if counted(name) { InterfaceKind::Counted } else { InterfaceKind::LeftOut };
+        rows.iter().map(|row| (row.name, kind(row.name))).collect::<Vec<_>>()
+    };
+    if rows.iter().any(|row| has(row.name, b"device")) {
+        return kinds(&|name| has(name, b"device"));
+    }
+    let uplinks = default_routes(roots);
+    if rows.iter().any(|row| uplinks.contains(&row.name)) {
+        return kinds(&|name| uplinks.contains(&name));
+    }
+    kinds(&|name| {
+        let virtual_names: [&[u8]; 11] = [
+            b"dummy", b"ifb", b"docker", b"cni", b"cali", b"veth", b"sit", b"tunl", b"ip6tnl",
+            b"gre", b"flannel",
+        ];
+        name.as_bytes() != b"lo"
+            && !virtual_names.iter().any(|prefix| name.as_bytes().starts_with(prefix))
+            && !["bridge", "brport", "master", "bonding"]
+                .iter()
+                .any(|file| has(name, file.as_bytes()))
+    })
+}
+
+fn default_routes(roots: &Roots) -> Vec<InterfaceName> {
+    let mut buffer = Buffer::default();
+    let Ok(procfs) = Dir::open(&roots.procfs) else { return Vec::new() };
+    let names: [&CStr; 2] = [c"1/net/route", c"net/route"];
+    names
+        .iter()
+        .find_map(|name| net_route::parse(procfs.read_records(name, &mut buffer).ok()?).ok())
+        .unwrap_or_default()
+}
+
+/// Whether an interface inside another namespace is left out of that namespace's sum: loopback, a
+/// bridge, or what a bridge holds. `class` is that namespace's /sys/class/net, reached through a
+/// process's root directory; without it only loopback is known.
+#[must_use]
+pub fn left_out_inside(class: Option<&Dir>, name: InterfaceName) -> bool {
+    if name.as_bytes() == b"lo" {
+        return true;
+    }
+    let Some(class) = class else { return false };
+    [&b"/bridge"[..], b"/brport", b"/master"]
+        .iter()
+        .any(|file| join(&[name.as_bytes(), file]).is_some_and(|path| class.has(&path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::proc::diskstats;
+
+    fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskRow> {
+        let text: String = names
+            .iter()
+            .map(|(major, minor, name)| format!("{major} {minor} {name} 0 0 0 0 0 0 0\n"))
+            .collect();
+        let mut rows = Vec::new();
+        diskstats::parse(text.as_bytes(), &mut rows).unwrap();
+        rows
+    }
+
+    #[test]
+    fn a_partition_is_led_back_to_its_disk() {
+        let rows = rows(&[
+            (8, 0, "sda"),
+            (8, 1, "sda1"),
+            (259, 0, "nvme0n1"),
+            (259, 3, "nvme0n1p3"),
+            (259, 9, "nvme0n11"),
+            (9, 1, "md1"),
+            (9, 127, "md127"),
+        ]);
+        let whole = |name: &[u8]| whole_device(name, &rows).unwrap();
+        assert_eq!(whole(b"sda1"), DeviceNumber { major: 8, minor: 0 });
+        assert_eq!(whole(b"nvme0n1p3"), DeviceNumber { major: 259, minor: 0 });
+        // Names that only continue another's digits are devices of their own.
+        assert_eq!(whole(b"nvme0n11"), DeviceNumber { major: 259, minor: 9 });
+        assert_eq!(whole(b"md127"), DeviceNumber { major: 9, minor: 127 });
+    }
+
+    #[test]
+    fn without_sysfs_names_tell_disks_from_partitions() {
+        let rows = rows(&[(8, 0, "sda"), (8, 1, "sda1"), (253, 0, "dm-0"), (9, 0, "md0")]);
+        let kinds: Vec<_> = rows.iter().map(|row| guess_by_name(row, &rows)).collect();
+        use BlockKind::{Disk, Partition, Stacked};
+        assert_eq!(kinds, [Disk, Partition, Stacked, Stacked]);
+    }
+}
