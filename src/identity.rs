@@ -48,7 +48,7 @@ pub struct CgroupKey {
     pub inode: u64,
 }
 
-/// One process of one boot: the start time (field 22 of /proc/<pid>/stat, in clock ticks since
+/// One process of one boot: the start time (field 22 of `/proc/<pid>/stat`, in clock ticks since
 /// boot) tells a reused pid from the process that had it before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessKey {

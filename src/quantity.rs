@@ -67,7 +67,7 @@ impl CpuTime {
     }
 }
 
-/// Clock ticks of /proc/stat and /proc/<pid>/stat, in units of 1/USER_HZ second.
+/// Clock ticks of /proc/stat and `/proc/<pid>/stat`, in units of 1/USER_HZ second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Ticks(u64);
 
@@ -95,7 +95,7 @@ impl Ticks {
     }
 }
 
-/// Memory in pages, as /proc/<pid>/stat gives the resident set.
+/// Memory in pages, as `/proc/<pid>/stat` gives the resident set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Pages(u64);
 

@@ -219,10 +219,15 @@ impl CgroupTree {
             pass,
             cpu_stat::parse,
         );
-        reading.read_at = match &self.captured {
+        let read_at = match &self.captured {
             Some(captured) => captured.read_at(&path),
             None => pass.now(),
         };
+        // Counters that could not be read keep the time they are of, or the next delta would be
+        // divided by too short a time.
+        if cpu != Outcome::Unreadable {
+            reading.read_at = read_at;
+        }
         match cpu {
             Outcome::Gone => return Moved::Gone,
             Outcome::Present(cpu) => {

@@ -1,0 +1,150 @@
+//! The counters of one snapshot, without its gauges: what the next one is subtracted from, and what
+//! is kept on disk over a restart of the agent.
+
+use crate::identity::{BootId, CgroupKey, ProcessKey};
+use crate::quantity::{BootTime, CpuTime};
+use crate::snapshot::Snapshot;
+use crate::source::cgroup::cpu_stat::CpuStat;
+use crate::source::cgroup::io_stat::IoRow;
+use crate::source::proc::diskstats::DiskRow;
+use crate::source::proc::net_dev::InterfaceRow;
+use crate::source::proc::pid_io::ProcessIo;
+use crate::source::proc::stat::NodeStat;
+
+/// Filled again and again in the same memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters {
+    pub boot: Option<BootId>,
+    pub begun_at: BootTime,
+    pub ended_at: BootTime,
+    pub node_cpu: Option<NodeStat>,
+    pub node_cpu_read_at: BootTime,
+    pub disks: Option<Vec<DiskRow>>,
+    pub interfaces: Option<InterfaceCounters>,
+    /// In tree order.
+    pub cgroups: Vec<CgroupCounters>,
+    /// By inode.
+    pub namespaces: Vec<NamespaceCounters>,
+    /// By key.
+    pub processes: Vec<ProcessCounters>,
+}
+
+/// Of the host's network namespace.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InterfaceCounters {
+    pub rows: Vec<InterfaceRow>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CgroupCounters {
+    pub key: CgroupKey,
+    pub read_at: BootTime,
+    pub cpu: Option<CpuStat>,
+    pub io: Option<Vec<IoRow>>,
+    pub oom_kills: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamespaceCounters {
+    pub inode: u64,
+    pub readable: bool,
+    pub rows: Vec<InterfaceRow>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProcessCounters {
+    pub key: ProcessKey,
+    pub read_at: BootTime,
+    pub cpu: CpuTime,
+    pub io: Option<ProcessIo>,
+}
+
+impl Counters {
+    /// Takes the counters of `snapshot`.
+    pub(super) fn fill(&mut self, snapshot: &Snapshot) {
+        let node = &snapshot.node;
+        self.boot = snapshot.boot;
+        self.begun_at = snapshot.begun_at;
+        self.ended_at = snapshot.ended_at;
+        self.node_cpu = node.cpu;
+        self.node_cpu_read_at = node.cpu_read_at;
+        copy_if(node.disks_readable, &mut self.disks, &node.disks);
+        let interfaces = self.interfaces.get_or_insert_default();
+        interfaces.rows.clear();
+        interfaces.rows.extend_from_slice(&node.interfaces);
+        if !node.interfaces_readable {
+            self.interfaces = None;
+        }
+
+        let cgroups = &snapshot.cgroups;
+        self.cgroups.truncate(cgroups.len());
+        for (at, reading) in cgroups.iter().enumerate() {
+            let oom_kills = reading.memory.events.map(|events| events.oom_kill);
+            match self.cgroups.get_mut(at) {
+                Some(kept) => {
+                    kept.key.clone_from(&reading.key);
+                    kept.read_at = reading.read_at;
+                    kept.cpu = reading.cpu;
+                    kept.oom_kills = oom_kills;
+                    match (&mut kept.io, &reading.io) {
+                        (Some(kept), Some(rows)) => kept.clone_from(rows),
+                        (kept, rows) => kept.clone_from(rows),
+                    }
+                }
+                None => self.cgroups.push(CgroupCounters {
+                    key: reading.key.clone(),
+                    read_at: reading.read_at,
+                    cpu: reading.cpu,
+                    io: reading.io.clone(),
+                    oom_kills,
+                }),
+            }
+        }
+
+        let namespaces = &snapshot.namespaces;
+        self.namespaces.truncate(namespaces.len());
+        for (at, reading) in namespaces.iter().enumerate() {
+            match self.namespaces.get_mut(at) {
+                Some(kept) => {
+                    kept.inode = reading.inode;
+                    kept.readable = reading.readable;
+                    kept.rows.clone_from(&reading.interfaces);
+                }
+                None => self.namespaces.push(NamespaceCounters {
+                    inode: reading.inode,
+                    readable: reading.readable,
+                    rows: reading.interfaces.clone(),
+                }),
+            }
+        }
+
+        self.processes.clear();
+        self.processes.extend(cgroups.iter().flat_map(|cgroup| &cgroup.processes).map(
+            |process| ProcessCounters {
+                key: process.key,
+                read_at: process.read_at,
+                cpu: process.cpu,
+                io: process.io,
+            },
+        ));
+        self.processes.sort_unstable_by_key(|process| process.key);
+    }
+
+    pub(super) fn process(&self, key: ProcessKey) -> Option<&ProcessCounters> {
+        let at = self.processes.binary_search_by_key(&key, |process| process.key).ok()?;
+        self.processes.get(at)
+    }
+
+    pub(super) fn namespace(&self, inode: u64) -> Option<&NamespaceCounters> {
+        let at = self.namespaces.binary_search_by_key(&inode, |kept| kept.inode).ok()?;
+        self.namespaces.get(at)
+    }
+}
+
+fn copy_if<T: Clone>(readable: bool, kept: &mut Option<Vec<T>>, rows: &Vec<T>) {
+    if readable {
+        kept.get_or_insert_default().clone_from(rows);
+    } else {
+        *kept = None;
+    }
+}
