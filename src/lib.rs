@@ -4,5 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod config;
 pub mod identity;
 pub mod quantity;
