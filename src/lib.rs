@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod quantity;
