@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod cli;
+pub mod config;
 pub mod identity;
 pub mod quantity;
 pub mod snapshot;

@@ -1,0 +1,183 @@
+//! `nodetally config`: the settings as resolved, as TOML, each line with where it came from.
+//!
+//! What is printed reads again as the same settings, but for the query of an endpoint's URL, which
+//! may hold a key and is hidden.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::{
+    EndpointSettings, Key, Origin, Origins, Settings, format_bytes, keys, one_line,
+};
+
+/// What can be told of a token's file without telling the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenState {
+    Set,
+    Empty,
+    /// With the reason.
+    Unreadable(String),
+}
+
+impl TokenState {
+    /// Looks at the file at `path`. Reads of it no more than shows whether it holds anything.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        // Opening a FIFO would wait for somebody to write.
+        let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
+            true => fs::File::open(path),
+            false => Err(std::io::Error::other("not a regular file")),
+        });
+        let mut start = Vec::new();
+        match opened.and_then(|file| file.take(4096).read_to_end(&mut start)) {
+            Err(reason) => Self::Unreadable(reason.to_string()),
+            Ok(_) if start.trim_ascii().is_empty() => Self::Empty,
+            Ok(_) => Self::Set,
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Set => "token: set (hidden)".to_owned(),
+            Self::Empty => "token: empty".to_owned(),
+            Self::Unreadable(reason) => format!("token: unreadable ({reason})"),
+        }
+    }
+}
+
+/// The settings as TOML. `token_state` says what is known of a token's file, usually
+/// [`TokenState::of_file`].
+#[must_use]
+pub fn render(settings: &Settings, token_state: impl Fn(&Path) -> TokenState) -> String {
+    let mut page = Page::default();
+    let origins = &settings.origins;
+    let quoted_path = |path: &Path| toml_string(&path.to_string_lossy());
+
+    page.header("[node]");
+    page.value(&keys::NODE_NAME, toml_string(&settings.node.name), origins);
+
+    page.header("[sampling]");
+    page.value(&keys::SAMPLING_INTERVAL, toml_duration(settings.sampling.interval), origins);
+    page.value(&keys::SAMPLING_PROCESS_IO, settings.sampling.process_io.to_string(), origins);
+    page.value(&keys::SAMPLING_CMDLINE, settings.sampling.cmdline.to_string(), origins);
+
+    page.header("[paths]");
+    page.value(&keys::PATHS_PROCFS, quoted_path(&settings.paths.procfs), origins);
+    page.value(&keys::PATHS_SYSFS, quoted_path(&settings.paths.sysfs), origins);
+    match &settings.paths.cgroupfs {
+        Some(path) => page.value(&keys::PATHS_CGROUPFS, quoted_path(path), origins),
+        None => page.unset(&keys::PATHS_CGROUPFS),
+    }
+    page.value(&keys::PATHS_ROOTFS, quoted_path(&settings.paths.rootfs), origins);
+
+    page.header("[state]");
+    let dir = settings.state.dir.as_deref();
+    page.value(&keys::STATE_DIR, dir.map_or_else(|| toml_string("none"), quoted_path), origins);
+
+    page.header("[log]");
+    page.value(&keys::LOG_LEVEL, toml_string(settings.log.level.as_str()), origins);
+
+    if settings.uses_embedded_receiver() {
+        page.header("# no [[endpoint]]: `run` starts the receiver below and sends to it");
+    }
+    for endpoint in &settings.endpoints {
+        page.endpoint(endpoint, &token_state);
+    }
+
+    page.header(if settings.uses_embedded_receiver() {
+        "[receiver]"
+    } else {
+        "[receiver]  # off while an endpoint is configured"
+    });
+    let receiver = &settings.receiver;
+    page.value(&keys::RECEIVER_LISTEN, toml_string(&receiver.listen.to_string()), origins);
+    page.value(&keys::RECEIVER_RETENTION, toml_duration(receiver.retention), origins);
+    page.value(&keys::RECEIVER_STALE_AFTER, toml_duration(receiver.stale_after), origins);
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn header(&mut self, header: &str) {
+        let blank = if self.text.is_empty() { "" } else { "\n" };
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(self.text, "{blank}{header}");
+    }
+
+    fn value(&mut self, key: &Key, value: String, origins: &Origins) {
+        self.line(key, &value, &origins.of(key).to_string());
+    }
+
+    fn line(&mut self, key: &Key, value: &str, comment: &str) {
+        let assignment = format!("{} = {value}", key.name);
+        let _ = writeln!(self.text, "{assignment:<36}  # {}", one_line(comment));
+    }
+
+    fn unset(&mut self, key: &Key) {
+        let _ = writeln!(self.text, "# {}: {}", key.name, key.default);
+    }
+
+    fn endpoint(
+        &mut self,
+        endpoint: &EndpointSettings,
+        token_state: &impl Fn(&Path) -> TokenState,
+    ) {
+        let origins = &endpoint.origins;
+        self.header("[[endpoint]]");
+        self.value(&keys::ENDPOINT_NAME, toml_string(&endpoint.name), origins);
+        let dialect = toml_string(endpoint.dialect.as_str());
+        self.value(&keys::ENDPOINT_DIALECT, dialect, origins);
+        self.value(&keys::ENDPOINT_URL, toml_string(&endpoint.url.to_string()), origins);
+        let counters = toml_string(endpoint.counters.as_str());
+        self.value(&keys::ENDPOINT_COUNTERS, counters, origins);
+        self.value(&keys::ENDPOINT_TIMEOUT, toml_duration(endpoint.timeout), origins);
+        self.value(&keys::ENDPOINT_CONCURRENCY, endpoint.concurrency.to_string(), origins);
+        let queue = toml_string(&format_bytes(endpoint.queue_bytes));
+        self.value(&keys::ENDPOINT_QUEUE_BYTES, queue, origins);
+        let unknown_pods = toml_string(endpoint.unknown_pods.as_str());
+        self.value(&keys::ENDPOINT_UNKNOWN_PODS, unknown_pods, origins);
+        let namespace = toml_string(&endpoint.unknown_namespace);
+        self.value(&keys::ENDPOINT_UNKNOWN_NAMESPACE, namespace, origins);
+        let key = &keys::ENDPOINT_BEARER_TOKEN_FILE;
+        match &endpoint.bearer_token_file {
+            Some(path) => {
+                let origin: &Origin = origins.of(key);
+                let comment = format!("{origin}; {}", token_state(path).shown());
+                self.line(key, &toml_string(&path.to_string_lossy()), &comment);
+            }
+            None => self.unset(key),
+        }
+    }
+}
+
+fn toml_duration(duration: Duration) -> String {
+    toml_string(&humantime::format_duration(duration).to_string())
+}
+
+/// The text as a basic string of TOML.
+fn toml_string(text: &str) -> String {
+    let mut string = String::with_capacity(text.len() + 2);
+    string.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => string.push_str("\\\""),
+            '\\' => string.push_str("\\\\"),
+            '\n' => string.push_str("\\n"),
+            '\t' => string.push_str("\\t"),
+            // Direction and line marks are legal TOML, but a terminal would act on them.
+            _ if c.is_control() || one_line(c.encode_utf8(&mut [0; 4])).starts_with('\\') => {
+                let _ = write!(string, "\\U{:08X}", u32::from(c));
+            }
+            _ => string.push(c),
+        }
+    }
+    string.push('"');
+    string
+}

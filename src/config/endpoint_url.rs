@@ -1,0 +1,105 @@
+//! The address of an endpoint.
+
+use std::fmt;
+
+use reqwest::Url;
+
+/// An http or https URL without a user, a password or a fragment.
+///
+/// Its query may hold a key, so `Display` and `Debug` hide it; only [`EndpointUrl::as_url`] has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointUrl(Url);
+
+impl EndpointUrl {
+    /// # Errors
+    /// In a few words, why the text is no such URL; the text itself is not quoted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // The parser would drop line breaks and tabs, and encode spaces.
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err("holds a space or control character".to_owned());
+        }
+        // The parser would also take `http:host` and `http:\host`.
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("not a URL".to_owned());
+        };
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return Err("neither http nor https".to_owned());
+        }
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+        if authority.is_empty() {
+            // The parser would take the first part of the path for the host.
+            return Err("names no host".to_owned());
+        }
+        if authority.contains('@') {
+            return Err("names a user or password, which belongs into a file: name that file in \
+                        endpoint.bearer_token_file"
+                .to_owned());
+        }
+        let url = Url::parse(text).map_err(|error| format!("not a URL ({error})"))?;
+        if url.fragment().is_some() {
+            return Err("has a fragment, which is never sent".to_owned());
+        }
+        Ok(Self(url))
+    }
+
+    /// The whole URL, query included: for sending, not for showing.
+    #[must_use]
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.query().is_none() {
+            return f.write_str(self.0.as_str());
+        }
+        let mut shown = self.0.clone();
+        shown.set_query(Some("hidden"));
+        f.write_str(shown.as_str())
+    }
+}
+
+impl fmt::Debug for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndpointUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_reaches_the_server_but_no_eye() {
+        let url = EndpointUrl::parse("https://host/base?key=secret").unwrap();
+        assert_eq!(url.to_string(), "https://host/base?hidden");
+        assert_eq!(format!("{url:?}"), "EndpointUrl(https://host/base?hidden)");
+        assert_eq!(url.as_url().query(), Some("key=secret"));
+    }
+
+    #[test]
+    fn what_the_url_parser_would_repair_is_refused() {
+        for (text, reason) in [
+            ("host:5000", "not a URL"),
+            ("http:host", "not a URL"),
+            ("http://ho st", "holds a space or control character"),
+            ("http://host\n", "holds a space or control character"),
+            ("ftp://host", "neither http nor https"),
+            ("http://", "names no host"),
+            ("http:///user:pw@host", "names no host"),
+            ("http:\\\\user:pw@host", "not a URL"),
+            ("http://:80", "not a URL (empty host)"),
+            ("http://host:99999", "not a URL (invalid port number)"),
+            ("http://host/#top", "has a fragment, which is never sent"),
+        ] {
+            assert_eq!(EndpointUrl::parse(text), Err(reason.to_owned()), "{text}");
+        }
+        for text in ["http://user:pw@host", "http://user@host", "http://@host/x"] {
+            let reason = EndpointUrl::parse(text).unwrap_err();
+            assert!(reason.starts_with("names a user or password"), "{text}: {reason}");
+        }
+        let url = EndpointUrl::parse("HTTP://[::1]:5000/@user").unwrap();
+        assert_eq!(url.to_string(), "http://[::1]:5000/@user");
+    }
+}

@@ -1,0 +1,137 @@
+//! The `NODETALLY_…` variables.
+
+use super::error::{ConfigError, shortened};
+use super::keys::{
+    CONFIG_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE, RENAMED, VARIABLE_PREFIX, nearest,
+};
+use super::layer::{Layers, Origin};
+use super::value::Raw;
+
+/// What the environment sets.
+#[derive(Debug, Default)]
+pub(super) struct EnvironmentLayers {
+    pub values: Vec<(&'static Key, Raw, Origin)>,
+    /// The endpoint that `NODETALLY_ENDPOINT_…` describes; empty if there is none.
+    pub endpoint: Layers,
+    /// `NODE_NAME`, unless it is empty.
+    pub node_name: Option<String>,
+}
+
+pub(super) fn read(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<EnvironmentLayers, ConfigError> {
+    let mut layers = EnvironmentLayers::default();
+    // The environment has no order of its own; errors shall not depend on the one it comes in.
+    let mut variables: Vec<(String, String)> = variables
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) || name == NODE_NAME_VARIABLE)
+        .collect();
+    variables.sort();
+
+    let mut seen: Vec<(&'static Key, String)> = Vec::new();
+    for (name, value) in variables {
+        if name == NODE_NAME_VARIABLE {
+            layers.node_name = Some(value).filter(|value| !value.is_empty());
+            continue;
+        }
+        if name == CONFIG_VARIABLE {
+            continue;
+        }
+        let key = KEYS.iter().copied().find(|key| key.environment.contains(&name.as_str()));
+        let Some(key) = key else {
+            if is_service_link(&name, &value) {
+                continue;
+            }
+            return Err(unknown(&name));
+        };
+        if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == key) {
+            return Err(ConfigError::new(&format!(
+                "environment {name}: {other} is set too and means the same; allowed: one of them"
+            )));
+        }
+        seen.push((key, name.clone()));
+        let origin = Origin::Environment(name);
+        if key.section == ENDPOINT {
+            layers.endpoint.set(key, Raw::Text(value), origin);
+        } else {
+            layers.values.push((key, Raw::Text(value), origin));
+        }
+    }
+    Ok(layers)
+}
+
+/// Whether Kubernetes made the variable: a Service in the pod's namespace whose name begins with
+/// `nodetally` puts variables into every pod that look like ours
+/// (`NODETALLY_SERVICE_HOST`, `NODETALLY_PORT_7643_TCP=tcp://…`).
+fn is_service_link(name: &str, value: &str) -> bool {
+    let prefix = VARIABLE_PREFIX.trim_end_matches('_');
+    let rest = name.strip_prefix(prefix).unwrap_or_default();
+    if rest.ends_with("_SERVICE_HOST") || rest.contains("_SERVICE_PORT") {
+        return true;
+    }
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let protocol = |part: &str| matches!(part, "TCP" | "UDP" | "SCTP");
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = rest.split('_').collect();
+    match parts.as_slice() {
+        [.., "PORT", port, kind] | [.., "PORT", port, kind, "PROTO" | "PORT" | "ADDR"]
+            if number(port) && protocol(kind) =>
+        {
+            true
+        }
+        [.., "PORT"] => is_url,
+        _ => false,
+    }
+}
+
+fn unknown(name: &str) -> ConfigError {
+    let shown = shortened(name, 64);
+    let renamed = RENAMED.iter().find(|renamed| {
+        let upper = renamed.from.replace('.', "_").to_ascii_uppercase();
+        name.strip_prefix(VARIABLE_PREFIX) == Some(upper.as_str())
+    });
+    if let Some(to) = renamed.and_then(|renamed| renamed.to.environment.first()) {
+        return ConfigError::new(&format!("environment {shown} is now called {to}"));
+    }
+    let known = KEYS.iter().flat_map(|key| key.environment.iter().copied());
+    let hint = nearest(name, known.chain([CONFIG_VARIABLE]))
+        .map_or(String::new(), |near| format!(", did you mean {near}?"));
+    // The value is not quoted: it may be anything, a password too.
+    ConfigError::new(&format!(
+        "environment {shown}: unknown variable{hint}; `nodetally config --help` lists all"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variables_of_a_kubernetes_service_are_not_ours() {
+        for (name, value) in [
+            ("NODETALLY_SERVICE_HOST", "10.0.0.1"),
+            ("NODETALLY_SERVICE_PORT", "7643"),
+            ("NODETALLY_SERVICE_PORT_HTTP", "7643"),
+            ("NODETALLY_PORT", "tcp://10.0.0.1:7643"),
+            ("NODETALLY_PORT_7643_TCP", "tcp://10.0.0.1:7643"),
+            ("NODETALLY_PORT_7643_TCP_PROTO", "tcp"),
+            ("NODETALLY_PORT_7643_TCP_PORT", "7643"),
+            ("NODETALLY_RECEIVER_PORT_7643_UDP_ADDR", "10.0.0.1"),
+        ] {
+            assert!(is_service_link(name, value), "{name}");
+        }
+        for (name, value) in
+            [("NODETALLY_RECEIVER_PORT", "7643"), ("NODETALLY_PORT_X_TCP", ""), ("NODETALLY_", "")]
+        {
+            assert!(!is_service_link(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_variable_of_ours_looks_like_a_service_link() {
+        for name in KEYS.iter().flat_map(|key| key.environment) {
+            assert!(name.starts_with(VARIABLE_PREFIX));
+            assert!(!is_service_link(name, "tcp://10.0.0.1:1"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The one line a person gets when the configuration cannot be used.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+/// What is wrong with the configuration, as one line without line breaks: where it stands
+/// (`file:line`, an environment variable, a flag), what stands there, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{line}")]
+pub struct ConfigError {
+    line: String,
+}
+
+impl ConfigError {
+    pub(super) fn new(line: &str) -> Self {
+        Self { line: one_line(line) }
+    }
+
+    /// For the file at `path` that could not be read, by whoever opens it.
+    #[must_use]
+    pub fn unreadable_file(path: &Path, reason: &io::Error) -> Self {
+        Self::new(&format!("{}: cannot be read: {reason}", path.display()))
+    }
+}
+
+/// The text with everything that a terminal or a log would take for more than a character of the
+/// line (line breaks of any kind, escape sequences, direction marks) written as `\u{…}`.
+///
+/// Configuration texts come from outside: a file's name, a quoted key and a value can all hold
+/// line breaks.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        let breaks = c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c {
+            '\n' => line.push_str("\\n"),
+            _ if breaks => {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
+            }
+            _ => line.push(c),
+        }
+    }
+    line
+}
+
+/// At most `chars_max` characters of the text, with `…` where some were left out.
+pub(super) fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_line_break_becomes_visible() {
+        assert_eq!(one_line("a\nb\u{2028}c\u{85}d\re"), "a\\nb\\u{2028}c\\u{85}d\\u{d}e");
+        assert_eq!(one_line("grün \\ 漢"), "grün \\ 漢");
+    }
+
+    #[test]
+    fn shortening_cuts_between_characters() {
+        assert_eq!(shortened("grün", 3), "grü…");
+        assert_eq!(shortened("grün", 4), "grün");
+    }
+}

@@ -1,0 +1,265 @@
+//! The TOML file, walked against the table of keys.
+//!
+//! The document is walked by hand rather than deserialized: that keeps the line of every key at
+//! hand, and lets an unknown key be answered with the nearest known one.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::error::{ConfigError, shortened};
+use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key};
+use super::layer::{Layers, Origin};
+use super::value::Raw;
+
+/// A configuration file may not be larger than this.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// A configuration may not hold more endpoints than this.
+pub const ENDPOINTS_MAX: usize = 32;
+
+/// How much of an unknown key's name an error line quotes.
+const NAME_CHARS_MAX: usize = 64;
+
+/// One `[[endpoint]]`.
+#[derive(Debug)]
+pub(super) struct EndpointLayers {
+    pub values: Layers,
+    /// Where its header stands.
+    pub header: Origin,
+    /// Where its name stands, or its header if it has none.
+    pub named_at: Origin,
+}
+
+/// What a file sets.
+#[derive(Debug, Default)]
+pub(super) struct FileLayers {
+    pub values: Layers,
+    pub endpoints: Vec<EndpointLayers>,
+}
+
+/// Reads the text of the file at `path`, which is named in errors and origins only.
+pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
+    let source = Source { path, text };
+    if text.len() > FILE_BYTES_MAX {
+        return Err(ConfigError::new(&format!(
+            "{}: {} bytes long; allowed: at most {FILE_BYTES_MAX}",
+            path.display(),
+            text.len()
+        )));
+    }
+    let document = DeTable::parse(text).map_err(|error| source.syntax(&error))?;
+    let mut layers = FileLayers::default();
+    for (name, value) in source.in_order(document.get_ref()) {
+        let at = name.span().start;
+        let name: &str = name.get_ref();
+        match (name, value.get_ref()) {
+            (ENDPOINT, DeValue::Array(array)) => {
+                layers.endpoints = source.endpoints(array)?;
+            }
+            (ENDPOINT, _) => {
+                return Err(source.error(
+                    at,
+                    "endpoint: not an array of tables; write [[endpoint]], once per endpoint",
+                ));
+            }
+            (section, DeValue::Table(table)) if keys::sections().contains(&section) => {
+                source.section(section, table, &mut layers.values)?;
+            }
+            (section, value) if keys::sections().contains(&section) => {
+                return Err(source.error(
+                    at,
+                    &format!(
+                        "{section} = {}: found {}; allowed: a table, [{section}] with {}",
+                        source.raw(value).shown(),
+                        kind(value),
+                        listed(section)
+                    ),
+                ));
+            }
+            (unknown, value) => return Err(source.unknown_section(at, unknown, value)),
+        }
+    }
+    Ok(layers)
+}
+
+struct Source<'t> {
+    path: &'t Path,
+    text: &'t str,
+}
+
+impl Source<'_> {
+    /// The line, from 1, of a byte of the text.
+    fn line(&self, at: usize) -> usize {
+        1 + self.before(at).bytes().filter(|byte| *byte == b'\n').count()
+    }
+
+    /// The column, from 1, in characters.
+    fn column(&self, at: usize) -> usize {
+        1 + self.before(at).rsplit('\n').next().map_or(0, |line| line.chars().count())
+    }
+
+    fn before(&self, at: usize) -> &str {
+        // A place inside a character (an error in its middle) counts as its start.
+        self.text.get(..self.text.floor_char_boundary(at)).unwrap_or(self.text)
+    }
+
+    fn origin(&self, at: usize) -> Origin {
+        Origin::File { path: PathBuf::from(self.path), line: self.line(at) }
+    }
+
+    fn error(&self, at: usize, problem: &str) -> ConfigError {
+        ConfigError::new(&format!("{}: {problem}", self.origin(at)))
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message().replace('\n', "; ");
+        let message = if message.is_empty() { "not TOML" } else { &message };
+        ConfigError::new(&format!("{}:{}: {message}", self.origin(at), self.column(at)))
+    }
+
+    /// The table's entries as the file has them, so that the first error named is the topmost.
+    fn in_order<'d, 'i>(
+        &self,
+        table: &'d DeTable<'i>,
+    ) -> Vec<(&'d Spanned<std::borrow::Cow<'i, str>>, &'d Spanned<DeValue<'i>>)> {
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        entries
+    }
+
+    fn section(
+        &self,
+        section: &str,
+        table: &DeTable<'_>,
+        into: &mut Layers,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in self.in_order(table) {
+            let at = name.span().start;
+            let key = keys::find(section, name.get_ref())
+                .ok_or_else(|| self.unknown_key(at, section, name.get_ref()))?;
+            into.set(key, self.raw(value.get_ref()), self.origin(at));
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self, array: &DeArray<'_>) -> Result<Vec<EndpointLayers>, ConfigError> {
+        let mut endpoints = Vec::new();
+        for (position, element) in array.iter().enumerate() {
+            let at = element.span().start;
+            let DeValue::Table(table) = element.get_ref() else {
+                return Err(self.error(
+                    at,
+                    "endpoint: not an array of tables; write [[endpoint]], once per endpoint",
+                ));
+            };
+            if position == ENDPOINTS_MAX {
+                return Err(self
+                    .error(at, &format!("endpoint: too many; allowed: at most {ENDPOINTS_MAX}")));
+            }
+            let mut values = Layers::default();
+            self.section(ENDPOINT, table, &mut values)?;
+            let named_at = table
+                .iter()
+                .find(|(name, _)| name.get_ref() == ENDPOINT_NAME.name)
+                .map_or(at, |(name, _)| name.span().start);
+            endpoints.push(EndpointLayers {
+                values,
+                header: self.origin(at),
+                named_at: self.origin(named_at),
+            });
+        }
+        Ok(endpoints)
+    }
+
+    fn raw(&self, value: &DeValue<'_>) -> Raw {
+        match value {
+            DeValue::String(text) => Raw::String(text.to_string()),
+            DeValue::Integer(integer) => Raw::Integer {
+                written: integer.to_string(),
+                value: i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            },
+            DeValue::Boolean(value) => Raw::Boolean(*value),
+            DeValue::Float(float) => {
+                Raw::Other { kind: kind(value), shown: float.as_str().to_owned() }
+            }
+            DeValue::Datetime(datetime) => {
+                Raw::Other { kind: kind(value), shown: datetime.to_string() }
+            }
+            DeValue::Array(_) => Raw::Other { kind: kind(value), shown: "[…]".to_owned() },
+            DeValue::Table(_) => Raw::Other { kind: kind(value), shown: "{…}".to_owned() },
+        }
+    }
+
+    /// The value is not quoted: under an unknown key it may be anything, a password too.
+    fn unknown_key(&self, at: usize, section: &str, name: &str) -> ConfigError {
+        if let Some(error) = self.renamed(at, section, name) {
+            return error;
+        }
+        let near: Option<&'static Key> =
+            keys::nearest(name, keys::in_section(section).map(|key| key.name))
+                .and_then(|near| keys::find(section, near));
+        let hint = near.map(|key| key.name.to_owned()).or_else(|| elsewhere(name));
+        let hint = hint.map_or(String::new(), |hint| format!(", did you mean \"{hint}\"?"));
+        self.error(
+            at,
+            &format!(
+                "{section}.{}: unknown key{hint}; allowed in {}: {}",
+                shortened(name, NAME_CHARS_MAX),
+                if section == ENDPOINT {
+                    "[[endpoint]]".to_owned()
+                } else {
+                    format!("[{section}]")
+                },
+                listed(section)
+            ),
+        )
+    }
+
+    fn unknown_section(&self, at: usize, name: &str, value: &DeValue<'_>) -> ConfigError {
+        let is_table = matches!(value, DeValue::Table(_) | DeValue::Array(_));
+        let hint = if is_table {
+            keys::nearest(name, keys::sections()).map(str::to_owned)
+        } else {
+            elsewhere(name)
+        };
+        let hint = hint.map_or(String::new(), |hint| format!(", did you mean \"{hint}\"?"));
+        let what = if is_table { "unknown section" } else { "unknown key outside any section" };
+        self.error(
+            at,
+            &format!(
+                "{}: {what}{hint}; sections: {}",
+                shortened(name, NAME_CHARS_MAX),
+                keys::sections().join(", ")
+            ),
+        )
+    }
+
+    fn renamed(&self, at: usize, section: &str, name: &str) -> Option<ConfigError> {
+        let path = format!("{section}.{name}");
+        let to = keys::successor(&path)?;
+        Some(self.error(at, &format!("{path} is now called {}", to.path())))
+    }
+}
+
+/// The full path of the key that has this very name in another section.
+fn elsewhere(name: &str) -> Option<String> {
+    keys::KEYS.iter().find(|key| key.name == name).map(|key| key.path())
+}
+
+fn listed(section: &str) -> String {
+    keys::in_section(section).map(|key| key.name).collect::<Vec<_>>().join(", ")
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,327 @@
+//! Flags as typed, variables as set and the file as written → settings as resolved.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::endpoint_url::EndpointUrl;
+use super::environment::{self, EnvironmentLayers};
+use super::error::ConfigError;
+use super::file::{self, ENDPOINTS_MAX, FileLayers};
+use super::keys::{self, Key};
+use super::layer::{Layers, Origin, Origins, refused};
+use super::settings::{
+    Counters, Dialect, EndpointSettings, LogLevel, LogSettings, NodeSettings, PathSettings,
+    ReceiverSettings, SamplingSettings, Settings, StateSettings, UnknownPods,
+};
+use super::value::{self, Raw};
+use crate::quantity::Bytes;
+
+/// The name of the endpoint that the environment describes.
+const ENVIRONMENT_ENDPOINT: &str = "env";
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Everything that settings are made from.
+///
+/// `E` gives the environment's variables. `std::env::vars` panics on one that is not UTF-8, so it
+/// is best made from `std::env::vars_os`.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs<E> {
+    /// The configuration file's path, for naming it, and its text.
+    pub file: Option<(PathBuf, String)>,
+    pub environment: E,
+    pub flags: Flags,
+    /// What the host is called: the node's name if nothing else names it.
+    pub host_name: String,
+    /// Whether the effective user is root, who keeps state in /run.
+    pub is_root: bool,
+    /// `$XDG_RUNTIME_DIR`, if set: where anybody else keeps it.
+    pub xdg_runtime_dir: Option<String>,
+}
+
+/// Flags as typed; `None` where one was not given. Named after the flag.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    pub interval: Option<String>,
+    pub state_dir: Option<String>,
+    pub node_name: Option<String>,
+    pub listen: Option<String>,
+    pub path_procfs: Option<String>,
+    pub path_sysfs: Option<String>,
+    pub path_cgroupfs: Option<String>,
+    pub path_rootfs: Option<String>,
+    pub log_level: Option<String>,
+    pub cmdline: bool,
+}
+
+impl Flags {
+    fn into_values(self) -> impl Iterator<Item = (&'static Key, String)> {
+        [
+            (&keys::SAMPLING_INTERVAL, self.interval),
+            (&keys::STATE_DIR, self.state_dir),
+            (&keys::NODE_NAME, self.node_name),
+            (&keys::RECEIVER_LISTEN, self.listen),
+            (&keys::PATHS_PROCFS, self.path_procfs),
+            (&keys::PATHS_SYSFS, self.path_sysfs),
+            (&keys::PATHS_CGROUPFS, self.path_cgroupfs),
+            (&keys::PATHS_ROOTFS, self.path_rootfs),
+            (&keys::LOG_LEVEL, self.log_level),
+            (&keys::SAMPLING_CMDLINE, self.cmdline.then(|| "true".to_owned())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+    }
+}
+
+/// The configuration file to read: the flag's, else the one `NODETALLY_CONFIG` names, else none.
+#[must_use]
+pub fn file_path<'e>(
+    flag: Option<&Path>,
+    environment: impl IntoIterator<Item = &'e (String, String)>,
+) -> Option<PathBuf> {
+    flag.map(PathBuf::from).or_else(|| {
+        environment
+            .into_iter()
+            .find(|(name, value)| name == keys::CONFIG_VARIABLE && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
+    })
+}
+
+impl Settings {
+    /// Lays file, environment and flags over the defaults and checks all of it.
+    ///
+    /// # Errors
+    /// The first thing found wrong, in one line: what the file has and should not, from its top;
+    /// then variables that are unknown; then values, key by key.
+    pub fn resolve<E>(inputs: Inputs<E>) -> Result<Self, ConfigError>
+    where
+        E: IntoIterator<Item = (String, String)>,
+    {
+        let FileLayers { values: mut layers, endpoints: from_file } = match &inputs.file {
+            Some((path, text)) => file::read(path, text)?,
+            None => FileLayers::default(),
+        };
+        let from_environment = environment::read(inputs.environment)?;
+        let EnvironmentLayers { values, endpoint, node_name } = from_environment;
+        for (key, value, origin) in values {
+            layers.set(key, value, origin);
+        }
+        for (key, value) in inputs.flags.into_values() {
+            layers.set(key, Raw::Text(value), Origin::Flag(key.flag.unwrap_or_default()));
+        }
+
+        let mut origins = Origins::default();
+        let origins_of = &mut origins;
+        let node = node(&layers, origins_of, node_name, inputs.host_name)?;
+        let sampling = sampling(&layers, origins_of)?;
+        let paths = paths(&layers, origins_of)?;
+        let default_dir = default_state_dir(inputs.is_root, inputs.xdg_runtime_dir);
+        let state = StateSettings {
+            dir: layers.get_or(&keys::STATE_DIR, origins_of, default_dir, value::path_or_none)?,
+        };
+        let level = layers.get_or(&keys::LOG_LEVEL, origins_of, LogLevel::Info, |raw| {
+            value::choice(raw, LogLevel::WORDS)
+        })?;
+        let receiver = receiver(&layers, origins_of, sampling.interval)?;
+        let endpoints = endpoints(from_file, &endpoint)?;
+        Ok(Self {
+            node,
+            sampling,
+            paths,
+            state,
+            log: LogSettings { level },
+            endpoints,
+            receiver,
+            origins,
+        })
+    }
+}
+
+fn node(
+    layers: &Layers,
+    origins: &mut Origins,
+    variable: Option<String>,
+    host_name: String,
+) -> Result<NodeSettings, ConfigError> {
+    let key = &keys::NODE_NAME;
+    let check = |raw: &Raw| value::plain_name(raw, 253);
+    if let Some(name) = layers.get(key, origins, check)? {
+        return Ok(NodeSettings { name });
+    }
+    let (name, origin) = match variable {
+        Some(name) => (name, Origin::Environment(keys::NODE_NAME_VARIABLE.to_owned())),
+        None => (host_name, Origin::HostName),
+    };
+    origins.set(key, origin.clone());
+    match check(&Raw::Text(name.clone())) {
+        Ok(name) => Ok(NodeSettings { name }),
+        Err(reason) => Err(refused(key, &name, origin, &reason)),
+    }
+}
+
+fn sampling(layers: &Layers, origins: &mut Origins) -> Result<SamplingSettings, ConfigError> {
+    Ok(SamplingSettings {
+        interval: layers.get_or(&keys::SAMPLING_INTERVAL, origins, 15 * SECOND, |raw| {
+            value::duration(raw, SECOND..=HOUR)
+        })?,
+        process_io: layers.get_or(&keys::SAMPLING_PROCESS_IO, origins, false, value::boolean)?,
+        cmdline: layers.get_or(&keys::SAMPLING_CMDLINE, origins, false, value::boolean)?,
+    })
+}
+
+fn paths(layers: &Layers, origins: &mut Origins) -> Result<PathSettings, ConfigError> {
+    let mut path_or =
+        |key: &Key, default: &str| layers.get_or(key, origins, PathBuf::from(default), value::path);
+    Ok(PathSettings {
+        procfs: path_or(&keys::PATHS_PROCFS, "/proc")?,
+        sysfs: path_or(&keys::PATHS_SYSFS, "/sys")?,
+        rootfs: path_or(&keys::PATHS_ROOTFS, "/")?,
+        cgroupfs: layers.get(&keys::PATHS_CGROUPFS, origins, value::path)?,
+    })
+}
+
+fn default_state_dir(is_root: bool, xdg_runtime_dir: Option<String>) -> Option<PathBuf> {
+    if is_root {
+        return Some(PathBuf::from("/run/nodetally"));
+    }
+    // A relative $XDG_RUNTIME_DIR counts as unset, as its specification has it.
+    let dir = PathBuf::from(xdg_runtime_dir?);
+    dir.is_absolute().then(|| dir.join("nodetally"))
+}
+
+fn receiver(
+    layers: &Layers,
+    origins: &mut Origins,
+    interval: Duration,
+) -> Result<ReceiverSettings, ConfigError> {
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 7643));
+    // With a minute of patience and samples every five, every node would always look gone.
+    let stale_after = MINUTE.max(4 * interval);
+    Ok(ReceiverSettings {
+        listen: layers.get_or(&keys::RECEIVER_LISTEN, origins, listen, value::listen_address)?,
+        retention: layers.get_or(&keys::RECEIVER_RETENTION, origins, HOUR, |raw| {
+            value::duration(raw, MINUTE..=24 * HOUR)
+        })?,
+        stale_after: layers.get_or(&keys::RECEIVER_STALE_AFTER, origins, stale_after, |raw| {
+            value::duration(raw, SECOND..=24 * HOUR)
+        })?,
+    })
+}
+
+fn endpoints(
+    from_file: Vec<file::EndpointLayers>,
+    from_environment: &Layers,
+) -> Result<Vec<EndpointSettings>, ConfigError> {
+    let mut endpoints: Vec<(EndpointSettings, Origin)> = Vec::new();
+    for layers in from_file {
+        let settings = endpoint(&layers.values, &layers.header)?;
+        add(&mut endpoints, settings, layers.named_at)?;
+    }
+    if let Some(origin) = from_environment.first_origin() {
+        let settings = endpoint(from_environment, origin)?;
+        let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
+        add(&mut endpoints, settings, origin)?;
+    }
+    Ok(endpoints.into_iter().map(|(settings, _)| settings).collect())
+}
+
+fn add(
+    endpoints: &mut Vec<(EndpointSettings, Origin)>,
+    settings: EndpointSettings,
+    named_at: Origin,
+) -> Result<(), ConfigError> {
+    let name = &settings.name;
+    if let Some((_, first)) = endpoints.iter().find(|(other, _)| other.name == *name) {
+        return Err(ConfigError::new(&format!(
+            "{named_at}: endpoint.name = \"{name}\": also the name of the endpoint at {first}; \
+             allowed: a name of its own"
+        )));
+    }
+    if endpoints.len() == ENDPOINTS_MAX {
+        return Err(ConfigError::new(&format!(
+            "{named_at}: endpoint: too many; allowed: at most {ENDPOINTS_MAX}"
+        )));
+    }
+    endpoints.push((settings, named_at));
+    Ok(())
+}
+
+/// One endpoint; `header` is where it stands as a whole.
+fn endpoint(layers: &Layers, header: &Origin) -> Result<EndpointSettings, ConfigError> {
+    let mut origins = Origins::default();
+    let missing = |key: &Key| match header {
+        Origin::Environment(_) => ConfigError::new(&format!(
+            "{header}: an endpoint without an address; allowed: with {} beside it",
+            key.environment.first().copied().unwrap_or_default()
+        )),
+        _ => ConfigError::new(&format!(
+            "{header}: {} is missing; allowed: {}",
+            key.path(),
+            key.allowed
+        )),
+    };
+
+    let name_key = &keys::ENDPOINT_NAME;
+    let name = match layers.get(name_key, &mut origins, |raw| value::plain_name(raw, 63))? {
+        Some(name) => name,
+        None if matches!(header, Origin::Environment(_)) => {
+            origins.set(name_key, header.clone());
+            ENVIRONMENT_ENDPOINT.to_owned()
+        }
+        None => return Err(missing(name_key)),
+    };
+    let dialect =
+        layers.get_or(&keys::ENDPOINT_DIALECT, &mut origins, Dialect::ResourceApi, dialect)?;
+    let url = layers
+        .get(&keys::ENDPOINT_URL, &mut origins, |raw| EndpointUrl::parse(raw.text()?))?
+        .ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
+    let o = &mut origins;
+    let counters = layers.get_or(&keys::ENDPOINT_COUNTERS, o, Counters::Delta, |raw| {
+        value::choice(raw, Counters::WORDS)
+    })?;
+    let timeout = layers.get_or(&keys::ENDPOINT_TIMEOUT, o, 10 * SECOND, |raw| {
+        value::duration(raw, Duration::from_millis(100)..=5 * MINUTE)
+    })?;
+    let concurrency =
+        layers.get_or(&keys::ENDPOINT_CONCURRENCY, o, 8, |raw| value::count(raw, 1..=64))?;
+    let queue_default = Bytes::from_kibibytes(16 * 1024);
+    let queue_bytes = layers.get_or(&keys::ENDPOINT_QUEUE_BYTES, o, queue_default, |raw| {
+        value::bytes(raw, Bytes::from_kibibytes(64)..=Bytes::from_kibibytes(1024 * 1024))
+    })?;
+    let unknown_pods = layers.get_or(&keys::ENDPOINT_UNKNOWN_PODS, o, UnknownPods::Uid, |raw| {
+        value::choice(raw, UnknownPods::WORDS)
+    })?;
+    let unknown_namespace = layers.get_or(
+        &keys::ENDPOINT_UNKNOWN_NAMESPACE,
+        o,
+        "unknown".to_owned(),
+        value::namespace,
+    )?;
+    let bearer_token_file =
+        layers.get(&keys::ENDPOINT_BEARER_TOKEN_FILE, o, value::absolute_path)?;
+    Ok(EndpointSettings {
+        name,
+        dialect,
+        url,
+        counters,
+        timeout,
+        concurrency,
+        queue_bytes,
+        unknown_pods,
+        unknown_namespace,
+        bearer_token_file,
+        origins,
+    })
+}
+
+fn dialect(raw: &Raw) -> Result<Dialect, String> {
+    match value::choice(raw, Dialect::WORDS) {
+        Err(_) if raw.text().is_ok_and(|text| Dialect::NOT_BUILT.contains(&text)) => {
+            Err("a known dialect, but not built yet".to_owned())
+        }
+        checked => checked,
+    }
+}

@@ -1,0 +1,211 @@
+//! The settings as resolved: every value checked, every default filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint_url::EndpointUrl;
+use super::layer::Origins;
+use crate::quantity::Bytes;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub node: NodeSettings,
+    pub sampling: SamplingSettings,
+    pub paths: PathSettings,
+    pub state: StateSettings,
+    pub log: LogSettings,
+    /// Where figures are sent, in the file's order, the environment's last. At most
+    /// [`super::ENDPOINTS_MAX`]; their names differ.
+    pub endpoints: Vec<EndpointSettings>,
+    pub receiver: ReceiverSettings,
+    /// Where each value outside `endpoints` came from.
+    pub origins: Origins,
+}
+
+impl Settings {
+    /// Whether `run` starts its own receiver and sends to it: when it has nobody else to send to.
+    #[must_use]
+    pub fn uses_embedded_receiver(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// What the node is called in everything that is sent: one segment of a URL.
+    pub name: String,
+}
+
+/// `[sampling]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamplingSettings {
+    /// From one sample to the next; 1 s to 1 h.
+    pub interval: Duration,
+    /// Whether each process's own `/proc/<pid>/io` is read.
+    pub process_io: bool,
+    /// Whether command lines, which can hold secrets, are read.
+    pub cmdline: bool,
+}
+
+/// `[paths]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathSettings {
+    pub procfs: PathBuf,
+    pub sysfs: PathBuf,
+    /// The cgroup2 mount; `None`: it is found in mountinfo.
+    pub cgroupfs: Option<PathBuf>,
+    pub rootfs: PathBuf,
+}
+
+/// `[state]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSettings {
+    /// Where the last counters are kept; `None`: they are not.
+    ///
+    /// Counters hold within one boot only, so the defaults lie on tmpfs.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word for it, which `tracing` understands too.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// One `[[endpoint]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Unique among the endpoints; usable as a file's name.
+    pub name: String,
+    pub dialect: Dialect,
+    /// The address below which the dialect's paths are found.
+    pub url: EndpointUrl,
+    pub counters: Counters,
+    /// How long one request may take, the answer included; 100 ms to 5 min.
+    pub timeout: Duration,
+    /// How many requests may be under way at once; 1 to 64.
+    pub concurrency: usize,
+    /// How much is kept while the endpoint cannot be reached; 64 KiB to 1 GiB.
+    pub queue_bytes: Bytes,
+    pub unknown_pods: UnknownPods,
+    /// The namespace that stands beside a pod sent under its uid.
+    pub unknown_namespace: String,
+    /// The file that holds the bearer token; `None`: none is sent. It is read when it is needed,
+    /// so that a rotated token is found.
+    pub bearer_token_file: Option<PathBuf>,
+    /// Where each of these values came from.
+    pub origins: Origins,
+}
+
+/// The form in which an endpoint is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    ResourceApi,
+}
+
+impl Dialect {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("resource-api", Self::ResourceApi)];
+
+    /// Names that are spoken for, so that whoever tries one is not told that there is no such
+    /// thing.
+    pub(super) const NOT_BUILT: &'static [&'static str] =
+        &["pod-batch", "pod-lifecycle", "otlp", "prometheus-remote-write", "ndjson"];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ResourceApi => "resource-api",
+        }
+    }
+}
+
+/// What disk and network figures count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counters {
+    /// What passed in the interval.
+    Delta,
+    /// A running total.
+    Cumulative,
+}
+
+impl Counters {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("delta", Self::Delta), ("cumulative", Self::Cumulative)];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Cumulative => "cumulative",
+        }
+    }
+}
+
+/// What happens to a pod of which only the uid is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownPods {
+    /// It is sent under its uid, in the namespace `unknown_namespace`.
+    Uid,
+    /// It is not sent.
+    Skip,
+}
+
+impl UnknownPods {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("uid", Self::Uid), ("skip", Self::Skip)];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uid => "uid",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// `[receiver]`: the embedded one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverSettings {
+    /// Port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// How far back it can answer; 1 min to 24 h.
+    pub retention: Duration,
+    /// How old the last figures of what still exists may be; 1 s to 24 h.
+    pub stale_after: Duration,
+}

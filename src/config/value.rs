@@ -1,0 +1,291 @@
+//! From what stands in the file, a variable or a flag to a checked value.
+//!
+//! Each check answers with a reason in a few words; where the value stands and what is allowed is
+//! added by whoever knows the key.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::shortened;
+use crate::quantity::Bytes;
+
+/// How many characters of a value an error line quotes.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// A value as it was written, before anything is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Raw {
+    /// From a variable or a flag, where everything is text.
+    Text(String),
+    /// A TOML string.
+    String(String),
+    /// A TOML integer; `None` if it does not fit 64 bits.
+    Integer { written: String, value: Option<i64> },
+    /// A TOML boolean.
+    Boolean(bool),
+    /// Any other TOML value: what it is, and how an error line shows it.
+    Other { kind: &'static str, shown: String },
+}
+
+impl Raw {
+    /// The value as an error line quotes it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) | Self::String(text) => quoted(text),
+            Self::Integer { written, .. } => shortened(written, SHOWN_CHARS_MAX),
+            Self::Boolean(value) => value.to_string(),
+            Self::Other { shown, .. } => shortened(shown, SHOWN_CHARS_MAX),
+        }
+    }
+
+    /// `found an integer`: for a value of the wrong type.
+    fn found(&self) -> String {
+        match self {
+            Self::Text(_) | Self::String(_) => "found a string".to_owned(),
+            Self::Integer { value: Some(_), .. } => "found an integer".to_owned(),
+            Self::Integer { value: None, .. } => "found an integer beyond 64 bits".to_owned(),
+            Self::Boolean(_) => "found a boolean".to_owned(),
+            Self::Other { kind, .. } => format!("found {kind}"),
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<&str, String> {
+        match self {
+            Self::Text(text) | Self::String(text) => Ok(text),
+            _ => Err(self.found()),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", shortened(text, SHOWN_CHARS_MAX))
+}
+
+/// A length of time in `allowed`, as people write it (`15s`, `1m 30s`).
+pub(super) fn duration(raw: &Raw, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration =
+        humantime::parse_duration(raw.text()?).map_err(|_| "not a duration".to_owned())?;
+    in_range(duration, &allowed)
+}
+
+/// The same for a flag that no key stands behind; the error says what is allowed.
+///
+/// # Errors
+/// One line, when `text` is no duration or lies outside `allowed`.
+pub fn parse_duration(text: &str, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let from = humantime::format_duration(*allowed.start());
+    let to = humantime::format_duration(*allowed.end());
+    let example = humantime::format_duration(*allowed.start());
+    duration(&Raw::Text(text.to_owned()), allowed).map_err(|reason| {
+        format!(
+            "{reason}; allowed: a number with a unit from {from} to {to}, such as \"{example}\""
+        )
+    })
+}
+
+/// An amount of bytes in `allowed`: an integer, or text with `KiB`, `MiB` or `GiB`.
+pub(super) fn bytes(raw: &Raw, allowed: RangeInclusive<Bytes>) -> Result<Bytes, String> {
+    let count = match raw {
+        Raw::Integer { value: Some(value), .. } => {
+            u64::try_from(*value).map_err(|_| "too small".to_owned())?
+        }
+        _ => {
+            let text = raw.text()?.trim();
+            let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+            let unit: u64 = match text.strip_prefix(digits).map(str::trim) {
+                Some("") => 1,
+                Some("KiB") => 1 << 10,
+                Some("MiB") => 1 << 20,
+                Some("GiB") => 1 << 30,
+                _ => return Err("not an amount of bytes".to_owned()),
+            };
+            if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.is_empty() {
+                return Err("not an amount of bytes".to_owned());
+            }
+            // Digits alone fail to parse only when they are too many.
+            digits
+                .parse::<u64>()
+                .ok()
+                .and_then(|count| count.checked_mul(unit))
+                .ok_or_else(|| "too large".to_owned())?
+        }
+    };
+    in_range(Bytes::from_bytes(count), &allowed)
+}
+
+/// A count in `allowed`.
+pub(super) fn count(raw: &Raw, allowed: RangeInclusive<usize>) -> Result<usize, String> {
+    let count = match raw {
+        Raw::Integer { value: Some(value), .. } => {
+            usize::try_from(*value).map_err(|_| "too small".to_owned())?
+        }
+        Raw::Text(text) => text.parse().map_err(|_| "not an integer in range".to_owned())?,
+        _ => return Err(raw.found()),
+    };
+    in_range(count, &allowed)
+}
+
+fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, String> {
+    if value < *allowed.start() {
+        Err("too small".to_owned())
+    } else if value > *allowed.end() {
+        Err("too large".to_owned())
+    } else {
+        Ok(value)
+    }
+}
+
+/// `true` or `false`; a variable says it as text.
+pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {
+    match raw {
+        Raw::Boolean(value) => Ok(*value),
+        Raw::Text(text) => text.parse().map_err(|_| "not a boolean".to_owned()),
+        _ => Err(raw.found()),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String> {
+    let text = raw.text()?;
+    words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| "not one of the known words".to_owned())
+}
+
+/// A path: any text that can name a file.
+pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
+    let text = raw.text()?;
+    if text.is_empty() {
+        return Err("empty".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("holds a NUL, which no path can".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// A path that starts at the root.
+pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, String> {
+    let path = path(raw)?;
+    if path.is_absolute() { Ok(path) } else { Err("not an absolute path".to_owned()) }
+}
+
+/// A path, or `None` for `""` and `"none"`.
+pub(super) fn path_or_none(raw: &Raw) -> Result<Option<PathBuf>, String> {
+    match raw.text()? {
+        "" | "none" => Ok(None),
+        _ => path(raw).map(Some),
+    }
+}
+
+/// An IP address and a port.
+pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
+    raw.text()?.parse().map_err(|_| "not an address to listen on".to_owned())
+}
+
+/// A name of letters, digits, `.`, `_` and `-` that starts with a letter or digit, so that it is
+/// one segment of a URL and one component of a path, and neither `.` nor `..`.
+pub(super) fn plain_name(raw: &Raw, chars_max: usize) -> Result<String, String> {
+    let text = raw.text()?;
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if text.is_empty() {
+        Err("empty".to_owned())
+    } else if !plain || !starts {
+        Err("not a plain name".to_owned())
+    } else if text.len() > chars_max {
+        Err("too long".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A namespace as Kubernetes checks it (RFC 1123 label).
+pub(super) fn namespace(raw: &Raw) -> Result<String, String> {
+    let text = raw.text()?;
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = |byte: Option<u8>| byte.is_some_and(alphanumeric);
+    let good = text.len() <= 63
+        && ends(text.bytes().next())
+        && ends(text.bytes().next_back())
+        && text.bytes().all(|byte| alphanumeric(byte) || byte == b'-');
+    if good { Ok(text.to_owned()) } else { Err("not a namespace".to_owned()) }
+}
+
+/// The bytes with the largest unit that divides them, as `bytes` reads it again.
+#[must_use]
+pub fn format_bytes(bytes: Bytes) -> String {
+    let count = bytes.as_bytes();
+    for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if count != 0 && count.is_multiple_of(unit) {
+            return format!("{}{name}", count / unit);
+        }
+    }
+    count.to_string()
+}
+
+/// A URL that may not even be one, as error lines quote it: with an `@` nothing of it but the
+/// scheme, since a password stands before one and may itself hold any character; else without the
+/// query, where a key would be.
+pub(super) fn redacted_url(text: &str) -> String {
+    if text.contains('@') {
+        let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
+        return format!("{}hidden", scheme.unwrap_or_default());
+    }
+    match text.find(['?', '#']) {
+        Some(at) => format!("{}hidden", &text[..=at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Raw {
+        Raw::String(text.to_owned())
+    }
+
+    #[test]
+    fn amounts_of_bytes_read_with_and_without_a_unit() {
+        let any = Bytes::ZERO..=Bytes::from_bytes(u64::MAX);
+        let read = |raw: &Raw| bytes(raw, any.clone()).map(Bytes::as_bytes);
+        assert_eq!(read(&text("16MiB")), Ok(16_777_216));
+        assert_eq!(read(&text("3 KiB")), Ok(3_072));
+        assert_eq!(read(&text("2GiB")), Ok(2_147_483_648));
+        assert_eq!(read(&text("70000")), Ok(70_000));
+        assert_eq!(read(&Raw::Integer { written: "5".to_owned(), value: Some(5) }), Ok(5));
+        for bad in ["", "MiB", "-1", "1.5MiB", "16MB", "16mib", "1 2KiB", "٣KiB", "+5"] {
+            assert_eq!(read(&text(bad)), Err("not an amount of bytes".to_owned()), "{bad}");
+        }
+        assert_eq!(read(&text("18446744073709551615KiB")), Err("too large".to_owned()));
+        assert_eq!(read(&text("99999999999999999999")), Err("too large".to_owned()));
+    }
+
+    #[test]
+    fn bytes_are_written_with_the_largest_unit_that_divides_them() {
+        for (count, written) in
+            [(0, "0"), (1023, "1023"), (3072, "3KiB"), (16 << 20, "16MiB"), (1 << 30, "1GiB")]
+        {
+            assert_eq!(format_bytes(Bytes::from_bytes(count)), written);
+        }
+    }
+
+    #[test]
+    fn a_urls_password_and_query_are_never_shown() {
+        for (url, shown) in [
+            ("http://a:secret@host/x", "http://hidden"),
+            ("a:secret@host", "hidden"),
+            ("http://a:sec?ret@host", "http://hidden"),
+            ("https://host/x?key=secret", "https://host/x?hidden"),
+            ("http://host/#secret", "http://host/#hidden"),
+            ("http://host:80/x", "http://host:80/x"),
+        ] {
+            assert_eq!(redacted_url(url), shown);
+        }
+    }
+}

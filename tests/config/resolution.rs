@@ -1,0 +1,167 @@
+//! Defaults, file, environment and flags in rising order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nodetally::config::{Counters, KEYS, LogLevel, Origin, Settings, UnknownPods, file_path, keys};
+use nodetally::quantity::Bytes;
+
+use crate::{EVERY_KEY, from_file, inputs};
+
+#[test]
+fn with_nothing_set_everything_has_its_documented_default() {
+    let settings = Settings::resolve(inputs(None, &[])).unwrap();
+    assert_eq!(settings.node.name, "box");
+    assert_eq!(settings.origins.of(&keys::NODE_NAME), &Origin::HostName);
+    assert_eq!(settings.sampling.interval, Duration::from_secs(15));
+    assert!(!settings.sampling.process_io && !settings.sampling.cmdline);
+    assert_eq!(settings.paths.procfs, Path::new("/proc"));
+    assert_eq!(settings.paths.sysfs, Path::new("/sys"));
+    assert_eq!(settings.paths.cgroupfs, None);
+    assert_eq!(settings.paths.rootfs, Path::new("/"));
+    assert_eq!(settings.state.dir.as_deref(), Some(Path::new("/run/nodetally")));
+    assert_eq!(settings.log.level, LogLevel::Info);
+    assert!(settings.endpoints.is_empty() && settings.uses_embedded_receiver());
+    assert_eq!(settings.receiver.listen, SocketAddr::from(([127, 0, 0, 1], 7643)));
+    assert_eq!(settings.receiver.retention, Duration::from_secs(3600));
+    assert_eq!(settings.receiver.stale_after, Duration::from_secs(60));
+}
+
+#[test]
+fn an_endpoint_has_its_documented_defaults_and_turns_the_receiver_off() {
+    let settings = from_file("[[endpoint]]\nname = \"a\"\nurl = \"http://host:5000\"\n");
+    assert!(!settings.uses_embedded_receiver());
+    let endpoint = &settings.endpoints[0];
+    assert_eq!(endpoint.name, "a");
+    assert_eq!(endpoint.dialect.as_str(), "resource-api");
+    assert_eq!(endpoint.url.as_url().as_str(), "http://host:5000/");
+    assert_eq!(endpoint.counters, Counters::Delta);
+    assert_eq!(endpoint.timeout, Duration::from_secs(10));
+    assert_eq!(endpoint.concurrency, 8);
+    assert_eq!(endpoint.queue_bytes, Bytes::from_bytes(16 * 1024 * 1024));
+    assert_eq!(endpoint.unknown_pods, UnknownPods::Uid);
+    assert_eq!(endpoint.unknown_namespace, "unknown");
+    assert_eq!(endpoint.bearer_token_file, None);
+}
+
+#[test]
+fn every_key_of_a_file_reaches_the_settings() {
+    let settings = from_file(EVERY_KEY);
+    assert_eq!(settings.node.name, "worker-1");
+    assert_eq!(settings.sampling.interval, Duration::from_secs(90));
+    assert!(settings.sampling.process_io && settings.sampling.cmdline);
+    assert_eq!(settings.paths.procfs, Path::new("/host/proc"));
+    assert_eq!(settings.paths.sysfs, Path::new("/host/sys"));
+    assert_eq!(settings.paths.cgroupfs.as_deref(), Some(Path::new("/host/sys/fs/cgroup")));
+    assert_eq!(settings.paths.rootfs, Path::new("/host"));
+    assert_eq!(settings.state.dir.as_deref(), Some(Path::new("/var/lib/odd \"name\"\\")));
+    assert_eq!(settings.log.level, LogLevel::Debug);
+    let endpoint = &settings.endpoints[0];
+    assert_eq!(endpoint.counters, Counters::Cumulative);
+    assert_eq!(endpoint.timeout, Duration::from_secs(2));
+    assert_eq!(endpoint.concurrency, 16);
+    assert_eq!(endpoint.queue_bytes, Bytes::from_bytes(100_000));
+    assert_eq!(endpoint.unknown_pods, UnknownPods::Skip);
+    assert_eq!(endpoint.unknown_namespace, "nowhere");
+    assert_eq!(endpoint.bearer_token_file.as_deref(), Some(Path::new("/etc/nodetally/token")));
+    assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
+    assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
+    assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));
+    // A key that the table has and this file has not would go unseen.
+    for key in KEYS {
+        let origin =
+            if key.section == "endpoint" { &endpoint.origins } else { &settings.origins }.of(key);
+        assert!(matches!(origin, Origin::File { .. }), "{} is not in the file", key.path());
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let file = "[sampling]\ninterval = \"20s\"\n[log]\nlevel = \"warn\"\n[paths]\nsysfs = \"/s\"";
+    let environment =
+        [("NODETALLY_SAMPLING_INTERVAL", "30s"), ("NODETALLY_LOG_LEVEL", "error"), ("PATH", "/")];
+    let mut inputs = inputs(Some(file), &environment);
+    inputs.flags.interval = Some("40s".to_owned());
+    let settings = Settings::resolve(inputs).unwrap();
+    assert_eq!(settings.sampling.interval, Duration::from_secs(40));
+    assert_eq!(settings.log.level, LogLevel::Error);
+    assert_eq!(settings.paths.sysfs, Path::new("/s"));
+    let origin = |key| settings.origins.of(key).to_string();
+    assert_eq!(origin(&keys::SAMPLING_INTERVAL), "--interval");
+    assert_eq!(origin(&keys::LOG_LEVEL), "environment NODETALLY_LOG_LEVEL");
+    assert_eq!(origin(&keys::PATHS_SYSFS), "nodetally.toml:6");
+    assert_eq!(origin(&keys::PATHS_PROCFS), "default");
+}
+
+#[test]
+fn the_nodes_name_rises_from_the_host_over_node_name_to_the_settings() {
+    let name =
+        |file, environment: &[_]| Settings::resolve(inputs(file, environment)).unwrap().node.name;
+    let file = Some("node.name = \"of-file\"");
+    assert_eq!(name(None, &[("NODE_NAME", "of-pod")]), "of-pod");
+    assert_eq!(name(None, &[("NODE_NAME", "")]), "box");
+    assert_eq!(name(file, &[("NODE_NAME", "of-pod")]), "of-file");
+    let both = [("NODE_NAME", "of-pod"), ("NODETALLY_NODE_NAME", "of-env")];
+    assert_eq!(name(file, &both), "of-env");
+}
+
+#[test]
+fn state_goes_where_the_user_may_write_and_a_reboot_clears() {
+    let dir = |is_root, xdg: Option<&str>, flag: Option<&str>| {
+        let mut inputs = inputs(None, &[]);
+        inputs.is_root = is_root;
+        inputs.xdg_runtime_dir = xdg.map(str::to_owned);
+        inputs.flags.state_dir = flag.map(str::to_owned);
+        Settings::resolve(inputs).unwrap().state.dir
+    };
+    assert_eq!(dir(true, Some("/run/user/0"), None), Some(PathBuf::from("/run/nodetally")));
+    let own = Some(PathBuf::from("/run/user/7/nodetally"));
+    assert_eq!(dir(false, Some("/run/user/7"), None), own);
+    assert_eq!(dir(false, Some("run/user/7"), None), None);
+    assert_eq!(dir(false, None, None), None);
+    assert_eq!(dir(true, None, Some("none")), None);
+    assert_eq!(dir(true, None, Some("")), None);
+    assert_eq!(dir(false, None, Some("here")), Some(PathBuf::from("here")));
+}
+
+#[test]
+fn a_long_interval_does_not_make_every_node_stale() {
+    let stale_after = |file| from_file(file).receiver.stale_after;
+    assert_eq!(stale_after("sampling.interval = \"5m\""), Duration::from_secs(1200));
+    let explicit = "sampling.interval = \"5m\"\nreceiver.stale_after = \"1s\"";
+    assert_eq!(stale_after(explicit), Duration::from_secs(1));
+}
+
+#[test]
+fn the_environment_alone_describes_an_endpoint() {
+    let environment = [
+        ("NODETALLY_ENDPOINT_URL", "http://host"),
+        ("NODETALLY_ENDPOINT_CONCURRENCY", "3"),
+        ("NODETALLY_ENDPOINT_QUEUE_BYTES", "1MiB"),
+    ];
+    let file = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n";
+    let settings = Settings::resolve(inputs(Some(file), &environment)).unwrap();
+    let [first, second] = settings.endpoints.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((first.name.as_str(), second.name.as_str()), ("a", "env"));
+    assert_eq!((first.concurrency, second.concurrency), (8, 3));
+    assert_eq!(second.queue_bytes, Bytes::from_bytes(1 << 20));
+}
+
+#[test]
+fn a_service_named_nodetally_in_the_pods_namespace_breaks_nothing() {
+    let environment = [
+        ("NODETALLY_PORT", "tcp://10.0.0.1:7643"),
+        ("NODETALLY_PORT_7643_TCP_PORT", "7643"),
+        ("NODETALLY_SERVICE_HOST", "10.0.0.1"),
+    ];
+    assert!(Settings::resolve(inputs(None, &environment)).is_ok());
+}
+
+#[test]
+fn the_files_path_comes_from_the_flag_before_the_variable() {
+    let environment = [("NODETALLY_CONFIG".to_owned(), "/e".to_owned())];
+    assert_eq!(file_path(Some(Path::new("/f")), &environment), Some(PathBuf::from("/f")));
+    assert_eq!(file_path(None, &environment), Some(PathBuf::from("/e")));
+    assert_eq!(file_path(None, &[]), None);
+}

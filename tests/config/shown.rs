@@ -1,0 +1,113 @@
+//! `nodetally config` and the documentation.
+
+use nodetally::cli::show_config::{TokenState, render};
+use nodetally::config::{KEYS, Key, Settings};
+
+use crate::{EVERY_KEY, bare, from_file, inputs};
+
+pub fn shown(settings: &Settings) -> String {
+    render(settings, |_| TokenState::Set)
+}
+
+#[test]
+fn config_shows_each_value_with_where_it_came_from() {
+    let file = "[sampling]\ninterval = \"20s\"\n[[endpoint]]\nname = \"a\"\n\
+                url = \"http://a/?key=hunter2\"\nbearer_token_file = \"/t\"";
+    let mut inputs = inputs(Some(file), &[("NODETALLY_LOG_LEVEL", "debug")]);
+    inputs.flags.state_dir = Some("none".to_owned());
+    let settings = Settings::resolve(inputs).unwrap();
+    let text = shown(&settings);
+    let expected = r#"[node]
+name = "box"                          # default: the host's name
+
+[sampling]
+interval = "20s"                      # nodetally.toml:2
+process_io = false                    # default
+cmdline = false                       # default
+
+[paths]
+procfs = "/proc"                      # default
+sysfs = "/sys"                        # default
+# cgroupfs: not set: the cgroup2 mount is found in mountinfo
+rootfs = "/"                          # default
+
+[state]
+dir = "none"                          # --state-dir
+
+[log]
+level = "debug"                       # environment NODETALLY_LOG_LEVEL
+
+[[endpoint]]
+name = "a"                            # nodetally.toml:4
+dialect = "resource-api"              # default
+url = "http://a/?hidden"              # nodetally.toml:5
+counters = "delta"                    # default
+timeout = "10s"                       # default
+concurrency = 8                       # default
+queue_bytes = "16MiB"                 # default
+unknown_pods = "uid"                  # default
+unknown_namespace = "unknown"         # default
+bearer_token_file = "/t"              # nodetally.toml:6; token: set (hidden)
+
+[receiver]  # off while an endpoint is configured
+listen = "127.0.0.1:7643"             # default
+retention = "1h"                      # default
+stale_after = "1m 20s"                # default
+"#;
+    assert_eq!(text, expected);
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn config_shows_every_key_and_reads_again_as_the_same_settings() {
+    for file in [EVERY_KEY, "", "[[endpoint]]\nname = \"a\"\nurl = \"http://a\""] {
+        let settings = from_file(file);
+        let text = shown(&settings);
+        assert_eq!(bare(&from_file(&text)), bare(&settings), "{text}");
+        for key in KEYS.iter().filter(|key| key.section != "endpoint" || !file.is_empty()) {
+            let lines = [format!("\n{} = ", key.name), format!("\n# {}: ", key.name)];
+            assert!(lines.iter().any(|line| text.contains(line)), "{}", key.path());
+        }
+    }
+}
+
+#[test]
+fn a_tokens_file_is_described_and_never_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    assert_eq!(TokenState::of_file(&file("token", "hunter2\n")), TokenState::Set);
+    assert_eq!(TokenState::of_file(&file("blank", " \n")), TokenState::Empty);
+    for path in [dir.path().to_owned(), dir.path().join("absent")] {
+        assert!(matches!(TokenState::of_file(&path), TokenState::Unreadable(_)), "{path:?}");
+    }
+
+    let token = file("token2", "hunter2");
+    let text = format!(
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = {:?}",
+        token.display().to_string()
+    );
+    let text = render(&from_file(&text), TokenState::of_file);
+    assert!(text.contains("token: set (hidden)") && !text.contains("hunter2"), "{text}");
+}
+
+/// One row of docs/configuration.md.
+fn documented(key: &Key) -> String {
+    let mut set_by: Vec<String> = key.environment.iter().map(|name| format!("`{name}`")).collect();
+    set_by.extend(key.flag.map(|flag| format!("`{flag}`")));
+    let set_by = set_by.join(", ");
+    format!("| `{}` | {} | {} | {} | {set_by} |", key.path(), key.purpose, key.allowed, key.default)
+}
+
+#[test]
+fn the_documentation_has_every_key_as_it_is() {
+    let document = include_str!("../../docs/configuration.md");
+    let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    let expected: Vec<String> = KEYS.iter().map(|key| documented(key)).collect();
+    assert_eq!(rows, expected);
+    let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(from_file(example.unwrap()).endpoints.len(), 1);
+}
