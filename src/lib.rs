@@ -7,6 +7,7 @@ pub mod attribution;
 pub mod cli;
 pub mod config;
 pub mod identity;
+pub mod ledger;
 pub mod quantity;
 pub mod snapshot;
 pub mod source;

@@ -2,14 +2,17 @@
 //! is kept on disk over a restart of the agent.
 
 use crate::identity::{BootId, CgroupKey, ProcessKey};
-use crate::quantity::{BootTime, CpuTime};
+use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
+use crate::snapshot::roots::Units;
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::proc::diskstats::DiskRow;
 use crate::source::proc::net_dev::InterfaceRow;
 use crate::source::proc::pid_io::ProcessIo;
 use crate::source::proc::stat::NodeStat;
+
+const TICK_SLACK_USEC: u64 = 10_000;
 
 /// Filled again and again in the same memory.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -119,15 +122,24 @@ impl Counters {
         }
 
         self.processes.clear();
-        self.processes.extend(cgroups.iter().flat_map(|cgroup| &cgroup.processes).map(
-            |process| ProcessCounters {
+        self.processes.extend(cgroups.iter().flat_map(|cgroup| &cgroup.processes).map(|process| {
+            ProcessCounters {
                 key: process.key,
                 read_at: process.read_at,
                 cpu: process.cpu,
                 io: process.io,
-            },
-        ));
+            }
+        }));
         self.processes.sort_unstable_by_key(|process| process.key);
+    }
+
+    /// Whether a process started after these counters were begun to be read. One that did not and
+    /// is not among them is only new to the agent; what it used until now is nobody's gain.
+    pub(super) fn precedes(&self, process: ProcessKey, units: Units) -> bool {
+        let ticks = Ticks::from_ticks(process.start_ticks);
+        let started_usec = ticks.to_cpu_time(units.ticks_per_second).as_usec();
+        // The start is rounded down to a tick.
+        started_usec.saturating_add(TICK_SLACK_USEC) >= self.begun_at.as_nanos() / 1000
     }
 
     pub(super) fn process(&self, key: ProcessKey) -> Option<&ProcessCounters> {

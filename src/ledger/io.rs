@@ -1,36 +1,10 @@
 //! Disk bytes of an owner, each transfer counted once over the layers it went through.
 
 use super::delta::gained;
+use super::flow::{IoFlow, signed};
 use crate::identity::DeviceNumber;
 use crate::snapshot::topology::{BlockKind, BlockTopology};
 use crate::source::cgroup::io_stat::IoRow;
-
-/// Gains of one cgroup, or their sums and differences.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct IoFlow {
-    pub read: i64,
-    pub written: i64,
-    pub read_ops: i64,
-    pub write_ops: i64,
-}
-
-impl IoFlow {
-    pub fn add(&mut self, other: Self) {
-        self.read = self.read.saturating_add(other.read);
-        self.written = self.written.saturating_add(other.written);
-        self.read_ops = self.read_ops.saturating_add(other.read_ops);
-        self.write_ops = self.write_ops.saturating_add(other.write_ops);
-    }
-
-    pub fn less(self, other: Self) -> Self {
-        Self {
-            read: self.read.saturating_sub(other.read),
-            written: self.written.saturating_sub(other.written),
-            read_ops: self.read_ops.saturating_sub(other.read_ops),
-            write_ops: self.write_ops.saturating_sub(other.write_ops),
-        }
-    }
-}
 
 /// What one cgroup gained over all devices: for each device what it has more than the devices
 /// stacked directly upon it passed down.
@@ -73,9 +47,7 @@ fn is_directly_upon(topology: &BlockTopology, upper: DeviceNumber, lower: Device
 /// A device that the earlier reading does not have counts from 0.
 fn row_gain(before: &[IoRow], now: &IoRow) -> IoFlow {
     let before = before.iter().find(|row| row.device == now.device);
-    let gain = |now: u64, before: Option<u64>| {
-        i64::try_from(gained(before.unwrap_or(0), now)).unwrap_or(i64::MAX)
-    };
+    let gain = |now: u64, before: Option<u64>| signed(gained(before.unwrap_or(0), now));
     IoFlow {
         read: gain(now.read.as_bytes(), before.map(|row| row.read.as_bytes())),
         written: gain(now.written.as_bytes(), before.map(|row| row.written.as_bytes())),

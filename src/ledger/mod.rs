@@ -16,9 +16,13 @@
 pub mod account;
 mod counters;
 mod delta;
+mod flow;
+mod hand_out;
 mod io;
 mod settle;
 
 pub use account::Account;
-pub use counters::{CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters};
+pub use counters::{
+    CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
+};
 pub use settle::Ledger;

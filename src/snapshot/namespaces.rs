@@ -35,6 +35,11 @@ impl NamespaceReader {
         namespaces: &mut Vec<NamespaceReading>,
         pass: &mut Pass<'_>,
     ) {
+        if self.host.is_none() {
+            // Any of them might be the host's, whose traffic is nobody's own.
+            namespaces.clear();
+            return;
+        }
         for namespace in namespaces.iter_mut() {
             namespace.leader_pid = 0;
         }

@@ -1,0 +1,352 @@
+//! From own parts to owners, and the balance of it all.
+
+use std::sync::Arc;
+
+use super::account::{
+    Account, Balance, Conservation, ContainerUsage, DiskUsage, ExitedUsage, NetworkUsage, PodUsage,
+    UnitKind, UnitUsage, Usage,
+};
+use super::counters::Counters;
+use super::flow::{Tally, unsigned};
+use super::settle::{Line, network_gain};
+use crate::attribution::{Owner, QosClass};
+use crate::identity::PodUid;
+use crate::quantity::{Bytes, CpuTime};
+use crate::snapshot::roots::Units;
+use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
+
+/// An owner: the cgroup at which it starts, and what its cgroups' own parts sum up to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub owner: Owner,
+    /// The owner of the cgroup above its first.
+    pub parent: Option<Owner>,
+    /// Its first cgroup.
+    pub top: usize,
+    pub tally: Tally,
+}
+
+/// The memory that handing out uses again each time.
+#[derive(Debug, Default)]
+pub(super) struct HandOut {
+    /// In the order of the account's pods.
+    pods: Vec<Tally>,
+    /// What each entry got of the network.
+    networks: Vec<Option<NetworkUsage>>,
+    /// Namespaces that somebody has been given, by their place in the snapshot.
+    given: Vec<bool>,
+}
+
+/// Sums that no list of the account shows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    kernel_usec: u64,
+    pods_memory: u64,
+    units_memory: u64,
+    inner_memory: u64,
+}
+
+impl HandOut {
+    pub fn run(
+        &mut self,
+        last: Option<&Counters>,
+        units: Units,
+        snapshot: &Snapshot,
+        lines: &[Line],
+        entries: &mut [Entry],
+        account: &mut Account,
+    ) {
+        self.give_networks(last, units, snapshot, lines, entries);
+        for line in lines {
+            if let Some(entry) = entries.get_mut(line.entry) {
+                entry.tally.add(&line.own);
+            }
+        }
+        account.pods.clear();
+        account.containers.clear();
+        account.units.clear();
+        account.exited.clear();
+        self.pods.clear();
+        let mut totals = Totals::default();
+        for (at, entry) in entries.iter().enumerate() {
+            let (Some(line), Some(reading)) =
+                (lines.get(entry.top), snapshot.cgroups.get(entry.top))
+            else {
+                continue;
+            };
+            let mut usage = Usage::default();
+            usage.add_gauges(reading, line);
+            entry.tally.put_into(&mut usage);
+            usage.network = self.networks.get(at).copied().flatten();
+            let path = || Arc::clone(&reading.key.path);
+            match entry.owner {
+                Owner::Root => {
+                    totals.kernel_usec += unsigned(entry.tally.kernel_usec);
+                    let mut strays = entry.tally;
+                    strays.cpu.usage = strays.cpu.usage.saturating_sub(strays.kernel_usec);
+                    strays.processes -= strays.kernel_threads;
+                    strays.processes_usec -= unsigned(strays.kernel_usec);
+                    strays.put_into(&mut usage);
+                    if strays.processes > 0 {
+                        totals.units_memory += unsigned(strays.memory_bytes);
+                        account.units.push(UnitUsage { path: path(), kind: UnitKind::Root, usage });
+                    }
+                }
+                Owner::Inner(node) => {
+                    totals.inner_memory += unsigned(entry.tally.memory_bytes);
+                    let cpu = CpuTime::from_usec(unsigned(entry.tally.cpu.usage));
+                    let disk = entry.tally.io.to_usage(entry.tally.io_from);
+                    let no_disk = disk == DiskUsage { from: disk.from, ..DiskUsage::default() };
+                    if cpu > CpuTime::ZERO || !no_disk {
+                        account.exited.push(ExitedUsage { path: path(), node, cpu, disk });
+                    }
+                }
+                Owner::Unit | Owner::Container { .. } => {
+                    totals.units_memory += unsigned(entry.tally.memory_bytes);
+                    let kind = match entry.owner {
+                        Owner::Container { id, runtime } => UnitKind::Container { id, runtime },
+                        _ => UnitKind::Unit,
+                    };
+                    account.units.push(UnitUsage { path: path(), kind, usage });
+                }
+                Owner::Pod { uid, qos } => {
+                    self.add_to_pod(account, entry, uid, qos, usage, reading)
+                }
+                Owner::PodContainer { uid, qos, id, runtime } => {
+                    self.add_to_pod(account, entry, uid, qos, usage, reading);
+                    let path = path();
+                    account.containers.push(ContainerUsage { pod: uid, id, runtime, path, usage });
+                }
+            }
+        }
+        account.containers.sort_unstable_by_key(|container| (container.pod, container.id));
+        self.finish_pods(account, &mut totals);
+        account.conservation = balance(account, &totals);
+    }
+
+    /// A namespace's traffic goes once, to the first owner in it that is a pod, a container or a
+    /// unit; the host's to nobody.
+    fn give_networks(
+        &mut self,
+        last: Option<&Counters>,
+        units: Units,
+        snapshot: &Snapshot,
+        lines: &[Line],
+        entries: &mut [Entry],
+    ) {
+        self.networks.clear();
+        self.networks.resize(entries.len(), None);
+        self.given.clear();
+        self.given.resize(snapshot.namespaces.len(), false);
+        for (reading, line) in snapshot.cgroups.iter().zip(lines) {
+            let Some(inode) = reading.namespace else { continue };
+            let found = snapshot.namespaces.binary_search_by_key(&inode, |entry| entry.inode);
+            let Some((namespace, given)) = found
+                .ok()
+                .and_then(|at| Some((snapshot.namespaces.get(at)?, self.given.get_mut(at)?)))
+            else {
+                continue;
+            };
+            let Some(entry) = entries.get_mut(line.entry) else { continue };
+            if namespace.is_host {
+                entry.tally.in_host_namespace = true;
+                continue;
+            }
+            entry.tally.in_own_namespace = true;
+            if *given || !namespace.readable || matches!(entry.owner, Owner::Root | Owner::Inner(_))
+            {
+                continue;
+            }
+            *given = true;
+            let Some(last) = last else { continue };
+            let born = || {
+                let leader = reading.processes.first()?;
+                last.precedes(leader.key, units).then_some(&[][..])
+            };
+            let before = match last.namespace(inode) {
+                Some(before) => before.readable.then_some(&before.rows[..]),
+                None => born(),
+            };
+            let gain = before.map(|before| network_gain(before, namespace.interfaces.iter()));
+            if let (Some(gain), Some(network)) = (gain, self.networks.get_mut(line.entry)) {
+                match network {
+                    // An owner with processes in several namespaces.
+                    Some(network) => network.add(&gain),
+                    None => *network = Some(gain),
+                }
+            }
+        }
+    }
+
+    fn add_to_pod(
+        &mut self,
+        account: &mut Account,
+        entry: &Entry,
+        uid: PodUid,
+        qos: QosClass,
+        usage: Usage,
+        reading: &CgroupReading,
+    ) {
+        let at = match account.pods.binary_search_by_key(&uid, |pod| pod.uid) {
+            Ok(at) => at,
+            Err(at) => {
+                let path = Arc::clone(&reading.key.path);
+                let usage = Usage::default();
+                account.pods.insert(at, PodUsage { uid, qos, path, host_network: None, usage });
+                self.pods.insert(at, Tally::default());
+                at
+            }
+        };
+        let (Some(pod), Some(tally)) = (account.pods.get_mut(at), self.pods.get_mut(at)) else {
+            return;
+        };
+        tally.add(&entry.tally);
+        if let Some(gain) = &usage.network {
+            pod.usage.network.get_or_insert_default().add(gain);
+        }
+        let is_top = entry.parent.is_none_or(|parent| pod_of(&parent) != Some(uid));
+        if is_top {
+            // One kubelet can leave two trees for a pod, of which one is empty: where both have
+            // gauges they add up, and the busier one is where the pod is.
+            let busier = usage.memory.current > pod.usage.memory.current;
+            pod.usage.merge_gauges(&usage);
+            if busier {
+                pod.path = Arc::clone(&reading.key.path);
+                pod.qos = qos;
+            }
+        }
+    }
+
+    fn finish_pods(&mut self, account: &mut Account, totals: &mut Totals) {
+        account.empty_pod_cgroups = 0;
+        let mut tallies = self.pods.iter();
+        let containers = &account.containers;
+        let empty = &mut account.empty_pod_cgroups;
+        account.pods.retain_mut(|pod| {
+            let Some(tally) = tallies.next() else { return false };
+            totals.pods_memory += unsigned(tally.memory_bytes);
+            tally.put_into(&mut pod.usage);
+            pod.host_network = match (tally.in_own_namespace, tally.in_host_namespace) {
+                (true, _) => Some(false),
+                (false, true) => Some(true),
+                (false, false) => None,
+            };
+            let first = containers.partition_point(|container| container.pod < pod.uid);
+            let has_containers =
+                containers.get(first).is_some_and(|container| container.pod == pod.uid);
+            let used = tally.cpu.usage > 0 || tally.io.read > 0 || tally.io.written > 0;
+            let live = tally.processes > 0 || has_containers || used;
+            *empty += u32::from(!live);
+            live
+        });
+    }
+}
+
+fn pod_of(owner: &Owner) -> Option<PodUid> {
+    match owner {
+        Owner::Pod { uid, .. } | Owner::PodContainer { uid, .. } => Some(*uid),
+        Owner::Root | Owner::Inner(_) | Owner::Unit | Owner::Container { .. } => None,
+    }
+}
+
+impl Usage {
+    fn add_gauges(&mut self, reading: &CgroupReading, line: &Line) {
+        self.memory = reading.memory;
+        self.pids = reading.pids;
+        self.pressure = reading.pressure;
+        self.cpu_max = reading.cpu_max;
+        self.throttling = line.throttling;
+        self.oom_kills = line.oom_kills;
+    }
+
+    /// Gauges of a second cgroup of the same pod.
+    fn merge_gauges(&mut self, other: &Self) {
+        fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            }
+        }
+        let busier = other.memory.current > self.memory.current;
+        let (main, aside) = if busier { (other, &*self) } else { (&*self, other) };
+        let stat = match (main.memory.stat, aside.memory.stat) {
+            (Some(mut stat), Some(aside)) => {
+                stat.anon += aside.anon;
+                stat.file += aside.file;
+                stat.shmem += aside.shmem;
+                stat.inactive_file += aside.inactive_file;
+                stat.active_file += aside.active_file;
+                stat.kernel = sum(stat.kernel, aside.kernel);
+                Some(stat)
+            }
+            (main, aside) => main.or(aside),
+        };
+        let memory = MemoryReading {
+            current: sum(main.memory.current, aside.memory.current),
+            stat,
+            swap_current: sum(main.memory.swap_current, aside.memory.swap_current),
+            ..main.memory
+        };
+        let pids =
+            PidsReading { current: sum(main.pids.current, aside.pids.current), max: main.pids.max };
+        *self = Self {
+            memory,
+            pids,
+            oom_kills: sum(main.oom_kills, aside.oom_kills),
+            network: self.network,
+            ..*main
+        };
+    }
+}
+
+impl NetworkUsage {
+    fn add(&mut self, other: &Self) {
+        self.rx += other.rx;
+        self.tx += other.tx;
+        self.rx_packets += other.rx_packets;
+        self.tx_packets += other.tx_packets;
+        self.rx_errors += other.rx_errors;
+        self.tx_errors += other.tx_errors;
+        self.rx_dropped += other.rx_dropped;
+        self.tx_dropped += other.tx_dropped;
+    }
+}
+
+fn balance(account: &Account, totals: &Totals) -> Conservation {
+    let node = &account.node;
+    let pods = || account.pods.iter().map(|pod| &pod.usage);
+    let units = || account.units.iter().map(|unit| &unit.usage);
+    let cpu = |usage: &Usage| usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
+    let disk = |part: fn(&DiskUsage) -> Bytes| {
+        let of = move |usage: &Usage| usage.disk.as_ref().map_or(0, |disk| part(disk).as_bytes());
+        let exited = account.exited.iter().map(|exited| part(&exited.disk).as_bytes()).sum();
+        let node = part(&node.disk?).as_bytes();
+        Some(Balance::new(node, pods().map(of).sum(), units().map(of).sum(), 0, 0, exited))
+    };
+    let network = |part: fn(&NetworkUsage) -> Bytes| {
+        let of = move |usage: &Usage| usage.network.as_ref().map_or(0, |net| part(net).as_bytes());
+        let node = part(&node.network?).as_bytes();
+        Some(Balance::new(node, pods().map(of).sum(), units().map(of).sum(), 0, 0, 0))
+    };
+    Conservation {
+        cpu_usec: node.cpu.map(|busy| {
+            Balance::new(
+                busy.busy.as_usec(),
+                pods().map(cpu).sum(),
+                units().map(cpu).sum(),
+                totals.kernel_usec,
+                (busy.irq + busy.softirq).as_usec(),
+                account.exited.iter().map(|exited| exited.cpu.as_usec()).sum(),
+            )
+        }),
+        memory_bytes: node.memory.map(|memory| {
+            let used = memory.total.saturating_sub(memory.free).as_bytes();
+            let Totals { pods_memory, units_memory, inner_memory, .. } = *totals;
+            Balance::new(used, pods_memory, units_memory, 0, 0, inner_memory)
+        }),
+        disk_read_bytes: disk(|disk| disk.read),
+        disk_written_bytes: disk(|disk| disk.written),
+        network_rx_bytes: network(|network| network.rx),
+        network_tx_bytes: network(|network| network.tx),
+    }
+}

@@ -1,0 +1,416 @@
+//! From two snapshots to an account.
+
+use std::sync::Arc;
+
+use super::account::{
+    Account, CpuUsage, DiskSource, DiskUsage, NetworkUsage, NodeCpu, ProcessUsage,
+};
+use super::counters::{CgroupCounters, Counters};
+use super::delta::gained;
+use super::flow::{CpuFlow, IoFlow, Tally, signed};
+use super::hand_out::{Entry, HandOut};
+use super::io::gained_over_layers;
+use crate::attribution::{Owner, Step};
+use crate::quantity::{Bytes, CpuTime, Ticks};
+use crate::snapshot::cgroups::tree_order;
+use crate::snapshot::roots::Units;
+use crate::snapshot::topology::{BlockKind, InterfaceKind};
+use crate::snapshot::{CgroupReading, ProcessReading, Snapshot};
+use crate::source::cgroup::cpu_stat::Throttling;
+use crate::source::proc::net_dev::InterfaceRow;
+
+/// Remembers the last counters and answers with what was gained since.
+#[derive(Debug)]
+pub struct Ledger {
+    units: Units,
+    last: Option<Counters>,
+    spare: Counters,
+    /// One a cgroup, filled anew each time in the same memory.
+    lines: Vec<Line>,
+    /// One an owner.
+    entries: Vec<Entry>,
+    hand_out: HandOut,
+}
+
+/// What is worked out of one cgroup.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    /// Its owner's entry.
+    pub entry: usize,
+    pub owner: Owner,
+    /// Gains of the cgroup and all below it; `None` where they are not known.
+    raw_cpu: Option<CpuFlow>,
+    raw_io: Option<IoFlow>,
+    raw_memory: Option<i64>,
+    /// The same, with the sum of the children where it is not known; on the way there, that sum.
+    whole_cpu: CpuFlow,
+    whole_io: IoFlow,
+    whole_memory: i64,
+    /// What it has beyond its children.
+    pub own: Tally,
+    pub throttling: Option<Throttling>,
+    pub oom_kills: Option<u64>,
+}
+
+/// How much more than its parent a cgroup may show and still count as newly born: the parent's
+/// reads enclose it, and its total is rounded down to a microsecond on its own.
+const BIRTH_SLACK_USEC: i64 = 1_000;
+
+impl Ledger {
+    #[must_use]
+    pub fn new(units: Units) -> Self {
+        Self {
+            units,
+            last: None,
+            spare: Counters::default(),
+            lines: Vec::new(),
+            entries: Vec::new(),
+            hand_out: HandOut::default(),
+        }
+    }
+
+    /// Goes on from counters that an earlier run of the agent left. They are used only if the next
+    /// snapshot is of the same boot and later.
+    pub fn resume(&mut self, counters: Counters) {
+        self.last = Some(counters);
+    }
+
+    /// The counters of the last snapshot, to be kept over a restart.
+    #[must_use]
+    pub fn counters(&self) -> Option<&Counters> {
+        self.last.as_ref()
+    }
+
+    /// Works out what happened between the last snapshot and this one. `account`'s memory is used
+    /// again.
+    pub fn settle(&mut self, snapshot: &Snapshot, account: &mut Account) {
+        let last = self.last.take().filter(|last| {
+            last.boot.is_some() && last.boot == snapshot.boot && last.ended_at <= snapshot.begun_at
+        });
+        account.boot = snapshot.boot;
+        account.since = last.as_ref().map(|last| last.ended_at);
+        account.until = snapshot.ended_at;
+        account.wall = snapshot.wall;
+        account.node.gauges_of(&snapshot.node);
+        self.settle_node(last.as_ref(), snapshot, account);
+        self.draw_lines(last.as_ref(), snapshot, account);
+        self.take_own_parts(snapshot);
+        let Self { lines, entries, hand_out, units, .. } = self;
+        hand_out.run(last.as_ref(), *units, snapshot, lines, entries, account);
+
+        let mut next = std::mem::take(&mut self.spare);
+        next.fill(snapshot);
+        // The memory of the counters before the last is that of the next.
+        self.spare = last.unwrap_or_default();
+        self.last = Some(next);
+    }
+
+    fn settle_node(&self, last: Option<&Counters>, snapshot: &Snapshot, account: &mut Account) {
+        let node = &snapshot.node;
+        let ticks = |ticks: Ticks| ticks.to_cpu_time(self.units.ticks_per_second);
+        account.node.cpu = last.and_then(|last| {
+            let (before, now) = (last.node_cpu?, node.cpu?);
+            let gain = |before: Ticks, now: Ticks| {
+                ticks(Ticks::from_ticks(gained(before.as_ticks(), now.as_ticks())))
+            };
+            let user = gain(before.user, now.user) + gain(before.nice, now.nice);
+            let system = gain(before.system, now.system);
+            let irq = gain(before.irq, now.irq);
+            let softirq = gain(before.softirq, now.softirq);
+            Some(NodeCpu {
+                busy: user + system + irq + softirq,
+                user,
+                system,
+                irq,
+                softirq,
+                steal: gain(before.steal, now.steal),
+                // Known to go back by a tick on some kernels; then nothing was gained.
+                idle: ticks(Ticks::from_ticks(
+                    now.idle.as_ticks().saturating_sub(before.idle.as_ticks()),
+                )),
+                iowait: ticks(Ticks::from_ticks(
+                    now.iowait.as_ticks().saturating_sub(before.iowait.as_ticks()),
+                )),
+                over_usec: node.cpu_read_at.usec_since(last.node_cpu_read_at),
+            })
+        });
+        account.node.disk = last.and_then(|last| {
+            let before = last.disks.as_ref().filter(|_| node.disks_readable)?;
+            let mut disk = DiskUsage::default();
+            let disks = node
+                .disks
+                .iter()
+                .filter(|row| snapshot.topology.kind(row.device) == Some(BlockKind::Disk));
+            for row in disks {
+                // A disk that appeared since counts from 0; one whose number another disk had
+                // before has another name or counters that went back.
+                let before = before
+                    .iter()
+                    .find(|before| before.device == row.device && before.name() == row.name());
+                let gain = |before: Option<u64>, now: u64| gained(before.unwrap_or(0), now);
+                let bytes = |before: Option<Bytes>, now: Bytes| {
+                    Bytes::from_bytes(gain(before.map(Bytes::as_bytes), now.as_bytes()))
+                };
+                disk.read += bytes(before.map(|row| row.read), row.read);
+                disk.written += bytes(before.map(|row| row.written), row.written);
+                disk.read_ops += gain(before.map(|row| row.read_ops), row.read_ops);
+                disk.write_ops += gain(before.map(|row| row.write_ops), row.write_ops);
+            }
+            Some(disk)
+        });
+        account.node.network = last.and_then(|last| {
+            let before = last.interfaces.as_ref().filter(|_| node.interfaces_readable)?;
+            let counted = node.interfaces.iter().zip(&node.interface_kinds);
+            let counted = counted.filter(|(_, (_, kind))| *kind == InterfaceKind::Counted);
+            Some(network_gain(&before.rows, counted.map(|(row, _)| row)))
+        });
+    }
+
+    /// One line a cgroup: its owner, its raw gains, and what its own processes come to.
+    fn draw_lines(&mut self, last: Option<&Counters>, snapshot: &Snapshot, account: &mut Account) {
+        self.lines.clear();
+        self.entries.clear();
+        account.processes.clear();
+        let node_busy = account.node.cpu.map(|cpu| signed(cpu.busy.as_usec()));
+        // The node's total moves in ticks, so it may be two ticks a CPU behind its parts.
+        let ticks = self.units.ticks_per_second.max(1);
+        let node_slack = signed(u64::from(account.node.cpus) * 2 * 1_000_000 / ticks);
+        let mut before = last.map_or(&[][..], |last| &last.cgroups);
+        for reading in &snapshot.cgroups {
+            let (owner, entry) = self.owner_of(reading);
+            let earlier = earlier_of(&mut before, reading);
+            let parent = reading.parent.and_then(|parent| self.lines.get(parent)).copied();
+            let is_root = owner == Owner::Root;
+
+            let over_usec = match (earlier, last) {
+                (Some(earlier), _) => reading.read_at.usec_since(earlier.read_at),
+                (None, Some(last)) => reading.read_at.usec_since(last.ended_at),
+                (None, None) => 0,
+            };
+            let raw_cpu = reading.cpu.filter(|_| !is_root).and_then(|now| match (earlier, last) {
+                (Some(earlier), _) => Some(CpuFlow::between(Some(earlier.cpu.as_ref()?), &now)),
+                (None, Some(_)) => {
+                    let flow = CpuFlow::between(None, &now);
+                    let most = match parent {
+                        Some(parent) if parent.owner != Owner::Root => {
+                            parent.raw_cpu.map(|cpu| cpu.usage + BIRTH_SLACK_USEC)
+                        }
+                        _ => node_busy.map(|busy| busy + node_slack),
+                    };
+                    (most.is_none_or(|most| flow.usage <= most)).then_some(flow)
+                }
+                (None, None) => None,
+            });
+            let raw_io = reading.io.as_ref().filter(|_| !is_root).and_then(|now| {
+                let before = match (earlier, last) {
+                    (Some(earlier), _) => earlier.io.as_deref()?,
+                    // Whether it was born is told by its CPU.
+                    (None, Some(_)) if raw_cpu.is_some() => &[],
+                    (None, _) => return None,
+                };
+                Some(gained_over_layers(before, now, &snapshot.topology))
+            });
+            let now_throttling = reading.cpu.and_then(|cpu| cpu.throttling);
+            let then_throttling = earlier.and_then(|earlier| earlier.cpu?.throttling);
+            let born = earlier.is_none() && raw_cpu.is_some();
+            let throttling = now_throttling.and_then(|now| {
+                let then = then_throttling.or(born.then(Throttling::default))?;
+                Some(Throttling {
+                    periods: gained(then.periods, now.periods),
+                    throttled_periods: gained(then.throttled_periods, now.throttled_periods),
+                    throttled: CpuTime::from_usec(gained(
+                        then.throttled.as_usec(),
+                        now.throttled.as_usec(),
+                    )),
+                })
+            });
+            let oom_kills = reading.memory.events.and_then(|now| {
+                let then = earlier.map_or(born.then_some(0), |earlier| earlier.oom_kills)?;
+                Some(gained(then, now.oom_kill))
+            });
+            let own = Tally {
+                cpu_known: raw_cpu.is_some(),
+                io_known: raw_io.is_some(),
+                over_usec,
+                ..Tally::default()
+            };
+            let mut line = Line {
+                entry,
+                owner,
+                raw_cpu,
+                raw_io,
+                raw_memory: reading.memory.current.map(|bytes| signed(bytes.as_bytes())),
+                whole_cpu: CpuFlow::default(),
+                whole_io: IoFlow::default(),
+                whole_memory: 0,
+                own,
+                throttling,
+                oom_kills,
+            };
+            for process in &reading.processes {
+                let usage = self.process_usage(last, reading, process);
+                line.own.count(
+                    &usage,
+                    reading.cpu.is_none() || is_root,
+                    reading.io.is_none() || is_root,
+                );
+                account.processes.push(usage);
+            }
+            self.lines.push(line);
+        }
+    }
+
+    /// Whose a cgroup is, and the place of that owner's entry, which is made if it starts here.
+    fn owner_of(&mut self, reading: &CgroupReading) -> (Owner, usize) {
+        let at = self.lines.len();
+        let parent = reading.parent.and_then(|parent| self.lines.get(parent));
+        let step = match parent {
+            Some(parent) => {
+                let name = reading.key.path.rsplit(|byte| *byte == b'/').next();
+                parent.owner.step(name.unwrap_or_default())
+            }
+            // The root, or a path of a host without a cgroup2 tree.
+            None => Step::New(Owner::of_path(&reading.key.path)),
+        };
+        match (step, parent) {
+            (Step::Inherits, Some(parent)) => (parent.owner, parent.entry),
+            (Step::Inherits, None) => (Owner::Root, 0),
+            (Step::New(owner), parent) => {
+                let parent = parent.map(|parent| parent.owner);
+                self.entries.push(Entry { owner, parent, top: at, tally: Tally::default() });
+                (owner, self.entries.len() - 1)
+            }
+        }
+    }
+
+    fn process_usage(
+        &self,
+        last: Option<&Counters>,
+        cgroup: &CgroupReading,
+        process: &ProcessReading,
+    ) -> ProcessUsage {
+        let before = last.and_then(|last| last.process(process.key));
+        let born = last.is_some_and(|last| last.precedes(process.key, self.units));
+        let since = match (before, last) {
+            (Some(before), _) => Some(before.read_at),
+            (None, Some(last)) if born => Some(last.ended_at),
+            _ => None,
+        };
+        let cpu = since.map(|since| CpuUsage {
+            usage: CpuTime::from_usec(gained(
+                before.map_or(0, |before| before.cpu.as_usec()),
+                process.cpu.as_usec(),
+            )),
+            user: CpuTime::ZERO,
+            system: CpuTime::ZERO,
+            over_usec: process.read_at.usec_since(since),
+        });
+        let disk = since.zip(process.io).and_then(|(_, now)| {
+            let then = match before {
+                Some(before) => before.io?,
+                None => Default::default(),
+            };
+            let gain = |then: Bytes, now: Bytes| {
+                Bytes::from_bytes(gained(then.as_bytes(), now.as_bytes()))
+            };
+            Some(DiskUsage {
+                read: gain(then.read, now.read),
+                written: gain(then.written, now.written),
+                read_ops: 0,
+                write_ops: 0,
+                from: DiskSource::Processes,
+            })
+        });
+        ProcessUsage {
+            key: process.key,
+            comm: process.comm,
+            parent_pid: process.parent_pid,
+            threads: process.threads,
+            kernel_thread: process.kernel_thread,
+            cgroup: Arc::clone(&cgroup.key.path),
+            cpu,
+            disk,
+            resident: process.resident,
+            cmdline: process.cmdline.clone(),
+        }
+    }
+
+    /// Children before parents: what each cgroup has beyond its children.
+    fn take_own_parts(&mut self, snapshot: &Snapshot) {
+        for (at, reading) in snapshot.cgroups.iter().enumerate().rev() {
+            let Some(line) = self.lines.get_mut(at) else { continue };
+            // By now whole_* is the sum of the children.
+            match line.raw_cpu {
+                Some(raw) => {
+                    line.own.cpu = raw.less(line.whole_cpu);
+                    line.whole_cpu = raw;
+                }
+                None => line.whole_cpu.add(line.own.cpu),
+            }
+            match line.raw_io {
+                Some(raw) => {
+                    line.own.io = raw.less(line.whole_io);
+                    line.whole_io = raw;
+                }
+                None => line.whole_io.add(line.own.io),
+            }
+            match line.raw_memory {
+                Some(raw) => {
+                    line.own.memory_bytes = raw.saturating_sub(line.whole_memory);
+                    line.whole_memory = raw;
+                }
+                None => {
+                    line.own.memory_bytes = signed(line.own.resident.as_bytes());
+                    line.whole_memory = line.whole_memory.saturating_add(line.own.memory_bytes);
+                }
+            }
+            let (cpu, io, memory) = (line.whole_cpu, line.whole_io, line.whole_memory);
+            if let Some(parent) = reading.parent.and_then(|parent| self.lines.get_mut(parent)) {
+                parent.whole_cpu.add(cpu);
+                parent.whole_io.add(io);
+                parent.whole_memory = parent.whole_memory.saturating_add(memory);
+            }
+        }
+    }
+}
+
+/// The counters of the same cgroup in the earlier list, which is in the same order; what stands
+/// before it there is passed over.
+fn earlier_of<'c>(
+    before: &mut &'c [CgroupCounters],
+    reading: &CgroupReading,
+) -> Option<&'c CgroupCounters> {
+    while let Some((first, rest)) = before.split_first() {
+        let same_path =
+            Arc::ptr_eq(&first.key.path, &reading.key.path) || first.key.path == reading.key.path;
+        if !same_path && tree_order(&first.key.path, &reading.key.path).is_gt() {
+            return None;
+        }
+        *before = rest;
+        if same_path {
+            // Another inode: a cgroup that was removed and one that was made since.
+            return (first.key.inode == reading.key.inode).then_some(first);
+        }
+    }
+    None
+}
+
+pub(super) fn network_gain<'r>(
+    before: &[InterfaceRow],
+    now: impl Iterator<Item = &'r InterfaceRow>,
+) -> NetworkUsage {
+    let mut total = NetworkUsage::default();
+    for row in now {
+        let before = before.iter().find(|before| before.name == row.name);
+        let gain = |part: fn(&InterfaceRow) -> u64| gained(before.map_or(0, part), part(row));
+        total.rx += Bytes::from_bytes(gain(|row| row.rx_bytes));
+        total.tx += Bytes::from_bytes(gain(|row| row.tx_bytes));
+        total.rx_packets += gain(|row| row.rx_packets);
+        total.tx_packets += gain(|row| row.tx_packets);
+        total.rx_errors += gain(|row| row.rx_errors);
+        total.tx_errors += gain(|row| row.tx_errors);
+        total.rx_dropped += gain(|row| row.rx_dropped);
+        total.tx_dropped += gain(|row| row.tx_dropped);
+    }
+    total
+}
