@@ -5,4 +5,5 @@
 
 pub mod attribution;
 pub mod identity;
+pub mod payload;
 pub mod quantity;
