@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod delivery;
 pub mod identity;
 pub mod payload;
 pub mod quantity;
