@@ -8,3 +8,4 @@ pub mod delivery;
 pub mod identity;
 pub mod payload;
 pub mod quantity;
+pub mod receiver;
