@@ -6,8 +6,11 @@
 pub mod attribution;
 pub mod cli;
 pub mod config;
+pub mod delivery;
 pub mod identity;
 pub mod ledger;
+pub mod payload;
 pub mod quantity;
+pub mod receiver;
 pub mod snapshot;
 pub mod source;

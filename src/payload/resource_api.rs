@@ -1,0 +1,475 @@
+//! The node and pod resource API: one POST per node and per pod, a flat body of integers.
+//!
+//! ```text
+//! POST /api/nodes/<node_name>/metrics
+//! POST /api/namespaces/<namespace>/pods/<pod_name>/metrics     (the body adds node_name)
+//! {"cpu_millicores":2300,"memory_bytes":4123456789,
+//!  "disk_io":{"read_bytes":104857600,"write_bytes":524288000},
+//!  "network_io":{"bytes_sent":19384728,"bytes_recv":28374612}}
+//! ```
+//!
+//! Servers of this API store what they are sent unchecked: a null is accepted and breaks their
+//! later answers. So the writing side has no optional figure, and the reading side here
+//! ([`decode_node`], [`decode_pod`]) refuses what the writing side never sends.
+
+mod decode;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+pub use decode::{BodyError, PodPost, decode_node, decode_pod};
+
+use crate::attribution::QosClass;
+use crate::identity::PodUid;
+use crate::payload::stamp::Rfc3339Seconds;
+
+/// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
+/// what Kubernetes allows.
+pub const NAME_BYTES_MAX: usize = 253;
+
+/// The usage of one node, pod or namespace as this API has it.
+///
+/// Whether the byte figures of disk and network are those of the last interval or counts since the
+/// start is settled between the two ends; the body does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// CPU use in thousandths of one CPU.
+    pub cpu_millicores: u64,
+    /// Memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes read from disks.
+    pub read_bytes: u64,
+    /// Bytes written to disks.
+    pub write_bytes: u64,
+    /// Bytes sent over the network.
+    pub sent_bytes: u64,
+    /// Bytes received over the network.
+    pub recv_bytes: u64,
+}
+
+/// What a pod's post says beside its figures.
+#[derive(Debug, Clone, Copy)]
+pub struct PodFacts<'a> {
+    /// The node the pod runs on.
+    pub node_name: &'a str,
+    /// Sent as `pod_uid`, which the API does not name but servers echo; absent: left out.
+    pub uid: Option<PodUid>,
+    /// Sent as `qos_class`, likewise.
+    pub qos: Option<QosClass>,
+}
+
+/// Why a name cannot stand in a path of this API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NameError {
+    #[error("an empty name")]
+    Empty,
+    #[error("a name longer than {NAME_BYTES_MAX} bytes")]
+    TooLong,
+    /// Clients and proxies resolve `.` and `..` away, percent-encoded or not.
+    #[error("a name that is `.` or `..`")]
+    DotSegment,
+    #[error("a name with a control character")]
+    Control,
+}
+
+/// Whether `name` can stand as one segment of a path.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    match name {
+        "" => Err(NameError::Empty),
+        "." | ".." => Err(NameError::DotSegment),
+        _ if name.len() > NAME_BYTES_MAX => Err(NameError::TooLong),
+        _ if name.chars().any(char::is_control) => Err(NameError::Control),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 3986's unreserved characters stay as they are; all else is percent-encoded.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `/api/nodes/<node_name>/metrics`, the name percent-encoded.
+///
+/// # Errors
+/// The name is none that can stand in a path.
+pub fn node_metrics_path(node_name: &str) -> Result<String, NameError> {
+    check_name(node_name)?;
+    Ok(format!("/api/nodes/{}/metrics", segment(node_name)))
+}
+
+/// `/api/namespaces/<namespace>/pods/<pod_name>/metrics`, both names percent-encoded.
+///
+/// # Errors
+/// One of the names is none that can stand in a path.
+pub fn pod_metrics_path(namespace: &str, pod_name: &str) -> Result<String, NameError> {
+    check_name(namespace)?;
+    check_name(pod_name)?;
+    Ok(format!("/api/namespaces/{}/pods/{}/metrics", segment(namespace), segment(pod_name)))
+}
+
+/// `name` percent-encoded as one segment of a path.
+pub fn segment(name: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(name, SEGMENT)
+}
+
+/// Appends the body of a node's post to `out`.
+pub fn encode_node(figures: &Figures, out: &mut Vec<u8>) {
+    append(&Usage::from(figures), out);
+}
+
+/// Appends the body of a pod's post to `out`.
+pub fn encode_pod(figures: &Figures, facts: &PodFacts<'_>, out: &mut Vec<u8>) {
+    let body = PodBody {
+        usage: figures.into(),
+        node_name: facts.node_name,
+        pod_uid: facts.uid.map(Shown),
+        qos_class: facts.qos.map(|qos| match qos {
+            QosClass::Guaranteed => "Guaranteed",
+            QosClass::Burstable => "Burstable",
+            QosClass::BestEffort => "BestEffort",
+        }),
+    };
+    append(&body, out);
+}
+
+fn append(body: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, body).expect("integers and strings always have a JSON form");
+}
+
+/// The four required keys, as a post and every answer carry them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Usage {
+    cpu_millicores: u64,
+    memory_bytes: u64,
+    disk_io: DiskIo,
+    network_io: NetworkIo,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct DiskIo {
+    read_bytes: u64,
+    write_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct NetworkIo {
+    bytes_sent: u64,
+    bytes_recv: u64,
+}
+
+impl From<&Figures> for Usage {
+    fn from(figures: &Figures) -> Self {
+        Self {
+            cpu_millicores: figures.cpu_millicores,
+            memory_bytes: figures.memory_bytes,
+            disk_io: DiskIo { read_bytes: figures.read_bytes, write_bytes: figures.write_bytes },
+            network_io: NetworkIo {
+                bytes_sent: figures.sent_bytes,
+                bytes_recv: figures.recv_bytes,
+            },
+        }
+    }
+}
+
+impl From<&Usage> for Figures {
+    fn from(usage: &Usage) -> Self {
+        Self {
+            cpu_millicores: usage.cpu_millicores,
+            memory_bytes: usage.memory_bytes,
+            read_bytes: usage.disk_io.read_bytes,
+            write_bytes: usage.disk_io.write_bytes,
+            sent_bytes: usage.network_io.bytes_sent,
+            recv_bytes: usage.network_io.bytes_recv,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PodBody<'a> {
+    #[serde(flatten)]
+    usage: Usage,
+    node_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_uid: Option<Shown<PodUid>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qos_class: Option<&'static str>,
+}
+
+struct Shown<T>(T);
+
+impl<T: std::fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A node as the read side answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeRecord<'a> {
+    pub node_name: &'a str,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+    /// `true` when the node has not been heard of for a while; left out otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+}
+
+impl<'a> NodeRecord<'a> {
+    #[must_use]
+    pub fn new(
+        node_name: &'a str,
+        timestamp: Rfc3339Seconds,
+        figures: &Figures,
+        stale: bool,
+    ) -> Self {
+        Self { node_name, timestamp, usage: figures.into(), stale }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        (&self.usage).into()
+    }
+}
+
+/// A pod as the read side answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodRecord<'a> {
+    pub namespace: &'a str,
+    pub pod_name: &'a str,
+    /// Left out in a time series: a pod of the same name may have run elsewhere before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<&'a str>,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+    /// Echoed from the last post; left out when that had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<&'a str>,
+    /// Echoed from the last post; left out when that had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos_class: Option<&'a str>,
+}
+
+impl<'a> PodRecord<'a> {
+    /// A record without the node and the extras, which the caller sets where they are known.
+    #[must_use]
+    pub fn new(
+        namespace: &'a str,
+        pod_name: &'a str,
+        timestamp: Rfc3339Seconds,
+        figures: &Figures,
+    ) -> Self {
+        Self {
+            namespace,
+            pod_name,
+            node_name: None,
+            timestamp,
+            usage: figures.into(),
+            pod_uid: None,
+            qos_class: None,
+        }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        (&self.usage).into()
+    }
+}
+
+/// A namespace as the read side answers it: the sum over its pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamespaceRecord<'a> {
+    pub namespace: &'a str,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+}
+
+impl<'a> NamespaceRecord<'a> {
+    #[must_use]
+    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &Figures) -> Self {
+        Self { namespace, timestamp, usage: figures.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::quantity::WallTime;
+
+    const NODE: Figures = Figures {
+        cpu_millicores: 2300,
+        memory_bytes: 4_123_456_789,
+        read_bytes: 104_857_600,
+        write_bytes: 524_288_000,
+        sent_bytes: 19_384_728,
+        recv_bytes: 28_374_612,
+    };
+
+    #[test]
+    fn a_node_post_has_the_documents_shape() {
+        let mut body = Vec::new();
+        encode_node(&NODE, &mut body);
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            concat!(
+                r#"{"cpu_millicores":2300,"memory_bytes":4123456789,"#,
+                r#""disk_io":{"read_bytes":104857600,"write_bytes":524288000},"#,
+                r#""network_io":{"bytes_sent":19384728,"bytes_recv":28374612}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_pod_post_has_the_documents_shape_and_the_extras_only_when_known() {
+        let figures = Figures {
+            cpu_millicores: 300,
+            memory_bytes: 536_870_912,
+            read_bytes: 2_048_000,
+            write_bytes: 1_024_000,
+            sent_bytes: 123_456,
+            recv_bytes: 654_321,
+        };
+        let mut body = b"kept".to_vec();
+        encode_pod(&figures, &PodFacts { node_name: "node-1", uid: None, qos: None }, &mut body);
+        assert!(body.starts_with(b"kept"), "the caller's bytes before the body stay");
+        let mut expected = json!({
+            "cpu_millicores": 300,
+            "memory_bytes": 536870912,
+            "node_name": "node-1",
+            "disk_io": {"read_bytes": 2048000, "write_bytes": 1024000},
+            "network_io": {"bytes_sent": 123456, "bytes_recv": 654321}
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&body[4..]).unwrap(), expected);
+
+        body.clear();
+        let facts = PodFacts {
+            node_name: "node-1",
+            uid: PodUid::parse(b"a533c208_0be3_44e3_adb7_a0dae664d797"),
+            qos: Some(QosClass::BestEffort),
+        };
+        encode_pod(&figures, &facts, &mut body);
+        expected["pod_uid"] = json!("a533c208-0be3-44e3-adb7-a0dae664d797");
+        expected["qos_class"] = json!("BestEffort");
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_read_side_has_the_documents_shapes() {
+        let at = Rfc3339Seconds(WallTime::from_unix_millis(1_749_654_000_000));
+        let usage = json!({
+            "timestamp": "2025-06-11T15:00:00Z",
+            "cpu_millicores": 2300,
+            "memory_bytes": 4123456789_u64,
+            "disk_io": {"read_bytes": 104857600, "write_bytes": 524288000},
+            "network_io": {"bytes_sent": 19384728, "bytes_recv": 28374612}
+        });
+        let with = |more: Value| {
+            let mut all = usage.clone();
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        let written = |record: &dyn erased::Json| record.json();
+        assert_eq!(
+            written(&NodeRecord::new("node-1", at, &NODE, false)),
+            with(json!({"node_name": "node-1"}))
+        );
+        assert_eq!(
+            written(&NodeRecord::new("node-1", at, &NODE, true)),
+            with(json!({"node_name": "node-1", "stale": true}))
+        );
+        let mut pod = PodRecord::new("default", "web-server-1", at, &NODE);
+        assert_eq!(
+            written(&pod),
+            with(json!({"namespace": "default", "pod_name": "web-server-1"}))
+        );
+        pod.node_name = Some("node-1");
+        pod.pod_uid = Some("u");
+        assert_eq!(
+            written(&pod),
+            with(json!({"namespace": "default", "pod_name": "web-server-1",
+                        "node_name": "node-1", "pod_uid": "u"}))
+        );
+        assert_eq!(
+            written(&NamespaceRecord::new("default", at, &NODE)),
+            with(json!({"namespace": "default"}))
+        );
+    }
+
+    mod erased {
+        pub trait Json {
+            fn json(&self) -> serde_json::Value;
+        }
+        impl<T: serde::Serialize> Json for T {
+            fn json(&self) -> serde_json::Value {
+                serde_json::to_value(self).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_segment_of_the_path_whatever_it_holds() {
+        assert_eq!(node_metrics_path("node-1.eu").unwrap(), "/api/nodes/node-1.eu/metrics");
+        assert_eq!(node_metrics_path("a/b c%é").unwrap(), "/api/nodes/a%2Fb%20c%25%C3%A9/metrics");
+        assert_eq!(
+            pod_metrics_path("kube-system", "web?#").unwrap(),
+            "/api/namespaces/kube-system/pods/web%3F%23/metrics"
+        );
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_carry_is_refused() {
+        assert_eq!(node_metrics_path(""), Err(NameError::Empty));
+        assert_eq!(node_metrics_path(".."), Err(NameError::DotSegment));
+        assert_eq!(node_metrics_path("a\nb"), Err(NameError::Control));
+        assert_eq!(node_metrics_path(&"n".repeat(254)), Err(NameError::TooLong));
+        assert!(node_metrics_path(&"n".repeat(253)).is_ok());
+        assert_eq!(pod_metrics_path("", "web"), Err(NameError::Empty));
+        assert_eq!(pod_metrics_path("default", "."), Err(NameError::DotSegment));
+    }
+
+    fn has_null(value: &Value) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Array(all) => all.iter().any(has_null),
+            Value::Object(all) => all.values().any(has_null),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_post_parses_holds_no_null_and_reads_back(
+            (cpu_millicores, memory_bytes, read_bytes) in any::<(u64, u64, u64)>(),
+            (write_bytes, sent_bytes, recv_bytes) in any::<(u64, u64, u64)>(),
+            node_name in "[^\\p{Cc}]{3,40}",
+        ) {
+            let figures = Figures {
+                cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes,
+            };
+            let mut body = Vec::new();
+            let facts = PodFacts { node_name: &node_name, uid: None, qos: None };
+            encode_pod(&figures, &facts, &mut body);
+            let parsed: Value = serde_json::from_slice(&body).unwrap();
+            prop_assert!(!has_null(&parsed));
+            prop_assert_eq!(&parsed["network_io"]["bytes_recv"], &json!(recv_bytes));
+            let read = decode_pod(&body).unwrap();
+            prop_assert_eq!(read.figures, figures);
+            prop_assert_eq!(read.node_name, node_name);
+        }
+
+        #[test]
+        fn a_path_has_as_many_segments_as_the_api_says(name in "\\PC{1,60}") {
+            prop_assume!(check_name(&name).is_ok());
+            let path = pod_metrics_path(&name, &name).unwrap();
+            prop_assert_eq!(path.split('/').count(), 7);
+            prop_assert!(path.is_ascii() && !path.contains(['?', '#', ' ']));
+        }
+    }
+}

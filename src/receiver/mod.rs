@@ -1,0 +1,52 @@
+//! A server for the resource API: takes pushes, keeps the last hour in memory, answers reads.
+//!
+//! It takes only what is well formed (servers it stands in for do not: see
+//! [`crate::payload::resource_api`]), stamps each push with its own clock, which is passed in, and
+//! is bounded in every direction: connections, bodies, nodes, pods, points and time.
+
+mod page;
+mod routes;
+mod series;
+mod serve;
+mod store;
+
+use std::time::Duration;
+
+pub use series::Counters;
+pub use serve::{Clock, Receiver};
+
+/// How much a receiver keeps, and how it reads what it keeps.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// The time between two pushes of one pod or node (15 s).
+    pub interval: Duration,
+    /// A pod that has not been pushed for longer leaves the lists and sums. Three intervals, at
+    /// least 60 s: two lost pushes remove no pod.
+    pub stale_after: Duration,
+    /// How far back a window reaches (1 h).
+    pub retention: Duration,
+    /// The most points of one node or pod (720, an hour at 5 s); a point takes 56 bytes.
+    pub points_max: usize,
+    /// The most nodes (500) and pods (5000). Beyond them a new one takes the place of the one
+    /// that has been silent longest, or is answered 507 when none is silent.
+    pub nodes_max: usize,
+    pub pods_max: usize,
+    /// What pushers mean by their byte figures (deltas).
+    pub counters: Counters,
+}
+
+impl Bounds {
+    /// The defaults for pushers of this interval.
+    #[must_use]
+    pub fn for_interval(interval: Duration) -> Self {
+        Self {
+            interval,
+            stale_after: interval.saturating_mul(3).max(Duration::from_secs(60)),
+            retention: Duration::from_secs(3600),
+            points_max: 720,
+            nodes_max: 500,
+            pods_max: 5000,
+            counters: Counters::Delta,
+        }
+    }
+}

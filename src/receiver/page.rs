@@ -1,0 +1,188 @@
+//! The index page, for whoever opens the receiver's address in a browser.
+
+use std::fmt::{self, Write as _};
+
+use crate::payload::resource_api::{Figures, NodeRecord, PodRecord, segment};
+
+/// The most rows of one table.
+const ROWS_MAX: usize = 500;
+
+/// The index for clients that are no browser.
+pub(super) const TEXT: &str = "\
+nodetally receiver
+
+GET  /api/nodes
+GET  /api/nodes/<node>                    ?window=<seconds>
+GET  /api/nodes/<node>/pods
+GET  /api/pods                            ?namespace=
+GET  /api/pods/<pod>                      ?window=<seconds> &namespace=
+GET  /api/namespaces
+GET  /api/namespaces/<namespace>          ?window=<seconds>
+GET  /api/namespaces/<namespace>/pods
+POST /api/nodes/<node>/metrics
+POST /api/namespaces/<namespace>/pods/<pod>/metrics
+
+Time series also at .../timeseries?window=<seconds>.
+";
+
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\"><head><meta charset=\"utf-8\"><title>nodetally receiver</title>
+<meta name=\"viewport\" content=\"width=device-width\">
+<meta http-equiv=\"refresh\" content=\"15\">
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { padding: .25em .8em; text-align: left; border-bottom: 1px solid #8884; }
+.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.stale { opacity: .55; }
+pre { overflow-x: auto; }
+</style></head><body><h1>nodetally receiver</h1>
+";
+
+pub(super) fn html(nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -> String {
+    let mut page = String::from(HEAD);
+    // Writing into a String cannot fail.
+    let _ = tables(&mut page, nodes, pods);
+    page
+}
+
+fn tables(page: &mut String, nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -> fmt::Result {
+    writeln!(page, "<h2>Nodes</h2>")?;
+    if nodes.is_empty() {
+        writeln!(page, "<p>None has been pushed yet.</p>")?;
+    } else {
+        head(page, &["Node"])?;
+        for node in nodes.iter().take(ROWS_MAX) {
+            let (name, link) = (Escaped(node.node_name), segment(node.node_name));
+            let class = if node.stale { " class=\"stale\"" } else { "" };
+            write!(page, "<tr{class}><td><a href=\"/api/nodes/{link}\">{name}</a> ")?;
+            write!(page, "(<a href=\"/api/nodes/{link}/pods\">pods</a>, ")?;
+            write!(page, "<a href=\"/api/nodes/{link}?window=600\">last 10 min</a>)</td>")?;
+            row_end(page, &node.figures(), &node.timestamp)?;
+        }
+        tail(page, nodes.len())?;
+    }
+    writeln!(page, "<h2>Pods</h2>")?;
+    if pods.is_empty() {
+        writeln!(page, "<p>None is live.</p>")?;
+    } else {
+        head(page, &["Namespace", "Pod", "Node"])?;
+        for pod in pods.iter().take(ROWS_MAX) {
+            let (ns, ns_link) = (Escaped(pod.namespace), segment(pod.namespace));
+            let (name, link) = (Escaped(pod.pod_name), segment(pod.pod_name));
+            let node = Escaped(pod.node_name.unwrap_or_default());
+            write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
+            write!(page, "<td><a href=\"/api/pods/{link}?namespace={ns_link}\">{name}</a> (")?;
+            write!(page, "<a href=\"/api/pods/{link}?window=600&amp;namespace={ns_link}\">")?;
+            write!(page, "last 10 min</a>)</td><td>{node}</td>")?;
+            row_end(page, &pod.figures(), &pod.timestamp)?;
+        }
+        tail(page, pods.len())?;
+    }
+    writeln!(page, "<h2>Endpoints</h2><pre>{}</pre></body></html>", Escaped(TEXT))
+}
+
+fn head(page: &mut String, names: &[&str]) -> fmt::Result {
+    write!(page, "<div class=\"wide\"><table><tr>")?;
+    for name in names {
+        write!(page, "<th>{name}</th>")?;
+    }
+    for figure in ["CPU", "Memory", "Disk read", "Written", "Net sent", "Received", "As of"] {
+        write!(page, "<th class=\"n\">{figure}</th>")?;
+    }
+    writeln!(page, "</tr>")
+}
+
+fn row_end(page: &mut String, figures: &Figures, stamp: &impl fmt::Display) -> fmt::Result {
+    write!(page, "<td class=\"n\">{}m</td>", figures.cpu_millicores)?;
+    for bytes in [
+        figures.memory_bytes,
+        figures.read_bytes,
+        figures.write_bytes,
+        figures.sent_bytes,
+        figures.recv_bytes,
+    ] {
+        write!(page, "<td class=\"n\">{}</td>", Size(bytes))?;
+    }
+    writeln!(page, "<td class=\"n\">{stamp}</td></tr>")
+}
+
+fn tail(page: &mut String, count: usize) -> fmt::Result {
+    writeln!(page, "</table></div>")?;
+    if count > ROWS_MAX {
+        writeln!(page, "<p>… and {} more.</p>", count - ROWS_MAX)?;
+    }
+    Ok(())
+}
+
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                _ => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as a person reads them.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut value = self.0 as f64;
+        if value < 1024.0 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut unit = "KiB";
+        value /= 1024.0;
+        for next in ["MiB", "GiB", "TiB", "PiB", "EiB"] {
+            // What would be rounded to 1024.0 belongs to the next unit.
+            if value < 1023.95 {
+                break;
+            }
+            value /= 1024.0;
+            unit = next;
+        }
+        write!(f, "{value:.1} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::stamp::Rfc3339Seconds;
+    use crate::quantity::WallTime;
+
+    #[test]
+    fn a_name_that_is_markup_stays_text() {
+        let at = Rfc3339Seconds(WallTime::from_unix_millis(0));
+        let evil = "<script>alert(\"1\")</script>'&";
+        let mut pod = PodRecord::new(evil, evil, at, &Figures::default());
+        pod.node_name = Some(evil);
+        let page = html(&[NodeRecord::new(evil, at, &Figures::default(), true)], &[pod]);
+        assert!(!page.contains("<script"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;"));
+        assert!(page.contains("/api/nodes/%3Cscript%3E"));
+    }
+
+    #[test]
+    fn a_size_is_rounded_to_the_unit_it_reads_best_in() {
+        let shown = |bytes| Size(bytes).to_string();
+        assert_eq!(shown(1023), "1023 B");
+        assert_eq!(shown(1024), "1.0 KiB");
+        assert_eq!(shown((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(shown(4_123_456_789), "3.8 GiB");
+        assert_eq!(shown(u64::MAX), "16.0 EiB");
+    }
+}

@@ -1,0 +1,122 @@
+//! The socket: binds, accepts, shuts down.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::Bounds;
+use super::routes;
+use crate::quantity::WallTime;
+
+/// The wall clock that stamps the pushes.
+pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
+
+/// The most connections at once; further ones wait unaccepted.
+const CONNECTIONS_MAX: usize = 512;
+
+/// The time a client has for the head of a request, which bounds how long an idle connection
+/// stays open too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// The time answers under way have at a shutdown.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// A bound receiver, not yet serving.
+pub struct Receiver {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    router: axum::Router,
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("local_addr", &self.local_addr).finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Binds to `addr`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn bind(addr: SocketAddr, bounds: Bounds, clock: Clock) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let local_addr = listener.local_addr()?;
+        Ok(Self { listener, local_addr, router: routes::router(bounds, clock) })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` ends; answers under way are finished, for a few seconds at most.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, accept(&self.listener).await)
+            };
+            let (place, stream) = tokio::select! {
+                accepted = accepted => accepted,
+                () = &mut shutdown => break,
+            };
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(
+                    TokioIo::new(stream),
+                    TowerToHyperService::new(self.router.clone()),
+                );
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    debug!("a connection ended early: {error}");
+                }
+                drop(place);
+            });
+        }
+        drop(self.listener);
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of file descriptors, mostly: trying again at once would only spin.
+                warn!("the receiver cannot accept connections: {error}; trying again in 1s");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
