@@ -12,5 +12,6 @@ pub mod ledger;
 pub mod payload;
 pub mod quantity;
 pub mod receiver;
+pub mod runtime;
 pub mod snapshot;
 pub mod source;

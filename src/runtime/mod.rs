@@ -1,0 +1,3 @@
+//! Threads, clock, signals and wiring.
+
+pub mod capture;
