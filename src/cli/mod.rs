@@ -1,6 +1,7 @@
 //! What a person types and sees.
 
 pub mod args;
+pub mod check;
 pub mod show_config;
 
 use std::ffi::OsString;
@@ -48,7 +49,12 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             let text = show_config::render(&settings, show_config::TokenState::of_file);
             print(&text)?;
         }
-        Command::Dump(_) | Command::Check(_) => anyhow::bail!("not wired yet"),
+        Command::Check(_) => {
+            let report = check::check(&settings);
+            print(&report.text)?;
+            return Ok(ExitCode::from(report.code));
+        }
+        Command::Dump(_) => anyhow::bail!("not wired yet"),
     }
     Ok(ExitCode::SUCCESS)
 }

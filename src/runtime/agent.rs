@@ -225,7 +225,8 @@ async fn start_receiver(settings: &Settings) -> Result<StartedReceiver, AgentErr
 /// The most points of one series, however long the retention and short the interval.
 const POINTS_MAX: usize = 3600;
 
-fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settings, AgentError> {
+/// How an endpoint of the settings is spoken to.
+pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settings, AgentError> {
     let failed = |reason: String| AgentError::Endpoint { name: endpoint.name.clone(), reason };
     let url = BaseUrl::parse(endpoint.url.as_url().as_str())
         .map_err(|error| failed(error.to_string()))?;

@@ -128,6 +128,15 @@ impl StateDir {
         Ok(Self { file: dir.join(FILE_NAME), next: dir.join("counters.json.new") })
     }
 
+    /// Whether a file can be written there; leaves none behind.
+    pub fn is_writable(&self) -> Result<(), StateError> {
+        let probe = self.file.with_extension("probe");
+        let tried = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
+        tried
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|source| StateError::Io { path: probe, source })
+    }
+
     /// Replaces the file. A reader finds the old counters or the new, never a part.
     pub fn save(&self, counters: &Counters) -> Result<(), StateError> {
         let Some(boot) = counters.boot else { return Ok(()) };
