@@ -161,7 +161,7 @@ pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Samp
 fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir>, Ledger) {
     let mut ledger = Ledger::new(sampler.roots().units);
     let Some(dir) = &settings.state.dir else { return (None, ledger) };
-    let opened = StateDir::open(dir).and_then(|state| Ok((state.load(), state)));
+    let opened = StateDir::open(dir).map(|state| (state.load(), state));
     match opened {
         Ok((loaded, state)) => {
             match loaded {

@@ -431,7 +431,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         state.save(&counters()).unwrap();
-        let whole = fs::read(&state.file).unwrap();
+        let whole = read(&state.file).unwrap();
         for cut in 0..whole.len() {
             fs::write(&state.file, &whole[..cut]).unwrap();
             assert!(state.load().is_err(), "cut at {cut}");
