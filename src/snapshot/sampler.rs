@@ -51,7 +51,7 @@ pub struct Sampler {
 impl Sampler {
     /// Opens the roots. Only a missing or forbidden procfs is an error: without it there is
     /// nothing to say.
-    pub fn open(roots: Roots, options: SamplerOptions) -> Result<Self, Failure> {
+    pub fn open(roots: Roots, mut options: SamplerOptions) -> Result<Self, Failure> {
         let procfs = roots.open_procfs()?;
         let mut snapshot = Snapshot::default();
         let mut buffer = Buffer::default();
@@ -63,9 +63,11 @@ impl Sampler {
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
         let mut tree = None;
+        let mut has_io_stat = false;
         if let Some(path) = &mount.path {
             let opened = Dir::open(path).and_then(|dir| {
-                name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
+                has_io_stat =
+                    name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
                 CgroupTree::new(
                     dir,
                     &mut snapshot.cgroups,
@@ -89,6 +91,8 @@ impl Sampler {
                 }
             }
         }
+        // Without io.stat the processes' own figures are all there is of disk traffic.
+        options.processes.io |= !has_io_stat;
         let mut namespaces = NamespaceReader::default();
         let mut namespaces_by = NamespaceBy::Link;
         let mut host = namespaces_by.namespace_of(&procfs, 1);
@@ -180,14 +184,15 @@ impl Sampler {
     }
 }
 
-/// On a hybrid host cpu.stat may be all that cgroup v2 has.
+/// On a hybrid host cpu.stat may be all that cgroup v2 has. Returns whether io is among what it
+/// has.
 fn name_missing_controllers(
     dir: &Dir,
     hierarchy: Hierarchy,
     buffer: &mut Buffer,
     snapshot: &mut Snapshot,
-) {
-    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return };
+) -> bool {
+    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return false };
     let has = |name: &[u8]| {
         text.split(|byte| byte.is_ascii_whitespace()).any(|controller| controller == name)
     };
@@ -226,6 +231,7 @@ fn name_missing_controllers(
             snapshot.gaps.standing.push(Gap { path, reason });
         }
     }
+    has(b"io")
 }
 
 /// Without a cgroup2 tree: every process of /proc, gathered by the path that its cgroup file names,
