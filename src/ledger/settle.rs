@@ -192,8 +192,9 @@ impl Ledger {
                 (None, Some(_)) => {
                     let flow = CpuFlow::between(None, &now);
                     let most = match parent {
+                        // Below a cgroup whose own gain is not known nothing is known to be new.
                         Some(parent) if parent.owner != Owner::Root => {
-                            parent.raw_cpu.map(|cpu| cpu.usage + BIRTH_SLACK_USEC)
+                            Some(parent.raw_cpu?.usage + BIRTH_SLACK_USEC)
                         }
                         _ => node_busy.map(|busy| busy + node_slack),
                     };
