@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cgroups::{CgroupTree, Walk};
-use super::gaps::{Gap, GapReason};
+use super::gaps::{Gap, GapReason, Gaps};
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::pass::Pass;
@@ -136,6 +136,12 @@ impl Sampler {
     #[must_use]
     pub fn roots(&self) -> &Roots {
         &self.roots
+    }
+
+    /// What is missing, when no more samples are wanted.
+    #[must_use]
+    pub fn into_gaps(self) -> Gaps {
+        self.snapshot.gaps
     }
 
     /// The state of the last tick.
