@@ -173,23 +173,19 @@ impl<const N: usize> Grid<N> {
         if let Some(width) = style.width {
             name_width = name_width.min(width.saturating_sub(cells_width).max(NAME_CHARS_MIN));
         }
-        let _ = write!(out, "\n{}", style.bold(&format!("{:<name_width$}", self.title)));
-        for (head, width) in self.heads.iter().zip(widths) {
-            let _ = write!(out, "  {}", style.bold(&format!("{head:>width$}")));
+        let mut head = style.bold(&format!("{:<name_width$}", self.title));
+        for (text, width) in self.heads.iter().zip(widths) {
+            let _ = write!(head, "  {}", style.bold(&format!("{text:>width$}")));
         }
-        let _ = writeln!(out);
+        let _ = writeln!(out, "\n{}", head.trim_end());
         for (name, cells) in &self.rows {
-            let name = shortened(name, name_width);
-            let _ = write!(out, "{name:<name_width$}");
+            let mut line = format!("{:<name_width$}", shortened(name, name_width));
             for (cell, width) in cells.iter().zip(widths) {
-                let cell_text = format!("{cell:>width$}");
-                let _ = write!(
-                    out,
-                    "  {}",
-                    if is_nothing(cell) { style.dim(&cell_text) } else { cell_text }
-                );
+                let text = format!("{cell:>width$}");
+                let _ =
+                    write!(line, "  {}", if is_nothing(cell) { style.dim(&text) } else { text });
             }
-            let _ = writeln!(out);
+            let _ = writeln!(out, "{}", line.trim_end());
         }
     }
 }
