@@ -1,4 +1,119 @@
 //! What a person types and sees.
 
 pub mod args;
+pub mod check;
 pub mod show_config;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::config::{self, ConfigError, Inputs, Settings};
+use crate::runtime::{agent, host};
+use args::{Cli, Command};
+
+/// The exit code for what cannot work: bad input, or a host that offers nothing.
+const CANNOT: u8 = 2;
+
+/// Does what the arguments say. Errors are one line on standard error.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap writes help to standard output and errors to standard error, and knows which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { CANNOT } else { 0 });
+        }
+    };
+    match act(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "nodetally: {error:#}");
+            ExitCode::from(CANNOT)
+        }
+    }
+}
+
+fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let settings = settings(cli)?;
+    match &cli.command {
+        Command::Run(_) => {
+            log_to_stderr(settings.log.level);
+            agent::run(&settings, &mut std::io::stdout())?;
+        }
+        Command::Config(_) => {
+            let text = show_config::render(&settings, show_config::TokenState::of_file);
+            print(&text)?;
+        }
+        Command::Check(_) => {
+            let report = check::check(&settings);
+            print(&report.text)?;
+            return Ok(ExitCode::from(report.code));
+        }
+        Command::Dump(_) => anyhow::bail!("not wired yet"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output; a reader that has gone is no error of ours.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn settings(cli: &Cli) -> anyhow::Result<Settings> {
+    // A variable that is not UTF-8 is none of ours.
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = match config::file_path(cli.global.config.as_deref(), &environment) {
+        Some(path) => {
+            let text =
+                read_config(&path).map_err(|error| ConfigError::unreadable_file(&path, &error))?;
+            Some((path, text))
+        }
+        None => None,
+    };
+    Ok(Settings::resolve(Inputs {
+        file,
+        environment,
+        flags: cli.overrides(),
+        host_name: host::host_name(),
+        is_root: nix::unistd::geteuid().is_root(),
+        xdg_runtime_dir: std::env::var("XDG_RUNTIME_DIR").ok(),
+    })?)
+}
+
+fn read_config(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    #[expect(clippy::disallowed_methods, reason = "the configuration is no file of the kernel's")]
+    let file = std::fs::File::open(path)?;
+    let mut text = String::new();
+    // One byte more than is allowed, so that the settings can say that it is too much.
+    file.take(config::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn log_to_stderr(level: config::LogLevel) {
+    let level = match level {
+        config::LogLevel::Error => tracing::Level::ERROR,
+        config::LogLevel::Warn => tracing::Level::WARN,
+        config::LogLevel::Info => tracing::Level::INFO,
+        config::LogLevel::Debug => tracing::Level::DEBUG,
+        config::LogLevel::Trace => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_max_level(level)
+        .with_target(false)
+        .init();
+}

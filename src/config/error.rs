@@ -50,10 +50,11 @@ pub fn one_line(text: &str) -> String {
 
 /// At most `chars_max` characters of the text, with `…` where some were left out.
 pub(super) fn shortened(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+    let mut shortened: String = text.chars().take(chars_max).collect();
+    if shortened.len() < text.len() {
+        shortened.push('…');
     }
+    shortened
 }
 
 #[cfg(test)]

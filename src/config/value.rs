@@ -236,8 +236,12 @@ pub(super) fn redacted_url(text: &str) -> String {
         let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
         return format!("{}hidden", scheme.unwrap_or_default());
     }
-    match text.find(['?', '#']) {
-        Some(at) => format!("{}hidden", &text[..=at]),
+    let query = ['?', '#'];
+    match text.split_once(query) {
+        Some((base, _)) => {
+            let mark = text.chars().find(|c| query.contains(c)).unwrap_or('?');
+            format!("{base}{mark}hidden")
+        }
         None => text.to_owned(),
     }
 }

@@ -26,8 +26,8 @@ pub enum UrlError {
     NotUrl(String, String),
     #[error("`{0}` must begin with http:// or https://")]
     Scheme(String),
-    #[error("`{0}` must not have a query (`?…`) or a fragment (`#…`)")]
-    Query(String),
+    #[error("the URL must not have a fragment (`#…`)")]
+    Fragment,
     /// The URL itself is left out of the message, which goes to logs.
     #[error("the URL must not hold a user name or password; give credentials as a header")]
     Credentials,
@@ -35,7 +35,7 @@ pub enum UrlError {
 
 impl BaseUrl {
     /// # Errors
-    /// The text is no http or https URL, or has a query, a fragment or credentials.
+    /// The text is no http or https URL, or has a fragment or credentials.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let url = Url::parse(text)
             .map_err(|error| UrlError::NotUrl(text.to_owned(), error.to_string()))?;
@@ -45,12 +45,13 @@ impl BaseUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(UrlError::Scheme(text.to_owned()));
         }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(UrlError::Query(text.to_owned()));
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
         }
         Ok(Self(url))
     }
 
+    /// A query of the base, which may hold a key, stays behind every path.
     fn join(&self, path: &str) -> Url {
         let prefix = self.0.path().trim_end_matches('/');
         let slash = if path.starts_with('/') { "" } else { "/" };
@@ -63,7 +64,11 @@ impl BaseUrl {
 
 impl std::fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        let mut shown = self.0.clone();
+        if shown.query().is_some() {
+            shown.set_query(Some("hidden"));
+        }
+        shown.fmt(f)
     }
 }
 
@@ -132,6 +137,18 @@ impl Sender {
         }
         let client = builder.build().map_err(|error| root_cause(&error))?;
         Ok(Self { client, base: settings.url.clone(), request_timeout: settings.request_timeout })
+    }
+
+    /// Asks for the base itself. Any answer's status will do: the server is there.
+    pub(super) async fn probe(&self) -> Result<u16, String> {
+        match self.client.get(self.base.join("/")).send().await {
+            Ok(answer) => Ok(answer.status().as_u16()),
+            Err(error) if error.is_timeout() => Err(format!(
+                "no answer within {}",
+                humantime::format_duration(self.request_timeout)
+            )),
+            Err(error) => Err(root_cause(&error)),
+        }
     }
 
     pub(super) async fn send(&self, post: &Post) -> Answer {
@@ -223,7 +240,6 @@ mod tests {
             ("host:5000", "http:// or https://"),
             ("central", "is no URL"),
             ("ftp://host", "http:// or https://"),
-            ("http://host/?a=b", "query"),
             ("http://host/#top", "fragment"),
             ("http://user:hunter2@host", "credentials"),
         ] {

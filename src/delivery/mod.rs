@@ -127,3 +127,9 @@ pub fn endpoint(settings: Settings) -> Result<(Handle, Worker), ClientError> {
     let worker = Worker::new(settings, sender, handle.clone());
     Ok((handle, worker))
 }
+
+/// Asks whether anybody answers at an endpoint: the status of a GET of its base, or why there was
+/// no answer.
+pub async fn probe(settings: &Settings) -> Result<u16, String> {
+    http::Sender::new(settings)?.probe().await
+}

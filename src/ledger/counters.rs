@@ -4,6 +4,7 @@
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
+use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::roots::Units;
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
@@ -131,6 +132,13 @@ impl Counters {
             }
         }));
         self.processes.sort_unstable_by_key(|process| process.key);
+    }
+
+    /// Puts the lists into the order that they are searched in.
+    pub fn sort(&mut self) {
+        self.cgroups.sort_by(|a, b| tree_order(&a.key.path, &b.key.path));
+        self.namespaces.sort_by_key(|namespace| namespace.inode);
+        self.processes.sort_by_key(|process| process.key);
     }
 
     /// Whether a process started after these counters were begun to be read. One that did not and

@@ -134,6 +134,7 @@ pub fn encode_pod(figures: &Figures, facts: &PodFacts<'_>, out: &mut Vec<u8>) {
     append(&body, out);
 }
 
+#[expect(clippy::expect_used, reason = "writing integers and strings to memory cannot fail")]
 fn append(body: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, body).expect("integers and strings always have a JSON form");
 }

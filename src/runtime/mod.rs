@@ -1,3 +1,8 @@
 //! Threads, clock, signals and wiring.
 
+pub mod agent;
 pub mod capture;
+pub mod clock;
+pub mod host;
+pub mod sampling;
+pub mod state;

@@ -586,7 +586,7 @@ impl Rest<'_> {
         if self.slot.namespace_leader == first && !self.detail {
             return;
         }
-        match reader.network_namespace(first) {
+        match reader.namespaces.namespace_of(reader.procfs, first) {
             Ok(inode) => {
                 self.reading.namespace = inode;
                 self.slot.namespace_leader = first;

@@ -57,8 +57,32 @@ impl HeldStats {
 /// The longest command line that is kept.
 const CMDLINE_BYTES_MAX: usize = 4096;
 
+/// How network namespaces are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamespaceBy {
+    /// By the link `/proc/<pid>/ns/net`, which needs ptrace rights over the process.
+    Link,
+    /// By the inode of `/proc/<pid>/net/dev`, which anybody may ask for: each namespace has a
+    /// directory of /proc/net files of its own, whose inodes the kernel gives out once.
+    File,
+}
+
+impl NamespaceBy {
+    /// The inode that stands for the namespace of `pid`.
+    pub fn namespace_of(self, procfs: &Dir, pid: u32) -> Result<Option<u64>, Failure> {
+        let mut space = PathSpace::default();
+        match self {
+            Self::Link => procfs.with_link(space.path(pid, "ns/net"), |target| {
+                figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
+            }),
+            Self::File => Ok(Some(procfs.stat(space.path(pid, "net/dev"))?.st_ino)),
+        }
+    }
+}
+
 pub struct ProcessReader<'a> {
     pub procfs: &'a Dir,
+    pub namespaces: NamespaceBy,
     pub units: Units,
     pub detail: ProcessDetail,
 }
@@ -178,14 +202,6 @@ impl ProcessReader<'_> {
             });
         }
         true
-    }
-
-    /// The inode of the network namespace of `pid`, out of the link `net:[4026531840]`.
-    pub fn network_namespace(&self, pid: u32) -> Result<Option<u64>, Failure> {
-        let mut space = PathSpace::default();
-        self.procfs.with_link(space.path(pid, "ns/net"), |target| {
-            figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
-        })
     }
 
     /// Every process of /proc with the path of its cgroup: how processes are found where there is

@@ -7,13 +7,12 @@ use super::gaps::{Gap, GapReason};
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::pass::Pass;
-use super::processes::{FileBudget, HeldStats, PathSpace, ProcessDetail, ProcessReader};
+use super::processes::{FileBudget, HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
 use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
 use crate::quantity::{BootTime, WallTime};
 use crate::source::root::{Buffer, Dir, Failure};
-use crate::source::text::figure;
 
 /// What is read beyond the counters that every use needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +42,7 @@ pub struct Sampler {
     node: NodeReader,
     tree: Option<CgroupTree>,
     namespaces: NamespaceReader,
+    namespaces_by: NamespaceBy,
     buffer: Buffer,
     snapshot: Snapshot,
     tick: u64,
@@ -90,10 +90,12 @@ impl Sampler {
             }
         }
         let mut namespaces = NamespaceReader::default();
-        let mut space = PathSpace::default();
-        let host = procfs.with_link(space.path(1, "ns/net"), |target| {
-            figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
-        });
+        let mut namespaces_by = NamespaceBy::Link;
+        let mut host = namespaces_by.namespace_of(&procfs, 1);
+        if host == Err(Failure::Denied) {
+            namespaces_by = NamespaceBy::File;
+            host = namespaces_by.namespace_of(&procfs, 1);
+        }
         match host {
             Ok(inode) => namespaces.host = inode,
             Err(failure) => {
@@ -115,6 +117,7 @@ impl Sampler {
             node,
             tree,
             namespaces,
+            namespaces_by,
             buffer,
             snapshot,
             tick: 0,
@@ -159,6 +162,7 @@ impl Sampler {
         self.node.read(&self.roots, &self.procfs, node, topology, &mut pass);
         let processes = ProcessReader {
             procfs: &self.procfs,
+            namespaces: self.namespaces_by,
             units: self.roots.units,
             detail: self.options.processes,
         };
@@ -259,7 +263,8 @@ fn place_processes(
         reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, pass);
         reading.read_at = pass.now();
         let first = reading.processes.first().map(|process| process.key.pid);
-        reading.namespace = first.and_then(|pid| reader.network_namespace(pid).ok().flatten());
+        let namespace = |pid| reader.namespaces.namespace_of(reader.procfs, pid).ok().flatten();
+        reading.namespace = first.and_then(namespace);
         cgroups.push(reading);
     }
     cgroups.sort_by(|a, b| super::cgroups::tree_order(&a.key.path, &b.key.path));

@@ -1,5 +1,13 @@
 //! What a person gets for a configuration: the settings, or one line that says what is wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
+
 mod arguments;
 mod errors;
 mod properties;

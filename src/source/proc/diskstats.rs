@@ -21,6 +21,17 @@ pub struct DiskRow {
 }
 
 impl DiskRow {
+    /// A row from its figures: bytes read and written, operations read and written. `None` if the
+    /// name is too long.
+    #[must_use]
+    pub fn new(name: &[u8], device: DeviceNumber, figures: [u64; 4]) -> Option<Self> {
+        let mut held = [0; NAME_BYTES_MAX];
+        held.get_mut(..name.len())?.copy_from_slice(name);
+        let [read, written, read_ops, write_ops] = figures;
+        let (read, written) = (Bytes::from_bytes(read), Bytes::from_bytes(written));
+        Some(Self { device, name: held, read, written, read_ops, write_ops })
+    }
+
     #[must_use]
     pub fn name(&self) -> &[u8] {
         let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());

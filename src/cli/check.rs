@@ -1,0 +1,314 @@
+//! `nodetally check`: what this host offers, source by source, and what will be missing.
+
+use std::fmt::Write as _;
+
+use crate::config::Settings;
+use crate::delivery;
+use crate::runtime::state::StateDir;
+use crate::runtime::{agent, clock, host};
+use crate::snapshot::gaps::{Gap, GapReason};
+use crate::snapshot::processes::ProcessDetail;
+use crate::snapshot::roots::Roots;
+use crate::snapshot::sampler::{Sampler, SamplerOptions};
+use crate::source::root::{Buffer, Dir, Failure};
+
+/// How one source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Present,
+    /// Worth saying, and nothing is missing because of it.
+    Noted,
+    Absent,
+    Denied,
+    Failed,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Noted => "note",
+            Self::Absent => "absent",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One line, and what would help.
+#[derive(Debug)]
+struct Finding {
+    state: State,
+    source: String,
+    consequence: String,
+    help: &'static str,
+    /// Without it the agent cannot work at all.
+    vital: bool,
+}
+
+/// What `check` prints and exits with.
+pub struct Report {
+    pub text: String,
+    /// 0 all is well, 1 something will be missing, 2 it cannot work.
+    pub code: u8,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, state: State, source: &str, consequence: impl Into<String>) -> &mut Finding {
+        self.0.push(Finding {
+            state,
+            source: source.to_owned(),
+            consequence: consequence.into(),
+            help: "",
+            vital: false,
+        });
+        let last = self.0.len() - 1;
+        &mut self.0[last]
+    }
+}
+
+/// Looks at everything that `run` with these settings would use.
+#[must_use]
+pub fn check(settings: &Settings) -> Report {
+    let mut findings = Findings::default();
+    let roots = host::roots(settings);
+    let mut hierarchy = "";
+    let options = SamplerOptions {
+        processes: ProcessDetail { io: true, cmdline: false },
+        held_files_max: host::held_files_max(),
+        ..SamplerOptions::default()
+    };
+    match agent::open_sampler(settings, options) {
+        Err(error) => {
+            let finding = findings.add(State::Failed, "procfs", error.to_string());
+            finding.help = "mount the host's procfs and name it with --path.procfs";
+            finding.vital = true;
+        }
+        Ok(mut sampler) => {
+            hierarchy = agent::hierarchy_words(sampler.hierarchy());
+            look_at_procfs(&roots, &mut findings);
+            look_at_sysfs(&roots, &mut findings);
+            take_a_sample(&mut sampler, &mut findings);
+        }
+    }
+    look_at_state(settings, &mut findings);
+    look_at_endpoints(settings, &mut findings);
+    render(settings, hierarchy, &findings.0)
+}
+
+fn look_at_procfs(roots: &Roots, findings: &mut Findings) {
+    let Ok(procfs) = Dir::open(&roots.procfs) else { return };
+    let mut buffer = Buffer::default();
+    let mut look = |name: &std::ffi::CStr, missing: &str, help: &'static str| {
+        let shown = roots.procfs.join(name.to_str().unwrap_or_default()).display().to_string();
+        let state = match procfs.read_records(name, &mut buffer).map(<[u8]>::len) {
+            Ok(_) => State::Present,
+            Err(Failure::Absent | Failure::Gone) => State::Absent,
+            Err(Failure::Denied) => State::Denied,
+            Err(Failure::TooLarge | Failure::Failed(_)) => State::Failed,
+        };
+        let consequence = if state == State::Present { "" } else { missing };
+        findings.add(state, &shown, consequence).help = help;
+        state
+    };
+    let stat = look(c"stat", "the node's CPU, and with it the balance of CPU", "");
+    look(c"meminfo", "the node's memory", "");
+    look(c"diskstats", "the node's disk traffic", "");
+    look(c"pressure/cpu", "pressure of node, pods and units", "start the kernel with psi=1");
+    look(
+        c"sys/kernel/random/boot_id",
+        "going on after a restart of the agent: each start begins anew",
+        "",
+    );
+    look(c"1/net/dev", "the node's network traffic", "run in the host's pid namespace (hostPID)");
+    look(
+        c"1/io",
+        "disk traffic of other users' processes (pods and units have theirs from io.stat, where \
+         there is one)",
+        "CAP_SYS_PTRACE",
+    );
+    if stat != State::Present
+        && let Some(finding) =
+            findings.0.iter_mut().find(|finding| finding.source.ends_with("/stat"))
+    {
+        finding.vital = true;
+    }
+    // Kernel threads stand in the host's pid namespace only.
+    let kthreadd =
+        procfs.read_record(c"2/comm", &mut buffer).is_ok_and(|comm| comm == b"kthreadd\n");
+    if kthreadd {
+        findings.add(State::Present, "the host's pid namespace", "");
+    } else {
+        let missing = "processes of the host, their owners, and the network of pods";
+        findings.add(State::Absent, "the host's pid namespace", missing).help =
+            "hostPID: true in Kubernetes, --pid=host in Docker and Podman";
+    }
+}
+
+fn look_at_sysfs(roots: &Roots, findings: &mut Findings) {
+    let wanted = [
+        ("block", "which block devices are whole disks: told by their names instead"),
+        ("class/net", "which interfaces are physical: told by their names instead"),
+    ];
+    for (name, missing) in wanted {
+        let path = roots.sysfs.join(name);
+        let state = match Dir::open(&path) {
+            Ok(_) => State::Present,
+            Err(Failure::Denied) => State::Denied,
+            Err(_) => State::Absent,
+        };
+        let consequence = if state == State::Present { "" } else { missing };
+        findings.add(state, &path.display().to_string(), consequence).help =
+            "mount the host's sysfs and name it with --path.sysfs";
+    }
+}
+
+fn take_a_sample(sampler: &mut Sampler, findings: &mut Findings) {
+    let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
+    for gap in &snapshot.gaps.standing {
+        let name = String::from_utf8_lossy(&gap.path).into_owned();
+        // procfs has been looked at file by file.
+        if !name.starts_with("/proc/") {
+            add_gap(findings, gap, &name);
+        }
+    }
+    for gap in &snapshot.gaps.current {
+        let name = String::from_utf8_lossy(&gap.path).escape_debug().to_string();
+        if name != "/proc/<pid>/io" {
+            add_gap(findings, gap, &name);
+        }
+    }
+    let processes: usize = snapshot.cgroups.iter().map(|cgroup| cgroup.processes.len()).sum();
+    let namespaces = snapshot.namespaces.iter().filter(|namespace| !namespace.is_host).count();
+    findings.add(
+        State::Present,
+        "a sample",
+        format!(
+            "{} cgroups, {processes} processes, {namespaces} network namespaces beside the host's, \
+             {} files in {:.1} ms",
+            snapshot.cgroups.len(),
+            snapshot.work.files_read,
+            snapshot.ended_at.usec_since(snapshot.begun_at) as f64 / 1000.0
+        ),
+    );
+}
+
+fn add_gap(findings: &mut Findings, gap: &Gap, name: &str) {
+    let state = match gap.reason {
+        GapReason::Denied => State::Denied,
+        GapReason::NotOffered { .. } => State::Absent,
+        GapReason::Malformed { .. }
+        | GapReason::TooLarge
+        | GapReason::Failed { .. }
+        | GapReason::Bounded { .. } => State::Failed,
+    };
+    let help = match (name, state) {
+        (name, State::Absent) if name.starts_with("cgroup2 controller") => {
+            "a pure cgroup v2 host: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
+        }
+        ("cgroup2", _) => {
+            "mount cgroup2, or name its mount with --path.cgroupfs; a container needs the host's"
+        }
+        (_, State::Denied) => "CAP_DAC_READ_SEARCH, and CAP_SYS_PTRACE for files of processes",
+        _ => "",
+    };
+    findings.add(state, name, gap.reason.to_string()).help = help;
+}
+
+fn look_at_state(settings: &Settings, findings: &mut Findings) {
+    let Some(dir) = &settings.state.dir else {
+        findings
+            .add(State::Noted, "state directory", "none is set: a restart of the agent is a gap")
+            .help = "--state-dir DIR, best on tmpfs";
+        return;
+    };
+    let shown = format!("state directory {}", dir.display());
+    let tried = StateDir::open(dir).and_then(|state| state.load().map(|_| state));
+    match tried.map(|state| state.is_writable()) {
+        Ok(Ok(())) => {
+            findings.add(State::Present, &shown, "");
+        }
+        Ok(Err(error)) => {
+            let text = format!("a restart will be a gap: {error}");
+            findings.add(State::Denied, &shown, text).help = "--state-dir DIR";
+        }
+        Err(error) => {
+            let text = format!("a restart will be a gap: {error}");
+            findings.add(State::Failed, &shown, text).help = "--state-dir DIR";
+        }
+    }
+}
+
+fn look_at_endpoints(settings: &Settings, findings: &mut Findings) {
+    if settings.uses_embedded_receiver() {
+        let address = settings.receiver.listen;
+        let source = format!("receiver on {address}");
+        match std::net::TcpListener::bind(address) {
+            Ok(_) => {
+                findings.add(State::Present, &source, "the address is free");
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                let text = "somebody answers there already, perhaps a running nodetally";
+                findings.add(State::Noted, &source, text).help = "--listen ADDRESS";
+            }
+            Err(error) => {
+                findings.add(State::Failed, &source, error.to_string()).help = "--listen ADDRESS";
+            }
+        }
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else {
+        findings.add(State::Failed, "endpoints", "no runtime to ask them with");
+        return;
+    };
+    for endpoint in &settings.endpoints {
+        let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
+        let answer = agent::delivery_settings(endpoint)
+            .map_err(|error| error.to_string())
+            .and_then(|settings| runtime.block_on(delivery::probe(&settings)));
+        match answer {
+            Ok(status) => {
+                findings.add(State::Present, &source, format!("answers with status {status}"));
+            }
+            Err(reason) => {
+                findings.add(State::Failed, &source, format!("does not answer: {reason}")).help =
+                    "samples are kept and sent when it does";
+            }
+        }
+    }
+}
+
+fn render(settings: &Settings, hierarchy: &str, findings: &[Finding]) -> Report {
+    let mut text = String::new();
+    let name = &settings.node.name;
+    let _ = writeln!(text, "nodetally {} on {name}: {hierarchy}\n", env!("CARGO_PKG_VERSION"));
+    let width = findings.iter().map(|finding| finding.source.chars().count()).max().unwrap_or(0);
+    let width = width.min(48);
+    for finding in findings {
+        let _ = write!(text, "{:<8} {:<width$}", finding.state.word(), finding.source);
+        let _ = writeln!(
+            text,
+            "{}{}",
+            if finding.consequence.is_empty() { "" } else { "  " },
+            finding.consequence
+        );
+        if finding.state != State::Present && !finding.help.is_empty() {
+            let _ = writeln!(text, "{:<8} {:<width$}  would help: {}", "", "", finding.help);
+        }
+    }
+    let vital = findings.iter().any(|finding| finding.vital && finding.state > State::Noted);
+    let missing = findings.iter().filter(|finding| finding.state > State::Noted).count();
+    let (code, verdict) = match (vital, missing) {
+        (true, _) => (2, "it cannot work here".to_owned()),
+        (false, 0) => (0, "all is well".to_owned()),
+        (false, 1) => (1, "it works; one source is missing".to_owned()),
+        (false, missing) => (1, format!("it works; {missing} sources are missing")),
+    };
+    let _ = writeln!(text, "\n{verdict}");
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    Report { text: lines.join("\n") + "\n", code }
+}

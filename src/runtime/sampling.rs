@@ -1,0 +1,138 @@
+//! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::clock;
+use super::state::StateDir;
+use crate::delivery::{Batch, Handle, Post};
+use crate::ledger::{Account, Ledger};
+use crate::payload::posts::{self, Form, RunningTotals};
+use crate::quantity::WallTime;
+use crate::snapshot::Snapshot;
+use crate::snapshot::sampler::Sampler;
+
+/// An endpoint as the sampling thread sees it.
+pub struct Outlet {
+    pub handle: Handle,
+    pub cumulative: bool,
+    /// `None`: pods known only by their uid are not sent.
+    pub unknown_namespace: Option<String>,
+}
+
+pub struct Sampling {
+    pub sampler: Sampler,
+    pub ledger: Ledger,
+    pub state: Option<StateDir>,
+    pub outlets: Vec<Outlet>,
+    pub node_name: String,
+    pub interval: Duration,
+}
+
+/// Between the first sample, which only sets the start, and the first figures: whoever has just
+/// started the agent is looking.
+const FIRST_FIGURES: Duration = Duration::from_secs(1);
+
+/// The shortest time between two samples, when an interval's boundary comes right behind one.
+const LEAST: Duration = Duration::from_millis(500);
+
+impl Sampling {
+    /// Goes on until `stop` says so or its other end is gone. `ticked` is told of each sample.
+    pub fn run(mut self, stop: &Receiver<()>, mut ticked: impl FnMut(u64)) {
+        let mut account = Account::default();
+        let mut totals = RunningTotals::default();
+        let mut notes = Notes::default();
+        let mut sequence = 0;
+        let mut wait = FIRST_FIGURES;
+        loop {
+            let wall = clock::wall_time();
+            let snapshot = self.sampler.sample(&clock::boot_time, wall);
+            self.ledger.settle(snapshot, &mut account);
+            notes.note(snapshot);
+            debug!(
+                took_usec = snapshot.ended_at.usec_since(snapshot.begun_at),
+                files = snapshot.work.files_read,
+                cgroups = snapshot.cgroups.len(),
+                spared = snapshot.work.cgroups_spared,
+                "sampled"
+            );
+            // Kept before it is sent: an interval may be lost with the process, never sent twice.
+            if let (Some(state), Some(counters)) = (&self.state, self.ledger.counters()) {
+                notes.state(state.save(counters).err());
+            }
+            if account.since.is_some() {
+                totals.add(&account);
+                sequence += 1;
+                self.send(&account, &totals, sequence, wall);
+                wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
+            }
+            ticked(sequence);
+            match stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn send(&self, account: &Account, totals: &RunningTotals, sequence: u64, taken_at: WallTime) {
+        for outlet in &self.outlets {
+            let form = Form {
+                node_name: &self.node_name,
+                cumulative: outlet.cumulative,
+                unknown_namespace: outlet.unknown_namespace.as_deref(),
+            };
+            let messages = posts::of_account(account, totals, form);
+            let posts = messages
+                .into_iter()
+                .map(|message| Post { path: message.path, body: message.body })
+                .collect();
+            outlet.handle.offer(Batch { sequence, taken_at, posts });
+        }
+    }
+}
+
+/// What has been logged, so that a lasting trouble is one line and not one a tick.
+#[derive(Debug, Default)]
+struct Notes {
+    standing_told: bool,
+    gaps: u64,
+    state_failed: bool,
+}
+
+impl Notes {
+    fn note(&mut self, snapshot: &Snapshot) {
+        if !std::mem::replace(&mut self.standing_told, true) {
+            for gap in &snapshot.gaps.standing {
+                info!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
+            }
+        }
+        let count = snapshot.gaps.count;
+        if (self.gaps == 0) != (count == 0) {
+            match snapshot.gaps.current.first() {
+                Some(gap) => warn!(
+                    "{count} files could not be read, first {}: {}",
+                    String::from_utf8_lossy(&gap.path).escape_debug(),
+                    gap.reason
+                ),
+                None => info!("all files can be read again"),
+            }
+        }
+        self.gaps = count;
+    }
+
+    fn state(&mut self, failed: Option<super::state::StateError>) {
+        match failed {
+            Some(error) if !self.state_failed => {
+                warn!("the counters cannot be kept, a restart will be a gap: {error}");
+                self.state_failed = true;
+            }
+            None if self.state_failed => {
+                info!("the counters are kept again");
+                self.state_failed = false;
+            }
+            _ => {}
+        }
+    }
+}
