@@ -134,6 +134,24 @@ impl Counters {
         self.processes.sort_unstable_by_key(|process| process.key);
     }
 
+    /// Keeps what could not be read this time from `before`, so that the next reading is held
+    /// against the last there was.
+    pub(super) fn keep_unread(&mut self, before: &mut Self) {
+        if before.boot != self.boot {
+            return;
+        }
+        if self.node_cpu.is_none() {
+            self.node_cpu = before.node_cpu;
+            self.node_cpu_read_at = before.node_cpu_read_at;
+        }
+        if self.disks.is_none() {
+            self.disks = before.disks.take();
+        }
+        if self.interfaces.is_none() {
+            self.interfaces = before.interfaces.take();
+        }
+    }
+
     /// Puts the lists into the order that they are searched in.
     pub fn sort(&mut self) {
         self.cgroups.sort_by(|a, b| tree_order(&a.key.path, &b.key.path));

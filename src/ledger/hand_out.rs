@@ -166,7 +166,11 @@ impl HandOut {
                 last.precedes(leader.key, units).then_some(&[][..])
             };
             let before = match last.namespace(inode) {
-                Some(before) => before.readable.then_some(&before.rows[..]),
+                // One that was not readable last time has the rows of when it was.
+                Some(before) if before.readable || !before.rows.is_empty() => {
+                    Some(&before.rows[..])
+                }
+                Some(_) => None,
                 None => born(),
             };
             let gain = before.map(|before| network_gain(before, namespace.interfaces.iter()));

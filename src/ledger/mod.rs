@@ -11,15 +11,22 @@
 //! top-level cgroups used, whatever was born or died.
 //!
 //! A new cgroup counts from 0, since it was born after the last sample; unless it shows more than
-//! its parent gained meanwhile: then it was only not seen before, and its past is nobody's gain.
+//! its parent gained meanwhile beyond its other children: then it was only not seen before, and its
+//! past is nobody's gain.
+//!
+//! A cgroup that cannot be read has no figures for the interval and the full ones once it is read
+//! again; no time is given twice on the way.
 
 pub mod account;
+mod births;
 mod counters;
 mod delta;
 mod flow;
 mod hand_out;
 mod io;
+mod own_parts;
 mod settle;
+mod unread;
 
 pub use account::Account;
 pub use counters::{

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::account::{
     Account, CpuUsage, DiskSource, DiskUsage, NetworkUsage, NodeCpu, ProcessUsage,
 };
+use super::births::Births;
 use super::counters::{CgroupCounters, Counters};
 use super::delta::gained;
 use super::flow::{CpuFlow, IoFlow, Tally, signed};
 use super::hand_out::{Entry, HandOut};
 use super::io::gained_over_layers;
+use super::unread::{Base, INTERVALS_MAX, Pending};
 use crate::attribution::{Owner, Step};
+use crate::identity::BootId;
 use crate::quantity::{Bytes, CpuTime, Ticks};
 use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::roots::Units;
@@ -24,9 +27,14 @@ use crate::source::proc::net_dev::InterfaceRow;
 pub struct Ledger {
     units: Units,
     last: Option<Counters>,
+    /// `last` is an earlier run's.
+    resumed: bool,
     spare: Counters,
+    births: Births,
+    /// Cgroups that wait for a whole reading; empty while all goes well.
+    pub(super) pending: Vec<Pending>,
     /// One a cgroup, filled anew each time in the same memory.
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
     /// One an owner.
     entries: Vec<Entry>,
     hand_out: HandOut,
@@ -39,22 +47,24 @@ pub(super) struct Line {
     pub entry: usize,
     pub owner: Owner,
     /// Gains of the cgroup and all below it; `None` where they are not known.
-    raw_cpu: Option<CpuFlow>,
-    raw_io: Option<IoFlow>,
-    raw_memory: Option<i64>,
+    pub raw_cpu: Option<CpuFlow>,
+    pub raw_io: Option<IoFlow>,
+    pub raw_memory: Option<i64>,
     /// The same, with the sum of the children where it is not known; on the way there, that sum.
-    whole_cpu: CpuFlow,
-    whole_io: IoFlow,
-    whole_memory: i64,
+    pub whole_cpu: CpuFlow,
+    pub whole_io: IoFlow,
+    pub whole_memory: i64,
     /// What it has beyond its children.
     pub own: Tally,
     pub throttling: Option<Throttling>,
     pub oom_kills: Option<u64>,
+    /// Its place among the pending.
+    pub pending: Option<usize>,
+    /// It could not be read: what it used is told once it can.
+    pub unread: bool,
+    /// Something below it could not be read, so its own part cannot be told from that yet.
+    pub withhold: bool,
 }
-
-/// How much more than its parent a cgroup may show and still count as newly born: the parent's
-/// reads enclose it, and its total is rounded down to a microsecond on its own.
-const BIRTH_SLACK_USEC: i64 = 1_000;
 
 impl Ledger {
     #[must_use]
@@ -62,6 +72,9 @@ impl Ledger {
         Self {
             units,
             last: None,
+            resumed: false,
+            births: Births::default(),
+            pending: Vec::new(),
             spare: Counters::default(),
             lines: Vec::new(),
             entries: Vec::new(),
@@ -73,6 +86,8 @@ impl Ledger {
     /// snapshot is of the same boot and later.
     pub fn resume(&mut self, counters: Counters) {
         self.last = Some(counters);
+        self.resumed = true;
+        self.pending.clear();
     }
 
     /// The counters of the last snapshot, to be kept over a restart.
@@ -84,9 +99,14 @@ impl Ledger {
     /// Works out what happened between the last snapshot and this one. `account`'s memory is used
     /// again.
     pub fn settle(&mut self, snapshot: &Snapshot, account: &mut Account) {
+        // Within one run no boot id is needed to know that the kernel is the same.
+        let carries = |boot: Option<BootId>| boot.is_some() || !self.resumed;
         let last = self.last.take().filter(|last| {
-            last.boot.is_some() && last.boot == snapshot.boot && last.ended_at <= snapshot.begun_at
+            last.boot == snapshot.boot && carries(last.boot) && last.ended_at <= snapshot.begun_at
         });
+        if last.is_none() {
+            self.pending.clear();
+        }
         account.boot = snapshot.boot;
         account.since = last.as_ref().map(|last| last.ended_at);
         account.until = snapshot.ended_at;
@@ -102,7 +122,9 @@ impl Ledger {
         next.fill(snapshot);
         // The memory of the counters before the last is that of the next.
         self.spare = last.unwrap_or_default();
+        next.keep_unread(&mut self.spare);
         self.last = Some(next);
+        self.resumed = false;
     }
 
     fn settle_node(&self, last: Option<&Counters>, snapshot: &Snapshot, account: &mut Account) {
@@ -110,8 +132,10 @@ impl Ledger {
         let ticks = |ticks: Ticks| ticks.to_cpu_time(self.units.ticks_per_second);
         account.node.cpu = last.and_then(|last| {
             let (before, now) = (last.node_cpu?, node.cpu?);
+            // Within one boot these never start again from 0, but are known to go back by a tick
+            // on some kernels; then nothing was gained.
             let gain = |before: Ticks, now: Ticks| {
-                ticks(Ticks::from_ticks(gained(before.as_ticks(), now.as_ticks())))
+                ticks(Ticks::from_ticks(now.as_ticks().saturating_sub(before.as_ticks())))
             };
             let user = gain(before.user, now.user) + gain(before.nice, now.nice);
             let system = gain(before.system, now.system);
@@ -124,13 +148,8 @@ impl Ledger {
                 irq,
                 softirq,
                 steal: gain(before.steal, now.steal),
-                // Known to go back by a tick on some kernels; then nothing was gained.
-                idle: ticks(Ticks::from_ticks(
-                    now.idle.as_ticks().saturating_sub(before.idle.as_ticks()),
-                )),
-                iowait: ticks(Ticks::from_ticks(
-                    now.iowait.as_ticks().saturating_sub(before.iowait.as_ticks()),
-                )),
+                idle: gain(before.idle, now.idle),
+                iowait: gain(before.iowait, now.iowait),
                 over_usec: node.cpu_read_at.usec_since(last.node_cpu_read_at),
             })
         });
@@ -175,36 +194,53 @@ impl Ledger {
         // The node's total moves in ticks, so it may be two ticks a CPU behind its parts.
         let ticks = self.units.ticks_per_second.max(1);
         let node_slack = signed(u64::from(account.node.cpus) * 2 * 1_000_000 / ticks);
+        if let Some(last) = last {
+            // The parts' clock may run ahead of the node's ticks by some hundredths.
+            let most = node_busy.map(|busy| busy + busy / 16 + node_slack);
+            self.births.prepare(last, snapshot, most);
+        }
         let mut before = last.map_or(&[][..], |last| &last.cgroups);
-        for reading in &snapshot.cgroups {
+        for (at, reading) in snapshot.cgroups.iter().enumerate() {
             let (owner, entry) = self.owner_of(reading);
             let earlier = earlier_of(&mut before, reading);
-            let parent = reading.parent.and_then(|parent| self.lines.get(parent)).copied();
             let is_root = owner == Owner::Root;
 
-            let over_usec = match (earlier, last) {
-                (Some(earlier), _) => reading.read_at.usec_since(earlier.read_at),
+            let pending_at = self.pending.iter().position(|pending| pending.key == reading.key);
+            let pending = pending_at.and_then(|at| self.pending.get_mut(at));
+            let (mut intervals, mut base) = (0, earlier.map(Base::of));
+            if let Some(pending) = pending {
+                pending.alive = true;
+                if pending.intervals > 0 {
+                    intervals = pending.intervals;
+                    base = Some(Base {
+                        cpu: pending.cpu_before,
+                        io: pending.io_before.as_deref(),
+                        read_at: pending.read_before,
+                    });
+                }
+            }
+            let lacks = |base: &Base<'_>| {
+                base.cpu.is_some() && reading.cpu.is_none()
+                    || base.io.is_some() && reading.io.is_none()
+            };
+            let unread = !is_root && intervals < INTERVALS_MAX && base.as_ref().is_some_and(lacks);
+            let over_usec = match (&base, last) {
+                (Some(base), _) => reading.read_at.usec_since(base.read_at),
                 (None, Some(last)) => reading.read_at.usec_since(last.ended_at),
                 (None, None) => 0,
             };
-            let raw_cpu = reading.cpu.filter(|_| !is_root).and_then(|now| match (earlier, last) {
-                (Some(earlier), _) => Some(CpuFlow::between(Some(earlier.cpu.as_ref()?), &now)),
+            let countable = !is_root && !unread;
+            let raw_cpu = reading.cpu.filter(|_| countable).and_then(|now| match (&base, last) {
+                (Some(base), _) => Some(CpuFlow::between(Some(base.cpu.as_ref()?), &now)),
                 (None, Some(_)) => {
                     let flow = CpuFlow::between(None, &now);
-                    let most = match parent {
-                        // Below a cgroup whose own gain is not known nothing is known to be new.
-                        Some(parent) if parent.owner != Owner::Root => {
-                            Some(parent.raw_cpu?.usage + BIRTH_SLACK_USEC)
-                        }
-                        _ => node_busy.map(|busy| busy + node_slack),
-                    };
-                    (most.is_none_or(|most| flow.usage <= most)).then_some(flow)
+                    self.births.is_born(snapshot, at, flow.usage).then_some(flow)
                 }
                 (None, None) => None,
             });
-            let raw_io = reading.io.as_ref().filter(|_| !is_root).and_then(|now| {
-                let before = match (earlier, last) {
-                    (Some(earlier), _) => earlier.io.as_deref()?,
+            let raw_io = reading.io.as_ref().filter(|_| countable).and_then(|now| {
+                let before = match (&base, last) {
+                    (Some(base), _) => base.io?,
                     // Whether it was born is told by its CPU.
                     (None, Some(_)) if raw_cpu.is_some() => &[],
                     (None, _) => return None,
@@ -212,9 +248,9 @@ impl Ledger {
                 Some(gained_over_layers(before, now, &snapshot.topology))
             });
             let now_throttling = reading.cpu.and_then(|cpu| cpu.throttling);
-            let then_throttling = earlier.and_then(|earlier| earlier.cpu?.throttling);
+            let then_throttling = base.as_ref().and_then(|base| base.cpu?.throttling);
             let born = earlier.is_none() && raw_cpu.is_some();
-            let throttling = now_throttling.and_then(|now| {
+            let throttling = now_throttling.filter(|_| !unread).and_then(|now| {
                 let then = then_throttling.or(born.then(Throttling::default))?;
                 Some(Throttling {
                     periods: gained(then.periods, now.periods),
@@ -247,13 +283,20 @@ impl Ledger {
                 own,
                 throttling,
                 oom_kills,
+                pending: pending_at,
+                unread,
+                withhold: false,
             };
+            let kept = base.filter(|_| unread).map(|base| base.to_pending(reading, intervals + 1));
+            if let Some(kept) = kept {
+                line.pending = Some(self.wait_for(pending_at, kept));
+            }
             for process in &reading.processes {
                 let usage = self.process_usage(last, reading, process);
                 line.own.count(
                     &usage,
-                    reading.cpu.is_none() || is_root,
-                    reading.io.is_none() || is_root,
+                    reading.cpu.is_none() && !unread || is_root,
+                    reading.io.is_none() && !unread || is_root,
                 );
                 account.processes.push(usage);
             }
@@ -335,49 +378,11 @@ impl Ledger {
             cmdline: process.cmdline.clone(),
         }
     }
-
-    /// Children before parents: what each cgroup has beyond its children.
-    fn take_own_parts(&mut self, snapshot: &Snapshot) {
-        for (at, reading) in snapshot.cgroups.iter().enumerate().rev() {
-            let Some(line) = self.lines.get_mut(at) else { continue };
-            // By now whole_* is the sum of the children.
-            match line.raw_cpu {
-                Some(raw) => {
-                    line.own.cpu = raw.less(line.whole_cpu);
-                    line.whole_cpu = raw;
-                }
-                None => line.whole_cpu.add(line.own.cpu),
-            }
-            match line.raw_io {
-                Some(raw) => {
-                    line.own.io = raw.less(line.whole_io);
-                    line.whole_io = raw;
-                }
-                None => line.whole_io.add(line.own.io),
-            }
-            match line.raw_memory {
-                Some(raw) => {
-                    line.own.memory_bytes = raw.saturating_sub(line.whole_memory);
-                    line.whole_memory = raw;
-                }
-                None => {
-                    line.own.memory_bytes = signed(line.own.resident.as_bytes());
-                    line.whole_memory = line.whole_memory.saturating_add(line.own.memory_bytes);
-                }
-            }
-            let (cpu, io, memory) = (line.whole_cpu, line.whole_io, line.whole_memory);
-            if let Some(parent) = reading.parent.and_then(|parent| self.lines.get_mut(parent)) {
-                parent.whole_cpu.add(cpu);
-                parent.whole_io.add(io);
-                parent.whole_memory = parent.whole_memory.saturating_add(memory);
-            }
-        }
-    }
 }
 
 /// The counters of the same cgroup in the earlier list, which is in the same order; what stands
 /// before it there is passed over.
-fn earlier_of<'c>(
+pub(super) fn earlier_of<'c>(
     before: &mut &'c [CgroupCounters],
     reading: &CgroupReading,
 ) -> Option<&'c CgroupCounters> {

@@ -182,6 +182,11 @@ impl CgroupTree {
         for (slot, reading) in self.slots[at..end].iter_mut().zip(walk.readings[at..end].iter_mut())
         {
             reading.read_at = top;
+            // They are known to have used nothing until now: or the first time one does, it would
+            // count as spread over all the time since it was last read.
+            for process in &mut reading.processes {
+                process.read_at = top;
+            }
             slot.stats.release(&mut self.budget);
             for held in [&mut slot.memory_stat, &mut slot.procs] {
                 if matches!(held, Held::Open(_)) {
@@ -219,22 +224,20 @@ impl CgroupTree {
             pass,
             cpu_stat::parse,
         );
-        let read_at = match &self.captured {
+        reading.read_at = match &self.captured {
             Some(captured) => captured.read_at(&path),
             None => pass.now(),
         };
-        // Counters that could not be read keep the time they are of, or the next delta would be
-        // divided by too short a time.
-        if cpu != Outcome::Unreadable {
-            reading.read_at = read_at;
-        }
         match cpu {
             Outcome::Gone => return Moved::Gone,
             Outcome::Present(cpu) => {
                 moved |= reading.cpu.replace(cpu) != Some(cpu);
             }
-            // The reading of before stays: counters go on from there when the file is whole again.
-            Outcome::Unreadable => moved = true,
+            // Not the reading of before, which would say that nothing was used.
+            Outcome::Unreadable => {
+                reading.cpu = None;
+                moved = true;
+            }
             Outcome::Absent => {
                 // A directory that is no more answers the same way where files are not held; a
                 // living one has its process list.
@@ -278,7 +281,10 @@ impl CgroupTree {
                     held.extend_from_slice(rows);
                 }
             }
-            Outcome::Unreadable => moved = true,
+            Outcome::Unreadable => {
+                reading.io = None;
+                moved = true;
+            }
             Outcome::Absent => reading.io = None,
         }
         if moved { Moved::Yes } else { Moved::No }

@@ -59,7 +59,8 @@ pub struct Work {
     pub processes_spared: u64,
 }
 
-/// One cgroup. A file that is absent leaves `None`, which is never zero.
+/// One cgroup. A file that is absent leaves `None`, which is never zero; so does one of the two
+/// counters `cpu` and `io` that could not be read, with a gap that says why.
 #[derive(Debug, Clone)]
 pub struct CgroupReading {
     pub key: CgroupKey,

@@ -116,9 +116,10 @@ impl NamespaceReader {
                     procfs.open_dir(path).ok()
                 })
                 .flatten();
+            let rows = &self.rows;
             known.names.clear();
             known.names.extend(
-                self.rows.iter().map(|row| (row.name, left_out_inside(class.as_ref(), row.name))),
+                rows.iter().map(|row| (row.name, left_out_inside(class.as_ref(), row.name, rows))),
             );
         }
         namespace.interfaces.clear();

@@ -233,16 +233,30 @@ fn default_routes(roots: &Roots) -> Vec<InterfaceName> {
 
 /// Whether an interface inside another namespace is left out of that namespace's sum: loopback, a
 /// bridge, or what a bridge holds. `class` is that namespace's /sys/class/net, reached through a
-/// process's root directory; without it only loopback is known.
+/// process's root directory. Where it cannot be reached, the near ends of containers and bridges
+/// are known by their names, as long as the namespace (`rows`) has another way out: a node that
+/// runs as a container holds the veths of its pods beside its own interface, while a pod's own
+/// interface may be called as it likes.
 #[must_use]
-pub fn left_out_inside(class: Option<&Dir>, name: InterfaceName) -> bool {
+pub fn left_out_inside(class: Option<&Dir>, name: InterfaceName, rows: &[InterfaceRow]) -> bool {
     if name.as_bytes() == b"lo" {
         return true;
     }
-    let Some(class) = class else { return false };
+    let Some(class) = class else {
+        let is_way_out =
+            |row: &InterfaceRow| row.name.as_bytes() != b"lo" && !leads_inside(row.name);
+        return leads_inside(name) && rows.iter().any(is_way_out);
+    };
     [&b"/bridge"[..], b"/brport", b"/master"]
         .iter()
         .any(|file| join(&[name.as_bytes(), file]).is_some_and(|path| class.has(&path)))
+}
+
+/// Names that container runtimes and network plugins give to bridges and to the near ends of pods.
+fn leads_inside(name: InterfaceName) -> bool {
+    let prefixes: [&[u8]; 8] =
+        [b"veth", b"cali", b"cni", b"docker", b"br-", b"virbr", b"flannel", b"lxc"];
+    prefixes.iter().any(|prefix| name.as_bytes().starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -277,6 +291,28 @@ mod tests {
         // Names that only continue another's digits are devices of their own.
         assert_eq!(whole(b"nvme0n11"), DeviceNumber { major: 259, minor: 9 });
         assert_eq!(whole(b"md127"), DeviceNumber { major: 9, minor: 127 });
+    }
+
+    #[test]
+    fn without_sysfs_pods_ends_are_left_out_only_beside_another_way_out() {
+        let text = |names: &[&str]| {
+            let rows: String = names
+                .iter()
+                .map(|name| format!("{name}: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n"))
+                .collect();
+            format!("a|b\nc|d\n{rows}")
+        };
+        let counted = |names: &[&str]| {
+            let mut rows = Vec::new();
+            crate::source::proc::net_dev::parse(text(names).as_bytes(), &mut rows).unwrap();
+            let counted = rows.iter().filter(|row| !left_out_inside(None, row.name, &rows));
+            counted.map(|row| row.name.as_bytes().to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(counted(&["lo", "eth0", "veth7f3a", "cni0", "br-5c1d"]), [b"eth0"]);
+        // Here the veth is the way out.
+        assert_eq!(counted(&["lo", "veth0"]), [b"veth0"]);
+        assert_eq!(counted(&["lo", "cali1", "veth0"]), [&b"cali1"[..], b"veth0"]);
+        assert_eq!(counted(&["bridge0", "eth0"]), [&b"bridge0"[..], b"eth0"]);
     }
 
     #[test]

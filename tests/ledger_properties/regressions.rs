@@ -1,0 +1,205 @@
+//! Single cases, each named after what it guards.
+
+use nodetally::identity::BootId;
+use nodetally::ledger::Ledger;
+use nodetally::ledger::account::Account;
+use nodetally::quantity::{BootTime, Ticks};
+use nodetally::snapshot::NamespaceReading;
+use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
+
+use crate::model::{Model, Op};
+use crate::{UNITS, given, sum};
+
+fn settled(snapshots: &[&nodetally::snapshot::Snapshot]) -> Account {
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    snapshots.iter().for_each(|snapshot| ledger.settle(snapshot, &mut account));
+    account
+}
+
+#[test]
+fn a_host_without_a_boot_id_still_has_its_deltas() {
+    let mut model = Model::new();
+    model.boot = None;
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 70_000, bytes: 0 });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    assert_eq!(sum(given(&account).values()).usec, 70_000);
+    // But nothing is carried over a restart: nobody can say that the kernel is the same.
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    ledger.settle(&first, &mut account);
+    let kept = ledger.counters().unwrap().clone();
+    let mut resumed = Ledger::new(UNITS);
+    resumed.resume(kept);
+    resumed.settle(&second, &mut account);
+    assert_eq!(account.since, None);
+    assert!(given(&account).is_empty());
+}
+
+/// Some kernels' user or steal time goes back by a tick (and so has it been seen of idle). Taken
+/// for a reset it would give the node all it used since it started.
+#[test]
+fn a_tick_that_goes_back_is_no_spike() {
+    let mut model = Model::new();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let first = model.snapshot();
+    let mut second = model.snapshot();
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() - 1);
+    let account = settled(&[&first, &second]);
+    assert_eq!(account.node.cpu.unwrap().busy.as_usec(), 0);
+}
+
+#[test]
+fn the_nodes_files_count_on_from_their_last_reading() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let mut second = model.snapshot();
+    second.node.cpu = None;
+    model.apply(&Op::Spend { cgroup: 0, usec: 1_000_000, bytes: 0 });
+    let third = model.snapshot();
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    ledger.settle(&first, &mut account);
+    ledger.settle(&second, &mut account);
+    assert_eq!(account.node.cpu, None);
+    assert_eq!(account.conservation.cpu_usec, None);
+    ledger.settle(&third, &mut account);
+    let cpu = account.node.cpu.unwrap();
+    assert_eq!(cpu.busy.as_usec(), 4_000_000);
+    assert_eq!(cpu.over_usec, 30_000_000);
+}
+
+#[test]
+fn an_unread_cgroup_has_no_figure_rather_than_a_zero() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let mut second = model.snapshot();
+    let init = |snapshot: &nodetally::snapshot::Snapshot| {
+        snapshot.cgroups.iter().position(|one| *one.key.path == *b"/init.scope").unwrap()
+    };
+    let at = init(&second);
+    second.cgroups[at].cpu = None;
+    model.apply(&Op::Spend { cgroup: 0, usec: 1_000_000, bytes: 0 });
+    let third = model.snapshot();
+    let unit = |account: &Account| {
+        account.units.iter().find(|unit| *unit.path == *b"/init.scope").unwrap().usage
+    };
+    let account = settled(&[&first, &second]);
+    assert_eq!(unit(&account).cpu, None);
+    assert!(account.exited.is_empty());
+    let account = settled(&[&first, &second, &third]);
+    let cpu = unit(&account).cpu.unwrap();
+    assert_eq!((cpu.usage.as_usec(), cpu.over_usec), (4_000_000, 30_000_000));
+}
+
+/// Its own counter is too large to be new, so it was rejected, and its children had no parent's
+/// gain to be held against: they came out with their whole past.
+#[test]
+fn children_of_what_was_only_not_seen_bring_no_past() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    let mut hidden = first;
+    model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 900_000_000 });
+    model.apply(&Op::Born { kind: 5, name: 1, below: 2, usec: 800_000_000 });
+    let whole = model.snapshot();
+    // The slice knows its past, but not the unit in it was seen before.
+    hidden.node.cpu = whole.node.cpu;
+    let slice = |snapshot: &nodetally::snapshot::Snapshot| {
+        snapshot.cgroups.iter().position(|one| *one.key.path == *b"/system.slice").unwrap()
+    };
+    let (at, from) = (slice(&hidden), slice(&whole));
+    hidden.cgroups[at].cpu = whole.cgroups[from].cpu;
+    model.apply(&Op::Spend { cgroup: 0, usec: 50_000, bytes: 0 });
+    let last = model.snapshot();
+    let paths: Vec<_> = last.cgroups.iter().map(|one| one.key.path.to_vec()).collect();
+    assert!(paths.contains(&b"/system.slice/unit0.service/app.service".to_vec()), "{paths:?}");
+    let account = settled(&[&hidden, &last]);
+    assert_eq!(sum(given(&account).values()).usec, 50_000);
+}
+
+/// The same at the top, where the node's busy time is the bound: what the known cgroups used is
+/// not there for a new one.
+#[test]
+fn a_slice_that_was_only_not_seen_brings_no_past() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 6, name: 0, below: 0, usec: 3_000_000 });
+    let mut first = model.snapshot();
+    first.cgroups.retain(|one| !one.key.path.starts_with(b"/lxc"));
+    model.apply(&Op::Spend { cgroup: 0, usec: 4_000_000, bytes: 0 });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    assert_eq!(sum(given(&account).values()).usec, 4_000_000);
+}
+
+fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
+    InterfaceRow {
+        name: InterfaceName::new(name).unwrap(),
+        rx_bytes,
+        rx_packets: 0,
+        rx_errors: 0,
+        rx_dropped: 0,
+        tx_bytes: 0,
+        tx_packets: 0,
+        tx_errors: 0,
+        tx_dropped: 0,
+    }
+}
+
+/// A namespace in the container of a pod, with what its one interface received, or unreadable.
+fn with_namespace(
+    model: &mut Model,
+    rx_bytes: u64,
+    readable: bool,
+) -> nodetally::snapshot::Snapshot {
+    let mut snapshot = model.snapshot();
+    let container = |path: &[u8]| path.ends_with(b".scope") && path.starts_with(b"/kubepods");
+    let at = snapshot.cgroups.iter().position(|one| container(&one.key.path)).unwrap();
+    snapshot.cgroups[at].namespace = Some(77);
+    snapshot.namespaces.push(NamespaceReading {
+        inode: 77,
+        is_host: false,
+        leader_pid: snapshot.cgroups[at].processes[0].key.pid,
+        read_at: BootTime::from_nanos(1),
+        interfaces: vec![row(b"eth0", rx_bytes)],
+        readable,
+    });
+    snapshot
+}
+
+#[test]
+fn a_namespace_counts_on_from_its_last_reading() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 0, name: 0, below: 0, usec: 0 });
+    model.apply(&Op::Born { kind: 2, name: 0, below: 0, usec: 0 });
+    let first = with_namespace(&mut model, 1_000, true);
+    // What an unreadable namespace shows are the rows of when it was readable.
+    let second = with_namespace(&mut model, 1_000, false);
+    let third = with_namespace(&mut model, 5_000, true);
+    let rx = |account: &Account| account.pods[0].usage.network.map(|network| network.rx.as_bytes());
+    assert_eq!(rx(&settled(&[&first, &second])), None);
+    assert_eq!(rx(&settled(&[&first, &second, &third])), Some(4_000));
+    assert_eq!(rx(&settled(&[&first, &third])), Some(4_000));
+    let reset = with_namespace(&mut model, 300, true);
+    assert_eq!(rx(&settled(&[&first, &third, &reset])), Some(300));
+}
+
+#[test]
+fn a_kept_file_from_the_future_is_not_used() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    let second = model.snapshot();
+    let mut account = Account::default();
+    let mut ledger = Ledger::new(UNITS);
+    ledger.settle(&second, &mut account);
+    let kept = ledger.counters().unwrap().clone();
+    let mut resumed = Ledger::new(UNITS);
+    resumed.resume(kept);
+    resumed.settle(&first, &mut account);
+    assert_eq!(account.since, None);
+    assert!(BootId::parse(b"no boot id").is_none());
+}
