@@ -70,9 +70,16 @@ impl Gaps {
     }
 
     pub fn add(&mut self, path: &[&[u8]], reason: GapReason) {
+        let path = path.concat();
+        // Below the root cgroup, whose own path is a slash.
+        let path = path.strip_prefix(b"/").filter(|rest| rest.starts_with(b"/")).unwrap_or(&path);
+        // An inner cgroup's counters are read before its children and behind them.
+        if self.current.iter().any(|gap| *gap.path == *path && gap.reason == reason) {
+            return;
+        }
         self.count += 1;
         if self.current.len() < GAPS_MAX {
-            self.current.push(Gap { path: path.concat().into(), reason });
+            self.current.push(Gap { path: path.into(), reason });
         }
     }
 
@@ -113,12 +120,22 @@ mod tests {
     #[test]
     fn gaps_are_counted_beyond_what_is_kept() {
         let mut gaps = Gaps::default();
-        for _ in 0..GAPS_MAX + 7 {
-            gaps.add_failure(&[b"/a/", b"cpu.stat"], Failure::Denied);
+        for number in 0..GAPS_MAX + 7 {
+            gaps.add_failure(&[number.to_string().as_bytes(), b"/cpu.stat"], Failure::Denied);
         }
         gaps.add_failure(&[b"gone"], Failure::Gone);
         assert_eq!(gaps.current.len(), GAPS_MAX);
         assert_eq!(gaps.count as usize, GAPS_MAX + 7);
-        assert_eq!(*gaps.current[0].path, *b"/a/cpu.stat");
+        assert_eq!(*gaps.current[0].path, *b"0/cpu.stat");
+    }
+
+    #[test]
+    fn a_file_that_is_read_twice_in_a_tick_is_one_gap() {
+        let mut gaps = Gaps::default();
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::Denied);
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::Denied);
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::TooLarge);
+        assert_eq!(gaps.count, 2);
+        assert_eq!(*gaps.current[0].path, *b"/cpu.stat");
     }
 }

@@ -4,10 +4,11 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use super::ProcessReading;
-use super::pass::{Outcome, Pass, Shape};
+use super::pass::Pass;
 use super::roots::Units;
 use crate::identity::ProcessKey;
 use crate::quantity::{BootTime, Bytes, CpuTime};
+use crate::source::Malformed;
 use crate::source::proc::pid_stat::{self, Comm, ProcessStat};
 use crate::source::proc::{pid_cgroup, pid_io};
 use crate::source::root::{Dir, EntryKinds, Failure, KernelFile};
@@ -163,31 +164,37 @@ impl ProcessReader<'_> {
     ) -> bool {
         let pid = process.key.pid;
         pass.work.processes_read += 1;
-        let outcome = pass.read(file, Shape::OneRecord, &[b"/proc/<pid>/stat"], pid_stat::parse);
-        match outcome {
-            Outcome::Present(stat) if stat.pid == pid => process.update(&stat, self.units),
-            // A tree that says of one process that it is another is as good as malformed.
-            Outcome::Present(_) | Outcome::Unreadable => return process.is_read(),
-            Outcome::Absent | Outcome::Gone => return false,
+        pass.work.files_read += 1;
+        let mut space = PathSpace::default();
+        match file.read_record(pass.buffer).map(pid_stat::parse) {
+            Ok(Ok(stat)) if stat.pid == pid => process.update(&stat, self.units),
+            Ok(stat) => {
+                let malformed = stat.err().unwrap_or(Malformed::expected("the process's own pid"));
+                let path = space.path(pid, "stat").to_bytes();
+                pass.gaps.add_malformed(&[b"/proc/", path], malformed);
+                return process.is_read();
+            }
+            Err(Failure::Absent | Failure::Gone) => return false,
+            Err(failure) => {
+                pass.gaps.add_once(b"/proc/<pid>/stat", failure);
+                return process.is_read();
+            }
         }
         process.read_at = pass.now();
-        let mut space = PathSpace::default();
         if self.detail.io && !process.kernel_thread {
             process.io = match self.procfs.open_file(space.path(pid, "io")) {
-                Ok(file) => {
-                    let path: &[&[u8]] = &[b"/proc/<pid>/io"];
-                    match file.read_record(pass.buffer).map(pid_io::parse) {
-                        Ok(Ok(io)) => Some(io),
-                        Ok(Err(malformed)) => {
-                            pass.gaps.add_malformed(path, malformed);
-                            None
-                        }
-                        Err(failure) => {
-                            pass.gaps.add_once(b"/proc/<pid>/io", failure);
-                            None
-                        }
+                Ok(file) => match file.read_record(pass.buffer).map(pid_io::parse) {
+                    Ok(Ok(io)) => Some(io),
+                    Ok(Err(malformed)) => {
+                        let path = space.path(pid, "io").to_bytes();
+                        pass.gaps.add_malformed(&[b"/proc/", path], malformed);
+                        None
                     }
-                }
+                    Err(failure) => {
+                        pass.gaps.add_once(b"/proc/<pid>/io", failure);
+                        None
+                    }
+                },
                 Err(failure) => {
                     pass.gaps.add_once(b"/proc/<pid>/io", failure);
                     None
@@ -218,12 +225,21 @@ impl ProcessReader<'_> {
         let mut space = PathSpace::default();
         let mut placed = Vec::with_capacity(pids.len());
         for pid in pids {
-            let path = self
-                .procfs
-                .read_records(space.path(pid, "cgroup"), pass.buffer)
-                .ok()
-                .and_then(|text| pid_cgroup::parse(text).ok())
-                .unwrap_or(b"/");
+            let name = space.path(pid, "cgroup");
+            let path = match self.procfs.read_records(name, pass.buffer).map(pid_cgroup::parse) {
+                Ok(Ok(path)) => path,
+                // A kernel without cgroups.
+                Err(Failure::Absent) => b"/",
+                Err(Failure::Gone) => continue,
+                Ok(Err(malformed)) => {
+                    pass.gaps.add_malformed(&[b"/proc/", name.to_bytes()], malformed);
+                    b"/"
+                }
+                Err(failure) => {
+                    pass.gaps.add_once(b"/proc/<pid>/cgroup", failure);
+                    b"/"
+                }
+            };
             placed.push((path.into(), pid));
         }
         placed.sort();

@@ -59,6 +59,13 @@ impl Sampler {
             .read_record(c"sys/kernel/random/boot_id", &mut buffer)
             .ok()
             .and_then(BootId::parse);
+        if snapshot.boot.is_none() {
+            let consequence = "there is no boot id, so nothing is carried over a restart";
+            snapshot.gaps.standing.push(Gap {
+                path: (*b"/proc/sys/kernel/random/boot_id").into(),
+                reason: GapReason::NotOffered { consequence },
+            });
+        }
         let node = NodeReader::open(&procfs, &mut snapshot.gaps);
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
