@@ -59,7 +59,7 @@ impl Sampler {
             .read_record(c"sys/kernel/random/boot_id", &mut buffer)
             .ok()
             .and_then(BootId::parse);
-        let node = NodeReader::open(&procfs, &mut snapshot.gaps);
+        let node = NodeReader::open(&roots, &procfs, &mut snapshot.gaps);
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
         let mut tree = None;
