@@ -151,6 +151,7 @@ impl ProcessReader<'_> {
         if self.detail.io && !process.kernel_thread {
             process.io = match self.procfs.open_file(space.path(pid, "io")) {
                 Ok(file) => {
+                    pass.work.files_read += 1;
                     let path: &[&[u8]] = &[b"/proc/<pid>/io"];
                     match file.read_record(pass.buffer).map(pid_io::parse) {
                         Ok(Ok(io)) => Some(io),
