@@ -192,3 +192,16 @@ fn processes_of_idle_pods_are_spared_and_those_of_busy_ones_are_not() {
     assert!(all.processes_read >= fifth.processes_read + resting / 6 * 5 * 15, "{all:?}");
     assert!(all.files_read > fifth.files_read * 2, "{} and {}", all.files_read, fifth.files_read);
 }
+
+#[test]
+fn who_rests_is_read_in_full_now_and_then_with_all_below() {
+    const PODS: usize = 10;
+    let mut bench = Bench::over(PODS);
+    bench.tick(Activity::All);
+    bench.tick(Activity::Nobody);
+    let resting = bench.work_of_a_round(Activity::Nobody);
+    // The root's kernel threads are read every tick, everybody else once.
+    let kernel_threads = 16 * 80;
+    let others = (1 + 30 + PODS * PROCESSES_PER_POD) as u64;
+    assert_eq!(resting.processes_read, kernel_threads + others, "{resting:?}");
+}

@@ -124,13 +124,14 @@ impl CgroupTree {
     /// Brings every reading up to date, with those of new cgroups in their places and those of
     /// removed ones out.
     pub fn walk(&mut self, walk: &mut Walk<'_, '_>) {
-        self.visit(0, walk);
+        self.visit(0, false, walk);
         if self.any_gone || !self.born.is_empty() {
             self.rebuild(walk.readings);
         }
     }
 
-    fn visit(&mut self, at: usize, walk: &mut Walk<'_, '_>) {
+    /// `refresh_above`: a resting subtree has its turn to be read in full, and this is part of it.
+    fn visit(&mut self, at: usize, refresh_above: bool, walk: &mut Walk<'_, '_>) {
         let Some(slot) = self.slots.get(at) else { return };
         let end = slot.end;
         let first = self.read_hot(at, walk);
@@ -139,18 +140,21 @@ impl CgroupTree {
             return;
         }
         let is_root = at == 0;
-        let refresh = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        let turn = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        let refresh = refresh_above || turn;
         if first == Moved::No && !refresh && !is_root {
             self.spare(at, end, walk);
             return;
         }
         walk.pass.work.cgroups_visited += 1;
 
+        // Below a cgroup that rests nobody is asked whose turn it is, so all have theirs with it.
+        let refresh_below = refresh && first == Moved::No && !is_root;
         let mut live_children = 0;
         let mut child = at + 1;
         while child < end {
             let next = self.slots.get(child).map_or(end, |slot| slot.end);
-            self.visit(child, walk);
+            self.visit(child, refresh_below, walk);
             live_children += u64::from(self.slots.get(child).is_some_and(|slot| !slot.gone));
             child = next;
         }
