@@ -31,7 +31,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Every cgroup is read in full at least once in so many ticks, whatever its counters say: limits
 /// can be written, memory reclaimed and pressure rise without any CPU being used in it.
-const REFRESH_TICKS: u64 = 16;
+pub const REFRESH_TICKS: u64 = 16;
 
 /// A file that is kept open once it was found.
 #[derive(Debug, Default)]
