@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nodetally::quantity::Bytes;
 use nodetally::snapshot::cgroups::REFRESH_TICKS;
+use nodetally::snapshot::sampler::SamplerOptions;
 use nodetally::snapshot::{CgroupReading, Snapshot};
 use nodetally::source::cgroup::cpu_stat::CpuStat;
 use nodetally::source::cgroup::io_stat::IoRow;
@@ -15,18 +16,13 @@ use nodetally::source::cgroup::io_stat::IoRow;
 /// The files that say whether anything happened in a cgroup.
 const HOT: [&str; 3] = ["cpu.stat", "memory.current", "io.stat"];
 /// What is read of a cgroup besides, when something did.
+const REST: [&str; 1] = ["cgroup.procs"];
 /// These only of cgroups that have memory.current.
-const MEMORY: [&str; 5] =
-    ["memory.stat", "memory.events", "memory.peak", "memory.max", "memory.swap.current"];
-const REST: [&str; 7] = [
-    "pids.current",
-    "pids.max",
-    "cpu.max",
-    "cpu.pressure",
-    "memory.pressure",
-    "io.pressure",
-    "cgroup.procs",
-];
+const REST_OF_MEMORY: [&str; 2] = ["memory.stat", "memory.events"];
+/// What is read every so many ticks.
+const DETAIL: [&str; 6] =
+    ["pids.current", "pids.max", "cpu.max", "cpu.pressure", "memory.pressure", "io.pressure"];
+const DETAIL_OF_MEMORY: [&str; 3] = ["memory.peak", "memory.max", "memory.swap.current"];
 const NODE: [&str; 9] = [
     "meminfo",
     "loadavg",
@@ -41,9 +37,9 @@ const NODE: [&str; 9] = [
 
 /// Works out from the snapshots before and behind a tick which files the tick read, by the rules
 /// of the walk. Whether that came out right shows in its count.
-#[derive(Default)]
 pub struct Recorder {
     tick: u64,
+    detail_ticks: u64,
     before: Vec<Hot>,
 }
 
@@ -61,6 +57,10 @@ impl Hot {
 }
 
 impl Recorder {
+    pub fn new(options: SamplerOptions) -> Self {
+        Self { tick: 0, detail_ticks: options.detail_ticks, before: Vec::new() }
+    }
+
     /// To be called before every tick.
     pub fn before_tick(&mut self, snapshot: &Snapshot) {
         self.before.clear();
@@ -110,10 +110,19 @@ impl Recorder {
             if next > at + 1 {
                 hot(files);
             }
-            if reading.memory.current.is_some() {
-                files.extend(MEMORY.iter().map(|name| dir.join(name)));
+            let mut add = |names: &[&str]| files.extend(names.iter().map(|name| dir.join(name)));
+            let has_memory = reading.memory.current.is_some();
+            let detail = refresh || (self.tick + at as u64).is_multiple_of(self.detail_ticks);
+            add(&REST);
+            if has_memory {
+                add(&REST_OF_MEMORY);
             }
-            files.extend(REST.iter().map(|name| dir.join(name)));
+            if detail {
+                add(&DETAIL);
+            }
+            if detail && has_memory {
+                add(&DETAIL_OF_MEMORY);
+            }
             let pids = reading.processes.iter().map(|process| process.key.pid.to_string());
             files.extend(pids.map(|pid| proc.join(pid).join("stat")));
         }

@@ -65,7 +65,7 @@ fn measure(
     let mut sampler = Sampler::open(roots.clone(), options).expect("a readable procfs");
     let mut ledger = Ledger::new(units);
     let mut account = Account::default();
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::new(options);
     let (open_max, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of open files");
     let mut floor = Floor::new((open_max as usize).saturating_sub(4096).clamp(256, 65_536));
     let mut rows: Vec<(Work, u64, [Duration; 3])> = Vec::new();
@@ -108,7 +108,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn print_heading() {
     println!(
-        "{:>5} {:<11} {:>11} {:>11} {:>9} {:>9} {:>6} {:>9} {:>8} {:>9} {:>9}",
+        "{:>5} {:<16} {:>11} {:>11} {:>9} {:>9} {:>6} {:>9} {:>8} {:>9} {:>9}",
         "pods",
         "active",
         "files: tick",
@@ -127,7 +127,7 @@ fn print_row(pods: usize, active: &str, measured: &Measured) {
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let tick = measured.sample + measured.settle;
     println!(
-        "{pods:>5} {active:<11} {:>11} {:>11} {:>9.0} {:>9.0} {:>6.2} {:>9.0} {:>8.0} {:>9} {:>9}",
+        "{pods:>5} {active:<16} {:>11} {:>11} {:>9.0} {:>9.0} {:>6.2} {:>9.0} {:>8.0} {:>9} {:>9}",
         measured.work.files_read,
         measured.floor_files,
         micros(measured.floor),

@@ -66,7 +66,9 @@ pub fn run() {
         for (name, every) in [("same fifth", 5), ("all", 1)] {
             for (kind, options) in [
                 ("", SamplerOptions::default()),
-                (" /4", SamplerOptions { detail_ticks: 4, ..SamplerOptions::default() }),
+                (", 1024", SamplerOptions { held_files_max: 1024, ..SamplerOptions::default() }),
+                (", 2048", SamplerOptions { held_files_max: 2048, ..SamplerOptions::default() }),
+                (", /4", SamplerOptions { detail_ticks: 4, ..SamplerOptions::default() }),
             ] {
                 let (measured, account) = measure(&roots, options, 60, || pods.burn(every));
                 assert_eq!(account.pods.len(), count, "the pods were found");

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use super::ProcessReading;
+use super::held::FileBudget;
 use super::pass::{Outcome, Pass, Shape};
 use super::roots::Units;
 use crate::identity::ProcessKey;
@@ -19,25 +20,6 @@ pub struct ProcessDetail {
     pub io: bool,
     /// Command lines can hold secrets: only where somebody asked for them.
     pub cmdline: bool,
-}
-
-/// How many files the agent may keep open between ticks.
-#[derive(Debug, Clone, Copy)]
-pub struct FileBudget {
-    pub left: usize,
-}
-
-impl FileBudget {
-    /// Takes a place for one file, if there is one.
-    pub fn take(&mut self) -> bool {
-        let granted = self.left > 0;
-        self.left -= usize::from(granted);
-        granted
-    }
-
-    pub fn give_back(&mut self, files: usize) {
-        self.left += files;
-    }
 }
 
 /// The open `stat` files of a cgroup's processes, in the order of their readings. A held file

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::cgroups::{CgroupTree, Walk};
 use super::gaps::{Gap, GapReason};
+use super::held::FileBudget;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::pass::Pass;
-use super::processes::{FileBudget, HeldStats, PathSpace, ProcessDetail, ProcessReader};
+use super::processes::{HeldStats, PathSpace, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
 use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
