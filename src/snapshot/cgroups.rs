@@ -93,7 +93,7 @@ impl CgroupTree {
             slots: Vec::new(),
             born: Vec::new(),
             any_gone: false,
-            budget: FileBudget { left: held_files_max },
+            budget: FileBudget::within_limit(held_files_max),
             pids: Vec::new(),
             rows: Vec::new(),
             listing: Listing::default(),
@@ -530,8 +530,8 @@ impl Rest<'_> {
         self.find_namespace(processes, pass);
     }
 
-    /// Asks for the namespace when the first process is another than before. The root cgroup's
-    /// processes are the host's own.
+    /// Asks for the namespace when the first process is another than before, and now and then all
+    /// the same, since a process may move. The root cgroup's processes are the host's own.
     fn find_namespace(&mut self, reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
         let first = self.reading.processes.first().map(|process| process.key.pid);
         let Some(first) = first.filter(|_| !self.is_root) else {
@@ -539,7 +539,7 @@ impl Rest<'_> {
             self.reading.namespace = None;
             return;
         };
-        if self.slot.namespace_leader == first && !self.detail {
+        if self.slot.namespace_leader == first && !self.refresh {
             return;
         }
         match reader.network_namespace(first) {
