@@ -7,6 +7,7 @@
 pub mod cgroups;
 pub mod filesystems;
 pub mod gaps;
+pub mod held;
 pub mod namespaces;
 pub mod node;
 pub mod pass;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::cgroups::{CgroupTree, Walk};
 use super::gaps::{Gap, GapReason, Gaps};
+use super::held::FileBudget;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::pass::Pass;
-use super::processes::{FileBudget, HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
+use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
 use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
@@ -26,7 +27,7 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 512 }
+        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 2048 }
     }
 }
 
@@ -66,7 +67,7 @@ impl Sampler {
                 reason: GapReason::NotOffered { consequence },
             });
         }
-        let node = NodeReader::open(&procfs, &mut snapshot.gaps);
+        let node = NodeReader::open(&roots, &procfs, &mut snapshot.gaps);
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
         let mut tree = None;
