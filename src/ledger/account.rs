@@ -53,10 +53,17 @@ impl Account {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuUsage {
     pub usage: CpuTime,
-    pub user: CpuTime,
-    pub system: CpuTime,
+    /// `None` where the figure is that of live processes and not a cgroup's.
+    pub split: Option<CpuSplit>,
     /// Time between the two reads.
     pub over_usec: u64,
+}
+
+/// How CPU time divides; on most kernels sampled by the tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuSplit {
+    pub user: CpuTime,
+    pub system: CpuTime,
 }
 
 impl CpuUsage {

@@ -1,7 +1,7 @@
 //! Gains as signed figures, so that parts can be taken from wholes and given to others without
 //! losing what a late read puts on the wrong side of an interval.
 
-use super::account::{CpuUsage, DiskSource, DiskUsage, ProcessUsage, Usage};
+use super::account::{CpuSplit, CpuUsage, DiskSource, DiskUsage, ProcessUsage, Usage};
 use super::delta::gained;
 use crate::quantity::{Bytes, CpuTime};
 use crate::source::cgroup::cpu_stat::CpuStat;
@@ -86,6 +86,7 @@ pub(super) struct Tally {
     pub io: IoFlow,
     pub memory_bytes: i64,
     pub cpu_known: bool,
+    pub cpu_from_processes: bool,
     pub io_known: bool,
     pub io_from: DiskSource,
     pub over_usec: u64,
@@ -106,6 +107,7 @@ impl Tally {
         self.io.add(other.io);
         self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
         self.cpu_known |= other.cpu_known;
+        self.cpu_from_processes |= other.cpu_from_processes;
         self.io_known |= other.io_known;
         if other.io_known && other.io_from == DiskSource::Processes {
             self.io_from = DiskSource::Processes;
@@ -131,6 +133,7 @@ impl Tally {
             if stands_for_cpu {
                 let usage = signed(cpu.usage.as_usec());
                 self.cpu_known = true;
+                self.cpu_from_processes = true;
                 self.cpu.usage = self.cpu.usage.saturating_add(usage);
                 if process.kernel_thread {
                     self.kernel_usec = self.kernel_usec.saturating_add(usage);
@@ -153,8 +156,10 @@ impl Tally {
     pub fn put_into(&self, usage: &mut Usage) {
         usage.cpu = self.cpu_known.then(|| CpuUsage {
             usage: CpuTime::from_usec(unsigned(self.cpu.usage)),
-            user: CpuTime::from_usec(unsigned(self.cpu.user)),
-            system: CpuTime::from_usec(unsigned(self.cpu.system)),
+            split: (!self.cpu_from_processes).then(|| CpuSplit {
+                user: CpuTime::from_usec(unsigned(self.cpu.user)),
+                system: CpuTime::from_usec(unsigned(self.cpu.system)),
+            }),
             over_usec: self.over_usec,
         });
         usage.disk = self.io_known.then(|| self.io.to_usage(self.io_from));

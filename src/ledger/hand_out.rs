@@ -35,6 +35,8 @@ pub(super) struct HandOut {
     networks: Vec<Option<NetworkUsage>>,
     /// Namespaces that somebody has been given, by their place in the snapshot.
     given: Vec<bool>,
+    /// The account's unit of each entry, where it is one.
+    units: Vec<Option<usize>>,
 }
 
 /// Sums that no list of the account shows.
@@ -67,6 +69,7 @@ impl HandOut {
         account.units.clear();
         account.exited.clear();
         self.pods.clear();
+        self.units.clear();
         let mut totals = Totals::default();
         for (at, entry) in entries.iter().enumerate() {
             let (Some(line), Some(reading)) =
@@ -78,6 +81,14 @@ impl HandOut {
             usage.add_gauges(reading, line);
             entry.tally.put_into(&mut usage);
             usage.network = self.networks.get(at).copied().flatten();
+            // What stands below a unit and is not its own is not shown as its memory either.
+            let above = reading.parent.and_then(|above| lines.get(above));
+            let unit_above = above.and_then(|above| *self.units.get(above.entry)?);
+            if let Some(unit) = unit_above.and_then(|at| account.units.get_mut(at)) {
+                unit.usage.memory.leave_out(&reading.memory);
+            }
+            let is_unit = matches!(entry.owner, Owner::Unit | Owner::Container { .. });
+            self.units.push(is_unit.then_some(account.units.len()));
             let path = || Arc::clone(&reading.key.path);
             match entry.owner {
                 Owner::Root => {

@@ -345,8 +345,7 @@ impl Ledger {
                 before.map_or(0, |before| before.cpu.as_usec()),
                 process.cpu.as_usec(),
             )),
-            user: CpuTime::ZERO,
-            system: CpuTime::ZERO,
+            split: None,
             over_usec: process.read_at.usec_since(since),
         });
         let disk = since.zip(process.io).and_then(|(_, now)| {

@@ -97,6 +97,24 @@ impl MemoryReading {
     pub fn working_set(&self) -> Option<Bytes> {
         Some(self.current?.saturating_sub(self.stat?.inactive_file))
     }
+
+    /// Takes out what a cgroup below holds, but for the peak and the limit, which are the whole's.
+    pub fn leave_out(&mut self, below: &Self) {
+        let less = |whole: Option<Bytes>, part: Option<Bytes>| {
+            Some(whole?.saturating_sub(part.unwrap_or_default()))
+        };
+        self.current = less(self.current, below.current);
+        self.swap_current = less(self.swap_current, below.swap_current);
+        if let (Some(stat), Some(below)) = (&mut self.stat, &below.stat) {
+            stat.anon = stat.anon.saturating_sub(below.anon);
+            stat.file = stat.file.saturating_sub(below.file);
+            stat.kernel = less(stat.kernel, below.kernel);
+            stat.shmem = stat.shmem.saturating_sub(below.shmem);
+            stat.inactive_file = stat.inactive_file.saturating_sub(below.inactive_file);
+            stat.active_file = stat.active_file.saturating_sub(below.active_file);
+            stat.major_faults = stat.major_faults.saturating_sub(below.major_faults);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -132,20 +132,17 @@ fn container(host: &Host, row: &Row) -> Result<Found, String> {
     }
     let mut found = Found::of_usage(&unit.usage);
     if row.owner.contains("with the pods in it") {
+        // The account has the container without its pods; the whole is the scope's own files.
         let whole = slice(host, row)?;
+        let memory = at(host, 1, path)?.memory;
         found = Found {
             cpu_usec: whole.cpu_usec,
             read_bytes: whole.read_bytes,
             write_bytes: whole.write_bytes,
+            memory_current_bytes: memory.current.map(bytes),
+            working_set_bytes: memory.working_set().map(bytes),
             ..found
         };
-    } else if row.owner.contains("without its pods") {
-        // The gauges are the scope's, pods and all: the difference is made here.
-        let pods = format!("{}/kubelet.slice/kubelet-kubepods.slice", row.cgroup);
-        let memory = at(host, 1, pods.as_bytes())?.memory;
-        let less = |whole: Option<i64>, part: Option<Bytes>| Some(whole? - bytes(part?));
-        found.memory_current_bytes = less(found.memory_current_bytes, memory.current);
-        found.working_set_bytes = less(found.working_set_bytes, memory.working_set());
     }
     Ok(found)
 }

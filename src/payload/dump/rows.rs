@@ -288,8 +288,10 @@ fn pressure_row(reading: &PressureReading) -> PressureRow {
 #[derive(Serialize)]
 struct CpuRow {
     cpu_usage_usec: u64,
-    cpu_user_usec: u64,
-    cpu_system_usec: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_user_usec: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_system_usec: Option<u64>,
     cpu_over_usec: u64,
     cpu_millicores: u64,
 }
@@ -297,8 +299,8 @@ struct CpuRow {
 fn cpu_row(cpu: CpuUsage) -> CpuRow {
     CpuRow {
         cpu_usage_usec: cpu.usage.as_usec(),
-        cpu_user_usec: cpu.user.as_usec(),
-        cpu_system_usec: cpu.system.as_usec(),
+        cpu_user_usec: cpu.split.map(|split| split.user.as_usec()),
+        cpu_system_usec: cpu.split.map(|split| split.system.as_usec()),
         cpu_over_usec: cpu.over_usec,
         cpu_millicores: cpu.millicores(),
     }
