@@ -78,7 +78,15 @@ impl HandOut {
             usage.add_gauges(reading, line);
             entry.tally.put_into(&mut usage);
             usage.network = self.networks.get(at).copied().flatten();
-            let path = || Arc::clone(&reading.key.path);
+            let path = || match reading.parent {
+                Some(_) => Arc::clone(&reading.key.path),
+                // Without a tree the first path of an owner may lie below the one at which it
+                // starts.
+                None => match Owner::locate(&reading.key.path).starts_at {
+                    b"" => Arc::clone(&reading.key.path),
+                    starts_at => Arc::from(starts_at),
+                },
+            };
             match entry.owner {
                 Owner::Root => {
                     totals.kernel_usec += unsigned(entry.tally.kernel_usec);
