@@ -2,7 +2,10 @@
 
 pub mod args;
 pub mod check;
+pub mod dump;
 pub mod show_config;
+pub mod table;
+pub mod view;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -54,7 +57,7 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             print(&report.text)?;
             return Ok(ExitCode::from(report.code));
         }
-        Command::Dump(_) => anyhow::bail!("not wired yet"),
+        Command::Dump(flags) => dump::run(&settings, flags)?,
     }
     Ok(ExitCode::SUCCESS)
 }

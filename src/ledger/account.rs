@@ -39,6 +39,16 @@ pub struct Account {
     pub conservation: Conservation,
 }
 
+impl Account {
+    /// The containers of a pod.
+    #[must_use]
+    pub fn containers_of(&self, pod: PodUid) -> &[ContainerUsage] {
+        let start = self.containers.partition_point(|container| container.pod < pod);
+        let end = self.containers.partition_point(|container| container.pod <= pod);
+        self.containers.get(start..end).unwrap_or_default()
+    }
+}
+
 /// CPU time used and over how long, by the times of the object's own reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuUsage {
@@ -53,12 +63,7 @@ impl CpuUsage {
     /// Thousandths of a CPU, rounded to the nearest; 0 over no time.
     #[must_use]
     pub fn millicores(&self) -> u64 {
-        let over = u128::from(self.over_usec);
-        if over == 0 {
-            return 0;
-        }
-        let millicores = (u128::from(self.usage.as_usec()) * 1000 + over / 2) / over;
-        u64::try_from(millicores).unwrap_or(u64::MAX)
+        millicores(self.usage, self.over_usec)
     }
 }
 
@@ -138,6 +143,23 @@ pub struct NodeCpu {
     pub over_usec: u64,
 }
 
+impl NodeCpu {
+    /// Thousandths of a CPU in use, rounded to the nearest; 0 over no time.
+    #[must_use]
+    pub fn millicores(&self) -> u64 {
+        millicores(self.busy, self.over_usec)
+    }
+}
+
+fn millicores(usage: CpuTime, over_usec: u64) -> u64 {
+    let over = u128::from(over_usec);
+    if over == 0 {
+        return 0;
+    }
+    let millicores = (u128::from(usage.as_usec()) * 1000 + over / 2) / over;
+    u64::try_from(millicores).unwrap_or(u64::MAX)
+}
+
 /// What an owner used and holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
@@ -159,6 +181,21 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// CPU of processes that have exited: what the cgroup used beyond its live ones. Ticks of the
+    /// live ones may run ahead of the cgroup's own clock, and then it is 0.
+    #[must_use]
+    pub fn exited_processes_cpu(&self) -> Option<CpuTime> {
+        Some(self.cpu?.usage.saturating_sub(self.processes_cpu))
+    }
+
+    /// The CPU limit in thousandths of a CPU, where one is set.
+    #[must_use]
+    pub fn cpu_limit_millicores(&self) -> Option<u64> {
+        let CpuMax { quota: Limit::At(quota), period } = self.cpu_max? else { return None };
+        let millicores = u128::from(quota.as_usec()) * 1000 / u128::from(period.as_usec().max(1));
+        u64::try_from(millicores).ok()
+    }
+
     /// The memory limit, where one is set.
     #[must_use]
     pub fn memory_limit(&self) -> Option<Bytes> {

@@ -123,6 +123,8 @@ impl HandOut {
                 Owner::PodContainer { uid, qos, id, runtime } => {
                     self.add_to_pod(account, entry, uid, qos, usage, reading);
                     let path = path();
+                    // The namespace is the pod's, whichever container it was read through.
+                    usage.network = None;
                     account.containers.push(ContainerUsage { pod: uid, id, runtime, path, usage });
                 }
             }

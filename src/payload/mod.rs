@@ -3,6 +3,7 @@
 //! The wire structs live here and nowhere else; the domain's types carry no serde. A dialect takes
 //! plain integers whose unit its field names say, and writes into a buffer the caller keeps.
 
+pub mod dump;
 pub mod posts;
 pub mod resource_api;
 pub mod stamp;

@@ -7,7 +7,7 @@ use bytes::Bytes as Body;
 use super::resource_api::{self, Figures, PodFacts};
 use crate::identity::PodUid;
 use crate::ledger::Account;
-use crate::ledger::account::{DiskUsage, NetworkUsage, NodeCpu, Usage};
+use crate::ledger::account::{DiskUsage, NetworkUsage, Usage};
 
 /// What an endpoint of the resource API wants.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,8 @@ pub fn of_account(account: &Account, totals: &RunningTotals, form: Form<'_>) -> 
         true => totals.node,
         false => Flows::of(node.disk.as_ref(), node.network.as_ref()),
     };
-    let figures = flows.figures(node.cpu.map_or(0, |cpu| millicores(&cpu)), node_memory(account));
+    let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
+    let figures = flows.figures(node.cpu.map_or(0, |cpu| cpu.millicores()), memory);
     if let Ok(path) = resource_api::node_metrics_path(form.node_name) {
         let mut body = Vec::with_capacity(192);
         resource_api::encode_node(&figures, &mut body);
@@ -121,21 +122,4 @@ pub fn of_account(account: &Account, totals: &RunningTotals, form: Form<'_>) -> 
         }
     }
     messages
-}
-
-fn millicores(cpu: &NodeCpu) -> u64 {
-    let over = u128::from(cpu.over_usec);
-    if over == 0 {
-        return 0;
-    }
-    let millicores = (u128::from(cpu.busy.as_usec()) * 1000 + over / 2) / over;
-    u64::try_from(millicores).unwrap_or(u64::MAX)
-}
-
-/// The node's working set by the kubelet's definition, in bytes; 0 where meminfo cannot be read.
-#[must_use]
-pub fn node_memory(account: &Account) -> u64 {
-    account.node.memory.map_or(0, |memory| {
-        memory.total.saturating_sub(memory.free).saturating_sub(memory.inactive_file).as_bytes()
-    })
 }

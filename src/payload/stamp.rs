@@ -23,6 +23,18 @@ impl fmt::Display for Rfc3339Seconds {
     }
 }
 
+/// A moment as RFC 3339 in UTC with milliseconds, `2025-06-11T15:00:00.123Z`; bounded likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rfc3339Millis(pub WallTime);
+
+impl fmt::Display for Rfc3339Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unix_millis = self.0.as_unix_millis().min(LAST_UNIX_SECS * 1000);
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_millis);
+        humantime::format_rfc3339_millis(moment).fmt(f)
+    }
+}
+
 impl Serialize for Rfc3339Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -38,6 +50,12 @@ mod tests {
         let stamp = |millis| Rfc3339Seconds(WallTime::from_unix_millis(millis)).to_string();
         assert_eq!(stamp(0), "1970-01-01T00:00:00Z");
         assert_eq!(stamp(1_749_654_000_999), "2025-06-11T15:00:00Z");
+    }
+
+    #[test]
+    fn a_stamp_with_milliseconds_keeps_them() {
+        let stamp = Rfc3339Millis(WallTime::from_unix_millis(1_749_654_000_999)).to_string();
+        assert_eq!(stamp, "2025-06-11T15:00:00.999Z");
     }
 
     #[test]

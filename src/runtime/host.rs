@@ -1,10 +1,16 @@
 //! What the agent needs to know of the host it runs on before it samples.
 
+use std::ffi::CStr;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
+use sysinfo::{CpuRefreshKind, RefreshKind, System};
+
 use crate::config::Settings;
+use crate::payload::dump::HostFacts;
 use crate::snapshot::roots::{Roots, Units};
+use crate::source::root::{Buffer, Dir};
 
 /// The roots that the settings name, read in this kernel's units.
 #[must_use]
@@ -45,8 +51,40 @@ pub fn held_files_max() -> usize {
     usize::try_from(limit / 2).unwrap_or(usize::MAX).saturating_sub(128)
 }
 
+/// What the host is, for a person who reads a dump.
+#[must_use]
+pub fn facts(settings: &Settings) -> HostFacts {
+    let cpus = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
+    let system = System::new_with_specifics(cpus).ok();
+    let cpu = system.as_ref().and_then(|system| system.cpus().first());
+    let cpu_model = cpu.map(|cpu| cpu.brand().trim().to_owned());
+    HostFacts {
+        name: settings.node.name.clone(),
+        kernel_release: System::kernel_version().ok(),
+        os: System::long_os_version().ok(),
+        cpu_model: cpu_model.filter(|model| !model.is_empty()),
+    }
+}
+
+/// The same of a captured host, as far as its files say.
+#[must_use]
+pub fn captured_facts(roots: &Roots) -> HostFacts {
+    let mut buffer = Buffer::default();
+    let mut line = |name: &CStr| {
+        let text = Dir::open(&roots.procfs).ok()?;
+        let text = text.read_record(name, &mut buffer).ok()?;
+        Some(String::from_utf8_lossy(text).trim().to_owned())
+    };
+    HostFacts {
+        name: line(c"sys/kernel/hostname").unwrap_or_default(),
+        kernel_release: line(c"sys/kernel/osrelease"),
+        os: None,
+        cpu_model: None,
+    }
+}
+
 /// The host's own name, for when nobody gave the node another.
 #[must_use]
 pub fn host_name() -> String {
-    sysinfo::System::host_name().unwrap_or_default()
+    System::host_name().unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod capture;
 pub mod clock;
+pub mod filesystems;
 pub mod host;
 pub mod sampling;
 pub mod state;

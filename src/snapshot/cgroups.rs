@@ -10,18 +10,18 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use super::pass::{Outcome, Pass, Shape};
-use super::processes::{FileBudget, HeldStats, ProcessReader};
+use super::held::{FileBudget, FileReader, HeldFiles};
+use super::pass::{Outcome, Pass};
+use super::processes::{HeldStats, ProcessReader};
 use super::roots::CapturedInstant;
 use super::{CgroupReading, MemoryReading, PidsReading, PressureReading};
 use crate::identity::CgroupKey;
 use crate::quantity::{Bytes, Limit};
-use crate::source::Malformed;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::cgroup::{
     cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
 };
-use crate::source::root::{Dir, EntryKinds, Failure, KernelFile};
+use crate::source::root::{Dir, EntryKinds, Failure};
 
 /// More cgroups than this are not followed; their usage stays in their parents' remainders.
 pub const CGROUPS_MAX: usize = 16_384;
@@ -31,17 +31,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Every cgroup is read in full at least once in so many ticks, whatever its counters say: limits
 /// can be written, memory reclaimed and pressure rise without any CPU being used in it.
-const REFRESH_TICKS: u64 = 16;
-
-/// A file that is kept open once it was found.
-#[derive(Debug, Default)]
-enum Held {
-    #[default]
-    Unopened,
-    Open(KernelFile),
-    /// Not asked for again before the next refresh: its controller is off.
-    Absent,
-}
+pub const REFRESH_TICKS: u64 = 16;
 
 /// What the agent holds of one cgroup between ticks; its figures are in the reading of the same
 /// index.
@@ -54,11 +44,7 @@ struct Slot {
     gone: bool,
     /// Hard links tell the number of children: true on cgroup2, not on a copy of one.
     links_count_children: bool,
-    cpu_stat: Held,
-    memory_current: Held,
-    io_stat: Held,
-    memory_stat: Held,
-    procs: Held,
+    files: HeldFiles,
     stats: HeldStats,
     /// The process that the namespace was asked of.
     namespace_leader: u32,
@@ -107,7 +93,7 @@ impl CgroupTree {
             slots: Vec::new(),
             born: Vec::new(),
             any_gone: false,
-            budget: FileBudget { left: held_files_max },
+            budget: FileBudget::within_limit(held_files_max),
             pids: Vec::new(),
             rows: Vec::new(),
             listing: Listing::default(),
@@ -124,13 +110,14 @@ impl CgroupTree {
     /// Brings every reading up to date, with those of new cgroups in their places and those of
     /// removed ones out.
     pub fn walk(&mut self, walk: &mut Walk<'_, '_>) {
-        self.visit(0, walk);
+        self.visit(0, false, walk);
         if self.any_gone || !self.born.is_empty() {
             self.rebuild(walk.readings);
         }
     }
 
-    fn visit(&mut self, at: usize, walk: &mut Walk<'_, '_>) {
+    /// `refresh_above`: a resting subtree has its turn to be read in full, and this is part of it.
+    fn visit(&mut self, at: usize, refresh_above: bool, walk: &mut Walk<'_, '_>) {
         let Some(slot) = self.slots.get(at) else { return };
         let end = slot.end;
         let first = self.read_hot(at, walk);
@@ -139,18 +126,21 @@ impl CgroupTree {
             return;
         }
         let is_root = at == 0;
-        let refresh = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        let turn = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        let refresh = refresh_above || turn;
         if first == Moved::No && !refresh && !is_root {
             self.spare(at, end, walk);
             return;
         }
         walk.pass.work.cgroups_visited += 1;
 
+        // Below a cgroup that rests nobody is asked whose turn it is, so all have theirs with it.
+        let refresh_below = refresh && first == Moved::No && !is_root;
         let mut live_children = 0;
         let mut child = at + 1;
         while child < end {
             let next = self.slots.get(child).map_or(end, |slot| slot.end);
-            self.visit(child, walk);
+            self.visit(child, refresh_below, walk);
             live_children += u64::from(self.slots.get(child).is_some_and(|slot| !slot.gone));
             child = next;
         }
@@ -169,7 +159,9 @@ impl CgroupTree {
             budget: &mut self.budget,
             pids: &mut self.pids,
             detail: refresh || (walk.pass.tick + at as u64).is_multiple_of(self.detail_ticks),
-            hold: first == Moved::Yes && !is_root,
+            refresh,
+            // The root is read every tick.
+            hold: first == Moved::Yes || is_root,
             is_root,
         };
         rest.read(&walk.processes, walk.pass);
@@ -179,8 +171,8 @@ impl CgroupTree {
     fn spare(&mut self, at: usize, end: usize, walk: &mut Walk<'_, '_>) {
         let now = walk.pass.now();
         let top = walk.readings.get(at).map_or(now, |reading| reading.read_at);
-        for (slot, reading) in self.slots[at..end].iter_mut().zip(walk.readings[at..end].iter_mut())
-        {
+        let subtree = self.slots[at..end].iter_mut().zip(walk.readings[at..end].iter_mut());
+        for (depth, (slot, reading)) in subtree.enumerate() {
             reading.read_at = top;
             // They are known to have used nothing until now: or the first time one does, it would
             // count as spread over all the time since it was last read.
@@ -188,11 +180,10 @@ impl CgroupTree {
                 process.read_at = top;
             }
             slot.stats.release(&mut self.budget);
-            for held in [&mut slot.memory_stat, &mut slot.procs] {
-                if matches!(held, Held::Open(_)) {
-                    *held = Held::Unopened;
-                    self.budget.give_back(1);
-                }
+            match depth {
+                // Asked again in the next tick.
+                0 => slot.files.release_rest(&mut self.budget),
+                _ => slot.files.release_all(&mut self.budget),
             }
             walk.pass.work.cgroups_spared += 1;
             walk.pass.work.processes_spared += reading.processes.len() as u64;
@@ -210,23 +201,23 @@ impl CgroupTree {
     fn read_hot(&mut self, at: usize, walk: &mut Walk<'_, '_>) -> Moved {
         let Some(slot) = self.slots.get_mut(at) else { return Moved::Gone };
         let Some(reading) = walk.readings.get_mut(at) else { return Moved::Gone };
-        let pass = &mut *walk.pass;
         let path = Arc::clone(&reading.key.path);
         let mut moved = false;
-        let budget = &mut self.budget;
+        let files = &mut slot.files.hot;
+        let ask_again = walk.pass.tick.is_multiple_of(REFRESH_TICKS);
+        let mut reader = FileReader {
+            dir: &slot.dir,
+            path: &path,
+            hold: true,
+            ask_again,
+            budget: &mut self.budget,
+            pass: walk.pass,
+        };
 
-        let cpu = read_held(
-            &slot.dir,
-            &mut slot.cpu_stat,
-            c"cpu.stat",
-            &path,
-            budget,
-            pass,
-            cpu_stat::parse,
-        );
+        let cpu = reader.record(&mut files.cpu_stat, c"cpu.stat", cpu_stat::parse);
         reading.read_at = match &self.captured {
             Some(captured) => captured.read_at(&path),
-            None => pass.now(),
+            None => reader.pass.now(),
         };
         match cpu {
             Outcome::Gone => return Moved::Gone,
@@ -248,15 +239,8 @@ impl CgroupTree {
                 moved = true;
             }
         }
-        let current = read_held(
-            &slot.dir,
-            &mut slot.memory_current,
-            c"memory.current",
-            &path,
-            budget,
-            pass,
-            single::parse_figure,
-        );
+        let current =
+            reader.record(&mut files.memory_current, c"memory.current", single::parse_figure);
         match current {
             Outcome::Gone => return Moved::Gone,
             Outcome::Present(bytes) => {
@@ -268,9 +252,7 @@ impl CgroupTree {
             Outcome::Absent => reading.memory.current = None,
         }
         let rows = &mut self.rows;
-        let io = read_held(&slot.dir, &mut slot.io_stat, c"io.stat", &path, budget, pass, |text| {
-            io_stat::parse(text, rows)
-        });
+        let io = reader.record(&mut files.io_stat, c"io.stat", |text| io_stat::parse(text, rows));
         match io {
             Outcome::Gone => return Moved::Gone,
             Outcome::Present(()) => {
@@ -389,6 +371,7 @@ impl CgroupTree {
                 budget: &mut self.budget,
                 pids: &mut self.pids,
                 detail: true,
+                refresh: true,
                 hold: false,
                 is_root: false,
             };
@@ -415,11 +398,7 @@ impl CgroupTree {
             depth,
             gone: false,
             links_count_children: status.is_cgroup2,
-            cpu_stat: Held::default(),
-            memory_current: Held::default(),
-            io_stat: Held::default(),
-            memory_stat: Held::default(),
-            procs: Held::default(),
+            files: HeldFiles::default(),
             stats: HeldStats::default(),
             namespace_leader: 0,
         };
@@ -446,14 +425,7 @@ impl CgroupTree {
             slots.into_iter().zip(std::mem::take(readings)).collect();
         for (slot, _) in all.iter_mut().filter(|(slot, _)| slot.gone) {
             slot.stats.release(&mut self.budget);
-            let held = [
-                &slot.cpu_stat,
-                &slot.memory_current,
-                &slot.io_stat,
-                &slot.memory_stat,
-                &slot.procs,
-            ];
-            self.budget.give_back(held.iter().filter(|held| matches!(held, Held::Open(_))).count());
+            slot.files.release_all(&mut self.budget);
         }
         all.retain(|(slot, _)| !slot.gone);
         all.append(&mut self.born);
@@ -484,6 +456,7 @@ struct Rest<'a> {
     budget: &'a mut FileBudget,
     pids: &'a mut Vec<u32>,
     detail: bool,
+    refresh: bool,
     hold: bool,
     is_root: bool,
 }
@@ -491,31 +464,25 @@ struct Rest<'a> {
 impl Rest<'_> {
     fn read(&mut self, processes: &ProcessReader<'_>, pass: &mut Pass<'_>) {
         let path = Arc::clone(&self.reading.key.path);
-        let has_memory = self.reading.memory.current.is_some();
+        let files = &mut self.slot.files.rest;
+        let mut reader = FileReader {
+            dir: &self.slot.dir,
+            path: &path,
+            hold: self.hold,
+            ask_again: self.refresh || pass.tick.is_multiple_of(REFRESH_TICKS),
+            budget: self.budget,
+            pass,
+        };
+        let memory = &mut self.reading.memory;
+        let has_memory = memory.current.is_some();
         if has_memory {
-            let stat = read_held(
-                &self.slot.dir,
-                &mut self.slot.memory_stat,
-                c"memory.stat",
-                &path,
-                self.budget,
-                pass,
-                memory_stat::parse,
-            );
-            keep(&mut self.reading.memory.stat, stat);
+            let stat = reader.record(&mut files.memory_stat, c"memory.stat", memory_stat::parse);
+            keep(&mut memory.stat, stat);
             let events =
-                read_once(&self.slot.dir, c"memory.events", &path, pass, memory_events::parse);
-            keep(&mut self.reading.memory.events, events);
+                reader.record(&mut files.memory_events, c"memory.events", memory_events::parse);
+            keep(&mut memory.events, events);
         }
-        if self.detail {
-            self.read_detail(&path, has_memory, pass);
-        }
-        self.read_processes(&path, processes, pass);
-    }
-
-    fn read_detail(&mut self, path: &[u8], has_memory: bool, pass: &mut Pass<'_>) {
-        let dir = &self.slot.dir;
-        if has_memory {
+        if self.detail && has_memory {
             let bytes = |text: &[u8]| single::parse_figure(text).map(Bytes::from_bytes);
             let limit = |text: &[u8]| {
                 single::parse_limit(text).map(|limit| match limit {
@@ -523,50 +490,39 @@ impl Rest<'_> {
                     Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
                 })
             };
-            let memory = &mut self.reading.memory;
-            keep(&mut memory.peak, read_once(dir, c"memory.peak", path, pass, bytes));
-            keep(&mut memory.max, read_once(dir, c"memory.max", path, pass, limit));
-            keep(
-                &mut memory.swap_current,
-                read_once(dir, c"memory.swap.current", path, pass, bytes),
-            );
+            keep(&mut memory.peak, reader.record(&mut files.memory_peak, c"memory.peak", bytes));
+            keep(&mut memory.max, reader.record(&mut files.memory_max, c"memory.max", limit));
+            let swap = reader.record(&mut files.memory_swap_current, c"memory.swap.current", bytes);
+            keep(&mut memory.swap_current, swap);
         }
-        if !self.is_root {
+        if self.detail && !self.is_root {
             let pids = &mut self.reading.pids;
             let figure = single::parse_figure;
-            keep(&mut pids.current, read_once(dir, c"pids.current", path, pass, figure));
-            keep(&mut pids.max, read_once(dir, c"pids.max", path, pass, single::parse_limit));
-            let cpu_max = read_once(dir, c"cpu.max", path, pass, cpu_max::parse);
+            keep(
+                &mut pids.current,
+                reader.record(&mut files.pids_current, c"pids.current", figure),
+            );
+            let limit = single::parse_limit;
+            keep(&mut pids.max, reader.record(&mut files.pids_max, c"pids.max", limit));
+            let cpu_max = reader.record(&mut files.cpu_max, c"cpu.max", cpu_max::parse);
             keep(&mut self.reading.cpu_max, cpu_max);
         }
-        let pressures = &mut self.reading.pressure;
-        let psi = pressure::parse;
-        keep(&mut pressures.cpu, read_once(dir, c"cpu.pressure", path, pass, psi));
-        keep(&mut pressures.memory, read_once(dir, c"memory.pressure", path, pass, psi));
-        keep(&mut pressures.io, read_once(dir, c"io.pressure", path, pass, psi));
-        pressures.read_at = pass.now();
-    }
-
-    fn read_processes(&mut self, path: &[u8], reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
-        let pids = &mut *self.pids;
-        let shape = Shape::ManyRecords;
-        let full: &[&[u8]] = &[path, b"/cgroup.procs"];
-        if self.hold && matches!(self.slot.procs, Held::Unopened) && self.budget.take() {
-            match self.slot.dir.open_file(c"cgroup.procs") {
-                Ok(file) => self.slot.procs = Held::Open(file),
-                Err(_) => self.budget.give_back(1),
-            }
+        if self.detail {
+            let pressures = &mut self.reading.pressure;
+            let psi = pressure::parse;
+            keep(&mut pressures.cpu, reader.record(&mut files.cpu_pressure, c"cpu.pressure", psi));
+            let memory = reader.record(&mut files.memory_pressure, c"memory.pressure", psi);
+            keep(&mut pressures.memory, memory);
+            keep(&mut pressures.io, reader.record(&mut files.io_pressure, c"io.pressure", psi));
+            pressures.read_at = reader.pass.now();
         }
-        let listed = match &self.slot.procs {
-            Held::Open(file) => pass.read(file, shape, full, |text| procs::parse(text, pids)),
-            _ => pass.read_at(&self.slot.dir, c"cgroup.procs", shape, full, |text| {
-                procs::parse(text, pids)
-            }),
-        };
+        let pids = &mut *self.pids;
+        let listed =
+            reader.records(&mut files.procs, c"cgroup.procs", |text| procs::parse(text, pids));
         match listed {
             Outcome::Present(foreign) => {
                 if foreign > 0 {
-                    pass.gaps.add_foreign(path);
+                    pass.gaps.add_foreign(&path);
                 }
             }
             // A threaded cgroup answers EOPNOTSUPP; its processes are its domain's.
@@ -576,12 +532,12 @@ impl Rest<'_> {
         pids.sort_unstable();
         pids.dedup();
         let held = &mut self.slot.stats;
-        reader.read(pids, &mut self.reading.processes, held, self.budget, self.hold, pass);
-        self.find_namespace(reader, pass);
+        processes.read(pids, &mut self.reading.processes, held, self.budget, self.hold, pass);
+        self.find_namespace(processes, pass);
     }
 
-    /// Asks for the namespace when the first process is another than before. The root cgroup's
-    /// processes are the host's own.
+    /// Asks for the namespace when the first process is another than before, and now and then all
+    /// the same, since a process may move. The root cgroup's processes are the host's own.
     fn find_namespace(&mut self, reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
         let first = self.reading.processes.first().map(|process| process.key.pid);
         let Some(first) = first.filter(|_| !self.is_root) else {
@@ -589,7 +545,7 @@ impl Rest<'_> {
             self.reading.namespace = None;
             return;
         };
-        if self.slot.namespace_leader == first && !self.detail {
+        if self.slot.namespace_leader == first && !self.refresh {
             return;
         }
         match reader.namespaces.namespace_of(reader.procfs, first) {
@@ -609,49 +565,6 @@ fn keep<T>(slot: &mut Option<T>, outcome: Outcome<T>) {
         Outcome::Present(value) => *slot = Some(value),
         Outcome::Absent => *slot = None,
         Outcome::Gone | Outcome::Unreadable => {}
-    }
-}
-
-fn read_once<T>(
-    dir: &Dir,
-    name: &CStr,
-    path: &[u8],
-    pass: &mut Pass<'_>,
-    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
-) -> Outcome<T> {
-    pass.read_at(dir, name, Shape::OneRecord, &[path, b"/", name.to_bytes()], parse)
-}
-
-/// Reads a file that stays open between ticks while the budget lasts.
-fn read_held<T>(
-    dir: &Dir,
-    held: &mut Held,
-    name: &CStr,
-    path: &[u8],
-    budget: &mut FileBudget,
-    pass: &mut Pass<'_>,
-    parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
-) -> Outcome<T> {
-    let full: &[&[u8]] = &[path, b"/", name.to_bytes()];
-    match held {
-        Held::Open(file) => pass.read(file, Shape::OneRecord, full, parse),
-        Held::Absent if !pass.tick.is_multiple_of(REFRESH_TICKS) => Outcome::Absent,
-        Held::Absent | Held::Unopened => match dir.open_file(name) {
-            Ok(file) => {
-                let outcome = pass.read(&file, Shape::OneRecord, full, parse);
-                *held = match outcome {
-                    Outcome::Absent => Held::Absent,
-                    _ if budget.take() => Held::Open(file),
-                    _ => Held::Unopened,
-                };
-                outcome
-            }
-            Err(Failure::Absent) => {
-                *held = Held::Absent;
-                Outcome::Absent
-            }
-            Err(failure) => pass.failed(full, failure),
-        },
     }
 }
 

@@ -5,7 +5,9 @@
 //! that could not be read is data too ([`gaps::Gap`]) and never spoils what stands beside it.
 
 pub mod cgroups;
+pub mod filesystems;
 pub mod gaps;
+pub mod held;
 pub mod namespaces;
 pub mod node;
 pub mod pass;

@@ -6,7 +6,7 @@ use super::PressureReading;
 use super::gaps::{Gap, GapReason, Gaps};
 use super::pass::{Pass, Shape};
 use super::roots::Roots;
-use super::topology::{self, BlockTopology, InterfaceKind};
+use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
 use crate::quantity::{BootTime, CpuTime};
 use crate::source::Malformed;
 use crate::source::cgroup::pressure;
@@ -59,6 +59,7 @@ pub struct NodeReader {
     uptime: Option<KernelFile>,
     diskstats: Option<KernelFile>,
     pressure: [Option<KernelFile>; 3],
+    block: BlockSources,
     ticks_to_topology: u32,
 }
 
@@ -68,7 +69,7 @@ const TOPOLOGY_TICKS: u32 = 40;
 
 impl NodeReader {
     /// Opens the node's files. What is missing for as long as the agent runs is a standing gap.
-    pub fn open(procfs: &Dir, gaps: &mut Gaps) -> Self {
+    pub fn open(roots: &Roots, procfs: &Dir, gaps: &mut Gaps) -> Self {
         let mut open = |name: &CStr, consequence: Option<&'static str>| {
             let opened = procfs.open_file(name);
             if let (Err(failure), Some(consequence)) = (&opened, consequence) {
@@ -95,6 +96,7 @@ impl NodeReader {
                 open(c"pressure/memory", None),
                 open(c"pressure/io", None),
             ],
+            block: BlockSources::open(roots),
             ticks_to_topology: 0,
         }
     }
@@ -127,7 +129,7 @@ impl NodeReader {
         node.disks_read_at = pass.now();
         if node.disks_readable {
             if self.ticks_to_topology == 0 || !topology.fits(&node.disks) {
-                *topology = BlockTopology::read(roots, &node.disks);
+                topology.update(&self.block, &node.disks, pass.buffer);
                 self.ticks_to_topology = TOPOLOGY_TICKS;
             }
             self.ticks_to_topology -= 1;

@@ -30,7 +30,7 @@ impl<T> Outcome<T> {
 }
 
 /// Whether the kernel writes the file as one record or as many; see
-/// [`KernelFile::read_record`].
+/// [`KernelFile::read_record`] and [`KernelFile::read_short_records`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     OneRecord,
@@ -63,7 +63,7 @@ impl Pass<'_> {
         self.work.files_read += 1;
         let text = match shape {
             Shape::OneRecord => file.read_record(self.buffer),
-            Shape::ManyRecords => file.read_records(self.buffer),
+            Shape::ManyRecords => file.read_short_records(self.buffer),
         };
         match text {
             Ok(text) => match parse(text) {

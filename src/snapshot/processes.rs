@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use super::ProcessReading;
+use super::held::FileBudget;
 use super::pass::Pass;
 use super::roots::Units;
 use crate::identity::ProcessKey;
@@ -20,25 +21,6 @@ pub struct ProcessDetail {
     pub io: bool,
     /// Command lines can hold secrets: only where somebody asked for them.
     pub cmdline: bool,
-}
-
-/// How many files the agent may keep open between ticks.
-#[derive(Debug, Clone, Copy)]
-pub struct FileBudget {
-    pub left: usize,
-}
-
-impl FileBudget {
-    /// Takes a place for one file, if there is one.
-    pub fn take(&mut self) -> bool {
-        let granted = self.left > 0;
-        self.left -= usize::from(granted);
-        granted
-    }
-
-    pub fn give_back(&mut self, files: usize) {
-        self.left += files;
-    }
 }
 
 /// The open `stat` files of a cgroup's processes, in the order of their readings. A held file
@@ -183,18 +165,21 @@ impl ProcessReader<'_> {
         process.read_at = pass.now();
         if self.detail.io && !process.kernel_thread {
             process.io = match self.procfs.open_file(space.path(pid, "io")) {
-                Ok(file) => match file.read_record(pass.buffer).map(pid_io::parse) {
-                    Ok(Ok(io)) => Some(io),
-                    Ok(Err(malformed)) => {
-                        let path = space.path(pid, "io").to_bytes();
-                        pass.gaps.add_malformed(&[b"/proc/", path], malformed);
-                        None
+                Ok(file) => {
+                    pass.work.files_read += 1;
+                    match file.read_record(pass.buffer).map(pid_io::parse) {
+                        Ok(Ok(io)) => Some(io),
+                        Ok(Err(malformed)) => {
+                            let path = space.path(pid, "io").to_bytes();
+                            pass.gaps.add_malformed(&[b"/proc/", path], malformed);
+                            None
+                        }
+                        Err(failure) => {
+                            pass.gaps.add_once(b"/proc/<pid>/io", failure);
+                            None
+                        }
                     }
-                    Err(failure) => {
-                        pass.gaps.add_once(b"/proc/<pid>/io", failure);
-                        None
-                    }
-                },
+                }
                 Err(failure) => {
                     pass.gaps.add_once(b"/proc/<pid>/io", failure);
                     None

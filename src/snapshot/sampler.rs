@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::cgroups::{CgroupTree, Walk};
-use super::gaps::{Gap, GapReason};
+use super::gaps::{Gap, GapReason, Gaps};
+use super::held::FileBudget;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::pass::Pass;
-use super::processes::{FileBudget, HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
+use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
 use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
@@ -26,7 +27,7 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 512 }
+        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 2048 }
     }
 }
 
@@ -51,7 +52,7 @@ pub struct Sampler {
 impl Sampler {
     /// Opens the roots. Only a missing or forbidden procfs is an error: without it there is
     /// nothing to say.
-    pub fn open(roots: Roots, options: SamplerOptions) -> Result<Self, Failure> {
+    pub fn open(roots: Roots, mut options: SamplerOptions) -> Result<Self, Failure> {
         let procfs = roots.open_procfs()?;
         let mut snapshot = Snapshot::default();
         let mut buffer = Buffer::default();
@@ -66,13 +67,15 @@ impl Sampler {
                 reason: GapReason::NotOffered { consequence },
             });
         }
-        let node = NodeReader::open(&procfs, &mut snapshot.gaps);
+        let node = NodeReader::open(&roots, &procfs, &mut snapshot.gaps);
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
         let mut tree = None;
+        let mut has_io_stat = false;
         if let Some(path) = &mount.path {
             let opened = Dir::open(path).and_then(|dir| {
-                name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
+                has_io_stat =
+                    name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
                 CgroupTree::new(
                     dir,
                     &mut snapshot.cgroups,
@@ -96,6 +99,8 @@ impl Sampler {
                 }
             }
         }
+        // Without io.stat the processes' own figures are all there is of disk traffic.
+        options.processes.io |= !has_io_stat;
         let mut namespaces = NamespaceReader::default();
         let mut namespaces_by = NamespaceBy::Link;
         let mut host = namespaces_by.namespace_of(&procfs, 1);
@@ -139,6 +144,12 @@ impl Sampler {
     #[must_use]
     pub fn roots(&self) -> &Roots {
         &self.roots
+    }
+
+    /// What is missing, when no more samples are wanted.
+    #[must_use]
+    pub fn into_gaps(self) -> Gaps {
+        self.snapshot.gaps
     }
 
     /// The state of the last tick.
@@ -187,14 +198,15 @@ impl Sampler {
     }
 }
 
-/// On a hybrid host cpu.stat may be all that cgroup v2 has.
+/// On a hybrid host cpu.stat may be all that cgroup v2 has. Returns whether io is among what it
+/// has.
 fn name_missing_controllers(
     dir: &Dir,
     hierarchy: Hierarchy,
     buffer: &mut Buffer,
     snapshot: &mut Snapshot,
-) {
-    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return };
+) -> bool {
+    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return false };
     let has = |name: &[u8]| {
         text.split(|byte| byte.is_ascii_whitespace()).any(|controller| controller == name)
     };
@@ -233,6 +245,7 @@ fn name_missing_controllers(
             snapshot.gaps.standing.push(Gap { path, reason });
         }
     }
+    has(b"io")
 }
 
 /// Without a cgroup2 tree: every process of /proc, gathered by the path that its cgroup file names,

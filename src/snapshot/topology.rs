@@ -7,10 +7,10 @@ use std::ffi::{CStr, CString};
 
 use super::roots::Roots;
 use crate::identity::DeviceNumber;
-use crate::source::proc::diskstats::DiskRow;
+use crate::source::proc::diskstats::{self, DiskRow};
 use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use crate::source::proc::net_route;
-use crate::source::root::{Buffer, Dir, EntryKinds, Failure};
+use crate::source::root::{Buffer, Dir, EntryKinds};
 
 /// Every block device of /proc/diskstats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,72 +57,134 @@ impl BlockTopology {
         self.devices.len() == rows.len() && rows.iter().all(|row| self.find(row.device).is_some())
     }
 
-    /// Asks sysfs about each row.
-    #[must_use]
-    pub fn read(roots: &Roots, rows: &[DiskRow]) -> Self {
-        let block = Dir::open(&roots.sysfs.join("block")).ok();
-        let mut buffer = Buffer::default();
-        let mut devices: Vec<BlockDevice> = rows
-            .iter()
-            .map(|row| {
-                let (kind, below) = classify(roots, block.as_ref(), row, rows, &mut buffer);
-                BlockDevice { number: row.device, kind, below }
-            })
-            .collect();
-        devices.sort_by_key(|device| device.number);
-        devices.dedup_by_key(|device| device.number);
-        Self { devices }
+    /// Asks sysfs about each row anew. Takes no memory as long as the devices are the same.
+    pub fn update(&mut self, sources: &BlockSources, rows: &[DiskRow], buffer: &mut Buffer) {
+        if !self.fits(rows) {
+            let unknown = |row: &DiskRow| BlockDevice {
+                number: row.device,
+                kind: BlockKind::Disk,
+                below: Vec::new(),
+            };
+            self.devices.clear();
+            self.devices.extend(rows.iter().map(unknown));
+            self.devices.sort_by_key(|device| device.number);
+            self.devices.dedup_by_key(|device| device.number);
+        }
+        for device in &mut self.devices {
+            device.below.clear();
+            if let Some(row) = rows.iter().find(|row| row.device == device.number) {
+                device.kind = sources.classify(row, rows, buffer, &mut device.below);
+            }
+        }
     }
+}
+
+/// What the stacking of devices is asked of, held open.
+#[derive(Debug)]
+pub struct BlockSources {
+    block: Option<Dir>,
+    rootfs: Option<Dir>,
 }
 
 const MAJOR_RAM: u32 = 1;
 const MAJOR_LOOP: u32 = 7;
 
-fn classify(
-    roots: &Roots,
-    block: Option<&Dir>,
-    row: &DiskRow,
-    rows: &[DiskRow],
-    buffer: &mut Buffer,
-) -> (BlockKind, Vec<DeviceNumber>) {
-    let name = row.name();
-    if row.device.major == MAJOR_RAM || name.starts_with(b"zram") {
-        return (BlockKind::Memory, Vec::new());
+impl BlockSources {
+    #[must_use]
+    pub fn open(roots: &Roots) -> Self {
+        Self {
+            block: Dir::open(&roots.sysfs.join("block")).ok(),
+            rootfs: Dir::open(&roots.rootfs).ok(),
+        }
     }
-    // sysfs writes the slash of a name such as cciss/c0d0 as an exclamation mark.
-    let entry: Vec<u8> = name.iter().map(|b| if *b == b'/' { b'!' } else { *b }).collect();
-    let dir = block.and_then(|block| Some((block, CString::new(entry.clone()).ok()?)));
-    if row.device.major == MAJOR_LOOP {
-        let backing = dir.and_then(|(block, name)| {
-            let file = join(&[name.as_bytes(), b"/loop/backing_file"])?;
-            backing_device(roots, block.read_record(&file, buffer).ok()?, rows)
-        });
-        return (BlockKind::Stacked, backing.into_iter().collect());
+
+    /// The kind of `row`, and in `below` the devices that it passes its transfers down to.
+    fn classify(
+        &self,
+        row: &DiskRow,
+        rows: &[DiskRow],
+        buffer: &mut Buffer,
+        below: &mut Vec<DeviceNumber>,
+    ) -> BlockKind {
+        let name = row.name();
+        if row.device.major == MAJOR_RAM || name.starts_with(b"zram") {
+            return BlockKind::Memory;
+        }
+        // sysfs writes the slash of a name such as cciss/c0d0 as an exclamation mark.
+        let mut entry = [0; diskstats::NAME_BYTES_MAX];
+        for (to, from) in entry.iter_mut().zip(name) {
+            *to = if *from == b'/' { b'!' } else { *from };
+        }
+        let entry = entry.get(..name.len()).unwrap_or_default();
+        let mut space = PathSpace::default();
+        if row.device.major == MAJOR_LOOP {
+            below.extend(self.backing_device(entry, rows, buffer));
+            return BlockKind::Stacked;
+        }
+        let Some(block) = &self.block else { return guess_by_name(row, rows) };
+        if !space.join(&[entry]).is_some_and(|entry| block.has(entry)) {
+            return guess_by_name(row, rows);
+        }
+        // /sys/block's entries are links; the dot makes that the last component is none.
+        if let Some(slaves) = space.join(&[entry, b"/slaves/."])
+            && let Ok(slaves) = block.open_dir(slaves)
+        {
+            let _ = slaves.entries(EntryKinds::DirsAndLinks, |slave| {
+                if let Some(whole) = whole_device(slave.to_bytes(), rows)
+                    && !below.contains(&whole)
+                {
+                    below.push(whole);
+                }
+            });
+        }
+        let stacked = !below.is_empty() || name.starts_with(b"dm-") || is_md(name);
+        if stacked { BlockKind::Stacked } else { BlockKind::Disk }
     }
-    let Some((block, entry)) = dir else { return (guess_by_name(row, rows), Vec::new()) };
-    if !block.has(&entry) {
-        return (guess_by_name(row, rows), Vec::new());
+
+    /// The whole device under the filesystem that holds a loop device's file.
+    fn backing_device(
+        &self,
+        entry: &[u8],
+        rows: &[DiskRow],
+        buffer: &mut Buffer,
+    ) -> Option<DeviceNumber> {
+        let mut space = PathSpace::default();
+        let file = space.join(&[entry, b"/loop/backing_file"])?;
+        let text = self.block.as_ref()?.read_record(file, buffer).ok()?;
+        let path = text.strip_suffix(b"\n").unwrap_or(text);
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        let stat = self.rootfs.as_ref()?.stat(space.join(&[path])?).ok()?;
+        let number = DeviceNumber {
+            major: u32::try_from(nix::sys::stat::major(stat.st_dev)).ok()?,
+            minor: u32::try_from(nix::sys::stat::minor(stat.st_dev)).ok()?,
+        };
+        let row = rows.iter().find(|row| row.device == number)?;
+        whole_device(row.name(), rows)
     }
-    let mut below = Vec::new();
-    if let Some(slaves) = join(&[entry.as_bytes(), b"/slaves"])
-        && let Ok(slaves) = open_following(block, &slaves)
-    {
-        let _ = slaves.entries(EntryKinds::DirsAndLinks, |slave| {
-            if let Some(whole) = whole_device(slave.to_bytes(), rows)
-                && !below.contains(&whole)
-            {
-                below.push(whole);
-            }
-        });
-    }
-    let stacked = !below.is_empty() || name.starts_with(b"dm-") || is_md(name);
-    (if stacked { BlockKind::Stacked } else { BlockKind::Disk }, below)
 }
 
-/// /sys/block's entries are links, so the last component must be followed.
-fn open_following(block: &Dir, name: &CStr) -> Result<Dir, Failure> {
-    let dotted = join(&[name.to_bytes(), b"/."]).ok_or(Failure::Absent)?;
-    block.open_dir(&dotted)
+/// Room for a path and its NUL; the kernel has no longer ones.
+struct PathSpace([u8; PATH_BYTES_MAX]);
+
+const PATH_BYTES_MAX: usize = 4096;
+
+impl Default for PathSpace {
+    fn default() -> Self {
+        Self([0; PATH_BYTES_MAX])
+    }
+}
+
+impl PathSpace {
+    /// The parts behind one another; `None` where they do not fit or hold a NUL.
+    fn join(&mut self, parts: &[&[u8]]) -> Option<&CStr> {
+        let mut end = 0;
+        for part in parts {
+            self.0.get_mut(end..end + part.len())?.copy_from_slice(part);
+            end += part.len();
+        }
+        *self.0.get_mut(end)? = 0;
+        CStr::from_bytes_with_nul(self.0.get(..=end)?).ok()
+    }
 }
 
 fn join(parts: &[&[u8]]) -> Option<CString> {
@@ -158,20 +220,6 @@ fn whole_device(name: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
     };
     let disk = rows.iter().find(|row| is_partition_of(row.name()));
     disk.or_else(|| rows.iter().find(|row| row.name() == name)).map(|row| row.device)
-}
-
-/// The whole device under the filesystem that holds a loop device's file.
-fn backing_device(roots: &Roots, path: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
-    let path = path.strip_suffix(b"\n").unwrap_or(path);
-    let path = crate::source::root::below(&roots.rootfs, path);
-    let name = CString::new(path.file_name()?.as_encoded_bytes()).ok()?;
-    let stat = Dir::open(path.parent()?).ok()?.stat(&name).ok()?;
-    let number = DeviceNumber {
-        major: u32::try_from(nix::sys::stat::major(stat.st_dev)).ok()?,
-        minor: u32::try_from(nix::sys::stat::minor(stat.st_dev)).ok()?,
-    };
-    let row = rows.iter().find(|row| row.device == number)?;
-    whole_device(row.name(), rows)
 }
 
 /// What an interface is to the sums.

@@ -49,6 +49,13 @@ impl From<Errno> for Failure {
 /// thousand processes, stays below.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
 
+/// The smallest page of any architecture.
+const PAGE_BYTES_MIN: usize = 4096;
+
+/// Longer than any record of a file that is read as one of short records: a line of `diskstats`
+/// has 20 figures and a name of 32 bytes.
+const RECORD_BYTES_MAX: usize = 1024;
+
 /// The one reused read buffer of the sampler: it grows to the largest file met and stays.
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -91,8 +98,26 @@ impl KernelFile {
         }
     }
 
-    /// The whole of a file of many records (`cgroup.procs`, `diskstats`, `net/dev`, `mountinfo`):
-    /// the kernel hands out about a page a read, so only an empty read is the end.
+    /// The whole of a file of many short records: `cgroup.procs`, `diskstats`, `net/dev`. The
+    /// kernel hands out as many records a read as fit into its page, so a read that left room for
+    /// another was the last (fs/seq_file.c).
+    pub fn read_short_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+        let mut filled = 0;
+        loop {
+            // Less room than a page would end a read early.
+            if buffer.bytes.len() - filled < PAGE_BYTES_MIN {
+                buffer.grow()?;
+            }
+            let read = self.pread(&mut buffer.bytes[filled..], filled)?;
+            filled += read;
+            if read < PAGE_BYTES_MIN - RECORD_BYTES_MAX {
+                return Ok(&buffer.bytes[..filled]);
+            }
+        }
+    }
+
+    /// The whole of a file of records of any length (`mountinfo`, `cmdline`): only an empty read
+    /// is the end.
     pub fn read_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
         let mut filled = 0;
         loop {
@@ -263,4 +288,51 @@ pub enum EntryKinds {
 pub fn below(root: &Path, path: &[u8]) -> std::path::PathBuf {
     let relative = path.strip_prefix(b"/").unwrap_or(path);
     root.join(OsStr::from_bytes(relative))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_any_length_come_whole_either_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = Dir::open(folder.path()).unwrap();
+        let half = Buffer::default().bytes.len() / 2;
+        for length in [0, 1, 3071, 3072, 4096, half, 2 * half - 1, 2 * half, 5 * half + 1] {
+            let text: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
+            std::fs::write(folder.path().join("file"), &text).unwrap();
+            let file = dir.open_file(c"file").unwrap();
+            let mut buffer = Buffer::default();
+            assert_eq!(file.read_record(&mut buffer).unwrap(), text, "{length}");
+            assert_eq!(file.read_records(&mut buffer).unwrap(), text, "{length}");
+            let mut buffer = Buffer::default();
+            assert_eq!(file.read_short_records(&mut buffer).unwrap(), text, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_several_pages_of_short_records_is_not_taken_for_its_first_page() {
+        // A stack a thread makes two lines each.
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
+        let threads: Vec<_> = (0..40)
+            .map(|_| {
+                let wait = std::sync::Arc::clone(&wait);
+                std::thread::spawn(move || {
+                    let _ = wait.lock().map(|wait| wait.recv());
+                })
+            })
+            .collect();
+        let dir = Dir::open(Path::new("/proc")).unwrap();
+        let (mut short, mut any) = (Buffer::default(), Buffer::default());
+        let file = dir.open_file(c"self/maps").unwrap();
+        let short = file.read_short_records(&mut short).unwrap().len();
+        let any = file.read_records(&mut any).unwrap().len();
+        drop(done);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(short > 2 * PAGE_BYTES_MIN, "{short} bytes");
+        // Other tests map and unmap beside this one.
+        assert!(any.abs_diff(short) < PAGE_BYTES_MIN, "{short} and {any} bytes");
+    }
 }

@@ -8,8 +8,8 @@ use super::Malformed;
 /// Every text file of procfs and cgroupfs ends with a newline. A file that does not was cut, and
 /// its last figure may have lost digits, so it is malformed as a whole.
 pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
-    match text.split_last() {
-        Some((b'\n', body)) => Ok(body.split(|byte| *byte == b'\n')),
+    match text.last() {
+        Some(b'\n') => Ok(Lines { rest: text }),
         Some(_) => Err(Malformed::expected("a newline at the end")),
         None => Err(Malformed::expected("at least one line")),
     }
@@ -17,12 +17,26 @@ pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malforme
 
 /// As [`lines`], for files that are rightly empty where there is nothing to list.
 pub(crate) fn lines_or_none(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
-    let body = match text.split_last() {
-        Some((b'\n', body)) => Some(body),
-        Some(_) => return Err(Malformed::expected("a newline at the end")),
-        None => None,
-    };
-    Ok(body.into_iter().flat_map(|body| body.split(|byte| *byte == b'\n')))
+    match text.last() {
+        Some(b'\n') | None => Ok(Lines { rest: text }),
+        Some(_) => Err(Malformed::expected("a newline at the end")),
+    }
+}
+
+/// Lines of a text that ends with a newline or is empty.
+struct Lines<'t> {
+    rest: &'t [u8],
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = &'t [u8];
+
+    fn next(&mut self) -> Option<&'t [u8]> {
+        let end = memchr::memchr(b'\n', self.rest)?;
+        let line = self.rest.get(..end)?;
+        self.rest = self.rest.get(end + 1..)?;
+        Some(line)
+    }
 }
 
 /// The fields of a line: what stands between blanks and tabs.
@@ -91,6 +105,14 @@ mod tests {
         assert!(lines(b"").is_err());
         assert_eq!(lines(b"a\nb\n").unwrap().count(), 2);
         assert_eq!(lines_or_none(b"").unwrap().count(), 0);
+    }
+
+    #[test]
+    fn empty_lines_and_blanks_before_between_and_behind_fields() {
+        let text = b"\n  a\t b  \n\n";
+        let split: Vec<Vec<&[u8]>> =
+            lines(text).unwrap().map(|line| fields(line).collect()).collect();
+        assert_eq!(split, [vec![], vec![&b"a"[..], b"b"], vec![]]);
     }
 
     #[test]

@@ -23,6 +23,21 @@ pub struct MemInfo {
     pub page_tables: Option<Bytes>,
 }
 
+impl MemInfo {
+    /// MemTotal − MemFree.
+    #[must_use]
+    pub fn used(&self) -> Bytes {
+        self.total.saturating_sub(self.free)
+    }
+
+    /// MemTotal − MemFree − inactive page cache, not below 0: the kubelet's working set of the
+    /// root.
+    #[must_use]
+    pub fn working_set(&self) -> Bytes {
+        self.used().saturating_sub(self.inactive_file)
+    }
+}
+
 // MemTotal:        6170336 kB
 // MemFree:         5174436 kB
 // MemAvailable:    5608276 kB

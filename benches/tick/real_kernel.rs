@@ -1,0 +1,300 @@
+//! Ticks over the running kernel's own files: pods of cgroups and processes that are made for the
+//! bench and taken away behind it. The rest of the host is sampled with them and left alone.
+
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use nix::unistd::{SysconfVar, sysconf};
+use nodetally::snapshot::roots::{Roots, Units};
+use nodetally::snapshot::sampler::SamplerOptions;
+
+use super::{cpu_time, measure, print_heading, print_row};
+
+/// The flag that makes this program one of the pods' processes.
+pub const PARK: &str = "--park";
+
+/// Of the cgroup that all pods stand in, before the bench's pid.
+const PREFIX: &str = "nodetally-bench-";
+const CONTAINERS_PER_POD: usize = 2;
+const PROCESSES_PER_CONTAINER: usize = 3;
+const BURN: Duration = Duration::from_micros(200);
+
+/// A process of a pod: enters its cgroup, then waits on stdin, uses a little CPU for each byte that
+/// comes, and ends when nobody can write there any more.
+pub fn park(cgroup_procs: &str) {
+    fs::write(cgroup_procs, "0").expect("a cgroup that can be entered");
+    let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let mut byte = [0];
+    loop {
+        if stdout.write_all(&byte).and_then(|()| stdout.flush()).is_err() {
+            return;
+        }
+        match stdin.read(&mut byte) {
+            Ok(1) => {}
+            _ => return,
+        }
+        let start = cpu_time();
+        while cpu_time() - start < BURN {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+pub fn run() {
+    println!();
+    let roots = match prepare() {
+        Ok(roots) => roots,
+        Err(reason) => return println!("the running kernel: skipped, {reason}"),
+    };
+    let Some(mount) = roots.find_cgroup2().path else { return };
+    sweep(&mount);
+    println!(
+        "the running kernel, {CONTAINERS_PER_POD} containers and {} processes a pod",
+        CONTAINERS_PER_POD * PROCESSES_PER_CONTAINER
+    );
+    let mut is_first = true;
+    for count in [10, 110] {
+        for network in [Network::Own, Network::Host] {
+            let mut pods = match Pods::make(&mount, count, network) {
+                Ok(pods) => pods,
+                Err(error) => return println!("the running kernel: stopped, {error}"),
+            };
+            if std::mem::take(&mut is_first) {
+                println!("files of a container's cgroup: {}", pods.files.join(" "));
+                print_heading();
+            }
+            let default = SamplerOptions::default();
+            let mut row = |name: &str, every: usize, options: SamplerOptions| {
+                let (measured, account) = measure(&roots, options, 60, || pods.burn(every));
+                assert_eq!(account.pods.len(), count, "the pods were found");
+                print_row(count, name, &measured);
+            };
+            match network {
+                Network::Own => {
+                    row("fifth", 5, default);
+                    for held_files_max in [0, 512, 1024] {
+                        let options = SamplerOptions { held_files_max, ..default };
+                        row(&format!("fifth, {held_files_max} held"), 5, options);
+                    }
+                    row("fifth, detail/4", 5, SamplerOptions { detail_ticks: 4, ..default });
+                    row("all", 1, default);
+                }
+                Network::Host => {
+                    row("fifth, host net", 5, default);
+                    row("all, host net", 1, default);
+                }
+            }
+        }
+    }
+    println!(
+        "held: files kept open at most ({} by default); detail/4: pressure and limits of busy \
+         cgroups every fourth tick; host net: no pod has a network namespace of its own",
+        SamplerOptions::default().held_files_max
+    );
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for line in status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
+    {
+        println!("the bench's own {line}");
+    }
+}
+
+fn prepare() -> Result<Roots, String> {
+    let figure = |variable| sysconf(variable).ok().flatten().and_then(|n| u64::try_from(n).ok());
+    let roots = Roots {
+        procfs: "/proc".into(),
+        sysfs: "/sys".into(),
+        cgroupfs: None,
+        rootfs: "/".into(),
+        units: Units {
+            ticks_per_second: figure(SysconfVar::CLK_TCK).unwrap_or(100),
+            page_size_bytes: figure(SysconfVar::PAGE_SIZE).unwrap_or(4096),
+        },
+        captured: None,
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return Err("it needs root to make cgroups".to_owned());
+    }
+    if roots.find_cgroup2().path.is_none() {
+        return Err("no cgroup2 hierarchy is mounted".to_owned());
+    }
+    Ok(roots)
+}
+
+/// Removes what a bench that was killed left behind; its processes ended with it.
+fn sweep(mount: &Path) {
+    let Ok(entries) = fs::read_dir(mount) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove_below(&entry.path());
+        }
+    }
+}
+
+fn remove_below(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_below(&entry.path());
+    }
+    let _ = fs::remove_dir(dir);
+}
+
+/// Whose network namespace a pod's processes stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// One of the pod's own.
+    Own,
+    Host,
+}
+
+/// The pods of one measurement; dropping them ends their processes and removes their cgroups.
+struct Pods {
+    /// In the order in which they were made, so parents first.
+    dirs: Vec<PathBuf>,
+    processes: Vec<Process>,
+    told: PipeReader,
+    /// Every process says through this that it is waiting again.
+    tell: PipeWriter,
+    files: Vec<String>,
+}
+
+struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pod: usize,
+}
+
+impl Pods {
+    fn make(mount: &Path, count: usize, network: Network) -> std::io::Result<Self> {
+        let (told, tell) = pipe()?;
+        let mut pods =
+            Self { dirs: Vec::new(), processes: Vec::new(), told, tell, files: Vec::new() };
+        let own = mount.join(format!("{PREFIX}{}", std::process::id()));
+        let kubepods = own.join("kubepods.slice");
+        let class = kubepods.join("kubepods-burstable.slice");
+        for dir in [&own, &kubepods, &class] {
+            pods.make_dir(dir)?;
+        }
+        for pod in 0..count {
+            let uid = format!("{pod:08x}_0be3_44e3_adb7_a0dae664d797");
+            let slice = class.join(format!("kubepods-burstable-pod{uid}.slice"));
+            pods.make_dir(&slice)?;
+            let mut leader = None;
+            for container in 0..CONTAINERS_PER_POD {
+                let id = pod * CONTAINERS_PER_POD + container;
+                let dir = slice.join(format!("cri-containerd-{id:064x}.scope"));
+                pods.make_dir(&dir)?;
+                for _ in 0..PROCESSES_PER_CONTAINER {
+                    let pid = pods.start(pod, &dir.join("cgroup.procs"), network, leader)?;
+                    leader = leader.or(Some(pid));
+                }
+                if pods.files.is_empty() {
+                    let names = fs::read_dir(&dir)?.flatten();
+                    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+                    let cores = ["cpu", "memory", "io", "pids"];
+                    let is_read = |name: &String| {
+                        name == "cgroup.procs"
+                            || cores.iter().any(|core| {
+                                name.strip_prefix(core).is_some_and(|rest| rest.starts_with('.'))
+                            })
+                    };
+                    pods.files = names.filter(is_read).collect();
+                    pods.files.sort();
+                }
+            }
+        }
+        Ok(pods)
+    }
+
+    fn make_dir(&mut self, dir: &Path) -> std::io::Result<()> {
+        fs::create_dir(dir)?;
+        self.dirs.push(dir.to_owned());
+        // What the host hands down is handed on, so that pods have the files that pods have.
+        let offered = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+        if !dir.extension().is_some_and(|extension| extension == "scope") {
+            for controller in offered.split_whitespace() {
+                let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a process; one in a pod's own network namespace joins `leader`'s or makes it.
+    fn start(
+        &mut self,
+        pod: usize,
+        procs: &Path,
+        network: Network,
+        leader: Option<u32>,
+    ) -> std::io::Result<u32> {
+        let own = std::env::current_exe()?;
+        // Both wrappers end in an exec, so the child's pid is the process's.
+        let mut command = match (network, leader) {
+            (Network::Host, _) => Command::new(own),
+            (Network::Own, Some(leader)) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/proc/{leader}/ns/net")).arg("--").arg(own);
+                command
+            }
+            (Network::Own, None) => {
+                let mut command = Command::new("unshare");
+                command.args(["--net", "--"]).arg(own);
+                command
+            }
+        };
+        command.arg(PARK).arg(procs);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::from(self.tell.try_clone()?)).spawn()?;
+        let (pid, stdin) = (child.id(), child.stdin.take());
+        self.processes.push(Process { child, stdin, pod });
+        self.wait_for(1);
+        Ok(pid)
+    }
+
+    fn wait_for(&mut self, mut count: usize) {
+        let mut bytes = [0; 1024];
+        while count > 0 {
+            let most = count.min(bytes.len());
+            count -= self.told.read(&mut bytes[..most]).expect("the processes answer");
+        }
+    }
+
+    /// Every process of every so manieth pod uses a little CPU, and waits again when this returns.
+    fn burn(&mut self, every: usize) {
+        let mut burning = 0;
+        for process in self.processes.iter_mut().filter(|process| process.pod % every == 0) {
+            if let Some(stdin) = &mut process.stdin {
+                stdin.write_all(&[1]).expect("the process reads");
+                burning += 1;
+            }
+        }
+        self.wait_for(burning);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Pods {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            // A process whose stdin ends ends as well.
+            process.stdin = None;
+        }
+        for process in &mut self.processes {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+        for dir in self.dirs.iter().rev() {
+            // A process that was waited for may still be on its way out of its cgroup.
+            for _ in 0..100 {
+                if fs::remove_dir(dir).is_ok() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}

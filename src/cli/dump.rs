@@ -1,0 +1,139 @@
+//! `nodetally dump`: two samples, and whose usage lies between them.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::args::{ColorChoice, DumpFlags, Format};
+use super::table::{self, Page, Style};
+use super::view;
+use crate::config::Settings;
+use crate::ledger::{Account, Ledger};
+use crate::payload::dump::{self, Dump, HostFacts};
+use crate::runtime::{agent, capture, clock, filesystems, host};
+use crate::snapshot::filesystems::FilesystemUsage;
+use crate::snapshot::gaps::{Gap, GapReason, Gaps};
+use crate::snapshot::processes::ProcessDetail;
+use crate::snapshot::sampler::{Sampler, SamplerOptions};
+
+/// How long all local filesystems together may take to say how full they are.
+const FILESYSTEMS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Samples twice and prints.
+pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
+    let observed = match &flags.replay {
+        Some(dir) => replay(dir)?,
+        None => observe(settings, flags)?,
+    };
+    let view = view::select(&observed.account, flags)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = match flags.format {
+        Format::Table => {
+            let page = Page {
+                host: &observed.host,
+                account: &observed.account,
+                view: &view,
+                filesystems: &observed.filesystems,
+                gaps: &observed.gaps,
+            };
+            let is_terminal = io::stdout().is_terminal();
+            let style = Style {
+                colour: match flags.color {
+                    ColorChoice::Always => true,
+                    ColorChoice::Never => false,
+                    ColorChoice::Auto => {
+                        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+                    }
+                },
+                width: is_terminal.then(terminal_width).flatten(),
+                top: flags.top,
+            };
+            out.write_all(table::render(&page, style).as_bytes())
+        }
+        Format::Json | Format::Ndjson => {
+            let dump = Dump {
+                host: &observed.host,
+                account: &observed.account,
+                gaps: &observed.gaps,
+                filesystems: &observed.filesystems,
+                pods: view.pods,
+                units: view.units,
+                processes: view.processes,
+                rests: view.rests,
+            };
+            match flags.format {
+                Format::Json => dump::write_json(&dump, &mut out),
+                _ => dump::write_ndjson(&dump, &mut out),
+            }
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Observed {
+    host: HostFacts,
+    account: Account,
+    gaps: Gaps,
+    filesystems: Vec<FilesystemUsage>,
+}
+
+fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
+    let options = SamplerOptions {
+        processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
+        detail_ticks: 1,
+        held_files_max: host::held_files_max(),
+    };
+    let mut sampler = agent::open_sampler(settings, options)?;
+    let mut ledger = Ledger::new(sampler.roots().units);
+    let mut account = Account::default();
+    ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+    std::thread::sleep(flags.interval);
+    ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+
+    let (filesystems, all_answered) = filesystems::read(sampler.roots(), FILESYSTEMS_DEADLINE);
+    let mut gaps = sampler.into_gaps();
+    if !all_answered {
+        let consequence = "a filesystem did not answer within a second: it and those behind it \
+                           are missing";
+        let path = (*b"statfs").into();
+        gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
+    }
+    Ok(Observed { host: host::facts(settings), account, gaps, filesystems })
+}
+
+/// Both instants of a capture, each by its own clock.
+fn replay(dir: &Path) -> anyhow::Result<Observed> {
+    let options = SamplerOptions {
+        processes: ProcessDetail { io: true, cmdline: false },
+        ..SamplerOptions::default()
+    };
+    let instants = capture::load(dir)?;
+    let mut account = Account::default();
+    let mut ledger = Ledger::new(instants[0].units);
+    let mut gaps = Gaps::default();
+    let mut host = HostFacts::default();
+    for roots in instants {
+        let (at, wall) =
+            roots.captured.as_ref().map(|instant| (instant.at, instant.wall)).unwrap_or_default();
+        host = host::captured_facts(&roots);
+        let procfs = roots.procfs.display().to_string();
+        let mut sampler = Sampler::open(roots, options)
+            .map_err(|failure| anyhow::anyhow!("{procfs} cannot be read: {failure:?}"))?;
+        ledger.settle(sampler.sample(&|| at, wall), &mut account);
+        gaps = sampler.into_gaps();
+    }
+    Ok(Observed { host, account, gaps, filesystems: Vec::new() })
+}
+
+/// Of the terminal on standard output.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}

@@ -1,0 +1,132 @@
+//! Which rows of an account a person asked to see, and in which order.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+
+use super::args::{DumpFlags, PodSelector, SortKey};
+use crate::ledger::Account;
+use crate::ledger::account::{PodUsage, ProcessUsage, UnitUsage, Usage};
+use crate::payload::dump::{ProcessOwner, Rest};
+use crate::quantity::Bytes;
+
+/// The rows to show, largest first.
+pub struct View<'a> {
+    pub pods: Vec<&'a PodUsage>,
+    pub units: Vec<&'a UnitUsage>,
+    /// The processes that are told apart.
+    pub processes: Vec<&'a ProcessUsage>,
+    /// The others, summed by owner.
+    pub rests: Vec<Rest>,
+}
+
+/// Picks and sorts. An unknown pod or unit is an error that names what there is.
+pub fn select<'a>(account: &'a Account, flags: &DumpFlags) -> anyhow::Result<View<'a>> {
+    let sort = flags.sort;
+    let mut pods: Vec<&PodUsage> = account.pods.iter().collect();
+    let mut units: Vec<&UnitUsage> = account.units.iter().collect();
+    let mut processes: Vec<&ProcessUsage> = account.processes.iter().collect();
+    match &flags.pod {
+        None => {}
+        Some(PodSelector::Name { namespace, name }) => bail!(
+            "--pod {namespace}/{name}: names of pods are not known without a directory; a pod is \
+             asked for by its uid"
+        ),
+        Some(PodSelector::Uid(uid)) => {
+            pods.retain(|pod| pod.uid == *uid);
+            if pods.is_empty() {
+                bail!(
+                    "--pod {uid}: no such pod here; `nodetally dump` lists {} of them",
+                    account.pods.len()
+                );
+            }
+        }
+    }
+    if let Some(wanted) = &flags.unit {
+        units.retain(|unit| unit.name() == wanted.as_bytes() || *unit.path == *wanted.as_bytes());
+        if units.is_empty() {
+            bail!("--unit {wanted}: no such unit here{}", near(account, wanted));
+        }
+    }
+    if flags.pod.is_some() || flags.unit.is_some() {
+        if flags.unit.is_none() {
+            units.clear();
+        }
+        if flags.pod.is_none() {
+            pods.clear();
+        }
+        let of_pods: Vec<String> = pods.iter().map(|pod| pod.uid.to_string()).collect();
+        processes.retain(|process| match ProcessOwner::of(process) {
+            ProcessOwner::Pod { uid, .. } => of_pods.contains(&uid),
+            _ => units.iter().any(|unit| {
+                // A unit's processes stand in its cgroup or below.
+                let rest = process.cgroup.strip_prefix(&*unit.path);
+                rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+            }),
+        });
+    }
+    pods.sort_by_key(|pod| (Reverse(weight(&pod.usage, sort)), pod.uid));
+    units.sort_by(|a, b| {
+        let by_weight = weight(&b.usage, sort).cmp(&weight(&a.usage, sort));
+        by_weight.then_with(|| a.path.cmp(&b.path))
+    });
+    processes.sort_by_key(|process| (Reverse(process_weight(process, sort)), process.key));
+    let others = processes.split_off(flags.top.min(processes.len()));
+    Ok(View { pods, units, processes, rests: rests(&others) })
+}
+
+fn weight(usage: &Usage, sort: SortKey) -> u64 {
+    match sort {
+        SortKey::Cpu => usage.cpu.map_or(0, |cpu| cpu.usage.as_usec()),
+        SortKey::Memory => usage.memory_in_use().as_bytes(),
+        SortKey::Disk => usage.disk.map_or(0, |disk| (disk.read + disk.written).as_bytes()),
+        SortKey::Network => usage.network.map_or(0, |network| (network.rx + network.tx).as_bytes()),
+    }
+}
+
+/// A process has no network figure of its own; by network they are sorted by CPU.
+fn process_weight(process: &ProcessUsage, sort: SortKey) -> u64 {
+    match sort {
+        SortKey::Cpu | SortKey::Network => process.cpu.map_or(0, |cpu| cpu.usage.as_usec()),
+        SortKey::Memory => process.resident.as_bytes(),
+        SortKey::Disk => process.disk.map_or(0, |disk| (disk.read + disk.written).as_bytes()),
+    }
+}
+
+fn rests(others: &[&ProcessUsage]) -> Vec<Rest> {
+    let mut by_owner: BTreeMap<ProcessOwner, Rest> = BTreeMap::new();
+    for process in others {
+        let owner = match ProcessOwner::of(process) {
+            // One line a pod, whichever container it was.
+            ProcessOwner::Pod { uid, .. } => ProcessOwner::Pod { uid, container: None },
+            owner => owner,
+        };
+        let rest = by_owner.entry(owner.clone()).or_insert(Rest {
+            owner,
+            processes: 0,
+            cpu_usage_usec: 0,
+            resident: Bytes::ZERO,
+        });
+        rest.processes += 1;
+        rest.cpu_usage_usec += process.cpu.map_or(0, |cpu| cpu.usage.as_usec());
+        rest.resident += process.resident;
+    }
+    let mut rests: Vec<Rest> = by_owner.into_values().collect();
+    rests.sort_by_key(|rest| (Reverse(rest.cpu_usage_usec), Reverse(rest.resident)));
+    rests
+}
+
+fn near(account: &Account, wanted: &str) -> String {
+    let close = account
+        .units
+        .iter()
+        .map(|unit| String::from_utf8_lossy(unit.name()).escape_debug().to_string())
+        .map(|name| (strsim::jaro_winkler(wanted, &name), name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match close {
+        Some((_, name)) => format!("; did you mean {name}?"),
+        None => format!("; `nodetally dump` lists {} units", account.units.len()),
+    }
+}

@@ -1,0 +1,196 @@
+//! Files of a cgroup kept open from one tick to the next, as long as the budget lasts.
+//!
+//! Opening and closing one costs twice what reading it does. Keeping one open costs the kernel a
+//! page for the text, which is why there is a budget and why idle cgroups give theirs back.
+
+use std::ffi::CStr;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::pass::{Outcome, Pass, Shape};
+use crate::source::Malformed;
+use crate::source::root::{Dir, Failure, KernelFile};
+
+/// How many files the agent may keep open between ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct FileBudget {
+    pub left: usize,
+}
+
+impl FileBudget {
+    /// So many, and no more than half of what the process may have open: the cgroups' directories
+    /// are held as well.
+    #[must_use]
+    pub fn within_limit(files: usize) -> Self {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        Self { left: files.min(usize::try_from(limit / 2).unwrap_or(usize::MAX)) }
+    }
+
+    /// Takes a place for one file, if there is one.
+    pub fn take(&mut self) -> bool {
+        let granted = self.left > 0;
+        self.left -= usize::from(granted);
+        granted
+    }
+
+    pub fn give_back(&mut self, files: usize) {
+        self.left += files;
+    }
+}
+
+/// A file that is kept open once it was found.
+#[derive(Debug, Default)]
+pub(super) enum Held {
+    #[default]
+    Unopened,
+    Open(KernelFile),
+    /// Not asked for again before the next refresh: its controller is off.
+    Absent,
+}
+
+impl Held {
+    fn release(&mut self, budget: &mut FileBudget) {
+        if matches!(self, Self::Open(_)) {
+            *self = Self::Unopened;
+            budget.give_back(1);
+        }
+    }
+}
+
+/// The files of one cgroup.
+#[derive(Debug, Default)]
+pub(super) struct HeldFiles {
+    pub hot: HotFiles,
+    pub rest: RestFiles,
+}
+
+/// Those that say whether anything happened.
+#[derive(Debug, Default)]
+pub(super) struct HotFiles {
+    pub cpu_stat: Held,
+    pub memory_current: Held,
+    pub io_stat: Held,
+}
+
+/// Those that are read only where something did.
+#[derive(Debug, Default)]
+pub(super) struct RestFiles {
+    pub memory_stat: Held,
+    pub memory_events: Held,
+    pub memory_peak: Held,
+    pub memory_max: Held,
+    pub memory_swap_current: Held,
+    pub pids_current: Held,
+    pub pids_max: Held,
+    pub cpu_max: Held,
+    pub cpu_pressure: Held,
+    pub memory_pressure: Held,
+    pub io_pressure: Held,
+    pub procs: Held,
+}
+
+impl HeldFiles {
+    pub fn release_all(&mut self, budget: &mut FileBudget) {
+        let HotFiles { cpu_stat, memory_current, io_stat } = &mut self.hot;
+        for held in [cpu_stat, memory_current, io_stat] {
+            held.release(budget);
+        }
+        self.release_rest(budget);
+    }
+
+    pub fn release_rest(&mut self, budget: &mut FileBudget) {
+        let RestFiles {
+            memory_stat,
+            memory_events,
+            memory_peak,
+            memory_max,
+            memory_swap_current,
+            pids_current,
+            pids_max,
+            cpu_max,
+            cpu_pressure,
+            memory_pressure,
+            io_pressure,
+            procs,
+        } = &mut self.rest;
+        for held in [
+            memory_stat,
+            memory_events,
+            memory_peak,
+            memory_max,
+            memory_swap_current,
+            pids_current,
+            pids_max,
+            cpu_max,
+            cpu_pressure,
+            memory_pressure,
+            io_pressure,
+            procs,
+        ] {
+            held.release(budget);
+        }
+    }
+}
+
+/// How the files of one cgroup are read in one visit.
+pub(super) struct FileReader<'a, 'p> {
+    pub dir: &'a Dir,
+    /// The cgroup's, to name a file in a gap.
+    pub path: &'a [u8],
+    /// Keep what is opened: the cgroup is likely to be read again in the next tick.
+    pub hold: bool,
+    /// Ask for files again that were absent.
+    pub ask_again: bool,
+    pub budget: &'a mut FileBudget,
+    pub pass: &'a mut Pass<'p>,
+}
+
+impl FileReader<'_, '_> {
+    pub fn record<T>(
+        &mut self,
+        held: &mut Held,
+        name: &CStr,
+        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Outcome<T> {
+        self.read(held, name, Shape::OneRecord, parse)
+    }
+
+    pub fn records<T>(
+        &mut self,
+        held: &mut Held,
+        name: &CStr,
+        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Outcome<T> {
+        self.read(held, name, Shape::ManyRecords, parse)
+    }
+
+    fn read<T>(
+        &mut self,
+        held: &mut Held,
+        name: &CStr,
+        shape: Shape,
+        parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Outcome<T> {
+        let full: &[&[u8]] = &[self.path, b"/", name.to_bytes()];
+        match held {
+            Held::Open(file) => self.pass.read(file, shape, full, parse),
+            Held::Absent if !self.ask_again => Outcome::Absent,
+            Held::Absent | Held::Unopened => match self.dir.open_file(name) {
+                Ok(file) => {
+                    let outcome = self.pass.read(&file, shape, full, parse);
+                    *held = match outcome {
+                        Outcome::Absent => Held::Absent,
+                        _ if self.hold && self.budget.take() => Held::Open(file),
+                        _ => Held::Unopened,
+                    };
+                    outcome
+                }
+                Err(Failure::Absent) => {
+                    *held = Held::Absent;
+                    Outcome::Absent
+                }
+                Err(failure) => self.pass.failed(full, failure),
+            },
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The real binary's `dump` over every captured host, as golden output; and on this host.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test starts the binary and reads what it prints"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn dump(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nodetally"))
+        .env_clear()
+        .arg("dump")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// What a dump that goes well prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = dump(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    assert_eq!(errors, "", "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn hosts() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("fixtures/hosts")).unwrap().flatten();
+    let mut hosts: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("t0").is_dir()).collect();
+    hosts.sort();
+    assert_eq!(hosts.len(), 8);
+    hosts
+}
+
+fn replayed(host: &Path, arguments: &[&str]) -> String {
+    let mut all = vec!["--replay", host.to_str().unwrap()];
+    all.extend(arguments);
+    printed(&all)
+}
+
+fn json(host: &Path) -> Value {
+    serde_json::from_str(&replayed(host, &["--format", "json"])).unwrap()
+}
+
+/// `cargo insta review`, or INSTA_UPDATE=always, takes new output over.
+#[test]
+fn the_table_of_every_host_is_as_it_was_looked_at() {
+    for host in hosts() {
+        let name = host.file_name().unwrap().to_str().unwrap();
+        insta::assert_snapshot!(format!("table-{name}"), replayed(&host, &["--top", "40"]));
+    }
+}
+
+#[test]
+fn the_json_of_every_host_is_as_it_was_looked_at() {
+    for host in hosts() {
+        let name = host.file_name().unwrap().to_str().unwrap();
+        // The document as printed: key order and form are part of it.
+        let text = replayed(&host, &["--format", "json", "--top", "5"]);
+        insta::assert_snapshot!(format!("json-{name}"), text);
+    }
+}
+
+fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                assert!(!value.is_null(), "{path}.{key} is null");
+                into.insert(key.clone());
+                keys(value, &format!("{path}.{key}"), into);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| keys(value, path, into)),
+        Value::Number(number) => {
+            assert!(number.is_u64() || number.is_i64(), "{path} is no integer: {number}");
+        }
+        Value::Null => panic!("{path} holds a null"),
+        Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_key_is_described_and_nothing_is_null_or_a_fraction() {
+    let described = fs::read_to_string(root().join("docs/dump-schema.md")).unwrap();
+    let mut all = BTreeSet::new();
+    for host in hosts() {
+        let document = json(&host);
+        let top: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected =
+            ["schema_version", "node", "pods", "host_units", "processes", "conservation", "gaps"];
+        expected.sort_unstable();
+        assert_eq!(top, expected);
+        assert_eq!(document["schema_version"], 1);
+        keys(&document, "", &mut all);
+    }
+    let missing: Vec<_> =
+        all.iter().filter(|key| !described.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/dump-schema.md: {missing:?}");
+}
+
+#[test]
+fn parts_and_remainder_add_up_in_every_document() {
+    for host in hosts() {
+        let document = json(&host);
+        let balances = document["conservation"].as_object().unwrap();
+        assert!(balances.contains_key("cpu_usec"), "{}", host.display());
+        for (resource, balance) in balances.iter().filter(|(name, _)| *name != "exited") {
+            let part = |name: &str| balance[name].as_i64().unwrap();
+            let parts = ["pods", "host_units", "kernel", "interrupts", "exited", "unattributed"];
+            let given: i64 = parts.iter().map(|name| part(name)).sum();
+            assert_eq!(given, part("node"), "{} {resource}", host.display());
+        }
+    }
+}
+
+#[test]
+fn four_jobs_that_lived_and_died_between_the_samples_are_found() {
+    let document = json(&root().join("fixtures/hosts/7.2-containerd-systemd"));
+    let exited = document["conservation"]["exited"].as_array().unwrap();
+    let besteffort = exited
+        .iter()
+        .find(|row| row["cgroup"] == "/kubepods.slice/kubepods-besteffort.slice")
+        .expect("the class in which the jobs ran");
+    // The class's own counter gained this much, and no child of it was alive at the end.
+    assert_eq!(besteffort["cpu_usage_usec"], 1_867_946);
+    assert_eq!(besteffort["exited_kind"], "pods");
+    assert_eq!(besteffort["qos_class"], "BestEffort");
+}
+
+#[test]
+fn names_that_are_no_text_survive_into_json() {
+    let host = root().join("fixtures/hosts/6.12-podman-bare");
+    let text = replayed(&host, &["--format", "json", "--top", "100"]);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let processes = document["processes"].as_array().unwrap();
+    let odd: Vec<&Value> =
+        processes.iter().filter(|process| process["comm_hex"].is_string()).collect();
+    assert!(!odd.is_empty(), "the capture has comms that are not UTF-8");
+    for process in odd {
+        let hex = process["comm_hex"].as_str().unwrap();
+        let bytes: Vec<u8> = (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap())
+            .collect();
+        assert_eq!(process["comm"], *String::from_utf8_lossy(&bytes));
+        assert!(std::str::from_utf8(&bytes).is_err());
+    }
+    let lines = replayed(&host, &["--format", "ndjson"]);
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+}
+
+#[test]
+fn each_line_of_ndjson_says_what_it_is() {
+    let host = root().join("fixtures/hosts/6.8-crio-systemd");
+    let mut kinds = BTreeSet::new();
+    for line in replayed(&host, &["--format", "ndjson"]).lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(object["schema_version"], 1);
+        assert_eq!(object["sampled_at"], "2026-11-20T12:00:10.000Z");
+        kinds.insert(object["kind"].as_str().unwrap().to_owned());
+    }
+    let expected =
+        ["conservation", "container", "exited", "host_unit", "node", "pod", "process", "rest"];
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn sorting_and_filters_pick_the_rows() {
+    let host = root().join("fixtures/hosts/6.8-crio-systemd");
+    let by = |arguments: &[&str]| -> Value {
+        let mut all = vec!["--format", "json"];
+        all.extend(arguments);
+        serde_json::from_str(&replayed(&host, &all)).unwrap()
+    };
+    let first = |document: &Value| document["pods"][0]["uid"].as_str().unwrap()[..8].to_owned();
+    assert_eq!(first(&by(&[])), "cd47dd0a");
+    assert_eq!(first(&by(&["--sort", "memory"])), "fe957c79");
+    assert_eq!(first(&by(&["--sort", "disk"])), "cd47dd0a");
+    assert_eq!(
+        by(&["--top", "3"])["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["process_kind"] == "process")
+            .count(),
+        3
+    );
+
+    let pod = by(&["--pod", "fe957c79-7555-4b49-a8b4-3311b50a14ef"]);
+    assert_eq!(pod["pods"].as_array().unwrap().len(), 1);
+    assert_eq!(pod["host_units"].as_array().unwrap().len(), 0);
+    let owners = pod["processes"].as_array().unwrap();
+    assert!(!owners.is_empty());
+    assert!(owners.iter().all(|row| row["pod_uid"] == pod["pods"][0]["uid"]));
+
+    let unit = by(&["--unit", "kubelet.service"]);
+    assert_eq!(unit["host_units"].as_array().unwrap().len(), 1);
+    assert_eq!(unit["pods"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_not_there_is_one_line_that_helps() {
+    let host = root().join("fixtures/hosts/6.8-crio-systemd");
+    let fails = |arguments: &[&str]| {
+        let mut all = vec!["--replay", host.to_str().unwrap()];
+        all.extend(arguments);
+        let output = dump(&all);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error
+    };
+    assert!(fails(&["--unit", "kubelet.servic"]).contains("did you mean kubelet.service?"));
+    assert!(fails(&["--pod", "default/web"]).contains("by its uid"));
+    let absent = fails(&["--pod", "00000000-0000-0000-0000-000000000000"]);
+    assert!(absent.contains("no such pod"), "{absent}");
+    let output = dump(&["--replay", "/nonexistent"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("/nonexistent/t0/instant.toml"), "{error}");
+}
+
+#[test]
+fn command_lines_are_shown_only_to_who_asks() {
+    let has = |arguments: &[&str]| {
+        let mut all = vec!["--interval", "100ms", "--format", "json", "--top", "100000"];
+        all.extend(arguments);
+        let document: Value = serde_json::from_str(&printed(&all)).unwrap();
+        let processes = document["processes"].as_array().unwrap().clone();
+        assert!(processes.len() > 1, "{processes:?}");
+        processes.iter().any(|process| process.get("cmdline").is_some())
+    };
+    assert!(!has(&[]));
+    assert!(has(&["--cmdline"]));
+}
+
+#[test]
+fn this_host_is_dumped_without_colour_into_a_pipe() {
+    let table = printed(&["--interval", "100ms"]);
+    assert!(!table.contains('\x1b'));
+    for part in ["cpu ", "memory ", "PROCESSES", "REMAINDER"] {
+        assert!(table.contains(part), "{part} is missing:\n{table}");
+    }
+    assert!(printed(&["--interval", "100ms", "--color", "always"]).contains("\x1b[1m"));
+}
