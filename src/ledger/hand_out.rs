@@ -89,7 +89,15 @@ impl HandOut {
             }
             let is_unit = matches!(entry.owner, Owner::Unit | Owner::Container { .. });
             self.units.push(is_unit.then_some(account.units.len()));
-            let path = || Arc::clone(&reading.key.path);
+            let path = || match reading.parent {
+                Some(_) => Arc::clone(&reading.key.path),
+                // Without a tree the first path of an owner may lie below the one at which it
+                // starts.
+                None => match Owner::locate(&reading.key.path).starts_at {
+                    b"" => Arc::clone(&reading.key.path),
+                    starts_at => Arc::from(starts_at),
+                },
+            };
             match entry.owner {
                 Owner::Root => {
                     totals.kernel_usec += unsigned(entry.tally.kernel_usec);

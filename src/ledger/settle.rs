@@ -201,7 +201,7 @@ impl Ledger {
         }
         let mut before = last.map_or(&[][..], |last| &last.cgroups);
         for (at, reading) in snapshot.cgroups.iter().enumerate() {
-            let (owner, entry) = self.owner_of(reading);
+            let (owner, entry) = self.owner_of(snapshot, reading);
             let earlier = earlier_of(&mut before, reading);
             let is_root = owner == Owner::Root;
 
@@ -305,7 +305,7 @@ impl Ledger {
     }
 
     /// Whose a cgroup is, and the place of that owner's entry, which is made if it starts here.
-    fn owner_of(&mut self, reading: &CgroupReading) -> (Owner, usize) {
+    fn owner_of(&mut self, snapshot: &Snapshot, reading: &CgroupReading) -> (Owner, usize) {
         let at = self.lines.len();
         let parent = reading.parent.and_then(|parent| self.lines.get(parent));
         let step = match parent {
@@ -313,8 +313,19 @@ impl Ledger {
                 let name = reading.key.path.rsplit(|byte| *byte == b'/').next();
                 parent.owner.step(name.unwrap_or_default())
             }
-            // The root, or a path of a host without a cgroup2 tree.
-            None => Step::New(Owner::of_path(&reading.key.path)),
+            // The root, or a path of a host without a cgroup2 tree, whose owner may have been met
+            // at another path of its own.
+            None => {
+                let located = Owner::locate(&reading.key.path);
+                let met = self.entries.iter().rposition(|entry| {
+                    let first = snapshot.cgroups.get(entry.top).map(|first| &first.key.path);
+                    first.is_some_and(|path| Owner::locate(path).starts_at == located.starts_at)
+                });
+                if let Some(met) = met {
+                    return (located.owner, met);
+                }
+                Step::New(located.owner)
+            }
         };
         match (step, parent) {
             (Step::Inherits, Some(parent)) => (parent.owner, parent.entry),
@@ -340,11 +351,10 @@ impl Ledger {
             (None, Some(last)) if born => Some(last.ended_at),
             _ => None,
         };
+        // A process never starts again from 0. What goes back is its written bytes, less by what
+        // was thrown away before it reached a disk.
         let cpu = since.map(|since| CpuUsage {
-            usage: CpuTime::from_usec(gained(
-                before.map_or(0, |before| before.cpu.as_usec()),
-                process.cpu.as_usec(),
-            )),
+            usage: process.cpu.saturating_sub(before.map_or(CpuTime::ZERO, |before| before.cpu)),
             split: None,
             over_usec: process.read_at.usec_since(since),
         });
@@ -353,12 +363,9 @@ impl Ledger {
                 Some(before) => before.io?,
                 None => Default::default(),
             };
-            let gain = |then: Bytes, now: Bytes| {
-                Bytes::from_bytes(gained(then.as_bytes(), now.as_bytes()))
-            };
             Some(DiskUsage {
-                read: gain(then.read, now.read),
-                written: gain(then.written, now.written),
+                read: now.read.saturating_sub(then.read),
+                written: now.written.saturating_sub(then.written),
                 read_ops: 0,
                 write_ops: 0,
                 from: DiskSource::Processes,

@@ -1,11 +1,14 @@
 //! Single cases, each named after what it guards.
 
-use nodetally::identity::BootId;
+use std::sync::Arc;
+
+use nodetally::identity::{BootId, CgroupKey};
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
-use nodetally::quantity::{BootTime, Ticks};
+use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
 use nodetally::snapshot::NamespaceReading;
 use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
+use nodetally::source::proc::pid_io::ProcessIo;
 
 use crate::model::{Model, Op};
 use crate::{UNITS, given, sum};
@@ -186,6 +189,68 @@ fn a_namespace_counts_on_from_its_last_reading() {
     assert_eq!(rx(&settled(&[&first, &third])), Some(4_000));
     let reset = with_namespace(&mut model, 300, true);
     assert_eq!(rx(&settled(&[&first, &third, &reset])), Some(300));
+}
+
+/// Without a cgroup2 tree there are only the paths that processes name. Those of one container
+/// with systemd in it were as many units.
+#[test]
+fn a_container_of_a_v1_host_is_one_owner_whatever_runs_in_it() {
+    let id = "3f".repeat(32);
+    let mut model = Model::new();
+    let mut on_v1 = |ticks: [u64; 3]| {
+        let mut snapshot = model.snapshot();
+        let template =
+            snapshot.cgroups.iter().find(|one| !one.processes.is_empty()).unwrap().clone();
+        let paths = [
+            format!("/docker/{id}/init.scope"),
+            format!("/docker/{id}/system.slice/web.service"),
+            "/system.slice/ssh.service".to_owned(),
+        ];
+        let cgroups = paths.iter().zip(ticks).enumerate().map(|(number, (path, ticks))| {
+            let mut cgroup = template.clone();
+            cgroup.key = CgroupKey { path: Arc::from(path.as_bytes()), inode: 0 };
+            (cgroup.parent, cgroup.cpu, cgroup.io) = (None, None, None);
+            cgroup.processes[0].key.pid = 10 + number as u32;
+            cgroup.processes[0].cpu = CpuTime::from_usec(ticks * 10_000);
+            cgroup
+        });
+        snapshot.cgroups = cgroups.collect();
+        snapshot
+    };
+    let (first, second) = (on_v1([1, 1, 1]), on_v1([4, 8, 3]));
+    let account = settled(&[&first, &second]);
+    let units = account.units.iter().map(|unit| {
+        let usec = unit.usage.cpu.unwrap().usage.as_usec();
+        (String::from_utf8(unit.path.to_vec()).unwrap(), usec, unit.usage.processes)
+    });
+    let expected = [
+        (format!("/docker/{id}"), 100_000, 2),
+        ("/system.slice/ssh.service".to_owned(), 20_000, 1),
+    ];
+    assert_eq!(units.collect::<Vec<_>>(), expected);
+}
+
+/// write_bytes less cancelled_write_bytes goes back when a file is removed before its pages were
+/// written. Taken for a reset, all that the process ever wrote counted anew.
+#[test]
+fn writes_that_were_cancelled_are_no_reset() {
+    let mut model = Model::new();
+    let written = |model: &mut Model, bytes: u64| {
+        let mut snapshot = model.snapshot();
+        let at = snapshot.cgroups.iter().position(|one| !one.processes.is_empty()).unwrap();
+        let written = Bytes::from_bytes(bytes);
+        snapshot.cgroups[at].processes[0].io = Some(ProcessIo { read: Bytes::ZERO, written });
+        snapshot
+    };
+    let first = written(&mut model, 100_000_000);
+    let second = written(&mut model, 60_000_000);
+    let third = written(&mut model, 61_000_000);
+    let of = |account: &Account| {
+        let disk = account.processes.iter().find_map(|process| process.disk);
+        disk.unwrap().written.as_bytes()
+    };
+    assert_eq!(of(&settled(&[&first, &second])), 0);
+    assert_eq!(of(&settled(&[&first, &second, &third])), 1_000_000);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use nodetally::snapshot::Snapshot;
 
 use crate::copy::{Copy, changed, facts, gaps, standing};
 
-const HOSTS: [&str; 3] = ["3.10-v1-only", "6.12-podman-bare", "6.8-crio-systemd"];
+const MAIN_HOST: &str = "6.12-podman-bare";
+const HOSTS: [&str; 3] = ["3.10-v1-only", MAIN_HOST, "6.8-crio-systemd"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -225,12 +226,16 @@ fn a_broken_file_is_a_gap_with_its_path_and_the_rest_is_whole() {
         let whole = crate::copy::Clock::new().sample(&mut sampler);
         let expected = facts(whole);
         assert_eq!(gaps(whole), Vec::<String>::new(), "{host}");
-        for file in chosen(&copy, whole, host == "6.12-podman-bare") {
+        for file in chosen(&copy, whole, host == MAIN_HOST) {
             let path = copy.path(&file);
             let text = fs::read(&path).unwrap();
             let part = part_of(&file, whole);
-            // What nobody reads is not worth every fault.
-            let faults = if part.is_some() { &FAULTS[..] } else { &[Fault::Binary][..] };
+            // Not every fault of every host, and of what nobody reads just one: it takes long.
+            let faults = match (&part, host) {
+                (None, _) => &[Fault::Binary][..],
+                (Some(_), MAIN_HOST) => &FAULTS[..],
+                (Some(_), _) => &[Fault::Half, Fault::Directory, Fault::Missing],
+            };
             for fault in faults.iter().copied() {
                 if !fault.make(&path) {
                     skipped += 1;
@@ -251,7 +256,7 @@ fn a_broken_file_is_a_gap_with_its_path_and_the_rest_is_whole() {
     if skipped > 0 {
         println!("{skipped} files were not forbidden: root may read them all the same");
     }
-    assert!(gaps_seen > 300, "only {gaps_seen} gaps");
+    assert!(gaps_seen > 200, "only {gaps_seen} gaps");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 

@@ -29,16 +29,16 @@ pub fn parse(text: &[u8]) -> Result<MemoryEvents, Malformed> {
             key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
         let value = figure(rest).ok_or(Malformed::expected("a figure behind each key"))?;
         match key {
-            b"low" => events.low = value,
-            b"high" => events.high = value,
-            b"max" => events.max = value,
-            b"oom" => (events.oom, seen) = (value, seen | 1),
-            b"oom_kill" => (events.oom_kill, seen) = (value, seen | 2),
+            b"low" => (events.low, seen) = (value, seen | 1),
+            b"high" => (events.high, seen) = (value, seen | 2),
+            b"max" => (events.max, seen) = (value, seen | 4),
+            b"oom" => (events.oom, seen) = (value, seen | 8),
+            b"oom_kill" => (events.oom_kill, seen) = (value, seen | 16),
             _ => {}
         }
     }
-    if seen != 3 {
-        return Err(Malformed::expected("oom and oom_kill"));
+    if seen != 31 {
+        return Err(Malformed::expected("low, high, max, oom and oom_kill"));
     }
     Ok(events)
 }

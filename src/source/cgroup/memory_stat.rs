@@ -44,17 +44,19 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             b"anon" => (stat.anon, seen) = (Bytes::from_bytes(value()?), seen | 1),
             b"file" => (stat.file, seen) = (Bytes::from_bytes(value()?), seen | 2),
             b"kernel" => stat.kernel = Some(Bytes::from_bytes(value()?)),
-            b"shmem" => stat.shmem = Bytes::from_bytes(value()?),
+            b"shmem" => (stat.shmem, seen) = (Bytes::from_bytes(value()?), seen | 8),
             b"inactive_file" => {
                 (stat.inactive_file, seen) = (Bytes::from_bytes(value()?), seen | 4)
             }
-            b"active_file" => stat.active_file = Bytes::from_bytes(value()?),
-            b"pgmajfault" => stat.major_faults = value()?,
+            b"active_file" => (stat.active_file, seen) = (Bytes::from_bytes(value()?), seen | 16),
+            b"pgmajfault" => (stat.major_faults, seen) = (value()?, seen | 32),
             _ => {}
         }
     }
-    if seen != 7 {
-        return Err(Malformed::expected("anon, file and inactive_file"));
+    if seen != 63 {
+        return Err(Malformed::expected(
+            "anon, file, shmem, inactive_file, active_file and pgmajfault",
+        ));
     }
     Ok(stat)
 }

@@ -16,10 +16,11 @@ pub struct MemInfo {
     pub inactive_file: Bytes,
     pub swap_total: Bytes,
     pub swap_free: Bytes,
-    pub slab_unreclaimable: Bytes,
-    pub slab_reclaimable: Bytes,
-    pub kernel_stack: Bytes,
-    pub page_tables: Bytes,
+    /// These four are absent where something other than Linux writes the file.
+    pub slab_unreclaimable: Option<Bytes>,
+    pub slab_reclaimable: Option<Bytes>,
+    pub kernel_stack: Option<Bytes>,
+    pub page_tables: Option<Bytes>,
 }
 
 impl MemInfo {
@@ -50,23 +51,25 @@ pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
             b"MemTotal" => (&mut info.total, 1),
             b"MemFree" => (&mut info.free, 2),
             b"MemAvailable" => (info.available.insert(Bytes::ZERO), 0),
-            b"Buffers" => (&mut info.buffers, 0),
-            b"Cached" => (&mut info.cached, 0),
+            b"Buffers" => (&mut info.buffers, 8),
+            b"Cached" => (&mut info.cached, 16),
             b"Inactive(file)" => (&mut info.inactive_file, 4),
-            b"SwapTotal" => (&mut info.swap_total, 0),
-            b"SwapFree" => (&mut info.swap_free, 0),
-            b"SUnreclaim" => (&mut info.slab_unreclaimable, 0),
-            b"SReclaimable" => (&mut info.slab_reclaimable, 0),
-            b"KernelStack" => (&mut info.kernel_stack, 0),
-            b"PageTables" => (&mut info.page_tables, 0),
+            b"SwapTotal" => (&mut info.swap_total, 32),
+            b"SwapFree" => (&mut info.swap_free, 64),
+            b"SUnreclaim" => (info.slab_unreclaimable.insert(Bytes::ZERO), 0),
+            b"SReclaimable" => (info.slab_reclaimable.insert(Bytes::ZERO), 0),
+            b"KernelStack" => (info.kernel_stack.insert(Bytes::ZERO), 0),
+            b"PageTables" => (info.page_tables.insert(Bytes::ZERO), 0),
             _ => continue,
         };
         let kibibytes = fields(&line[colon + 1..]).next().and_then(figure);
         *slot = Bytes::from_kibibytes(kibibytes.ok_or(Malformed::expected("kB behind each key"))?);
         seen |= bit;
     }
-    if seen != 7 {
-        return Err(Malformed::expected("MemTotal, MemFree and Inactive(file)"));
+    if seen != 127 {
+        return Err(Malformed::expected(
+            "MemTotal, MemFree, Inactive(file), Buffers, Cached, SwapTotal and SwapFree",
+        ));
     }
     Ok(info)
 }
@@ -75,7 +78,8 @@ pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
 mod tests {
     #[test]
     fn available_is_absent_on_old_kernels_and_not_zero() {
-        let text = "MemTotal: 100 kB\nMemFree:  40 kB\nInactive(file):  30 kB\n";
+        let text = "MemTotal: 100 kB\nMemFree:  40 kB\nInactive(file):  30 kB\nBuffers: 1 kB\n\
+            Cached: 2 kB\nSwapTotal: 3 kB\nSwapFree: 3 kB\n";
         let info = super::parse(text.as_bytes()).unwrap();
         assert_eq!(info.total.as_bytes(), 102_400);
         assert_eq!(info.available, None);

@@ -1,6 +1,8 @@
 //! `/proc/<pid>/mountinfo` (proc_pid_mountinfo(5)), off the hot path: read when the agent starts.
 //! The lines are taken apart by the procfs crate.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// One mount, of the fields that are used.
@@ -34,7 +36,7 @@ pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
         match parsed {
             Some(info) => mounts.push(Mount {
                 root: unescape(&info.root),
-                mount_point: info.mount_point,
+                mount_point: path_of(unescape(&info.mount_point.to_string_lossy())),
                 filesystem: info.fs_type,
                 source: info.mount_source,
                 read_only: info.mount_options.contains_key("ro"),
@@ -45,6 +47,10 @@ pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
         }
     }
     (mounts, malformed)
+}
+
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Blanks, tabs, newlines and backslashes stand as three octal digits.

@@ -21,25 +21,23 @@ pub struct ProcessIo {
 // write_bytes: 8192
 // cancelled_write_bytes: 0
 pub fn parse(text: &[u8]) -> Result<ProcessIo, Malformed> {
-    let (mut read, mut written, mut cancelled) = (None, None, 0);
+    let (mut read, mut written, mut cancelled) = (None, None, None);
     for line in lines(text)? {
         let (key, rest) =
             key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
         match key {
             b"read_bytes:" => read = figure(rest),
             b"write_bytes:" => written = figure(rest),
-            b"cancelled_write_bytes:" => {
-                cancelled = figure(rest).ok_or(Malformed::expected("a figure behind each key"))?;
-            }
+            b"cancelled_write_bytes:" => cancelled = figure(rest),
             _ => {}
         }
     }
-    match (read, written) {
-        (Some(read), Some(written)) => Ok(ProcessIo {
+    match (read, written, cancelled) {
+        (Some(read), Some(written), Some(cancelled)) => Ok(ProcessIo {
             read: Bytes::from_bytes(read),
             written: Bytes::from_bytes(written.saturating_sub(cancelled)),
         }),
-        _ => Err(Malformed::expected("read_bytes and write_bytes")),
+        _ => Err(Malformed::expected("read_bytes, write_bytes and cancelled_write_bytes")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::quantity::{Pages, Ticks};
 use crate::source::Malformed;
-use crate::source::text::{fields, figure, figure_or};
+use crate::source::text::{fields, figure, figure_or, small_or};
 
 /// Names of kernel workers reach 63 bytes; a process's own stays below 16.
 pub const COMM_BYTES_MAX: usize = 64;
@@ -80,11 +80,11 @@ pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
     let state = rest.next().and_then(|field| field.first().copied());
     let state = state.ok_or(Malformed::expected("a state behind the comm"))?;
     // nth counts from where the last call stopped; the numbers in comments are the manual's.
-    let parent_pid = figure_or(rest.next(), "field 4, ppid")? as u32;
+    let parent_pid = small_or(rest.next(), "field 4, ppid")?;
     let flags = figure_or(rest.nth(4), "field 9, flags")?;
     let user = figure_or(rest.nth(4), "field 14, utime")?;
     let system = figure_or(rest.next(), "field 15, stime")?;
-    let threads = figure_or(rest.nth(4), "field 20, num_threads")? as u32;
+    let threads = small_or(rest.nth(4), "field 20, num_threads")?;
     let start_ticks = figure_or(rest.nth(1), "field 22, starttime")?;
     let resident = figure_or(rest.nth(1), "field 24, rss")?;
     Ok(ProcessStat {

@@ -2,7 +2,7 @@
 
 use crate::quantity::Ticks;
 use crate::source::Malformed;
-use crate::source::text::{fields, figure, figure_or, lines};
+use crate::source::text::{fields, figure_or, lines};
 
 /// All CPUs together, cumulative since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +37,7 @@ pub struct NodeStat {
 // procs_blocked 0
 pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     let mut stat = NodeStat::default();
-    let mut seen_total = false;
+    let mut seen = 0_u8;
     for line in lines(text)? {
         // The interrupt lines are most of the file and hold nothing wanted.
         match line.first() {
@@ -58,24 +58,32 @@ pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
                     let Some(field) = figures.next() else { break };
                     *late = Ticks::from_ticks(figure_or(Some(field), "figures in the cpu line")?);
                 }
-                seen_total = true;
+                seen |= 1;
             }
-            Some(b'c') if line.starts_with(b"cpu") => stat.cpus += 1,
-            Some(b'b') => named(line, b"btime ", &mut stat.boot_time_unix_seconds),
-            Some(b'p') => {
-                named(line, b"procs_running ", &mut stat.procs_running);
-                named(line, b"procs_blocked ", &mut stat.procs_blocked);
+            Some(b'c') if line.starts_with(b"cpu") => (stat.cpus, seen) = (stat.cpus + 1, seen | 2),
+            Some(b'b' | b'p') => {
+                let named: [(&[u8], &mut u64, u8); 3] = [
+                    (b"btime ", &mut stat.boot_time_unix_seconds, 4),
+                    (b"procs_running ", &mut stat.procs_running, 8),
+                    (b"procs_blocked ", &mut stat.procs_blocked, 16),
+                ];
+                for (key, slot, bit) in named {
+                    if let Some(value) = line.strip_prefix(key) {
+                        *slot = figure_or(Some(value), "a figure behind each key")?;
+                        seen |= bit;
+                    }
+                }
             }
             _ => {}
         }
     }
-    if seen_total { Ok(stat) } else { Err(Malformed::expected("a line that starts with cpu")) }
-}
-
-fn named(line: &[u8], key: &[u8], into: &mut u64) {
-    if let Some(value) = line.strip_prefix(key).and_then(figure) {
-        *into = value;
+    // A file that was cut behind a line would have fewer CPUs and nothing that runs.
+    if seen != 31 {
+        return Err(Malformed::expected(
+            "lines cpu and cpu0, btime, procs_running and procs_blocked",
+        ));
     }
+    Ok(stat)
 }
 
 #[cfg(test)]
@@ -100,7 +108,8 @@ mod tests {
 
     #[test]
     fn an_old_kernel_has_fewer_columns() {
-        let stat = parse(b"cpu  7 1 11 8 6 3 9\n").unwrap();
+        let text = b"cpu  7 1 11 8 6 3 9\ncpu0 7 1 11 8 6 3 9\nbtime 5\nprocs_running 1\nprocs_blocked 0\n";
+        let stat = parse(text).unwrap();
         assert_eq!(stat.softirq.as_ticks(), 9);
         assert_eq!(stat.steal.as_ticks(), 0);
         assert!(parse(b"cpu  7 1 11\n").is_err());
