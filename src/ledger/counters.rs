@@ -1,6 +1,8 @@
 //! The counters of one snapshot, without its gauges: what the next one is subtracted from, and what
 //! is kept on disk over a restart of the agent.
 
+use std::sync::Arc;
+
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
@@ -85,7 +87,11 @@ impl Counters {
             let oom_kills = reading.memory.events.map(|events| events.oom_kill);
             match self.cgroups.get_mut(at) {
                 Some(kept) => {
-                    kept.key.clone_from(&reading.key);
+                    // Mostly the same cgroup at the same place.
+                    if !Arc::ptr_eq(&kept.key.path, &reading.key.path) {
+                        kept.key.path = Arc::clone(&reading.key.path);
+                    }
+                    kept.key.inode = reading.key.inode;
                     kept.read_at = reading.read_at;
                     kept.cpu = reading.cpu;
                     kept.oom_kills = oom_kills;

@@ -179,7 +179,8 @@ impl Ledger {
         for reading in &snapshot.cgroups {
             let (owner, entry) = self.owner_of(reading);
             let earlier = earlier_of(&mut before, reading);
-            let parent = reading.parent.and_then(|parent| self.lines.get(parent)).copied();
+            let parent = reading.parent.and_then(|parent| self.lines.get(parent));
+            let parent = parent.map(|parent| (parent.owner, parent.raw_cpu));
             let is_root = owner == Owner::Root;
 
             let over_usec = match (earlier, last) {
@@ -192,8 +193,8 @@ impl Ledger {
                 (None, Some(_)) => {
                     let flow = CpuFlow::between(None, &now);
                     let most = match parent {
-                        Some(parent) if parent.owner != Owner::Root => {
-                            parent.raw_cpu.map(|cpu| cpu.usage + BIRTH_SLACK_USEC)
+                        Some((owner, cpu)) if owner != Owner::Root => {
+                            cpu.map(|cpu| cpu.usage + BIRTH_SLACK_USEC)
                         }
                         _ => node_busy.map(|busy| busy + node_slack),
                     };
