@@ -5,6 +5,8 @@
 
 use std::ffi::CStr;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::pass::{Outcome, Pass, Shape};
 use crate::source::Malformed;
 use crate::source::root::{Dir, Failure, KernelFile};
@@ -16,6 +18,14 @@ pub struct FileBudget {
 }
 
 impl FileBudget {
+    /// So many, and no more than half of what the process may have open: the cgroups' directories
+    /// are held as well.
+    #[must_use]
+    pub fn within_limit(files: usize) -> Self {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        Self { left: files.min(usize::try_from(limit / 2).unwrap_or(usize::MAX)) }
+    }
+
     /// Takes a place for one file, if there is one.
     pub fn take(&mut self) -> bool {
         let granted = self.left > 0;

@@ -28,7 +28,7 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 512 }
+        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 2048 }
     }
 }
 
