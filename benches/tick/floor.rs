@@ -177,11 +177,11 @@ impl Floor {
             }
             let open: Vec<&File> =
                 some.iter().filter_map(|path| self.open.get(path)?.as_ref()).collect();
-            let start = super::now();
+            let start = super::cpu_time();
             for file in &open {
                 read_whole(file, &mut self.buffer);
             }
-            took += super::now() - start;
+            took += super::cpu_time() - start;
             count += open.len() as u64;
         }
         (count, took)

@@ -3,7 +3,7 @@
 //!
 //! First over generated trees on tmpfs, then, where that is allowed, over cgroups and processes of
 //! its own on the running kernel. Tick and floor take turns, and each sees the same activity right
-//! before it; what stands in the tables is the median of the rounds.
+//! before it; what stands in the tables is the median of the rounds, in CPU time.
 //!
 //! `cargo bench --bench tick [-- generated|kernel]`
 
@@ -17,7 +17,7 @@ mod host_tree;
 mod real_kernel;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use floor::{Floor, Recorder};
 use host_tree::{Activity, HostTree};
@@ -32,8 +32,11 @@ use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 /// Ticks before anything is measured: every cgroup had its turn to be read in full.
 const WARM_UP: usize = 20;
 
-fn now() -> Instant {
-    Instant::now()
+/// CPU time of this thread, the kernel's work for it included: what others do on the machine
+/// meanwhile is not in it, but for their share of its caches.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's CPU time");
+    Duration::from(time)
 }
 
 fn boot_time() -> BootTime {
@@ -72,11 +75,11 @@ fn measure(
     for round in 0..WARM_UP + rounds {
         recorder.before_tick(sampler.snapshot());
         activity();
-        let start = now();
+        let start = cpu_time();
         sampler.sample(&boot_time, WallTime::default());
-        let sampled = now();
+        let sampled = cpu_time();
         ledger.settle(sampler.snapshot(), &mut account);
-        let settled = now();
+        let settled = cpu_time();
         let snapshot = sampler.snapshot();
         let files: Vec<PathBuf> = recorder.after_tick(snapshot, &procfs, &cgroups);
         if round < WARM_UP {

@@ -11,11 +11,13 @@ use nix::unistd::{SysconfVar, sysconf};
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::SamplerOptions;
 
-use super::{measure, now, print_heading, print_row};
+use super::{cpu_time, measure, print_heading, print_row};
 
 /// The flag that makes this program one of the pods' processes.
 pub const PARK: &str = "--park";
 
+/// Of the cgroup that all pods stand in, before the bench's pid.
+const PREFIX: &str = "nodetally-bench-";
 const CONTAINERS_PER_POD: usize = 2;
 const PROCESSES_PER_CONTAINER: usize = 3;
 const BURN: Duration = Duration::from_micros(200);
@@ -34,8 +36,8 @@ pub fn park(cgroup_procs: &str) {
             Ok(1) => {}
             _ => return,
         }
-        let start = now();
-        while now() - start < BURN {
+        let start = cpu_time();
+        while cpu_time() - start < BURN {
             std::hint::spin_loop();
         }
     }
@@ -48,35 +50,50 @@ pub fn run() {
         Err(reason) => return println!("the running kernel: skipped, {reason}"),
     };
     let Some(mount) = roots.find_cgroup2().path else { return };
+    sweep(&mount);
     println!(
-        "the running kernel, {CONTAINERS_PER_POD} containers and {} processes a pod, each pod in \
-         a network namespace of its own",
+        "the running kernel, {CONTAINERS_PER_POD} containers and {} processes a pod",
         CONTAINERS_PER_POD * PROCESSES_PER_CONTAINER
     );
     let mut is_first = true;
     for count in [10, 110] {
-        let mut pods = match Pods::make(&mount, count) {
-            Ok(pods) => pods,
-            Err(error) => return println!("the running kernel: stopped, {error}"),
-        };
-        if std::mem::take(&mut is_first) {
-            println!("files of a container's cgroup: {}", pods.files.join(" "));
-            print_heading();
-        }
-        for (name, every) in [("same fifth", 5), ("all", 1)] {
-            for (kind, options) in [
-                ("", SamplerOptions::default()),
-                (", 1024", SamplerOptions { held_files_max: 1024, ..SamplerOptions::default() }),
-                (", 2048", SamplerOptions { held_files_max: 2048, ..SamplerOptions::default() }),
-                (", /4", SamplerOptions { detail_ticks: 4, ..SamplerOptions::default() }),
-            ] {
+        for network in [Network::Own, Network::Host] {
+            let mut pods = match Pods::make(&mount, count, network) {
+                Ok(pods) => pods,
+                Err(error) => return println!("the running kernel: stopped, {error}"),
+            };
+            if std::mem::take(&mut is_first) {
+                println!("files of a container's cgroup: {}", pods.files.join(" "));
+                print_heading();
+            }
+            let default = SamplerOptions::default();
+            let mut row = |name: &str, every: usize, options: SamplerOptions| {
                 let (measured, account) = measure(&roots, options, 60, || pods.burn(every));
                 assert_eq!(account.pods.len(), count, "the pods were found");
-                print_row(count, &format!("{name}{kind}"), &measured);
+                print_row(count, name, &measured);
+            };
+            match network {
+                Network::Own => {
+                    row("fifth", 5, default);
+                    for held_files_max in [0, 512, 1024] {
+                        let options = SamplerOptions { held_files_max, ..default };
+                        row(&format!("fifth, {held_files_max} held"), 5, options);
+                    }
+                    row("fifth, detail/4", 5, SamplerOptions { detail_ticks: 4, ..default });
+                    row("all", 1, default);
+                }
+                Network::Host => {
+                    row("fifth, host net", 5, default);
+                    row("all, host net", 1, default);
+                }
             }
         }
     }
-    println!("/4: pressure and limits of active cgroups every fourth tick");
+    println!(
+        "held: files kept open at most ({} by default); detail/4: pressure and limits of busy \
+         cgroups every fourth tick; host net: no pod has a network namespace of its own",
+        SamplerOptions::default().held_files_max
+    );
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for line in status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
     {
@@ -106,6 +123,34 @@ fn prepare() -> Result<Roots, String> {
     Ok(roots)
 }
 
+/// Removes what a bench that was killed left behind; its processes ended with it.
+fn sweep(mount: &Path) {
+    let Ok(entries) = fs::read_dir(mount) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove_below(&entry.path());
+        }
+    }
+}
+
+fn remove_below(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_below(&entry.path());
+    }
+    let _ = fs::remove_dir(dir);
+}
+
+/// Whose network namespace a pod's processes stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// One of the pod's own.
+    Own,
+    Host,
+}
+
 /// The pods of one measurement; dropping them ends their processes and removes their cgroups.
 struct Pods {
     /// In the order in which they were made, so parents first.
@@ -124,11 +169,11 @@ struct Process {
 }
 
 impl Pods {
-    fn make(mount: &Path, count: usize) -> std::io::Result<Self> {
+    fn make(mount: &Path, count: usize, network: Network) -> std::io::Result<Self> {
         let (told, tell) = pipe()?;
         let mut pods =
             Self { dirs: Vec::new(), processes: Vec::new(), told, tell, files: Vec::new() };
-        let own = mount.join(format!("nodetally-bench-{}", std::process::id()));
+        let own = mount.join(format!("{PREFIX}{}", std::process::id()));
         let kubepods = own.join("kubepods.slice");
         let class = kubepods.join("kubepods-burstable.slice");
         for dir in [&own, &kubepods, &class] {
@@ -144,7 +189,7 @@ impl Pods {
                 let dir = slice.join(format!("cri-containerd-{id:064x}.scope"));
                 pods.make_dir(&dir)?;
                 for _ in 0..PROCESSES_PER_CONTAINER {
-                    let pid = pods.start(pod, &dir.join("cgroup.procs"), leader)?;
+                    let pid = pods.start(pod, &dir.join("cgroup.procs"), network, leader)?;
                     leader = leader.or(Some(pid));
                 }
                 if pods.files.is_empty() {
@@ -178,22 +223,30 @@ impl Pods {
         Ok(())
     }
 
-    /// Starts a process in the network namespace of `leader`, or in a new one.
-    fn start(&mut self, pod: usize, procs: &Path, leader: Option<u32>) -> std::io::Result<u32> {
-        // Both end in an exec, so the child's pid is the process's.
-        let mut command = match leader {
-            Some(leader) => {
+    /// Starts a process; one in a pod's own network namespace joins `leader`'s or makes it.
+    fn start(
+        &mut self,
+        pod: usize,
+        procs: &Path,
+        network: Network,
+        leader: Option<u32>,
+    ) -> std::io::Result<u32> {
+        let own = std::env::current_exe()?;
+        // Both wrappers end in an exec, so the child's pid is the process's.
+        let mut command = match (network, leader) {
+            (Network::Host, _) => Command::new(own),
+            (Network::Own, Some(leader)) => {
                 let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/proc/{leader}/ns/net"));
+                command.arg(format!("--net=/proc/{leader}/ns/net")).arg("--").arg(own);
                 command
             }
-            None => {
+            (Network::Own, None) => {
                 let mut command = Command::new("unshare");
-                command.arg("--net");
+                command.args(["--net", "--"]).arg(own);
                 command
             }
         };
-        command.arg("--").arg(std::env::current_exe()?).arg(PARK).arg(procs);
+        command.arg(PARK).arg(procs);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::from(self.tell.try_clone()?)).spawn()?;
         let (pid, stdin) = (child.id(), child.stdin.take());
