@@ -1,8 +1,6 @@
 //! `cpu.pressure`, `memory.pressure`, `io.pressure`, and the node's `/proc/pressure/*`
 //! (Documentation/accounting/psi.rst).
 
-use memchr::memmem;
-
 use crate::quantity::CpuTime;
 use crate::source::Malformed;
 use crate::source::text::{fields, figure, hundredths, lines};
@@ -29,15 +27,23 @@ pub struct Stall {
 pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
     let (mut some, mut full) = (None, None);
     for line in lines(text)? {
-        let slot = match line.get(..5) {
-            Some(b"some ") => &mut some,
-            Some(b"full ") => &mut full,
+        let mut line = fields(line);
+        let slot = match line.next() {
+            Some(b"some") => &mut some,
+            Some(b"full") => &mut full,
             _ => continue,
         };
-        let value = |key: &[u8]| fields(line.get(memmem::find(line, key)? + key.len()..)?).next();
-        match (value(b" avg10=").and_then(hundredths), value(b" total=").and_then(figure)) {
+        let (mut avg10, mut total) = (None, None);
+        for field in line {
+            if let Some(value) = field.strip_prefix(b"avg10=") {
+                avg10 = hundredths(value);
+            } else if let Some(value) = field.strip_prefix(b"total=") {
+                total = figure(value).map(CpuTime::from_usec);
+            }
+        }
+        match (avg10, total) {
             (Some(avg10_basis_points), Some(total)) => {
-                *slot = Some(Stall { avg10_basis_points, total: CpuTime::from_usec(total) });
+                *slot = Some(Stall { avg10_basis_points, total });
             }
             _ => return Err(Malformed::expected("avg10= and total= in each line")),
         }
