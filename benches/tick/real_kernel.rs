@@ -215,7 +215,7 @@ impl Pods {
         self.dirs.push(dir.to_owned());
         // What the host hands down is handed on, so that pods have the files that pods have.
         let offered = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-        if !dir.extension().is_some_and(|extension| extension == "scope") {
+        if dir.extension().is_none_or(|extension| extension != "scope") {
             for controller in offered.split_whitespace() {
                 let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
             }

@@ -42,12 +42,24 @@ struct Slot {
     end: usize,
     depth: usize,
     gone: bool,
+    /// What was given back of its files.
+    rests: Rests,
     /// Hard links tell the number of children: true on cgroup2, not on a copy of one.
     links_count_children: bool,
     files: HeldFiles,
     stats: HeldStats,
     /// The process that the namespace was asked of.
     namespace_leader: u32,
+}
+
+/// Whether a cgroup rests, which tells what it may keep open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rests {
+    Not,
+    /// Its parent does not.
+    AsTop,
+    /// With its parent.
+    Below,
 }
 
 /// Whether the hot files of a cgroup say anything new.
@@ -133,6 +145,9 @@ impl CgroupTree {
             return;
         }
         walk.pass.work.cgroups_visited += 1;
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.rests = Rests::Not;
+        }
 
         // Below a cgroup that rests nobody is asked whose turn it is, so all have theirs with it.
         let refresh_below = refresh && first == Moved::No && !is_root;
@@ -179,11 +194,15 @@ impl CgroupTree {
             for process in &mut reading.processes {
                 process.read_at = top;
             }
-            slot.stats.release(&mut self.budget);
-            match depth {
-                // Asked again in the next tick.
-                0 => slot.files.release_rest(&mut self.budget),
-                _ => slot.files.release_all(&mut self.budget),
+            let rests = if depth == 0 { Rests::AsTop } else { Rests::Below };
+            if slot.rests != rests {
+                slot.rests = rests;
+                slot.stats.release(&mut self.budget);
+                match rests {
+                    // Its hot files are read again in the next tick.
+                    Rests::AsTop => slot.files.release_rest(&mut self.budget),
+                    _ => slot.files.release_all(&mut self.budget),
+                }
             }
             walk.pass.work.cgroups_spared += 1;
             walk.pass.work.processes_spared += reading.processes.len() as u64;
@@ -203,8 +222,12 @@ impl CgroupTree {
         let Some(reading) = walk.readings.get_mut(at) else { return Moved::Gone };
         let path = Arc::clone(&reading.key.path);
         let mut moved = false;
+        // What is opened below may have to be given back.
+        if slot.rests == Rests::Below {
+            slot.rests = Rests::Not;
+        }
         let files = &mut slot.files.hot;
-        let ask_again = walk.pass.tick.is_multiple_of(REFRESH_TICKS);
+        let ask_again = (walk.pass.tick + at as u64).is_multiple_of(REFRESH_TICKS);
         let mut reader = FileReader {
             dir: &slot.dir,
             path: &path,
@@ -397,6 +420,7 @@ impl CgroupTree {
             end: 1,
             depth,
             gone: false,
+            rests: Rests::Not,
             links_count_children: status.is_cgroup2,
             files: HeldFiles::default(),
             stats: HeldStats::default(),
@@ -469,7 +493,7 @@ impl Rest<'_> {
             dir: &self.slot.dir,
             path: &path,
             hold: self.hold,
-            ask_again: self.refresh || pass.tick.is_multiple_of(REFRESH_TICKS),
+            ask_again: self.refresh,
             budget: self.budget,
             pass,
         };

@@ -66,8 +66,8 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
     let text = text.strip_suffix(b"\n").ok_or(Malformed::expected("a newline at the end"))?;
     // comm may hold spaces, parentheses and newlines; nothing behind it holds a parenthesis.
-    let open = text.iter().position(|byte| *byte == b'(');
-    let close = text.iter().rposition(|byte| *byte == b')');
+    let open = memchr::memchr(b'(', text);
+    let close = memchr::memrchr(b')', text);
     let (Some(open), Some(close)) = (open, close) else {
         return Err(Malformed::expected("a comm in parentheses"));
     };
