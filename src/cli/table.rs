@@ -237,7 +237,7 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
     }
     let rest = view.pods.len().saturating_sub(style.top);
     grid.draw(style, out);
-    more(rest, "pods", style, out);
+    more(rest, "pod", "pods", style, out);
 }
 
 fn units(page: &Page<'_>, style: Style, out: &mut String) {
@@ -258,12 +258,13 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
     }
     let rest = view.units.len().saturating_sub(style.top);
     grid.draw(style, out);
-    more(rest, "units", style, out);
+    more(rest, "unit", "units", style, out);
 }
 
-fn more(rest: usize, what: &str, style: Style, out: &mut String) {
+fn more(rest: usize, one: &str, many: &str, style: Style, out: &mut String) {
     if rest > 0 {
-        let _ = writeln!(out, "{}", style.dim(&format!("and {rest} {what} more (--top)")));
+        let what = if rest == 1 { one } else { many };
+        let _ = writeln!(out, "{}", style.dim(&format!("and {rest} more {what} (--top)")));
     }
 }
 
@@ -314,7 +315,7 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
     }
     let more_rests = view.rests.len().saturating_sub(style.top);
     grid.draw(style, out);
-    more(more_rests, "owners with idler processes", style, out);
+    more(more_rests, "owner with idler processes", "owners with idler processes", style, out);
 }
 
 fn owner(owner: &ProcessOwner) -> String {
@@ -397,7 +398,7 @@ fn gaps(page: &Page<'_>, style: Style, out: &mut String) {
     for gap in all.iter().take(style.top) {
         let _ = writeln!(out, "{}: {}", printable_bytes(&gap.path), gap.reason);
     }
-    more(all.len().saturating_sub(style.top), "gaps", style, out);
+    more(all.len().saturating_sub(style.top), "gap", "gaps", style, out);
 }
 
 impl Style {
