@@ -10,6 +10,7 @@ use sysinfo::{CpuRefreshKind, RefreshKind, System};
 use crate::config::Settings;
 use crate::payload::dump::HostFacts;
 use crate::snapshot::roots::{Roots, Units};
+use crate::snapshot::sampler::SamplerOptions;
 use crate::source::root::{Buffer, Dir};
 
 /// The roots that the settings name, read in this kernel's units.
@@ -47,8 +48,10 @@ pub fn held_files_max() -> usize {
         Ok(()) => wanted,
         Err(_) => soft,
     };
-    // A directory descriptor is held for each cgroup besides.
-    usize::try_from(limit / 2).unwrap_or(usize::MAX).saturating_sub(128)
+    // A directory descriptor is held for each cgroup besides, and each open file that the kernel
+    // formats text for costs a page of its memory.
+    let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
+    half.saturating_sub(128).min(SamplerOptions::default().held_files_max)
 }
 
 /// What the host is, for a person who reads a dump.
