@@ -139,6 +139,11 @@ class Run:
     def resident_bytes(self):
         return int(self.proc("statm").split()[1]) * PAGE
 
+    def anonymous_bytes(self):
+        """What it allocated. The rest of the resident set are pages of its file, which come in as
+        code is first run."""
+        return int(re.search(r"^RssAnon:\s+(\d+)", self.proc("status"), re.MULTILINE)[1]) * 1024
+
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 

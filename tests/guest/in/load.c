@@ -4,16 +4,21 @@
  *        step_msec=N] [udp=ADDRESS:PORT datagrams=N] [exit]
  *   load echo PORT
  *   load pause
+ *   load churn PARENT FIRST A_SECOND SECONDS LIFE_MSEC
  *
  * `run` prepares (memory touched, file laid out), makes CTL/NAME.ready, waits until nobody holds
  * CTL/go open for writing, works, and leaves CTL/NAME.done, a JSON object of what it measured. It
  * then stays until CTL/stop is let go of in the same way, or with `exit` leaves at once.
+ *
+ * `churn` makes pods below the cgroup PARENT, A_SECOND of them, each with one container and one
+ * process that lives for LIFE_MSEC, and prints how many it made in how many milliseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +73,13 @@ static int open_below(const char *dir, const char *name, const char *suffix, int
     snprintf(path, sizeof path, "%s/%s%s", dir, name, suffix);
     int fd = open(path, flags | O_CLOEXEC, 0644);
     if (fd < 0) die(path);
+    return fd;
+}
+
+/* Also a gate that has been opened already: without O_NONBLOCK, that would wait for a writer. */
+static int open_gate(const char *ctl, const char *name) {
+    int fd = open_below(ctl, name, "", O_RDONLY | O_NONBLOCK);
+    fcntl(fd, F_SETFL, 0);
     return fd;
 }
 
@@ -131,6 +144,8 @@ static _Noreturn void echo(int port) {
 }
 
 static int run(int argc, char **argv) {
+    /* Before it, this process was the shell that moved itself into the cgroup. */
+    unsigned long at_main = cpu_usec();
     const char *name = argv[2], *ctl = argv[3];
     unsigned long memory = number(argc, argv, "memory_mib") * MIB;
     if (memory) {
@@ -149,13 +164,14 @@ static int run(int argc, char **argv) {
     if (path) {
         if (posix_memalign((void **)&buffer, 4096, MIB)) die("posix_memalign");
         memset(buffer, 'n', MIB);
+        memory += MIB;
         file = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
         if (file < 0) die(path);
         /* Laid out beforehand: what is measured are transfers and no file system at work. */
         transfer(file, buffer, room, room, 0);
         fsync(file);
     }
-    int go = open_below(ctl, "go", "", O_RDONLY), stop = open_below(ctl, "stop", "", O_RDONLY);
+    int go = open_gate(ctl, "go"), stop = open_gate(ctl, "stop");
     close(open_below(ctl, name, ".ready", O_WRONLY | O_CREAT));
     wait_for_end_of(go);
 
@@ -175,19 +191,83 @@ static int run(int argc, char **argv) {
     FILE *done = fopen(temporary, "w");
     if (!done) die(temporary);
     fprintf(done,
-            "{\"cpu_usec\":%lu,\"cpu_since_exec_usec\":%lu,\"memory_bytes\":%lu,"
+            "{\"cpu_usec\":%lu,\"cpu_since_main_usec\":%lu,\"memory_bytes\":%lu,"
             "\"written_bytes\":%lu,\"read_bytes\":%lu,\"sent_bytes\":%lu,\"received_bytes\":%lu}\n",
-            cpu_usec() - before, cpu_usec(), memory, written, read_bytes, sent, got);
+            cpu_usec() - before, cpu_usec() - at_main, memory, written, read_bytes, sent, got);
     fclose(done);
     rename(temporary, final);
     if (!option(argc, argv, "exit")) wait_for_end_of(stop);
     return 0;
 }
 
+static void write_file(const char *dir, const char *file, const char *text) {
+    int fd = open_below(dir, "", file, O_WRONLY);
+    if (write(fd, text, strlen(text)) < 0) die(file);
+    close(fd);
+}
+
+struct pod {
+    char path[256], container[512];
+    pid_t process;
+    unsigned long made_usec;
+};
+
+static void make_pod(struct pod *pod, const char *parent, unsigned long number) {
+    char pid[32];
+    const char *uid = "0e57ab1e-0000-4000-8000-";
+    snprintf(pod->path, sizeof pod->path, "%s/pod%s%012lx", parent, uid, number);
+    snprintf(pod->container, sizeof pod->container, "%s/pod%s%012lx/%064lx", parent, uid, number,
+             number);
+    if (mkdir(pod->path, 0755)) die(pod->path);
+    write_file(pod->path, "/cgroup.subtree_control", "+cpu +memory +io +pids");
+    if (mkdir(pod->container, 0755)) die(pod->container);
+    pod->process = fork();
+    if (pod->process < 0) die("fork");
+    if (!pod->process) {
+        snprintf(pid, sizeof pid, "%d", getpid());
+        write_file(pod->container, "/cgroup.procs", pid);
+        burn(5000);
+        for (;;) pause();
+    }
+    pod->made_usec = clock_usec(CLOCK_MONOTONIC);
+}
+
+static void remove_pod(struct pod *pod) {
+    kill(pod->process, SIGKILL);
+    waitpid(pod->process, NULL, 0);
+    /* The kernel may still be busy with the process's end. */
+    while (rmdir(pod->container) && errno == EBUSY) usleep(1000);
+    while (rmdir(pod->path) && errno == EBUSY) usleep(1000);
+}
+
+static int churn(char **argv) {
+    enum { ALIVE_MAX = 512 };
+    static struct pod alive[ALIVE_MAX];
+    const char *parent = argv[2];
+    unsigned long first = strtoul(argv[3], NULL, 10), a_second = strtoul(argv[4], NULL, 10);
+    unsigned long most = strtoul(argv[5], NULL, 10) * a_second;
+    unsigned long life = strtoul(argv[6], NULL, 10) * 1000;
+    unsigned long begun = clock_usec(CLOCK_MONOTONIC), made = 0, gone = 0, took = 0;
+    while (gone < most) {
+        unsigned long now = clock_usec(CLOCK_MONOTONIC);
+        if (made < most && made - gone < ALIVE_MAX && made <= (now - begun) * a_second / 1000000) {
+            make_pod(&alive[made % ALIVE_MAX], parent, first + made);
+            if (++made == most) took = clock_usec(CLOCK_MONOTONIC) - begun;
+        } else if (gone < made && now - alive[gone % ALIVE_MAX].made_usec > life) {
+            remove_pod(&alive[gone++ % ALIVE_MAX]);
+        } else {
+            usleep(1000);
+        }
+    }
+    printf("%lu %lu\n", made, took / 1000);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc >= 4 && !strcmp(argv[1], "run")) return run(argc, argv);
     if (argc == 3 && !strcmp(argv[1], "echo")) echo(atoi(argv[2]));
+    if (argc == 7 && !strcmp(argv[1], "churn")) return churn(argv);
     if (argc == 2 && !strcmp(argv[1], "pause")) return pause();
-    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load pause\n");
+    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load pause | load churn …\n");
     return 2;
 }

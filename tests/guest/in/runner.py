@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -24,6 +25,9 @@ SCENARIOS = {
     "restart": endurance.restart,
 }
 
+# So that one that hangs does not take the others with it.
+SCENARIO_SECONDS_MAX = 240
+
 
 def tell(kind, text):
     # One write a line: the host reads the port while it grows.
@@ -31,15 +35,23 @@ def tell(kind, text):
     sys.stdout.flush()
 
 
+def too_long(*_):
+    raise Broken(f"not done after {SCENARIO_SECONDS_MAX} s")
+
+
 def run(name, scenario):
     tell("BEGIN", name)
     verdict, begun = Verdict(), time.monotonic()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(SCENARIO_SECONDS_MAX)
     try:
         scenario(verdict)
     except Broken as trouble:
         verdict.failures.append(f"the scenario could not be played: {trouble}")
     except Exception:
         verdict.failures.append(traceback.format_exc(limit=-3).strip().replace("\n", " / "))
+    finally:
+        signal.alarm(0)
     result = {
         "name": name,
         "ok": not verdict.failures,
