@@ -150,7 +150,9 @@ def remove_tree(path):
 def bridge():
     if Path("/sys/class/net/cni0").exists():
         return
-    # Router solicitations and the like would come on top of what the loads count.
+    # Router solicitations and the like would come on top of what the loads count. New namespaces
+    # take this over.
+    Path("/proc/sys/net/core/devconf_inherit_init_net").write_text("1")
     for scope in ("all", "default"):
         Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
     sh("ip", "link", "add", "cni0", "type", "bridge")
@@ -159,19 +161,27 @@ def bridge():
     sh("systemd-run", "--quiet", "--unit=echo", LOAD, "echo", ECHO_PORT)
 
 
+def batch(commands, *options):
+    """Many `ip` commands in one process."""
+    done = subprocess.run(
+        ["ip", *options, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Broken(f"ip {commands}: {done.stderr.strip()}")
+
+
 def network(number):
     """A namespace with `eth0` on the bridge; its name."""
     bridge()
-    name = f"pod{number}"
-    sh("ip", "netns", "add", name)
-    sh("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
-       "net.ipv6.conf.default.disable_ipv6=1")  # fmt: skip
-    sh("ip", "link", "add", f"veth{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
-    sh("ip", "link", "set", f"veth{number}", "master", "cni0", "up")
+    name, veth = f"pod{number}", f"veth{number}"
+    batch([
+        f"netns add {name}",
+        f"link add {veth} type veth peer name eth0 netns {name}",
+        f"link set {veth} master cni0 up",
+    ])  # fmt: skip
     address = f"10.77.{number // 250 + 1}.{number % 250 + 1}/16"
-    sh("ip", "-n", name, "address", "add", address, "dev", "eth0")
-    sh("ip", "-n", name, "link", "set", "eth0", "up")
-    sh("ip", "-n", name, "link", "set", "lo", "up")
+    batch([f"address add {address} dev eth0", "link set eth0 up", "link set lo up"], "-n", name)
     return name
 
 
