@@ -244,7 +244,13 @@ class Container:
             },
         }  # fmt: skip
         (self.bundle / "config.json").write_text(json.dumps(config))
-        sh("crun", "--systemd-cgroup", "run", "--detach", "--bundle", self.bundle, self.id)
+        # Into a file: the container keeps what crun writes to open for as long as it lives.
+        log = self.bundle / "log"
+        with open(log, "w") as out:
+            command = ["crun", "--systemd-cgroup", "run", "--detach", "--bundle", self.bundle]
+            done = subprocess.run([*command, self.id], stdout=out, stderr=out, check=False)
+        if done.returncode != 0:
+            raise Broken(f"crun run: {log.read_text().strip()}")
 
     def remove(self):
         sh("crun", "delete", "--force", self.id, check=False)
