@@ -173,9 +173,10 @@ static int run(int argc, char **argv) {
     }
     int go = open_gate(ctl, "go"), stop = open_gate(ctl, "stop");
     close(open_below(ctl, name, ".ready", O_WRONLY | O_CREAT));
+    unsigned long before = cpu_usec();
     wait_for_end_of(go);
 
-    unsigned long before = cpu_usec(), sent = 0, got = 0, written = 0, read_bytes = 0;
+    unsigned long sent = 0, got = 0, written = 0, read_bytes = 0;
     burn(number(argc, argv, "cpu_msec") * 1000);
     for (unsigned long step = 0; path && step < (steps ? steps : 1); step++) {
         if (step) usleep(number(argc, argv, "step_msec") * 1000);
