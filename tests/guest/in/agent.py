@@ -1,5 +1,6 @@
 """The agent under test: `dump` over an interval, `run` with its posts taken in, and what it costs."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -144,8 +145,15 @@ class Run:
         code is first run."""
         return int(re.search(r"^RssAnon:\s+(\d+)", self.proc("status"), re.MULTILINE)[1]) * 1024
 
-    def open_files(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+    def open_files(self, below=""):
+        """Those whose path has `below` in it. Without connections, of which there are as many as
+        posts under way."""
+        count = 0
+        for fd in os.listdir(f"/proc/{self.process.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                path = os.readlink(f"/proc/{self.process.pid}/fd/{fd}")
+                count += below in path and not path.startswith("socket:")
+        return count
 
     def cost(self):
         age = time.monotonic() - self.begun_at

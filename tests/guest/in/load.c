@@ -11,7 +11,8 @@
  * then stays until CTL/stop is let go of in the same way, or with `exit` leaves at once.
  *
  * `churn` makes pods below the cgroup PARENT, A_SECOND of them, each with one container and one
- * process that lives for LIFE_MSEC, and prints how many it made in how many milliseconds.
+ * process that lives for LIFE_MSEC, and prints how many it made, in how many
+ * milliseconds, and how many stood at once.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -249,18 +250,22 @@ static int churn(char **argv) {
     unsigned long most = strtoul(argv[5], NULL, 10) * a_second;
     unsigned long life = strtoul(argv[6], NULL, 10) * 1000;
     unsigned long begun = clock_usec(CLOCK_MONOTONIC), made = 0, gone = 0, took = 0;
+    unsigned long most_alive = 0;
     while (gone < most) {
         unsigned long now = clock_usec(CLOCK_MONOTONIC);
-        if (made < most && made - gone < ALIVE_MAX && made <= (now - begun) * a_second / 1000000) {
-            make_pod(&alive[made % ALIVE_MAX], parent, first + made);
-            if (++made == most) took = clock_usec(CLOCK_MONOTONIC) - begun;
-        } else if (gone < made && now - alive[gone % ALIVE_MAX].made_usec > life) {
+        /* Removing comes first, so that a slow machine has no more of them alive at once. */
+        if (gone < made && now - alive[gone % ALIVE_MAX].made_usec > life) {
             remove_pod(&alive[gone++ % ALIVE_MAX]);
+        } else if (made < most && made - gone < ALIVE_MAX &&
+                   made <= (now - begun) * a_second / 1000000) {
+            make_pod(&alive[made % ALIVE_MAX], parent, first + made);
+            if (made - gone > most_alive) most_alive = made - gone;
+            if (++made == most) took = clock_usec(CLOCK_MONOTONIC) - begun;
         } else {
             usleep(1000);
         }
     }
-    printf("%lu %lu\n", made, took / 1000);
+    printf("%lu %lu %lu\n", made, took / 1000, most_alive + 1);
     return 0;
 }
 
