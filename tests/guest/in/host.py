@@ -1,0 +1,257 @@
+"""What the scenarios make in the guest: pods by hand or by crun, namespaces, and loads in them."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+HANDED_IN = Path("/handed-in")
+ROOTFS = HANDED_IN / "rootfs"
+LOAD = ROOTFS / "load"
+CGROUPS = Path("/sys/fs/cgroup")
+CONTROLLERS = "+cpu +memory +io +pids"
+GATEWAY = "10.77.0.1"
+ECHO_PORT = 7007
+MIB = 1 << 20
+
+
+class Broken(Exception):
+    """The scenario itself could not be set up: no word about the agent."""
+
+
+def sh(*command, check=True):
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    if check and done.returncode != 0:
+        raise Broken(f"{' '.join(map(str, command))}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def wait_until(what, seconds, true):
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise Broken(f"{what}: not within {seconds} s")
+        time.sleep(0.05)
+
+
+def uid_of(number):
+    return f"0e57ab1e-0000-4000-8000-{number:012x}"
+
+
+def id_of(number):
+    return f"{number:064x}"
+
+
+class Stage:
+    """A run of loads that start together: they prepare, wait for `go`, work and wait for `stop`."""
+
+    def __init__(self, name):
+        self.dir = Path("/run/stages", name)
+        self.dir.mkdir(parents=True)
+        self.expected = []
+        self.gates = {}
+        for gate in ("go", "stop"):
+            os.mkfifo(self.dir / gate)
+            # While this end is open, whoever reads at the other waits.
+            self.gates[gate] = os.open(self.dir / gate, os.O_RDWR | os.O_CLOEXEC)
+
+    def arguments(self, name, ctl=None, **options):
+        self.expected.append(name)
+        words = [key if value is True else f"{key}={value}" for key, value in options.items()]
+        return ["run", name, str(ctl or self.dir), *words]
+
+    def ready(self, seconds=60):
+        wait_until(
+            f"loads of {self.dir.name} ready", seconds,
+            lambda: all((self.dir / f"{name}.ready").exists() for name in self.expected),
+        )  # fmt: skip
+
+    def open_gate(self, gate):
+        fd = self.gates.pop(gate, None)
+        if fd is not None:
+            os.close(fd)
+
+    def go(self, seconds=120):
+        """Lets them work, and gives what each says it did."""
+        self.begin()
+        return self.done(seconds)
+
+    def begin(self):
+        self.open_gate("go")
+
+    def done(self, seconds=120):
+        wait_until(
+            f"loads of {self.dir.name} done", seconds,
+            lambda: all((self.dir / f"{name}.done").exists() for name in self.expected),
+        )  # fmt: skip
+        return {name: json.loads((self.dir / f"{name}.done").read_text()) for name in self.expected}
+
+    def close(self):
+        self.open_gate("go")
+        self.open_gate("stop")
+
+
+class Cgroup:
+    """A cgroup made by mkdir, as a kubelet with the cgroupfs driver does."""
+
+    def __init__(self, path):
+        self.path = CGROUPS / path.strip("/")
+        made = CGROUPS
+        for part in Path(path.strip("/")).parts:
+            # Controllers are handed down from each ancestor, so that each child has them all.
+            enabled = (made / "cgroup.subtree_control").read_text().split()
+            if not {"cpu", "memory", "io", "pids"} <= set(enabled):
+                (made / "cgroup.subtree_control").write_text(CONTROLLERS)
+            made = made / part
+            made.mkdir(exist_ok=True)
+
+    def write(self, file, value):
+        (self.path / file).write_text(str(value))
+
+    def read(self, file):
+        return (self.path / file).read_text()
+
+    def spawn(self, arguments, netns=None, program=LOAD, **options):
+        """Starts a program in this cgroup: a shell moves itself in first, so that nothing of its
+        work is done elsewhere."""
+        script = 'echo $$ >"$0/cgroup.procs" && exec "$@"'
+        enter = ["nsenter", f"--net=/run/netns/{netns}", "--"] if netns else []
+        return subprocess.Popen(
+            ["/bin/sh", "-c", script, self.path, *enter, program, *map(str, arguments)], **options
+        )
+
+    def remove(self):
+        remove_tree(self.path)
+
+
+def remove_tree(path):
+    if not path.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        (path / "cgroup.kill").write_text("1")
+    for _ in range(100):
+        for dir_path, _, _ in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(dir_path)
+        if not path.exists():
+            return
+        time.sleep(0.05)
+    raise Broken(f"{path} cannot be removed")
+
+
+# The network: a bridge on the host, a pod's end of a veth in each pod's namespace.
+
+
+def bridge():
+    if Path("/sys/class/net/cni0").exists():
+        return
+    # Router solicitations and the like would come on top of what the loads count. New namespaces
+    # take this over.
+    Path("/proc/sys/net/core/devconf_inherit_init_net").write_text("1")
+    for scope in ("all", "default"):
+        Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6").write_text("1")
+    sh("ip", "link", "add", "cni0", "type", "bridge")
+    sh("ip", "address", "add", f"{GATEWAY}/16", "dev", "cni0")
+    sh("ip", "link", "set", "cni0", "up")
+    sh("systemd-run", "--quiet", "--unit=echo", LOAD, "echo", ECHO_PORT)
+
+
+def batch(commands, *options):
+    """Many `ip` commands in one process."""
+    done = subprocess.run(
+        ["ip", *options, "-batch", "-"], input="\n".join(commands), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise Broken(f"ip {commands}: {done.stderr.strip()}")
+
+
+def network(number):
+    """A namespace with `eth0` on the bridge; its name."""
+    bridge()
+    name, veth = f"pod{number}", f"veth{number}"
+    batch([
+        f"netns add {name}",
+        f"link add {veth} type veth peer name eth0 netns {name}",
+        f"link set {veth} master cni0 up",
+    ])  # fmt: skip
+    address = f"10.77.{number // 250 + 1}.{number % 250 + 1}/16"
+    batch([f"address add {address} dev eth0", "link set eth0 up", "link set lo up"], "-n", name)
+    return name
+
+
+def remove_network(number):
+    sh("ip", "netns", "delete", f"pod{number}", check=False)
+    sh("ip", "link", "delete", f"veth{number}", check=False)
+
+
+# Containers by crun under systemd.
+
+KUBEPODS_ACCOUNTING = """[Slice]
+CPUAccounting=yes
+MemoryAccounting=yes
+IOAccounting=yes
+TasksAccounting=yes
+"""
+
+
+def systemd_driver():
+    """What a kubelet sets on every slice it makes, as drop-ins for all that is called so."""
+    if Path("/run/systemd/system/kubepods.slice.d").exists():
+        return
+    for prefix in ("kubepods.slice.d", "kubepods-.slice.d"):
+        folder = Path("/run/systemd/system", prefix)
+        folder.mkdir(parents=True)
+        (folder / "accounting.conf").write_text(KUBEPODS_ACCOUNTING)
+    sh("systemctl", "daemon-reload")
+
+
+def slice_of(uid, qos):
+    part = {"guaranteed": "", "burstable": "-burstable", "besteffort": "-besteffort"}[qos]
+    return f"kubepods{part}-pod{uid.replace('-', '_')}.slice"
+
+
+class Container:
+    def __init__(self, number, slice_name, arguments, netns, stage, data):
+        self.id = id_of(number)
+        self.bundle = Path("/run/bundles", self.id)
+        self.bundle.mkdir(parents=True)
+        data.mkdir(parents=True, exist_ok=True)
+        namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc")]
+        namespaces.append({"type": "network", "path": f"/run/netns/{netns}"})
+        bind = {"type": "bind", "options": ["rbind", "rw"]}
+        config = {
+            "ociVersion": "1.0.2",
+            "process": {
+                "terminal": False, "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/"],
+                "args": ["/load", *map(str, arguments)],
+            },
+            "root": {"path": str(ROOTFS), "readonly": True},
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/ctl", "source": str(stage.dir), **bind},
+                {"destination": "/data", "source": str(data), **bind},
+            ],
+            "linux": {
+                "namespaces": namespaces,
+                "cgroupsPath": f"{slice_name}:cri-containerd:{self.id}",
+                "resources": {"cpu": {"shares": 100}},
+            },
+        }  # fmt: skip
+        (self.bundle / "config.json").write_text(json.dumps(config))
+        # Into a file: the container keeps what crun writes to open for as long as it lives.
+        log = self.bundle / "log"
+        with open(log, "w") as out:
+            command = ["crun", "--systemd-cgroup", "run", "--detach", "--bundle", self.bundle]
+            done = subprocess.run([*command, self.id], stdout=out, stderr=out, check=False)
+        if done.returncode != 0:
+            raise Broken(f"crun run: {log.read_text().strip()}")
+
+    def remove(self):
+        sh("crun", "delete", "--force", self.id, check=False)
+        shutil.rmtree(self.bundle, ignore_errors=True)

@@ -1,0 +1,279 @@
+/* A load that knows what it did.
+ *
+ *   load run NAME CTL [cpu_msec=N] [memory_mib=N] [file=PATH write_mib=N read_mib=N steps=N
+ *        step_msec=N] [udp=ADDRESS:PORT datagrams=N] [exit]
+ *   load echo PORT
+ *   load pause
+ *   load churn PARENT FIRST A_SECOND SECONDS LIFE_MSEC
+ *
+ * `run` prepares (memory touched, file laid out), makes CTL/NAME.ready, waits until nobody holds
+ * CTL/go open for writing, works, and leaves CTL/NAME.done, a JSON object of what it measured. It
+ * then stays until CTL/stop is let go of in the same way, or with `exit` leaves at once.
+ *
+ * `churn` makes pods below the cgroup PARENT, A_SECOND of them, each with one container and one
+ * process that lives for LIFE_MSEC, and prints how many it made, in how many
+ * milliseconds, and how many stood at once.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB (1UL << 20)
+/* Of an Ethernet frame with a UDP datagram: what an interface counts beside the payload. */
+#define FRAME_HEADERS (14 + 20 + 8)
+#define ASK_BYTES 1400
+#define ANSWER_BYTES 700
+
+static void die(const char *what) {
+    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static unsigned long cpu_usec(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000UL +
+           usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+static unsigned long clock_usec(clockid_t clock) {
+    struct timespec at;
+    clock_gettime(clock, &at);
+    return at.tv_sec * 1000000UL + at.tv_nsec / 1000;
+}
+
+static void burn(unsigned long usec) {
+    unsigned long end = clock_usec(CLOCK_PROCESS_CPUTIME_ID) + usec;
+    volatile unsigned long work = 0;
+    while (clock_usec(CLOCK_PROCESS_CPUTIME_ID) < end)
+        for (int i = 0; i < 20000; i++) work += i;
+}
+
+/* Blocks until every writer of the FIFO is gone. */
+static void wait_for_end_of(int fifo) {
+    char byte;
+    while (read(fifo, &byte, 1) != 0)
+        if (errno != EINTR) die("waiting");
+}
+
+static int open_below(const char *dir, const char *name, const char *suffix, int flags) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s%s", dir, name, suffix);
+    int fd = open(path, flags | O_CLOEXEC, 0644);
+    if (fd < 0) die(path);
+    return fd;
+}
+
+/* Also a gate that has been opened already: without O_NONBLOCK, that would wait for a writer. */
+static int open_gate(const char *ctl, const char *name) {
+    int fd = open_below(ctl, name, "", O_RDONLY | O_NONBLOCK);
+    fcntl(fd, F_SETFL, 0);
+    return fd;
+}
+
+static const char *option(int argc, char **argv, const char *key) {
+    size_t length = strlen(key);
+    for (int i = 4; i < argc; i++)
+        if (!strncmp(argv[i], key, length) && (argv[i][length] == '=' || !argv[i][length]))
+            return argv[i][length] ? argv[i] + length + 1 : "";
+    return NULL;
+}
+
+static unsigned long number(int argc, char **argv, const char *key) {
+    const char *text = option(argc, argv, key);
+    return text ? strtoul(text, NULL, 10) : 0;
+}
+
+static unsigned long transfer(int fd, char *buffer, unsigned long mib, unsigned long room, int in) {
+    unsigned long bytes = 0;
+    for (unsigned long i = 0; i < mib; i++) {
+        off_t at = (off_t)(i % room * MIB);
+        ssize_t done = in ? pread(fd, buffer, MIB, at) : pwrite(fd, buffer, MIB, at);
+        if (done != (ssize_t)MIB) die(in ? "read" : "write");
+        bytes += done;
+    }
+    return bytes;
+}
+
+static void talk(const char *to, unsigned long datagrams, unsigned long *sent, unsigned long *got) {
+    char address[64];
+    snprintf(address, sizeof address, "%s", to);
+    char *colon = strchr(address, ':');
+    if (!colon) die("udp=ADDRESS:PORT");
+    *colon = 0;
+    struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(atoi(colon + 1))};
+    inet_pton(AF_INET, address, &peer.sin_addr);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = {.tv_sec = 5};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (struct sockaddr *)&peer, sizeof peer)) die("connect");
+    char bytes[ASK_BYTES] = {0};
+    for (unsigned long i = 0; i < datagrams; i++) {
+        if (send(fd, bytes, ASK_BYTES, 0) != ASK_BYTES) die("send");
+        *sent += ASK_BYTES + FRAME_HEADERS;
+        /* One at a time, so that no queue overflows and both ends know the same count. */
+        if (recv(fd, bytes, sizeof bytes, 0) != ANSWER_BYTES) die("recv");
+        *got += ANSWER_BYTES + FRAME_HEADERS;
+    }
+    close(fd);
+}
+
+static _Noreturn void echo(int port) {
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in self = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (bind(fd, (struct sockaddr *)&self, sizeof self)) die("bind");
+    for (;;) {
+        char bytes[2048];
+        struct sockaddr_in from;
+        socklen_t length = sizeof from;
+        if (recvfrom(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&from, &length) > 0)
+            sendto(fd, bytes, ANSWER_BYTES, 0, (struct sockaddr *)&from, length);
+    }
+}
+
+static int run(int argc, char **argv) {
+    /* Before it, this process was the shell that moved itself into the cgroup. */
+    unsigned long at_main = cpu_usec();
+    const char *name = argv[2], *ctl = argv[3];
+    unsigned long memory = number(argc, argv, "memory_mib") * MIB;
+    if (memory) {
+        char *pages = mmap(NULL, memory, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED) die("mmap");
+        for (unsigned long at = 0; at < memory; at += 4096) pages[at] = 1;
+    }
+    unsigned long write_mib = number(argc, argv, "write_mib");
+    unsigned long read_mib = number(argc, argv, "read_mib");
+    unsigned long steps = number(argc, argv, "steps");
+    unsigned long room = (write_mib > read_mib ? write_mib : read_mib);
+    if (room > 64) room = 64;
+    const char *path = option(argc, argv, "file");
+    char *buffer = NULL;
+    int file = -1;
+    if (path) {
+        if (posix_memalign((void **)&buffer, 4096, MIB)) die("posix_memalign");
+        memset(buffer, 'n', MIB);
+        memory += MIB;
+        file = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644);
+        if (file < 0) die(path);
+        /* Laid out beforehand: what is measured are transfers and no file system at work. */
+        transfer(file, buffer, room, room, 0);
+        fsync(file);
+    }
+    int go = open_gate(ctl, "go"), stop = open_gate(ctl, "stop");
+    close(open_below(ctl, name, ".ready", O_WRONLY | O_CREAT));
+    unsigned long before = cpu_usec();
+    wait_for_end_of(go);
+
+    unsigned long sent = 0, got = 0, written = 0, read_bytes = 0;
+    burn(number(argc, argv, "cpu_msec") * 1000);
+    for (unsigned long step = 0; path && step < (steps ? steps : 1); step++) {
+        if (step) usleep(number(argc, argv, "step_msec") * 1000);
+        written += transfer(file, buffer, write_mib, room, 0);
+        read_bytes += transfer(file, buffer, read_mib, room, 1);
+    }
+    const char *udp = option(argc, argv, "udp");
+    if (udp) talk(udp, number(argc, argv, "datagrams"), &sent, &got);
+
+    char temporary[512], final[512];
+    snprintf(temporary, sizeof temporary, "%s/%s.tmp", ctl, name);
+    snprintf(final, sizeof final, "%s/%s.done", ctl, name);
+    FILE *done = fopen(temporary, "w");
+    if (!done) die(temporary);
+    fprintf(done,
+            "{\"cpu_usec\":%lu,\"cpu_since_main_usec\":%lu,\"memory_bytes\":%lu,"
+            "\"written_bytes\":%lu,\"read_bytes\":%lu,\"sent_bytes\":%lu,\"received_bytes\":%lu}\n",
+            cpu_usec() - before, cpu_usec() - at_main, memory, written, read_bytes, sent, got);
+    fclose(done);
+    rename(temporary, final);
+    if (!option(argc, argv, "exit")) wait_for_end_of(stop);
+    return 0;
+}
+
+static void write_file(const char *dir, const char *file, const char *text) {
+    int fd = open_below(dir, "", file, O_WRONLY);
+    if (write(fd, text, strlen(text)) < 0) die(file);
+    close(fd);
+}
+
+struct pod {
+    char path[256], container[512];
+    pid_t process;
+    unsigned long made_usec;
+};
+
+static void make_pod(struct pod *pod, const char *parent, unsigned long number) {
+    char pid[32];
+    const char *uid = "0e57ab1e-0000-4000-8000-";
+    snprintf(pod->path, sizeof pod->path, "%s/pod%s%012lx", parent, uid, number);
+    snprintf(pod->container, sizeof pod->container, "%s/pod%s%012lx/%064lx", parent, uid, number,
+             number);
+    if (mkdir(pod->path, 0755)) die(pod->path);
+    write_file(pod->path, "/cgroup.subtree_control", "+cpu +memory +io +pids");
+    if (mkdir(pod->container, 0755)) die(pod->container);
+    pod->process = fork();
+    if (pod->process < 0) die("fork");
+    if (!pod->process) {
+        snprintf(pid, sizeof pid, "%d", getpid());
+        write_file(pod->container, "/cgroup.procs", pid);
+        burn(5000);
+        for (;;) pause();
+    }
+    pod->made_usec = clock_usec(CLOCK_MONOTONIC);
+}
+
+static void remove_pod(struct pod *pod) {
+    kill(pod->process, SIGKILL);
+    waitpid(pod->process, NULL, 0);
+    /* The kernel may still be busy with the process's end. */
+    while (rmdir(pod->container) && errno == EBUSY) usleep(1000);
+    while (rmdir(pod->path) && errno == EBUSY) usleep(1000);
+}
+
+static int churn(char **argv) {
+    enum { ALIVE_MAX = 512 };
+    static struct pod alive[ALIVE_MAX];
+    const char *parent = argv[2];
+    unsigned long first = strtoul(argv[3], NULL, 10), a_second = strtoul(argv[4], NULL, 10);
+    unsigned long most = strtoul(argv[5], NULL, 10) * a_second;
+    unsigned long life = strtoul(argv[6], NULL, 10) * 1000;
+    unsigned long begun = clock_usec(CLOCK_MONOTONIC), made = 0, gone = 0, took = 0;
+    unsigned long most_alive = 0;
+    while (gone < most) {
+        unsigned long now = clock_usec(CLOCK_MONOTONIC);
+        /* Removing comes first, so that a slow machine has no more of them alive at once. */
+        if (gone < made && now - alive[gone % ALIVE_MAX].made_usec > life) {
+            remove_pod(&alive[gone++ % ALIVE_MAX]);
+        } else if (made < most && made - gone < ALIVE_MAX &&
+                   made <= (now - begun) * a_second / 1000000) {
+            make_pod(&alive[made % ALIVE_MAX], parent, first + made);
+            if (made - gone > most_alive) most_alive = made - gone;
+            if (++made == most) took = clock_usec(CLOCK_MONOTONIC) - begun;
+        } else {
+            usleep(1000);
+        }
+    }
+    printf("%lu %lu %lu\n", made, took / 1000, most_alive + 1);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 4 && !strcmp(argv[1], "run")) return run(argc, argv);
+    if (argc == 3 && !strcmp(argv[1], "echo")) echo(atoi(argv[2]));
+    if (argc == 7 && !strcmp(argv[1], "churn")) return churn(argv);
+    if (argc == 2 && !strcmp(argv[1], "pause")) return pause();
+    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load pause | load churn …\n");
+    return 2;
+}

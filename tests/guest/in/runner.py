@@ -1,0 +1,89 @@
+"""Starts in the guest: runs what order.json asks for, and says on the serial port what came of it."""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import agent
+import endurance
+import scenarios
+from host import Broken
+from verdict import Verdict
+
+SCENARIOS = {
+    "node": scenarios.node,
+    "pods-systemd": scenarios.pods_systemd,
+    "short-jobs": scenarios.short_jobs,
+    "pods-cgroupfs": scenarios.pods_cgroupfs,
+    "stacked-disks": scenarios.stacked_disks,
+    "trouble": scenarios.trouble,
+    "churn": endurance.churn,
+    "restart": endurance.restart,
+}
+
+# So that one that hangs does not take the others with it.
+SCENARIO_SECONDS_MAX = 300
+
+
+def tell(kind, text):
+    # One write a line: the host reads the port while it grows.
+    sys.stdout.write(f"{kind} {text}\n")
+    sys.stdout.flush()
+
+
+def too_long(*_):
+    raise Broken(f"not done after {SCENARIO_SECONDS_MAX} s")
+
+
+def run(name, scenario):
+    tell("BEGIN", name)
+    verdict, begun = Verdict(), time.monotonic()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(SCENARIO_SECONDS_MAX)
+    try:
+        scenario(verdict)
+    except Broken as trouble:
+        verdict.failures.append(f"the scenario could not be played: {trouble}")
+    except Exception:
+        verdict.failures.append(traceback.format_exc(limit=-3).strip().replace("\n", " / "))
+    finally:
+        signal.alarm(0)
+    result = {
+        "name": name,
+        "ok": not verdict.failures,
+        "seconds": time.monotonic() - begun,
+        "said": verdict.summary(),
+        "failures": verdict.failures[:12],
+    }
+    if len(verdict.failures) > 12:
+        result["failures"].append(f"and {len(verdict.failures) - 12} more")
+    tell("RESULT", json.dumps(result))
+
+
+def main():
+    order = json.loads(Path(__file__).with_name("order.json").read_text())
+    kernel = Path("/proc/sys/kernel/osrelease").read_text().strip()
+    tell("SAY", f"kernel {kernel}, {os.cpu_count()} CPUs, cgroup v2 under systemd")
+    unknown = [name for name in order["scenarios"] if name not in SCENARIOS]
+    if unknown:
+        known = ", ".join(SCENARIOS)
+        result = {"name": ", ".join(unknown), "ok": False, "seconds": 0, "said": "no such scenario",
+                  "failures": [f"known: {known}"]}  # fmt: skip
+        tell("RESULT", json.dumps(result))
+        tell("END", "")
+        return
+    code, said = agent.check()
+    for line in said.splitlines():
+        tell("SAY", f"check| {line}")
+    tell("SAY", f"check| exit {code}")
+    for name in order["scenarios"] or SCENARIOS:
+        run(name, SCENARIOS[name])
+    tell("END", "")
+
+
+if __name__ == "__main__":
+    main()
