@@ -112,11 +112,11 @@ impl Notes {
         if (self.gaps == 0) != (count == 0) {
             match snapshot.gaps.current.first() {
                 Some(gap) => warn!(
-                    "{count} files could not be read, first {}: {}",
+                    "not everything can be read (gaps in this sample: {count}), first {}: {}",
                     String::from_utf8_lossy(&gap.path).escape_debug(),
                     gap.reason
                 ),
-                None => info!("all files can be read again"),
+                None => info!("everything can be read again"),
             }
         }
         self.gaps = count;
