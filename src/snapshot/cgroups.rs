@@ -10,11 +10,11 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use super::CgroupReading;
 use super::held::{FileBudget, FileReader, HeldFiles};
 use super::pass::{Outcome, Pass};
 use super::processes::{HeldStats, ProcessReader};
 use super::roots::CapturedInstant;
-use super::{CgroupReading, MemoryReading, PidsReading, PressureReading};
 use crate::identity::CgroupKey;
 use crate::quantity::{Bytes, Limit};
 use crate::source::cgroup::io_stat::IoRow;
@@ -426,19 +426,7 @@ impl CgroupTree {
             stats: HeldStats::default(),
             namespace_leader: 0,
         };
-        let reading = CgroupReading {
-            key: CgroupKey { path, inode },
-            parent: None,
-            read_at: Default::default(),
-            cpu: None,
-            io: None,
-            memory: MemoryReading::default(),
-            pids: PidsReading::default(),
-            pressure: PressureReading::default(),
-            cpu_max: None,
-            processes: Vec::new(),
-            namespace: None,
-        };
+        let reading = CgroupReading::unread(CgroupKey { path, inode });
         Ok((slot, reading))
     }
 

@@ -81,6 +81,26 @@ pub struct CgroupReading {
     pub namespace: Option<u64>,
 }
 
+impl CgroupReading {
+    /// Nothing is known of it yet.
+    #[must_use]
+    pub fn unread(key: CgroupKey) -> Self {
+        Self {
+            key,
+            parent: None,
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            memory: MemoryReading::default(),
+            pids: PidsReading::default(),
+            pressure: PressureReading::default(),
+            cpu_max: None,
+            processes: Vec::new(),
+            namespace: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryReading {
     pub current: Option<Bytes>,

@@ -10,7 +10,7 @@ use super::node::NodeReader;
 use super::pass::Pass;
 use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
-use super::{CgroupReading, MemoryReading, PidsReading, PressureReading, Snapshot, Work};
+use super::{CgroupReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
 use crate::quantity::{BootTime, WallTime};
 use crate::source::root::{Buffer, Dir, Failure};
@@ -265,19 +265,7 @@ fn place_processes(
         let known = old.iter().position(|cgroup| *cgroup.key.path == **path);
         let mut reading = match known {
             Some(at) => old.swap_remove(at),
-            None => CgroupReading {
-                key: CgroupKey { path: Arc::from(&**path), inode: 0 },
-                parent: None,
-                read_at: BootTime::default(),
-                cpu: None,
-                io: None,
-                memory: MemoryReading::default(),
-                pids: PidsReading::default(),
-                pressure: PressureReading::default(),
-                cpu_max: None,
-                processes: Vec::new(),
-                namespace: None,
-            },
+            None => CgroupReading::unread(CgroupKey { path: Arc::from(&**path), inode: 0 }),
         };
         let mut held = HeldStats::default();
         reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, pass);
