@@ -125,8 +125,8 @@ pub struct EndpointSettings {
     pub unknown_pods: UnknownPods,
     /// The namespace that stands beside a pod sent under its uid.
     pub unknown_namespace: String,
-    /// The file that holds the bearer token; `None`: none is sent. It is read when it is needed,
-    /// so that a rotated token is found.
+    /// The file that holds the bearer token; `None`: none is sent. It is read when the agent
+    /// starts: one that is rotated later is not found yet.
     pub bearer_token_file: Option<PathBuf>,
     /// Where each of these values came from.
     pub origins: Origins,

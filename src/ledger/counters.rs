@@ -138,6 +138,15 @@ impl Counters {
             }
         }));
         self.processes.sort_unstable_by_key(|process| process.key);
+        // A process that was moved out of a resting cgroup stands in both until that one is read
+        // again; its later figure is the larger.
+        self.processes.dedup_by(|next, kept| {
+            let same = next.key == kept.key;
+            if same && next.cpu > kept.cpu {
+                *kept = *next;
+            }
+            same
+        });
     }
 
     /// Keeps what could not be read this time from `before`, so that the next reading is held

@@ -181,6 +181,10 @@ impl HandOut {
             *given = true;
             let Some(last) = last else { continue };
             let born = || {
+                // A container's namespace comes with it; a unit can be put into one that is old.
+                if entry.owner == Owner::Unit {
+                    return None;
+                }
                 let leader = reading.processes.first()?;
                 last.precedes(leader.key, units).then_some(&[][..])
             };

@@ -106,8 +106,10 @@ pub fn of_account(account: &Account, totals: &RunningTotals, form: Form<'_>) -> 
         messages.push(Message { path, body: body.into() });
     }
     let Some(namespace) = form.unknown_namespace else { return messages };
-    // A pod whose processes have all gone is not Running.
-    for pod in account.pods.iter().filter(|pod| pod.usage.processes > 0) {
+    // A pod whose processes have all gone is not Running. Outside the host's pid namespace they
+    // cannot be seen, and the cgroup's own count tells.
+    let runs = |usage: &Usage| usage.processes > 0 || usage.pids.current.is_some_and(|n| n > 0);
+    for pod in account.pods.iter().filter(|pod| runs(&pod.usage)) {
         let flows = match form.cumulative {
             true => totals.pods.get(&pod.uid).copied().unwrap_or_default(),
             false => pod_flows(&pod.usage),

@@ -1,6 +1,6 @@
 //! `nodetally run`: one thread samples, this one runs the endpoints and the receiver.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -127,8 +128,12 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
     let panicked = sampler_thread.join().is_err();
 
     let deadline = Instant::now() + FLUSH_DEADLINE;
-    for (name, handle) in &handles {
-        let left = handle.flush(deadline).await;
+    let mut flushes = JoinSet::new();
+    for (name, handle) in handles {
+        flushes.spawn(async move { (name, handle.flush(deadline).await) });
+    }
+    while let Some(flushed) = flushes.join_next().await {
+        let Ok((name, left)) = flushed else { continue };
         if !left.is_empty() {
             let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
             warn!("endpoint {name}: {} samples ({posts} posts) could not be sent", left.len());
@@ -245,9 +250,21 @@ pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settin
     Ok(settings)
 }
 
+/// A token is shorter than any server's limit of a header.
+const TOKEN_BYTES_MAX: u64 = 16 << 10;
+
 #[expect(clippy::disallowed_methods, reason = "a secret's file is no file of the kernel's")]
-pub(crate) fn read_token(file: &Path) -> std::io::Result<String> {
-    Ok(std::fs::read_to_string(file)?.trim().to_owned())
+fn read_token(file: &Path) -> std::io::Result<String> {
+    // Opening a FIFO would wait for somebody to write.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
+    match text.trim() {
+        "" => Err(std::io::Error::other("it is empty")),
+        token => Ok(token.to_owned()),
+    }
 }
 
 fn outlet(

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
+use super::clock;
 use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::roots::Roots;
 use crate::source::proc::mountinfo::Mount;
@@ -51,8 +52,10 @@ pub fn read(roots: &Roots, deadline: Duration) -> (Vec<FilesystemUsage>, bool) {
     if asked.is_err() {
         return (all, false);
     }
+    let start = clock::boot_time();
     loop {
-        match answers.recv_timeout(deadline) {
+        let spent = Duration::from_micros(clock::boot_time().usec_since(start));
+        match answers.recv_timeout(deadline.saturating_sub(spent)) {
             Ok(usage) => all.push(usage),
             Err(RecvTimeoutError::Disconnected) => return (all, true),
             Err(RecvTimeoutError::Timeout) => return (all, false),

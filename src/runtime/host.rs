@@ -1,6 +1,7 @@
 //! What the agent needs to know of the host it runs on before it samples.
 
 use std::ffi::CStr;
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
@@ -61,10 +62,12 @@ pub fn facts(settings: &Settings) -> HostFacts {
     let system = System::new_with_specifics(cpus).ok();
     let cpu = system.as_ref().and_then(|system| system.cpus().first());
     let cpu_model = cpu.map(|cpu| cpu.brand().trim().to_owned());
+    // From inside a container the system's own answers are the container's.
+    let is_host = settings.paths.rootfs == Path::new("/");
     HostFacts {
         name: settings.node.name.clone(),
-        kernel_release: System::kernel_version().ok(),
-        os: System::long_os_version().ok(),
+        kernel_release: captured_facts(&roots(settings)).kernel_release,
+        os: System::long_os_version().ok().filter(|_| is_host),
         cpu_model: cpu_model.filter(|model| !model.is_empty()),
     }
 }

@@ -400,7 +400,11 @@ impl CgroupTree {
             };
             rest.read(&walk.processes, walk.pass);
         }
-        let made = self.slots.pop().zip(walk.readings.pop());
+        let mut made = self.slots.pop().zip(walk.readings.pop());
+        if let Some((slot, _)) = made.as_mut().filter(|_| !alive) {
+            slot.files.release_all(&mut self.budget);
+            slot.stats.release(&mut self.budget);
+        }
         self.slots = old_slots;
         *walk.readings = old_readings;
         self.born.extend(made.filter(|_| alive));

@@ -250,7 +250,18 @@ pub fn classify_host(roots: &Roots, rows: &[InterfaceRow]) -> Vec<(InterfaceName
         rows.iter().map(|row| (row.name, kind(row.name))).collect::<Vec<_>>()
     };
     if rows.iter().any(|row| has(row.name, b"device")) {
-        return kinds(&|name| has(name, b"device"));
+        // A virtual function below a paravirtual interface (netvsc, net_failover) is hardware below
+        // hardware, and the upper one counts its traffic too. A bond above a port is no hardware.
+        let below_hardware = |name: InterfaceName| {
+            let link = join(&[name.as_bytes(), b"/master"]);
+            let above = class.as_ref().zip(link).and_then(|(class, link)| {
+                let last =
+                    |target: &[u8]| InterfaceName::new(target.rsplit(|byte| *byte == b'/').next()?);
+                class.with_link(&link, last).ok().flatten()
+            });
+            above.is_some_and(|above| has(above, b"device"))
+        };
+        return kinds(&|name| has(name, b"device") && !below_hardware(name));
     }
     let uplinks = default_routes(roots);
     if rows.iter().any(|row| uplinks.contains(&row.name)) {
@@ -361,6 +372,43 @@ mod tests {
         assert_eq!(counted(&["lo", "veth0"]), [b"veth0"]);
         assert_eq!(counted(&["lo", "cali1", "veth0"]), [&b"cali1"[..], b"veth0"]);
         assert_eq!(counted(&["bridge0", "eth0"]), [&b"bridge0"[..], b"eth0"]);
+    }
+
+    #[test]
+    fn a_virtual_function_below_its_interface_counts_once_and_the_ports_of_a_bond_each() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let class = dir.path().join("class/net");
+        let hardware = ["eth0", "enP1", "eno1", "eno2"];
+        for name in hardware.iter().chain(&["bond0"]) {
+            std::fs::create_dir_all(class.join(name)).unwrap();
+        }
+        for name in hardware {
+            symlink("../../../0000:00:03.0", class.join(name).join("device")).unwrap();
+        }
+        symlink("../eth0", class.join("enP1/master")).unwrap();
+        symlink("../bond0", class.join("eno1/master")).unwrap();
+        symlink("../bond0", class.join("eno2/master")).unwrap();
+        let line = |name| format!("{name}: 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n");
+        let names = ["lo", "eth0", "enP1", "bond0", "eno1", "eno2"];
+        let text: String =
+            ["a|b\n".to_owned(), "a|b\n".to_owned()].into_iter().chain(names.map(line)).collect();
+        let mut rows = Vec::new();
+        crate::source::proc::net_dev::parse(text.as_bytes(), &mut rows).unwrap();
+        let roots = Roots {
+            procfs: dir.path().into(),
+            sysfs: dir.path().into(),
+            cgroupfs: None,
+            rootfs: dir.path().into(),
+            units: super::super::roots::Units { ticks_per_second: 100, page_size_bytes: 4096 },
+            captured: None,
+        };
+        let counted: Vec<_> = classify_host(&roots, &rows)
+            .into_iter()
+            .filter(|(_, kind)| *kind == InterfaceKind::Counted)
+            .map(|(name, _)| String::from_utf8_lossy(name.as_bytes()).into_owned())
+            .collect();
+        assert_eq!(counted, ["eth0", "eno1", "eno2"]);
     }
 
     #[test]

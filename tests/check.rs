@@ -1,0 +1,112 @@
+//! `nodetally check`: what it says of a host, and its exit status.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test starts the binary and reads what it prints"
+)]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+/// Exit status and text of `check` over a captured host.
+fn check(host: &str, arguments: &[&str]) -> (i32, String) {
+    let t0 = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(host).join("t0");
+    let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+        .env_clear()
+        .args(["check", "--state-dir", "none", "--listen", "127.0.0.1:0"])
+        .args(arguments)
+        .arg("--path.procfs")
+        .arg(t0.join("proc"))
+        .arg("--path.sysfs")
+        .arg(t0.join("sys"))
+        .arg("--path.rootfs")
+        .arg(&t0)
+        .output()
+        .unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_hybrid_host_works_and_each_missing_controller_has_its_consequence() {
+    let (code, text) = check("5.15-hybrid", &[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("hybrid"), "{text}");
+    for (source, consequence) in [
+        ("absent   cgroup2 controller memory", "resident set"),
+        ("absent   cgroup2 controller io", "live processes"),
+        ("absent   cgroup2 controller pids", "task counts"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(source)).unwrap_or_default();
+        assert!(line.contains(consequence), "{source}: {text}");
+    }
+    assert!(text.contains("would help: a pure cgroup v2 host"), "{text}");
+}
+
+#[test]
+fn a_v1_host_is_told_in_one_line_what_is_missing() {
+    let (code, text) = check("3.10-v1-only", &[]);
+    assert_eq!(code, 1, "{text}");
+    assert_eq!(text.matches("no cgroup2 hierarchy is mounted").count(), 1, "{text}");
+    assert!(text.contains("cgroup v1 only"), "{text}");
+}
+
+#[test]
+fn without_a_procfs_it_cannot_work() {
+    let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+        .env_clear()
+        .args(["check", "--state-dir", "none", "--path.procfs", "/nonexistent"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("/nonexistent") && text.contains("cannot work"), "{text}");
+}
+
+#[test]
+fn endpoints_that_answer_are_told_from_those_that_do_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let up = listener.local_addr().unwrap();
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let endpoint =
+        |name, address| format!("[[endpoint]]\nname = \"{name}\"\nurl = \"http://{address}\"\n");
+    fs::write(&file, endpoint("up", up) + &endpoint("down", down)).unwrap();
+    let (code, text) = check("6.8-crio-systemd", &["--config", file.to_str().unwrap()]);
+    let line = |name: &str| {
+        let word = format!("endpoint {name} ");
+        text.lines().find(|line| line.contains(&word)).unwrap_or_default().to_owned()
+    };
+    assert!(line("up").starts_with("present") && line("up").contains("404"), "{text}");
+    assert!(
+        line("down").starts_with("failed") && line("down").contains("does not answer"),
+        "{text}"
+    );
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
+fn a_token_file_that_is_none_is_said_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    nix::unistd::mkfifo(&token, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let file = dir.path().join("c.toml");
+    let text = format!(
+        "[[endpoint]]\nname = \"central\"\nurl = \"http://127.0.0.1:1\"\nbearer_token_file = \"{}\"\n",
+        token.display()
+    );
+    fs::write(&file, text).unwrap();
+    let (code, text) = check("6.8-crio-systemd", &["--config", file.to_str().unwrap()]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("not a regular file"), "{text}");
+}
