@@ -7,6 +7,7 @@
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
+use std::time::Duration;
 
 /// An amount of memory, storage or traffic, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -134,6 +135,19 @@ impl BootTime {
     #[must_use]
     pub const fn usec_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0) / 1_000
+    }
+
+    /// Time from `earlier` to here; none where `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// `by` later.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(by))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::sampling::{Outlet, Sampling};
 use super::state::StateDir;
-use super::{clock, host};
+use super::{clock, host, wait};
 use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{self, BaseUrl, Handle, secret_header};
 use crate::ledger::Ledger;
@@ -101,13 +101,13 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
         node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
     };
-    let (stop, stopped) = mpsc::sync_channel(1);
+    let (keep_going, stop) = wait::stop().map_err(system("no pipe to the sampling thread"))?;
     let (ended_tx, mut ended) = oneshot::channel::<()>();
     let mut ready = false;
     let sampler_thread = thread::Builder::new()
         .name("sampler".to_owned())
         .spawn(move || {
-            sampling.run(&stopped, |_| {
+            sampling.run(&stop, |_| {
                 // systemd is told of readiness by the first sample, and of life by each one.
                 let state = if ready { NotifyState::Watchdog } else { NotifyState::Ready };
                 ready = true;
@@ -124,7 +124,7 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
     };
     info!("stopping after {signal_name}");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    let _ = stop.try_send(());
+    drop(keep_going);
     let panicked = sampler_thread.join().is_err();
 
     let deadline = Instant::now() + FLUSH_DEADLINE;

@@ -7,3 +7,4 @@ pub mod filesystems;
 pub mod host;
 pub mod sampling;
 pub mod state;
+pub mod wait;

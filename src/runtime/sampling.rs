@@ -1,12 +1,12 @@
 //! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use super::clock;
 use super::state::StateDir;
+use super::wait::{self, Stop, Woken};
 use crate::delivery::{Batch, Handle, Post};
 use crate::ledger::{Account, Ledger};
 use crate::payload::posts::{self, Form, RunningTotals};
@@ -39,8 +39,8 @@ const FIRST_FIGURES: Duration = Duration::from_secs(1);
 const LEAST: Duration = Duration::from_millis(500);
 
 impl Sampling {
-    /// Goes on until `stop` says so or its other end is gone. `ticked` is told of each sample.
-    pub fn run(mut self, stop: &Receiver<()>, mut ticked: impl FnMut(u64)) {
+    /// Goes on until `stop` says so. `ticked` is told of each sample.
+    pub fn run(mut self, stop: &Stop, mut ticked: impl FnMut(u64)) {
         let mut account = Account::default();
         let mut totals = RunningTotals::default();
         let mut notes = Notes::default();
@@ -69,9 +69,8 @@ impl Sampling {
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
-            match stop.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            if wait::until(clock::boot_time().plus(wait), stop) == Woken::Stopped {
+                return;
             }
         }
     }
