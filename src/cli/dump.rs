@@ -87,6 +87,7 @@ struct Observed {
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
+        awake: Some(clock::awake_time),
         detail_ticks: 1,
         held_files_max: host::held_files_max(),
     };

@@ -133,9 +133,12 @@ impl NodeUsage {
     }
 }
 
-/// The node's CPU time over the interval. `busy` is the sum of the four parts behind it.
+/// The node's CPU time over the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeCpu {
+    /// The time of all CPUs less `idle`, `iowait` and `steal`. Of a captured host, and where CPUs
+    /// came or went: the sum of the four parts behind it. Those are counted by the tick, so they
+    /// come to a little more or less than it, and on a virtual machine that lost ticks to much less.
     pub busy: CpuTime,
     /// With nice, and with guests inside both.
     pub user: CpuTime,

@@ -2,6 +2,7 @@
 //! is kept on disk over a restart of the agent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
@@ -25,6 +26,7 @@ pub struct Counters {
     pub ended_at: BootTime,
     pub node_cpu: Option<NodeStat>,
     pub node_cpu_read_at: BootTime,
+    pub node_cpu_awake: Option<Duration>,
     pub disks: Option<Vec<DiskRow>>,
     pub interfaces: Option<InterfaceCounters>,
     /// In tree order.
@@ -74,6 +76,7 @@ impl Counters {
         self.ended_at = snapshot.ended_at;
         self.node_cpu = node.cpu;
         self.node_cpu_read_at = node.cpu_read_at;
+        self.node_cpu_awake = node.cpu_awake;
         copy_if(node.disks_readable, &mut self.disks, &node.disks);
         let interfaces = self.interfaces.get_or_insert_default();
         interfaces.rows.clear();
@@ -158,6 +161,7 @@ impl Counters {
         if self.node_cpu.is_none() {
             self.node_cpu = before.node_cpu;
             self.node_cpu_read_at = before.node_cpu_read_at;
+            self.node_cpu_awake = before.node_cpu_awake;
         }
         if self.disks.is_none() {
             self.disks = before.disks.take();

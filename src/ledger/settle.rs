@@ -141,15 +141,27 @@ impl Ledger {
             let system = gain(before.system, now.system);
             let irq = gain(before.irq, now.irq);
             let softirq = gain(before.softirq, now.softirq);
+            let (idle, iowait) = (gain(before.idle, now.idle), gain(before.iowait, now.iowait));
+            let steal = gain(before.steal, now.steal);
+            // All the CPUs' time less what they were not in use. A CPU's idle time is measured
+            // where it begins and ends; its use is counted by the tick, which a virtual machine
+            // that is not run misses and short work falls between.
+            let awake = last.node_cpu_awake.zip(node.cpu_awake).filter(|_| before.cpus == now.cpus);
+            let unused = idle + iowait + steal;
+            let by_awake = awake.map(|(before, after)| {
+                let awake_usec = after.saturating_sub(before).as_micros();
+                let all = u64::try_from(awake_usec).unwrap_or(u64::MAX);
+                CpuTime::from_usec(all.saturating_mul(now.cpus.into())).saturating_sub(unused)
+            });
             Some(NodeCpu {
-                busy: user + system + irq + softirq,
+                busy: by_awake.unwrap_or(user + system + irq + softirq),
                 user,
                 system,
                 irq,
                 softirq,
-                steal: gain(before.steal, now.steal),
-                idle: gain(before.idle, now.idle),
-                iowait: gain(before.iowait, now.iowait),
+                steal,
+                idle,
+                iowait,
                 over_usec: node.cpu_read_at.usec_since(last.node_cpu_read_at),
             })
         });

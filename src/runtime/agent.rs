@@ -68,6 +68,7 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
 
     let options = SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
+        awake: Some(clock::awake_time),
         detail_ticks: DETAIL_TICKS,
         held_files_max: host::held_files_max(),
     };

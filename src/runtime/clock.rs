@@ -16,6 +16,12 @@ pub fn boot_time() -> BootTime {
     })
 }
 
+/// Time since boot without what the node slept through.
+#[must_use]
+pub fn awake_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The wall clock; 0 for a clock set before 1970.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the edge at which time is asked for")]

@@ -9,6 +9,7 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,10 @@ struct File {
     begun_at_ns: u64,
     ended_at_ns: u64,
     node_cpu_read_at_ns: u64,
+    #[serde(default)]
+    node_cpu_awake_ns: Option<u64>,
+    #[serde(default)]
+    cpus: u32,
     /// user, nice, system, idle, iowait, irq, softirq, steal
     node_cpu_ticks: Option<[u64; 8]>,
     disks: Option<Vec<Disk>>,
@@ -203,6 +208,10 @@ fn wire(counters: &Counters, boot: BootId) -> File {
         begun_at_ns: counters.begun_at.as_nanos(),
         ended_at_ns: counters.ended_at.as_nanos(),
         node_cpu_read_at_ns: counters.node_cpu_read_at.as_nanos(),
+        node_cpu_awake_ns: counters
+            .node_cpu_awake
+            .map(|awake| u64::try_from(awake.as_nanos()).unwrap_or(u64::MAX)),
+        cpus: counters.node_cpu.map_or(0, |cpu| cpu.cpus),
         node_cpu_ticks: counters.node_cpu.map(|cpu| {
             [cpu.user, cpu.nice, cpu.system, cpu.idle, cpu.iowait, cpu.irq, cpu.softirq, cpu.steal]
                 .map(Ticks::as_ticks)
@@ -306,6 +315,7 @@ fn domain(file: File) -> Option<Counters> {
         begun_at: BootTime::from_nanos(file.begun_at_ns),
         ended_at: BootTime::from_nanos(file.ended_at_ns),
         node_cpu_read_at: BootTime::from_nanos(file.node_cpu_read_at_ns),
+        node_cpu_awake: file.node_cpu_awake_ns.map(Duration::from_nanos),
         node_cpu: file.node_cpu_ticks.map(|ticks| {
             let [user, nice, system, idle, iowait, irq, softirq, steal] =
                 ticks.map(Ticks::from_ticks);
@@ -318,6 +328,7 @@ fn domain(file: File) -> Option<Counters> {
                 irq,
                 softirq,
                 steal,
+                cpus: file.cpus,
                 ..NodeStat::default()
             }
         }),
@@ -389,8 +400,9 @@ mod tests {
             boot: BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2"),
             begun_at: BootTime::from_nanos(5),
             ended_at: BootTime::from_nanos(7),
-            node_cpu: Some(NodeStat { user: Ticks::from_ticks(9), ..NodeStat::default() }),
+            node_cpu: Some(NodeStat { user: Ticks::from_ticks(9), cpus: 4, ..NodeStat::default() }),
             node_cpu_read_at: BootTime::from_nanos(6),
+            node_cpu_awake: Some(Duration::from_nanos(5)),
             disks: Some(vec![
                 DiskRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, [1, 2, 3, 4]).unwrap(),
             ]),

@@ -1,13 +1,14 @@
 //! The node's own files, held open and read every tick.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use super::PressureReading;
 use super::gaps::{Gap, GapReason, Gaps};
 use super::pass::{Pass, Shape};
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
-use crate::quantity::{BootTime, CpuTime};
+use crate::quantity::BootTime;
 use crate::source::Malformed;
 use crate::source::cgroup::pressure;
 use crate::source::proc::diskstats::{self, DiskRow};
@@ -22,6 +23,9 @@ use crate::source::root::{Dir, Failure, KernelFile};
 #[derive(Debug, Clone, Default)]
 pub struct NodeReading {
     pub cpu_read_at: BootTime,
+    /// How long the node had been awake when its CPU was read (CLOCK_MONOTONIC, which stands still
+    /// in suspend). `None` of a captured host, whose files were not all read at its one instant.
+    pub cpu_awake: Option<Duration>,
     pub cpu: Option<NodeStat>,
     pub memory: Option<MemInfo>,
     pub load: Option<LoadAverage>,
@@ -37,17 +41,6 @@ pub struct NodeReading {
     /// Whether each of them counts towards the node's totals, in the same order.
     pub interface_kinds: Vec<(InterfaceName, InterfaceKind)>,
     pub interfaces_readable: bool,
-}
-
-impl NodeReading {
-    /// CPU time in use since boot: user (with guests), nice, system, irq and softirq. Neither idle
-    /// and iowait nor what the hypervisor took.
-    #[must_use]
-    pub fn busy(&self, ticks_per_second: u64) -> Option<CpuTime> {
-        let cpu = self.cpu?;
-        let busy = cpu.user + cpu.nice + cpu.system + cpu.irq + cpu.softirq;
-        Some(busy.to_cpu_time(ticks_per_second))
-    }
 }
 
 /// Reads into a [`NodeReading`].
@@ -153,8 +146,14 @@ impl NodeReader {
     }
 
     /// Brings the node's CPU up to date: behind the cgroups, children before their parent.
-    pub fn read_cpu(&mut self, node: &mut NodeReading, pass: &mut Pass<'_>) {
+    pub fn read_cpu(
+        &mut self,
+        node: &mut NodeReading,
+        awake: Option<fn() -> Duration>,
+        pass: &mut Pass<'_>,
+    ) {
         node.cpu = read(&self.stat, Shape::OneRecord, b"stat", pass, stat::parse);
+        node.cpu_awake = awake.map(|awake| awake());
         node.cpu_read_at = pass.now();
     }
 }

@@ -1,6 +1,7 @@
 //! One tick after another over everything a node offers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cgroups::{CgroupTree, Walk};
 use super::gaps::{Gap, GapReason, Gaps};
@@ -16,9 +17,12 @@ use crate::quantity::{BootTime, WallTime};
 use crate::source::root::{Buffer, Dir, Failure};
 
 /// What is read beyond the counters that every use needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct SamplerOptions {
     pub processes: ProcessDetail,
+    /// Asked how long the node has been awake (CLOCK_MONOTONIC). `None`: the node's busy time is
+    /// what its ticks say.
+    pub awake: Option<fn() -> Duration>,
     /// Pressure, limits and peaks of active cgroups are read every so many ticks.
     pub detail_ticks: u64,
     /// Files kept open between ticks, at most.
@@ -27,7 +31,12 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { processes: ProcessDetail::default(), detail_ticks: 1, held_files_max: 2048 }
+        Self {
+            processes: ProcessDetail::default(),
+            awake: None,
+            detail_ticks: 1,
+            held_files_max: 2048,
+        }
     }
 }
 
@@ -191,7 +200,7 @@ impl Sampler {
             None => place_processes(&processes, cgroups, &mut pass),
         }
         self.namespaces.read(&self.procfs, cgroups, namespaces, &mut pass);
-        self.node.read_cpu(node, &mut pass);
+        self.node.read_cpu(node, self.options.awake, &mut pass);
         *ended_at = clock();
         self.tick += 1;
         &self.snapshot

@@ -1,19 +1,20 @@
 //! Single cases, each named after what it guards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nodetally::identity::{BootId, CgroupKey};
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
 use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
-use nodetally::snapshot::NamespaceReading;
+use nodetally::snapshot::{NamespaceReading, Snapshot};
 use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use nodetally::source::proc::pid_io::ProcessIo;
 
 use crate::model::{Model, Op};
 use crate::{UNITS, given, sum};
 
-fn settled(snapshots: &[&nodetally::snapshot::Snapshot]) -> Account {
+fn settled(snapshots: &[&Snapshot]) -> Account {
     let mut ledger = Ledger::new(UNITS);
     let mut account = Account::default();
     snapshots.iter().for_each(|snapshot| ledger.settle(snapshot, &mut account));
@@ -55,6 +56,49 @@ fn a_tick_that_goes_back_is_no_spike() {
     assert_eq!(account.node.cpu.unwrap().busy.as_usec(), 0);
 }
 
+/// A virtual machine that is not run misses ticks of what it was busy with, never of its idle time.
+#[test]
+fn ticks_that_were_lost_are_still_busy_time() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 500);
+    cpu.iowait = Ticks::from_ticks(cpu.iowait.as_ticks() + 50);
+    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 50);
+    let cpu = settled(&[&first, &second]).node.cpu.unwrap();
+    assert_eq!(cpu.busy.as_usec(), 14_000_000);
+    assert_eq!(cpu.user.as_usec(), 3_000_000);
+}
+
+/// Suspend is no use of the CPU, and neither is a CPU that was not there all the time.
+#[test]
+fn busy_time_is_not_made_up_by_suspend_or_a_new_cpu() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let hour = Duration::from_secs(3600);
+    second.node.cpu_read_at = second.node.cpu_read_at.plus(hour);
+    second.ended_at = second.ended_at.plus(hour);
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1700);
+    let busy = |first: &Snapshot, second: &Snapshot| {
+        settled(&[first, second]).node.cpu.unwrap().busy.as_usec()
+    };
+    assert_eq!(busy(&first, &second), 3_000_000);
+    second.node.cpu.as_mut().unwrap().cpus = 4;
+    assert_eq!(busy(&first, &second), 3_000_000);
+}
+
+/// Two snapshots of a node of two CPUs on which nothing happened.
+fn two_instants_awake_for(awake: Duration) -> (Snapshot, Snapshot) {
+    let mut model = Model::new();
+    let (mut first, mut second) = (model.snapshot(), model.snapshot());
+    for (snapshot, awake) in [(&mut first, Duration::ZERO), (&mut second, awake)] {
+        snapshot.node.cpu.as_mut().unwrap().cpus = 2;
+        snapshot.node.cpu_awake = Some(Duration::from_secs(100) + awake);
+    }
+    (first, second)
+}
+
 #[test]
 fn the_nodes_files_count_on_from_their_last_reading() {
     let mut model = Model::new();
@@ -82,7 +126,7 @@ fn an_unread_cgroup_has_no_figure_rather_than_a_zero() {
     let first = model.snapshot();
     model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
     let mut second = model.snapshot();
-    let init = |snapshot: &nodetally::snapshot::Snapshot| {
+    let init = |snapshot: &Snapshot| {
         snapshot.cgroups.iter().position(|one| *one.key.path == *b"/init.scope").unwrap()
     };
     let at = init(&second);
@@ -112,7 +156,7 @@ fn children_of_what_was_only_not_seen_bring_no_past() {
     let whole = model.snapshot();
     // The slice knows its past, but not the unit in it was seen before.
     hidden.node.cpu = whole.node.cpu;
-    let slice = |snapshot: &nodetally::snapshot::Snapshot| {
+    let slice = |snapshot: &Snapshot| {
         snapshot.cgroups.iter().position(|one| *one.key.path == *b"/system.slice").unwrap()
     };
     let (at, from) = (slice(&hidden), slice(&whole));
@@ -154,11 +198,7 @@ fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
 }
 
 /// A namespace in the container of a pod, with what its one interface received, or unreadable.
-fn with_namespace(
-    model: &mut Model,
-    rx_bytes: u64,
-    readable: bool,
-) -> nodetally::snapshot::Snapshot {
+fn with_namespace(model: &mut Model, rx_bytes: u64, readable: bool) -> Snapshot {
     let mut snapshot = model.snapshot();
     let container = |path: &[u8]| path.ends_with(b".scope") && path.starts_with(b"/kubepods");
     let at = snapshot.cgroups.iter().position(|one| container(&one.key.path)).unwrap();
