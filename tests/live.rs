@@ -17,12 +17,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use nodetally::identity::PodUid;
 use nodetally::ledger::account::{UnitUsage, Usage};
 use nodetally::ledger::{Account, Ledger};
-use nodetally::runtime::clock;
+use nodetally::runtime::{clock, wait};
 use nodetally::snapshot::processes::ProcessDetail;
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
@@ -241,6 +243,7 @@ impl Observer {
     fn new() -> Self {
         let options = SamplerOptions {
             processes: ProcessDetail { io: true, cmdline: false },
+            notices: true,
             ..SamplerOptions::default()
         };
         let sampler = Sampler::open(roots(), options).unwrap();
@@ -248,6 +251,15 @@ impl Observer {
         let mut new = Self { sampler, ledger, account: Account::default() };
         new.look();
         new
+    }
+
+    /// Waits as the agent does, until `over`.
+    fn wait(&mut self, over: impl Fn() -> bool) {
+        let (_keep_going, stop) = wait::stop().unwrap();
+        while !over() {
+            let due = clock::boot_time().plus(Duration::from_millis(20));
+            assert_eq!(wait::until(due, &stop, &mut self.sampler), wait::Woken::Due);
+        }
     }
 
     fn look(&mut self) -> &Account {
@@ -292,6 +304,46 @@ fn cpu_is_given_to_the_unit_and_the_process_that_burned_it() {
     let idle = cpu_of(&unit(account, &own.in_account("idle.service")).usage);
     assert!(idle < known / 50, "the idle unit was given {idle}");
     other.end();
+}
+
+/// As a runtime does: the process ends, and some time later its cgroups are removed.
+#[test]
+fn a_pod_that_lived_and_died_between_samples_is_named_where_it_was_seen() {
+    let Some(own) = OwnCgroup::make("named") else { return };
+    let class = "kubepods/besteffort";
+    own.child(class);
+    let mut observer = Observer::new();
+    let container = "c".repeat(64);
+    let path = own.0.join(class).join("poddddddddd-1111-2222-3333-dddddddddddd").join(&container);
+    let job = thread::spawn(move || {
+        fs::create_dir_all(&path).unwrap();
+        let mut load = Load::start("burn:1000000", &path, None);
+        let known = load.work();
+        load.end();
+        thread::sleep(Duration::from_millis(200));
+        remove(path.parent().unwrap());
+        known
+    });
+    observer.wait(|| job.is_finished());
+    let known = job.join().unwrap();
+
+    let account = observer.look();
+    let uid = PodUid::parse(b"dddddddd-1111-2222-3333-dddddddddddd").unwrap();
+    let pod = account.pods.iter().find(|pod| pod.uid == uid).expect("the pod by its name");
+    assert!(pod.exited);
+    // Its start and end, which it could not measure itself, are in its cgroup as well.
+    let start_and_end = 20_000;
+    let named = cpu_of(&pod.usage);
+    println!("named {named}, known {known}");
+    assert!(named * 50 >= known * 49 && named * 50 <= known * 51 + start_and_end * 50);
+    let [one] = account.containers_of(uid) else { panic!("{:?}", account.containers_of(uid)) };
+    assert!(one.exited && one.id.to_string() == container);
+    let below = own.in_account(class);
+    let unnamed = account.exited.iter().find(|exited| *exited.path == *below);
+    let unnamed = unnamed.map_or(0, |exited| exited.cpu.as_usec());
+    assert!(unnamed <= start_and_end, "{unnamed} usec stand under no name");
+    let account = observer.look();
+    assert!(account.pods.iter().all(|pod| pod.uid != uid), "it is gone for good");
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub fn check(settings: &Settings) -> Report {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: false },
         held_files_max: host::held_files_max(),
+        notices: true,
         ..SamplerOptions::default()
     };
     match agent::open_sampler(settings, options) {

@@ -12,7 +12,7 @@ use super::view;
 use crate::config::Settings;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
-use crate::runtime::{agent, capture, clock, filesystems, host};
+use crate::runtime::{agent, capture, clock, filesystems, host, wait};
 use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
@@ -90,12 +90,16 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         awake: Some(clock::awake_time),
         detail_ticks: 1,
         held_files_max: host::held_files_max(),
+        notices: true,
     };
     let mut sampler = agent::open_sampler(settings, options)?;
     let mut ledger = Ledger::new(sampler.roots().units);
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
-    std::thread::sleep(flags.interval);
+    let due = clock::boot_time().plus(flags.interval);
+    // Nobody stops it but the signal that ends the program.
+    let (_keep_going, stop) = wait::stop().context("a pipe")?;
+    wait::until(due, &stop, &mut sampler);
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
 
     let (filesystems, all_answered) = filesystems::read(sampler.roots(), FILESYSTEMS_DEADLINE);

@@ -229,10 +229,12 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
         if pod.usage.oom_kills.is_some_and(|kills| kills > 0) {
             name.push_str(" OOM");
         }
+        name.push_str(exited(pod.exited));
         grid.add(name, usage_cells(&pod.usage));
         for container in page.account.containers_of(pod.uid) {
             let short = crate::attribution::short_name(container.id);
-            grid.add(format!("  {short} {}", container.runtime), usage_cells(&container.usage));
+            let name = format!("  {short} {}{}", container.runtime, exited(container.exited));
+            grid.add(name, usage_cells(&container.usage));
         }
     }
     let rest = view.pods.len().saturating_sub(style.top);
@@ -254,11 +256,15 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
             }
             UnitKind::Root => "/ (processes in the root cgroup)".to_owned(),
         };
-        grid.add(name, usage_cells(&unit.usage));
+        grid.add(name + exited(unit.exited), usage_cells(&unit.usage));
     }
     let rest = view.units.len().saturating_sub(style.top);
     grid.draw(style, out);
     more(rest, "unit", "units", style, out);
+}
+
+fn exited(exited: bool) -> &'static str {
+    if exited { " exited" } else { "" }
 }
 
 fn more(rest: usize, one: &str, many: &str, style: Style, out: &mut String) {

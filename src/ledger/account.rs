@@ -230,6 +230,9 @@ pub struct PodUsage {
     pub qos: QosClass,
     /// The cgroup in which its counters were found.
     pub path: Arc<[u8]>,
+    /// Its cgroup is gone; what is here was read before its end. Flows of what it did between that
+    /// reading and its end stand in `exited`.
+    pub exited: bool,
     /// It stands in the host's network namespace, so the host's figures are not its own and it has
     /// no network figure. `None`: not known, for want of rights.
     pub host_network: Option<bool>,
@@ -243,6 +246,8 @@ pub struct ContainerUsage {
     pub id: ContainerId,
     pub runtime: Runtime,
     pub path: Arc<[u8]>,
+    /// As of a pod; what it did later stands in its pod, if that is still there.
+    pub exited: bool,
     pub usage: Usage,
 }
 
@@ -251,6 +256,8 @@ pub struct UnitUsage {
     /// The cgroup at which the owner starts; the root's `/` stands for strays in the root cgroup.
     pub path: Arc<[u8]>,
     pub kind: UnitKind,
+    /// As of a pod.
+    pub exited: bool,
     pub usage: Usage,
 }
 

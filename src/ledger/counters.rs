@@ -86,8 +86,10 @@ impl Counters {
         }
 
         let cgroups = &snapshot.cgroups;
-        self.cgroups.truncate(cgroups.len());
-        for (at, reading) in cgroups.iter().enumerate() {
+        // Nothing will be subtracted from what is gone.
+        let staying = || cgroups.iter().filter(|reading| !reading.departed);
+        self.cgroups.truncate(staying().count());
+        for (at, reading) in staying().enumerate() {
             let oom_kills = reading.memory.events.map(|events| events.oom_kill);
             match self.cgroups.get_mut(at) {
                 Some(kept) => {

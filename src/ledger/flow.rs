@@ -29,6 +29,15 @@ impl CpuFlow {
         }
     }
 
+    /// This, but in no part less than `other`.
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            usage: self.usage.max(other.usage),
+            user: self.user.max(other.user),
+            system: self.system.max(other.system),
+        }
+    }
+
     /// What `now` has more than `before`; all of it, where there is no before.
     pub fn between(before: Option<&CpuStat>, now: &CpuStat) -> Self {
         let gain = |part: fn(&CpuStat) -> CpuTime| {
@@ -65,6 +74,16 @@ impl IoFlow {
             written: self.written.saturating_sub(other.written),
             read_ops: self.read_ops.saturating_sub(other.read_ops),
             write_ops: self.write_ops.saturating_sub(other.write_ops),
+        }
+    }
+
+    /// This, but in no part less than `other`.
+    pub fn at_least(self, other: Self) -> Self {
+        Self {
+            read: self.read.max(other.read),
+            written: self.written.max(other.written),
+            read_ops: self.read_ops.max(other.read_ops),
+            write_ops: self.write_ops.max(other.write_ops),
         }
     }
 

@@ -108,7 +108,12 @@ impl HandOut {
                     strays.put_into(&mut usage);
                     if strays.processes > 0 {
                         totals.units_memory += unsigned(strays.memory_bytes);
-                        account.units.push(UnitUsage { path: path(), kind: UnitKind::Root, usage });
+                        account.units.push(UnitUsage {
+                            path: path(),
+                            kind: UnitKind::Root,
+                            exited: false,
+                            usage,
+                        });
                     }
                 }
                 Owner::Inner(node) => {
@@ -126,7 +131,8 @@ impl HandOut {
                         Owner::Container { id, runtime } => UnitKind::Container { id, runtime },
                         _ => UnitKind::Unit,
                     };
-                    account.units.push(UnitUsage { path: path(), kind, usage });
+                    let exited = reading.departed;
+                    account.units.push(UnitUsage { path: path(), kind, exited, usage });
                 }
                 Owner::Pod { uid, qos } => {
                     self.add_to_pod(account, entry, uid, qos, usage, reading)
@@ -136,7 +142,14 @@ impl HandOut {
                     let path = path();
                     // The namespace is the pod's, whichever container it was read through.
                     usage.network = None;
-                    account.containers.push(ContainerUsage { pod: uid, id, runtime, path, usage });
+                    account.containers.push(ContainerUsage {
+                        pod: uid,
+                        id,
+                        runtime,
+                        path,
+                        exited: reading.departed,
+                        usage,
+                    });
                 }
             }
         }
@@ -221,7 +234,8 @@ impl HandOut {
             Err(at) => {
                 let path = Arc::clone(&reading.key.path);
                 let usage = Usage::default();
-                account.pods.insert(at, PodUsage { uid, qos, path, host_network: None, usage });
+                let (host_network, exited) = (None, true);
+                account.pods.insert(at, PodUsage { uid, qos, path, exited, host_network, usage });
                 self.pods.insert(at, Tally::default());
                 at
             }
@@ -230,6 +244,7 @@ impl HandOut {
             return;
         };
         tally.add(&entry.tally);
+        pod.exited &= reading.departed;
         if let Some(gain) = &usage.network {
             pod.usage.network.get_or_insert_default().add(gain);
         }

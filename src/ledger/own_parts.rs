@@ -58,6 +58,11 @@ impl Ledger {
             let pending = line.pending.and_then(|at| self.pending.get_mut(at));
             // By now whole_* is the sum of the children.
             let children = Flows { cpu: line.whole_cpu, io: line.whole_io };
+            if reading.departed {
+                // One whose end was noticed may stand below one whose last reading is older.
+                line.raw_cpu = line.raw_cpu.map(|raw| raw.at_least(children.cpu));
+                line.raw_io = line.raw_io.map(|raw| raw.at_least(children.io));
+            }
             match line.raw_cpu {
                 Some(raw) => {
                     line.own.cpu = raw.less(line.whole_cpu);

@@ -71,6 +71,7 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
         awake: Some(clock::awake_time),
         detail_ticks: DETAIL_TICKS,
         held_files_max: host::held_files_max(),
+        notices: true,
     };
     let sampler = open_sampler(settings, options)?;
 

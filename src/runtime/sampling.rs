@@ -69,7 +69,8 @@ impl Sampling {
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
-            if wait::until(clock::boot_time().plus(wait), stop) == Woken::Stopped {
+            let due = clock::boot_time().plus(wait);
+            if wait::until(due, stop, &mut self.sampler) == Woken::Stopped {
                 return;
             }
         }
@@ -95,18 +96,18 @@ impl Sampling {
 /// What has been logged, so that a lasting trouble is one line and not one a tick.
 #[derive(Debug, Default)]
 struct Notes {
-    standing_told: bool,
+    standing_told: usize,
     gaps: u64,
     state_failed: bool,
 }
 
 impl Notes {
     fn note(&mut self, snapshot: &Snapshot) {
-        if !std::mem::replace(&mut self.standing_told, true) {
-            for gap in &snapshot.gaps.standing {
-                info!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
-            }
+        let standing = &snapshot.gaps.standing;
+        for gap in standing.get(self.standing_told..).unwrap_or_default() {
+            info!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
         }
+        self.standing_told = standing.len();
         let count = snapshot.gaps.count;
         if (self.gaps == 0) != (count == 0) {
             match snapshot.gaps.current.first() {

@@ -1,4 +1,5 @@
-//! How the sampling thread waits between two samples: until its time has come or it is told to stop.
+//! How the sampling thread waits between two samples: until its time has come or it is told to
+//! stop, with an eye on what the kernel tells of meanwhile.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock;
 use crate::quantity::BootTime;
+use crate::snapshot::sampler::Sampler;
 
 /// Whoever holds it keeps the sampling going; letting go of it ends the sampling, and so does the
 /// end of the thread that holds it.
@@ -34,21 +36,39 @@ pub enum Woken {
     Stopped,
 }
 
-/// Waits until `due`. Time that the machine slept through counts.
-#[must_use]
-pub fn until(due: BootTime, stop: &Stop) -> Woken {
+/// How long the sampler is left alone after it attended to something: what comes in bursts is
+/// attended to in one go, and costs are bounded however much comes and goes.
+const LEFT_ALONE: Duration = Duration::from_millis(10);
+
+/// Waits until `due`, or until told to `stop`, and lets `sampler` attend to what comes and goes
+/// meanwhile. Time that the machine slept through counts.
+pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
+    let mut attended_at = None;
     loop {
-        let left = due.since(clock::boot_time());
+        let now = clock::boot_time();
+        let mut left = due.since(now);
         if left == Duration::ZERO {
             return Woken::Due;
         }
-        let mut ends = [PollFd::new(&stop.reader, PollFlags::IN)];
-        let timeout = Timespec::try_from(left).ok();
-        match poll(&mut ends, timeout.as_ref()) {
-            // Nothing is ever written: what there is to see is that the other end is gone.
-            Ok(_) if !ends[0].revents().is_empty() => return Woken::Stopped,
-            // Interrupted, or the timer is a little ahead of the clock.
-            Ok(_) | Err(_) => {}
+        let alone = attended_at.map(|at: BootTime| at.plus(LEFT_ALONE).since(now));
+        let alone = alone.filter(|alone| *alone > Duration::ZERO);
+        left = alone.map_or(left, |alone| left.min(alone));
+        let mut ends: [_; 2] = std::array::from_fn(|_| PollFd::new(&stop.reader, PollFlags::IN));
+        let mut used = 1;
+        if let Some(alarm) = sampler.alarm().filter(|_| alone.is_none()) {
+            ends[used] = PollFd::from_borrowed_fd(alarm, PollFlags::IN);
+            used += 1;
+        }
+        // An interrupted wait has seen nothing, and so has a timer that is ahead of the clock.
+        let _ = poll(&mut ends[..used], Timespec::try_from(left).ok().as_ref());
+        let [stopped, alarmed] = ends.map(|end| !end.revents().is_empty());
+        // Nothing is ever written to the pipe: what there is to see is that its other end is gone.
+        if stopped {
+            return Woken::Stopped;
+        }
+        if alarmed {
+            sampler.attend(&clock::boot_time);
+            attended_at = Some(clock::boot_time());
         }
     }
 }
@@ -61,20 +81,37 @@ mod tests {
         clock::boot_time().plus(Duration::from_millis(millis))
     }
 
+    /// Of a host that tells of nothing.
+    fn sampler(root: &std::path::Path) -> Sampler {
+        let roots = crate::snapshot::roots::Roots {
+            procfs: root.to_owned(),
+            sysfs: root.to_owned(),
+            cgroupfs: None,
+            rootfs: root.to_owned(),
+            units: crate::snapshot::roots::Units { ticks_per_second: 100, page_size_bytes: 4096 },
+            captured: None,
+        };
+        Sampler::open(roots, crate::snapshot::sampler::SamplerOptions::default()).unwrap()
+    }
+
     #[test]
     fn a_wait_ends_when_it_is_due_and_not_before() {
         let (_held, stop) = stop().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let mut sampler = sampler(root.path());
         let due = later(30);
-        assert_eq!(until(due, &stop), Woken::Due);
+        assert_eq!(until(due, &stop, &mut sampler), Woken::Due);
         assert!(clock::boot_time() >= due);
-        assert_eq!(until(BootTime::default(), &stop), Woken::Due);
+        assert_eq!(until(BootTime::default(), &stop, &mut sampler), Woken::Due);
     }
 
     #[test]
     fn letting_go_ends_a_long_wait_at_once() {
         let (held, stop) = stop().unwrap();
         let due = later(60_000);
-        let waiting = std::thread::spawn(move || until(due, &stop));
+        let root = tempfile::tempdir().unwrap();
+        let mut sampler = sampler(root.path());
+        let waiting = std::thread::spawn(move || until(due, &stop, &mut sampler));
         drop(held);
         assert_eq!(waiting.join().unwrap(), Woken::Stopped);
         assert!(clock::boot_time() < due);

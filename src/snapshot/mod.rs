@@ -79,6 +79,9 @@ pub struct CgroupReading {
     pub processes: Vec<ProcessReading>,
     /// The network namespace of the first of them.
     pub namespace: Option<u64>,
+    /// It is gone, and was read after the last sample and before its end: `cpu`, `io` and the
+    /// memory events are as of then, all else is empty. It stands in one snapshot only.
+    pub departed: bool,
 }
 
 impl CgroupReading {
@@ -97,7 +100,18 @@ impl CgroupReading {
             cpu_max: None,
             processes: Vec::new(),
             namespace: None,
+            departed: false,
         }
+    }
+
+    /// What is left of it when it is gone.
+    fn depart(&mut self) {
+        self.departed = true;
+        self.processes.clear();
+        self.namespace = None;
+        self.memory = MemoryReading { events: self.memory.events, ..MemoryReading::default() };
+        self.pids = PidsReading::default();
+        self.pressure = PressureReading::default();
     }
 }
 

@@ -1,5 +1,6 @@
 //! One tick after another over everything a node offers.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct SamplerOptions {
     pub detail_ticks: u64,
     /// Files kept open between ticks, at most.
     pub held_files_max: usize,
+    /// Have the kernel tell what comes and goes between samples: see [`Sampler::attend`].
+    pub notices: bool,
 }
 
 impl Default for SamplerOptions {
@@ -36,6 +39,7 @@ impl Default for SamplerOptions {
             awake: None,
             detail_ticks: 1,
             held_files_max: 2048,
+            notices: false,
         }
     }
 }
@@ -94,7 +98,12 @@ impl Sampler {
                 )
             });
             match opened {
-                Ok(opened) => tree = Some(opened),
+                Ok(mut opened) => {
+                    if options.notices {
+                        snapshot.gaps.standing.extend(opened.watch(path));
+                    }
+                    tree = Some(opened);
+                }
                 Err(failure) => {
                     let path = path.as_os_str().as_encoded_bytes().into();
                     let reason = match failure {
@@ -165,6 +174,27 @@ impl Sampler {
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Can be read when there is something to [`attend`](Self::attend) to between two samples.
+    #[must_use]
+    pub fn alarm(&self) -> Option<BorrowedFd<'_>> {
+        self.tree.as_ref()?.alarm()
+    }
+
+    /// Takes in what came and went since the last sample, so that it has a name in the next one
+    /// even if it is gone by then. Nothing is missing from the figures without it.
+    pub fn attend(&mut self, clock: &dyn Fn() -> BootTime) {
+        let Some(tree) = &mut self.tree else { return };
+        let Snapshot { cgroups, gaps, work, .. } = &mut self.snapshot;
+        let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
+        let processes = ProcessReader {
+            procfs: &self.procfs,
+            namespaces: self.namespaces_by,
+            units: self.roots.units,
+            detail: self.options.processes,
+        };
+        tree.attend(&mut Walk { readings: cgroups, processes, pass: &mut pass });
     }
 
     /// Reads everything once. `clock` is asked for the time of each read; `wall` only stamps.

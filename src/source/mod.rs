@@ -5,6 +5,7 @@
 //! none subtracts.
 
 pub mod cgroup;
+pub mod inotify;
 pub mod proc;
 pub mod root;
 pub mod text;

@@ -7,7 +7,7 @@ mod regressions;
 
 use std::collections::BTreeMap;
 
-use model::{Model, Op, Spent, failing_op, hiding_op, history, plain_op};
+use model::{Model, Op, Spent, failing_op, hiding_op, history, noticing_op, plain_op};
 use nodetally::identity::BootId;
 use nodetally::ledger::account::{Account, Balance, DiskUsage, Usage};
 use nodetally::ledger::{Counters, Ledger};
@@ -130,6 +130,38 @@ fn run(history: &[Vec<Op>], quiet_at_the_end: usize) -> Run {
 }
 
 proptest! {
+    /// What was read of a cgroup before its end names what its parent's counter holds of it: no
+    /// time comes twice, none is lost, and nobody is given more than it spent.
+    #[test]
+    fn naming_the_dead_moves_time_and_makes_none(history in history(noticing_op())) {
+        let run = run(&history, 1);
+        let accounts = accounts(&run.snapshots);
+        for (account, spendings) in accounts.iter().zip(&run.spendings) {
+            prop_assert_eq!(sum(given(account).values()), sum(spendings.values()));
+        }
+        // The one after has forgotten them.
+        let last = accounts.last().unwrap();
+        prop_assert!(last.pods.iter().all(|pod| !pod.exited));
+    }
+
+    /// A pod that nobody saw but at its end has all it spent until then under its own name.
+    #[test]
+    fn a_pod_seen_between_two_snapshots_has_its_name(usec in 10_001..3_000_000_u32, bytes: u32) {
+        let mut model = Model::new();
+        let first = model.snapshot();
+        model.apply(&Op::SeenJob { usec, bytes });
+        model.apply(&Op::Job { usec: 777, bytes: 4096 });
+        let second = model.snapshot();
+        let third = model.snapshot();
+        let accounts = accounts(&[first, second, third]);
+        let pod = accounts[0].pods.iter().find(|pod| pod.exited).unwrap();
+        let spent = Spent { usec: u64::from(usec), bytes: u64::from(bytes) };
+        prop_assert_eq!(spent_of(&pod.usage), spent);
+        prop_assert_eq!(accounts[0].exited.len(), 1);
+        prop_assert_eq!(accounts[0].exited[0].cpu.as_usec(), 777);
+        prop_assert!(given(&accounts[1]).is_empty());
+    }
+
     /// Births from 0, deaths by what is left in the parent, short lives, names used again: every
     /// microsecond and byte is with the one who spent it, in the interval in which it was spent.
     #[test]

@@ -60,6 +60,15 @@ pub enum Op {
         usec: u32,
     },
     Reveal,
+    /// It is read between two snapshots: if it dies before the next one, that has this reading.
+    Notice {
+        cgroup: u16,
+    },
+    /// A pod that lives and dies between two snapshots, but was seen and read at its end.
+    SeenJob {
+        usec: u32,
+        bytes: u32,
+    },
     /// Its counters cannot be read at the next snapshot.
     Unread {
         cgroup: u16,
@@ -86,6 +95,15 @@ pub fn failing_op() -> impl Strategy<Value = Op> {
         8 => plain_op(),
         2 => (any::<u16>(), any::<bool>(), any::<bool>())
             .prop_map(|(cgroup, cpu, io)| Op::Unread { cgroup, cpu, io }),
+    ]
+}
+
+pub fn noticing_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => plain_op(),
+        4 => any::<u16>().prop_map(|cgroup| Op::Notice { cgroup }),
+        2 => any::<u16>().prop_map(|cgroup| Op::Die { cgroup }),
+        2 => (0..3_000_000_u32, any::<u32>()).prop_map(|(usec, bytes)| Op::SeenJob { usec, bytes }),
     ]
 }
 
@@ -142,6 +160,10 @@ pub struct Model {
     /// Since the last snapshot, by cgroup.
     spendings: Vec<(usize, Spent)>,
     unread: BTreeMap<usize, (bool, bool)>,
+    /// Readings since the last snapshot.
+    noticed: BTreeMap<usize, Spent>,
+    /// What the last snapshot had of each.
+    last: BTreeMap<usize, Spent>,
     pub boot: Option<BootId>,
     /// In the tree, and by kernel threads.
     pub total: Spent,
@@ -158,6 +180,8 @@ impl Model {
             next_pid: 100,
             spendings: Vec::new(),
             unread: BTreeMap::new(),
+            noticed: BTreeMap::new(),
+            last: BTreeMap::new(),
             boot: BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2"),
             total: Spent::default(),
             reveals: 0,
@@ -240,6 +264,22 @@ impl Model {
                 let at = self.add(Some(BURSTABLE), path, true);
                 self.spend(at, usec, bytes);
                 self.die(at);
+            }
+            Op::SeenJob { usec, bytes } => {
+                let class = self.path(BURSTABLE);
+                // Several may die in one interval.
+                let name = u8::try_from(150 + self.cgroups.len() % 100).unwrap();
+                let path = format!("{class}/kubepods-burstable-pod{}.slice", uid(name));
+                let at = self.add(Some(BURSTABLE), path, true);
+                self.spend(at, usec, bytes);
+                self.noticed.insert(at, self.whole(at));
+                self.die(at);
+            }
+            Op::Notice { cgroup } => {
+                let dies = |one: &Cgroup| one.inode > 7 && one.parent != Some(0);
+                if let Some(at) = self.pick(cgroup, dies).filter(|at| self.visible(*at)) {
+                    self.noticed.insert(at, self.whole(at));
+                }
             }
             Op::Exec { cgroup } => {
                 if let Some(at) = self.pick(cgroup, |one| one.process.is_some()) {
@@ -355,13 +395,39 @@ impl Model {
         owners
     }
 
+    /// The dead of this interval that were noticed, and the dead that they stood in; but for those
+    /// whose path somebody else has by now.
+    fn departed(&self, noticed: &BTreeMap<usize, Spent>) -> Vec<usize> {
+        let path_taken = |at: usize| {
+            self.cgroups.iter().any(|one| one.alive && one.path == self.cgroups[at].path)
+        };
+        let mut departed = std::collections::BTreeSet::new();
+        for at in noticed.keys() {
+            let mut chain = Vec::new();
+            let mut at = *at;
+            while !self.cgroups[at].alive {
+                chain.push(at);
+                at = self.cgroups[at].parent.unwrap();
+            }
+            if !chain.iter().any(|at| path_taken(*at)) {
+                departed.extend(chain);
+            }
+        }
+        departed.into_iter().collect()
+    }
+
     /// What the kernel shows now.
     pub fn snapshot(&mut self) -> Snapshot {
         let at_ns = self.tick * INTERVAL_NS;
         self.tick += 1;
         self.first_new = self.next_inode;
         let unread = std::mem::take(&mut self.unread);
+        let noticed = std::mem::take(&mut self.noticed);
+        let departed = self.departed(&noticed);
+        let last = std::mem::take(&mut self.last);
         let mut seen: Vec<usize> = (0..self.cgroups.len()).filter(|at| self.visible(*at)).collect();
+        self.last = seen.iter().map(|at| (*at, self.whole(*at))).collect();
+        seen.extend(&departed);
         let order = |at: &usize| {
             let mut path = self.cgroups[*at].path.split('/').map(str::to_owned).collect::<Vec<_>>();
             path.retain(|component| !component.is_empty());
@@ -372,7 +438,10 @@ impl Model {
         let cgroups = seen.iter().enumerate().map(|(number, at)| {
             let one = &self.cgroups[*at];
             let (no_cpu, no_io) = unread.get(at).copied().unwrap_or_default();
-            let whole = self.whole(*at);
+            let whole = match departed.contains(at) {
+                true => noticed.get(at).or(last.get(at)).copied().unwrap_or_default(),
+                false => self.whole(*at),
+            };
             let cpu = CpuStat {
                 usage: CpuTime::from_usec(whole.usec),
                 user: CpuTime::from_usec(whole.usec - whole.usec / 3),
@@ -397,8 +466,12 @@ impl Model {
                 pids: PidsReading::default(),
                 pressure: PressureReading::default(),
                 cpu_max: None,
-                processes: one.process.iter().map(|process| reading_of(process, read_at)).collect(),
+                processes: match one.alive {
+                    true => one.process.iter().map(|one| reading_of(one, read_at)).collect(),
+                    false => Vec::new(),
+                },
                 namespace: None,
+                departed: !one.alive,
             }
         });
         let mut snapshot = Snapshot {

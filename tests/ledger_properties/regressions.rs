@@ -88,6 +88,35 @@ fn busy_time_is_not_made_up_by_suspend_or_a_new_cpu() {
     assert_eq!(busy(&first, &second), 3_000_000);
 }
 
+/// The end of a container is told of before that of its pod, which is read no more: the pod has
+/// used no less than its container.
+#[test]
+fn a_pod_that_is_gone_has_at_least_what_its_noticed_container_had() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 1, name: 0, below: 0, usec: 50_000 });
+    model.apply(&Op::Born { kind: 2, name: 0, below: 0, usec: 60_000 });
+    let first = model.snapshot();
+    let pod = first.cgroups.iter().find(|one| one.key.path.ends_with(b"a.slice")).unwrap();
+    let container = first.cgroups.iter().find(|one| one.key.path.ends_with(b"1.scope")).unwrap();
+    // Counted as the model counts what may be noticed or die: the pod first, then its container.
+    let (pod_pick, container_pick) = (0, 1);
+    assert!(container.key.inode > pod.key.inode);
+    model.apply(&Op::Spend { cgroup: 3, usec: 900_000, bytes: 0 });
+    model.apply(&Op::Notice { cgroup: container_pick });
+    model.apply(&Op::Spend { cgroup: 3, usec: 4_000, bytes: 0 });
+    model.apply(&Op::Die { cgroup: pod_pick });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    let [pod] = &account.pods[..] else { panic!("{:?}", account.pods) };
+    assert!(pod.exited);
+    assert_eq!(pod.usage.cpu.unwrap().usage.as_usec(), 900_000);
+    let [container] = &account.containers[..] else { panic!("{:?}", account.containers) };
+    assert!(container.exited);
+    assert_eq!(container.usage.cpu.unwrap().usage.as_usec(), 900_000);
+    let [exited] = &account.exited[..] else { panic!("{:?}", account.exited) };
+    assert_eq!(exited.cpu.as_usec(), 4_000);
+}
+
 /// Two snapshots of a node of two CPUs on which nothing happened.
 fn two_instants_awake_for(awake: Duration) -> (Snapshot, Snapshot) {
     let mut model = Model::new();

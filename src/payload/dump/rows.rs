@@ -40,6 +40,10 @@ fn named(bytes: &[u8]) -> Named {
     Named { text, hex }
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 #[derive(Serialize)]
 struct CgroupName {
     cgroup: String,
@@ -396,6 +400,8 @@ pub(super) struct PodFactsRow {
     qos_class: &'static str,
     #[serde(flatten)]
     cgroup: CgroupName,
+    #[serde(skip_serializing_if = "is_false")]
+    exited: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_network: Option<bool>,
     #[serde(flatten)]
@@ -411,6 +417,8 @@ pub(super) struct ContainerRow {
     runtime: &'static str,
     #[serde(flatten)]
     cgroup: CgroupName,
+    #[serde(skip_serializing_if = "is_false")]
+    exited: bool,
     #[serde(flatten)]
     usage: UsageRow,
 }
@@ -431,6 +439,7 @@ pub(super) fn pod(account: &Account, pod: &PodUsage) -> PodRow {
             uid: pod.uid.to_string(),
             qos_class: pod.qos.as_str(),
             cgroup: cgroup_name(&pod.path),
+            exited: pod.exited,
             host_network: pod.host_network,
             usage: usage_row(&pod.usage),
             containers_cpu_usage_usec: known.then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum()),
@@ -444,6 +453,7 @@ fn container(container: &ContainerUsage) -> ContainerRow {
         container_id: container.id.to_string(),
         runtime: container.runtime.as_str(),
         cgroup: cgroup_name(&container.path),
+        exited: container.exited,
         usage: usage_row(&container.usage),
     }
 }
@@ -459,6 +469,8 @@ pub(super) struct UnitRow {
     runtime: Option<&'static str>,
     #[serde(flatten)]
     cgroup: CgroupName,
+    #[serde(skip_serializing_if = "is_false")]
+    exited: bool,
     #[serde(flatten)]
     usage: UsageRow,
     /// What its cgroup used beyond its live processes: those that have exited.
@@ -478,6 +490,7 @@ pub(super) fn unit(unit: &UnitUsage) -> UnitRow {
         container_id: id.map(|(id, _)| id.to_string()),
         runtime: id.map(|(_, runtime)| runtime.as_str()),
         cgroup: cgroup_name(&unit.path),
+        exited: unit.exited,
         usage: usage_row(&unit.usage),
         exited_processes_cpu_usage_usec: unit.usage.exited_processes_cpu().map(|cpu| cpu.as_usec()),
     }

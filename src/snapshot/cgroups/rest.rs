@@ -1,0 +1,120 @@
+//! The files of a cgroup beyond the hot ones.
+
+use std::sync::Arc;
+
+use super::{Slot, keep};
+use crate::quantity::{Bytes, Limit};
+use crate::snapshot::CgroupReading;
+use crate::snapshot::held::{FileBudget, FileReader};
+use crate::snapshot::pass::{Outcome, Pass};
+use crate::snapshot::processes::ProcessReader;
+use crate::source::cgroup::{cpu_max, memory_events, memory_stat, pressure, procs, single};
+
+/// The files that are read only of cgroups in which something happened.
+pub(super) struct Rest<'a> {
+    pub slot: &'a mut Slot,
+    pub reading: &'a mut CgroupReading,
+    pub budget: &'a mut FileBudget,
+    pub pids: &'a mut Vec<u32>,
+    pub detail: bool,
+    pub refresh: bool,
+    pub hold: bool,
+    pub is_root: bool,
+}
+
+impl Rest<'_> {
+    pub fn read(&mut self, processes: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+        let path = Arc::clone(&self.reading.key.path);
+        let files = &mut self.slot.files.rest;
+        let mut reader = FileReader {
+            dir: &self.slot.dir,
+            path: &path,
+            hold: self.hold,
+            ask_again: self.refresh,
+            budget: self.budget,
+            pass,
+        };
+        let memory = &mut self.reading.memory;
+        let has_memory = memory.current.is_some();
+        if has_memory {
+            let stat = reader.record(&mut files.memory_stat, c"memory.stat", memory_stat::parse);
+            keep(&mut memory.stat, stat);
+            let events =
+                reader.record(&mut files.memory_events, c"memory.events", memory_events::parse);
+            keep(&mut memory.events, events);
+        }
+        if self.detail && has_memory {
+            let bytes = |text: &[u8]| single::parse_figure(text).map(Bytes::from_bytes);
+            let limit = |text: &[u8]| {
+                single::parse_limit(text).map(|limit| match limit {
+                    Limit::Max => Limit::Max,
+                    Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
+                })
+            };
+            keep(&mut memory.peak, reader.record(&mut files.memory_peak, c"memory.peak", bytes));
+            keep(&mut memory.max, reader.record(&mut files.memory_max, c"memory.max", limit));
+            let swap = reader.record(&mut files.memory_swap_current, c"memory.swap.current", bytes);
+            keep(&mut memory.swap_current, swap);
+        }
+        if self.detail && !self.is_root {
+            let pids = &mut self.reading.pids;
+            let figure = single::parse_figure;
+            keep(
+                &mut pids.current,
+                reader.record(&mut files.pids_current, c"pids.current", figure),
+            );
+            let limit = single::parse_limit;
+            keep(&mut pids.max, reader.record(&mut files.pids_max, c"pids.max", limit));
+            let cpu_max = reader.record(&mut files.cpu_max, c"cpu.max", cpu_max::parse);
+            keep(&mut self.reading.cpu_max, cpu_max);
+        }
+        if self.detail {
+            let pressures = &mut self.reading.pressure;
+            let psi = pressure::parse;
+            keep(&mut pressures.cpu, reader.record(&mut files.cpu_pressure, c"cpu.pressure", psi));
+            let memory = reader.record(&mut files.memory_pressure, c"memory.pressure", psi);
+            keep(&mut pressures.memory, memory);
+            keep(&mut pressures.io, reader.record(&mut files.io_pressure, c"io.pressure", psi));
+            pressures.read_at = reader.pass.now();
+        }
+        let pids = &mut *self.pids;
+        let listed =
+            reader.records(&mut files.procs, c"cgroup.procs", |text| procs::parse(text, pids));
+        match listed {
+            Outcome::Present(foreign) => {
+                if foreign > 0 {
+                    pass.gaps.add_foreign(&path);
+                }
+            }
+            // A threaded cgroup answers EOPNOTSUPP; its processes are its domain's.
+            Outcome::Absent | Outcome::Gone => pids.clear(),
+            Outcome::Unreadable => return,
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        let held = &mut self.slot.stats;
+        processes.read(pids, &mut self.reading.processes, held, self.budget, self.hold, pass);
+        self.find_namespace(processes, pass);
+    }
+
+    /// Asks for the namespace when the first process is another than before, and now and then all
+    /// the same, since a process may move. The root cgroup's processes are the host's own.
+    fn find_namespace(&mut self, reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+        let first = self.reading.processes.first().map(|process| process.key.pid);
+        let Some(first) = first.filter(|_| !self.is_root) else {
+            self.slot.namespace_leader = 0;
+            self.reading.namespace = None;
+            return;
+        };
+        if self.slot.namespace_leader == first && !self.refresh {
+            return;
+        }
+        match reader.namespaces.namespace_of(reader.procfs, first) {
+            Ok(inode) => {
+                self.reading.namespace = inode;
+                self.slot.namespace_leader = first;
+            }
+            Err(failure) => pass.gaps.add_once(b"/proc/<pid>/ns/net", failure),
+        }
+    }
+}
