@@ -80,6 +80,7 @@ pub fn check(settings: &Settings) -> Report {
         processes: ProcessDetail { io: true, cmdline: false },
         held_files_max: host::held_files_max(),
         notices: true,
+        sockets: settings.sampling.tcp_sockets,
         ..SamplerOptions::default()
     };
     match agent::open_sampler(settings, options) {

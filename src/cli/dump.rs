@@ -91,6 +91,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         detail_ticks: 1,
         held_files_max: host::held_files_max(),
         notices: true,
+        sockets: settings.sampling.tcp_sockets,
     };
     let mut sampler = agent::open_sampler(settings, options)?;
     let mut ledger = Ledger::new(sampler.roots().units);

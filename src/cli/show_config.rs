@@ -63,6 +63,7 @@ pub fn render(settings: &Settings, token_state: impl Fn(&Path) -> TokenState) ->
     page.header("[sampling]");
     page.value(&keys::SAMPLING_INTERVAL, toml_duration(settings.sampling.interval), origins);
     page.value(&keys::SAMPLING_PROCESS_IO, settings.sampling.process_io.to_string(), origins);
+    page.value(&keys::SAMPLING_TCP_SOCKETS, settings.sampling.tcp_sockets.to_string(), origins);
     page.value(&keys::SAMPLING_CMDLINE, settings.sampling.cmdline.to_string(), origins);
 
     page.header("[paths]");

@@ -68,6 +68,19 @@ pub const SAMPLING_PROCESS_IO: Key = Key {
               either way.",
 };
 
+/// `tcp_sockets` in `[sampling]`; its `purpose` says what for.
+pub const SAMPLING_TCP_SOCKETS: Key = Key {
+    section: "sampling",
+    name: "tcp_sockets",
+    allowed: "true or false",
+    default: "true",
+    environment: &["NODETALLY_SAMPLING_TCP_SOCKETS"],
+    flag: None,
+    purpose: "Whether the TCP sockets of the host's network namespace are asked for, which is all \
+              that is known of the traffic of hostNetwork pods and host units: one or two \
+              microseconds a socket and sample.",
+};
+
 /// `cmdline` in `[sampling]`; its `purpose` says what for.
 pub const SAMPLING_CMDLINE: Key = Key {
     section: "sampling",
@@ -302,6 +315,7 @@ pub const KEYS: &[&Key] = &[
     &NODE_NAME,
     &SAMPLING_INTERVAL,
     &SAMPLING_PROCESS_IO,
+    &SAMPLING_TCP_SOCKETS,
     &SAMPLING_CMDLINE,
     &PATHS_PROCFS,
     &PATHS_SYSFS,

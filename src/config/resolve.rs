@@ -168,6 +168,7 @@ fn sampling(layers: &Layers, origins: &mut Origins) -> Result<SamplingSettings, 
             value::duration(raw, SECOND..=HOUR)
         })?,
         process_io: layers.get_or(&keys::SAMPLING_PROCESS_IO, origins, false, value::boolean)?,
+        tcp_sockets: layers.get_or(&keys::SAMPLING_TCP_SOCKETS, origins, true, value::boolean)?,
         cmdline: layers.get_or(&keys::SAMPLING_CMDLINE, origins, false, value::boolean)?,
     })
 }

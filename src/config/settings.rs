@@ -46,6 +46,8 @@ pub struct SamplingSettings {
     pub interval: Duration,
     /// Whether each process's own `/proc/<pid>/io` is read.
     pub process_io: bool,
+    /// Whether the TCP sockets of the host's network namespace are asked for.
+    pub tcp_sockets: bool,
     /// Whether command lines, which can hold secrets, are read.
     pub cmdline: bool,
 }

@@ -104,6 +104,19 @@ pub struct NetworkUsage {
     pub tx_errors: u64,
     pub rx_dropped: u64,
     pub tx_dropped: u64,
+    pub from: NetworkSource,
+}
+
+/// Where an owner's network figure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum NetworkSource {
+    /// The interfaces of a network namespace of its own: all that passed, headers included.
+    #[default]
+    Interfaces,
+    /// Its TCP sockets in the host's network namespace: payload, with segments for packets and
+    /// neither errors nor drops. UDP, and connections that began and ended between two samples, are
+    /// not in it.
+    TcpSockets,
 }
 
 /// The node itself.
@@ -233,8 +246,8 @@ pub struct PodUsage {
     /// Its cgroup is gone; what is here was read before its end. Flows of what it did between that
     /// reading and its end stand in `exited`.
     pub exited: bool,
-    /// It stands in the host's network namespace, so the host's figures are not its own and it has
-    /// no network figure. `None`: not known, for want of rights.
+    /// It stands in the host's network namespace, so the host's figures are not its own, and its
+    /// network figure is that of its TCP sockets. `None`: not known, for want of rights.
     pub host_network: Option<bool>,
     pub usage: Usage,
 }
@@ -287,6 +300,8 @@ pub struct ExitedUsage {
     pub node: InnerNode,
     pub cpu: CpuTime,
     pub disk: DiskUsage,
+    /// Of its TCP sockets in the host's namespace.
+    pub network: NetworkUsage,
 }
 
 #[derive(Debug, Clone)]
@@ -328,7 +343,8 @@ pub struct Balance {
     pub node: u64,
     pub pods: u64,
     pub host_units: u64,
-    /// Kernel threads; 0 for resources that kernel threads are not told apart in.
+    /// Kernel threads, and of network the sockets of the root cgroup (such as NFS has); 0 for
+    /// resources that they are not told apart in.
     pub kernel: u64,
     /// irq and softirq; of CPU only.
     pub interrupts: u64,

@@ -9,8 +9,10 @@ use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::roots::Units;
+use crate::snapshot::sockets::SOCKETS_MAX;
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
+use crate::source::netlink::inet_diag::TcpTraffic;
 use crate::source::proc::diskstats::DiskRow;
 use crate::source::proc::net_dev::InterfaceRow;
 use crate::source::proc::pid_io::ProcessIo;
@@ -31,6 +33,8 @@ pub struct Counters {
     pub interfaces: Option<InterfaceCounters>,
     /// In tree order.
     pub cgroups: Vec<CgroupCounters>,
+    /// `None`: they could not be read.
+    pub sockets: Option<SocketsCounters>,
     /// By inode.
     pub namespaces: Vec<NamespaceCounters>,
     /// By key.
@@ -51,6 +55,29 @@ pub struct CgroupCounters {
     pub io: Option<Vec<IoRow>>,
     pub oom_kills: Option<u64>,
 }
+
+/// Of the host's network namespace.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SocketsCounters {
+    /// No socket that was there is missing.
+    pub complete: bool,
+    /// By cookie.
+    pub rows: Vec<SocketCounters>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SocketCounters {
+    pub cookie: u64,
+    /// Inode of its cgroup.
+    pub cgroup: u64,
+    pub traffic: TcpTraffic,
+    /// For how many samples it has been missing without a word of its end. A dump of a table that
+    /// changes meanwhile may pass over a socket, which is no new one when it is back.
+    pub missing: u8,
+}
+
+/// A socket that is missing for longer is forgotten.
+const MISSING_MAX: u8 = 3;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamespaceCounters {
@@ -116,6 +143,20 @@ impl Counters {
             }
         }
 
+        let sockets = &snapshot.sockets;
+        let kept = self.sockets.get_or_insert_default();
+        kept.complete = sockets.complete;
+        kept.rows.clear();
+        kept.rows.extend(sockets.rows.iter().map(|row| SocketCounters {
+            cookie: row.cookie,
+            cgroup: row.cgroup,
+            traffic: row.traffic,
+            missing: 0,
+        }));
+        if !sockets.readable {
+            self.sockets = None;
+        }
+
         let namespaces = &snapshot.namespaces;
         self.namespaces.truncate(namespaces.len());
         for (at, reading) in namespaces.iter().enumerate() {
@@ -156,7 +197,7 @@ impl Counters {
 
     /// Keeps what could not be read this time from `before`, so that the next reading is held
     /// against the last there was.
-    pub(super) fn keep_unread(&mut self, before: &mut Self) {
+    pub(super) fn keep_unread(&mut self, before: &mut Self, snapshot: &Snapshot) {
         if before.boot != self.boot {
             return;
         }
@@ -164,6 +205,28 @@ impl Counters {
             self.node_cpu = before.node_cpu;
             self.node_cpu_read_at = before.node_cpu_read_at;
             self.node_cpu_awake = before.node_cpu_awake;
+        }
+        match (&mut self.sockets, &mut before.sockets) {
+            (Some(sockets), Some(before)) => {
+                let has_ended = |row: &SocketCounters| {
+                    let ended = &snapshot.sockets.ended;
+                    ended.binary_search_by_key(&row.cookie, |ended| ended.cookie).is_ok()
+                };
+                let seen = sockets.rows.len();
+                for row in before.rows.iter().filter(|row| row.missing < MISSING_MAX) {
+                    let is_seen = sockets.rows.get(..seen).is_some_and(|seen| {
+                        seen.binary_search_by_key(&row.cookie, |seen| seen.cookie).is_ok()
+                    });
+                    if !is_seen && !has_ended(row) && sockets.rows.len() < SOCKETS_MAX {
+                        sockets.rows.push(SocketCounters { missing: row.missing + 1, ..*row });
+                    }
+                }
+                if sockets.rows.len() > seen {
+                    sockets.rows.sort_unstable_by_key(|row| row.cookie);
+                }
+            }
+            (sockets @ None, before) => *sockets = before.take(),
+            (Some(_), None) => {}
         }
         if self.disks.is_none() {
             self.disks = before.disks.take();
@@ -177,6 +240,9 @@ impl Counters {
     pub fn sort(&mut self) {
         self.cgroups.sort_by(|a, b| tree_order(&a.key.path, &b.key.path));
         self.namespaces.sort_by_key(|namespace| namespace.inode);
+        if let Some(sockets) = &mut self.sockets {
+            sockets.rows.sort_by_key(|row| row.cookie);
+        }
         self.processes.sort_by_key(|process| process.key);
     }
 

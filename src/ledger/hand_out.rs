@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::account::{
-    Account, Balance, Conservation, ContainerUsage, DiskUsage, ExitedUsage, NetworkUsage, PodUsage,
-    UnitKind, UnitUsage, Usage,
+    Account, Balance, Conservation, ContainerUsage, DiskUsage, ExitedUsage, NetworkSource,
+    NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage,
 };
 use super::counters::Counters;
 use super::flow::{Tally, unsigned};
 use super::settle::{Line, network_gain};
+use super::sockets::ByInode;
 use crate::attribution::{Owner, QosClass};
 use crate::identity::PodUid;
 use crate::quantity::{Bytes, CpuTime};
@@ -37,12 +38,14 @@ pub(super) struct HandOut {
     given: Vec<bool>,
     /// The account's unit of each entry, where it is one.
     units: Vec<Option<usize>>,
+    by_inode: ByInode,
 }
 
 /// Sums that no list of the account shows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Totals {
     kernel_usec: u64,
+    kernel_network: NetworkUsage,
     pods_memory: u64,
     units_memory: u64,
     inner_memory: u64,
@@ -59,6 +62,7 @@ impl HandOut {
         account: &mut Account,
     ) {
         self.give_networks(last, units, snapshot, lines, entries);
+        self.give_sockets(last, snapshot, lines, entries);
         for line in lines {
             if let Some(entry) = entries.get_mut(line.entry) {
                 entry.tally.add(&line.own);
@@ -106,7 +110,9 @@ impl HandOut {
                     strays.processes -= strays.kernel_threads;
                     strays.processes_usec -= unsigned(strays.kernel_usec);
                     strays.put_into(&mut usage);
-                    if strays.processes > 0 {
+                    if strays.processes == 0 {
+                        totals.kernel_network = usage.network.unwrap_or_default();
+                    } else {
                         totals.units_memory += unsigned(strays.memory_bytes);
                         account.units.push(UnitUsage {
                             path: path(),
@@ -121,8 +127,10 @@ impl HandOut {
                     let cpu = CpuTime::from_usec(unsigned(entry.tally.cpu.usage));
                     let disk = entry.tally.io.to_usage(entry.tally.io_from);
                     let no_disk = disk == DiskUsage { from: disk.from, ..DiskUsage::default() };
-                    if cpu > CpuTime::ZERO || !no_disk {
-                        account.exited.push(ExitedUsage { path: path(), node, cpu, disk });
+                    let network = usage.network.unwrap_or_default();
+                    let no_network = network.rx == Bytes::ZERO && network.tx == Bytes::ZERO;
+                    if cpu > CpuTime::ZERO || !no_disk || !no_network {
+                        account.exited.push(ExitedUsage { path: path(), node, cpu, disk, network });
                     }
                 }
                 Owner::Unit | Owner::Container { .. } => {
@@ -218,6 +226,33 @@ impl HandOut {
                 }
             }
         }
+    }
+
+    /// What the sockets of the host's namespace carried goes to the owners of the cgroups that they
+    /// were made in.
+    fn give_sockets(
+        &mut self,
+        last: Option<&Counters>,
+        snapshot: &Snapshot,
+        lines: &[Line],
+        entries: &[Entry],
+    ) {
+        let known = |last: &&Counters| last.sockets.is_some() && snapshot.sockets.readable;
+        let Some(last) = last.filter(known) else { return };
+        let networks = &mut self.networks;
+        for (network, entry) in networks.iter_mut().zip(entries) {
+            // None carried is a figure too.
+            if entry.tally.in_host_namespace && network.is_none() {
+                let from = NetworkSource::TcpSockets;
+                *network = Some(NetworkUsage { from, ..NetworkUsage::default() });
+            }
+        }
+        self.by_inode.each_gain(last, snapshot, |place, gain| {
+            let entry = lines.get(place).map(|line| line.entry);
+            if let Some(network) = entry.and_then(|entry| networks.get_mut(entry)) {
+                network.get_or_insert_default().add(&gain);
+            }
+        });
     }
 
     fn add_to_pod(
@@ -353,6 +388,7 @@ impl NetworkUsage {
         self.tx_errors += other.tx_errors;
         self.rx_dropped += other.rx_dropped;
         self.tx_dropped += other.tx_dropped;
+        self.from = self.from.max(other.from);
     }
 }
 
@@ -370,7 +406,10 @@ fn balance(account: &Account, totals: &Totals) -> Conservation {
     let network = |part: fn(&NetworkUsage) -> Bytes| {
         let of = move |usage: &Usage| usage.network.as_ref().map_or(0, |net| part(net).as_bytes());
         let node = part(&node.network?).as_bytes();
-        Some(Balance::new(node, pods().map(of).sum(), units().map(of).sum(), 0, 0, 0))
+        let kernel = part(&totals.kernel_network).as_bytes();
+        let exited = account.exited.iter().map(|exited| part(&exited.network).as_bytes()).sum();
+        let (pods, units) = (pods().map(of).sum(), units().map(of).sum());
+        Some(Balance::new(node, pods, units, kernel, 0, exited))
     };
     Conservation {
         cpu_usec: node.cpu.map(|busy| {

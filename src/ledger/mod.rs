@@ -26,10 +26,12 @@ mod hand_out;
 mod io;
 mod own_parts;
 mod settle;
+mod sockets;
 mod unread;
 
 pub use account::Account;
 pub use counters::{
     CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
+    SocketCounters, SocketsCounters,
 };
 pub use settle::Ledger;

@@ -122,7 +122,7 @@ impl Ledger {
         next.fill(snapshot);
         // The memory of the counters before the last is that of the next.
         self.spare = last.unwrap_or_default();
-        next.keep_unread(&mut self.spare);
+        next.keep_unread(&mut self.spare, snapshot);
         self.last = Some(next);
         self.resumed = false;
     }

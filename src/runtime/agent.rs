@@ -72,6 +72,7 @@ async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentErro
         detail_ticks: DETAIL_TICKS,
         held_files_max: host::held_files_max(),
         notices: true,
+        sockets: settings.sampling.tcp_sockets,
     };
     let sampler = open_sampler(settings, options)?;
 

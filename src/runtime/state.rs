@@ -18,10 +18,12 @@ use thiserror::Error;
 use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::ledger::{
     CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
+    SocketCounters, SocketsCounters,
 };
 use crate::quantity::{BootTime, Bytes, CpuTime, Ticks};
 use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
 use crate::source::cgroup::io_stat::IoRow;
+use crate::source::netlink::inet_diag::TcpTraffic;
 use crate::source::proc::diskstats::DiskRow;
 use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use crate::source::proc::pid_io::ProcessIo;
@@ -58,8 +60,17 @@ struct File {
     disks: Option<Vec<Disk>>,
     interfaces: Option<Vec<Interface>>,
     cgroups: Vec<Cgroup>,
+    #[serde(default)]
+    sockets: Option<Sockets>,
     namespaces: Vec<Namespace>,
     processes: Vec<Process>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sockets {
+    complete: bool,
+    /// cookie, inode of the cgroup, received and acked bytes, segments in and out, samples missing
+    rows: Vec<(u64, u64, u64, u64, u32, u32, u8)>,
 }
 
 /// read bytes, written bytes, read operations, write operations
@@ -260,6 +271,19 @@ fn wire(counters: &Counters, boot: BootId) -> File {
                 oom_kills: cgroup.oom_kills,
             })
             .collect(),
+        sockets: counters.sockets.as_ref().map(|sockets| Sockets {
+            complete: sockets.complete,
+            rows: sockets
+                .rows
+                .iter()
+                .map(|row| {
+                    let TcpTraffic { received, acked, segments_in, segments_out } = row.traffic;
+                    let (received, acked) = (received.as_bytes(), acked.as_bytes());
+                    let (cookie, cgroup) = (row.cookie, row.cgroup);
+                    (cookie, cgroup, received, acked, segments_in, segments_out, row.missing)
+                })
+                .collect(),
+        }),
         namespaces: counters
             .namespaces
             .iter()
@@ -343,6 +367,18 @@ fn domain(file: File) -> Option<Counters> {
     if let Some(rows) = file.interfaces {
         counters.interfaces = Some(InterfaceCounters { rows: interfaces(rows)? });
     }
+    counters.sockets = file.sockets.map(|sockets| SocketsCounters {
+        complete: sockets.complete,
+        rows: sockets
+            .rows
+            .into_iter()
+            .map(|(cookie, cgroup, received, acked, segments_in, segments_out, missing)| {
+                let (received, acked) = (Bytes::from_bytes(received), Bytes::from_bytes(acked));
+                let traffic = TcpTraffic { received, acked, segments_in, segments_out };
+                SocketCounters { cookie, cgroup, traffic, missing }
+            })
+            .collect(),
+    });
     for cgroup in file.cgroups {
         let throttling = cgroup.throttling.map(|[periods, throttled_periods, usec]| Throttling {
             periods,
@@ -419,6 +455,20 @@ mod tests {
                 io: Some(vec![]),
                 oom_kills: None,
             }],
+            sockets: Some(SocketsCounters {
+                complete: true,
+                rows: vec![SocketCounters {
+                    cookie: 9,
+                    cgroup: 77,
+                    traffic: TcpTraffic {
+                        received: Bytes::from_bytes(1),
+                        acked: Bytes::from_bytes(2),
+                        segments_in: 3,
+                        segments_out: 4,
+                    },
+                    missing: 1,
+                }],
+            }),
             namespaces: vec![],
             processes: vec![ProcessCounters {
                 key: ProcessKey { pid: 1, start_ticks: 3 },

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::clock;
 use crate::quantity::BootTime;
-use crate::snapshot::sampler::Sampler;
+use crate::snapshot::sampler::{Alarm, Sampler};
 
 /// Whoever holds it keeps the sampling going; letting go of it ends the sampling, and so does the
 /// end of the thread that holds it.
@@ -36,39 +36,51 @@ pub enum Woken {
     Stopped,
 }
 
-/// How long the sampler is left alone after it attended to something: what comes in bursts is
-/// attended to in one go, and costs are bounded however much comes and goes.
-const LEFT_ALONE: Duration = Duration::from_millis(10);
+/// What the sampler attends to, and how long it is left alone by it from then on: what comes in
+/// bursts is attended to in one go, and costs are bounded however much comes and goes. A cgroup that
+/// lost its last process is removed some milliseconds later; the kernel keeps the ends of some
+/// hundred sockets.
+const ALARMS: [(Alarm, Duration); 2] =
+    [(Alarm::Cgroups, Duration::from_millis(10)), (Alarm::Sockets, Duration::from_millis(100))];
 
 /// Waits until `due`, or until told to `stop`, and lets `sampler` attend to what comes and goes
 /// meanwhile. Time that the machine slept through counts.
 pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
-    let mut attended_at = None;
+    // When each alarm may be heard again.
+    let mut open_at = [BootTime::default(); ALARMS.len()];
     loop {
         let now = clock::boot_time();
         let mut left = due.since(now);
         if left == Duration::ZERO {
             return Woken::Due;
         }
-        let alone = attended_at.map(|at: BootTime| at.plus(LEFT_ALONE).since(now));
-        let alone = alone.filter(|alone| *alone > Duration::ZERO);
-        left = alone.map_or(left, |alone| left.min(alone));
-        let mut ends: [_; 2] = std::array::from_fn(|_| PollFd::new(&stop.reader, PollFlags::IN));
+        let mut ends: [_; 1 + ALARMS.len()] =
+            std::array::from_fn(|_| PollFd::new(&stop.reader, PollFlags::IN));
+        let mut heard = [None; ALARMS.len()];
         let mut used = 1;
-        if let Some(alarm) = sampler.alarm().filter(|_| alone.is_none()) {
-            ends[used] = PollFd::from_borrowed_fd(alarm, PollFlags::IN);
+        for (number, (alarm, _)) in ALARMS.into_iter().enumerate() {
+            let Some(fd) = sampler.alarm(alarm) else { continue };
+            let alone = open_at[number].since(now);
+            if alone > Duration::ZERO {
+                left = left.min(alone);
+                continue;
+            }
+            ends[used] = PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            heard[used - 1] = Some(number);
             used += 1;
         }
         // An interrupted wait has seen nothing, and so has a timer that is ahead of the clock.
         let _ = poll(&mut ends[..used], Timespec::try_from(left).ok().as_ref());
-        let [stopped, alarmed] = ends.map(|end| !end.revents().is_empty());
+        let seen = ends.map(|end| !end.revents().is_empty());
         // Nothing is ever written to the pipe: what there is to see is that its other end is gone.
-        if stopped {
+        if seen[0] {
             return Woken::Stopped;
         }
-        if alarmed {
-            sampler.attend(&clock::boot_time);
-            attended_at = Some(clock::boot_time());
+        for (number, _) in heard.into_iter().zip(&seen[1..]).filter(|(_, seen)| **seen) {
+            let Some(number) = number else { continue };
+            let (alarm, alone) = ALARMS[number];
+            sampler.attend(alarm, &clock::boot_time);
+            open_at[number] = clock::boot_time().plus(alone);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod pass;
 pub mod processes;
 pub mod roots;
 pub mod sampler;
+pub mod sockets;
 pub mod topology;
 
 use crate::identity::{BootId, CgroupKey, ProcessKey};
@@ -44,6 +45,7 @@ pub struct Snapshot {
     pub cgroups: Vec<CgroupReading>,
     /// Network namespaces in which at least one cgroup's processes stand, by inode.
     pub namespaces: Vec<NamespaceReading>,
+    pub sockets: sockets::SocketsReading,
     pub gaps: gaps::Gaps,
     pub work: Work,
 }

@@ -53,12 +53,21 @@ pub enum NamespaceBy {
 impl NamespaceBy {
     /// The inode that stands for the namespace of `pid`.
     pub fn namespace_of(self, procfs: &Dir, pid: u32) -> Result<Option<u64>, Failure> {
-        let mut space = PathSpace::default();
+        let (mut link, mut file) = (PathSpace::default(), PathSpace::default());
+        self.ask(procfs, link.path(pid, "ns/net"), file.path(pid, "net/dev"))
+    }
+
+    /// The one that stands for the agent's own.
+    pub fn own_namespace(self, procfs: &Dir) -> Result<Option<u64>, Failure> {
+        self.ask(procfs, c"self/ns/net", c"self/net/dev")
+    }
+
+    fn ask(self, procfs: &Dir, link: &CStr, file: &CStr) -> Result<Option<u64>, Failure> {
         match self {
-            Self::Link => procfs.with_link(space.path(pid, "ns/net"), |target| {
+            Self::Link => procfs.with_link(link, |target| {
                 figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
             }),
-            Self::File => Ok(Some(procfs.stat(space.path(pid, "net/dev"))?.st_ino)),
+            Self::File => Ok(Some(procfs.stat(file)?.st_ino)),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::node::NodeReader;
 use super::pass::Pass;
 use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::roots::{Hierarchy, Roots};
+use super::sockets::SocketReader;
 use super::{CgroupReading, Snapshot, Work};
 use crate::identity::{BootId, CgroupKey};
 use crate::quantity::{BootTime, WallTime};
@@ -30,6 +31,8 @@ pub struct SamplerOptions {
     pub held_files_max: usize,
     /// Have the kernel tell what comes and goes between samples: see [`Sampler::attend`].
     pub notices: bool,
+    /// Ask for the TCP sockets of the host's network namespace.
+    pub sockets: bool,
 }
 
 impl Default for SamplerOptions {
@@ -40,8 +43,18 @@ impl Default for SamplerOptions {
             detail_ticks: 1,
             held_files_max: 2048,
             notices: false,
+            sockets: false,
         }
     }
+}
+
+/// What the kernel tells of between two samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// A cgroup came, or lost its last process.
+    Cgroups,
+    /// A socket ended.
+    Sockets,
 }
 
 /// More processes than this are not followed where they have to be listed from /proc.
@@ -57,6 +70,7 @@ pub struct Sampler {
     tree: Option<CgroupTree>,
     namespaces: NamespaceReader,
     namespaces_by: NamespaceBy,
+    sockets: SocketReader,
     buffer: Buffer,
     snapshot: Snapshot,
     tick: u64,
@@ -139,6 +153,14 @@ impl Sampler {
                 snapshot.gaps.standing.push(Gap { path: (*b"/proc/1/ns/net").into(), reason });
             }
         }
+        let mut sockets = SocketReader::default();
+        if options.sockets {
+            let own = namespaces_by.own_namespace(&procfs).ok().flatten();
+            match SocketReader::open(own.is_some() && own == namespaces.host) {
+                Ok(opened) => sockets = opened,
+                Err(gap) => snapshot.gaps.standing.push(gap),
+            }
+        }
         Ok(Self {
             hierarchy: mount.hierarchy,
             roots,
@@ -148,6 +170,7 @@ impl Sampler {
             tree,
             namespaces,
             namespaces_by,
+            sockets,
             buffer,
             snapshot,
             tick: 0,
@@ -178,15 +201,22 @@ impl Sampler {
 
     /// Can be read when there is something to [`attend`](Self::attend) to between two samples.
     #[must_use]
-    pub fn alarm(&self) -> Option<BorrowedFd<'_>> {
-        self.tree.as_ref()?.alarm()
+    pub fn alarm(&self, alarm: Alarm) -> Option<BorrowedFd<'_>> {
+        match alarm {
+            Alarm::Cgroups => self.tree.as_ref()?.alarm(),
+            Alarm::Sockets => self.sockets.alarm(),
+        }
     }
 
-    /// Takes in what came and went since the last sample, so that it has a name in the next one
-    /// even if it is gone by then. Nothing is missing from the figures without it.
-    pub fn attend(&mut self, clock: &dyn Fn() -> BootTime) {
+    /// Takes in what came and went since the last sample: cgroups, so that they have a name in the
+    /// next one even if they are gone by then, and the last counters of sockets, before the kernel
+    /// has more of them than it keeps. No figure of a cgroup is missing without it.
+    pub fn attend(&mut self, alarm: Alarm, clock: &dyn Fn() -> BootTime) {
+        let Snapshot { cgroups, gaps, work, sockets, .. } = &mut self.snapshot;
+        if alarm == Alarm::Sockets {
+            return self.sockets.attend(sockets);
+        }
         let Some(tree) = &mut self.tree else { return };
-        let Snapshot { cgroups, gaps, work, .. } = &mut self.snapshot;
         let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
         let processes = ProcessReader {
             procfs: &self.procfs,
@@ -208,6 +238,7 @@ impl Sampler {
             topology,
             cgroups,
             namespaces,
+            sockets,
             gaps,
             work,
         } = &mut self.snapshot;
@@ -217,6 +248,7 @@ impl Sampler {
         *stamped = wall;
         let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
         self.node.read(&self.roots, &self.procfs, node, topology, &mut pass);
+        self.sockets.read(sockets, &mut pass);
         let processes = ProcessReader {
             procfs: &self.procfs,
             namespaces: self.namespaces_by,
@@ -230,6 +262,7 @@ impl Sampler {
             None => place_processes(&processes, cgroups, &mut pass),
         }
         self.namespaces.read(&self.procfs, cgroups, namespaces, &mut pass);
+        self.sockets.finish(sockets, &mut pass);
         self.node.read_cpu(node, self.options.awake, &mut pass);
         *ended_at = clock();
         self.tick += 1;

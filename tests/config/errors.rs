@@ -33,7 +33,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[sampling]\nintervall = \"15s\"",
         "nodetally.toml:2: sampling.intervall: unknown key, did you mean \"interval\"?; allowed \
-         in [sampling]: interval, process_io, cmdline",
+         in [sampling]: interval, process_io, tcp_sockets, cmdline",
     ),
     (
         "[receiver]\ninterval = \"15s\"",

@@ -59,6 +59,7 @@ name = "worker-1"
 [sampling]
 interval = "1m 30s"
 process_io = true
+tcp_sockets = false
 cmdline = true
 [paths]
 procfs = "/host/proc"

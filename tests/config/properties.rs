@@ -99,7 +99,7 @@ proptest! {
         let path = literal(&path);
         let file = format!(
             "[node]\nname = {name:?}\n[sampling]\ninterval = \"{interval_ms}ms\"\n\
-             cmdline = {flag}\nprocess_io = {flag}\n[paths]\nprocfs = {path}\nsysfs = {path}\n\
+             cmdline = {flag}\nprocess_io = {flag}\ntcp_sockets = {flag}\n[paths]\nprocfs = {path}\nsysfs = {path}\n\
              cgroupfs = {path}\nrootfs = {path}\n[state]\ndir = {path}\n\
              [[endpoint]]\nname = {name:?}\nurl = \"http://host:{port}/{name}\"\n\
              timeout = \"{timeout_ms}ms\"\nqueue_bytes = {queue}\nconcurrency = {concurrency}\n\

@@ -16,6 +16,7 @@ fn with_nothing_set_everything_has_its_documented_default() {
     assert_eq!(settings.origins.of(&keys::NODE_NAME), &Origin::HostName);
     assert_eq!(settings.sampling.interval, Duration::from_secs(15));
     assert!(!settings.sampling.process_io && !settings.sampling.cmdline);
+    assert!(settings.sampling.tcp_sockets);
     assert_eq!(settings.paths.procfs, Path::new("/proc"));
     assert_eq!(settings.paths.sysfs, Path::new("/sys"));
     assert_eq!(settings.paths.cgroupfs, None);
@@ -51,6 +52,7 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(settings.node.name, "worker-1");
     assert_eq!(settings.sampling.interval, Duration::from_secs(90));
     assert!(settings.sampling.process_io && settings.sampling.cmdline);
+    assert!(!settings.sampling.tcp_sockets);
     assert_eq!(settings.paths.procfs, Path::new("/host/proc"));
     assert_eq!(settings.paths.sysfs, Path::new("/host/sys"));
     assert_eq!(settings.paths.cgroupfs.as_deref(), Some(Path::new("/host/sys/fs/cgroup")));

@@ -23,6 +23,7 @@ name = "box"                          # default: the host's name
 [sampling]
 interval = "20s"                      # nodetally.toml:2
 process_io = false                    # default
+tcp_sockets = true                    # default
 cmdline = false                       # default
 
 [paths]

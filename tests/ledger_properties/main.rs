@@ -4,6 +4,7 @@
 
 mod model;
 mod regressions;
+mod sockets;
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "it reads fixtures, and /proc for the oracle's sake")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod netlink;
 mod oracle;
 mod round_trips;
 mod truncation;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{Dump, ProcessOwner, Rest};
 use crate::attribution::InnerNode;
 use crate::ledger::account::{
-    Account, Balance, ContainerUsage, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkUsage,
-    PodUsage, ProcessUsage, UnitKind, UnitUsage, Usage,
+    Account, Balance, ContainerUsage, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource,
+    NetworkUsage, PodUsage, ProcessUsage, UnitKind, UnitUsage, Usage,
 };
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::{Bytes, Limit};
@@ -231,22 +231,34 @@ struct NetworkRow {
     network_tx_bytes: u64,
     network_rx_packets: u64,
     network_tx_packets: u64,
-    network_rx_errors: u64,
-    network_tx_errors: u64,
-    network_rx_dropped: u64,
-    network_tx_dropped: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_rx_errors: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_tx_errors: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_rx_dropped: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_tx_dropped: Option<u64>,
+    /// `interfaces` or `tcp_sockets`.
+    network_from: &'static str,
 }
 
 fn network_row(network: &NetworkUsage) -> NetworkRow {
+    // A socket knows of neither.
+    let has_trouble = network.from == NetworkSource::Interfaces;
     NetworkRow {
         network_rx_bytes: network.rx.as_bytes(),
         network_tx_bytes: network.tx.as_bytes(),
         network_rx_packets: network.rx_packets,
         network_tx_packets: network.tx_packets,
-        network_rx_errors: network.rx_errors,
-        network_tx_errors: network.tx_errors,
-        network_rx_dropped: network.rx_dropped,
-        network_tx_dropped: network.tx_dropped,
+        network_rx_errors: has_trouble.then_some(network.rx_errors),
+        network_tx_errors: has_trouble.then_some(network.tx_errors),
+        network_rx_dropped: has_trouble.then_some(network.rx_dropped),
+        network_tx_dropped: has_trouble.then_some(network.tx_dropped),
+        network_from: match network.from {
+            NetworkSource::Interfaces => "interfaces",
+            NetworkSource::TcpSockets => "tcp_sockets",
+        },
     }
 }
 
@@ -667,6 +679,8 @@ pub(super) struct ExitedRow {
     cpu_usage_usec: u64,
     disk_read_bytes: u64,
     disk_written_bytes: u64,
+    network_rx_bytes: u64,
+    network_tx_bytes: u64,
 }
 
 pub(super) fn conservation(account: &Account) -> ConservationRow {
@@ -704,6 +718,8 @@ fn exited(exited: &ExitedUsage) -> ExitedRow {
         cpu_usage_usec: exited.cpu.as_usec(),
         disk_read_bytes: exited.disk.read.as_bytes(),
         disk_written_bytes: exited.disk.written.as_bytes(),
+        network_rx_bytes: exited.network.rx.as_bytes(),
+        network_tx_bytes: exited.network.tx.as_bytes(),
     }
 }
 

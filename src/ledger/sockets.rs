@@ -1,0 +1,95 @@
+//! TCP of the host's network namespace, by the cgroup each socket was made in.
+
+use super::account::{NetworkSource, NetworkUsage};
+use super::counters::{Counters, SocketCounters};
+use super::delta::gained;
+use crate::quantity::Bytes;
+use crate::snapshot::Snapshot;
+use crate::snapshot::cgroups::tree_order;
+use crate::source::netlink::inet_diag::TcpTraffic;
+
+/// Finds cgroups by inode, in memory that is used again.
+#[derive(Debug, Default)]
+pub(super) struct ByInode {
+    places: Vec<(u64, usize)>,
+}
+
+impl ByInode {
+    fn learn(&mut self, snapshot: &Snapshot) {
+        self.places.clear();
+        let inodes = snapshot.cgroups.iter().map(|reading| reading.key.inode);
+        self.places.extend(inodes.enumerate().map(|(at, inode)| (inode, at)));
+        self.places.sort_unstable();
+    }
+
+    /// The cgroup's place in the snapshot, or that of the nearest one above that is still there.
+    fn place_of(&self, inode: u64, last: &Counters, snapshot: &Snapshot) -> Option<usize> {
+        if let Ok(at) = self.places.binary_search_by_key(&inode, |(inode, _)| *inode) {
+            return self.places.get(at).map(|(_, place)| *place);
+        }
+        let dead = last.cgroups.iter().find(|cgroup| cgroup.key.inode == inode)?;
+        let mut path = &*dead.key.path;
+        loop {
+            let end = path.iter().rposition(|byte| *byte == b'/')?;
+            path = path.get(..end)?;
+            // The root's own sockets are the kernel's, and no dead cgroup's.
+            let above = snapshot.cgroups.get(1..)?;
+            let found = above.binary_search_by(|reading| tree_order(&reading.key.path, path));
+            if let Ok(at) = found {
+                return Some(at + 1);
+            }
+        }
+    }
+
+    /// Calls `give` with the place of a cgroup and what a socket of it carried since `last`.
+    pub fn each_gain(
+        &mut self,
+        last: &Counters,
+        snapshot: &Snapshot,
+        mut give: impl FnMut(usize, NetworkUsage),
+    ) {
+        let sockets = &snapshot.sockets;
+        let Some(before) = last.sockets.as_ref().filter(|_| sockets.readable) else { return };
+        self.learn(snapshot);
+        for row in &sockets.rows {
+            let then = match find(&before.rows, row.cookie) {
+                Some(before) => before.traffic,
+                // It was made since.
+                None if before.complete => TcpTraffic::default(),
+                None => continue,
+            };
+            if then != row.traffic
+                && let Some(place) = self.place_of(row.cgroup, last, snapshot)
+            {
+                give(place, gain(&then, &row.traffic));
+            }
+        }
+        for row in &sockets.ended {
+            if let Some(before) = find(&before.rows, row.cookie)
+                && let Some(place) = self.place_of(row.cgroup, last, snapshot)
+            {
+                give(place, gain(&before.traffic, &row.traffic));
+            }
+        }
+    }
+}
+
+fn find(rows: &[SocketCounters], cookie: u64) -> Option<&SocketCounters> {
+    let at = rows.binary_search_by_key(&cookie, |row| row.cookie).ok()?;
+    rows.get(at)
+}
+
+fn gain(before: &TcpTraffic, now: &TcpTraffic) -> NetworkUsage {
+    let bytes = |part: fn(&TcpTraffic) -> Bytes| {
+        Bytes::from_bytes(gained(part(before).as_bytes(), part(now).as_bytes()))
+    };
+    NetworkUsage {
+        rx: bytes(|traffic| traffic.received),
+        tx: bytes(|traffic| traffic.acked),
+        // These are counted in 32 bits.
+        rx_packets: now.segments_in.wrapping_sub(before.segments_in).into(),
+        tx_packets: now.segments_out.wrapping_sub(before.segments_out).into(),
+        from: NetworkSource::TcpSockets,
+        ..NetworkUsage::default()
+    }
+}

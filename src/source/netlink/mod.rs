@@ -1,0 +1,192 @@
+//! The kernel's socket monitor (NETLINK_SOCK_DIAG, sock_diag(7)): every TCP socket of the agent's
+//! own network namespace, and notices of those that end.
+
+pub mod inet_diag;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, bind, recvfrom,
+    send, socket_with,
+};
+
+use super::root::Failure;
+use inet_diag::{Family, Reply, TcpSocket};
+
+/// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY, the groups 1 and 3.
+const DESTROYED: u32 = 1 << 0 | 1 << 2;
+
+/// What may wait to be read, in the kernel's own count, of which a notice takes about one KiB; the
+/// kernel gives no more than net.core.rmem_max.
+const WAITING_BYTES: usize = 1 << 20;
+
+/// The kernel's dumps come in pieces of at most so much.
+const PIECE_BYTES_MAX: usize = 32 << 10;
+
+/// Pieces of one answer, at most: half a million sockets.
+const PIECES_MAX: usize = 8192;
+
+/// Two sockets to the monitor, and the buffer for what they say.
+pub struct SocketMonitor {
+    asking: OwnedFd,
+    ended: OwnedFd,
+    piece: Vec<u8>,
+}
+
+/// How the notices since the last time came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notices {
+    All,
+    /// More came than the kernel keeps (ENOBUFS).
+    SomeLost,
+}
+
+impl SocketMonitor {
+    /// Denied where a sandbox forbids the address family (EAFNOSUPPORT reads as failed).
+    pub fn open() -> Result<Self, Failure> {
+        let (asking, ended) = (connect(0)?, connect(DESTROYED)?);
+        // Less is no error: then notices are lost sooner, and that is told.
+        let _ = set_socket_recv_buffer_size(&ended, WAITING_BYTES);
+        Ok(Self { asking, ended, piece: vec![0; PIECE_BYTES_MAX] })
+    }
+
+    /// Calls `each` with every TCP socket of a family that carries data. Absent where the kernel
+    /// has no such monitor (CONFIG_INET_DIAG).
+    pub fn dump(&mut self, family: Family, each: impl FnMut(TcpSocket)) -> Result<(), Failure> {
+        let outcome = self.ask(family, each);
+        if outcome.is_err() {
+            // What is left of a broken answer must not be taken for the next one's.
+            self.asking = connect(0)?;
+        }
+        outcome
+    }
+
+    fn ask(&mut self, family: Family, mut each: impl FnMut(TcpSocket)) -> Result<(), Failure> {
+        send(&self.asking, &inet_diag::request(family), SendFlags::empty()).map_err(failure)?;
+        for _ in 0..PIECES_MAX {
+            let Some(piece) = receive(&self.asking, &mut self.piece)? else { continue };
+            match inet_diag::parse(piece, &mut each) {
+                Ok(Reply::GoesOn) => {}
+                Ok(Reply::Done) => return Ok(()),
+                Ok(Reply::Failed(errno)) => return Err(Errno::from_raw(errno).into()),
+                Err(_) => return Err(Failure::Failed(Errno::EBADMSG as i32)),
+            }
+        }
+        Err(Failure::TooLarge)
+    }
+
+    /// Calls `each` with the last counters of every TCP socket that ended since the last time; a
+    /// notice names no cgroup. Waits for nothing.
+    pub fn drain_ended(&mut self, mut each: impl FnMut(TcpSocket)) -> Notices {
+        let mut notices = Notices::All;
+        for _ in 0..PIECES_MAX {
+            match receive(&self.ended, &mut self.piece) {
+                // What cannot be read as a notice is none.
+                Ok(Some(piece)) => drop(inet_diag::parse(piece, &mut each)),
+                Ok(None) => {}
+                Err(Failure::Failed(errno)) if errno == Errno::ENOBUFS as i32 => {
+                    notices = Notices::SomeLost;
+                }
+                Err(_) => return notices,
+            }
+        }
+        notices
+    }
+}
+
+/// Can be read when a socket has ended.
+impl AsFd for SocketMonitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+/// A socket to the monitor that is in the multicast groups whose bits are set.
+fn connect(groups: u32) -> Result<OwnedFd, Failure> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG));
+    let fd = fd.map_err(failure)?;
+    bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failure)?;
+    Ok(fd)
+}
+
+/// One piece from the kernel; `None` for what somebody else sent.
+fn receive<'p>(fd: &OwnedFd, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, Failure> {
+    let (read, whole, from) = recvfrom(fd, &mut *piece, RecvFlags::TRUNC).map_err(failure)?;
+    if whole > piece.len() {
+        return Err(Failure::TooLarge);
+    }
+    let from_kernel = from
+        .and_then(|from: SocketAddrAny| SocketAddrNetlink::try_from(from).ok())
+        .is_some_and(|from| from.pid() == 0);
+    Ok(piece.get(..read).filter(|_| from_kernel))
+}
+
+fn failure(errno: rustix::io::Errno) -> Failure {
+    Errno::from_raw(errno.raw_os_error()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    const BYTES: usize = 1_000_003;
+
+    /// The one that has received so much, and the one that has sent it.
+    fn ends(sockets: &[TcpSocket]) -> (Option<TcpSocket>, Option<TcpSocket>) {
+        let received = |socket: &&TcpSocket| socket.traffic.received.as_bytes() == BYTES as u64;
+        // The first byte that is acknowledged is the connection itself.
+        let sent = |socket: &&TcpSocket| socket.traffic.acked.as_bytes() == BYTES as u64 + 1;
+        (sockets.iter().find(received).copied(), sockets.iter().find(sent).copied())
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test's own patience")]
+    fn a_transfer_is_seen_at_both_ends_and_once_more_when_they_close() {
+        let mut monitor = SocketMonitor::open().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        let sending = std::thread::spawn(move || {
+            sender.write_all(&vec![7; BYTES]).unwrap();
+            sender
+        });
+        receiver.read_exact(&mut vec![0; BYTES]).unwrap();
+        let sender = sending.join().unwrap();
+
+        let mut all = Vec::new();
+        monitor.dump(Family::V4, |socket| all.push(socket)).unwrap();
+        let (Some(received), Some(sent)) = ends(&all) else { panic!("not among {all:?}") };
+        assert!(received.is_local && sent.is_local);
+        assert_ne!(received.cookie, sent.cookie);
+        assert!(sent.cgroup.is_some() && sent.cgroup == received.cgroup);
+        assert!(sent.traffic.segments_out > 15 && received.traffic.segments_in > 15);
+
+        drop((sender, receiver));
+        let mut ended = Vec::new();
+        let begun = SystemTime::now();
+        while !ended.contains(&received.cookie) || !ended.contains(&sent.cookie) {
+            // The kernel tells of it from a worker of its own.
+            assert!(begun.elapsed().unwrap() < Duration::from_secs(10), "{ended:?}");
+            std::thread::sleep(Duration::from_millis(5));
+            let notices = monitor.drain_ended(|socket| {
+                if [received.cookie, sent.cookie].contains(&socket.cookie) {
+                    assert_eq!(socket.cgroup, None);
+                    assert!(
+                        socket.traffic.received.max(socket.traffic.acked).as_bytes()
+                            >= BYTES as u64
+                    );
+                }
+                ended.push(socket.cookie);
+            });
+            assert_eq!(notices, Notices::All);
+        }
+    }
+}
