@@ -1,8 +1,10 @@
 /* A load that knows what it did.
  *
  *   load run NAME CTL [cpu_msec=N] [memory_mib=N] [file=PATH write_mib=N read_mib=N steps=N
- *        step_msec=N] [udp=ADDRESS:PORT datagrams=N] [exit]
+ *        step_msec=N] [udp=ADDRESS:PORT datagrams=N] [tcp=ADDRESS:PORT tcp_mib=N tcp_short_mib=N]
+ *        [exit]
  *   load echo PORT
+ *   load sink PORT
  *   load pause
  *   load churn PARENT FIRST A_SECOND SECONDS LIFE_MSEC
  *
@@ -108,14 +110,19 @@ static unsigned long transfer(int fd, char *buffer, unsigned long mib, unsigned 
     return bytes;
 }
 
-static void talk(const char *to, unsigned long datagrams, unsigned long *sent, unsigned long *got) {
+static struct sockaddr_in address_of(const char *to, const char *form) {
     char address[64];
     snprintf(address, sizeof address, "%s", to);
     char *colon = strchr(address, ':');
-    if (!colon) die("udp=ADDRESS:PORT");
+    if (!colon) die(form);
     *colon = 0;
     struct sockaddr_in peer = {.sin_family = AF_INET, .sin_port = htons(atoi(colon + 1))};
     inet_pton(AF_INET, address, &peer.sin_addr);
+    return peer;
+}
+
+static void talk(const char *to, unsigned long datagrams, unsigned long *sent, unsigned long *got) {
+    struct sockaddr_in peer = address_of(to, "udp=ADDRESS:PORT");
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = 5};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -129,6 +136,54 @@ static void talk(const char *to, unsigned long datagrams, unsigned long *sent, u
         *got += ANSWER_BYTES + FRAME_HEADERS;
     }
     close(fd);
+}
+
+static int tcp_connect(const char *to) {
+    struct sockaddr_in peer = address_of(to, "tcp=ADDRESS:PORT");
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&peer, sizeof peer)) die("connect");
+    return fd;
+}
+
+static unsigned long pour(int fd, unsigned long bytes) {
+    static char space[64 << 10];
+    unsigned long done = 0;
+    while (done < bytes) {
+        unsigned long want = bytes - done < sizeof space ? bytes - done : sizeof space;
+        ssize_t sent = send(fd, space, want, 0);
+        if (sent <= 0) die("send");
+        done += sent;
+    }
+    return done;
+}
+
+/* Says that all is sent, and waits until the other end has read it and says the same. */
+static void finish(int fd) {
+    char byte;
+    shutdown(fd, SHUT_WR);
+    while (read(fd, &byte, 1) > 0) {
+    }
+    close(fd);
+}
+
+/* Reads whatever comes over TCP, a process a connection. */
+static _Noreturn void sink(int port) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in self = {.sin_family = AF_INET, .sin_port = htons(port)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&self, sizeof self) || listen(fd, 64)) die("bind");
+    signal(SIGCHLD, SIG_IGN);
+    for (;;) {
+        int peer = accept(fd, NULL, NULL);
+        if (peer < 0) continue;
+        if (!fork()) {
+            static char bytes[64 << 10];
+            while (read(peer, bytes, sizeof bytes) > 0) {
+            }
+            exit(0);
+        }
+        close(peer);
+    }
 }
 
 static _Noreturn void echo(int port) {
@@ -172,6 +227,9 @@ static int run(int argc, char **argv) {
         transfer(file, buffer, room, room, 0);
         fsync(file);
     }
+    /* Two connections that stand before the work begins. */
+    const char *tcp = option(argc, argv, "tcp");
+    int ending = tcp ? tcp_connect(tcp) : -1, staying = tcp ? tcp_connect(tcp) : -1;
     int go = open_gate(ctl, "go"), stop = open_gate(ctl, "stop");
     close(open_below(ctl, name, ".ready", O_WRONLY | O_CREAT));
     unsigned long before = cpu_usec();
@@ -187,6 +245,19 @@ static int run(int argc, char **argv) {
     const char *udp = option(argc, argv, "udp");
     if (udp) talk(udp, number(argc, argv, "datagrams"), &sent, &got);
 
+    unsigned long tcp_bytes = number(argc, argv, "tcp_mib") * MIB, tcp_sent = 0, tcp_short = 0;
+    if (tcp) {
+        tcp_sent += pour(ending, tcp_bytes / 2);
+        finish(ending);
+        tcp_sent += pour(staying, tcp_bytes - tcp_bytes / 2);
+        unsigned long short_bytes = number(argc, argv, "tcp_short_mib") * MIB;
+        if (short_bytes) {
+            int brief = tcp_connect(tcp);
+            tcp_short += pour(brief, short_bytes);
+            finish(brief);
+        }
+    }
+
     char temporary[512], final[512];
     snprintf(temporary, sizeof temporary, "%s/%s.tmp", ctl, name);
     snprintf(final, sizeof final, "%s/%s.done", ctl, name);
@@ -194,8 +265,10 @@ static int run(int argc, char **argv) {
     if (!done) die(temporary);
     fprintf(done,
             "{\"cpu_usec\":%lu,\"cpu_since_main_usec\":%lu,\"memory_bytes\":%lu,"
-            "\"written_bytes\":%lu,\"read_bytes\":%lu,\"sent_bytes\":%lu,\"received_bytes\":%lu}\n",
-            cpu_usec() - before, cpu_usec() - at_main, memory, written, read_bytes, sent, got);
+            "\"written_bytes\":%lu,\"read_bytes\":%lu,\"sent_bytes\":%lu,\"received_bytes\":%lu,"
+            "\"tcp_sent_bytes\":%lu,\"tcp_short_bytes\":%lu}\n",
+            cpu_usec() - before, cpu_usec() - at_main, memory, written, read_bytes, sent, got,
+            tcp_sent, tcp_short);
     fclose(done);
     rename(temporary, final);
     if (!option(argc, argv, "exit")) wait_for_end_of(stop);
@@ -272,8 +345,9 @@ static int churn(char **argv) {
 int main(int argc, char **argv) {
     if (argc >= 4 && !strcmp(argv[1], "run")) return run(argc, argv);
     if (argc == 3 && !strcmp(argv[1], "echo")) echo(atoi(argv[2]));
+    if (argc == 3 && !strcmp(argv[1], "sink")) sink(atoi(argv[2]));
     if (argc == 7 && !strcmp(argv[1], "churn")) return churn(argv);
     if (argc == 2 && !strcmp(argv[1], "pause")) return pause();
-    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load pause | load churn …\n");
+    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load sink PORT | load pause | load churn …\n");
     return 2;
 }

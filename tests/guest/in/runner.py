@@ -10,6 +10,7 @@ from pathlib import Path
 
 import agent
 import endurance
+import host_network
 import scenarios
 from host import Broken
 from verdict import Verdict
@@ -18,6 +19,8 @@ SCENARIOS = {
     "node": scenarios.node,
     "pods-systemd": scenarios.pods_systemd,
     "short-jobs": scenarios.short_jobs,
+    "watch-limits": scenarios.watch_limits,
+    "host-network": host_network.host_network,
     "pods-cgroupfs": scenarios.pods_cgroupfs,
     "stacked-disks": scenarios.stacked_disks,
     "trouble": scenarios.trouble,
