@@ -9,13 +9,18 @@ mod host_tree;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::{TcpListener, TcpStream};
 
 use host_tree::{Activity, HostTree, PROCESSES_PER_POD};
 use nodetally::ledger::{Account, Ledger};
 use nodetally::quantity::{BootTime, WallTime};
 use nodetally::snapshot::Work;
+use nodetally::snapshot::gaps::Gaps;
+use nodetally::snapshot::pass::Pass;
 use nodetally::snapshot::processes::ProcessDetail;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
+use nodetally::snapshot::sockets::{SocketReader, SocketsReading};
+use nodetally::source::root::Buffer;
 
 /// The system's allocator, counting what an armed thread asks of it.
 struct Counting;
@@ -142,7 +147,8 @@ fn a_tick_takes_no_memory_once_the_first_few_are_over() {
     const PODS: usize = 100;
     const WARM_UP: usize = 8;
     let io = ProcessDetail { io: true, ..ProcessDetail::default() };
-    let mut bench = Bench::with(PODS, SamplerOptions { processes: io, ..Default::default() });
+    let options = SamplerOptions { processes: io, notices: true, ..Default::default() };
+    let mut bench = Bench::with(PODS, options);
     let first = bench.tick(Activity::NextFifth);
     assert!(first > 1000, "the counter counts: it saw {first} allocations in the first tick");
     for _ in 0..WARM_UP {
@@ -159,6 +165,32 @@ fn a_tick_takes_no_memory_once_the_first_few_are_over() {
         }
     }
     assert!(taken.is_empty(), "ticks that took or gave back memory, and how often: {taken:?}");
+}
+
+#[test]
+fn asking_for_sockets_takes_no_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let ends: Vec<TcpStream> =
+        (0..50).map(|_| TcpStream::connect(address).expect("a connection")).collect();
+    let mut reader = SocketReader::open(true).expect("the kernel's socket monitor");
+    let mut reading = SocketsReading::default();
+    let (mut buffer, mut gaps, mut work) = (Buffer::default(), Gaps::default(), Work::default());
+    let clock = BootTime::default;
+    let mut round = || {
+        let mut pass =
+            Pass { buffer: &mut buffer, gaps: &mut gaps, work: &mut work, clock: &clock, tick: 0 };
+        allocations_in(|| {
+            reader.read(&mut reading, &mut pass);
+            reader.attend(&reading);
+            reader.finish(&mut reading, &mut pass);
+        })
+    };
+    round();
+    round();
+    assert_eq!((0..100).map(|_| round()).sum::<u64>(), 0);
+    drop(ends);
+    assert!(reading.readable && reading.complete);
 }
 
 #[test]
