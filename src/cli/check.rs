@@ -1,6 +1,8 @@
 //! `nodetally check`: what this host offers, source by source, and what will be missing.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::config::Settings;
 use crate::delivery;
@@ -10,6 +12,7 @@ use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
+use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, Failure};
 
 /// How one source is.
@@ -41,7 +44,8 @@ struct Finding {
     state: State,
     source: String,
     consequence: String,
-    help: &'static str,
+    /// Empty where nothing does.
+    help: Cow<'static, str>,
     /// Without it the agent cannot work at all.
     vital: bool,
 }
@@ -62,7 +66,7 @@ impl Findings {
             state,
             source: source.to_owned(),
             consequence: consequence.into(),
-            help: "",
+            help: Cow::Borrowed(""),
             vital: false,
         });
         let last = self.0.len() - 1;
@@ -76,8 +80,9 @@ pub fn check(settings: &Settings) -> Report {
     let mut findings = Findings::default();
     let roots = host::roots(settings);
     let mut hierarchy = "";
+    let held = own_capabilities();
     let options = SamplerOptions {
-        processes: ProcessDetail { io: true, cmdline: false },
+        processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
         held_files_max: host::held_files_max(),
         notices: true,
         sockets: settings.sampling.tcp_sockets,
@@ -86,14 +91,16 @@ pub fn check(settings: &Settings) -> Report {
     match agent::open_sampler(settings, options) {
         Err(error) => {
             let finding = findings.add(State::Failed, "procfs", error.to_string());
-            finding.help = "mount the host's procfs and name it with --path.procfs";
+            finding.help = "mount the host's procfs and name it with --path.procfs".into();
             finding.vital = true;
         }
         Ok(mut sampler) => {
             hierarchy = agent::hierarchy_words(sampler.hierarchy());
-            look_at_procfs(&roots, &mut findings);
+            let reads_io = sampler.reads_process_io();
+            compare_capabilities(held, wanted_capabilities(reads_io), &mut findings);
+            look_at_procfs(&roots, reads_io, held, &mut findings);
             look_at_sysfs(&roots, &mut findings);
-            take_a_sample(&mut sampler, &mut findings);
+            take_a_sample(&mut sampler, held, &mut findings);
         }
     }
     look_at_state(settings, &mut findings);
@@ -101,10 +108,82 @@ pub fn check(settings: &Settings) -> Report {
     render(settings, hierarchy, &findings.0)
 }
 
-fn look_at_procfs(roots: &Roots, findings: &mut Findings) {
+/// What `run` has a use for beyond an ordinary user's rights. systemd/nodetally.service gives what
+/// it is with the default settings on a host with io.stat.
+///
+/// `/proc/<pid>/io` can be opened by its owner alone, and its owner is asked for besides: so it
+/// takes both.
+fn wanted_capabilities(reads_process_io: bool) -> &'static [Capability] {
+    if reads_process_io {
+        &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]
+    } else {
+        &[Capability::SYS_PTRACE]
+    }
+}
+
+/// `None`: they cannot be read.
+fn own_capabilities() -> Option<Capabilities> {
+    // Its own rights are in its own procfs, wherever the host's is.
+    let procfs = Dir::open(Path::new("/proc")).ok()?;
+    let mut buffer = Buffer::default();
+    pid_status::parse(procfs.read_records(c"self/status", &mut buffer).ok()?).ok()
+}
+
+/// More names than this are no help to a person: it is root's set, or nearly.
+const CAPABILITIES_NAMED_MAX: usize = 8;
+
+fn compare_capabilities(
+    held: Option<Capabilities>,
+    wanted: &[Capability],
+    findings: &mut Findings,
+) {
+    let listed = |capabilities: &mut dyn Iterator<Item = Capability>| {
+        let names: Vec<String> = capabilities.map(|capability| capability.to_string()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    let (state, holds) = match held {
+        None => (State::Noted, "not known, /proc/self/status cannot be read".to_owned()),
+        Some(held) => {
+            let lacking = wanted.iter().any(|capability| !held.has(*capability));
+            let count = held.iter().count();
+            let holds = if count > CAPABILITIES_NAMED_MAX && !lacking {
+                format!("these and {} others", count - wanted.len())
+            } else if count > CAPABILITIES_NAMED_MAX {
+                let some = listed(&mut held.iter().filter(|one| wanted.contains(one)));
+                format!("{count}, of these {some}")
+            } else {
+                listed(&mut held.iter())
+            };
+            (if lacking { State::Noted } else { State::Present }, holds)
+        }
+    };
+    let wants = listed(&mut wanted.iter().copied());
+    findings.add(state, "capabilities", format!("has a use for {wants}; holds {holds}"));
+}
+
+/// The capabilities among `wanted` that would open what was denied; where all are held, that it is
+/// not for want of them.
+fn capabilities_that_help(held: Option<Capabilities>, wanted: &[Capability]) -> Cow<'static, str> {
+    let lacking: Vec<String> = wanted
+        .iter()
+        .filter(|capability| !held.is_some_and(|held| held.has(**capability)))
+        .map(Capability::to_string)
+        .collect();
+    if lacking.is_empty() {
+        return "not a capability: a security module or a user namespace forbids it".into();
+    }
+    lacking.join(" and ").into()
+}
+
+fn look_at_procfs(
+    roots: &Roots,
+    reads_process_io: bool,
+    held: Option<Capabilities>,
+    findings: &mut Findings,
+) {
     let Ok(procfs) = Dir::open(&roots.procfs) else { return };
     let mut buffer = Buffer::default();
-    let mut look = |name: &std::ffi::CStr, missing: &str, help: &'static str| {
+    let mut look = |name: &std::ffi::CStr, missing: &str, help: Cow<'static, str>| {
         let shown = roots.procfs.join(name.to_str().unwrap_or_default()).display().to_string();
         let state = match procfs.read_records(name, &mut buffer).map(<[u8]>::len) {
             Ok(_) => State::Present,
@@ -116,22 +195,35 @@ fn look_at_procfs(roots: &Roots, findings: &mut Findings) {
         findings.add(state, &shown, consequence).help = help;
         state
     };
-    let stat = look(c"stat", "the node's CPU, and with it the balance of CPU", "");
-    look(c"meminfo", "the node's memory", "");
-    look(c"diskstats", "the node's disk traffic", "");
-    look(c"pressure/cpu", "pressure of node, pods and units", "start the kernel with psi=1");
+    let stat = look(c"stat", "the node's CPU, and with it the balance of CPU", "".into());
+    look(c"meminfo", "the node's memory", "".into());
+    look(c"diskstats", "the node's disk traffic", "".into());
+    look(c"pressure/cpu", "pressure of node, pods and units", "start the kernel with psi=1".into());
     look(
         c"sys/kernel/random/boot_id",
         "going on after a restart of the agent: each start begins anew",
-        "",
+        "".into(),
     );
-    look(c"1/net/dev", "the node's network traffic", "run in the host's pid namespace (hostPID)");
     look(
-        c"1/io",
-        "disk traffic of other users' processes (pods and units have theirs from io.stat, where \
-         there is one)",
-        "CAP_SYS_PTRACE",
+        c"1/net/dev",
+        "the node's network traffic",
+        "run in the host's pid namespace (hostPID)".into(),
     );
+    if reads_process_io {
+        look(
+            c"1/io",
+            "disk traffic of other users' processes (pods and units have theirs from io.stat, \
+             where there is one)",
+            capabilities_that_help(held, &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]),
+        );
+    }
+    if procfs.with_link(c"1/ns/net", |_| ()) == Err(Failure::Denied) {
+        let shown = roots.procfs.join("1/ns/net").display().to_string();
+        let missing = "certainty which interfaces inside a pod lead out of it: told by their names \
+                       instead";
+        findings.add(State::Denied, &shown, missing).help =
+            capabilities_that_help(held, &[Capability::SYS_PTRACE]);
+    }
     if stat != State::Present
         && let Some(finding) =
             findings.0.iter_mut().find(|finding| finding.source.ends_with("/stat"))
@@ -146,7 +238,7 @@ fn look_at_procfs(roots: &Roots, findings: &mut Findings) {
     } else {
         let missing = "processes of the host, their owners, and the network of pods";
         findings.add(State::Absent, "the host's pid namespace", missing).help =
-            "hostPID: true in Kubernetes, --pid=host in Docker and Podman";
+            "hostPID: true in Kubernetes, --pid=host in Docker and Podman".into();
     }
 }
 
@@ -164,23 +256,23 @@ fn look_at_sysfs(roots: &Roots, findings: &mut Findings) {
         };
         let consequence = if state == State::Present { "" } else { missing };
         findings.add(state, &path.display().to_string(), consequence).help =
-            "mount the host's sysfs and name it with --path.sysfs";
+            "mount the host's sysfs and name it with --path.sysfs".into();
     }
 }
 
-fn take_a_sample(sampler: &mut Sampler, findings: &mut Findings) {
+fn take_a_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mut Findings) {
     let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
     for gap in &snapshot.gaps.standing {
         let name = String::from_utf8_lossy(&gap.path).into_owned();
         // procfs has been looked at file by file.
         if !name.starts_with("/proc/") {
-            add_gap(findings, gap, &name);
+            add_gap(findings, gap, &name, held);
         }
     }
     for gap in &snapshot.gaps.current {
         let name = String::from_utf8_lossy(&gap.path).escape_debug().to_string();
         if name != "/proc/<pid>/io" {
-            add_gap(findings, gap, &name);
+            add_gap(findings, gap, &name, held);
         }
     }
     let processes: usize = snapshot.cgroups.iter().map(|cgroup| cgroup.processes.len()).sum();
@@ -198,7 +290,7 @@ fn take_a_sample(sampler: &mut Sampler, findings: &mut Findings) {
     );
 }
 
-fn add_gap(findings: &mut Findings, gap: &Gap, name: &str) {
+fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabilities>) {
     let state = match gap.reason {
         GapReason::Denied => State::Denied,
         GapReason::NotOffered { .. } => State::Absent,
@@ -210,12 +302,17 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str) {
     let help = match (name, state) {
         (name, State::Absent) if name.starts_with("cgroup2 controller") => {
             "a pure cgroup v2 host: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
+                .into()
         }
         ("cgroup2", _) => {
             "mount cgroup2, or name its mount with --path.cgroupfs; a container needs the host's"
+                .into()
         }
-        (_, State::Denied) => "CAP_DAC_READ_SEARCH, and CAP_SYS_PTRACE for files of processes",
-        _ => "",
+        (name, State::Denied) if name.starts_with("/proc/<pid>/") => {
+            capabilities_that_help(held, &[Capability::SYS_PTRACE])
+        }
+        (_, State::Denied) => capabilities_that_help(held, &[Capability::DAC_READ_SEARCH]),
+        _ => "".into(),
     };
     findings.add(state, name, gap.reason.to_string()).help = help;
 }
@@ -224,7 +321,7 @@ fn look_at_state(settings: &Settings, findings: &mut Findings) {
     let Some(dir) = &settings.state.dir else {
         findings
             .add(State::Noted, "state directory", "none is set: a restart of the agent is a gap")
-            .help = "--state-dir DIR, best on tmpfs";
+            .help = "--state-dir DIR, best on tmpfs".into();
         return;
     };
     let shown = format!("state directory {}", dir.display());
@@ -235,11 +332,11 @@ fn look_at_state(settings: &Settings, findings: &mut Findings) {
         }
         Ok(Err(error)) => {
             let text = format!("a restart will be a gap: {error}");
-            findings.add(State::Denied, &shown, text).help = "--state-dir DIR";
+            findings.add(State::Denied, &shown, text).help = "--state-dir DIR".into();
         }
         Err(error) => {
             let text = format!("a restart will be a gap: {error}");
-            findings.add(State::Failed, &shown, text).help = "--state-dir DIR";
+            findings.add(State::Failed, &shown, text).help = "--state-dir DIR".into();
         }
     }
 }
@@ -254,10 +351,11 @@ fn look_at_endpoints(settings: &Settings, findings: &mut Findings) {
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                 let text = "somebody answers there already, perhaps a running nodetally";
-                findings.add(State::Noted, &source, text).help = "--listen ADDRESS";
+                findings.add(State::Noted, &source, text).help = "--listen ADDRESS".into();
             }
             Err(error) => {
-                findings.add(State::Failed, &source, error.to_string()).help = "--listen ADDRESS";
+                findings.add(State::Failed, &source, error.to_string()).help =
+                    "--listen ADDRESS".into();
             }
         }
         return;
@@ -278,7 +376,7 @@ fn look_at_endpoints(settings: &Settings, findings: &mut Findings) {
             }
             Err(reason) => {
                 findings.add(State::Failed, &source, format!("does not answer: {reason}")).help =
-                    "samples are kept and sent when it does";
+                    "samples are kept and sent when it does".into();
             }
         }
     }

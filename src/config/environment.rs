@@ -2,7 +2,8 @@
 
 use super::error::{ConfigError, shortened};
 use super::keys::{
-    CONFIG_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE, RENAMED, VARIABLE_PREFIX, nearest,
+    CONFIG_VARIABLE, CREDENTIALS_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE, RENAMED,
+    VARIABLE_PREFIX, nearest,
 };
 use super::layer::{Layers, Origin};
 use super::value::Raw;
@@ -15,6 +16,8 @@ pub(super) struct EnvironmentLayers {
     pub endpoint: Layers,
     /// `NODE_NAME`, unless it is empty.
     pub node_name: Option<String>,
+    /// `CREDENTIALS_DIRECTORY`, unless it is empty.
+    pub credentials: Option<String>,
 }
 
 pub(super) fn read(
@@ -24,7 +27,10 @@ pub(super) fn read(
     // The environment has no order of its own; errors shall not depend on the one it comes in.
     let mut variables: Vec<(String, String)> = variables
         .into_iter()
-        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) || name == NODE_NAME_VARIABLE)
+        .filter(|(name, _)| {
+            name.starts_with(VARIABLE_PREFIX)
+                || [NODE_NAME_VARIABLE, CREDENTIALS_VARIABLE].contains(&name.as_str())
+        })
         .collect();
     variables.sort();
 
@@ -32,6 +38,10 @@ pub(super) fn read(
     for (name, value) in variables {
         if name == NODE_NAME_VARIABLE {
             layers.node_name = Some(value).filter(|value| !value.is_empty());
+            continue;
+        }
+        if name == CREDENTIALS_VARIABLE {
+            layers.credentials = Some(value).filter(|value| !value.is_empty());
             continue;
         }
         if name == CONFIG_VARIABLE {

@@ -268,7 +268,8 @@ pub const ENDPOINT_UNKNOWN_NAMESPACE: Key = Key {
 pub const ENDPOINT_BEARER_TOKEN_FILE: Key = Key {
     section: ENDPOINT,
     name: "bearer_token_file",
-    allowed: "the absolute path of a file that holds the token alone",
+    allowed: "the absolute path of a file that holds the token alone, or \
+              \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
     default: "not set: nothing is sent",
     environment: &["NODETALLY_ENDPOINT_BEARER_TOKEN_FILE"],
     flag: None,
@@ -337,6 +338,9 @@ pub const KEYS: &[&Key] = &[
     &RECEIVER_RETENTION,
     &RECEIVER_STALE_AFTER,
 ];
+
+/// Where systemd puts the credentials of a service; it may begin a token's path.
+pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 
 /// The variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "NODETALLY_CONFIG";

@@ -105,7 +105,7 @@ impl Settings {
             None => FileLayers::default(),
         };
         let from_environment = environment::read(inputs.environment)?;
-        let EnvironmentLayers { values, endpoint, node_name } = from_environment;
+        let EnvironmentLayers { values, endpoint, node_name, credentials } = from_environment;
         for (key, value, origin) in values {
             layers.set(key, value, origin);
         }
@@ -126,7 +126,7 @@ impl Settings {
             value::choice(raw, LogLevel::WORDS)
         })?;
         let receiver = receiver(&layers, origins_of, sampling.interval)?;
-        let endpoints = endpoints(from_file, &endpoint)?;
+        let endpoints = endpoints(from_file, &endpoint, credentials.as_deref())?;
         Ok(Self {
             node,
             sampling,
@@ -215,14 +215,15 @@ fn receiver(
 fn endpoints(
     from_file: Vec<file::EndpointLayers>,
     from_environment: &Layers,
+    credentials: Option<&str>,
 ) -> Result<Vec<EndpointSettings>, ConfigError> {
     let mut endpoints: Vec<(EndpointSettings, Origin)> = Vec::new();
     for layers in from_file {
-        let settings = endpoint(&layers.values, &layers.header)?;
+        let settings = endpoint(&layers.values, &layers.header, credentials)?;
         add(&mut endpoints, settings, layers.named_at)?;
     }
     if let Some(origin) = from_environment.first_origin() {
-        let settings = endpoint(from_environment, origin)?;
+        let settings = endpoint(from_environment, origin, credentials)?;
         let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
         add(&mut endpoints, settings, origin)?;
     }
@@ -251,7 +252,11 @@ fn add(
 }
 
 /// One endpoint; `header` is where it stands as a whole.
-fn endpoint(layers: &Layers, header: &Origin) -> Result<EndpointSettings, ConfigError> {
+fn endpoint(
+    layers: &Layers,
+    header: &Origin,
+    credentials: Option<&str>,
+) -> Result<EndpointSettings, ConfigError> {
     let mut origins = Origins::default();
     let missing = |key: &Key| match header {
         Origin::Environment(_) => ConfigError::new(&format!(
@@ -301,8 +306,9 @@ fn endpoint(layers: &Layers, header: &Origin) -> Result<EndpointSettings, Config
         "unknown".to_owned(),
         value::namespace,
     )?;
-    let bearer_token_file =
-        layers.get(&keys::ENDPOINT_BEARER_TOKEN_FILE, o, value::absolute_path)?;
+    let bearer_token_file = layers.get(&keys::ENDPOINT_BEARER_TOKEN_FILE, &mut origins, |raw| {
+        value::secret_path(raw, credentials)
+    })?;
     Ok(EndpointSettings {
         name,
         dialect,

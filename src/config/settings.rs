@@ -128,7 +128,7 @@ pub struct EndpointSettings {
     /// The namespace that stands beside a pod sent under its uid.
     pub unknown_namespace: String,
     /// The file that holds the bearer token; `None`: none is sent. It is read when the agent
-    /// starts: one that is rotated later is not found yet.
+    /// starts and when it reloads.
     pub bearer_token_file: Option<PathBuf>,
     /// Where each of these values came from.
     pub origins: Origins,

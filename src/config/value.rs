@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::shortened;
+use super::keys::CREDENTIALS_VARIABLE;
 use crate::quantity::Bytes;
 
 /// How many characters of a value an error line quotes.
@@ -58,6 +59,9 @@ impl Raw {
         }
     }
 }
+
+/// How a path is begun that lies in the directory of credentials.
+const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text, SHOWN_CHARS_MAX))
@@ -172,6 +176,31 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
 pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, String> {
     let path = path(raw)?;
     if path.is_absolute() { Ok(path) } else { Err("not an absolute path".to_owned()) }
+}
+
+/// A path that starts at the root, or at the directory that systemd hands a service its credentials
+/// in. `credentials` is that directory, if there is one.
+///
+/// No other variable is expanded: a name that was mistyped would else become part of a path.
+pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBuf, String> {
+    let text = raw.text()?;
+    let Some(name) = text.strip_prefix(CREDENTIALS) else {
+        if text.starts_with('$') {
+            return Err(format!("begins with another variable than {CREDENTIALS}"));
+        }
+        return absolute_path(raw);
+    };
+    let Some(name) = name.strip_prefix('/').filter(|name| !name.is_empty()) else {
+        return Err(format!("names no credential behind {CREDENTIALS}/"));
+    };
+    let Some(directory) = credentials else {
+        return Err(format!(
+            "{CREDENTIALS_VARIABLE} is not set, so no credential was handed over (systemd sets it \
+             with LoadCredential=)"
+        ));
+    };
+    // The other way round a name with a slash in front would replace the directory.
+    absolute_path(&Raw::Text(format!("{directory}/{name}")))
 }
 
 /// A path, or `None` for `""` and `"none"`.

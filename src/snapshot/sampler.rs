@@ -182,6 +182,13 @@ impl Sampler {
         self.hierarchy
     }
 
+    /// Whether each process's own `/proc/<pid>/io` is read: where it was asked for, and where
+    /// cgroups have no io.stat.
+    #[must_use]
+    pub fn reads_process_io(&self) -> bool {
+        self.options.processes.io
+    }
+
     #[must_use]
     pub fn roots(&self) -> &Roots {
         &self.roots

@@ -129,7 +129,29 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token_file = (hidden): not an absolute path; allowed: \
-         the absolute path of a file that holds the token alone",
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): CREDENTIALS_DIRECTORY is not \
+         set, so no credential was handed over (systemd sets it with LoadCredential=); allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): names no credential behind \
+         ${CREDENTIALS_DIRECTORY}/; allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"$HOME/token\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): begins with another variable \
+         than ${CREDENTIALS_DIRECTORY}; allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",

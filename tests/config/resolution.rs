@@ -167,3 +167,28 @@ fn the_files_path_comes_from_the_flag_before_the_variable() {
     assert_eq!(file_path(None, &environment), Some(PathBuf::from("/e")));
     assert_eq!(file_path(None, &[]), None);
 }
+
+#[test]
+fn a_credential_lies_where_systemd_put_it() {
+    let endpoint = |file: &str| {
+        format!("[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"{file}\"")
+    };
+    let variable = ("CREDENTIALS_DIRECTORY", "/run/credentials/nodetally.service");
+    for (written, found) in [
+        ("${CREDENTIALS_DIRECTORY}/token", "/run/credentials/nodetally.service/token"),
+        // Only in front, and never a part of a name.
+        ("/etc/${CREDENTIALS_DIRECTORY}/token", "/etc/${CREDENTIALS_DIRECTORY}/token"),
+        ("/etc/token", "/etc/token"),
+    ] {
+        let settings = Settings::resolve(inputs(Some(&endpoint(written)), &[variable])).unwrap();
+        assert_eq!(settings.endpoints[0].bearer_token_file.as_deref(), Some(Path::new(found)));
+    }
+    let by_variables = [
+        variable,
+        ("NODETALLY_ENDPOINT_URL", "http://a"),
+        ("NODETALLY_ENDPOINT_BEARER_TOKEN_FILE", "${CREDENTIALS_DIRECTORY}/token"),
+    ];
+    let settings = Settings::resolve(inputs(None, &by_variables)).unwrap();
+    let file = settings.endpoints[0].bearer_token_file.as_deref();
+    assert_eq!(file, Some(Path::new("/run/credentials/nodetally.service/token")));
+}

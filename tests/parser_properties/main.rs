@@ -16,8 +16,8 @@ use nodetally::source::cgroup::{
     cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
 };
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat, stat,
-    uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat,
+    pid_status, stat, uptime,
 };
 use proptest::prelude::*;
 
@@ -63,6 +63,7 @@ pub fn parsers() -> Vec<Parser> {
         parser!("<pid>/cgroup", pid_cgroup::parse),
         parser!("<pid>/io", pid_io::parse),
         parser!("<pid>/stat", pid_stat::parse),
+        parser!("<pid>/status", pid_status::parse),
         parser!("stat", stat::parse),
         parser!("uptime", uptime::parse),
     ]
@@ -116,6 +117,8 @@ fn kernel_words() -> impl Strategy<Value = Vec<u8>> {
         b"MemTotal:",
         b"kB",
         b"read_bytes:",
+        b"CapEff:\t",
+        b"0000000000080004",
         b"eth0:",
         b"|",
         b"0::/",

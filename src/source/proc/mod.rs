@@ -9,5 +9,6 @@ pub mod net_route;
 pub mod pid_cgroup;
 pub mod pid_io;
 pub mod pid_stat;
+pub mod pid_status;
 pub mod stat;
 pub mod uptime;
