@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::config::Settings;
 use crate::delivery;
 use crate::runtime::state::StateDir;
-use crate::runtime::{agent, clock, host};
+use crate::runtime::{agent, clock, endpoints, host};
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;
@@ -367,7 +367,7 @@ fn look_at_endpoints(settings: &Settings, findings: &mut Findings) {
     };
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
-        let answer = agent::delivery_settings(endpoint)
+        let answer = endpoints::delivery_settings(endpoint)
             .map_err(|error| error.to_string())
             .and_then(|settings| runtime.block_on(delivery::probe(&settings)));
         match answer {

@@ -13,8 +13,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload as filter};
 
 use crate::config::{self, ConfigError, Inputs, Settings};
+use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host};
 use args::{Cli, Command};
 
@@ -45,8 +50,15 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
     let settings = settings(cli)?;
     match &cli.command {
         Command::Run(_) => {
-            log_to_stderr(settings.log.level);
-            agent::run(&settings, &mut std::io::stdout())?;
+            let level = log_to_stderr(settings.log.level);
+            let reload = Reload {
+                settings: &|| self::settings(cli).map_err(|error| format!("{error:#}")),
+                set_log_level: &|wanted| {
+                    // An error is that nobody logs any more.
+                    let _ = level.modify(|filter| *filter = level_filter(wanted));
+                },
+            };
+            agent::run(settings, reload, &mut std::io::stdout())?;
         }
         Command::Config(_) => {
             let text = show_config::render(&settings, show_config::TokenState::of_file);
@@ -105,18 +117,23 @@ fn read_config(path: &std::path::Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn log_to_stderr(level: config::LogLevel) {
-    let level = match level {
-        config::LogLevel::Error => tracing::Level::ERROR,
-        config::LogLevel::Warn => tracing::Level::WARN,
-        config::LogLevel::Info => tracing::Level::INFO,
-        config::LogLevel::Debug => tracing::Level::DEBUG,
-        config::LogLevel::Trace => tracing::Level::TRACE,
-    };
-    tracing_subscriber::fmt()
+/// The level may be changed later.
+fn log_to_stderr(level: config::LogLevel) -> filter::Handle<LevelFilter, Registry> {
+    let (filter, handle) = filter::Layer::new(level_filter(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_max_level(level)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    handle
+}
+
+fn level_filter(level: config::LogLevel) -> LevelFilter {
+    match level {
+        config::LogLevel::Error => LevelFilter::ERROR,
+        config::LogLevel::Warn => LevelFilter::WARN,
+        config::LogLevel::Info => LevelFilter::INFO,
+        config::LogLevel::Debug => LevelFilter::DEBUG,
+        config::LogLevel::Trace => LevelFilter::TRACE,
+    }
 }

@@ -55,7 +55,7 @@ impl Batch {
 }
 
 /// How one endpoint is spoken to. [`Settings::new`] has the defaults.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The endpoint's name in the log.
     pub name: String,

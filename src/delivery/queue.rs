@@ -102,6 +102,15 @@ pub(super) struct Remains {
 }
 
 impl Remains {
+    fn new(batch: Batch, offered_at: Instant) -> Self {
+        let posts = batch
+            .posts
+            .into_iter()
+            .map(|post| Waiting { post, offered_at, sent: false, failures: 0 })
+            .collect();
+        Self { sequence: batch.sequence, taken_at: batch.taken_at, partly_accepted: false, posts }
+    }
+
     fn cost_bytes(&self) -> usize {
         self.posts.iter().map(|waiting| cost_bytes(&waiting.post)).sum()
     }
@@ -162,17 +171,7 @@ impl Handle {
     /// thread, with or without a runtime.
     pub fn offer(&self, batch: Batch) {
         let offered_at = Instant::now();
-        let posts = batch
-            .posts
-            .into_iter()
-            .map(|post| Waiting { post, offered_at, sent: false, failures: 0 })
-            .collect();
-        let remains = Remains {
-            sequence: batch.sequence,
-            taken_at: batch.taken_at,
-            partly_accepted: false,
-            posts,
-        };
+        let remains = Remains::new(batch, offered_at);
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
@@ -185,6 +184,28 @@ impl Handle {
             return;
         }
         state.push_back(remains);
+        self.make_room(&mut state, &mut pushed_out);
+        drop(state);
+        self.0.arrived.notify_one();
+    }
+
+    /// Takes over what another queue for the same endpoint had not sent, oldest first, in front of
+    /// all that waits here. What there is no room for is dropped from the oldest on, as ever.
+    pub fn put_first(&self, batches: Vec<Batch>) {
+        let offered_at = Instant::now();
+        // Freed after the lock is given back.
+        let mut pushed_out = Vec::new();
+        let mut state = self.state();
+        for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
+            let remains = Remains::new(batch, offered_at);
+            let posts = remains.posts.len() as u64;
+            state.statistics.offered_posts += posts;
+            if state.closed {
+                state.statistics.dropped_posts.closed += posts;
+            } else {
+                state.push_front(remains);
+            }
+        }
         self.make_room(&mut state, &mut pushed_out);
         drop(state);
         self.0.arrived.notify_one();
@@ -410,6 +431,19 @@ mod tests {
         let lengths: Vec<_> = joined.posts.iter().map(|waiting| waiting.post.body.len()).collect();
         assert_eq!(lengths, [1, 2, 3]);
         assert_eq!(handle.statistics().waiting_posts, 3);
+    }
+
+    #[test]
+    fn what_is_taken_over_stands_in_front_and_is_the_first_to_make_room() {
+        let handle = Handle::new(1 << 20, 3);
+        handle.offer(batch(7, &[1]));
+        handle.put_first(vec![batch(5, &[1]), batch(6, &[1, 1])]);
+        assert_eq!(sequences(&handle), [5, 6, 7]);
+        balance(&handle.statistics());
+        handle.put_first(vec![batch(3, &[1]), batch(4, &[1])]);
+        assert_eq!(sequences(&handle), [5, 6, 7]);
+        assert_eq!(handle.statistics().dropped_posts.queue_full, 2);
+        balance(&handle.statistics());
     }
 
     #[tokio::test]

@@ -34,12 +34,20 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-struct App {
+pub(super) struct App {
     store: Arc<Mutex<Store>>,
     clock: Clock,
 }
 
 impl App {
+    pub(super) fn new(bounds: Bounds, clock: Clock) -> Self {
+        Self { store: Arc::new(Mutex::new(Store::new(bounds))), clock }
+    }
+
+    pub(super) fn set_bounds(&self, bounds: Bounds) {
+        self.store().set_bounds(bounds);
+    }
+
     fn now(&self) -> WallTime {
         (self.clock)()
     }
@@ -50,8 +58,7 @@ impl App {
     }
 }
 
-pub(super) fn router(bounds: Bounds, clock: Clock) -> Router {
-    let app = App { store: Arc::new(Mutex::new(Store::new(bounds))), clock };
+pub(super) fn router(app: App) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/api/nodes", get(nodes))

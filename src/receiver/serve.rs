@@ -31,6 +31,28 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The time answers under way have at a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
+/// What was pushed, whatever address it is asked for on. Clones are the same.
+#[derive(Clone)]
+pub struct Kept(routes::App);
+
+impl Kept {
+    #[must_use]
+    pub fn new(bounds: Bounds, clock: Clock) -> Self {
+        Self(routes::App::new(bounds, clock))
+    }
+
+    /// Keeps it within these bounds from here on.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.0.set_bounds(bounds);
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
 /// A bound receiver, not yet serving.
 pub struct Receiver {
     listener: TcpListener,
@@ -50,9 +72,17 @@ impl Receiver {
     /// # Errors
     /// The address cannot be bound.
     pub async fn bind(addr: SocketAddr, bounds: Bounds, clock: Clock) -> io::Result<Self> {
+        Self::bind_over(addr, Kept::new(bounds, clock)).await
+    }
+
+    /// The same over what another receiver, on another address, may already keep.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn bind_over(addr: SocketAddr, kept: Kept) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, router: routes::router(bounds, clock) })
+        Ok(Self { listener, local_addr, router: routes::router(kept.0) })
     }
 
     /// The address that was bound.

@@ -56,6 +56,12 @@ impl Store {
         &self.bounds
     }
 
+    /// What lies beyond the new bounds goes as its node or pod is pushed again, or with the next
+    /// sweep.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     pub(super) fn record_node(
         &mut self,
         now: WallTime,

@@ -1,40 +1,31 @@
-//! `nodetally run`: one thread samples, this one runs the endpoints and the receiver.
+//! `nodetally run`: one thread samples, this one runs the endpoints, the receiver and reloads.
 
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
-use sd_notify::NotifyState;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::sampling::{Outlet, Sampling};
+use super::embedded::{self, Embedded};
+use super::endpoints::{Endpoints, Wanted};
+use super::notify::{self, Pulse};
+use super::reload::{Reload, Running};
+use super::sampling::Sampling;
 use super::state::StateDir;
 use super::{clock, host, wait};
-use crate::config::{self, EndpointSettings, Settings};
-use crate::delivery::{self, BaseUrl, Handle, secret_header};
+use crate::config::Settings;
 use crate::ledger::Ledger;
-use crate::receiver::{Bounds, Receiver};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Hierarchy;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::root::Failure;
 
-/// How long a stop may take to send what waits.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
-
 /// Pressure, limits and peaks of active cgroups are read at every fourth sample.
 const DETAIL_TICKS: u64 = 4;
-
-/// The namespace of pods whose own is not known, towards the embedded receiver.
-const UNKNOWN_NAMESPACE: &str = "unknown";
 
 /// Why the agent cannot run.
 #[derive(Debug, Error)]
@@ -51,106 +42,113 @@ pub enum AgentError {
     System { what: &'static str, source: std::io::Error },
 }
 
-/// Runs until SIGTERM or SIGINT. `out` is told where to look.
-pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
+/// Runs until SIGTERM or SIGINT; SIGHUP makes it `reload`. `out` is told where to look.
+///
+/// # Errors
+/// It cannot begin, or the sampling thread has panicked.
+pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .build()
         .map_err(|source| AgentError::System { what: "no runtime", source })?;
-    runtime.block_on(serve(settings, out))
+    runtime.block_on(serve(settings, reload, out))
 }
 
-async fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
+async fn serve(
+    settings: Settings,
+    reload: Reload<'_>,
+    out: &mut dyn Write,
+) -> Result<(), AgentError> {
     let system = |what| move |source| AgentError::System { what, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(system("no SIGTERM handler"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("no SIGINT handler"))?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(system("no SIGHUP handler"))?;
 
-    let options = SamplerOptions {
-        processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
-        awake: Some(clock::awake_time),
-        detail_ticks: DETAIL_TICKS,
-        held_files_max: host::held_files_max(),
-        notices: true,
-        sockets: settings.sampling.tcp_sockets,
-    };
-    let sampler = open_sampler(settings, options)?;
+    let sampler = open_sampler(&settings, run_options(&settings))?;
+    let (receiver, wanted) = wanted(&settings, None).await?;
+    let mut endpoints = Endpoints::default();
+    let (plan, outlets) = endpoints.plan(wanted)?;
+    endpoints.carry_out(plan);
+    let receiver = receiver.carry_out(None).await;
 
-    let mut outlets = Vec::new();
-    let mut receiver = None;
-    if settings.uses_embedded_receiver() {
-        let started = start_receiver(settings).await?;
-        outlets.push(outlet(started.settings, false, Some(UNKNOWN_NAMESPACE.to_owned()))?);
-        receiver = Some((started.address, started.stop, started.done));
-    }
-    for endpoint in &settings.endpoints {
-        let namespace = match endpoint.unknown_pods {
-            config::UnknownPods::Uid => Some(endpoint.unknown_namespace.clone()),
-            config::UnknownPods::Skip => None,
-        };
-        let cumulative = endpoint.counters == config::Counters::Cumulative;
-        outlets.push(outlet(delivery_settings(endpoint)?, cumulative, namespace)?);
-    }
-    let handles: Vec<(String, Handle)> =
-        outlets.iter().map(|(name, outlet)| (name.clone(), outlet.handle.clone())).collect();
-
-    announce(settings, receiver.as_ref().map(|(address, ..)| *address), out);
-    let (state, ledger) = resume(settings, &sampler);
+    announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
+    let (state, ledger) = resume(&settings, &sampler);
     let sampling = Sampling {
         sampler,
         ledger,
         state,
-        outlets: outlets.into_iter().map(|(_, outlet)| outlet).collect(),
+        outlets,
         node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
     };
     let (keep_going, stop) = wait::stop().map_err(system("no pipe to the sampling thread"))?;
+    let (changes, asked) = mpsc::channel();
     let (ended_tx, mut ended) = oneshot::channel::<()>();
-    let mut ready = false;
+    let (begun_tx, mut begun) = oneshot::channel::<()>();
+    let mut begun_tx = Some(begun_tx);
     let sampler_thread = thread::Builder::new()
         .name("sampler".to_owned())
         .spawn(move || {
-            sampling.run(&stop, |_| {
-                // systemd is told of readiness by the first sample, and of life by each one.
-                let state = if ready { NotifyState::Watchdog } else { NotifyState::Ready };
-                ready = true;
-                let _ = sd_notify::notify(&[state]);
+            sampling.run(&stop, &asked, Pulse::asked_for(), |_| {
+                if let Some(begun) = begun_tx.take() {
+                    notify::ready();
+                    let _ = begun.send(());
+                }
             });
             drop(ended_tx);
         })
         .map_err(system("the sampling thread cannot be started"))?;
 
-    let signal_name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        _ = &mut ended => "the end of the sampling thread",
+    let mut running = Running { settings, endpoints, receiver, changes, keep_going };
+    let mut has_begun = false;
+    let why = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = &mut ended => break "the end of the sampling thread",
+            _ = &mut begun, if !has_begun => has_begun = true,
+            // A reload ends with READY, which before the first sample would be untrue.
+            _ = hang_up.recv(), if has_begun => running.reload(&reload).await,
+        }
     };
-    info!("stopping after {signal_name}");
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    info!("stopping after {why}");
+    notify::stopping();
+    let Running { endpoints, receiver, keep_going, .. } = running;
     drop(keep_going);
     let panicked = sampler_thread.join().is_err();
-
-    let deadline = Instant::now() + FLUSH_DEADLINE;
-    let mut flushes = JoinSet::new();
-    for (name, handle) in handles {
-        flushes.spawn(async move { (name, handle.flush(deadline).await) });
-    }
-    while let Some(flushed) = flushes.join_next().await {
-        let Ok((name, left)) = flushed else { continue };
-        if !left.is_empty() {
-            let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
-            warn!("endpoint {name}: {} samples ({posts} posts) could not be sent", left.len());
-        }
-    }
-    if let Some((_, stop, done)) = receiver {
-        let _ = stop.send(());
-        let _ = tokio::time::timeout(Duration::from_secs(1), done).await;
+    endpoints.finish().await;
+    if let Some(receiver) = receiver {
+        receiver.end().await;
     }
     if panicked {
         let source = std::io::Error::other("it panicked");
         return Err(AgentError::System { what: "the sampling thread ended", source });
     }
     Ok(())
+}
+
+/// What is to be sent to, and what is to become of the embedded receiver.
+pub(super) async fn wanted(
+    settings: &Settings,
+    receiver: Option<&Embedded>,
+) -> Result<(embedded::Plan, Vec<Wanted>), AgentError> {
+    let (plan, receiver) = embedded::Plan::of(settings, receiver).await?;
+    let configured = settings.endpoints.iter().map(Wanted::of);
+    let wanted = receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, _>>()?;
+    Ok((plan, wanted))
+}
+
+/// What `run` reads with these settings.
+pub(super) fn run_options(settings: &Settings) -> SamplerOptions {
+    SamplerOptions {
+        processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
+        awake: Some(clock::awake_time),
+        detail_ticks: DETAIL_TICKS,
+        held_files_max: host::held_files_max(),
+        notices: true,
+        sockets: settings.sampling.tcp_sockets,
+    }
 }
 
 /// Opens the host's trees; also for `dump` and `check`.
@@ -189,103 +187,6 @@ fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir>, Ledger) 
             (None, ledger)
         }
     }
-}
-
-struct StartedReceiver {
-    address: SocketAddr,
-    settings: delivery::Settings,
-    stop: oneshot::Sender<()>,
-    done: tokio::task::JoinHandle<()>,
-}
-
-async fn start_receiver(settings: &Settings) -> Result<StartedReceiver, AgentError> {
-    let wanted = settings.receiver.listen;
-    let mut bounds = Bounds::for_interval(settings.sampling.interval);
-    bounds.retention = settings.receiver.retention;
-    bounds.stale_after = settings.receiver.stale_after;
-    let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);
-    // One more for the point that a window of the whole retention begins with.
-    bounds.points_max = usize::try_from(points + 1).unwrap_or(usize::MAX).min(POINTS_MAX);
-    let bound = Receiver::bind(wanted, bounds, Arc::new(clock::wall_time)).await;
-    let receiver = bound.map_err(|source| AgentError::Listen { address: wanted, source })?;
-    let address = receiver.local_addr();
-    let (stop, stopped) = oneshot::channel();
-    let done = tokio::spawn(receiver.serve(async {
-        let _ = stopped.await;
-    }));
-    // A receiver on every address is reached on the loopback one.
-    let reached = match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
-            SocketAddr::from(([127, 0, 0, 1], v4.port()))
-        }
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port()))
-        }
-        address => address,
-    };
-    let url = BaseUrl::parse(&format!("http://{reached}/")).map_err(|error| {
-        AgentError::Endpoint { name: "receiver".to_owned(), reason: error.to_string() }
-    })?;
-    let settings = delivery::Settings::new("receiver", url, seed(&settings.node.name));
-    Ok(StartedReceiver { address, settings, stop, done })
-}
-
-/// The most points of one series, however long the retention and short the interval.
-const POINTS_MAX: usize = 3600;
-
-/// How an endpoint of the settings is spoken to.
-pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settings, AgentError> {
-    let failed = |reason: String| AgentError::Endpoint { name: endpoint.name.clone(), reason };
-    let url = BaseUrl::parse(endpoint.url.as_url().as_str())
-        .map_err(|error| failed(error.to_string()))?;
-    let mut settings = delivery::Settings::new(&endpoint.name, url, seed(&endpoint.name));
-    settings.request_timeout = endpoint.timeout;
-    settings.concurrency_max = endpoint.concurrency;
-    settings.queue_bytes_max =
-        usize::try_from(endpoint.queue_bytes.as_bytes()).unwrap_or(usize::MAX);
-    if let Some(file) = &endpoint.bearer_token_file {
-        let token = read_token(file).map_err(|error| {
-            failed(format!("the token file {} cannot be read: {error}", file.display()))
-        })?;
-        secret_header(&mut settings.headers, "authorization", &format!("Bearer {token}"))
-            .map_err(failed)?;
-    }
-    Ok(settings)
-}
-
-/// A token is shorter than any server's limit of a header.
-const TOKEN_BYTES_MAX: u64 = 16 << 10;
-
-#[expect(clippy::disallowed_methods, reason = "a secret's file is no file of the kernel's")]
-fn read_token(file: &Path) -> std::io::Result<String> {
-    // Opening a FIFO would wait for somebody to write.
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    std::fs::File::open(file)?.take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
-    match text.trim() {
-        "" => Err(std::io::Error::other("it is empty")),
-        token => Ok(token.to_owned()),
-    }
-}
-
-fn outlet(
-    settings: delivery::Settings,
-    cumulative: bool,
-    unknown_namespace: Option<String>,
-) -> Result<(String, Outlet), AgentError> {
-    let name = settings.name.clone();
-    let (handle, worker) = delivery::endpoint(settings)
-        .map_err(|error| AgentError::Endpoint { name: name.clone(), reason: error.to_string() })?;
-    tokio::spawn(worker.run());
-    Ok((name, Outlet { handle, cumulative, unknown_namespace }))
-}
-
-/// Different on every node and endpoint, so that retries after a common outage do not come in step.
-fn seed(name: &str) -> u64 {
-    let start = clock::boot_time().as_nanos();
-    name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Tells the person who started the agent what it does and where to look.

@@ -3,8 +3,12 @@
 pub mod agent;
 pub mod capture;
 pub mod clock;
+pub mod embedded;
+pub mod endpoints;
 pub mod filesystems;
 pub mod host;
+pub mod notify;
+pub mod reload;
 pub mod sampling;
 pub mod state;
 pub mod wait;

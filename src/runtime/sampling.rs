@@ -1,10 +1,13 @@
 //! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
 use super::clock;
+use super::notify::Pulse;
 use super::state::StateDir;
 use super::wait::{self, Stop, Woken};
 use crate::delivery::{Batch, Handle, Post};
@@ -31,6 +34,18 @@ pub struct Sampling {
     pub interval: Duration,
 }
 
+/// What a reload brings. Counters, totals and the account go on whatever it is.
+pub struct Change {
+    /// `None`: the one that is there reads the same host as before.
+    pub sampler: Option<Sampler>,
+    pub state: Option<StateDir>,
+    pub outlets: Vec<Outlet>,
+    pub node_name: String,
+    pub interval: Duration,
+    /// Told once the change is in force: from then on no outlet of before is offered anything.
+    pub in_force: oneshot::Sender<()>,
+}
+
 /// Between the first sample, which only sets the start, and the first figures: whoever has just
 /// started the agent is looking.
 const FIRST_FIGURES: Duration = Duration::from_secs(1);
@@ -39,8 +54,15 @@ const FIRST_FIGURES: Duration = Duration::from_secs(1);
 const LEAST: Duration = Duration::from_millis(500);
 
 impl Sampling {
-    /// Goes on until `stop` says so. `ticked` is told of each sample.
-    pub fn run(mut self, stop: &Stop, mut ticked: impl FnMut(u64)) {
+    /// Goes on until `stop` says so, and looks for `changes` when it is woken. `ticked` is told of
+    /// each sample.
+    pub fn run(
+        mut self,
+        stop: &Stop,
+        changes: &mpsc::Receiver<Change>,
+        mut pulse: Pulse,
+        mut ticked: impl FnMut(u64),
+    ) {
         let mut account = Account::default();
         let mut totals = RunningTotals::default();
         let mut notes = Notes::default();
@@ -69,11 +91,49 @@ impl Sampling {
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
-            let due = clock::boot_time().plus(wait);
-            if wait::until(due, stop, &mut self.sampler) == Woken::Stopped {
-                return;
+            let mut due = clock::boot_time().plus(wait);
+            loop {
+                pulse.beat();
+                match wait::until(pulse.or_sooner(due), stop, &mut self.sampler) {
+                    Woken::Stopped => return,
+                    Woken::Due if clock::boot_time() >= due => break,
+                    Woken::Due => {}
+                    Woken::Asked => {
+                        for change in changes.try_iter() {
+                            let interval = self.interval;
+                            if change.sampler.is_some() {
+                                notes.standing_told = 0;
+                            }
+                            self.take(change);
+                            // The wait for the first figures is none of the interval's.
+                            if self.interval != interval && account.since.is_some() {
+                                let now = clock::wall_time();
+                                let wait = clock::until_next(now, self.interval, LEAST);
+                                due = clock::boot_time().plus(wait);
+                            }
+                        }
+                    }
+                }
             }
         }
+    }
+
+    fn take(&mut self, change: Change) {
+        if let Some(sampler) = change.sampler {
+            // As over a restart: what was read before holds if it was of the same boot.
+            let mut ledger = Ledger::new(sampler.roots().units);
+            if let Some(counters) = self.ledger.counters() {
+                ledger.resume(counters.clone());
+            }
+            self.ledger = ledger;
+            self.sampler = sampler;
+        }
+        self.state = change.state;
+        self.outlets = change.outlets;
+        self.node_name = change.node_name;
+        self.interval = change.interval;
+        // Whoever reloads may have been stopped meanwhile.
+        let _ = change.in_force.send(());
     }
 
     fn send(&self, account: &Account, totals: &RunningTotals, sequence: u64, taken_at: WallTime) {

@@ -1,7 +1,7 @@
-//! How the sampling thread waits between two samples: until its time has come or it is told to
-//! stop, with an eye on what the kernel tells of meanwhile.
+//! How the sampling thread waits between two samples: until its time has come, somebody asks for it
+//! or it is told to stop, with an eye on what the kernel tells of meanwhile.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +14,15 @@ use crate::snapshot::sampler::{Alarm, Sampler};
 /// end of the thread that holds it.
 #[derive(Debug)]
 pub struct KeepGoing {
-    _writer: PipeWriter,
+    writer: PipeWriter,
+}
+
+impl KeepGoing {
+    /// Ends the wait that is under way, or the next one: there is something to be looked at.
+    pub fn wake(&self) {
+        // A reader that is gone has nothing to look at any more.
+        let _ = (&self.writer).write(&[0]);
+    }
 }
 
 /// The sampling thread's end.
@@ -26,13 +34,14 @@ pub struct Stop {
 /// A pair of ends; an error is the process's limit of open files.
 pub fn stop() -> io::Result<(KeepGoing, Stop)> {
     let (reader, writer) = io::pipe()?;
-    Ok((KeepGoing { _writer: writer }, Stop { reader }))
+    Ok((KeepGoing { writer }, Stop { reader }))
 }
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
     Due,
+    Asked,
     Stopped,
 }
 
@@ -72,9 +81,14 @@ pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
         // An interrupted wait has seen nothing, and so has a timer that is ahead of the clock.
         let _ = poll(&mut ends[..used], Timespec::try_from(left).ok().as_ref());
         let seen = ends.map(|end| !end.revents().is_empty());
-        // Nothing is ever written to the pipe: what there is to see is that its other end is gone.
         if seen[0] {
-            return Woken::Stopped;
+            // Something was written or the other end is gone, so this does not wait.
+            match (&stop.reader).read(&mut [0; 64]) {
+                Ok(0) => return Woken::Stopped,
+                Ok(_) => return Woken::Asked,
+                // Interrupted.
+                Err(_) => {}
+            }
         }
         for (number, _) in heard.into_iter().zip(&seen[1..]).filter(|(_, seen)| **seen) {
             let Some(number) = number else { continue };
@@ -115,6 +129,21 @@ mod tests {
         assert_eq!(until(due, &stop, &mut sampler), Woken::Due);
         assert!(clock::boot_time() >= due);
         assert_eq!(until(BootTime::default(), &stop, &mut sampler), Woken::Due);
+    }
+
+    #[test]
+    fn however_often_it_is_asked_for_the_wait_ends_once_and_the_stop_is_not_lost() {
+        let (held, stop) = stop().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let mut sampler = sampler(root.path());
+        held.wake();
+        held.wake();
+        assert_eq!(until(later(60_000), &stop, &mut sampler), Woken::Asked);
+        assert_eq!(until(later(30), &stop, &mut sampler), Woken::Due);
+        held.wake();
+        drop(held);
+        assert_eq!(until(later(60_000), &stop, &mut sampler), Woken::Asked);
+        assert_eq!(until(later(60_000), &stop, &mut sampler), Woken::Stopped);
     }
 
     #[test]

@@ -1,0 +1,255 @@
+//! The endpoints that figures are sent to: opened at the start, kept, changed and let go at a
+//! reload, emptied at the end.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::agent::AgentError;
+use super::clock;
+use super::sampling::Outlet;
+use crate::config::{self, EndpointSettings};
+use crate::delivery::{self, BaseUrl, Batch, Handle, Worker, secret_header};
+
+/// How long a stop, or a change of an endpoint's settings, may take to send what waits.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An endpoint as the settings want it.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The agent's own receiver, which may have the name of one that is configured.
+    pub embedded: bool,
+    pub delivery: delivery::Settings,
+    pub cumulative: bool,
+    /// `None`: pods known only by their uid are not sent.
+    pub unknown_namespace: Option<String>,
+}
+
+impl Wanted {
+    /// # Errors
+    /// Its URL or its token cannot be used.
+    pub fn of(endpoint: &EndpointSettings) -> Result<Self, AgentError> {
+        Ok(Self {
+            embedded: false,
+            delivery: delivery_settings(endpoint)?,
+            cumulative: endpoint.counters == config::Counters::Cumulative,
+            unknown_namespace: match endpoint.unknown_pods {
+                config::UnknownPods::Uid => Some(endpoint.unknown_namespace.clone()),
+                config::UnknownPods::Skip => None,
+            },
+        })
+    }
+}
+
+/// One endpoint that is sent to, with the settings that hold for it.
+#[derive(Debug)]
+struct Endpoint {
+    embedded: bool,
+    delivery: delivery::Settings,
+    handle: Handle,
+    /// What waits for the settings before these is on its way here; the worker begins behind it.
+    handover: Option<JoinHandle<()>>,
+}
+
+impl Endpoint {
+    fn is_of(&self, wanted: &Wanted) -> bool {
+        self.embedded == wanted.embedded && self.delivery.name == wanted.delivery.name
+    }
+
+    fn is_called_as(&self, other: &Self) -> bool {
+        self.embedded == other.embedded && self.delivery.name == other.delivery.name
+    }
+
+    /// Lets it send until `deadline`; what is left.
+    async fn finish(self, deadline: Instant) -> (String, Vec<Batch>) {
+        if let Some(handover) = self.handover {
+            let _ = handover.await;
+        }
+        (self.delivery.name, self.handle.flush(deadline).await)
+    }
+}
+
+/// All that run.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    running: Vec<Endpoint>,
+    /// Endpoints no longer wanted that still send what waits.
+    leaving: JoinSet<()>,
+}
+
+/// What is to run in their place.
+#[derive(Debug)]
+pub struct Plan(Vec<Step>);
+
+#[derive(Debug)]
+enum Step {
+    /// The one at this place of those that run.
+    Keep(usize),
+    Begin(Box<(Endpoint, Worker)>),
+}
+
+/// By name, for the log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub begun: Vec<String>,
+    pub changed: Vec<String>,
+    pub ended: Vec<String>,
+}
+
+impl Endpoints {
+    /// Makes all that is needed and changes nothing yet: the plan, and where the sampling thread is
+    /// to offer from then on.
+    ///
+    /// # Errors
+    /// The first client that cannot be made.
+    pub fn plan(&self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
+        let (mut steps, mut outlets) = (Vec::new(), Vec::new());
+        for mut wanted in wanted {
+            let same = self.running.iter().position(|running| running.is_of(&wanted));
+            let running = same.and_then(|at| self.running.get(at));
+            if let Some(running) = running {
+                // Where its random numbers begin is no setting of a person's.
+                wanted.delivery.seed = running.delivery.seed;
+            }
+            let (step, handle) = match (same, running) {
+                (Some(at), Some(running)) if running.delivery == wanted.delivery => {
+                    (Step::Keep(at), running.handle.clone())
+                }
+                _ => {
+                    let Wanted { embedded, delivery, .. } = wanted;
+                    let failed = |error: delivery::ClientError| AgentError::Endpoint {
+                        name: delivery.name.clone(),
+                        reason: error.to_string(),
+                    };
+                    let (handle, worker) = delivery::endpoint(delivery.clone()).map_err(failed)?;
+                    let offered_to = handle.clone();
+                    let endpoint = Endpoint { embedded, delivery, handle, handover: None };
+                    (Step::Begin(Box::new((endpoint, worker))), offered_to)
+                }
+            };
+            steps.push(step);
+            outlets.push(Outlet {
+                handle,
+                cumulative: wanted.cumulative,
+                unknown_namespace: wanted.unknown_namespace,
+            });
+        }
+        Ok((Plan(steps), outlets))
+    }
+
+    /// Does what was planned, once the sampling thread offers to the plan's outlets alone. What
+    /// waits for settings that have changed is handed over behind the scenes.
+    pub fn carry_out(&mut self, plan: Plan) -> Changes {
+        let mut changes = Changes::default();
+        let mut before: Vec<Option<Endpoint>> =
+            std::mem::take(&mut self.running).into_iter().map(Some).collect();
+        let Plan(steps) = plan;
+        for step in steps {
+            let (mut endpoint, worker) = match step {
+                Step::Keep(at) => {
+                    self.running.extend(before.get_mut(at).and_then(Option::take));
+                    continue;
+                }
+                Step::Begin(begin) => *begin,
+            };
+            // Names differ, so nobody else wants the one of this name.
+            let predecessor = before
+                .iter_mut()
+                .find(|old| old.as_ref().is_some_and(|old| old.is_called_as(&endpoint)))
+                .and_then(Option::take);
+            let name = endpoint.delivery.name.clone();
+            match predecessor {
+                Some(predecessor) => {
+                    let handover = hand_over(predecessor, endpoint.handle.clone(), worker);
+                    endpoint.handover = Some(tokio::spawn(handover));
+                    changes.changed.push(name);
+                }
+                None => {
+                    tokio::spawn(worker.run());
+                    changes.begun.push(name);
+                }
+            }
+            self.running.push(endpoint);
+        }
+        for running in before.into_iter().flatten() {
+            changes.ended.push(running.delivery.name.clone());
+            self.leaving.spawn(finish_and_tell(running, Instant::now() + FLUSH_DEADLINE));
+        }
+        // Those that have left need not be remembered.
+        while self.leaving.try_join_next().is_some() {}
+        changes
+    }
+
+    /// Lets all of them send what waits, within a few seconds, and says what could not be sent.
+    pub async fn finish(mut self) {
+        let deadline = Instant::now() + FLUSH_DEADLINE;
+        for running in self.running {
+            self.leaving.spawn(finish_and_tell(running, deadline));
+        }
+        while self.leaving.join_next().await.is_some() {}
+    }
+}
+
+async fn hand_over(from: Endpoint, to: Handle, worker: Worker) {
+    let (_, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
+    to.put_first(left);
+    tokio::spawn(worker.run());
+}
+
+async fn finish_and_tell(endpoint: Endpoint, deadline: Instant) {
+    let (name, left) = endpoint.finish(deadline).await;
+    if !left.is_empty() {
+        let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
+        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent", left.len());
+    }
+}
+
+/// How an endpoint of the settings is spoken to.
+///
+/// # Errors
+/// Its URL or its token cannot be used.
+pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settings, AgentError> {
+    let failed = |reason: String| AgentError::Endpoint { name: endpoint.name.clone(), reason };
+    let url = BaseUrl::parse(endpoint.url.as_url().as_str())
+        .map_err(|error| failed(error.to_string()))?;
+    let mut settings = delivery::Settings::new(&endpoint.name, url, seed(&endpoint.name));
+    settings.request_timeout = endpoint.timeout;
+    settings.concurrency_max = endpoint.concurrency;
+    settings.queue_bytes_max =
+        usize::try_from(endpoint.queue_bytes.as_bytes()).unwrap_or(usize::MAX);
+    if let Some(file) = &endpoint.bearer_token_file {
+        let token = read_token(file).map_err(|error| {
+            failed(format!("the token file {} cannot be read: {error}", file.display()))
+        })?;
+        secret_header(&mut settings.headers, "authorization", &format!("Bearer {token}"))
+            .map_err(failed)?;
+    }
+    Ok(settings)
+}
+
+/// A token is shorter than any server's limit of a header.
+const TOKEN_BYTES_MAX: u64 = 16 << 10;
+
+#[expect(clippy::disallowed_methods, reason = "a secret's file is no file of the kernel's")]
+fn read_token(file: &Path) -> std::io::Result<String> {
+    // Opening a FIFO would wait for somebody to write.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
+    match text.trim() {
+        "" => Err(std::io::Error::other("it is empty")),
+        token => Ok(token.to_owned()),
+    }
+}
+
+/// Different on every node and endpoint, so that retries after a common outage do not come in step.
+pub fn seed(name: &str) -> u64 {
+    let start = clock::boot_time().as_nanos();
+    name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}

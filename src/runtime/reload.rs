@@ -1,0 +1,144 @@
+//! SIGHUP: the settings read anew and brought into force, or left as they were.
+//!
+//! Everything that can fail is done first; what runs is touched only when nothing can fail any
+//! more.
+
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::agent::{self, AgentError};
+use super::embedded::{self, Embedded};
+use super::endpoints::{self, Changes, Endpoints};
+use super::notify;
+use super::sampling::{Change, Outlet};
+use super::state::StateDir;
+use super::wait::KeepGoing;
+use crate::config::{LogLevel, Settings};
+use crate::snapshot::sampler::Sampler;
+
+/// What a reload needs of whoever started the agent.
+#[derive(Clone, Copy)]
+pub struct Reload<'a> {
+    /// File, environment and flags as at the start; an error is one line.
+    pub settings: &'a dyn Fn() -> Result<Settings, String>,
+    pub set_log_level: &'a dyn Fn(LogLevel),
+}
+
+/// What runs beside the sampling thread, and the settings that it runs by.
+pub(super) struct Running {
+    pub settings: Settings,
+    pub endpoints: Endpoints,
+    pub receiver: Option<Embedded>,
+    pub changes: mpsc::Sender<Change>,
+    pub keep_going: KeepGoing,
+}
+
+/// All that new settings need, made.
+struct Prepared {
+    sampler: Option<Sampler>,
+    state: Option<StateDir>,
+    receiver: embedded::Plan,
+    endpoints: endpoints::Plan,
+    outlets: Vec<Outlet>,
+}
+
+impl Running {
+    /// Says in the log what came of it.
+    pub async fn reload(&mut self, reload: &Reload<'_>) {
+        notify::reloading();
+        let outcome = match (reload.settings)() {
+            Ok(settings) => match self.prepare(&settings).await {
+                Ok(prepared) => Ok((settings, prepared)),
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok((settings, prepared)) => {
+                (reload.set_log_level)(settings.log.level);
+                let changes = self.bring_into_force(&settings, prepared).await;
+                info!("reloaded: {}", told(&self.settings, &settings, &changes));
+                self.settings = settings;
+            }
+            Err(error) => error!("not reloaded, going on with the settings of before: {error}"),
+        }
+        notify::ready();
+    }
+
+    async fn prepare(&self, settings: &Settings) -> Result<Prepared, AgentError> {
+        let reads_the_same = self.settings.paths == settings.paths
+            && self.settings.sampling.process_io == settings.sampling.process_io;
+        let sampler = if reads_the_same {
+            None
+        } else {
+            Some(agent::open_sampler(settings, agent::run_options(settings))?)
+        };
+        let (receiver, wanted) = agent::wanted(settings, self.receiver.as_ref()).await?;
+        let (endpoints, outlets) = self.endpoints.plan(wanted)?;
+        let state = settings.state.dir.as_deref().and_then(|dir| match StateDir::open(dir) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                warn!("no counters are kept, a restart will be a gap: {error}");
+                None
+            }
+        });
+        Ok(Prepared { sampler, state, receiver, endpoints, outlets })
+    }
+
+    async fn bring_into_force(&mut self, settings: &Settings, prepared: Prepared) -> Changes {
+        let Prepared { sampler, state, receiver, endpoints, outlets } = prepared;
+        let (in_force, taken) = oneshot::channel();
+        let change = Change {
+            sampler,
+            state,
+            outlets,
+            node_name: settings.node.name.clone(),
+            interval: settings.sampling.interval,
+            in_force,
+        };
+        let _ = self.changes.send(change);
+        self.keep_going.wake();
+        // An error is the end of the sampling thread, which is seen to elsewhere.
+        let _ = taken.await;
+        let changes = self.endpoints.carry_out(endpoints);
+        self.receiver = receiver.carry_out(self.receiver.take()).await;
+        changes
+    }
+}
+
+/// What has changed, in a few words.
+fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
+    let mut words = Vec::new();
+    if before.sampling.interval != now.sampling.interval {
+        let interval = humantime::format_duration(now.sampling.interval);
+        words.push(format!("samples every {interval}"));
+    }
+    if before.node.name != now.node.name {
+        words.push(format!("the node is called {}", now.node.name));
+    }
+    let others = [
+        ("sampling.process_io", before.sampling.process_io != now.sampling.process_io),
+        ("paths", before.paths != now.paths),
+        ("state", before.state != now.state),
+        ("log", before.log != now.log),
+        ("receiver", before.receiver != now.receiver && now.uses_embedded_receiver()),
+    ];
+    let differ: Vec<&str> =
+        others.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+    if !differ.is_empty() {
+        words.push(format!("changed: {}", differ.join(", ")));
+    }
+    let named = [
+        ("new endpoints", &endpoints.begun),
+        ("changed endpoints", &endpoints.changed),
+        ("endpoints no longer sent to", &endpoints.ended),
+    ];
+    for (what, names) in named {
+        if !names.is_empty() {
+            words.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    if words.is_empty() { "nothing has changed".to_owned() } else { words.join("; ") }
+}
