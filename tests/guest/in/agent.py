@@ -54,6 +54,7 @@ class Posts:
 
     def __init__(self, port=7700):
         self.all = []
+        self.authorizations = set()
         self.lock = threading.Lock()
         posts = self
 
@@ -63,6 +64,7 @@ class Posts:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with posts.lock:
+                    posts.authorizations.add(self.headers.get("Authorization"))
                     posts.all.append((time.monotonic(), self.path, json.loads(body)))
                 self.send_response(201)
                 self.send_header("Content-Length", "0")

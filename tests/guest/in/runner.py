@@ -12,6 +12,7 @@ import agent
 import endurance
 import host_network
 import scenarios
+import service
 from host import Broken
 from verdict import Verdict
 
@@ -26,6 +27,7 @@ SCENARIOS = {
     "trouble": scenarios.trouble,
     "churn": endurance.churn,
     "restart": endurance.restart,
+    "service": service.service,
 }
 
 # So that one that hangs does not take the others with it.
