@@ -412,3 +412,49 @@ fn render(settings: &Settings, hierarchy: &str, findings: &[Finding]) -> Report 
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     Report { text: lines.join("\n") + "\n", code }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: &[Capability] = &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH];
+
+    fn held(mask: &str) -> Option<Capabilities> {
+        Some(pid_status::parse(format!("CapEff:\t{mask}\n").as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_would_help_is_what_is_lacking_and_no_more() {
+        for (mask, help) in [
+            ("0000000000000000", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
+            ("0000000000080000", "CAP_DAC_READ_SEARCH"),
+            ("0000000000000004", "CAP_SYS_PTRACE"),
+        ] {
+            assert_eq!(capabilities_that_help(held(mask), BOTH), help, "{mask}");
+        }
+        let for_nothing = capabilities_that_help(held("0000000000080004"), BOTH);
+        assert!(!for_nothing.contains("CAP_"), "{for_nothing}");
+        assert_eq!(capabilities_that_help(None, &BOTH[..1]), "CAP_SYS_PTRACE");
+    }
+
+    #[test]
+    fn what_is_held_is_told_by_name_as_long_as_names_tell_something() {
+        let line = |mask: &str| {
+            let mut findings = Findings::default();
+            compare_capabilities(held(mask), BOTH, &mut findings);
+            let finding = &findings.0[0];
+            let (_, holds) = finding.consequence.split_once("; holds ").unwrap();
+            (finding.state, holds.to_owned())
+        };
+        let noted = |holds: &str| (State::Noted, holds.to_owned());
+        let present = |holds: &str| (State::Present, holds.to_owned());
+        assert_eq!(line("0000000000000000"), noted("none"));
+        assert_eq!(line("0000000000080000"), noted("CAP_SYS_PTRACE"));
+        assert_eq!(
+            line("0000000000080005"),
+            present("CAP_CHOWN, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE")
+        );
+        assert_eq!(line("000001ffffffffff"), present("these and 39 others"));
+        assert_eq!(line("000001fffff7ffff"), noted("40, of these CAP_DAC_READ_SEARCH"));
+    }
+}
