@@ -15,7 +15,7 @@ use super::notify;
 use super::sampling::{Change, Outlet};
 use super::state::StateDir;
 use super::wait::KeepGoing;
-use crate::config::{LogLevel, Settings};
+use crate::config::{LogLevel, SamplingSettings, Settings};
 use crate::snapshot::sampler::Sampler;
 
 /// What a reload needs of whoever started the agent.
@@ -68,9 +68,7 @@ impl Running {
     }
 
     async fn prepare(&self, settings: &Settings) -> Result<Prepared, AgentError> {
-        let reads_the_same = self.settings.paths == settings.paths
-            && self.settings.sampling.process_io == settings.sampling.process_io;
-        let sampler = if reads_the_same {
+        let sampler = if reads_the_same(&self.settings, settings) {
             None
         } else {
             Some(agent::open_sampler(settings, agent::run_options(settings))?)
@@ -108,6 +106,13 @@ impl Running {
     }
 }
 
+/// Whether a sampler opened by `before` reads what `now` asks for.
+fn reads_the_same(before: &Settings, now: &Settings) -> bool {
+    // How often it is asked is no matter of the sampler's.
+    let sampling = SamplingSettings { interval: before.sampling.interval, ..now.sampling.clone() };
+    before.paths == now.paths && before.sampling == sampling
+}
+
 /// What has changed, in a few words.
 fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
     let mut words = Vec::new();
@@ -119,8 +124,7 @@ fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
         words.push(format!("the node is called {}", now.node.name));
     }
     let others = [
-        ("sampling.process_io", before.sampling.process_io != now.sampling.process_io),
-        ("paths", before.paths != now.paths),
+        ("what is read of the host", !reads_the_same(before, now)),
         ("state", before.state != now.state),
         ("log", before.log != now.log),
         ("receiver", before.receiver != now.receiver && now.uses_embedded_receiver()),
