@@ -67,7 +67,7 @@ impl Inotify {
         let _ = remove_watch(&self.fd, watch.0);
     }
 
-    /// Calls `each` for every notice that waits, up to [`NOTICES_MAX`]; several of one watch may
+    /// Calls `each` for every notice that waits, up to `NOTICES_MAX`; several of one watch may
     /// come as several. Where the kernel's queue overflowed, some were lost. Waits for nothing,
     /// allocates nothing.
     pub fn drain(&self, mut each: impl FnMut(Watch)) {
