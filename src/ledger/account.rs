@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::attribution::{InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
-use crate::snapshot::node::NodeReading;
+use crate::snapshot::node::{InterruptTime, NodeReading};
 use crate::snapshot::{MemoryReading, PidsReading, PressureReading};
 use crate::source::cgroup::cpu_max::CpuMax;
 use crate::source::cgroup::cpu_stat::Throttling;
@@ -163,6 +163,8 @@ pub struct NodeCpu {
     pub idle: CpuTime,
     /// Idle with I/O outstanding: no part of busy.
     pub iowait: CpuTime,
+    /// Whether `irq` and `softirq` are in the tasks' usage as well.
+    pub interrupts: InterruptTime,
     pub over_usec: u64,
 }
 
@@ -346,7 +348,8 @@ pub struct Balance {
     /// Kernel threads, and of network the sockets of the root cgroup (such as NFS has); 0 for
     /// resources that they are not told apart in.
     pub kernel: u64,
-    /// irq and softirq; of CPU only.
+    /// irq and softirq; of CPU only, and 0 where the kernel counts them with the tasks that they
+    /// interrupt.
     pub interrupts: u64,
     /// What died since the last sample; of memory, what slices hold beyond their live children.
     pub exited: u64,

@@ -13,6 +13,7 @@ use super::sockets::ByInode;
 use crate::attribution::{Owner, QosClass};
 use crate::identity::PodUid;
 use crate::quantity::{Bytes, CpuTime};
+use crate::snapshot::node::InterruptTime;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 
@@ -418,7 +419,10 @@ fn balance(account: &Account, totals: &Totals) -> Conservation {
                 pods().map(cpu).sum(),
                 units().map(cpu).sum(),
                 totals.kernel_usec,
-                (busy.irq + busy.softirq).as_usec(),
+                match busy.interrupts {
+                    InterruptTime::Apart => (busy.irq + busy.softirq).as_usec(),
+                    InterruptTime::InTasks => 0,
+                },
                 account.exited.iter().map(|exited| exited.cpu.as_usec()).sum(),
             )
         }),

@@ -162,6 +162,7 @@ impl Ledger {
                 steal,
                 idle,
                 iowait,
+                interrupts: node.interrupts,
                 over_usec: node.cpu_read_at.usec_since(last.node_cpu_read_at),
             })
         });

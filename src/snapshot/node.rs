@@ -8,7 +8,7 @@ use super::gaps::{Gap, GapReason, Gaps};
 use super::pass::{Pass, Shape};
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, CpuTime};
 use crate::source::Malformed;
 use crate::source::cgroup::pressure;
 use crate::source::proc::diskstats::{self, DiskRow};
@@ -17,7 +17,8 @@ use crate::source::proc::meminfo::{self, MemInfo};
 use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
 use crate::source::proc::stat::{self, NodeStat};
 use crate::source::proc::uptime;
-use crate::source::root::{Dir, Failure, KernelFile};
+use crate::source::root::{Buffer, Dir, Failure, KernelFile};
+use crate::source::text::figure;
 
 /// The node's files at one instant; `None` or empty where a file gave nothing.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,7 @@ pub struct NodeReading {
     /// in suspend). `None` of a captured host, whose files were not all read at its one instant.
     pub cpu_awake: Option<Duration>,
     pub cpu: Option<NodeStat>,
+    pub interrupts: InterruptTime,
     pub memory: Option<MemInfo>,
     pub load: Option<LoadAverage>,
     pub uptime_hundredths: Option<u64>,
@@ -43,10 +45,72 @@ pub struct NodeReading {
     pub interfaces_readable: bool,
 }
 
+/// Whose the time of interrupts is in the kernel's own accounts of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InterruptTime {
+    /// Nobody's (CONFIG_IRQ_TIME_ACCOUNTING, in use), or it is not known.
+    #[default]
+    Apart,
+    /// That of the task that was interrupted: in its cgroup's usage. /proc/stat counts it by the
+    /// tick besides.
+    InTasks,
+}
+
+/// Where the agent learns of [`InterruptTime`].
+#[derive(Debug)]
+enum InterruptClue {
+    Known(InterruptTime),
+    /// /proc/pressure/irq, whose total stands still at 0 where the kernel could tell interrupts
+    /// apart and does not, for want of a fast clock.
+    Pressure(KernelFile),
+}
+
+impl InterruptClue {
+    fn find(roots: &Roots, procfs: &Dir, has_pressure: bool) -> Self {
+        if roots.captured.is_some() {
+            // What is missing from a capture may have been left out.
+            return Self::Known(InterruptTime::Apart);
+        }
+        match procfs.open_file(c"pressure/irq") {
+            Ok(file) => Self::Pressure(file),
+            Err(Failure::Absent) if has_pressure => {
+                let mut buffer = Buffer::default();
+                let release = procfs.read_record(c"sys/kernel/osrelease", &mut buffer);
+                // Since 6.1 the file is there if the kernel was built for it.
+                let is_told = release.ok().and_then(release_numbers) >= Some((6, 1));
+                let known = if is_told { InterruptTime::InTasks } else { InterruptTime::Apart };
+                Self::Known(known)
+            }
+            Err(_) => Self::Known(InterruptTime::Apart),
+        }
+    }
+
+    fn ask(&mut self, pass: &mut Pass<'_>) -> InterruptTime {
+        let file = match self {
+            Self::Known(known) => return *known,
+            Self::Pressure(file) => file,
+        };
+        let path: &[&[u8]] = &[b"/proc/pressure/irq"];
+        let stall = pass.read(file, Shape::OneRecord, path, pressure::parse_irq).present();
+        if stall.is_some_and(|stall| stall.total > CpuTime::ZERO) {
+            *self = Self::Known(InterruptTime::Apart);
+            return InterruptTime::Apart;
+        }
+        InterruptTime::InTasks
+    }
+}
+
+/// Major and minor of `6.1.0-25-amd64`.
+fn release_numbers(release: &[u8]) -> Option<(u64, u64)> {
+    let mut numbers = release.split(|byte| !byte.is_ascii_digit()).map(figure);
+    Some((numbers.next()??, numbers.next()??))
+}
+
 /// Reads into a [`NodeReading`].
 #[derive(Debug)]
 pub struct NodeReader {
     stat: Option<KernelFile>,
+    interrupts: InterruptClue,
     meminfo: Option<KernelFile>,
     loadavg: Option<KernelFile>,
     uptime: Option<KernelFile>,
@@ -75,7 +139,9 @@ impl NodeReader {
             }
             opened.ok()
         };
+        let has_pressure = procfs.has(c"pressure/cpu");
         Self {
+            interrupts: InterruptClue::find(roots, procfs, has_pressure),
             stat: open(c"stat", Some("the node's CPU is not known")),
             meminfo: open(c"meminfo", Some("the node's memory is not known")),
             loadavg: open(c"loadavg", None),
@@ -152,6 +218,7 @@ impl NodeReader {
         awake: Option<fn() -> Duration>,
         pass: &mut Pass<'_>,
     ) {
+        node.interrupts = self.interrupts.ask(pass);
         node.cpu = read(&self.stat, Shape::OneRecord, b"stat", pass, stat::parse);
         node.cpu_awake = awake.map(|awake| awake());
         node.cpu_read_at = pass.now();
@@ -166,4 +233,64 @@ fn read<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Option<T> {
     pass.read(file.as_ref()?, shape, &[b"/proc/", name], parse).present()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::snapshot::Work;
+    use crate::snapshot::roots::Units;
+
+    fn told_by(root: &Path) -> InterruptTime {
+        let roots = Roots {
+            procfs: root.to_owned(),
+            sysfs: root.to_owned(),
+            cgroupfs: None,
+            rootfs: root.to_owned(),
+            units: Units { ticks_per_second: 100, page_size_bytes: 4096 },
+            captured: None,
+        };
+        let procfs = Dir::open(root).unwrap();
+        let (mut buffer, mut gaps, mut work) =
+            (Buffer::default(), Gaps::default(), Work::default());
+        let mut pass = Pass {
+            buffer: &mut buffer,
+            gaps: &mut gaps,
+            work: &mut work,
+            clock: &BootTime::default,
+            tick: 0,
+        };
+        let mut reader = NodeReader::open(&roots, &procfs, pass.gaps);
+        let mut node = NodeReading::default();
+        reader.read_cpu(&mut node, None, &mut pass);
+        node.interrupts
+    }
+
+    #[test]
+    fn the_kernel_tells_whether_interrupts_are_in_its_tasks_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for dir in ["pressure", "sys/kernel"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        let release = |text: &str| fs::write(root.join("sys/kernel/osrelease"), text).unwrap();
+        let irq = |total: u64| {
+            let line = format!("full avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+            fs::write(root.join("pressure/irq"), line).unwrap();
+        };
+        release("6.1.0-56-cloud-amd64\n");
+        // Without any pressure files nothing follows from there being none of interrupts.
+        assert_eq!(told_by(root), InterruptTime::Apart);
+        fs::write(root.join("pressure/cpu"), "").unwrap();
+        assert_eq!(told_by(root), InterruptTime::InTasks);
+        release("5.15.0-119-generic\n");
+        assert_eq!(told_by(root), InterruptTime::Apart);
+        irq(0);
+        assert_eq!(told_by(root), InterruptTime::InTasks);
+        irq(77);
+        assert_eq!(told_by(root), InterruptTime::Apart);
+    }
 }

@@ -7,6 +7,7 @@ use nodetally::identity::{BootId, CgroupKey};
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
 use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
+use nodetally::snapshot::node::InterruptTime;
 use nodetally::snapshot::{NamespaceReading, Snapshot};
 use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use nodetally::source::proc::pid_io::ProcessIo;
@@ -68,6 +69,22 @@ fn ticks_that_were_lost_are_still_busy_time() {
     let cpu = settled(&[&first, &second]).node.cpu.unwrap();
     assert_eq!(cpu.busy.as_usec(), 14_000_000);
     assert_eq!(cpu.user.as_usec(), 3_000_000);
+}
+
+/// Where they are in the tasks' usage already, they would be counted twice.
+#[test]
+fn interrupts_are_a_part_only_where_no_task_has_them() {
+    for (interrupts, part) in [(InterruptTime::Apart, 300_000), (InterruptTime::InTasks, 0)] {
+        let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+        second.node.interrupts = interrupts;
+        let cpu = second.node.cpu.as_mut().unwrap();
+        cpu.irq = Ticks::from_ticks(cpu.irq.as_ticks() + 10);
+        cpu.softirq = Ticks::from_ticks(cpu.softirq.as_ticks() + 20);
+        cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1900);
+        let balance = settled(&[&first, &second]).conservation.cpu_usec.unwrap();
+        assert_eq!((balance.node, balance.interrupts), (1_000_000, part));
+        assert_eq!(balance.unattributed, 1_000_000 - i64::try_from(part).unwrap());
+    }
 }
 
 /// Suspend is no use of the CPU, and neither is a CPU that was not there all the time.

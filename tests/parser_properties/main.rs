@@ -51,6 +51,7 @@ pub fn parsers() -> Vec<Parser> {
         parser!("memory.events", memory_events::parse),
         parser!("memory.stat", memory_stat::parse),
         parser!("pressure", pressure::parse),
+        parser!("pressure/irq", pressure::parse_irq),
         parser!("cgroup.procs", procs::parse, into Vec<u32>),
         parser!("memory.current", single::parse_figure),
         parser!("memory.max", single::parse_limit),

@@ -25,6 +25,20 @@ pub struct Stall {
 // some avg10=69.21 avg60=45.88 avg300=14.56 total=50304023
 // full avg10=0.00 avg60=0.00 avg300=0.00 total=0
 pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
+    let (some, full) = stalls(text)?;
+    let some = some.ok_or(Malformed::expected("a line that starts with some"))?;
+    Ok(Pressure { some, full })
+}
+
+/// `irq.pressure` and `/proc/pressure/irq` (Linux 6.1, CONFIG_IRQ_TIME_ACCOUNTING): tasks of a CPU
+/// wait for its interrupts all at once or not at all, so there is no line for some.
+pub fn parse_irq(text: &[u8]) -> Result<Stall, Malformed> {
+    let (_, full) = stalls(text)?;
+    full.ok_or(Malformed::expected("a line that starts with full"))
+}
+
+/// Some and full.
+fn stalls(text: &[u8]) -> Result<(Option<Stall>, Option<Stall>), Malformed> {
     let (mut some, mut full) = (None, None);
     for line in lines(text)? {
         let mut line = fields(line);
@@ -48,8 +62,7 @@ pub fn parse(text: &[u8]) -> Result<Pressure, Malformed> {
             _ => return Err(Malformed::expected("avg10= and total= in each line")),
         }
     }
-    let some = some.ok_or(Malformed::expected("a line that starts with some"))?;
-    Ok(Pressure { some, full })
+    Ok((some, full))
 }
 
 #[cfg(test)]
@@ -65,5 +78,8 @@ mod tests {
         assert_eq!(pressure.full, None);
         let both = format!("{line}full avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
         assert_eq!(parse(both.as_bytes()).unwrap().full.unwrap().total.as_usec(), 5);
+        let irq = "full avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+        assert_eq!(parse_irq(irq.as_bytes()).unwrap().total.as_usec(), 7);
+        assert!(parse(irq.as_bytes()).is_err() && parse_irq(line.as_bytes()).is_err());
     }
 }
