@@ -120,6 +120,43 @@ fn a_new_cgroup_counts_from_its_birth_with_all_below_it() {
 }
 
 #[test]
+fn a_new_cgroup_that_goes_while_it_is_read_takes_all_below_it() {
+    let mut host = Ticking::new(HOST);
+    let (mut whole, mut gone) = (0, 0);
+    for moment in 1.. {
+        let pod = format!("/system.slice/new{moment}.service").into_bytes();
+        let container = [&pod, &b"/inner"[..]].concat();
+        host.copy.make_cgroup(&pod);
+        host.copy.make_cgroup(&container);
+        host.copy.spend(&container, 5_000);
+        let dir = host.copy.cgroup(&pod);
+        let mut asked = 0;
+        let now = host.clock.sample_watched(&mut host.sampler, || {
+            asked += 1;
+            if asked == moment {
+                fs::remove_dir_all(&dir).unwrap();
+            }
+        });
+        for cgroup in &now.cgroups {
+            let parent = cgroup.parent.map(|at| now.cgroups[at].key.path.to_vec());
+            let cut = cgroup.key.path.iter().rposition(|byte| *byte == b'/').unwrap();
+            let above = cgroup.key.path[..cut.max(1)].to_vec();
+            let place = parent.unwrap_or(above.clone());
+            let path = String::from_utf8_lossy(&cgroup.key.path);
+            assert_eq!(place, above, "{path}, with its parent removed at reading {moment}");
+        }
+        match has(now, &container) {
+            true => whole += 1,
+            false => gone += 1,
+        }
+        if asked < moment {
+            break;
+        }
+    }
+    assert!(whole > 0 && gone > 0, "{whole} and {gone}");
+}
+
+#[test]
 fn a_renamed_cgroup_brings_no_past() {
     let mut host = Ticking::new(HOST);
     let renamed: &[u8] = b"/system.slice/renamed.service";
