@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
+use nodetally::quantity::{Bytes, Limit};
 use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::gaps::GapReason;
+use nodetally::source::proc::pid_stat::Comm;
 
 use crate::copy::{Clock, Copy, changed, facts, gaps};
 
@@ -154,6 +156,33 @@ fn a_new_cgroup_that_goes_while_it_is_read_takes_all_below_it() {
         }
     }
     assert!(whole > 0 && gone > 0, "{whole} and {gone}");
+}
+
+#[test]
+fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
+    let mut host = Ticking::new(HOST);
+    for _ in 0..20 {
+        host.tick();
+    }
+    let file = |name| format!("sys/fs/cgroup/system.slice/nginx.service/{name}");
+    host.copy.write(&file("memory.max"), "77000000\n");
+    let stat = host.copy.read(&file("memory.stat"));
+    let other = |line: &str| match line.strip_prefix("inactive_file ") {
+        Some(_) => "inactive_file 4711\n".to_owned(),
+        None => format!("{line}\n"),
+    };
+    host.copy.write(&file("memory.stat"), stat.lines().map(other).collect::<String>());
+    // Moved here by somebody else.
+    host.copy.write(&file("cgroup.procs"), host.copy.read(&file("cgroup.procs")) + "2\n");
+    for _ in 0..16 {
+        host.tick();
+    }
+    let now = &host.sampler.snapshot().cgroups;
+    let nginx = now.iter().find(|cgroup| *cgroup.key.path == *NGINX).unwrap();
+    assert_eq!(nginx.memory.max, Some(Limit::At(Bytes::from_bytes(77_000_000))));
+    assert_eq!(nginx.memory.stat.unwrap().inactive_file, Bytes::from_bytes(4711));
+    assert_eq!(nginx.processes[0].key.pid, 2);
+    assert!(nginx.processes.iter().all(|process| process.comm != Comm::default()));
 }
 
 #[test]

@@ -124,6 +124,7 @@ impl CgroupTree {
                 pids: &mut self.pids,
                 detail: true,
                 refresh: true,
+                rests: false,
                 hold: false,
                 is_root: false,
             };
