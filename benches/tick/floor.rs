@@ -18,11 +18,14 @@ const HOT: [&str; 3] = ["cpu.stat", "memory.current", "io.stat"];
 /// What is read of a cgroup besides, when something did.
 const REST: [&str; 1] = ["cgroup.procs"];
 /// These only of cgroups that have memory.current.
-const REST_OF_MEMORY: [&str; 2] = ["memory.stat", "memory.events"];
+const REST_OF_MEMORY: [&str; 1] = ["memory.stat"];
+/// Not of one that rests and has its turn all the same.
+const REST_IF_MOVED: [&str; 1] = ["memory.events"];
 /// What is read every so many ticks.
-const DETAIL: [&str; 6] =
-    ["pids.current", "pids.max", "cpu.max", "cpu.pressure", "memory.pressure", "io.pressure"];
-const DETAIL_OF_MEMORY: [&str; 3] = ["memory.peak", "memory.max", "memory.swap.current"];
+const DETAIL: [&str; 5] = ["pids.max", "cpu.max", "cpu.pressure", "memory.pressure", "io.pressure"];
+const DETAIL_IF_MOVED: [&str; 1] = ["pids.current"];
+const DETAIL_OF_MEMORY: [&str; 1] = ["memory.max"];
+const DETAIL_OF_MEMORY_IF_MOVED: [&str; 2] = ["memory.peak", "memory.swap.current"];
 const NODE: [&str; 9] = [
     "meminfo",
     "loadavg",
@@ -113,18 +116,24 @@ impl Recorder {
             let mut add = |names: &[&str]| files.extend(names.iter().map(|name| dir.join(name)));
             let has_memory = reading.memory.current.is_some();
             let detail = refresh || (self.tick + at as u64).is_multiple_of(self.detail_ticks);
-            add(&REST);
-            if has_memory {
-                add(&REST_OF_MEMORY);
+            let rests = refresh && !moved && at > 0;
+            for (names, of_memory, of_detail, if_moved) in [
+                (&REST[..], false, false, false),
+                (&REST_OF_MEMORY, true, false, false),
+                (&REST_IF_MOVED, true, false, true),
+                (&DETAIL, false, true, false),
+                (&DETAIL_IF_MOVED, false, true, true),
+                (&DETAIL_OF_MEMORY, true, true, false),
+                (&DETAIL_OF_MEMORY_IF_MOVED, true, true, true),
+            ] {
+                if (has_memory || !of_memory) && (detail || !of_detail) && !(rests && if_moved) {
+                    add(names);
+                }
             }
-            if detail {
-                add(&DETAIL);
+            if !rests || !has_memory {
+                let pids = reading.processes.iter().map(|process| process.key.pid.to_string());
+                files.extend(pids.map(|pid| proc.join(pid).join("stat")));
             }
-            if detail && has_memory {
-                add(&DETAIL_OF_MEMORY);
-            }
-            let pids = reading.processes.iter().map(|process| process.key.pid.to_string());
-            files.extend(pids.map(|pid| proc.join(pid).join("stat")));
         }
         next
     }

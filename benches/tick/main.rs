@@ -5,7 +5,8 @@
 //! its own on the running kernel. Tick and floor take turns, and each sees the same activity right
 //! before it; what stands in the tables is the median of the rounds, in CPU time.
 //!
-//! `cargo bench --bench tick [-- generated|kernel]`
+//! `cargo bench --bench tick [-- generated|kernel]`, or `-- --pods COUNT ROUNDS` for one row over
+//! the running kernel and pods that stay (the guest's scenario `cost`).
 
 #![allow(clippy::disallowed_methods, reason = "a bench has a clock, opens files, starts children")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a bench that cannot go on ends")]
@@ -165,13 +166,23 @@ fn generated_trees() {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [park, cgroup] = &arguments[..]
+    if let [park, cgroup, network] = &arguments[..]
         && park == real_kernel::PARK
     {
-        return real_kernel::park(cgroup);
+        return real_kernel::park(cgroup, network);
     }
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+    if let [pods, count, rounds] = &arguments[..]
+        && pods == real_kernel::PODS
+    {
+        let figure = |text: &String| text.parse().expect("--pods COUNT ROUNDS");
+        if let Err(reason) = real_kernel::run_one(figure(count), figure(rounds)) {
+            eprintln!("{reason}");
+            std::process::exit(1);
+        }
+        return;
     }
     let wanted = |part: &str| {
         let mut words = arguments.iter().filter(|word| !word.starts_with('-')).peekable();

@@ -1,13 +1,14 @@
 //! Ticks over the running kernel's own files: pods of cgroups and processes that are made for the
 //! bench and taken away behind it. The rest of the host is sampled with them and left alone.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _, pipe};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{SysconfVar, sysconf};
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::SamplerOptions;
@@ -16,6 +17,12 @@ use super::{cpu_time, measure, print_heading, print_row};
 
 /// The flag that makes this program one of the pods' processes.
 pub const PARK: &str = "--park";
+/// The flag that measures so many pods and keeps them for whoever asks.
+pub const PODS: &str = "--pods";
+
+/// What a process of a pod is told about its network namespace, or the pid of one to join.
+const HOST_NETWORK: &str = "host";
+const OWN_NETWORK: &str = "own";
 
 /// Of the cgroup that all pods stand in, before the bench's pid.
 const PREFIX: &str = "nodetally-bench-";
@@ -23,10 +30,18 @@ const CONTAINERS_PER_POD: usize = 2;
 const PROCESSES_PER_CONTAINER: usize = 3;
 const BURN: Duration = Duration::from_micros(200);
 
-/// A process of a pod: enters its cgroup, then waits on stdin, uses a little CPU for each byte that
-/// comes, and ends when nobody can write there any more.
-pub fn park(cgroup_procs: &str) {
+/// A process of a pod: enters its cgroup and network namespace, then waits on stdin, uses a little
+/// CPU for each byte that comes, and ends when nobody can write there any more.
+pub fn park(cgroup_procs: &str, network: &str) {
     fs::write(cgroup_procs, "0").expect("a cgroup that can be entered");
+    match network {
+        HOST_NETWORK => {}
+        OWN_NETWORK => unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace"),
+        leader => {
+            let namespace = File::open(format!("/proc/{leader}/ns/net")).expect("the leader's");
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("the leader's network namespace");
+        }
+    }
     let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
     let mut byte = [0];
     loop {
@@ -118,6 +133,39 @@ pub fn run() {
     {
         println!("the bench's own {line}");
     }
+}
+
+/// One row for so many pods, a fifth of them active, as JSON. The pods then stay, and those that
+/// are active use a little CPU for each line on stdin and answer with a line, until stdin ends: so
+/// that others are measured over the same.
+pub fn run_one(count: usize, rounds: usize) -> Result<(), String> {
+    let roots = prepare()?;
+    let mount = roots.find_cgroup2().path.ok_or("no cgroup2 hierarchy is mounted")?;
+    let mut pods = Pods::make(&mount, count, Network::Own).map_err(|error| error.to_string())?;
+    let (measured, account) = measure(&roots, SamplerOptions::default(), rounds, || pods.burn(5));
+    if account.pods.len() != count {
+        return Err(format!("{} pods were found", account.pods.len()));
+    }
+    let row = serde_json::json!({
+        "pods": count,
+        "container_files": pods.files,
+        "rounds": rounds,
+        "tick_files": measured.work.files_read,
+        "opened": measured.work.files_opened,
+        "floor_files": measured.floor_files,
+        "floor_usec": measured.floor.as_micros() as u64,
+        "sample_usec": measured.sample.as_micros() as u64,
+        "settle_usec": measured.settle.as_micros() as u64,
+        "processes_read": measured.work.processes_read,
+        "processes_spared": measured.work.processes_spared,
+    });
+    println!("{row}");
+    for line in std::io::stdin().lines() {
+        line.map_err(|error| error.to_string())?;
+        pods.burn(5);
+        println!();
+    }
+    Ok(())
 }
 
 fn prepare() -> Result<Roots, String> {
@@ -224,6 +272,7 @@ impl Pods {
         for dir in [&own, &kubepods, &class] {
             pods.make_dir(dir)?;
         }
+        let mut starting = 0;
         for pod in 0..count {
             let uid = format!("{pod:08x}_0be3_44e3_adb7_a0dae664d797");
             let slice = class.join(format!("kubepods-burstable-pod{uid}.slice"));
@@ -234,8 +283,20 @@ impl Pods {
                 let dir = slice.join(format!("cri-containerd-{id:064x}.scope"));
                 pods.make_dir(&dir)?;
                 for _ in 0..PROCESSES_PER_CONTAINER {
-                    let pid = pods.start(pod, &dir.join("cgroup.procs"), network, leader)?;
-                    leader = leader.or(Some(pid));
+                    let network = match (network, leader) {
+                        (Network::Host, _) => HOST_NETWORK.to_owned(),
+                        (Network::Own, None) => OWN_NETWORK.to_owned(),
+                        (Network::Own, Some(leader)) => format!("{leader}"),
+                    };
+                    let pid = pods.start(pod, &dir.join("cgroup.procs"), &network)?;
+                    if leader.is_none() {
+                        // Its namespace is there for the others.
+                        pods.wait_for(starting + 1);
+                        starting = 0;
+                        leader = Some(pid);
+                    } else {
+                        starting += 1;
+                    }
                 }
                 if pods.files.is_empty() {
                     let names = fs::read_dir(&dir)?.flatten();
@@ -252,6 +313,7 @@ impl Pods {
                 }
             }
         }
+        pods.wait_for(starting);
         Ok(pods)
     }
 
@@ -268,35 +330,17 @@ impl Pods {
         Ok(())
     }
 
-    /// Starts a process; one in a pod's own network namespace joins `leader`'s or makes it.
-    fn start(
-        &mut self,
-        pod: usize,
-        procs: &Path,
-        network: Network,
-        leader: Option<u32>,
-    ) -> std::io::Result<u32> {
-        let own = std::env::current_exe()?;
-        // Both wrappers end in an exec, so the child's pid is the process's.
-        let mut command = match (network, leader) {
-            (Network::Host, _) => Command::new(own),
-            (Network::Own, Some(leader)) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/proc/{leader}/ns/net")).arg("--").arg(own);
-                command
-            }
-            (Network::Own, None) => {
-                let mut command = Command::new("unshare");
-                command.args(["--net", "--"]).arg(own);
-                command
-            }
-        };
-        command.arg(PARK).arg(procs);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::from(self.tell.try_clone()?)).spawn()?;
+    /// Starts a process, which says when it is where it belongs.
+    fn start(&mut self, pod: usize, procs: &Path, network: &str) -> std::io::Result<u32> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(PARK)
+            .arg(procs)
+            .arg(network)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::from(self.tell.try_clone()?))
+            .spawn()?;
         let (pid, stdin) = (child.id(), child.stdin.take());
         self.processes.push(Process { child, stdin, pod });
-        self.wait_for(1);
         Ok(pid)
     }
 

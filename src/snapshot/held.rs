@@ -177,6 +177,7 @@ impl FileReader<'_, '_> {
             Held::Absent if !self.ask_again => Outcome::Absent,
             Held::Absent | Held::Unopened => match self.dir.open_file(name) {
                 Ok(file) => {
+                    self.pass.work.files_opened += 1;
                     let outcome = self.pass.read(&file, shape, full, parse);
                     *held = match outcome {
                         Outcome::Absent => Held::Absent,

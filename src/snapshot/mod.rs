@@ -54,6 +54,8 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     pub files_read: u64,
+    /// Those of them that had to be opened first: the dearer part of reading them.
+    pub files_opened: u64,
     pub cgroups_visited: u64,
     /// Cgroups known to be unchanged because an ancestor's counters stood still.
     pub cgroups_spared: u64,

@@ -87,7 +87,10 @@ impl Pass<'_> {
         parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Outcome<T> {
         match dir.open_file(name) {
-            Ok(file) => self.read(&file, shape, path, parse),
+            Ok(file) => {
+                self.work.files_opened += 1;
+                self.read(&file, shape, path, parse)
+            }
             Err(failure) => self.failed(path, failure),
         }
     }

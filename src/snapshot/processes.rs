@@ -125,7 +125,10 @@ impl ProcessReader<'_> {
         let mut space = PathSpace::default();
         if file.is_none() {
             match self.procfs.open_file(space.path(pid, "stat")) {
-                Ok(opened) => *file = Some(opened),
+                Ok(opened) => {
+                    pass.work.files_opened += 1;
+                    *file = Some(opened);
+                }
                 Err(Failure::Absent | Failure::Gone) => return false,
                 Err(failure) => {
                     pass.gaps.add_once(b"/proc/<pid>/stat", failure);

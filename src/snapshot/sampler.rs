@@ -41,7 +41,7 @@ impl Default for SamplerOptions {
             processes: ProcessDetail::default(),
             awake: None,
             detail_ticks: 1,
-            held_files_max: 2048,
+            held_files_max: 4096,
             notices: false,
             sockets: false,
         }

@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
+use nodetally::quantity::{Bytes, Limit};
 use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::gaps::GapReason;
+use nodetally::source::proc::pid_stat::Comm;
 
 use crate::copy::{Clock, Copy, changed, facts, gaps};
 
@@ -117,6 +119,70 @@ fn a_new_cgroup_counts_from_its_birth_with_all_below_it() {
     assert!(has(now, b"/system.slice/new.service/inner"));
     assert_eq!(unit_usec(&host.account, b"/system.slice/new.service"), Some(127_000));
     assert_eq!(exited_usec(&host.account, b"/system.slice"), 0);
+}
+
+#[test]
+fn a_new_cgroup_that_goes_while_it_is_read_takes_all_below_it() {
+    let mut host = Ticking::new(HOST);
+    let (mut whole, mut gone) = (0, 0);
+    for moment in 1.. {
+        let pod = format!("/system.slice/new{moment}.service").into_bytes();
+        let container = [&pod, &b"/inner"[..]].concat();
+        host.copy.make_cgroup(&pod);
+        host.copy.make_cgroup(&container);
+        host.copy.spend(&container, 5_000);
+        let dir = host.copy.cgroup(&pod);
+        let mut asked = 0;
+        let now = host.clock.sample_watched(&mut host.sampler, || {
+            asked += 1;
+            if asked == moment {
+                fs::remove_dir_all(&dir).unwrap();
+            }
+        });
+        for cgroup in &now.cgroups {
+            let parent = cgroup.parent.map(|at| now.cgroups[at].key.path.to_vec());
+            let cut = cgroup.key.path.iter().rposition(|byte| *byte == b'/').unwrap();
+            let above = cgroup.key.path[..cut.max(1)].to_vec();
+            let place = parent.unwrap_or(above.clone());
+            let path = String::from_utf8_lossy(&cgroup.key.path);
+            assert_eq!(place, above, "{path}, with its parent removed at reading {moment}");
+        }
+        match has(now, &container) {
+            true => whole += 1,
+            false => gone += 1,
+        }
+        if asked < moment {
+            break;
+        }
+    }
+    assert!(whole > 0 && gone > 0, "{whole} and {gone}");
+}
+
+#[test]
+fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
+    let mut host = Ticking::new(HOST);
+    for _ in 0..20 {
+        host.tick();
+    }
+    let file = |name| format!("sys/fs/cgroup/system.slice/nginx.service/{name}");
+    host.copy.write(&file("memory.max"), "77000000\n");
+    let stat = host.copy.read(&file("memory.stat"));
+    let other = |line: &str| match line.strip_prefix("inactive_file ") {
+        Some(_) => "inactive_file 4711\n".to_owned(),
+        None => format!("{line}\n"),
+    };
+    host.copy.write(&file("memory.stat"), stat.lines().map(other).collect::<String>());
+    // Moved here by somebody else.
+    host.copy.write(&file("cgroup.procs"), host.copy.read(&file("cgroup.procs")) + "2\n");
+    for _ in 0..16 {
+        host.tick();
+    }
+    let now = &host.sampler.snapshot().cgroups;
+    let nginx = now.iter().find(|cgroup| *cgroup.key.path == *NGINX).unwrap();
+    assert_eq!(nginx.memory.max, Some(Limit::At(Bytes::from_bytes(77_000_000))));
+    assert_eq!(nginx.memory.stat.unwrap().inactive_file, Bytes::from_bytes(4711));
+    assert_eq!(nginx.processes[0].key.pid, 2);
+    assert!(nginx.processes.iter().all(|process| process.comm != Comm::default()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A host of fixtures/ copied into a directory of its own, to be broken and changed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -146,8 +146,15 @@ impl Clock {
     }
 
     pub fn sample<'s>(&self, sampler: &'s mut Sampler) -> &'s Snapshot {
+        self.sample_watched(sampler, || {})
+    }
+
+    /// `each` is called whenever the sampler asks for the time, which is behind each object's read.
+    pub fn sample_watched<'s>(&self, sampler: &'s mut Sampler, each: impl FnMut()) -> &'s Snapshot {
         self.0.set(self.0.get() + 15_000_000_000);
+        let each = RefCell::new(each);
         let now = || {
+            (each.borrow_mut())();
             self.0.set(self.0.get() + 1_000);
             BootTime::from_nanos(self.0.get())
         };

@@ -95,6 +95,7 @@ impl CgroupTree {
         if let Err(failure) = children.fill(&dir) {
             walk.pass.gaps.add_failure(&[&path], failure);
         }
+        let first_below = self.born.len();
         for name in children.names() {
             let path = join(&path, name.to_bytes());
             match dir.open_dir(name) {
@@ -104,6 +105,7 @@ impl CgroupTree {
         }
         let Ok((mut slot, reading)) = self.make(dir, path, depth) else {
             self.forget(watched);
+            self.unmake(first_below);
             return;
         };
         slot.watched = watched;
@@ -122,21 +124,30 @@ impl CgroupTree {
                 pids: &mut self.pids,
                 detail: true,
                 refresh: true,
+                rests: false,
                 hold: false,
                 is_root: false,
             };
             rest.read(&walk.processes, walk.pass);
         }
-        let mut made = self.slots.pop().zip(walk.readings.pop());
-        if let Some((slot, _)) = made.as_mut().filter(|_| !alive) {
-            slot.files.release_all(&mut self.budget);
-            slot.stats.release(&mut self.budget);
-            let watched = slot.watched.take();
-            self.forget(watched);
-        }
+        let made = self.slots.pop().zip(walk.readings.pop());
         self.slots = old_slots;
         *walk.readings = old_readings;
-        self.born.extend(made.filter(|_| alive));
+        self.born.extend(made);
+        if !alive {
+            self.unmake(first_below);
+        }
+    }
+
+    /// Takes back who was born since, with a cgroup that went while it was read: what stood below it
+    /// would be taken for a child of the cgroup before it.
+    fn unmake(&mut self, first: usize) {
+        while self.born.len() > first {
+            let Some((mut slot, _)) = self.born.pop() else { return };
+            slot.files.release_all(&mut self.budget);
+            slot.stats.release(&mut self.budget);
+            self.forget(slot.watched.take());
+        }
     }
 
     pub(super) fn make(

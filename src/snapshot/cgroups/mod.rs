@@ -224,6 +224,7 @@ impl CgroupTree {
             pids: &mut self.pids,
             detail: refresh || (walk.pass.tick + at as u64).is_multiple_of(self.detail_ticks),
             refresh,
+            rests: refresh_below,
             // The root is read every tick.
             hold: first == Moved::Yes || is_root,
             is_root,

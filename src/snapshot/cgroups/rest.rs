@@ -18,6 +18,10 @@ pub(super) struct Rest<'a> {
     pub pids: &'a mut Vec<u32>,
     pub detail: bool,
     pub refresh: bool,
+    /// It has its turn in spite of resting, and was read in full when it last moved. Only what can
+    /// change beside its CPU, memory and I/O figures is read: each file has to be opened for it,
+    /// which costs more than the read.
+    pub rests: bool,
     pub hold: bool,
     pub is_root: bool,
 }
@@ -39,6 +43,8 @@ impl Rest<'_> {
         if has_memory {
             let stat = reader.record(&mut files.memory_stat, c"memory.stat", memory_stat::parse);
             keep(&mut memory.stat, stat);
+        }
+        if has_memory && !self.rests {
             let events =
                 reader.record(&mut files.memory_events, c"memory.events", memory_events::parse);
             keep(&mut memory.events, events);
@@ -51,18 +57,22 @@ impl Rest<'_> {
                     Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
                 })
             };
-            keep(&mut memory.peak, reader.record(&mut files.memory_peak, c"memory.peak", bytes));
             keep(&mut memory.max, reader.record(&mut files.memory_max, c"memory.max", limit));
-            let swap = reader.record(&mut files.memory_swap_current, c"memory.swap.current", bytes);
-            keep(&mut memory.swap_current, swap);
+            if !self.rests {
+                let peak = reader.record(&mut files.memory_peak, c"memory.peak", bytes);
+                keep(&mut memory.peak, peak);
+                let swap =
+                    reader.record(&mut files.memory_swap_current, c"memory.swap.current", bytes);
+                keep(&mut memory.swap_current, swap);
+            }
         }
         if self.detail && !self.is_root {
             let pids = &mut self.reading.pids;
-            let figure = single::parse_figure;
-            keep(
-                &mut pids.current,
-                reader.record(&mut files.pids_current, c"pids.current", figure),
-            );
+            if !self.rests {
+                let figure = single::parse_figure;
+                let current = reader.record(&mut files.pids_current, c"pids.current", figure);
+                keep(&mut pids.current, current);
+            }
             let limit = single::parse_limit;
             keep(&mut pids.max, reader.record(&mut files.pids_max, c"pids.max", limit));
             let cpu_max = reader.record(&mut files.cpu_max, c"cpu.max", cpu_max::parse);
@@ -92,8 +102,19 @@ impl Rest<'_> {
         }
         pids.sort_unstable();
         pids.dedup();
-        let held = &mut self.slot.stats;
-        processes.read(pids, &mut self.reading.processes, held, self.budget, self.hold, pass);
+        let known = &mut self.reading.processes;
+        let same = known.iter().map(|process| process.key.pid).eq(pids.iter().copied());
+        // Without memory figures of its own, what the processes hold is all there is.
+        if self.rests && has_memory && same {
+            // They used nothing until now.
+            for process in known.iter_mut() {
+                process.read_at = self.reading.read_at;
+            }
+            pass.work.processes_spared += pids.len() as u64;
+        } else {
+            let held = &mut self.slot.stats;
+            processes.read(pids, known, held, self.budget, self.hold, pass);
+        }
         self.find_namespace(processes, pass);
     }
 

@@ -121,7 +121,7 @@ def total(posts, *keys):
 
 
 class Run:
-    """`run`, posting to `posts`."""
+    """`run`, posting to `posts`, which has a `url`."""
 
     def __init__(self, posts, interval, state_dir="none", log=None):
         environment = {**os.environ, "NODETALLY_ENDPOINT_URL": posts.url, "NO_COLOR": "1"}
@@ -139,6 +139,20 @@ class Run:
         fields = self.proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def cpu_usec(self):
+        """By thread name, in the scheduler's own nanoseconds: /proc/<pid>/stat counts ticks, of
+        which an emulated CPU loses some."""
+        usec = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            name = (task / "comm").read_text().strip()
+            ran = int((task / "schedstat").read_text().split()[0]) / 1000
+            usec[name] = usec.get(name, 0) + ran
+        return usec
+
+    def peak_bytes(self):
+        """The largest that its resident set has been."""
+        return int(re.search(r"^VmHWM:\s+(\d+)", self.proc("status"), re.MULTILINE)[1]) * 1024
+
     def resident_bytes(self):
         return int(self.proc("statm").split()[1]) * PAGE
 
@@ -148,14 +162,15 @@ class Run:
         return int(re.search(r"^RssAnon:\s+(\d+)", self.proc("status"), re.MULTILINE)[1]) * 1024
 
     def open_files(self, below=""):
-        """Those whose path has `below` in it. Without connections, of which there are as many as
-        posts under way."""
-        count = 0
+        """The paths of those that have `below` in it. Without connections, of which there are as
+        many as posts under way."""
+        paths = []
         for fd in os.listdir(f"/proc/{self.process.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
                 path = os.readlink(f"/proc/{self.process.pid}/fd/{fd}")
-                count += below in path and not path.startswith("socket:")
-        return count
+                if below in path and not path.startswith("socket:"):
+                    paths.append(path)
+        return sorted(paths)
 
     def cost(self):
         age = time.monotonic() - self.begun_at

@@ -1,9 +1,8 @@
-"""What the scenarios make in the guest: pods by hand or by crun, namespaces, and loads in them."""
+"""What the scenarios make in the guest: pods by hand, namespaces, and loads in them."""
 
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -90,6 +89,19 @@ class Stage:
             lambda: all((self.dir / f"{name}.done").exists() for name in self.expected),
         )  # fmt: skip
         return {name: json.loads((self.dir / f"{name}.done").read_text()) for name in self.expected}
+
+    def settle(self, done, seconds=60):
+        """Ends the loads once the agent has its last sample of them; what they did, with all the
+        CPU time they used until then."""
+        self.open_gate("stop")
+        wait_until(
+            f"loads of {self.dir.name} at their end", seconds,
+            lambda: all((self.dir / f"{name}.after").exists() for name in self.expected),
+        )  # fmt: skip
+        return {
+            name: row | json.loads((self.dir / f"{name}.after").read_text())
+            for name, row in done.items()
+        }
 
     def close(self):
         self.open_gate("go")
@@ -188,70 +200,3 @@ def network(number):
 def remove_network(number):
     sh("ip", "netns", "delete", f"pod{number}", check=False)
     sh("ip", "link", "delete", f"veth{number}", check=False)
-
-
-# Containers by crun under systemd.
-
-KUBEPODS_ACCOUNTING = """[Slice]
-CPUAccounting=yes
-MemoryAccounting=yes
-IOAccounting=yes
-TasksAccounting=yes
-"""
-
-
-def systemd_driver():
-    """What a kubelet sets on every slice it makes, as drop-ins for all that is called so."""
-    if Path("/run/systemd/system/kubepods.slice.d").exists():
-        return
-    for prefix in ("kubepods.slice.d", "kubepods-.slice.d"):
-        folder = Path("/run/systemd/system", prefix)
-        folder.mkdir(parents=True)
-        (folder / "accounting.conf").write_text(KUBEPODS_ACCOUNTING)
-    sh("systemctl", "daemon-reload")
-
-
-def slice_of(uid, qos):
-    part = {"guaranteed": "", "burstable": "-burstable", "besteffort": "-besteffort"}[qos]
-    return f"kubepods{part}-pod{uid.replace('-', '_')}.slice"
-
-
-class Container:
-    def __init__(self, number, slice_name, arguments, netns, stage, data):
-        self.id = id_of(number)
-        self.bundle = Path("/run/bundles", self.id)
-        self.bundle.mkdir(parents=True)
-        data.mkdir(parents=True, exist_ok=True)
-        namespaces = [{"type": kind} for kind in ("pid", "mount", "ipc")]
-        namespaces.append({"type": "network", "path": f"/run/netns/{netns}"})
-        bind = {"type": "bind", "options": ["rbind", "rw"]}
-        config = {
-            "ociVersion": "1.0.2",
-            "process": {
-                "terminal": False, "user": {"uid": 0, "gid": 0}, "cwd": "/", "env": ["PATH=/"],
-                "args": ["/load", *map(str, arguments)],
-            },
-            "root": {"path": str(ROOTFS), "readonly": True},
-            "mounts": [
-                {"destination": "/proc", "type": "proc", "source": "proc"},
-                {"destination": "/ctl", "source": str(stage.dir), **bind},
-                {"destination": "/data", "source": str(data), **bind},
-            ],
-            "linux": {
-                "namespaces": namespaces,
-                "cgroupsPath": f"{slice_name}:cri-containerd:{self.id}",
-                "resources": {"cpu": {"shares": 100}},
-            },
-        }  # fmt: skip
-        (self.bundle / "config.json").write_text(json.dumps(config))
-        # Into a file: the container keeps what crun writes to open for as long as it lives.
-        log = self.bundle / "log"
-        with open(log, "w") as out:
-            command = ["crun", "--systemd-cgroup", "run", "--detach", "--bundle", self.bundle]
-            done = subprocess.run([*command, self.id], stdout=out, stderr=out, check=False)
-        if done.returncode != 0:
-            raise Broken(f"crun run: {log.read_text().strip()}")
-
-    def remove(self):
-        sh("crun", "delete", "--force", self.id, check=False)
-        shutil.rmtree(self.bundle, ignore_errors=True)

@@ -5,12 +5,17 @@
  *        [exit]
  *   load echo PORT
  *   load sink PORT
+ *   load posts PORT
  *   load pause
  *   load churn PARENT FIRST A_SECOND SECONDS LIFE_MSEC
  *
  * `run` prepares (memory touched, file laid out), makes CTL/NAME.ready, waits until nobody holds
  * CTL/go open for writing, works, and leaves CTL/NAME.done, a JSON object of what it measured. It
- * then stays until CTL/stop is let go of in the same way, or with `exit` leaves at once.
+ * then stays until CTL/stop is let go of in the same way, and leaves CTL/NAME.after with the CPU
+ * time until then; or with `exit` leaves at once.
+ *
+ * `posts` takes whatever is posted over HTTP with 201, as cheaply as can be, and when it is told to
+ * end (SIGTERM) prints how many posts there were.
  *
  * `churn` makes pods below the cgroup PARENT, A_SECOND of them, each with one container and one
  * process that lives for LIFE_MSEC, and prints how many it made, in how many
@@ -21,10 +26,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -199,6 +206,81 @@ static _Noreturn void echo(int port) {
     }
 }
 
+/* One connection of `posts`: what is still to come of a request. */
+struct taking {
+    char head[8192];
+    size_t held;
+    size_t body_left;
+};
+
+static volatile sig_atomic_t told_to_end;
+
+static void end_soon(int signal) {
+    (void)signal;
+    told_to_end = 1;
+}
+
+/* Takes what has come; how many requests ended with it, or -1 when the peer is done. */
+static int take(int fd, struct taking *taking) {
+    static char bytes[65536];
+    ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+    if (got <= 0) return -1;
+    int whole = 0;
+    for (char *at = bytes, *end = bytes + got; at < end;) {
+        if (taking->body_left) {
+            size_t part = (size_t)(end - at) < taking->body_left ? (size_t)(end - at) : taking->body_left;
+            at += part;
+            taking->body_left -= part;
+            whole += !taking->body_left;
+            continue;
+        }
+        if (taking->held + 2 > sizeof taking->head) return -1;
+        taking->head[taking->held++] = *at++;
+        taking->head[taking->held] = 0;
+        if (taking->held < 4 || memcmp(taking->head + taking->held - 4, "\r\n\r\n", 4)) continue;
+        char *length = strcasestr(taking->head, "\r\ncontent-length:");
+        taking->body_left = length ? strtoul(strchr(length, ':') + 1, NULL, 10) : 0;
+        taking->held = 0;
+        whole += !taking->body_left;
+    }
+    return whole;
+}
+
+static int posts(int port) {
+    enum { CONNECTIONS_MAX = 64 };
+    static struct taking taking[CONNECTIONS_MAX];
+    static const char answer[] = "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+    struct pollfd fds[CONNECTIONS_MAX] = {{.fd = socket(AF_INET, SOCK_STREAM, 0), .events = POLLIN}};
+    int one = 1, count = 1;
+    setsockopt(fds[0].fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    struct sockaddr_in self = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (bind(fds[0].fd, (struct sockaddr *)&self, sizeof self) || listen(fds[0].fd, 64)) die("bind");
+    struct sigaction end = {.sa_handler = end_soon};
+    sigaction(SIGTERM, &end, NULL);
+    unsigned long count_taken = 0;
+    while (!told_to_end) {
+        if (poll(fds, count, 1000) <= 0) continue;
+        for (int i = count - 1; i > 0; i--) {
+            if (!fds[i].revents) continue;
+            int whole = take(fds[i].fd, &taking[i]);
+            for (int n = 0; n < whole; n++, count_taken++)
+                if (send(fds[i].fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0) break;
+            if (whole >= 0) continue;
+            close(fds[i].fd);
+            fds[i] = fds[--count];
+            taking[i] = taking[count];
+        }
+        if (fds[0].revents && count < CONNECTIONS_MAX) {
+            int fd = accept(fds[0].fd, NULL, NULL);
+            if (fd < 0) continue;
+            memset(&taking[count], 0, sizeof taking[count]);
+            fds[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        }
+    }
+    printf("%lu\n", count_taken);
+    return 0;
+}
+
 static int run(int argc, char **argv) {
     /* Before it, this process was the shell that moved itself into the cgroup. */
     unsigned long at_main = cpu_usec();
@@ -271,7 +353,17 @@ static int run(int argc, char **argv) {
             tcp_sent, tcp_short);
     fclose(done);
     rename(temporary, final);
-    if (!option(argc, argv, "exit")) wait_for_end_of(stop);
+    if (option(argc, argv, "exit")) return 0;
+    wait_for_end_of(stop);
+    /* What came behind the figure in NAME.done is little work, but an emulated CPU that its machine
+     * takes away in the middle of it has run on by its own clock: 20 ms at once. */
+    unsigned long used = cpu_usec() - before;
+    char text[64];
+    int length = snprintf(text, sizeof text, "{\"cpu_usec\":%lu}\n", used);
+    int after = open_below(ctl, name, ".tmp", O_WRONLY | O_CREAT);
+    if (write(after, text, length) != length) die("what came behind");
+    snprintf(final, sizeof final, "%s/%s.after", ctl, name);
+    rename(temporary, final);
     return 0;
 }
 
@@ -346,8 +438,9 @@ int main(int argc, char **argv) {
     if (argc >= 4 && !strcmp(argv[1], "run")) return run(argc, argv);
     if (argc == 3 && !strcmp(argv[1], "echo")) echo(atoi(argv[2]));
     if (argc == 3 && !strcmp(argv[1], "sink")) sink(atoi(argv[2]));
+    if (argc == 3 && !strcmp(argv[1], "posts")) return posts(atoi(argv[2]));
     if (argc == 7 && !strcmp(argv[1], "churn")) return churn(argv);
     if (argc == 2 && !strcmp(argv[1], "pause")) return pause();
-    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load sink PORT | load pause | load churn …\n");
+    fprintf(stderr, "load run NAME CTL [KEY=VALUE…] | load echo PORT | load sink PORT | load posts PORT | load pause | load churn …\n");
     return 2;
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import host
 from agent import Dump, Posts, Run
-from host import MIB, Cgroup, Container, Stage, sh
+from host import MIB, Cgroup, Stage, sh
 from node import Watch, run_usec, unix_of
+from runtimes import Container, Containerd, ran_usec, slice_of, systemd_driver
 
 DATA = Path("/var/lib/loads")
 SCRATCH_DISK = "/dev/vdc"
@@ -116,14 +117,16 @@ def added(rows):
 
 
 def pods_systemd(verdict):
-    """Twenty pods of two containers each, by crun under systemd, on a bridge."""
-    host.systemd_driver()
+    """Twenty pods of two containers each, by three runtimes under systemd, on a bridge."""
+    systemd_driver()
+    containerd = Containerd()
     stage, pods, waiting = Stage("systemd"), {}, []
     classes = ("burstable", "besteffort", "guaranteed")
+    runtimes = ("crun", "runc", "crun", "containerd", "crun")
     begun = time.monotonic()
     for number in range(20):
         uid, netns = host.uid_of(number), host.network(number)
-        slice_name = host.slice_of(uid, classes[number % 3])
+        slice_name = slice_of(uid, classes[number % 3])
         loads = {
             "app": stage.arguments(
                 f"app{number}", ctl="/ctl", cpu_msec=800 + 20 * number, file="/data/file",
@@ -137,10 +140,11 @@ def pods_systemd(verdict):
         pods[uid] = {}
         for at, (name, load) in enumerate(loads.items()):
             place = 1000 + 2 * number + at
-            waiting.append((place, slice_name, load, netns, stage, DATA / f"{name}{number}"))
+            runtime = runtimes[number % len(runtimes)]
+            waiting.append((runtime, place, slice_name, load, netns, stage, DATA / f"{name}{number}"))
             pods[uid][host.id_of(place)] = f"{name}{number}"
     networks_made = time.monotonic()
-    # systemd works while crun waits for it.
+    # systemd works while a runtime waits for it.
     with ThreadPoolExecutor(3) as hands:
         containers = list(hands.map(lambda container: Container(*container), waiting))
     print(f"networks {networks_made - begun:.1f} s, "
@@ -149,10 +153,21 @@ def pods_systemd(verdict):
     sh("sync")
     verdict.say(f"40 containers in {time.monotonic() - begun:.0f} s")
     run_before = run_usec()
+    shims = containerd.shims()
     dump = Dump(60)
+    shims_before = ran_usec(shims)
     done = stage.go()
+    # So that the shims have something to do.
+    asked = [container for container in containers if container.runtime == "containerd"]
+    for container in asked[:2]:
+        sh("ctr", "tasks", "metrics", container.id)
+    shims_ran = ran_usec(shims) - shims_before
     document = dump.end()
     verdict.say(f"/proc/schedstat {run_usec() - run_before} usec")
+    at_done, done = done, stage.settle(done)
+    behind = max(done[name]["cpu_usec"] - at_done[name]["cpu_usec"] for name in done)
+    verdict.say(f"loads used up to {behind} usec behind their last word")
+    check_shims(verdict, document, shims, shims_ran)
 
     seen = by_uid(document)
     for uid, loads in pods.items():
@@ -174,9 +189,23 @@ def pods_systemd(verdict):
     stage.close()
     for container in containers:
         container.remove()
+    containerd.end()
     for number in range(20):
         host.remove_network(number)
     sh("systemctl", "stop", "kubepods.slice", check=False)
+
+
+def check_shims(verdict, document, shims, ran):
+    """containerd's shims stand in its service, and so does their CPU: the pods, held to what the
+    loads used, have none of it."""
+    verdict.true(len(shims) == 8, f"expected 8 shims, got {len(shims)}")
+    service = "/system.slice/containerd.service"
+    elsewhere = set(shims.values()) - {service}
+    verdict.true(not elsewhere, f"shims outside of {service}: {elsewhere}")
+    row = next((row for row in document["host_units"] if row["cgroup"] == service), {})
+    verdict.at_least("CPU of the shims", ran, 5_000)
+    verdict.at_least(f"{service} cpu_usage_usec", row.get("cpu_usage_usec"), ran)
+    verdict.say(f"shims {ran / 1e6:.2f} s of {service}'s {row.get('cpu_usage_usec', 0) / 1e6:.2f} s")
 
 
 def pods_cgroupfs(verdict):
@@ -211,6 +240,7 @@ def pods_cgroupfs(verdict):
     dump = Dump(25)
     done = stage.go()
     document = dump.end()
+    done = stage.settle(done)
     seen = by_uid(document)
     for uid, (container_id, names) in pods.items():
         want = added([done[name] for name in names])

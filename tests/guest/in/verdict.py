@@ -6,6 +6,8 @@ class Verdict:
         self.checks = 0
         self.failures = []
         self.said = []
+        # Lines printed below the verdict.
+        self.table = []
         self.worst = {}
 
     def say(self, text):
