@@ -206,12 +206,12 @@ impl Counters {
             self.node_cpu_read_at = before.node_cpu_read_at;
             self.node_cpu_awake = before.node_cpu_awake;
         }
+        let has_ended = |row: &SocketCounters| {
+            let ended = &snapshot.sockets.ended;
+            ended.binary_search_by_key(&row.cookie, |ended| ended.cookie).is_ok()
+        };
         match (&mut self.sockets, &mut before.sockets) {
             (Some(sockets), Some(before)) => {
-                let has_ended = |row: &SocketCounters| {
-                    let ended = &snapshot.sockets.ended;
-                    ended.binary_search_by_key(&row.cookie, |ended| ended.cookie).is_ok()
-                };
                 let seen = sockets.rows.len();
                 for row in before.rows.iter().filter(|row| row.missing < MISSING_MAX) {
                     let is_seen = sockets.rows.get(..seen).is_some_and(|seen| {
@@ -225,7 +225,12 @@ impl Counters {
                     sockets.rows.sort_unstable_by_key(|row| row.cookie);
                 }
             }
-            (sockets @ None, before) => *sockets = before.take(),
+            (sockets @ None, before) => {
+                *sockets = before.take();
+                if let Some(sockets) = sockets {
+                    sockets.rows.retain(|row| !has_ended(row));
+                }
+            }
             (Some(_), None) => {}
         }
         if self.disks.is_none() {

@@ -238,12 +238,13 @@ impl HandOut {
         lines: &[Line],
         entries: &[Entry],
     ) {
-        let known = |last: &&Counters| last.sockets.is_some() && snapshot.sockets.readable;
-        let Some(last) = last.filter(known) else { return };
+        let Some(last) = last.filter(|last| last.sockets.is_some()) else { return };
         let networks = &mut self.networks;
-        for (network, entry) in networks.iter_mut().zip(entries) {
+        let readable = snapshot.sockets.readable;
+        for (network, entry) in networks.iter_mut().zip(entries).filter(|_| readable) {
             // None carried is a figure too.
-            if entry.tally.in_host_namespace && network.is_none() {
+            let in_hosts = entry.tally.in_host_namespace && !entry.tally.in_own_namespace;
+            if in_hosts && network.is_none() {
                 let from = NetworkSource::TcpSockets;
                 *network = Some(NetworkUsage { from, ..NetworkUsage::default() });
             }
@@ -381,6 +382,7 @@ impl Usage {
 
 impl NetworkUsage {
     fn add(&mut self, other: &Self) {
+        let before = *self;
         self.rx += other.rx;
         self.tx += other.tx;
         self.rx_packets += other.rx_packets;
@@ -389,7 +391,11 @@ impl NetworkUsage {
         self.tx_errors += other.tx_errors;
         self.rx_dropped += other.rx_dropped;
         self.tx_dropped += other.tx_dropped;
-        self.from = self.from.max(other.from);
+        // One that carried nothing does not make it another's kind of figure.
+        let is_nothing = |one: &Self| one.rx == Bytes::ZERO && one.tx == Bytes::ZERO;
+        if is_nothing(&before) || !is_nothing(other) {
+            self.from = self.from.max(other.from);
+        }
     }
 }
 

@@ -141,20 +141,32 @@ impl Ledger {
             let system = gain(before.system, now.system);
             let irq = gain(before.irq, now.irq);
             let softirq = gain(before.softirq, now.softirq);
+            let now_cpus = now.cpus;
             let (idle, iowait) = (gain(before.idle, now.idle), gain(before.iowait, now.iowait));
             let steal = gain(before.steal, now.steal);
+            let by_ticks = user + system + irq + softirq;
             // All the CPUs' time less what they were not in use. A CPU's idle time is measured
             // where it begins and ends; its use is counted by the tick, which a virtual machine
-            // that is not run misses and short work falls between.
-            let awake = last.node_cpu_awake.zip(node.cpu_awake).filter(|_| before.cpus == now.cpus);
-            let unused = idle + iowait + steal;
+            // that is not run misses and short work falls between. A CPU that was taken off and on
+            // again may start its idle time anew.
+            let went_back = |before: Ticks, now: Ticks| {
+                now.as_ticks() + 2 * u64::from(now_cpus) < before.as_ticks()
+            };
+            let is_whole = before.cpus == now.cpus
+                && !went_back(before.idle, now.idle)
+                && !went_back(before.iowait, now.iowait);
+            let awake = last.node_cpu_awake.zip(node.cpu_awake).filter(|_| is_whole);
             let by_awake = awake.map(|(before, after)| {
                 let awake_usec = after.saturating_sub(before).as_micros();
                 let all = u64::try_from(awake_usec).unwrap_or(u64::MAX);
-                CpuTime::from_usec(all.saturating_mul(now.cpus.into())).saturating_sub(unused)
+                let all = CpuTime::from_usec(all.saturating_mul(now_cpus.into()));
+                let in_use = all.saturating_sub(idle + iowait);
+                // What a CPU waits for its hypervisor after it was woken is idle to it and stolen
+                // as well, so not all that is stolen comes off what was in use.
+                in_use.saturating_sub(steal).max(by_ticks.min(in_use))
             });
             Some(NodeCpu {
-                busy: by_awake.unwrap_or(user + system + irq + softirq),
+                busy: by_awake.unwrap_or(by_ticks),
                 user,
                 system,
                 irq,

@@ -49,9 +49,9 @@ impl ByInode {
         mut give: impl FnMut(usize, NetworkUsage),
     ) {
         let sockets = &snapshot.sockets;
-        let Some(before) = last.sockets.as_ref().filter(|_| sockets.readable) else { return };
+        let Some(before) = &last.sockets else { return };
         self.learn(snapshot);
-        for row in &sockets.rows {
+        for row in sockets.rows.iter().filter(|_| sockets.readable) {
             let then = match find(&before.rows, row.cookie) {
                 Some(before) => before.traffic,
                 // It was made since.
@@ -66,7 +66,7 @@ impl ByInode {
         }
         for row in &sockets.ended {
             if let Some(before) = find(&before.rows, row.cookie)
-                && let Some(place) = self.place_of(row.cgroup, last, snapshot)
+                && let Some(place) = self.place_of(before.cgroup, last, snapshot)
             {
                 give(place, gain(&before.traffic, &row.traffic));
             }
@@ -79,7 +79,10 @@ fn find(rows: &[SocketCounters], cookie: u64) -> Option<&SocketCounters> {
     rows.get(at)
 }
 
+/// A socket that is connected anew, or was reset with nothing left to send, starts again from 0.
 fn gain(before: &TcpTraffic, now: &TcpTraffic) -> NetworkUsage {
+    let was_reset = now.received < before.received || now.acked < before.acked;
+    let before = if was_reset { &TcpTraffic::default() } else { before };
     let bytes = |part: fn(&TcpTraffic) -> Bytes| {
         Bytes::from_bytes(gained(part(before).as_bytes(), part(now).as_bytes()))
     };

@@ -119,14 +119,19 @@ impl Sampling {
     }
 
     fn take(&mut self, change: Change) {
-        if let Some(sampler) = change.sampler {
+        if let Some(mut sampler) = change.sampler {
             // As over a restart: what was read before holds if it was of the same boot.
             let mut ledger = Ledger::new(sampler.roots().units);
             if let Some(counters) = self.ledger.counters() {
                 ledger.resume(counters.clone());
             }
             self.ledger = ledger;
-            self.sampler = sampler;
+            std::mem::swap(&mut self.sampler, &mut sampler);
+            self.sampler.inherit(sampler);
+        }
+        // Counters that are no longer kept there must not be gone on from one day.
+        if let Some(left) = self.state.take().filter(|left| change.state.as_ref() != Some(left)) {
+            left.forget();
         }
         self.state = change.state;
         self.outlets = change.outlets;

@@ -128,7 +128,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// The directory that holds the counters, made if it is not there.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct StateDir {
     file: PathBuf,
     next: PathBuf,
@@ -153,8 +153,17 @@ impl StateDir {
             .map_err(|source| StateError::Io { path: probe, source })
     }
 
-    /// Replaces the file. A reader finds the old counters or the new, never a part.
+    /// Replaces the file. A reader finds the old counters or the new, never a part; where the new
+    /// cannot be written, none, since the old ones would give again what was sent since.
     pub fn save(&self, counters: &Counters) -> Result<(), StateError> {
+        let saved = self.replace(counters);
+        if saved.is_err() {
+            self.forget();
+        }
+        saved
+    }
+
+    fn replace(&self, counters: &Counters) -> Result<(), StateError> {
         let Some(boot) = counters.boot else { return Ok(()) };
         let file = wire(counters, boot);
         let failed = |source| StateError::Io { path: self.next.clone(), source };
@@ -170,6 +179,12 @@ impl StateDir {
         out.flush().map_err(failed)?;
         fs::rename(&self.next, &self.file)
             .map_err(|source| StateError::Io { path: self.file.clone(), source })
+    }
+
+    /// Removes the counters, which are older than what was sent.
+    pub fn forget(&self) {
+        // What cannot be removed was most likely never there.
+        let _ = fs::remove_file(&self.file);
     }
 
     /// The counters that the last run left; `None` if there are none of this version.

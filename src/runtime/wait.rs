@@ -52,6 +52,11 @@ pub enum Woken {
 const ALARMS: [(Alarm, Duration); 2] =
     [(Alarm::Cgroups, Duration::from_millis(10)), (Alarm::Sockets, Duration::from_millis(100))];
 
+/// So many times as long as it took to attend is the sampler left alone, which bounds what it costs
+/// to some hundredths of a CPU.
+const ALONE_TO_ATTENDED: u32 = 30;
+const ALONE_MAX: Duration = Duration::from_millis(500);
+
 /// Waits until `due`, or until told to `stop`, and lets `sampler` attend to what comes and goes
 /// meanwhile. Time that the machine slept through counts.
 pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
@@ -93,8 +98,12 @@ pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
         for (number, _) in heard.into_iter().zip(&seen[1..]).filter(|(_, seen)| **seen) {
             let Some(number) = number else { continue };
             let (alarm, alone) = ALARMS[number];
+            let begun = clock::boot_time();
             sampler.attend(alarm, &clock::boot_time);
-            open_at[number] = clock::boot_time().plus(alone);
+            let now = clock::boot_time();
+            // On a large tree, where more comes and goes, it is a matter of some milliseconds.
+            let alone = alone.max(now.since(begun) * ALONE_TO_ATTENDED).min(ALONE_MAX);
+            open_at[number] = now.plus(alone);
         }
     }
 }

@@ -194,6 +194,11 @@ impl Sampler {
         &self.roots
     }
 
+    /// Takes over from the sampler of before what it was told of since its last sample.
+    pub fn inherit(&mut self, before: Self) {
+        self.sockets.inherit(before.sockets);
+    }
+
     /// What is missing, when no more samples are wanted.
     #[must_use]
     pub fn into_gaps(self) -> Gaps {

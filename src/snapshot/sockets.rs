@@ -29,8 +29,15 @@ pub struct SocketsReading {
     /// By cookie. Those whose other end is on this host are left out: what they carry passes no
     /// interface but loopback.
     pub rows: Vec<SocketReading>,
-    /// Those of the last sample that have ended since, by cookie.
-    pub ended: Vec<SocketReading>,
+    /// Those that have ended since the last sample, by cookie.
+    pub ended: Vec<EndedSocket>,
+}
+
+/// The last counters of a socket; the kernel names no cgroup with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSocket {
+    pub cookie: u64,
+    pub traffic: TcpTraffic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +53,8 @@ pub struct SocketReading {
 #[derive(Default)]
 pub struct SocketReader {
     monitor: Option<SocketMonitor>,
-    /// The rows of the sample before.
-    previous: Vec<SocketReading>,
     /// Ended since the last sample.
-    ended: Vec<SocketReading>,
+    ended: Vec<EndedSocket>,
     lost: bool,
 }
 
@@ -80,15 +85,15 @@ impl SocketReader {
 
     /// Takes in what ended since the last time, before the kernel's queue is full.
     pub fn attend(&mut self, reading: &SocketsReading) {
-        let Self { monitor: Some(monitor), ended, lost, .. } = self else { return };
-        let notices = monitor.drain_ended(|socket| {
-            if let Some(row) = find(&reading.rows, socket.cookie)
-                && ended.len() < SOCKETS_MAX
-            {
-                ended.push(SocketReading { traffic: socket.traffic, ..*row });
-            }
-        });
+        let Self { monitor: Some(monitor), ended, lost } = self else { return };
+        let notices = monitor.drain_ended(|socket| keep(ended, &reading.rows, &socket));
         *lost |= notices == Notices::SomeLost;
+    }
+
+    /// Takes over what `before`, which watched until now, was told of.
+    pub fn inherit(&mut self, mut before: Self) {
+        self.ended.append(&mut before.ended);
+        self.lost |= before.lost;
     }
 
     /// Asks for all there are: before the walk over the cgroups, so that theirs are found in it.
@@ -97,7 +102,6 @@ impl SocketReader {
             *reading = SocketsReading::default();
             return;
         };
-        std::mem::swap(&mut reading.rows, &mut self.previous);
         let rows = &mut reading.rows;
         rows.clear();
         let (mut without_cgroup, mut too_many) = (false, false);
@@ -143,21 +147,22 @@ impl SocketReader {
     pub fn finish(&mut self, reading: &mut SocketsReading, pass: &mut Pass<'_>) {
         reading.ended.clear();
         reading.ended.append(&mut self.ended);
-        let Self { monitor: Some(monitor), previous, lost, .. } = self else { return };
+        let Self { monitor: Some(monitor), lost, .. } = self else { return };
         let SocketsReading { rows, ended, .. } = reading;
         let notices = monitor.drain_ended(|socket| {
-            if let Ok(at) = rows.binary_search_by_key(&socket.cookie, |row| row.cookie)
-                && let Some(row) = rows.get_mut(at)
-            {
+            match rows.binary_search_by_key(&socket.cookie, |row| row.cookie) {
                 // It ended behind the dump: the next one will not have it.
-                row.traffic = socket.traffic;
-            } else if let Some(row) = find(previous, socket.cookie)
-                && ended.len() < SOCKETS_MAX
-            {
-                ended.push(SocketReading { traffic: socket.traffic, ..*row });
+                Ok(at) => {
+                    if let Some(row) = rows.get_mut(at) {
+                        row.traffic = socket.traffic;
+                    }
+                }
+                Err(_) => keep(ended, rows, &socket),
             }
         });
         ended.sort_unstable_by_key(|row| row.cookie);
+        // Two readers heard of it, where one took over from the other.
+        ended.dedup_by_key(|row| row.cookie);
         if std::mem::take(lost) || notices == Notices::SomeLost {
             pass.gaps.add(&[NAME], GapReason::NotOffered {
                 consequence: "sockets ended faster than they were taken note of: what the lost ones \
@@ -185,7 +190,11 @@ fn gap(reason: GapReason) -> Gap {
     Gap { path: NAME.into(), reason }
 }
 
-fn find(rows: &[SocketReading], cookie: u64) -> Option<&SocketReading> {
-    let at = rows.binary_search_by_key(&cookie, |row| row.cookie).ok()?;
-    rows.get(at)
+/// Most of those that end have lived too short a time to be known, and fill half of the room at
+/// most.
+fn keep(ended: &mut Vec<EndedSocket>, rows: &[SocketReading], socket: &TcpSocket) {
+    let is_known = || rows.binary_search_by_key(&socket.cookie, |row| row.cookie).is_ok();
+    if ended.len() < SOCKETS_MAX / 2 || ended.len() < SOCKETS_MAX && is_known() {
+        ended.push(EndedSocket { cookie: socket.cookie, traffic: socket.traffic });
+    }
 }

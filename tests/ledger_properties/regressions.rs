@@ -71,6 +71,28 @@ fn ticks_that_were_lost_are_still_busy_time() {
     assert_eq!(cpu.user.as_usec(), 3_000_000);
 }
 
+/// A CPU that is woken and not run at once is idle to itself and stolen as well.
+#[test]
+fn stolen_time_is_not_taken_off_twice() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 81);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1907);
+    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 48);
+    assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 810_000);
+}
+
+/// Of a CPU that was taken off and on, older kernels begin to count the idle time anew.
+#[test]
+fn idle_time_that_starts_anew_is_no_busy_time() {
+    let (mut first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    first.node.cpu.as_mut().unwrap().idle = Ticks::from_ticks(50_000);
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.idle = Ticks::from_ticks(26_000);
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 70);
+    assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 700_000);
+}
+
 /// Where they are in the tasks' usage already, they would be counted twice.
 #[test]
 fn interrupts_are_a_part_only_where_no_task_has_them() {

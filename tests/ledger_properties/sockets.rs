@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nodetally::ledger::Ledger;
 use nodetally::ledger::account::{Account, NetworkSource, NetworkUsage};
 use nodetally::quantity::{BootTime, Bytes};
-use nodetally::snapshot::sockets::{SocketReading, SocketsReading};
+use nodetally::snapshot::sockets::{EndedSocket, SocketReading, SocketsReading};
 use nodetally::snapshot::{NamespaceReading, Snapshot};
 use nodetally::source::netlink::inet_diag::TcpTraffic;
 use proptest::prelude::*;
@@ -37,7 +37,9 @@ fn socket(cookie: u64, cgroup: u64, received: u64, acked: u64) -> SocketReading 
 }
 
 fn show(snapshot: &mut Snapshot, rows: &[SocketReading], ended: &[SocketReading]) {
-    let (rows, ended) = (rows.to_vec(), ended.to_vec());
+    // A notice names no cgroup.
+    let ended = ended.iter().map(|row| EndedSocket { cookie: row.cookie, traffic: row.traffic });
+    let (rows, ended) = (rows.to_vec(), ended.collect());
     snapshot.sockets = SocketsReading { readable: true, complete: true, rows, ended };
 }
 
@@ -204,6 +206,36 @@ fn segments_that_begin_again_from_zero_are_still_few() {
     show(&mut second, &[now], &[]);
     let account = settled(&[first, second]).remove(1);
     assert_eq!(account.pods[0].usage.network.unwrap().rx_packets, 5);
+}
+
+/// Closed with SO_LINGER 0, or connected to somebody else: the kernel begins again from 0, and the
+/// segments of before are no 2^32 less a few.
+#[test]
+fn a_socket_that_was_reset_makes_no_spike() {
+    let mut model = with_a_pod();
+    let (mut first, mut second) = (model.snapshot(), model.snapshot());
+    let container = inode(&first, "1.scope");
+    show(&mut first, &[socket(1, container, 0, 1_000_001), socket(2, container, 0, 5001)], &[]);
+    let again = socket(2, container, 0, 3);
+    show(&mut second, &[again], &[socket(1, container, 0, 0)]);
+    let account = settled(&[first, second]).remove(1);
+    let network = account.pods[0].usage.network.unwrap();
+    assert_eq!((network.tx.as_bytes(), network.tx_packets), (3, 3));
+}
+
+/// The dump fails, and a socket ends all the same: its notice counts, and only once.
+#[test]
+fn an_end_is_counted_although_the_sockets_could_not_be_dumped() {
+    let mut model = with_a_pod();
+    let mut snapshots = [model.snapshot(), model.snapshot(), model.snapshot()];
+    let container = inode(&snapshots[0], "1.scope");
+    show(&mut snapshots[0], &[socket(1, container, 100, 0)], &[]);
+    show(&mut snapshots[1], &[], &[socket(1, container, 140, 0)]);
+    snapshots[1].sockets.readable = false;
+    show(&mut snapshots[2], &[], &[socket(1, container, 140, 0)]);
+    let accounts = settled(&snapshots);
+    assert_eq!(pod(&accounts[1]), Some((40, 0)));
+    assert_eq!(pod(&accounts[2]), None);
 }
 
 proptest! {

@@ -25,6 +25,10 @@ impl CgroupTree {
 
     /// Finds and reads the children that are not known yet. True if there are any.
     pub(super) fn find_children(&mut self, at: usize, walk: &mut Walk<'_, '_>) -> bool {
+        // With no room left, what is new would be opened again and again for nothing.
+        if self.attending && self.slots.len() + self.born.len() >= CGROUPS_MAX {
+            return false;
+        }
         let Some(slot) = self.slots.get(at) else { return false };
         let (end, depth) = (slot.end, slot.depth + 1);
         let path = walk.readings.get(at).map(|reading| Arc::clone(&reading.key.path));
@@ -129,6 +133,10 @@ impl CgroupTree {
                 is_root: false,
             };
             rest.read(&walk.processes, walk.pass);
+            if self.attending {
+                // Its first process may be on its way into a namespace of its own.
+                slot.namespace_leader = 0;
+            }
         }
         let made = self.slots.pop().zip(walk.readings.pop());
         self.slots = old_slots;

@@ -27,7 +27,7 @@ use crate::source::cgroup::{cpu_stat, io_stat, single};
 use crate::source::inotify::Unwatched;
 use crate::source::root::{Dir, Failure};
 use members::Listing;
-use notices::{Notices, Watched, limit_gap};
+use notices::{Notices, Watched, limit_gap, refused_gap};
 use rest::Rest;
 
 /// More cgroups than this are not followed; their usage stays in their parents' remainders.
@@ -146,7 +146,7 @@ impl CgroupTree {
                 None
             }
             Err(Unwatched::LimitReached) => Some(limit_gap()),
-            Err(Unwatched::Other(_)) => None,
+            Err(Unwatched::Other(failure)) => Some(refused_gap(failure)),
         }
     }
 
@@ -166,6 +166,9 @@ impl CgroupTree {
         }
         if self.slots.first().is_some_and(|root| root.watched.is_none()) {
             self.slots[0].watched = self.watch_one(b"/", true, walk.pass);
+            if let Some(notices) = &mut self.notices {
+                notices.learn(&self.slots);
+            }
         }
         self.visit(0, false, walk);
         if self.any_gone || !self.born.is_empty() {

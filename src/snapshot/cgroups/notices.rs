@@ -13,7 +13,7 @@ use crate::snapshot::held::FileReader;
 use crate::snapshot::pass::Pass;
 use crate::source::cgroup::memory_events;
 use crate::source::inotify::{Inotify, Unwatched, Watch};
-use crate::source::root::below;
+use crate::source::root::{Failure, below};
 
 /// Cgroups that are watched, at most. The kernel keeps two watches and one inode more of each, a
 /// good KiB, which is charged to the agent.
@@ -49,7 +49,19 @@ pub(super) fn limit_gap() -> Gap {
     let consequence = "the limit of inotify watches or instances is used up \
         (fs.inotify.max_user_watches, max_user_instances): what lives and dies between two samples \
         is counted without its name";
-    Gap { path: (*b"inotify").into(), reason: GapReason::NotOffered { consequence } }
+    Gap { path: NAME.into(), reason: GapReason::NotOffered { consequence } }
+}
+
+/// What the gaps call it.
+const NAME: &[u8] = b"inotify";
+
+/// The gap for a kernel or sandbox without it.
+pub(super) fn refused_gap(failure: Failure) -> Gap {
+    let reason = match failure {
+        Failure::Failed(errno) => GapReason::Failed { errno },
+        _ => GapReason::Denied,
+    };
+    Gap { path: NAME.into(), reason }
 }
 
 impl Notices {
@@ -68,6 +80,7 @@ impl Notices {
     /// Watches the cgroup at `path`, if that is possible.
     pub fn watch(&mut self, path: &[u8], is_root: bool, pass: &mut Pass<'_>) -> Option<Watched> {
         if self.left == 0 {
+            self.tell_limit(pass, GapReason::Bounded { limit: WATCHED_MAX });
             return None;
         }
         let dir = below(&self.mount, path);
@@ -76,9 +89,16 @@ impl Notices {
         let events = (!is_root && children.is_ok())
             .then(|| self.inotify.watch_changes(&dir.join("cgroup.events")));
         let reached = [children.err(), events.and_then(Result::err)];
-        if reached.contains(&Some(Unwatched::LimitReached)) && !self.limit_told {
-            self.limit_told = true;
-            pass.gaps.standing.push(limit_gap());
+        for reason in reached.into_iter().flatten() {
+            match reason {
+                Unwatched::LimitReached => self.tell_limit(pass, limit_gap().reason),
+                // It went while it was found.
+                Unwatched::Other(Failure::Absent | Failure::Gone) => {}
+                Unwatched::Other(Failure::Failed(errno)) => {
+                    self.tell_limit(pass, GapReason::Failed { errno });
+                }
+                Unwatched::Other(_) => self.tell_limit(pass, GapReason::Denied),
+            }
         }
         self.left -= 1;
         let events = events.and_then(Result::ok);
@@ -87,6 +107,13 @@ impl Notices {
             return None;
         };
         Some(Watched { children, events })
+    }
+
+    /// Once, whatever the reason.
+    fn tell_limit(&mut self, pass: &mut Pass<'_>, reason: GapReason) {
+        if !std::mem::replace(&mut self.limit_told, true) {
+            pass.gaps.standing.push(Gap { path: NAME.into(), reason });
+        }
     }
 
     pub fn forget(&mut self, watched: Watched) {
