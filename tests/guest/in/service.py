@@ -11,8 +11,9 @@ from pathlib import Path
 import host
 import scenarios
 from agent import BINARY, Posts, total
-from host import HANDED_IN, MIB, Cgroup, Container, Stage, sh
+from host import HANDED_IN, MIB, Cgroup, Stage, sh
 from node import Watch, disk_totals
+from runtimes import Container, slice_of, systemd_driver
 
 UNIT = "nodetally.service"
 UNIT_FILE = Path("/etc/systemd/system", UNIT)
@@ -113,7 +114,7 @@ def rights(verdict, pid):
 
 def pods(verdict, posts):
     """Scenarios 1 and 2 from what the service posts: the node, and pods made by crun."""
-    host.systemd_driver()
+    systemd_driver()
     if not Path("/run/netns/peer").exists():
         scenarios.own_network_card()
     scenarios.DATA.mkdir(exist_ok=True)
@@ -126,9 +127,9 @@ def pods(verdict, posts):
             memory_mib=48,
         )  # fmt: skip
         loads_of[uid] = f"app{number}"
-        slice_name = host.slice_of(uid, "burstable")
+        slice_name = slice_of(uid, "burstable")
         data = scenarios.DATA / f"service{number}"
-        waiting.append((number, slice_name, load, netns, stage, data))
+        waiting.append(("crun", number, slice_name, load, netns, stage, data))
     with ThreadPoolExecutor(3) as hands:
         containers = list(hands.map(lambda container: Container(*container), waiting))
     of_node = [
