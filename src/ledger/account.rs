@@ -348,8 +348,9 @@ pub struct Balance {
     /// Kernel threads, and of network the sockets of the root cgroup (such as NFS has); 0 for
     /// resources that they are not told apart in.
     pub kernel: u64,
-    /// irq and softirq; of CPU only, and 0 where the kernel counts them with the tasks that they
-    /// interrupt.
+    /// irq and softirq; of CPU only. Where the kernel counts them with the tasks that they
+    /// interrupt, the share of them that idle time has in all time: an estimate of those that came
+    /// while a CPU was idle.
     pub interrupts: u64,
     /// What died since the last sample; of memory, what slices hold beyond their live children.
     pub exited: u64,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::account::{
     Account, Balance, Conservation, ContainerUsage, DiskUsage, ExitedUsage, NetworkSource,
-    NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage,
+    NetworkUsage, NodeCpu, PodUsage, UnitKind, UnitUsage, Usage,
 };
 use super::counters::Counters;
 use super::flow::{Tally, unsigned};
@@ -399,6 +399,22 @@ impl NetworkUsage {
     }
 }
 
+/// Interrupts that are in no task's usage. Where tasks have those that interrupt them, the others
+/// came while a CPU was idle; the kernel does not say how many, so they are taken to be spread
+/// evenly over the CPUs' time.
+fn interrupts(node: &NodeCpu) -> u64 {
+    let all = (node.irq + node.softirq).as_usec();
+    match node.interrupts {
+        InterruptTime::Apart => all,
+        InterruptTime::InTasks => {
+            let idle = u128::from((node.idle + node.iowait).as_usec());
+            let whole = idle + u128::from(node.busy.as_usec());
+            let over_idle = (u128::from(all) * idle).checked_div(whole).unwrap_or(0);
+            u64::try_from(over_idle).unwrap_or(all)
+        }
+    }
+}
+
 fn balance(account: &Account, totals: &Totals) -> Conservation {
     let node = &account.node;
     let pods = || account.pods.iter().map(|pod| &pod.usage);
@@ -425,10 +441,7 @@ fn balance(account: &Account, totals: &Totals) -> Conservation {
                 pods().map(cpu).sum(),
                 units().map(cpu).sum(),
                 totals.kernel_usec,
-                match busy.interrupts {
-                    InterruptTime::Apart => (busy.irq + busy.softirq).as_usec(),
-                    InterruptTime::InTasks => 0,
-                },
+                interrupts(&busy),
                 account.exited.iter().map(|exited| exited.cpu.as_usec()).sum(),
             )
         }),

@@ -52,16 +52,16 @@ pub enum Woken {
 const ALARMS: [(Alarm, Duration); 2] =
     [(Alarm::Cgroups, Duration::from_millis(10)), (Alarm::Sockets, Duration::from_millis(100))];
 
-/// So many times as long as it took to attend is the sampler left alone, which bounds what it costs
-/// to some hundredths of a CPU.
-const ALONE_TO_ATTENDED: u32 = 30;
-const ALONE_MAX: Duration = Duration::from_millis(500);
+/// What attending may take of one wait beside a twentieth of the time; beyond it the sampler is left
+/// alone for longer. On a large tree where much comes and goes it takes some milliseconds each time.
+const FREE: Duration = Duration::from_millis(250);
 
 /// Waits until `due`, or until told to `stop`, and lets `sampler` attend to what comes and goes
 /// meanwhile. Time that the machine slept through counts.
 pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
     // When each alarm may be heard again.
     let mut open_at = [BootTime::default(); ALARMS.len()];
+    let (waited_from, mut attended) = (clock::boot_time(), Duration::ZERO);
     loop {
         let now = clock::boot_time();
         let mut left = due.since(now);
@@ -101,9 +101,10 @@ pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
             let begun = clock::boot_time();
             sampler.attend(alarm, &clock::boot_time);
             let now = clock::boot_time();
-            // On a large tree, where more comes and goes, it is a matter of some milliseconds.
-            let alone = alone.max(now.since(begun) * ALONE_TO_ATTENDED).min(ALONE_MAX);
-            open_at[number] = now.plus(alone);
+            let took = now.since(begun);
+            attended += took;
+            let is_costly = attended > FREE + now.since(waited_from) / 20;
+            open_at[number] = now.plus(if is_costly { alone.max(took * 20) } else { alone });
         }
     }
 }

@@ -316,7 +316,7 @@ mod tests {
         // A stack a thread makes two lines each.
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
-        let threads: Vec<_> = (0..40)
+        let threads: Vec<_> = (0..120)
             .map(|_| {
                 let wait = std::sync::Arc::clone(&wait);
                 std::thread::spawn(move || {

@@ -30,6 +30,11 @@ def sh(*command, check=True):
     return done.stdout
 
 
+def emulated():
+    """Whether QEMU plays the processor (TCG), and no real one runs the guest (KVM)."""
+    return "QEMU TCG" in Path("/proc/cpuinfo").read_text()
+
+
 def wait_until(what, seconds, true):
     end = time.monotonic() + seconds
     while not true():
@@ -49,8 +54,12 @@ def id_of(number):
 class Stage:
     """A run of loads that start together: they prepare, wait for `go`, work and wait for `stop`."""
 
+    number = 0
+
     def __init__(self, name):
-        self.dir = Path("/run/stages", name)
+        # A scenario may be played again.
+        Stage.number += 1
+        self.dir = Path("/run/stages", f"{name}-{Stage.number}")
         self.dir.mkdir(parents=True)
         self.expected = []
         self.gates = {}

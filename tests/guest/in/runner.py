@@ -15,7 +15,7 @@ import host_network
 import runtimes
 import scenarios
 import service
-from host import Broken
+from host import Broken, emulated
 from verdict import Verdict
 
 SCENARIOS = {
@@ -49,6 +49,17 @@ def too_long(*_):
 
 
 def run(name, scenario):
+    """Plays it, and once more if it failed where the processor is emulated: there a busy machine
+    takes the guest's CPUs away in the middle of a measurement. Both are told."""
+    result = play(name, scenario)
+    if not result["ok"] and emulated():
+        result["said"] += "; AND AGAIN, since the processor is emulated"
+        tell("RESULT", json.dumps({**result, "again": True}))
+        result = play(name, scenario)
+    tell("RESULT", json.dumps(result))
+
+
+def play(name, scenario):
     tell("BEGIN", name)
     verdict, begun = Verdict(), time.monotonic()
     signal.signal(signal.SIGALRM, too_long)
@@ -71,7 +82,7 @@ def run(name, scenario):
     }
     if len(verdict.failures) > 12:
         result["failures"].append(f"and {len(verdict.failures) - 12} more")
-    tell("RESULT", json.dumps(result))
+    return result
 
 
 def main():
