@@ -35,7 +35,7 @@ SCENARIOS = {
 
 # So that one that hangs does not take the others with it.
 SCENARIO_SECONDS_MAX = 300
-SECONDS_MAX = {"cost": 600, "pods-systemd": 450}
+SECONDS_MAX = {"cost": 600, "pods-systemd": 450, "service": 450}
 
 
 def tell(kind, text):

@@ -20,6 +20,7 @@ UNIT_FILE = Path("/etc/systemd/system", UNIT)
 DROP_IN = Path(f"/run/systemd/system/{UNIT}.d/check.conf")
 CONFIG = Path("/etc/nodetally/config.toml")
 CREDENTIAL = Path("/etc/credstore/nodetally.token")
+PODS = range(620, 640)
 TOKEN = "a-token-that-no-log-shall-show"
 NAMED = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_PTRACE": 19}
 
@@ -113,23 +114,31 @@ def rights(verdict, pid):
 
 
 def pods(verdict, posts):
-    """Scenarios 1 and 2 from what the service posts: the node, and pods made by crun."""
+    """Scenarios 1 and 2 from what the service posts: the node, and twenty pods of two containers
+    each."""
     systemd_driver()
     if not Path("/run/netns/peer").exists():
         scenarios.own_network_card()
     scenarios.DATA.mkdir(exist_ok=True)
     stage, waiting, loads_of = Stage("service"), [], {}
-    for number in range(600, 604):
+    for number in PODS:
         uid, netns = host.uid_of(number), host.network(number)
-        load = stage.arguments(
-            f"app{number}", ctl="/ctl", cpu_msec=3000 + 100 * (number - 600), file="/data/file",
-            write_mib=16, read_mib=8, udp=f"{host.GATEWAY}:{host.ECHO_PORT}", datagrams=500,
-            memory_mib=48,
-        )  # fmt: skip
-        loads_of[uid] = f"app{number}"
-        slice_name = slice_of(uid, "burstable")
-        data = scenarios.DATA / f"service{number}"
-        waiting.append(("crun", number, slice_name, load, netns, stage, data))
+        part = number - PODS.start
+        loads = {
+            f"app{number}": stage.arguments(
+                f"app{number}", ctl="/ctl", cpu_msec=800 + 20 * part, file="/data/file",
+                write_mib=16, read_mib=8, udp=f"{host.GATEWAY}:{host.ECHO_PORT}", datagrams=500,
+            ),
+            f"side{number}": stage.arguments(
+                f"side{number}", ctl="/ctl", cpu_msec=700 + 10 * part, memory_mib=48
+            ),
+        }  # fmt: skip
+        loads_of[uid] = list(loads)
+        slice_name = slice_of(uid, ("burstable", "besteffort", "guaranteed")[number % 3])
+        for at, (name, load) in enumerate(loads.items()):
+            data = scenarios.DATA / f"service-{name}"
+            place = 2 * number + at
+            waiting.append(("crun", place, slice_name, load, netns, stage, data))
     with ThreadPoolExecutor(3) as hands:
         containers = list(hands.map(lambda container: Container(*container), waiting))
     of_node = [
@@ -151,6 +160,7 @@ def pods(verdict, posts):
         last = posts.wait_for_node(30)
     time.sleep(2)
     watch.end()
+    done = stage.settle(done)
 
     # Samples fall on multiples of the interval.
     def sampled_at(arrived):
@@ -171,7 +181,7 @@ def pods(verdict, posts):
                  0.01, group="node memory")  # fmt: skip
 
     by_pod = posts.pods(behind)
-    for uid, name in loads_of.items():
+    for uid, names in loads_of.items():
         series = [post for post in by_pod.get(uid, []) if post[0] <= last + 2]
         row = None
         if series:
@@ -180,14 +190,15 @@ def pods(verdict, posts):
                 "memory_working_set_bytes": series[-1][2]["memory_bytes"],
                 **{key: total(series, *keys) for key, keys in pairs.items()},
             }
-        scenarios.compare_owner(verdict, f"pod {uid}", row, done[name])
+        want = scenarios.added([done[name] for name in names])
+        scenarios.compare_owner(verdict, f"pod {uid}", row, want)
     stage.close()
     for child in children:
         child.kill()
         child.wait()
     for container in containers:
         container.remove()
-    for number in range(600, 604):
+    for number in PODS:
         host.remove_network(number)
     sh("systemctl", "stop", "kubepods.slice", check=False)
 
