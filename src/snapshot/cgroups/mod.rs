@@ -24,10 +24,9 @@ use super::roots::CapturedInstant;
 use crate::quantity::Bytes;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::cgroup::{cpu_stat, io_stat, single};
-use crate::source::inotify::Unwatched;
 use crate::source::root::{Dir, Failure};
 use members::Listing;
-use notices::{Notices, Watched, limit_gap, refused_gap};
+use notices::{Notices, Watched};
 use rest::Rest;
 
 /// More cgroups than this are not followed; their usage stays in their parents' remainders.
@@ -145,8 +144,7 @@ impl CgroupTree {
                 self.notices = Some(notices);
                 None
             }
-            Err(Unwatched::LimitReached) => Some(limit_gap()),
-            Err(Unwatched::Other(failure)) => Some(refused_gap(failure)),
+            Err(unwatched) => Some(notices::gap(unwatched)),
         }
     }
 

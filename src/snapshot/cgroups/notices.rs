@@ -26,7 +26,7 @@ pub(super) struct Watched {
     events: Option<Watch>,
 }
 
-/// What a notice asks for. Children come before events: a newborn is read with its parent.
+/// What a notice asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
     Children,
@@ -38,31 +38,28 @@ pub(super) struct Notices {
     pub inotify: Inotify,
     mount: PathBuf,
     left: usize,
-    limit_told: bool,
+    /// It has been said that some are not watched.
+    told: bool,
     /// Which cgroup a watch is of, by watch.
     index: Vec<(Watch, usize, Wanted)>,
     todo: Vec<(usize, Wanted)>,
 }
 
 /// The gap that says why some cgroups, or all, are not watched.
-pub(super) fn limit_gap() -> Gap {
+pub(super) fn gap(unwatched: Unwatched) -> Gap {
     let consequence = "the limit of inotify watches or instances is used up \
         (fs.inotify.max_user_watches, max_user_instances): what lives and dies between two samples \
         is counted without its name";
-    Gap { path: NAME.into(), reason: GapReason::NotOffered { consequence } }
+    let reason = match unwatched {
+        Unwatched::LimitReached => GapReason::NotOffered { consequence },
+        Unwatched::Other(Failure::Failed(errno)) => GapReason::Failed { errno },
+        Unwatched::Other(_) => GapReason::Denied,
+    };
+    Gap { path: NAME.into(), reason }
 }
 
 /// What the gaps call it.
 const NAME: &[u8] = b"inotify";
-
-/// The gap for a kernel or sandbox without it.
-pub(super) fn refused_gap(failure: Failure) -> Gap {
-    let reason = match failure {
-        Failure::Failed(errno) => GapReason::Failed { errno },
-        _ => GapReason::Denied,
-    };
-    Gap { path: NAME.into(), reason }
-}
 
 impl Notices {
     /// `mount`: where the tree's root is mounted.
@@ -71,7 +68,7 @@ impl Notices {
             inotify: Inotify::open()?,
             mount: mount.to_owned(),
             left: WATCHED_MAX,
-            limit_told: false,
+            told: false,
             index: Vec::new(),
             todo: Vec::new(),
         })
@@ -80,7 +77,8 @@ impl Notices {
     /// Watches the cgroup at `path`, if that is possible.
     pub fn watch(&mut self, path: &[u8], is_root: bool, pass: &mut Pass<'_>) -> Option<Watched> {
         if self.left == 0 {
-            self.tell_limit(pass, GapReason::Bounded { limit: WATCHED_MAX });
+            let reason = GapReason::Bounded { limit: WATCHED_MAX };
+            self.tell(pass, Gap { path: NAME.into(), reason });
             return None;
         }
         let dir = below(&self.mount, path);
@@ -88,31 +86,22 @@ impl Notices {
         // The root cgroup has no cgroup.events, and always some process.
         let events = (!is_root && children.is_ok())
             .then(|| self.inotify.watch_changes(&dir.join("cgroup.events")));
-        let reached = [children.err(), events.and_then(Result::err)];
-        for reason in reached.into_iter().flatten() {
-            match reason {
-                Unwatched::LimitReached => self.tell_limit(pass, limit_gap().reason),
-                // It went while it was found.
-                Unwatched::Other(Failure::Absent | Failure::Gone) => {}
-                Unwatched::Other(Failure::Failed(errno)) => {
-                    self.tell_limit(pass, GapReason::Failed { errno });
-                }
-                Unwatched::Other(_) => self.tell_limit(pass, GapReason::Denied),
-            }
+        let failed = [children.err(), events.and_then(Result::err)];
+        // One that went while it was found is nothing to tell of.
+        let went =
+            |why: &Unwatched| matches!(why, Unwatched::Other(Failure::Absent | Failure::Gone));
+        if let Some(why) = failed.into_iter().flatten().find(|why| !went(why)) {
+            self.tell(pass, gap(why));
         }
+        let watched = Watched { children: children.ok()?, events: events.and_then(Result::ok) };
         self.left -= 1;
-        let events = events.and_then(Result::ok);
-        let Ok(children) = children else {
-            self.left += 1;
-            return None;
-        };
-        Some(Watched { children, events })
+        Some(watched)
     }
 
     /// Once, whatever the reason.
-    fn tell_limit(&mut self, pass: &mut Pass<'_>, reason: GapReason) {
-        if !std::mem::replace(&mut self.limit_told, true) {
-            pass.gaps.standing.push(Gap { path: NAME.into(), reason });
+    fn tell(&mut self, pass: &mut Pass<'_>, gap: Gap) {
+        if !std::mem::replace(&mut self.told, true) {
+            pass.gaps.standing.push(gap);
         }
     }
 
