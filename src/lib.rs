@@ -7,6 +7,7 @@ pub mod attribution;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod directory;
 pub mod identity;
 pub mod ledger;
 pub mod payload;

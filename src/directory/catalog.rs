@@ -1,0 +1,122 @@
+//! All that is known at one moment, of all sources.
+
+use std::sync::Arc;
+
+use super::SourceStatus;
+use super::node::Node;
+use super::pod::{Labels, Pod};
+use crate::identity::{ContainerId, PodUid};
+
+/// What is known at one moment. It does not change; the directory hands out another.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// By uid.
+    pub(super) pods: Vec<Arc<Pod>>,
+    /// By id.
+    pub(super) containers: Vec<(ContainerId, Arc<Named>)>,
+    /// In the file's order.
+    pub(super) cgroups: Arc<[NamedCgroups]>,
+    /// `None` until a source that knows it has answered.
+    pub node: Option<Arc<Node>>,
+    /// The API server's `gitVersion`; `None` likewise.
+    pub server_version: Option<Arc<str>>,
+    /// In the configured order.
+    pub sources: Vec<SourceStatus>,
+}
+
+/// A name for something that is no pod of Kubernetes', so that it can be sent as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub labels: Labels,
+}
+
+/// A name for the cgroups whose path fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCgroups {
+    pub pattern: CgroupPattern,
+    pub named: Named,
+}
+
+/// A path below the cgroup2 mount in which `*` stands for any run of characters but `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupPattern(pub(super) Box<str>);
+
+impl CgroupPattern {
+    /// Whether all of `path` fits.
+    #[must_use]
+    pub fn fits(&self, path: &[u8]) -> bool {
+        // The last star and what was left of the path there: the only place to go back to, since an
+        // earlier star could only take less than that one gives back.
+        let mut back: Option<(&[u8], &[u8])> = None;
+        let (mut pattern, mut path) = (self.0.as_bytes(), path);
+        loop {
+            match (pattern.split_first(), path.split_first()) {
+                (Some((b'*', rest)), _) => {
+                    back = Some((rest, path));
+                    pattern = rest;
+                }
+                (Some((wanted, next)), Some((found, left))) if wanted == found => {
+                    (pattern, path) = (next, left);
+                }
+                (None, None) => return true,
+                _ => match back.take() {
+                    Some((rest, [taken, left @ ..])) if *taken != b'/' => {
+                        back = Some((rest, left));
+                        (pattern, path) = (rest, left);
+                    }
+                    _ => return false,
+                },
+            }
+        }
+    }
+}
+
+impl Catalog {
+    /// The pod whose cgroup carries this uid.
+    #[must_use]
+    pub fn pod(&self, uid: PodUid) -> Option<&Arc<Pod>> {
+        let at = self.pods.binary_search_by_key(&uid, |pod| pod.uid).ok()?;
+        self.pods.get(at)
+    }
+
+    /// Every pod that is known, by uid.
+    #[must_use]
+    pub fn pods(&self) -> &[Arc<Pod>] {
+        &self.pods
+    }
+
+    /// The name that the static file has for this cgroup; the first entry that fits counts.
+    #[must_use]
+    pub fn cgroup(&self, path: &[u8]) -> Option<&Named> {
+        self.cgroups.iter().find(|named| named.pattern.fits(path)).map(|named| &named.named)
+    }
+
+    /// The name of a container outside Kubernetes.
+    #[must_use]
+    pub fn container(&self, id: ContainerId) -> Option<&Named> {
+        let at = self.containers.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.containers.get(at).map(|(_, named)| &**named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CgroupPattern;
+
+    #[test]
+    fn a_pattern_fits_whole_paths_and_a_star_stays_in_its_component() {
+        let fits = |pattern: &str, path: &str| CgroupPattern(pattern.into()).fits(path.as_bytes());
+        assert!(fits("/system.slice/nginx.service", "/system.slice/nginx.service"));
+        assert!(!fits("/system.slice/nginx.service", "/system.slice/nginx.service/sub"));
+        assert!(fits("/system.slice/*.service", "/system.slice/nginx.service"));
+        assert!(!fits("/system.slice/*", "/system.slice/a/b"));
+        assert!(fits("/*/*", "/a/b"));
+        assert!(fits("/a*b*c", "/axbxbyc"));
+        assert!(!fits("/a*b*c", "/axbxby"));
+        assert!(fits("/app-*", "/app-"));
+        assert!(fits("/*-*/x", "/a-b-c/x"));
+        assert!(!fits("", "/a"));
+    }
+}

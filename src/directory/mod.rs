@@ -1,0 +1,265 @@
+//! The edge to identity: who a pod's uid is, asked of others and never waited for.
+//!
+//! ```text
+//! kubernetes ─┐
+//! kubelet ────┤ Publisher          watch            ┌─ sampling thread: Directory::catalog
+//! cri ────────┼──────────▶ merged Catalog ──────────┤
+//! file, … ────┘                                     └─ life cycle: Directory::changes
+//! ```
+//!
+//! Each source is a task of the asynchronous side and tells its [`Publisher`] what it hears. What
+//! they know is merged, uid by uid, in the configured order: the first source that knows a pod is
+//! believed. Readers take the [`Catalog`] of the moment, which never changes under them.
+
+pub mod catalog;
+pub mod node;
+pub mod pod;
+pub mod resource_quantity;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+pub use catalog::Catalog;
+use catalog::{Named, NamedCgroups};
+use node::Node;
+use pod::Pod;
+
+use crate::identity::{ContainerId, PodUid};
+use crate::quantity::BootTime;
+
+/// More pods than this are not taken from any one source: Kubernetes advises 110 a node, and no
+/// kubelet is configured for more than some hundreds.
+pub const PODS_MAX: usize = 4096;
+
+/// Where identity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceKind {
+    Kubernetes,
+    Kubelet,
+    Cri,
+    File,
+    Docker,
+    Podman,
+}
+
+impl SourceKind {
+    /// The word for it in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Kubelet => "kubelet",
+            Self::Cri => "cri",
+            Self::File => "file",
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a source does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStatus {
+    pub kind: SourceKind,
+    /// The last moment at which what it told was known to be so; `None`: it has not answered yet.
+    pub current_at: Option<BootTime>,
+    /// What is wrong, in one line for a person; `None` while all is well.
+    pub trouble: Option<Trouble>,
+    /// How many pods and containers it knows.
+    pub known: usize,
+}
+
+/// What keeps a source from answering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// When it began.
+    pub since: BootTime,
+    pub text: Arc<str>,
+}
+
+/// What one source has told.
+#[derive(Debug)]
+struct Told {
+    status: SourceStatus,
+    pods: BTreeMap<PodUid, Arc<Pod>>,
+    containers: BTreeMap<ContainerId, Arc<Named>>,
+    cgroups: Arc<[NamedCgroups]>,
+    node: Option<Arc<Node>>,
+    server_version: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    told: Mutex<Vec<Told>>,
+    merged: watch::Sender<Arc<Catalog>>,
+}
+
+/// What all sources know together.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    merged: watch::Receiver<Arc<Catalog>>,
+}
+
+impl Default for Directory {
+    /// One without sources, which knows nobody.
+    fn default() -> Self {
+        Self::new(&[]).0
+    }
+}
+
+impl Directory {
+    /// A directory with these sources in this order, and what each of them is to tell.
+    #[must_use]
+    pub fn new(sources: &[SourceKind]) -> (Self, Vec<Publisher>) {
+        let told = sources.iter().map(|kind| Told {
+            status: SourceStatus { kind: *kind, current_at: None, trouble: None, known: 0 },
+            pods: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            cgroups: Arc::default(),
+            node: None,
+            server_version: None,
+        });
+        let told: Vec<Told> = told.collect();
+        let (merged_tx, merged) = watch::channel(Arc::new(merge(&told)));
+        let shared = Arc::new(Shared { told: Mutex::new(told), merged: merged_tx });
+        let publisher = |at| Publisher { shared: Arc::clone(&shared), at };
+        (Self { merged }, (0..sources.len()).map(publisher).collect())
+    }
+
+    /// What is known now. Never waits longer than it takes to copy a pointer.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.merged.borrow())
+    }
+
+    /// To be told when something changes.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<Catalog>> {
+        self.merged.clone()
+    }
+}
+
+/// One source's end of a directory.
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    at: usize,
+}
+
+impl Publisher {
+    /// All that the source knows of pods, in place of what it knew before.
+    pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
+        self.tell(now, |told| {
+            let pods = pods.into_iter().map(|pod| (pod.uid, Arc::new(pod)));
+            told.pods = pods.take(PODS_MAX).collect();
+        });
+    }
+
+    /// A pod that is new or has changed.
+    pub fn put_pod(&self, pod: Pod, now: BootTime) {
+        self.tell(now, |told| {
+            if told.pods.len() < PODS_MAX || told.pods.contains_key(&pod.uid) {
+                told.pods.insert(pod.uid, Arc::new(pod));
+            }
+        });
+    }
+
+    /// A pod that is no more. A pod of the same uid that is another object of the API (the mirror of
+    /// a static pod, made again) stays.
+    pub fn remove_pod(&self, uid: PodUid, api_uid: &str, now: BootTime) {
+        self.tell(now, |told| {
+            if told.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
+                told.pods.remove(&uid);
+            }
+        });
+    }
+
+    /// All containers outside Kubernetes that the source knows, in place of those before.
+    pub fn replace_containers(
+        &self,
+        containers: impl IntoIterator<Item = (ContainerId, Named)>,
+        now: BootTime,
+    ) {
+        self.tell(now, |told| {
+            let containers = containers.into_iter().map(|(id, named)| (id, Arc::new(named)));
+            told.containers = containers.take(PODS_MAX).collect();
+        });
+    }
+
+    /// The names that the static file has.
+    pub fn replace_cgroups(&self, cgroups: Vec<NamedCgroups>, now: BootTime) {
+        self.tell(now, |told| told.cgroups = cgroups.into());
+    }
+
+    pub fn set_node(&self, node: Node, now: BootTime) {
+        self.tell(now, |told| told.node = Some(Arc::new(node)));
+    }
+
+    /// The API server's `gitVersion`.
+    pub fn set_server_version(&self, version: &str, now: BootTime) {
+        self.tell(now, |told| told.server_version = Some(version.into()));
+    }
+
+    /// What was told holds still.
+    pub fn still_current(&self, now: BootTime) {
+        self.tell(now, |_| {});
+    }
+
+    /// The source does not answer; what it told before stays, and grows old.
+    pub fn failed(&self, text: &str, now: BootTime) {
+        self.change(|told| {
+            let since = told.status.trouble.as_ref().map_or(now, |trouble| trouble.since);
+            told.status.trouble = Some(Trouble { since, text: text.into() });
+        });
+    }
+
+    fn tell(&self, now: BootTime, change: impl FnOnce(&mut Told)) {
+        self.change(|told| {
+            change(told);
+            told.status.current_at = Some(now);
+            told.status.trouble = None;
+            told.status.known = told.pods.len() + told.containers.len() + told.cgroups.len();
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        // A panic elsewhere leaves what was told as it was.
+        let mut all = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = all.get_mut(self.at) {
+            change(told);
+        }
+        self.shared.merged.send_replace(Arc::new(merge(&all)));
+    }
+}
+
+fn merge(all: &[Told]) -> Catalog {
+    // Last source first, so that what an earlier one says stands in the end.
+    let mut pods = BTreeMap::new();
+    let mut containers = BTreeMap::new();
+    for told in all.iter().rev() {
+        pods.extend(told.pods.iter().map(|(uid, pod)| (*uid, Arc::clone(pod))));
+        containers.extend(told.containers.iter().map(|(id, named)| (*id, Arc::clone(named))));
+    }
+    Catalog {
+        pods: pods.into_values().collect(),
+        containers: containers.into_iter().collect(),
+        cgroups: all
+            .iter()
+            .map(|told| &told.cgroups)
+            .find(|cgroups| !cgroups.is_empty())
+            .cloned()
+            .unwrap_or_default(),
+        node: all.iter().find_map(|told| told.node.clone()),
+        server_version: all.iter().find_map(|told| told.server_version.clone()),
+        sources: all.iter().map(|told| told.status.clone()).collect(),
+    }
+}

@@ -1,0 +1,49 @@
+//! The node as the API server describes it, and the server itself.
+
+use super::pod::{Condition, Labels};
+use super::resource_quantity::ResourceQuantity;
+
+/// A Node object, reduced to what is sent on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    pub name: Box<str>,
+    /// `metadata.uid`
+    pub uid: Box<str>,
+    pub labels: Labels,
+    /// Those no longer than the configured size.
+    pub annotations: Labels,
+    pub creation_timestamp: Option<Box<str>>,
+    /// `spec.providerID`, such as `aws:///eu-central-1a/i-0abc`.
+    pub provider_id: Option<Box<str>>,
+    pub capacity: NodeResources,
+    pub allocatable: NodeResources,
+    pub conditions: Vec<Condition>,
+    /// `status.addresses`: type and address.
+    pub addresses: Vec<(Box<str>, Box<str>)>,
+    pub info: NodeInfo,
+}
+
+/// `None`: the node does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeResources {
+    /// Cores.
+    pub cpu: Option<ResourceQuantity>,
+    /// Bytes.
+    pub memory: Option<ResourceQuantity>,
+    pub pods: Option<ResourceQuantity>,
+    /// Bytes.
+    pub ephemeral_storage: Option<ResourceQuantity>,
+}
+
+/// `status.nodeInfo`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeInfo {
+    /// `linux`
+    pub operating_system: Box<str>,
+    /// `amd64`, `arm64`, ...
+    pub architecture: Box<str>,
+    pub kubelet_version: Box<str>,
+    pub container_runtime_version: Box<str>,
+    pub kernel_version: Box<str>,
+    pub os_image: Box<str>,
+}
