@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    EndpointSettings, Key, Origin, Origins, Settings, format_bytes, keys, one_line,
+    ClusterSettings, DirectorySettings, EndpointSettings, Key, Origin, Origins, Settings,
+    format_bytes, keys, one_line,
 };
 
 /// What can be told of a token's file without telling the token.
@@ -75,9 +76,24 @@ pub fn render(settings: &Settings, token_state: impl Fn(&Path) -> TokenState) ->
     }
     page.value(&keys::PATHS_ROOTFS, quoted_path(&settings.paths.rootfs), origins);
 
+    page.directory(&settings.directory, origins);
+    page.cluster(&settings.cluster, origins);
+
+    page.header("[filesystem]");
+    let filesystem = &settings.filesystem;
+    page.value(&keys::FILESYSTEM_POD_USAGE, filesystem.pod_usage.to_string(), origins);
+    let entries = filesystem.entries_per_second.to_string();
+    page.value(&keys::FILESYSTEM_ENTRIES_PER_SECOND, entries, origins);
+    page.value(&keys::FILESYSTEM_REFRESH, toml_duration(filesystem.refresh), origins);
+    page.value(&keys::FILESYSTEM_KUBELET_DIR, quoted_path(&filesystem.kubelet_dir), origins);
+
     page.header("[state]");
     let dir = settings.state.dir.as_deref();
     page.value(&keys::STATE_DIR, dir.map_or_else(|| toml_string("none"), quoted_path), origins);
+
+    page.header("[status]");
+    let listen = settings.status.listen.map_or("none".to_owned(), |address| address.to_string());
+    page.value(&keys::STATUS_LISTEN, toml_string(&listen), origins);
 
     page.header("[log]");
     page.value(&keys::LOG_LEVEL, toml_string(settings.log.level.as_str()), origins);
@@ -126,6 +142,68 @@ impl Page {
         let _ = writeln!(self.text, "# {}: {}", key.name, key.default);
     }
 
+    fn directory(&mut self, directory: &DirectorySettings, origins: &Origins) {
+        use keys::directory as key;
+        let path = |path: &Path| toml_string(&path.to_string_lossy());
+        self.header("[directory]");
+        let sources = directory.sources.iter().map(|source| source.as_str());
+        self.value(&key::SOURCES, toml_list(sources), origins);
+        match &directory.kubeconfig {
+            Some(file) => self.value(&key::KUBECONFIG, path(file), origins),
+            None => self.unset(&key::KUBECONFIG),
+        }
+        let bytes = toml_string(&format_bytes(directory.annotation_bytes_max));
+        self.value(&key::ANNOTATION_BYTES_MAX, bytes, origins);
+        self.value(&key::KUBELET_URL, toml_string(&directory.kubelet_url.to_string()), origins);
+        self.value(&key::KUBELET_CA_FILE, path(&directory.kubelet_ca_file), origins);
+        self.value(&key::KUBELET_INSECURE, directory.kubelet_insecure.to_string(), origins);
+        self.value(&key::KUBELET_TOKEN_FILE, path(&directory.kubelet_token_file), origins);
+        self.value(&key::CRI_SOCKET, path(&directory.cri_socket), origins);
+        self.value(&key::FILE, path(&directory.file), origins);
+        self.value(&key::DOCKER_SOCKET, path(&directory.docker_socket), origins);
+        self.value(&key::PODMAN_SOCKET, path(&directory.podman_socket), origins);
+    }
+
+    fn cluster(&mut self, cluster: &ClusterSettings, origins: &Origins) {
+        use keys::directory as key;
+        self.header("[cluster]");
+        self.value(&key::CLUSTER_ID, toml_string(&cluster.id), origins);
+        self.value(&key::CLUSTER_NAME, toml_string(&cluster.name), origins);
+        let from_the_node = [
+            (&key::CLUSTER_PROVIDER, &cluster.provider),
+            (&key::CLUSTER_REGION, &cluster.region),
+            (&key::CLUSTER_ZONE, &cluster.zone),
+        ];
+        for (key, value) in from_the_node {
+            match value {
+                Some(value) => self.value(key, toml_string(value), origins),
+                None => self.unset(key),
+            }
+        }
+        let labels: Vec<String> =
+            cluster.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        self.value(&key::CLUSTER_LABELS, toml_list(labels.iter().map(String::as_str)), origins);
+    }
+
+    fn scope(&mut self, endpoint: &EndpointSettings) {
+        use keys::endpoint as key;
+        let (origins, scope) = (&endpoint.origins, &endpoint.scope);
+        self.value(&key::AUTH_HEADER, toml_string(&endpoint.auth_header), origins);
+        let lists = [
+            (&key::NAMESPACES, &scope.namespaces),
+            (&key::NAMESPACES_EXCEPT, &scope.namespaces_except),
+        ];
+        for (key, list) in lists {
+            self.value(key, toml_list(list.iter().map(String::as_str)), origins);
+        }
+        self.value(&key::POD_SELECTOR, toml_string(&scope.pod_selector), origins);
+        let annotations = toml_list(scope.annotations.iter().map(String::as_str));
+        self.value(&key::ANNOTATIONS, annotations, origins);
+        self.value(&key::EXTRAS, scope.extras.to_string(), origins);
+        let client_errors = toml_string(endpoint.client_errors.as_str());
+        self.value(&key::CLIENT_ERRORS, client_errors, origins);
+    }
+
     fn endpoint(
         &mut self,
         endpoint: &EndpointSettings,
@@ -156,7 +234,13 @@ impl Page {
             }
             None => self.unset(key),
         }
+        self.scope(endpoint);
     }
+}
+
+fn toml_list<'t>(items: impl Iterator<Item = &'t str>) -> String {
+    let items: Vec<String> = items.map(toml_string).collect();
+    format!("[{}]", items.join(", "))
 }
 
 fn toml_duration(duration: Duration) -> String {

@@ -187,7 +187,21 @@ impl Source<'_> {
             DeValue::Datetime(datetime) => {
                 Raw::Other { kind: kind(value), shown: datetime.to_string() }
             }
-            DeValue::Array(_) => Raw::Other { kind: kind(value), shown: "[…]".to_owned() },
+            DeValue::Array(array) => {
+                let texts: Option<Vec<String>> = array
+                    .iter()
+                    .map(|item| match item.get_ref() {
+                        DeValue::String(text) => Some(text.to_string()),
+                        _ => None,
+                    })
+                    .collect();
+                texts.map_or_else(
+                    || Raw::Other {
+                        kind: "an array of more than texts", shown: "[…]".to_owned()
+                    },
+                    Raw::List,
+                )
+            }
             DeValue::Table(_) => Raw::Other { kind: kind(value), shown: "{…}".to_owned() },
         }
     }

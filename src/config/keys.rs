@@ -3,6 +3,9 @@
 //! The table is what the readers of the file, the environment and the flags go by, what error
 //! lines quote, and what docs/configuration.md is checked against.
 
+pub mod directory;
+pub mod endpoint;
+
 /// One setting as a person meets it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
@@ -175,7 +178,7 @@ pub const ENDPOINT_NAME: Key = Key {
 pub const ENDPOINT_DIALECT: Key = Key {
     section: ENDPOINT,
     name: "dialect",
-    allowed: "\"resource-api\"",
+    allowed: "\"resource-api\", \"pod-batch\" or \"pod-lifecycle\"",
     default: "\"resource-api\"",
     environment: &["NODETALLY_ENDPOINT_DIALECT"],
     flag: None,
@@ -244,12 +247,12 @@ pub const ENDPOINT_QUEUE_BYTES: Key = Key {
 pub const ENDPOINT_UNKNOWN_PODS: Key = Key {
     section: ENDPOINT,
     name: "unknown_pods",
-    allowed: "\"uid\" or \"skip\"",
-    default: "\"uid\"",
+    allowed: "\"wait\", \"uid\" or \"skip\"",
+    default: "\"wait\" with a source in directory.sources, else \"uid\"",
     environment: &["NODETALLY_ENDPOINT_UNKNOWN_PODS"],
     flag: None,
-    purpose: "What happens to a pod whose name is not known: it is sent under its uid, or not at \
-              all.",
+    purpose: "What happens to a pod whose name is not known: it is sent once it becomes known, with \
+              all that passed until then; or under its uid; or not at all.",
 };
 
 /// `unknown_namespace` in `[[endpoint]]`; its `purpose` says what for.
@@ -273,7 +276,7 @@ pub const ENDPOINT_BEARER_TOKEN_FILE: Key = Key {
     default: "not set: nothing is sent",
     environment: &["NODETALLY_ENDPOINT_BEARER_TOKEN_FILE"],
     flag: None,
-    purpose: "The secret that is sent as `Authorization: Bearer`. It stands in a file of its own \
+    purpose: "The secret that is sent in `auth_header`. It stands in a file of its own \
               so that neither this file nor a process list shows it.",
 };
 
@@ -311,6 +314,62 @@ pub const RECEIVER_STALE_AFTER: Key = Key {
               gone.",
 };
 
+/// `pod_usage` in `[filesystem]`; its `purpose` says what for.
+pub const FILESYSTEM_POD_USAGE: Key = Key {
+    section: "filesystem",
+    name: "pod_usage",
+    allowed: "true or false",
+    default: "true",
+    environment: &["NODETALLY_FILESYSTEM_POD_USAGE"],
+    flag: None,
+    purpose: "Whether the writable layers, emptyDir volumes and logs of pods are measured, on a \
+              thread of its own that yields to all other I/O.",
+};
+
+/// `entries_per_second` in `[filesystem]`; its `purpose` says what for.
+pub const FILESYSTEM_ENTRIES_PER_SECOND: Key = Key {
+    section: "filesystem",
+    name: "entries_per_second",
+    allowed: "an integer from 10 to 100000",
+    default: "2000",
+    environment: &["NODETALLY_FILESYSTEM_ENTRIES_PER_SECOND"],
+    flag: None,
+    purpose: "How many files and directories are looked at in a second at most.",
+};
+
+/// `refresh` in `[filesystem]`; its `purpose` says what for.
+pub const FILESYSTEM_REFRESH: Key = Key {
+    section: "filesystem",
+    name: "refresh",
+    allowed: "a number with a unit from 10s to 24h, such as \"5m\"",
+    default: "\"5m\"",
+    environment: &["NODETALLY_FILESYSTEM_REFRESH"],
+    flag: None,
+    purpose: "The shortest time from one measurement of a directory to the next.",
+};
+
+/// `kubelet_dir` in `[filesystem]`; its `purpose` says what for.
+pub const FILESYSTEM_KUBELET_DIR: Key = Key {
+    section: "filesystem",
+    name: "kubelet_dir",
+    allowed: "the absolute path of a directory of the host",
+    default: "\"/var/lib/kubelet\"",
+    environment: &["NODETALLY_FILESYSTEM_KUBELET_DIR"],
+    flag: None,
+    purpose: "Where the kubelet keeps the pods' volumes.",
+};
+
+/// `listen` in `[status]`; its `purpose` says what for.
+pub const STATUS_LISTEN: Key = Key {
+    section: "status",
+    name: "listen",
+    allowed: "an IP address and a port, such as \"127.0.0.1:7644\", or \"none\"",
+    default: "\"none\"",
+    environment: &["NODETALLY_STATUS_LISTEN"],
+    flag: None,
+    purpose: "Where `run` answers for itself: /healthz, /readyz, and its own figures at /metrics.",
+};
+
 /// Every key, in the order in which they are documented and shown.
 pub const KEYS: &[&Key] = &[
     &NODE_NAME,
@@ -322,7 +381,29 @@ pub const KEYS: &[&Key] = &[
     &PATHS_SYSFS,
     &PATHS_CGROUPFS,
     &PATHS_ROOTFS,
+    &directory::SOURCES,
+    &directory::KUBECONFIG,
+    &directory::ANNOTATION_BYTES_MAX,
+    &directory::KUBELET_URL,
+    &directory::KUBELET_CA_FILE,
+    &directory::KUBELET_INSECURE,
+    &directory::KUBELET_TOKEN_FILE,
+    &directory::CRI_SOCKET,
+    &directory::FILE,
+    &directory::DOCKER_SOCKET,
+    &directory::PODMAN_SOCKET,
+    &directory::CLUSTER_ID,
+    &directory::CLUSTER_NAME,
+    &directory::CLUSTER_PROVIDER,
+    &directory::CLUSTER_REGION,
+    &directory::CLUSTER_ZONE,
+    &directory::CLUSTER_LABELS,
+    &FILESYSTEM_POD_USAGE,
+    &FILESYSTEM_ENTRIES_PER_SECOND,
+    &FILESYSTEM_REFRESH,
+    &FILESYSTEM_KUBELET_DIR,
     &STATE_DIR,
+    &STATUS_LISTEN,
     &LOG_LEVEL,
     &ENDPOINT_NAME,
     &ENDPOINT_DIALECT,
@@ -334,6 +415,13 @@ pub const KEYS: &[&Key] = &[
     &ENDPOINT_UNKNOWN_PODS,
     &ENDPOINT_UNKNOWN_NAMESPACE,
     &ENDPOINT_BEARER_TOKEN_FILE,
+    &endpoint::AUTH_HEADER,
+    &endpoint::NAMESPACES,
+    &endpoint::NAMESPACES_EXCEPT,
+    &endpoint::POD_SELECTOR,
+    &endpoint::ANNOTATIONS,
+    &endpoint::EXTRAS,
+    &endpoint::CLIENT_ERRORS,
     &RECEIVER_LISTEN,
     &RECEIVER_RETENTION,
     &RECEIVER_STALE_AFTER,
@@ -348,6 +436,8 @@ pub const CONFIG_VARIABLE: &str = "NODETALLY_CONFIG";
 pub const VARIABLE_PREFIX: &str = "NODETALLY_";
 /// The variable that a pod's manifest usually fills from `spec.nodeName`.
 pub const NODE_NAME_VARIABLE: &str = "NODE_NAME";
+/// Set by the kubelet in every container of a pod.
+pub const SERVICE_HOST_VARIABLE: &str = "KUBERNETES_SERVICE_HOST";
 
 /// A key that went by another name once.
 pub(super) struct Renamed {

@@ -7,6 +7,7 @@
 //! one another and remembers where it came from; `value` checks one value; `resolve` makes the
 //! settings.
 
+mod directory;
 mod endpoint_url;
 mod environment;
 mod error;
@@ -17,6 +18,7 @@ mod resolve;
 mod settings;
 mod value;
 
+pub use directory::{ClusterSettings, DirectorySettings, DirectorySource};
 pub use endpoint_url::EndpointUrl;
 pub use error::{ConfigError, one_line};
 pub use file::{ENDPOINTS_MAX, FILE_BYTES_MAX};
@@ -24,7 +26,8 @@ pub use keys::{KEYS, Key};
 pub use layer::{Origin, Origins};
 pub use resolve::{Flags, Inputs, file_path};
 pub use settings::{
-    Counters, Dialect, EndpointSettings, LogLevel, LogSettings, NodeSettings, PathSettings,
-    ReceiverSettings, SamplingSettings, Settings, StateSettings, UnknownPods,
+    ClientErrors, Counters, Dialect, EndpointSettings, FilesystemSettings, LogLevel, LogSettings,
+    NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
+    StateSettings, StatusSettings, UnknownPods,
 };
 pub use value::{format_bytes, parse_duration};

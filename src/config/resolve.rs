@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::directory;
 use super::endpoint_url::EndpointUrl;
 use super::environment::{self, EnvironmentLayers};
 use super::error::ConfigError;
@@ -11,8 +12,9 @@ use super::file::{self, ENDPOINTS_MAX, FileLayers};
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins, refused};
 use super::settings::{
-    Counters, Dialect, EndpointSettings, LogLevel, LogSettings, NodeSettings, PathSettings,
-    ReceiverSettings, SamplingSettings, Settings, StateSettings, UnknownPods,
+    ClientErrors, Counters, Dialect, EndpointSettings, FilesystemSettings, LogLevel, LogSettings,
+    NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
+    StateSettings, StatusSettings, UnknownPods,
 };
 use super::value::{self, Raw};
 use crate::quantity::Bytes;
@@ -105,7 +107,8 @@ impl Settings {
             None => FileLayers::default(),
         };
         let from_environment = environment::read(inputs.environment)?;
-        let EnvironmentLayers { values, endpoint, node_name, credentials } = from_environment;
+        let EnvironmentLayers { values, endpoint, node_name, credentials, in_pod } =
+            from_environment;
         for (key, value, origin) in values {
             layers.set(key, value, origin);
         }
@@ -118,20 +121,40 @@ impl Settings {
         let node = node(&layers, origins_of, node_name, inputs.host_name)?;
         let sampling = sampling(&layers, origins_of)?;
         let paths = paths(&layers, origins_of)?;
+        let credentials = credentials.as_deref();
+        let directory = directory::directory(&layers, origins_of, in_pod, credentials)?;
+        let cluster = directory::cluster(&layers, origins_of)?;
+        let filesystem = filesystem(&layers, origins_of)?;
         let default_dir = default_state_dir(inputs.is_root, inputs.xdg_runtime_dir);
         let state = StateSettings {
             dir: layers.get_or(&keys::STATE_DIR, origins_of, default_dir, value::path_or_none)?,
+        };
+        let status = StatusSettings {
+            listen: layers.get_or(
+                &keys::STATUS_LISTEN,
+                origins_of,
+                None,
+                value::listen_address_or_none,
+            )?,
         };
         let level = layers.get_or(&keys::LOG_LEVEL, origins_of, LogLevel::Info, |raw| {
             value::choice(raw, LogLevel::WORDS)
         })?;
         let receiver = receiver(&layers, origins_of, sampling.interval)?;
-        let endpoints = endpoints(from_file, &endpoint, credentials.as_deref())?;
+        // Who asks nobody never learns a name.
+        let unknown_pods =
+            if directory.sources.is_empty() { UnknownPods::Uid } else { UnknownPods::Wait };
+        let defaults = EndpointDefaults { credentials, unknown_pods };
+        let endpoints = endpoints(from_file, &endpoint, defaults)?;
         Ok(Self {
             node,
             sampling,
             paths,
+            directory,
+            cluster,
+            filesystem,
             state,
+            status,
             log: LogSettings { level },
             endpoints,
             receiver,
@@ -184,6 +207,27 @@ fn paths(layers: &Layers, origins: &mut Origins) -> Result<PathSettings, ConfigE
     })
 }
 
+fn filesystem(layers: &Layers, origins: &mut Origins) -> Result<FilesystemSettings, ConfigError> {
+    Ok(FilesystemSettings {
+        pod_usage: layers.get_or(&keys::FILESYSTEM_POD_USAGE, origins, true, value::boolean)?,
+        entries_per_second: layers.get_or(
+            &keys::FILESYSTEM_ENTRIES_PER_SECOND,
+            origins,
+            2000,
+            |raw| value::count(raw, 10..=100_000),
+        )?,
+        refresh: layers.get_or(&keys::FILESYSTEM_REFRESH, origins, 5 * MINUTE, |raw| {
+            value::duration(raw, 10 * SECOND..=24 * HOUR)
+        })?,
+        kubelet_dir: layers.get_or(
+            &keys::FILESYSTEM_KUBELET_DIR,
+            origins,
+            PathBuf::from("/var/lib/kubelet"),
+            value::absolute_path,
+        )?,
+    })
+}
+
 fn default_state_dir(is_root: bool, xdg_runtime_dir: Option<String>) -> Option<PathBuf> {
     if is_root {
         return Some(PathBuf::from("/run/nodetally"));
@@ -212,18 +256,25 @@ fn receiver(
     })
 }
 
+/// What an endpoint's settings follow from that stands elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct EndpointDefaults<'a> {
+    credentials: Option<&'a str>,
+    unknown_pods: UnknownPods,
+}
+
 fn endpoints(
     from_file: Vec<file::EndpointLayers>,
     from_environment: &Layers,
-    credentials: Option<&str>,
+    defaults: EndpointDefaults<'_>,
 ) -> Result<Vec<EndpointSettings>, ConfigError> {
     let mut endpoints: Vec<(EndpointSettings, Origin)> = Vec::new();
     for layers in from_file {
-        let settings = endpoint(&layers.values, &layers.header, credentials)?;
+        let settings = endpoint(&layers.values, &layers.header, defaults)?;
         add(&mut endpoints, settings, layers.named_at)?;
     }
     if let Some(origin) = from_environment.first_origin() {
-        let settings = endpoint(from_environment, origin, credentials)?;
+        let settings = endpoint(from_environment, origin, defaults)?;
         let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
         add(&mut endpoints, settings, origin)?;
     }
@@ -255,7 +306,7 @@ fn add(
 fn endpoint(
     layers: &Layers,
     header: &Origin,
-    credentials: Option<&str>,
+    defaults: EndpointDefaults<'_>,
 ) -> Result<EndpointSettings, ConfigError> {
     let mut origins = Origins::default();
     let missing = |key: &Key| match header {
@@ -297,9 +348,10 @@ fn endpoint(
     let queue_bytes = layers.get_or(&keys::ENDPOINT_QUEUE_BYTES, o, queue_default, |raw| {
         value::bytes(raw, Bytes::from_kibibytes(64)..=Bytes::from_kibibytes(1024 * 1024))
     })?;
-    let unknown_pods = layers.get_or(&keys::ENDPOINT_UNKNOWN_PODS, o, UnknownPods::Uid, |raw| {
-        value::choice(raw, UnknownPods::WORDS)
-    })?;
+    let unknown_pods =
+        layers.get_or(&keys::ENDPOINT_UNKNOWN_PODS, o, defaults.unknown_pods, |raw| {
+            value::choice(raw, UnknownPods::WORDS)
+        })?;
     let unknown_namespace = layers.get_or(
         &keys::ENDPOINT_UNKNOWN_NAMESPACE,
         o,
@@ -307,8 +359,17 @@ fn endpoint(
         value::namespace,
     )?;
     let bearer_token_file = layers.get(&keys::ENDPOINT_BEARER_TOKEN_FILE, &mut origins, |raw| {
-        value::secret_path(raw, credentials)
+        value::secret_path(raw, defaults.credentials)
     })?;
+    let o = &mut origins;
+    let authorization = "Authorization".to_owned();
+    let auth_header =
+        layers.get_or(&keys::endpoint::AUTH_HEADER, o, authorization, value::header_name)?;
+    let client_errors =
+        layers.get_or(&keys::endpoint::CLIENT_ERRORS, o, ClientErrors::Drop, |raw| {
+            value::choice(raw, ClientErrors::WORDS)
+        })?;
+    let scope = scope(layers, o)?;
     Ok(EndpointSettings {
         name,
         dialect,
@@ -320,7 +381,31 @@ fn endpoint(
         unknown_pods,
         unknown_namespace,
         bearer_token_file,
+        auth_header,
+        client_errors,
+        scope,
         origins,
+    })
+}
+
+/// What an endpoint is told.
+fn scope(layers: &Layers, origins: &mut Origins) -> Result<ScopeSettings, ConfigError> {
+    let mut namespaces = |key| {
+        layers.get_or(key, origins, Vec::new(), |raw| value::list(raw, 256, value::namespace))
+    };
+    Ok(ScopeSettings {
+        namespaces: namespaces(&keys::endpoint::NAMESPACES)?,
+        namespaces_except: namespaces(&keys::endpoint::NAMESPACES_EXCEPT)?,
+        pod_selector: layers.get_or(
+            &keys::endpoint::POD_SELECTOR,
+            origins,
+            String::new(),
+            |raw| value::plain_text(raw, 4096),
+        )?,
+        annotations: layers.get_or(&keys::endpoint::ANNOTATIONS, origins, Vec::new(), |raw| {
+            value::list(raw, 64, |raw| value::plain_text(raw, 317))
+        })?,
+        extras: layers.get_or(&keys::endpoint::EXTRAS, origins, true, value::boolean)?,
     })
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint_url::EndpointUrl;
 use super::layer::Origins;
 use crate::quantity::Bytes;
@@ -14,7 +15,11 @@ pub struct Settings {
     pub node: NodeSettings,
     pub sampling: SamplingSettings,
     pub paths: PathSettings,
+    pub directory: DirectorySettings,
+    pub cluster: ClusterSettings,
+    pub filesystem: FilesystemSettings,
     pub state: StateSettings,
+    pub status: StatusSettings,
     pub log: LogSettings,
     /// Where figures are sent, in the file's order, the environment's last. At most
     /// [`super::ENDPOINTS_MAX`]; their names differ.
@@ -69,6 +74,26 @@ pub struct StateSettings {
     ///
     /// Counters hold within one boot only, so the defaults lie on tmpfs.
     pub dir: Option<PathBuf>,
+}
+
+/// `[filesystem]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesystemSettings {
+    /// Whether what pods keep on disk is measured.
+    pub pod_usage: bool,
+    /// Files and directories looked at in a second at most; 10 to 100,000.
+    pub entries_per_second: usize,
+    /// From one measurement of a directory to the next; 10 s to 24 h.
+    pub refresh: Duration,
+    /// On the host.
+    pub kubelet_dir: PathBuf,
+}
+
+/// `[status]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// Where the agent answers for itself; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[log]`
@@ -130,29 +155,54 @@ pub struct EndpointSettings {
     /// The file that holds the bearer token; `None`: none is sent. It is read when the agent
     /// starts and when it reloads.
     pub bearer_token_file: Option<PathBuf>,
+    /// The header that carries it; `Authorization` as `Bearer`, any other bare.
+    pub auth_header: String,
+    pub client_errors: ClientErrors,
+    pub scope: ScopeSettings,
     /// Where each of these values came from.
     pub origins: Origins,
+}
+
+/// What an endpoint is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScopeSettings {
+    /// Only pods of these are sent; empty: of all.
+    pub namespaces: Vec<String>,
+    pub namespaces_except: Vec<String>,
+    /// A label selector as Kubernetes writes it; empty: all.
+    pub pod_selector: String,
+    /// Keys of annotations, a `*` at the end standing for the rest.
+    pub annotations: Vec<String>,
+    /// Whether the resource API is told more than its document asks for.
+    pub extras: bool,
 }
 
 /// The form in which an endpoint is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     ResourceApi,
+    PodBatch,
+    PodLifecycle,
 }
 
 impl Dialect {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("resource-api", Self::ResourceApi)];
+    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+        ("resource-api", Self::ResourceApi),
+        ("pod-batch", Self::PodBatch),
+        ("pod-lifecycle", Self::PodLifecycle),
+    ];
 
     /// Names that are spoken for, so that whoever tries one is not told that there is no such
     /// thing.
     pub(super) const NOT_BUILT: &'static [&'static str] =
-        &["pod-batch", "pod-lifecycle", "otlp", "prometheus-remote-write", "ndjson"];
+        &["otlp", "prometheus-remote-write", "ndjson"];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ResourceApi => "resource-api",
+            Self::PodBatch => "pod-batch",
+            Self::PodLifecycle => "pod-lifecycle",
         }
     }
 }
@@ -182,6 +232,8 @@ impl Counters {
 /// What happens to a pod of which only the uid is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownPods {
+    /// It is sent once its name is known, with all that passed until then.
+    Wait,
     /// It is sent under its uid, in the namespace `unknown_namespace`.
     Uid,
     /// It is not sent.
@@ -190,13 +242,36 @@ pub enum UnknownPods {
 
 impl UnknownPods {
     pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("uid", Self::Uid), ("skip", Self::Skip)];
+        &[("wait", Self::Wait), ("uid", Self::Uid), ("skip", Self::Skip)];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Wait => "wait",
             Self::Uid => "uid",
             Self::Skip => "skip",
+        }
+    }
+}
+
+/// What becomes of what an endpoint answers with a 4xx that is not 408, 425 or 429.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientErrors {
+    /// It is dropped, and counted as such.
+    Drop,
+    /// It is tried again as after a 5xx.
+    Retry,
+}
+
+impl ClientErrors {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("drop", Self::Drop), ("retry", Self::Retry)];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Retry => "retry",
         }
     }
 }

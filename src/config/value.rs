@@ -26,6 +26,8 @@ pub(super) enum Raw {
     Integer { written: String, value: Option<i64> },
     /// A TOML boolean.
     Boolean(bool),
+    /// A TOML array of strings.
+    List(Vec<String>),
     /// Any other TOML value: what it is, and how an error line shows it.
     Other { kind: &'static str, shown: String },
 }
@@ -37,6 +39,10 @@ impl Raw {
             Self::Text(text) | Self::String(text) => quoted(text),
             Self::Integer { written, .. } => shortened(written, SHOWN_CHARS_MAX),
             Self::Boolean(value) => value.to_string(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+                shortened(&format!("[{}]", items.join(", ")), SHOWN_CHARS_MAX)
+            }
             Self::Other { shown, .. } => shortened(shown, SHOWN_CHARS_MAX),
         }
     }
@@ -48,6 +54,7 @@ impl Raw {
             Self::Integer { value: Some(_), .. } => "found an integer".to_owned(),
             Self::Integer { value: None, .. } => "found an integer beyond 64 bits".to_owned(),
             Self::Boolean(_) => "found a boolean".to_owned(),
+            Self::List(_) => "found an array".to_owned(),
             Self::Other { kind, .. } => format!("found {kind}"),
         }
     }
@@ -138,6 +145,71 @@ fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, S
         Err("too large".to_owned())
     } else {
         Ok(value)
+    }
+}
+
+/// Up to `count_max` texts, each checked; a variable has commas between them. The first that is
+/// refused is named.
+pub(super) fn list<T>(
+    raw: &Raw,
+    count_max: usize,
+    check: impl Fn(&Raw) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let checked = |item: &str| {
+        check(&Raw::Text(item.to_owned())).map_err(|reason| format!("{}: {reason}", quoted(item)))
+    };
+    let items: Vec<T> = match raw {
+        Raw::List(items) => items.iter().map(|item| checked(item)).collect::<Result<_, _>>()?,
+        Raw::Text(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(checked)
+            .collect::<Result<_, _>>()?,
+        _ => return Err(raw.found()),
+    };
+    if items.len() > count_max { Err("too many".to_owned()) } else { Ok(items) }
+}
+
+/// `KEY=VALUE`.
+pub(super) fn key_and_value(raw: &Raw) -> Result<(String, String), String> {
+    match raw.text()?.split_once('=') {
+        Some((key, value)) if !key.is_empty() && key.len() + value.len() <= 512 => {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+        Some((key, _)) if !key.is_empty() => Err("too long".to_owned()),
+        _ => Err("not KEY=VALUE".to_owned()),
+    }
+}
+
+/// The name of an HTTP header (RFC 9110 token).
+pub(super) fn header_name(raw: &Raw) -> Result<String, String> {
+    let text = raw.text()?;
+    let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.len() <= 64 && text.bytes().all(in_token) {
+        Ok(text.to_owned())
+    } else {
+        Err("not a header's name".to_owned())
+    }
+}
+
+/// A text of at most `bytes_max` without control characters.
+pub(super) fn plain_text(raw: &Raw, bytes_max: usize) -> Result<String, String> {
+    let text = raw.text()?;
+    if text.len() > bytes_max {
+        Err("too long".to_owned())
+    } else if text.chars().any(char::is_control) {
+        Err("holds a control character".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// An address to listen on, or `None` for `""` and `"none"`.
+pub(super) fn listen_address_or_none(raw: &Raw) -> Result<Option<SocketAddr>, String> {
+    match raw.text()? {
+        "" | "none" => Ok(None),
+        _ => listen_address(raw).map(Some),
     }
 }
 

@@ -111,6 +111,41 @@ pub(super) struct Sender {
     client: Client,
     base: BaseUrl,
     request_timeout: Duration,
+    retry_client_errors: bool,
+}
+
+/// Asks an endpoint for what it has, with the same client and the same headers as its posts.
+#[derive(Debug, Clone)]
+pub struct Getter(Sender);
+
+impl Getter {
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Sender::new(settings).map(Self)
+    }
+
+    /// The body of a 200 to a GET of `path`, of at most `bytes_max`.
+    ///
+    /// # Errors
+    /// In a few words: no answer, another status, or a longer body.
+    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let sender = &self.0;
+        let asked = sender.client.get(sender.base.join(path)).send().await;
+        let mut answer = asked.map_err(|error| sender.why_none(&error))?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| sender.why_none(&error))? {
+            if body.len() + chunk.len() > bytes_max {
+                return Err(format!("an answer of more than {bytes_max} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        match status {
+            StatusCode::OK => Ok(body),
+            _ => Err(format!("status {}: {}", status.as_u16(), excerpt(&body))),
+        }
+    }
 }
 
 impl Sender {
@@ -136,32 +171,42 @@ impl Sender {
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| root_cause(&error))?;
-        Ok(Self { client, base: settings.url.clone(), request_timeout: settings.request_timeout })
+        Ok(Self {
+            client,
+            base: settings.url.clone(),
+            request_timeout: settings.request_timeout,
+            retry_client_errors: settings.retry_client_errors,
+        })
+    }
+
+    fn why_none(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            format!("no answer within {}", humantime::format_duration(self.request_timeout))
+        } else {
+            root_cause(error)
+        }
     }
 
     /// Asks for the base itself. Any answer's status will do: the server is there.
     pub(super) async fn probe(&self) -> Result<u16, String> {
         match self.client.get(self.base.join("/")).send().await {
             Ok(answer) => Ok(answer.status().as_u16()),
-            Err(error) if error.is_timeout() => Err(format!(
-                "no answer within {}",
-                humantime::format_duration(self.request_timeout)
-            )),
-            Err(error) => Err(root_cause(&error)),
+            Err(error) => Err(self.why_none(&error)),
         }
     }
 
     pub(super) async fn send(&self, post: &Post) -> Answer {
         let request = self.client.post(self.base.join(&post.path)).body(post.body.clone());
         match request.send().await {
-            Ok(answer) => read(answer).await,
-            Err(error) if error.is_timeout() => Answer::None {
-                reason: format!(
-                    "no answer within {}",
-                    humantime::format_duration(self.request_timeout)
-                ),
+            Ok(answer) => match read(answer).await {
+                Answer::Refused { status, excerpt }
+                    if self.retry_client_errors && (400..500).contains(&status) =>
+                {
+                    Answer::Later { status, retry_after: None, excerpt }
+                }
+                answer => answer,
             },
-            Err(error) => Answer::None { reason: root_cause(&error) },
+            Err(error) => Answer::None { reason: self.why_none(&error) },
         }
     }
 }

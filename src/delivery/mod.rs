@@ -21,7 +21,7 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use thiserror::Error;
 
-pub use http::{BaseUrl, UrlError, secret_header};
+pub use http::{BaseUrl, Getter, UrlError, secret_header};
 pub use queue::{Drops, Handle, Statistics};
 pub use worker::Worker;
 
@@ -80,6 +80,9 @@ pub struct Settings {
     /// always counts, since servers of the resource API answer it for good to what they cannot
     /// parse; other failures count when the endpoint accepted something else meanwhile.
     pub tries_max: u32,
+    /// Whether a 4xx that is otherwise for good (all but 408, 425 and 429) is tried again like a 5xx
+    /// (`false`).
+    pub retry_client_errors: bool,
     /// Samples that have waited longer are dropped (`None`: they wait until the queue is full).
     pub age_max: Option<Duration>,
     /// Where the retries' random numbers begin; two nodes with the same seed retry in step.
@@ -101,6 +104,7 @@ impl Settings {
             backoff_max: Duration::from_secs(60),
             retry_after_max: Duration::from_secs(300),
             tries_max: 3,
+            retry_client_errors: false,
             age_max: None,
             seed,
         }

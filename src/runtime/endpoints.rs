@@ -39,7 +39,7 @@ impl Wanted {
             cumulative: endpoint.counters == config::Counters::Cumulative,
             unknown_namespace: match endpoint.unknown_pods {
                 config::UnknownPods::Uid => Some(endpoint.unknown_namespace.clone()),
-                config::UnknownPods::Skip => None,
+                config::UnknownPods::Wait | config::UnknownPods::Skip => None,
             },
         })
     }
@@ -221,12 +221,17 @@ pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settin
     settings.concurrency_max = endpoint.concurrency;
     settings.queue_bytes_max =
         usize::try_from(endpoint.queue_bytes.as_bytes()).unwrap_or(usize::MAX);
+    settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
     if let Some(file) = &endpoint.bearer_token_file {
         let token = read_token(file).map_err(|error| {
             failed(format!("the token file {} cannot be read: {error}", file.display()))
         })?;
-        secret_header(&mut settings.headers, "authorization", &format!("Bearer {token}"))
-            .map_err(failed)?;
+        let header = &endpoint.auth_header;
+        let value = match header.eq_ignore_ascii_case("authorization") {
+            true => format!("Bearer {token}"),
+            false => token,
+        };
+        secret_header(&mut settings.headers, header, &value).map_err(failed)?;
     }
     Ok(settings)
 }

@@ -48,12 +48,13 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[samplin]\ninterval = \"15s\"",
         "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
-         sampling, paths, state, log, endpoint, receiver",
+         sampling, paths, directory, cluster, filesystem, state, status, log, endpoint, receiver",
     ),
     (
         "interval = \"15s\"",
         "nodetally.toml:1: interval: unknown key outside any section, did you mean \
-         \"sampling.interval\"?; sections: node, sampling, paths, state, log, endpoint, receiver",
+         \"sampling.interval\"?; sections: node, sampling, paths, directory, cluster, \
+         filesystem, state, status, log, endpoint, receiver",
     ),
     (
         "log = \"debug\"",
@@ -66,7 +67,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     (
         "[log]\nlevel = [\"info\"]",
-        "nodetally.toml:2: log.level = […]: found an array; allowed: \"error\", \"warn\", \
+        "nodetally.toml:2: log.level = [\"info\"]: found an array; allowed: \"error\", \"warn\", \
          \"info\", \"debug\" or \"trace\"",
     ),
     (
@@ -321,4 +322,40 @@ fn a_file_and_its_endpoints_are_bounded() {
     // Nesting, which a recursive walk would pay for with the stack.
     let deep = format!("a = {}", "[".repeat(100_000));
     assert!(Settings::resolve(inputs(Some(&deep), &[])).is_err());
+}
+
+#[test]
+fn lists_are_checked_word_by_word_and_none_stands_twice() {
+    for (text, expected) in [
+        (
+            "[directory]\nsources = [\"kubernetis\"]",
+            "nodetally.toml:2: directory.sources = [\"kubernetis\"]: \"kubernetis\": not one of the \
+             known words; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+             \"docker\" and \"podman\", each once; in a variable with commas between",
+        ),
+        (
+            "[directory]\nsources = [\"cri\", \"file\", \"cri\"]",
+            "nodetally.toml:2: directory.sources = [\"cri\", \"file\", \"cri\"]: \"cri\" stands \
+             there twice; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+             \"docker\" and \"podman\", each once; in a variable with commas between",
+        ),
+        (
+            "[directory]\nsources = [1]",
+            "nodetally.toml:2: directory.sources = […]: found an array of more than texts; allowed: \
+             a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \"docker\" and \"podman\", \
+             each once; in a variable with commas between",
+        ),
+        (
+            "[cluster]\nlabels = [\"env\"]",
+            "nodetally.toml:2: cluster.labels = [\"env\"]: \"env\": not KEY=VALUE; allowed: a list \
+             of up to 32 texts KEY=VALUE; in a variable with commas between",
+        ),
+        (
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nauth_header = \"X API\"",
+            "nodetally.toml:4: endpoint.auth_header = \"X API\": not a header's name; allowed: the \
+             name of an HTTP header, such as \"X-API-Key\"",
+        ),
+    ] {
+        assert_eq!(error(inputs(Some(text), &[])), expected);
+    }
 }

@@ -66,13 +66,39 @@ procfs = "/host/proc"
 sysfs = "/host/sys"
 cgroupfs = "/host/sys/fs/cgroup"
 rootfs = "/host"
+[directory]
+sources = ["cri", "kubelet"]
+kubeconfig = "/etc/kubernetes/agent.conf"
+annotation_bytes_max = 100
+kubelet_url = "https://node:10250"
+kubelet_ca_file = "/etc/kubelet-ca.crt"
+kubelet_insecure = true
+kubelet_token_file = "/etc/kubelet-token"
+cri_socket = "/run/crio/crio.sock"
+file = "/etc/names.toml"
+docker_socket = "/run/docker.sock"
+podman_socket = "/run/podman.sock"
+[cluster]
+id = "c-1"
+name = "prod"
+provider = "metal"
+region = "eu"
+zone = "eu-1"
+labels = ["env=prod", "team=a \"b\""]
+[filesystem]
+pod_usage = false
+entries_per_second = 100
+refresh = "1h"
+kubelet_dir = "/data/kubelet"
+[status]
+listen = "127.0.0.1:7644"
 [state]
 dir = "/var/lib/odd \"name\"\\"
 [log]
 level = "debug"
 [[endpoint]]
 name = "central"
-dialect = "resource-api"
+dialect = "pod-batch"
 url = "https://metrics.example.com:5000/base"
 counters = "cumulative"
 timeout = "2s"
@@ -81,6 +107,13 @@ queue_bytes = 100_000
 unknown_pods = "skip"
 unknown_namespace = "nowhere"
 bearer_token_file = "/etc/nodetally/token"
+auth_header = "X-API-Key"
+namespaces = ["shop", "web"]
+namespaces_except = ["kube-system"]
+pod_selector = "app in (web,db),!canary"
+annotations = ["prometheus.io/*"]
+extras = false
+client_errors = "retry"
 [receiver]
 listen = "[::1]:0"
 retention = "2h"

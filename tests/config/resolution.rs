@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nodetally::config::{Counters, KEYS, LogLevel, Origin, Settings, UnknownPods, file_path, keys};
+use nodetally::config::{
+    Counters, DirectorySource, KEYS, LogLevel, Origin, Settings, UnknownPods, file_path, keys,
+};
 use nodetally::quantity::Bytes;
 
 use crate::{EVERY_KEY, from_file, inputs};
@@ -191,4 +193,19 @@ fn a_credential_lies_where_systemd_put_it() {
     let settings = Settings::resolve(inputs(None, &by_variables)).unwrap();
     let file = settings.endpoints[0].bearer_token_file.as_deref();
     assert_eq!(file, Some(Path::new("/run/credentials/nodetally.service/token")));
+}
+
+#[test]
+fn in_a_pod_the_api_server_is_asked_and_unknown_pods_wait_for_their_names() {
+    let endpoint = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"";
+    let bare = Settings::resolve(inputs(Some(endpoint), &[])).unwrap();
+    assert_eq!(bare.directory.sources, []);
+    assert_eq!(bare.endpoints[0].unknown_pods, UnknownPods::Uid);
+    let variables = [("KUBERNETES_SERVICE_HOST", "10.96.0.1")];
+    let in_pod = Settings::resolve(inputs(Some(endpoint), &variables)).unwrap();
+    assert_eq!(in_pod.directory.sources, [DirectorySource::Kubernetes]);
+    assert_eq!(in_pod.endpoints[0].unknown_pods, UnknownPods::Wait);
+    let variables = [("NODETALLY_DIRECTORY_SOURCES", "cri, file")];
+    let listed = Settings::resolve(inputs(None, &variables)).unwrap();
+    assert_eq!(listed.directory.sources, [DirectorySource::Cri, DirectorySource::File]);
 }

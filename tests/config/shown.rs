@@ -32,8 +32,38 @@ sysfs = "/sys"                        # default
 # cgroupfs: not set: the cgroup2 mount is found in mountinfo
 rootfs = "/"                          # default
 
+[directory]
+sources = []                          # default
+# kubeconfig: not set: the service account of the pod that the agent runs in
+annotation_bytes_max = "1KiB"         # default
+kubelet_url = "https://127.0.0.1:10250/"  # default
+kubelet_ca_file = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"  # default
+kubelet_insecure = false              # default
+kubelet_token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # default
+cri_socket = "/run/containerd/containerd.sock"  # default
+file = "/etc/nodetally/names.toml"    # default
+docker_socket = "/var/run/docker.sock"  # default
+podman_socket = "/run/podman/podman.sock"  # default
+
+[cluster]
+id = "default"                        # default
+name = "default"                      # default
+# provider: not set: from the node's providerID
+# region: not set: from the node's label topology.kubernetes.io/region
+# zone: not set: from the node's label topology.kubernetes.io/zone
+labels = []                           # default
+
+[filesystem]
+pod_usage = true                      # default
+entries_per_second = 2000             # default
+refresh = "5m"                        # default
+kubelet_dir = "/var/lib/kubelet"      # default
+
 [state]
 dir = "none"                          # --state-dir
+
+[status]
+listen = "none"                       # default
 
 [log]
 level = "debug"                       # environment NODETALLY_LOG_LEVEL
@@ -49,6 +79,13 @@ queue_bytes = "16MiB"                 # default
 unknown_pods = "uid"                  # default
 unknown_namespace = "unknown"         # default
 bearer_token_file = "/t"              # nodetally.toml:6; token: set (hidden)
+auth_header = "Authorization"         # default
+namespaces = []                       # default
+namespaces_except = []                # default
+pod_selector = ""                     # default
+annotations = []                      # default
+extras = true                         # default
+client_errors = "drop"                # default
 
 [receiver]  # off while an endpoint is configured
 listen = "127.0.0.1:7643"             # default
