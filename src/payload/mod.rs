@@ -4,6 +4,7 @@
 //! plain integers whose unit its field names say, and writes into a buffer the caller keeps.
 
 pub mod dump;
+pub mod open_metrics;
 pub mod posts;
 pub mod resource_api;
 pub mod stamp;

@@ -13,7 +13,7 @@ mod store;
 use std::time::Duration;
 
 pub use series::Counters;
-pub use serve::{Clock, Kept, Receiver};
+pub use serve::{Clock, Kept, Receiver, serve_router};
 
 /// How much a receiver keeps, and how it reads what it keeps.
 #[derive(Debug, Clone)]

@@ -93,36 +93,43 @@ impl Receiver {
 
     /// Serves until `shutdown` ends; answers under way are finished, for a few seconds at most.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let mut shutdown = std::pin::pin!(shutdown);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let graceful = GracefulShutdown::new();
-        loop {
-            let accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, accept(&self.listener).await)
-            };
-            let (place, stream) = tokio::select! {
-                accepted = accepted => accepted,
-                () = &mut shutdown => break,
-            };
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(
-                    TokioIo::new(stream),
-                    TowerToHyperService::new(self.router.clone()),
-                );
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!("a connection ended early: {error}");
-                }
-                drop(place);
-            });
-        }
-        drop(self.listener);
-        let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
+        serve_router(self.listener, self.router, shutdown).await;
     }
+}
+
+/// Serves `router` on `listener` until `shutdown` ends, with bounds on connections and on the time
+/// that a request's head may take.
+pub async fn serve_router(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, accept(&listener).await)
+        };
+        let (place, stream) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!("a connection ended early: {error}");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -135,7 +142,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Out of file descriptors, mostly: trying again at once would only spin.
-                warn!("the receiver cannot accept connections: {error}; trying again in 1s");
+                warn!("no connections can be accepted: {error}; trying again in 1s");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

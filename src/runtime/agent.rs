@@ -36,6 +36,8 @@ pub enum AgentError {
         "the receiver cannot listen on {address}: {source}; --listen ADDRESS names another place"
     )]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the status side cannot listen on {address}: {source}; status.listen names the place")]
+    ListenStatus { address: SocketAddr, source: std::io::Error },
     #[error("endpoint {name}: {reason}")]
     Endpoint { name: String, reason: String },
     #[error("{what}: {source}")]

@@ -11,4 +11,6 @@ pub mod notify;
 pub mod reload;
 pub mod sampling;
 pub mod state;
+pub mod status;
+pub mod vitals;
 pub mod wait;

@@ -112,7 +112,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"otlp\"\nurl = \"http://a\"",
         "nodetally.toml:3: endpoint.dialect = \"otlp\": a known dialect, but not built yet; \
-         allowed: \"resource-api\"",
+         allowed: \"resource-api\", \"pod-batch\" or \"pod-lifecycle\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://me:hunter2@a\"",
@@ -158,7 +158,9 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
          \"bearer_token_file\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
-         concurrency, queue_bytes, unknown_pods, unknown_namespace, bearer_token_file",
+         concurrency, queue_bytes, unknown_pods, unknown_namespace, bearer_token_file, \
+         auth_header, namespaces, namespaces_except, pod_selector, annotations, extras, \
+         client_errors",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nconcurrency = 65",
