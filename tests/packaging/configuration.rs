@@ -1,0 +1,206 @@
+//! What the manifests tell the agent, held against the agent itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::Probe;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use nodetally::config::keys::{CONFIG_VARIABLE, NODE_NAME_VARIABLE};
+use nodetally::config::{Flags, Inputs, KEYS, Settings};
+
+use super::pod::host_mounts;
+use super::{BASE, container, pod, text, tree};
+
+/// The variables of the container, with what the kubelet would put in.
+fn environment() -> Vec<(String, String)> {
+    let variables = container().env.unwrap().into_iter().map(|variable| {
+        let value = variable.value.unwrap_or_else(|| {
+            let field = variable.value_from.unwrap().field_ref.unwrap().field_path;
+            assert_eq!(field, "spec.nodeName");
+            "worker-1".to_owned()
+        });
+        (variable.name, value)
+    });
+    variables.collect()
+}
+
+#[test]
+fn the_environment_names_what_the_agent_knows_and_what_is_mounted() {
+    let pod = pod();
+    let mounts = host_mounts(&pod);
+    let variables: BTreeMap<String, String> = environment().into_iter().collect();
+    for name in variables.keys() {
+        let known = KEYS.iter().any(|key| key.environment.contains(&name.as_str()));
+        let special = [CONFIG_VARIABLE, NODE_NAME_VARIABLE].contains(&name.as_str());
+        assert!(known || special, "{name}");
+    }
+    for (variable, on_host) in [
+        ("NODETALLY_PATH_SYSFS", "/sys"),
+        ("NODETALLY_PATH_ROOTFS", "/"),
+        ("NODETALLY_STATE_DIR", "/run/nodetally"),
+    ] {
+        assert_eq!(variables[variable], mounts[on_host].mount_path, "{variable}");
+    }
+    assert_eq!(
+        mounts["/sys/fs/cgroup"].mount_path,
+        mounts["/sys"].mount_path.clone() + "/fs/cgroup"
+    );
+    let config = Path::new(&variables[CONFIG_VARIABLE]);
+    let mounts = container().volume_mounts.unwrap();
+    let directory = mounts.iter().find(|mount| mount.name == "config").unwrap();
+    assert_eq!(config, Path::new(&directory.mount_path).join("config.toml"));
+    assert_eq!(container().args.unwrap(), ["run"]);
+    assert_eq!(container().command, None, "the image's entry point");
+}
+
+/// Sections of the manifest's configuration that the agent has no keys for.
+const WITHOUT_KEYS: [&str; 2] = ["directory", "status"];
+
+/// The manifest's configuration, without the sections that the agent has no keys for.
+fn config_of_the_manifest() -> String {
+    let mut kept = String::new();
+    let mut leave_out = false;
+    for line in text(&format!("{BASE}/config.toml")).lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            leave_out = WITHOUT_KEYS.contains(&section.trim_matches(['[', ']']));
+        }
+        if !leave_out || line.starts_with('#') {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[test]
+fn no_section_of_the_configuration_is_left_out_that_the_agent_knows() {
+    for section in WITHOUT_KEYS {
+        let known = KEYS.iter().any(|key| key.section == section);
+        assert!(!known, "[{section}] has keys: take it out of WITHOUT_KEYS");
+    }
+}
+
+fn settings(file: String) -> Settings {
+    let path = PathBuf::from("/etc/nodetally/config.toml");
+    let inputs = Inputs {
+        file: Some((path, file)),
+        environment: environment(),
+        flags: Flags::default(),
+        host_name: "nodetally-x2x9z".to_owned(),
+        is_root: true,
+        xdg_runtime_dir: None,
+    };
+    Settings::resolve(inputs).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A line that is offered has no blank behind its `#`.
+fn with_what_is_offered(text: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(offered) if !offered.starts_with(' ') => offered.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(line).map(|line| line + "\n").collect()
+}
+
+#[test]
+fn the_configuration_is_taken_by_the_agent_with_and_without_its_comments() {
+    let plain = settings(config_of_the_manifest());
+    assert_eq!(plain.node.name, "worker-1");
+    assert_eq!(plain.paths.procfs, Path::new("/proc"));
+    assert_eq!(plain.state.dir.as_deref(), Some(Path::new("/run/nodetally")));
+    assert!(plain.uses_embedded_receiver());
+
+    let all = settings(with_what_is_offered(&config_of_the_manifest()));
+    let [endpoint] = &all.endpoints[..] else { panic!("one endpoint is offered") };
+    let token = endpoint.bearer_token_file.as_ref().unwrap();
+    let mounts = container().volume_mounts.unwrap();
+    let mount = mounts.iter().find(|mount| mount.name == "token").unwrap();
+    assert_eq!(token.parent(), Some(Path::new(&mount.mount_path)));
+}
+
+#[test]
+fn the_probes_ask_where_the_configuration_has_the_agent_answer() {
+    let config: toml::Table = text(&format!("{BASE}/config.toml")).parse().unwrap();
+    assert_eq!(config["directory"]["sources"].as_array().unwrap(), &["kubernetes".into()]);
+    let listen = config["status"]["listen"].as_str().unwrap();
+    let asked = |probe: Option<Probe>| {
+        let http = probe.unwrap().http_get.unwrap();
+        let IntOrString::Int(port) = http.port else { panic!("a number: no port has a name") };
+        assert_eq!(format!("{}:{port}", http.host.unwrap()), listen);
+        http.path.unwrap()
+    };
+    let container = container();
+    assert_eq!(asked(container.startup_probe), "/healthz");
+    let live = container.liveness_probe.unwrap();
+    // As long as systemd's watchdog waits.
+    assert_eq!(live.period_seconds.unwrap() * live.failure_threshold.unwrap(), 30);
+    assert!(text("systemd/nodetally.service").contains("WatchdogSec=30s"));
+    assert_eq!(asked(Some(live)), "/healthz");
+    assert_eq!(asked(container.readiness_probe), "/readyz");
+}
+
+/// The capabilities that `check` names on a captured host, with the manifest's configuration.
+fn named_by_check(process_io: bool) -> BTreeSet<String> {
+    let t0 = tree("fixtures/hosts/7.2-containerd-systemd/t0");
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    fs::write(&config, config_of_the_manifest()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+        .env_clear()
+        .envs(process_io.then_some(("NODETALLY_SAMPLING_PROCESS_IO", "true")))
+        .args([
+            "check",
+            "--state-dir",
+            "none",
+            "--listen",
+            "127.0.0.1:0",
+            "--node-name",
+            "worker-1",
+        ])
+        .args([Path::new("--config"), &config])
+        .args([Path::new("--path.procfs"), &t0.join("proc")])
+        .args([Path::new("--path.sysfs"), &t0.join("sys")])
+        .args([Path::new("--path.rootfs"), &t0])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let named = text.split("has a use for ").nth(1).unwrap_or_else(|| panic!("{text}"));
+    named.split(';').next().unwrap().split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_container_has_the_capabilities_that_check_names_and_no_others() {
+    let named = named_by_check(false);
+    assert!(named.iter().all(|name| name.starts_with("CAP_")), "{named:?}");
+    let capabilities = container().security_context.unwrap().capabilities.unwrap();
+    let given = capabilities.add.unwrap();
+    let given: BTreeSet<String> = given.iter().map(|name| format!("CAP_{name}")).collect();
+    assert_eq!(given, named);
+    // What takes more is said, with what it takes.
+    let document = text("docs/kubernetes.md");
+    for capability in named_by_check(true) {
+        assert!(document.contains(capability.strip_prefix("CAP_").unwrap()), "{capability}");
+    }
+}
+
+fn mebibytes(quantity: &str) -> u64 {
+    quantity.strip_suffix("Mi").unwrap_or_else(|| panic!("{quantity}")).parse().unwrap()
+}
+
+/// docs/performance.md: 10.2 MiB resident with 250 pods, 18 MiB of the kernel's for open files, and
+/// a good KiB for each of up to 4096 cgroups that are watched.
+#[test]
+fn the_memory_limit_has_room_for_what_was_measured_and_for_queues() {
+    let resources = container().resources.unwrap();
+    let (requests, limits) = (resources.requests.unwrap(), resources.limits.unwrap());
+    assert_eq!(requests.keys().collect::<Vec<_>>(), ["cpu", "memory"]);
+    assert_eq!(limits.keys().collect::<Vec<_>>(), ["memory"], "no limit of CPU");
+    let measured = 11 + 18 + 5;
+    let settings = settings(with_what_is_offered(&config_of_the_manifest()));
+    let queue = settings.endpoints[0].queue_bytes.as_bytes().div_ceil(1 << 20);
+    assert!(mebibytes(&requests["memory"].0) >= 11 + 18);
+    assert!(mebibytes(&limits["memory"].0) >= measured + 4 * queue, "four endpoints, as it says");
+    assert_eq!(requests["cpu"].0, "10m");
+}

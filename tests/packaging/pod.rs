@@ -1,0 +1,160 @@
+//! The DaemonSet and its pod: where it runs, what it sees of the host, and what it may.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::DeepMerge as _;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{PodSpec, VolumeMount};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{
+    BASE, COMPONENTS, container, container_of, daemon_set, objects, pod, pod_of, strict, text,
+};
+
+#[test]
+fn the_daemon_set_runs_on_every_node_and_stays_there() {
+    let spec = daemon_set().spec;
+    let strategy = spec.update_strategy.unwrap();
+    assert_eq!(strategy.type_.as_deref(), Some("RollingUpdate"));
+    let unavailable = strategy.rolling_update.unwrap().max_unavailable;
+    assert_eq!(unavailable, Some(IntOrString::String("10%".to_owned())));
+    let selected = spec.selector.match_labels.unwrap();
+    assert!(!selected.is_empty());
+    assert_eq!(spec.selector.match_expressions, None);
+    assert_eq!(spec.template.metadata.unwrap().labels, Some(selected));
+    let pod = spec.template.spec.unwrap();
+    assert_eq!(pod.priority_class_name.as_deref(), Some("system-node-critical"));
+    let [toleration] = &pod.tolerations.unwrap()[..] else { panic!("one toleration expected") };
+    assert_eq!(toleration.operator.as_deref(), Some("Exists"));
+    // A key or an effect would narrow it.
+    assert_eq!((&toleration.key, &toleration.effect), (&None, &None));
+    assert_eq!((pod.node_selector, pod.affinity), (None, None));
+}
+
+#[test]
+fn the_pod_stands_in_the_hosts_namespaces() {
+    let pod = pod();
+    assert_eq!(pod.host_pid, Some(true));
+    assert_eq!(pod.host_network, Some(true));
+    assert_eq!(pod.dns_policy.as_deref(), Some("ClusterFirstWithHostNet"));
+    assert_eq!(pod.enable_service_links, Some(false));
+    assert_eq!(pod.automount_service_account_token, Some(true));
+}
+
+/// systemd waits as long for the same five seconds of sending.
+#[test]
+fn the_pod_has_as_much_time_to_end_as_the_service() {
+    let unit = text("systemd/nodetally.service");
+    let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+    let seconds: i64 = stop.strip_suffix('s').unwrap().parse().unwrap();
+    assert_eq!(pod().termination_grace_period_seconds, Some(seconds));
+}
+
+#[test]
+fn the_container_may_nothing_beyond_what_it_names() {
+    let pod = pod();
+    let profile = pod.security_context.as_ref().unwrap().seccomp_profile.as_ref().unwrap();
+    assert_eq!(profile.type_, "RuntimeDefault");
+    let context = container_of(&pod).security_context.clone().unwrap();
+    assert_eq!(context.privileged, Some(false));
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    assert_eq!((context.run_as_user, context.run_as_non_root), (Some(0), None));
+    assert_eq!(context.seccomp_profile, None, "the pod's holds");
+    assert_eq!(context.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+}
+
+/// Every mount with its volume's path on the host, where it is one.
+pub fn host_mounts(pod: &PodSpec) -> BTreeMap<String, VolumeMount> {
+    let volumes = pod.volumes.as_ref().unwrap();
+    let mut mounts = BTreeMap::new();
+    for volume in
+        volumes.iter().filter_map(|volume| Some((&volume.name, volume.host_path.as_ref()?)))
+    {
+        let (name, source) = volume;
+        let all = container_of(pod).volume_mounts.as_ref().unwrap();
+        let mount = all.iter().find(|mount| mount.name == *name).unwrap();
+        mounts.insert(source.path.clone(), mount.clone());
+    }
+    mounts
+}
+
+#[test]
+fn the_host_is_mounted_to_be_read_and_the_state_directory_to_be_written() {
+    let pod = pod();
+    let mounts = host_mounts(&pod);
+    let paths: Vec<&str> = mounts.keys().map(String::as_str).collect();
+    assert_eq!(paths, ["/", "/run/nodetally", "/sys", "/sys/fs/cgroup"]);
+    for (path, mount) in &mounts {
+        let is_state = path == "/run/nodetally";
+        assert_eq!(mount.read_only, (!is_state).then_some(true), "{path}");
+        let propagation = (!is_state).then_some("HostToContainer");
+        assert_eq!(mount.mount_propagation.as_deref(), propagation, "{path}");
+    }
+    let volumes = pod.volumes.unwrap();
+    let of = |name: &str| volumes.iter().find(|volume| volume.name == name).unwrap();
+    let state = of("state").host_path.as_ref().unwrap();
+    assert_eq!(state.type_.as_deref(), Some("DirectoryOrCreate"));
+    let token = of("token").secret.as_ref().unwrap();
+    assert_eq!((token.optional, token.default_mode), (Some(true), Some(0o400)));
+    // What the generator of the kustomization is called.
+    assert_eq!(of("config").config_map.as_ref().unwrap().name, "nodetally");
+}
+
+/// The base, and with each component's patches over it.
+fn daemon_sets() -> Vec<(&'static str, DaemonSet)> {
+    let mut all = vec![("the base", daemon_set())];
+    for component in COMPONENTS {
+        let mut patched = daemon_set();
+        for (_, object) in objects(&format!("{BASE}/components/{component}")) {
+            if object["kind"] == "DaemonSet" {
+                let patch: DaemonSet = strict::decode(&object).unwrap();
+                assert_eq!(patch.metadata.name, patched.metadata.name);
+                assert_eq!(patch.metadata.namespace, patched.metadata.namespace);
+                patched.merge_from(patch);
+            }
+        }
+        all.push((component, patched));
+    }
+    all
+}
+
+#[test]
+fn every_mount_has_its_volume_and_every_volume_is_mounted() {
+    for (whose, daemon_set) in daemon_sets() {
+        let pod = pod_of(daemon_set);
+        let mounts = container_of(&pod).volume_mounts.clone().unwrap();
+        let volumes = pod.volumes.unwrap();
+        let mounted: BTreeSet<&str> = mounts.iter().map(|mount| mount.name.as_str()).collect();
+        let named: BTreeSet<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+        assert_eq!(mounted, named, "{whose}");
+        assert_eq!(named.len(), volumes.len(), "{whose}: a name twice");
+        let places: BTreeSet<&str> = mounts.iter().map(|mount| mount.mount_path.as_str()).collect();
+        assert_eq!(places.len(), mounts.len(), "{whose}: a path twice");
+    }
+}
+
+#[test]
+fn a_component_adds_what_it_is_for_and_takes_nothing_away() {
+    let base = container();
+    for (whose, daemon_set) in daemon_sets() {
+        let patched = container_of(&pod_of(daemon_set)).clone();
+        let added: Vec<String> = patched
+            .volume_mounts
+            .unwrap()
+            .into_iter()
+            .filter(|mount| !base.volume_mounts.as_ref().unwrap().contains(mount))
+            .map(|mount| mount.mount_path)
+            .collect();
+        let expected: &[&str] = if whose == "cri" { &["/run/containerd"] } else { &[] };
+        assert_eq!(added, expected, "{whose}");
+        let mut context = patched.security_context.unwrap();
+        let (apparmor, selinux) =
+            (context.app_armor_profile.take(), context.se_linux_options.take());
+        assert_eq!(Some(context), base.security_context, "{whose}");
+        let apparmor = apparmor.map(|profile| profile.type_);
+        let selinux = selinux.and_then(|options| options.type_);
+        let expected = (whose == "unconfined").then_some(("Unconfined".into(), "spc_t".into()));
+        assert_eq!(apparmor.zip(selinux), expected, "{whose}");
+    }
+}
