@@ -8,10 +8,10 @@ use std::process::Command;
 use k8s_openapi::api::core::v1::Probe;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use nodetally::config::keys::{CONFIG_VARIABLE, NODE_NAME_VARIABLE};
-use nodetally::config::{Flags, Inputs, KEYS, Settings};
+use nodetally::config::{DirectorySource, Flags, Inputs, KEYS, Settings};
 
-use super::pod::host_mounts;
-use super::{BASE, container, pod, text, tree};
+use super::pod::{daemon_sets, host_mounts};
+use super::{BASE, container, container_of, pod, pod_of, text, tree};
 
 /// The variables of the container, with what the kubelet would put in.
 fn environment() -> Vec<(String, String)> {
@@ -55,31 +55,8 @@ fn the_environment_names_what_the_agent_knows_and_what_is_mounted() {
     assert_eq!(container().command, None, "the image's entry point");
 }
 
-/// Sections of the manifest's configuration that the agent has no keys for.
-const WITHOUT_KEYS: [&str; 2] = ["directory", "status"];
-
-/// The manifest's configuration, without the sections that the agent has no keys for.
 fn config_of_the_manifest() -> String {
-    let mut kept = String::new();
-    let mut leave_out = false;
-    for line in text(&format!("{BASE}/config.toml")).lines() {
-        if let Some(section) = line.strip_prefix('[') {
-            leave_out = WITHOUT_KEYS.contains(&section.trim_matches(['[', ']']));
-        }
-        if !leave_out || line.starts_with('#') {
-            kept += line;
-            kept.push('\n');
-        }
-    }
-    kept
-}
-
-#[test]
-fn no_section_of_the_configuration_is_left_out_that_the_agent_knows() {
-    for section in WITHOUT_KEYS {
-        let known = KEYS.iter().any(|key| key.section == section);
-        assert!(!known, "[{section}] has keys: take it out of WITHOUT_KEYS");
-    }
+    text(&format!("{BASE}/config.toml"))
 }
 
 fn settings(file: String) -> Settings {
@@ -93,6 +70,16 @@ fn settings(file: String) -> Settings {
         xdg_runtime_dir: None,
     };
     Settings::resolve(inputs).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Where the component `cri` mounts it, the agent looks for the runtime's socket.
+#[test]
+fn the_socket_of_the_runtime_is_looked_for_where_it_is_mounted() {
+    let (_, patched) = daemon_sets().into_iter().find(|(whose, _)| *whose == "cri").unwrap();
+    let mounts = container_of(&pod_of(patched)).volume_mounts.clone().unwrap();
+    let runtime = mounts.iter().find(|mount| mount.name == "runtime").unwrap();
+    let socket = settings(config_of_the_manifest()).directory.cri_socket;
+    assert_eq!(socket.parent(), Some(Path::new(&runtime.mount_path)));
 }
 
 /// A line that is offered has no blank behind its `#`.
@@ -110,6 +97,7 @@ fn the_configuration_is_taken_by_the_agent_with_and_without_its_comments() {
     assert_eq!(plain.node.name, "worker-1");
     assert_eq!(plain.paths.procfs, Path::new("/proc"));
     assert_eq!(plain.state.dir.as_deref(), Some(Path::new("/run/nodetally")));
+    assert_eq!(plain.directory.sources, [DirectorySource::Kubernetes]);
     assert!(plain.uses_embedded_receiver());
 
     let all = settings(with_what_is_offered(&config_of_the_manifest()));
@@ -122,13 +110,12 @@ fn the_configuration_is_taken_by_the_agent_with_and_without_its_comments() {
 
 #[test]
 fn the_probes_ask_where_the_configuration_has_the_agent_answer() {
-    let config: toml::Table = text(&format!("{BASE}/config.toml")).parse().unwrap();
-    assert_eq!(config["directory"]["sources"].as_array().unwrap(), &["kubernetes".into()]);
-    let listen = config["status"]["listen"].as_str().unwrap();
+    let listen = settings(config_of_the_manifest()).status.listen.unwrap();
+    assert!(listen.ip().is_loopback(), "{listen}: the pod is in the node's network");
     let asked = |probe: Option<Probe>| {
         let http = probe.unwrap().http_get.unwrap();
         let IntOrString::Int(port) = http.port else { panic!("a number: no port has a name") };
-        assert_eq!(format!("{}:{port}", http.host.unwrap()), listen);
+        assert_eq!(format!("{}:{port}", http.host.unwrap()), listen.to_string());
         http.path.unwrap()
     };
     let container = container();

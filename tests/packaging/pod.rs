@@ -102,7 +102,7 @@ fn the_host_is_mounted_to_be_read_and_the_state_directory_to_be_written() {
 }
 
 /// The base, and with each component's patches over it.
-fn daemon_sets() -> Vec<(&'static str, DaemonSet)> {
+pub fn daemon_sets() -> Vec<(&'static str, DaemonSet)> {
     let mut all = vec![("the base", daemon_set())];
     for component in COMPONENTS {
         let mut patched = daemon_set();
