@@ -13,6 +13,7 @@
 
 pub mod catalog;
 pub mod node;
+pub mod objects;
 pub mod pod;
 pub mod resource_quantity;
 

@@ -1,0 +1,205 @@
+//! Texts, lists and maps of a bounded size, and quantities, out of JSON of any size.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess};
+use serde::de::{SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::pod::{CONFIG_HASH, Labels};
+use super::super::resource_quantity::ResourceQuantity;
+
+/// Longer texts are cut. Kubernetes' names have 253 bytes at most; what is longer are messages.
+const TEXT_BYTES_MAX: usize = 1024;
+
+/// Labels or annotations of one object. Nodes with their features as labels have some hundred.
+const PAIRS_MAX: usize = 256;
+
+/// A mirror pod carries it, and so does nothing that a user of the API makes: the API server keeps
+/// it from being added, and a kubelet deletes a pod that has it and is no mirror.
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What `kubectl apply` leaves: the whole specification, `env` and all.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A text, cut behind [`TEXT_BYTES_MAX`].
+#[derive(Debug, Default)]
+pub(super) struct Text(pub Box<str>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Cut;
+        impl Visitor<'_> for Cut {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+                Ok(Text(text.get(..end).unwrap_or_default().into()))
+            }
+        }
+        deserializer.deserialize_str(Cut)
+    }
+}
+
+/// A list of which no more than `MAX` are kept.
+#[derive(Debug)]
+pub(super) struct List<T, const MAX: usize>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UpTo<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for UpTo<T, MAX> {
+            type Value = List<T, MAX>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while list.len() < MAX {
+                    match seq.next_element()? {
+                        Some(element) => list.push(element),
+                        None => return Ok(List(list)),
+                    }
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_seq(UpTo(PhantomData))
+    }
+}
+
+/// What annotations say; of labels there is only the first.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub kept: Labels,
+    /// The uid that a mirror pod's cgroup carries.
+    pub mirrored: Option<Box<str>>,
+}
+
+/// The labels or annotations in `raw`: no value above `value_bytes_max` and no key above what the
+/// API allows is ever copied.
+pub(super) fn pairs(
+    raw: Option<&RawValue>,
+    value_bytes_max: usize,
+) -> Result<Pairs, serde_json::Error> {
+    let Some(raw) = raw else { return Ok(Pairs::default()) };
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    deserializer.deserialize_map(PairsVisitor { value_bytes_max })
+}
+
+struct PairsVisitor {
+    value_bytes_max: usize,
+}
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let mut kept = Vec::new();
+        let (mut hash, mut is_mirror) = (None, false);
+        while let Some(key) = map.next_key::<Text>()? {
+            let key = key.0;
+            if *key == *LAST_APPLIED {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let max = match &*key {
+                CONFIG_HASH => self.value_bytes_max.max(TEXT_BYTES_MAX),
+                _ => self.value_bytes_max,
+            };
+            is_mirror |= *key == *CONFIG_MIRROR;
+            let Some(value) = map.next_value_seed(NoLongerThan(max))? else { continue };
+            if *key == *CONFIG_HASH {
+                hash = Some(value.clone());
+            }
+            if kept.len() < PAIRS_MAX && value.len() <= self.value_bytes_max {
+                kept.push((key, value));
+            }
+        }
+        kept.shrink_to_fit();
+        Ok(Pairs { kept, mirrored: hash.filter(|_| is_mirror) })
+    }
+}
+
+/// A text that is dropped where it is longer, or null.
+struct NoLongerThan(usize);
+
+impl<'de> DeserializeSeed<'de> for NoLongerThan {
+    type Value = Option<Box<str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for NoLongerThan {
+    type Value = Option<Box<str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((text.len() <= self.0).then(|| text.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+/// A quantity, which the API writes as a text and people also as a number. `None`: it is neither a
+/// quantity nor null, which costs the amount and not the object.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Quantity(pub Option<ResourceQuantity>);
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyForm;
+        impl AnyForm {
+            fn parsed<E: Error>(number: impl ToString) -> Result<Quantity, E> {
+                Ok(Quantity(ResourceQuantity::parse(&number.to_string())))
+            }
+        }
+        impl Visitor<'_> for AnyForm {
+            type Value = Quantity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a quantity")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Quantity, E> {
+                Ok(Quantity(ResourceQuantity::parse(text)))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Quantity, E> {
+                Self::parsed(number)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Quantity, E> {
+                Self::parsed(number)
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Quantity, E> {
+                Self::parsed(number)
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Quantity, E> {
+                Ok(Quantity(None))
+            }
+        }
+        deserializer.deserialize_any(AnyForm)
+    }
+}

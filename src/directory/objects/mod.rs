@@ -1,0 +1,413 @@
+//! Kubernetes' objects as the API server and the kubelet's `/pods` write them, in JSON.
+//!
+//! Only what a [`Pod`] or [`Node`] keeps is ever copied out of a body. An object that is not as the
+//! API has it is counted and passed over; the others of its list are read all the same.
+
+mod bounded;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::value::RawValue;
+
+use self::bounded::{Quantity, Text, pairs};
+use super::node::{Node, NodeInfo, NodeResources};
+use super::pod::{
+    Amounts, Condition, Container, ContainerKind, ContainerState, OwnerReference, Phase, Pod,
+    Resources,
+};
+use crate::attribution::QosClass;
+use crate::identity::{ContainerId, PodUid};
+
+/// The API allows 63 bytes in a label.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// What is kept of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longer annotations are dropped.
+    pub annotation_bytes_max: usize,
+}
+
+/// Why a body was not read. Nothing of the body stands in it: there may be secrets in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("it ends in the middle (line {line}, column {column})")]
+    Cut { line: usize, column: usize },
+    #[error("it is no JSON (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    #[error("it is not what the API has there (line {line}, column {column})")]
+    NotTheApis { line: usize, column: usize },
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            serde_json::error::Category::Eof => Self::Cut { line, column },
+            serde_json::error::Category::Syntax => Self::NotJson { line, column },
+            serde_json::error::Category::Data | serde_json::error::Category::Io => {
+                Self::NotTheApis { line, column }
+            }
+        }
+    }
+}
+
+/// A `PodList`, or one page of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodPage {
+    pub pods: Vec<Pod>,
+    /// `metadata.resourceVersion`: where a watch goes on. The kubelet gives none.
+    pub resource_version: Option<Box<str>>,
+    /// `metadata.continue`: the next page's token; `None` on the last.
+    pub continue_token: Option<Box<str>>,
+    /// Items that are not as the API has pods.
+    pub unreadable: usize,
+}
+
+/// One line of a watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchEvent {
+    Added {
+        pod: Box<Pod>,
+        resource_version: Box<str>,
+    },
+    Modified {
+        pod: Box<Pod>,
+        resource_version: Box<str>,
+    },
+    /// What the pod was last; its phase may still be `Running`.
+    Deleted {
+        pod: Box<Pod>,
+        resource_version: Box<str>,
+    },
+    /// Nothing but how far the watch is.
+    Bookmark {
+        resource_version: Box<str>,
+    },
+    Error(Status),
+    /// An event of a kind that is not known, or of an object that is not as the API has pods.
+    Unreadable {
+        resource_version: Option<Box<str>>,
+    },
+}
+
+/// What the API server says of an error.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// The HTTP status that it has or would have.
+    pub code: Option<u16>,
+    /// For programs: `Forbidden`, `Expired`, ...
+    pub reason: Box<str>,
+    pub message: Box<str>,
+    /// `details.group` of what was asked for; empty for the core group.
+    pub group: Box<str>,
+    /// `details.kind`, the resource's name in the plural.
+    pub kind: Box<str>,
+    /// `details.name`
+    pub name: Box<str>,
+    pub retry_after_seconds: Option<u32>,
+    /// Of an expired list: the token with which the rest can still be had, as it is now.
+    pub continue_token: Option<Box<str>>,
+}
+
+/// A list of pods, of the API server or of a kubelet.
+pub fn pods_of_list(body: &[u8], limits: &Limits) -> Result<PodPage, DecodeError> {
+    let list: wire::ObjectList<'_> = serde_json::from_slice(body)?;
+    let items = match list.items {
+        Some(items) => items.0,
+        // An empty list may be null, but any object without items is no list.
+        None if list.kind.as_deref() == Some("PodList") => Vec::new(),
+        None => return Err(DecodeError::NotTheApis { line: 1, column: 1 }),
+    };
+    let metadata = list.metadata.unwrap_or_default();
+    let items_len = items.len();
+    let mut pods: Vec<Pod> = items.iter().filter_map(|item| pod(item, limits)).collect();
+    pods.shrink_to_fit();
+    Ok(PodPage {
+        unreadable: items_len - pods.len(),
+        pods,
+        resource_version: optional(metadata.resource_version),
+        continue_token: metadata.continue_token.filter(|token| !token.is_empty()),
+    })
+}
+
+/// One line of a watch of pods.
+pub fn watch_event(line: &[u8], limits: &Limits) -> Result<WatchEvent, DecodeError> {
+    let event: wire::Event<'_> = serde_json::from_slice(line)?;
+    if event.kind == "ERROR" {
+        return Ok(WatchEvent::Error(status(event.object.get().as_bytes())?));
+    }
+    let Some(resource_version) = resource_version_of(event.object) else {
+        return Ok(WatchEvent::Unreadable { resource_version: None });
+    };
+    if event.kind == "BOOKMARK" {
+        return Ok(WatchEvent::Bookmark { resource_version });
+    }
+    let Some(pod) = pod(event.object, limits).map(Box::new) else {
+        return Ok(WatchEvent::Unreadable { resource_version: Some(resource_version) });
+    };
+    Ok(match &*event.kind {
+        "ADDED" => WatchEvent::Added { pod, resource_version },
+        "MODIFIED" => WatchEvent::Modified { pod, resource_version },
+        "DELETED" => WatchEvent::Deleted { pod, resource_version },
+        _ => WatchEvent::Unreadable { resource_version: Some(resource_version) },
+    })
+}
+
+fn resource_version_of(object: &RawValue) -> Option<Box<str>> {
+    let object: wire::Versioned = serde_json::from_str(object.get()).ok()?;
+    optional(object.metadata?.resource_version)
+}
+
+/// A Node object.
+pub fn node(body: &[u8], limits: &Limits) -> Result<Node, DecodeError> {
+    let node: wire::Node<'_> = serde_json::from_slice(body)?;
+    let metadata = node.metadata;
+    let status = node.status.unwrap_or_default();
+    let info = status.node_info.unwrap_or_default();
+    let address = |address: wire::Address| (address.kind.0, address.address.0);
+    Ok(Node {
+        labels: pairs(metadata.labels, LABEL_BYTES_MAX)?.kept,
+        annotations: pairs(metadata.annotations, limits.annotation_bytes_max)?.kept,
+        name: metadata.name.0,
+        uid: metadata.uid.0,
+        creation_timestamp: optional(metadata.creation_timestamp),
+        provider_id: optional(node.spec.unwrap_or_default().provider_id),
+        capacity: node_resources(status.capacity),
+        allocatable: node_resources(status.allocatable),
+        conditions: all(status.conditions, condition),
+        addresses: all(status.addresses, address),
+        info: NodeInfo {
+            operating_system: text(info.operating_system),
+            architecture: text(info.architecture),
+            kubelet_version: text(info.kubelet_version),
+            container_runtime_version: text(info.container_runtime_version),
+            kernel_version: text(info.kernel_version),
+            os_image: text(info.os_image),
+        },
+    })
+}
+
+/// What controls an object, of which the metadata is enough; `None`: nothing does.
+pub fn owner_of_metadata(body: &[u8]) -> Result<Option<OwnerReference>, DecodeError> {
+    let object: wire::PartialObject<'_> = serde_json::from_slice(body)?;
+    let owners = all(object.metadata.owner_references, owner);
+    Ok(owners.into_iter().find(|owner| owner.controller))
+}
+
+/// The `gitVersion` of `/version`.
+pub fn version(body: &[u8]) -> Result<Box<str>, DecodeError> {
+    let version: wire::Version = serde_json::from_slice(body)?;
+    Ok(version.git_version.0)
+}
+
+/// A `Status`; not every error has one (429 and some 404s are plain text).
+pub fn status(body: &[u8]) -> Result<Status, DecodeError> {
+    let status: wire::Status = serde_json::from_slice(body)?;
+    if status.kind.is_none_or(|kind| *kind.0 != *"Status") {
+        return Err(DecodeError::NotTheApis { line: 1, column: 1 });
+    }
+    let details = status.details.unwrap_or_default();
+    let continue_token = status.metadata.and_then(|metadata| metadata.continue_token);
+    Ok(Status {
+        code: status.code,
+        reason: text(status.reason),
+        message: text(status.message),
+        group: text(details.group),
+        kind: text(details.kind),
+        name: text(details.name),
+        retry_after_seconds: details.retry_after_seconds,
+        continue_token: continue_token.filter(|token| !token.is_empty()),
+    })
+}
+
+/// `None`: it is not as the API has pods.
+fn pod(raw: &RawValue, limits: &Limits) -> Option<Pod> {
+    let pod: wire::Pod<'_> = serde_json::from_str(raw.get()).ok()?;
+    let metadata = pod.metadata;
+    let annotations = pairs(metadata.annotations, limits.annotation_bytes_max).ok()?;
+    let cgroups_uid = annotations.mirrored.as_deref().unwrap_or(&metadata.uid.0);
+    let uid = PodUid::parse(cgroups_uid.as_bytes())?;
+    let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+    let mut ips = all(status.pod_ips, |ip| text(ip.ip));
+    ips.retain(|ip| !ip.is_empty());
+    if let Some(ip) = optional(status.pod_ip).filter(|ip| !ips.contains(ip)) {
+        ips.insert(0, ip);
+    }
+    let mut containers = Vec::new();
+    let mut add = |specs: Option<Specs>, statuses: Option<Statuses>, kind: ContainerKind| {
+        let specs = specs.map(|list| list.0).unwrap_or_default();
+        let mut statuses = statuses.map(|list| list.0).unwrap_or_default();
+        containers.extend(specs.into_iter().map(|spec| {
+            let at = statuses.iter().position(|status| status.name.0 == spec.name.0);
+            container(spec, at.map(|at| statuses.swap_remove(at)), kind)
+        }));
+    };
+    add(spec.init_containers, status.init_container_statuses, ContainerKind::Init);
+    add(spec.containers, status.container_statuses, ContainerKind::Regular);
+    add(spec.ephemeral_containers, status.ephemeral_container_statuses, ContainerKind::Ephemeral);
+    containers.shrink_to_fit();
+    Some(Pod {
+        uid,
+        api_uid: metadata.uid.0,
+        namespace: optional(metadata.namespace)?,
+        name: Some(metadata.name.0).filter(|name| !name.is_empty())?,
+        node_name: text(spec.node_name),
+        labels: pairs(metadata.labels, LABEL_BYTES_MAX).ok()?.kept,
+        annotations: annotations.kept,
+        owners: all(metadata.owner_references, owner),
+        workload: None,
+        creation_timestamp: optional(metadata.creation_timestamp),
+        deletion_timestamp: optional(metadata.deletion_timestamp),
+        phase: Phase::parse(&text(status.phase)),
+        reason: optional(status.reason),
+        conditions: all(status.conditions, condition),
+        containers,
+        sandbox: None,
+        resources: resources(spec.resources),
+        overhead: amounts(spec.overhead),
+        ips,
+        host_network: spec.host_network.unwrap_or(false),
+        qos: match &*text(status.qos_class) {
+            "Guaranteed" => Some(QosClass::Guaranteed),
+            "Burstable" => Some(QosClass::Burstable),
+            "BestEffort" => Some(QosClass::BestEffort),
+            _ => None,
+        },
+        service_account: text(spec.service_account_name),
+        priority_class: text(spec.priority_class_name),
+        runtime_class: optional(spec.runtime_class_name),
+    })
+}
+
+type Specs = bounded::List<wire::Container, { wire::CONTAINERS_MAX }>;
+type Statuses = bounded::List<wire::ContainerStatus, { wire::CONTAINERS_MAX }>;
+
+fn container(
+    spec: wire::Container,
+    status: Option<wire::ContainerStatus>,
+    kind: ContainerKind,
+) -> Container {
+    let always = spec.restart_policy.is_some_and(|policy| *policy.0 == *"Always");
+    let mut container = Container {
+        name: spec.name.0,
+        kind: if kind == ContainerKind::Init && always { ContainerKind::Sidecar } else { kind },
+        image: text(spec.image),
+        ports: all(spec.ports, port).into_iter().flatten().collect(),
+        resources: resources(spec.resources),
+        id: None,
+        last_id: None,
+        ready: false,
+        restart_count: 0,
+        state: None,
+        last_state: None,
+    };
+    if let Some(status) = status {
+        let (state, ended_id) = state(status.state.unwrap_or_default());
+        let (last_state, last_id) = self::state(status.last_state.unwrap_or_default());
+        container.id = status.container_id.and_then(|id| container_id(&id.0)).or(ended_id);
+        container.last_id = last_id;
+        container.ready = status.ready.unwrap_or(false);
+        let restarts = status.restart_count.unwrap_or(0).max(0);
+        container.restart_count = u32::try_from(restarts).unwrap_or(u32::MAX);
+        (container.state, container.last_state) = (state, last_state);
+    }
+    container
+}
+
+/// The state, and which container it was that ended.
+fn state(state: wire::ContainerState) -> (Option<ContainerState>, Option<ContainerId>) {
+    if let Some(ended) = state.terminated {
+        let id = ended.container_id.and_then(|id| container_id(&id.0));
+        let terminated = ContainerState::Terminated {
+            exit_code: ended.exit_code.unwrap_or(0),
+            signal: ended.signal.filter(|signal| *signal != 0),
+            reason: optional(ended.reason),
+            started_at: optional(ended.started_at),
+            finished_at: optional(ended.finished_at),
+        };
+        return (Some(terminated), id);
+    }
+    if let Some(running) = state.running {
+        let started_at = optional(running.started_at);
+        return (Some(ContainerState::Running { started_at }), None);
+    }
+    let waiting =
+        state.waiting.map(|waiting| ContainerState::Waiting { reason: optional(waiting.reason) });
+    (waiting, None)
+}
+
+/// `containerd://<64 hex digits>`, of whichever runtime; some have other ids, which name no cgroup.
+fn container_id(text: &str) -> Option<ContainerId> {
+    let (_, id) = text.split_once("://")?;
+    ContainerId::parse(id.as_bytes())
+}
+
+/// `None`: no port has that number.
+fn port(port: wire::Port) -> Option<(u16, Box<str>)> {
+    let number = port.container_port.and_then(|number| u16::try_from(number).ok());
+    let number = number.filter(|number| *number != 0)?;
+    Some((number, optional(port.protocol).unwrap_or_else(|| "TCP".into())))
+}
+
+fn owner(owner: wire::OwnerReference) -> OwnerReference {
+    OwnerReference {
+        kind: owner.kind.0,
+        name: owner.name.0,
+        uid: text(owner.uid),
+        controller: owner.controller.unwrap_or(false),
+    }
+}
+
+fn condition(condition: wire::Condition) -> Condition {
+    Condition {
+        kind: condition.kind.0,
+        status: text(condition.status),
+        reason: optional(condition.reason),
+        message: optional(condition.message),
+        last_transition_time: optional(condition.last_transition_time),
+    }
+}
+
+fn resources(resources: Option<wire::Resources>) -> Resources {
+    let resources = resources.unwrap_or_default();
+    Resources { requests: amounts(resources.requests), limits: amounts(resources.limits) }
+}
+
+fn amounts(amounts: Option<wire::Amounts>) -> Amounts {
+    let wire::Amounts { cpu, memory, .. } = amounts.unwrap_or_default();
+    Amounts { cpu: cpu.0, memory: memory.0 }
+}
+
+fn node_resources(amounts: Option<wire::Amounts>) -> NodeResources {
+    let wire::Amounts { cpu, memory, pods, ephemeral_storage } = amounts.unwrap_or_default();
+    let of = |Quantity(quantity): Quantity| quantity;
+    NodeResources {
+        cpu: of(cpu),
+        memory: of(memory),
+        pods: of(pods),
+        ephemeral_storage: of(ephemeral_storage),
+    }
+}
+
+/// Nothing and nothing in it are the same to the API.
+fn optional(text: Option<Text>) -> Option<Box<str>> {
+    text.map(|text| text.0).filter(|text| !text.is_empty())
+}
+
+fn text(text: Option<Text>) -> Box<str> {
+    text.unwrap_or_default().0
+}
+
+fn all<T, U, const MAX: usize>(
+    list: Option<bounded::List<T, MAX>>,
+    each: impl FnMut(T) -> U,
+) -> Vec<U> {
+    // Not in place: that would keep the greater room of the wire's structs.
+    let Some(bounded::List(list)) = list else { return Vec::new() };
+    let mut kept = Vec::with_capacity(list.len());
+    kept.extend(list.into_iter().map(each));
+    kept
+}
