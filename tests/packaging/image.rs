@@ -49,7 +49,8 @@ fn the_image_is_built_from_the_files_that_cargo_needs() {
     let mut rust_files = Vec::new();
     collect_files(&tree("src"), &mut rust_files);
     assert!(rust_files.len() > 50, "{}", rust_files.len());
-    for path in rust_files {
+    // What only a test build compiles is none of the image's.
+    for path in rust_files.iter().filter(|path| !path.ends_with("tests.rs")) {
         let source = fs::read_to_string(&path).unwrap();
         for included in source.split("include_").skip(1) {
             let Some(named) = included
