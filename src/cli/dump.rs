@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use super::args::{ColorChoice, DumpFlags, Format};
 use super::table::{self, Page, Style};
 use super::view;
 use crate::config::Settings;
+use crate::directory::Catalog;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::runtime::{agent, capture, clock, filesystems, host, wait};
@@ -27,13 +29,14 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
         Some(dir) => replay(dir)?,
         None => observe(settings, flags)?,
     };
-    let view = view::select(&observed.account, flags)?;
+    let view = view::select(&observed.account, &observed.catalog, flags)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match flags.format {
         Format::Table => {
             let page = Page {
                 host: &observed.host,
                 account: &observed.account,
+                catalog: &observed.catalog,
                 view: &view,
                 filesystems: &observed.filesystems,
                 gaps: &observed.gaps,
@@ -56,6 +59,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
             let dump = Dump {
                 host: &observed.host,
                 account: &observed.account,
+                catalog: &observed.catalog,
                 gaps: &observed.gaps,
                 filesystems: &observed.filesystems,
                 pods: view.pods,
@@ -80,6 +84,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
 struct Observed {
     host: HostFacts,
     account: Account,
+    catalog: Arc<Catalog>,
     gaps: Gaps,
     filesystems: Vec<FilesystemUsage>,
 }
@@ -111,7 +116,8 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         let path = (*b"statfs").into();
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
     }
-    Ok(Observed { host: host::facts(settings), account, gaps, filesystems })
+    let catalog = Arc::default();
+    Ok(Observed { host: host::facts(settings), account, catalog, gaps, filesystems })
 }
 
 /// Both instants of a capture, each by its own clock.
@@ -135,7 +141,8 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
         ledger.settle(sampler.sample(&|| at, wall), &mut account);
         gaps = sampler.into_gaps();
     }
-    Ok(Observed { host, account, gaps, filesystems: Vec::new() })
+    let catalog = Arc::default();
+    Ok(Observed { host, account, catalog, gaps, filesystems: Vec::new() })
 }
 
 /// Of the terminal on standard output.

@@ -158,7 +158,10 @@ impl Page {
         self.value(&key::KUBELET_CA_FILE, path(&directory.kubelet_ca_file), origins);
         self.value(&key::KUBELET_INSECURE, directory.kubelet_insecure.to_string(), origins);
         self.value(&key::KUBELET_TOKEN_FILE, path(&directory.kubelet_token_file), origins);
-        self.value(&key::CRI_SOCKET, path(&directory.cri_socket), origins);
+        match &directory.cri_socket {
+            Some(socket) => self.value(&key::CRI_SOCKET, path(socket), origins),
+            None => self.unset(&key::CRI_SOCKET),
+        }
         self.value(&key::FILE, path(&directory.file), origins);
         self.value(&key::DOCKER_SOCKET, path(&directory.docker_socket), origins);
         self.value(&key::PODMAN_SOCKET, path(&directory.podman_socket), origins);

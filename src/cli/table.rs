@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::view::View;
+use super::view::{self, View};
+use crate::directory::Catalog;
 use crate::ledger::Account;
 use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
 use crate::payload::dump::{HostFacts, ProcessOwner};
@@ -25,6 +26,7 @@ pub struct Style {
 pub struct Page<'a> {
     pub host: &'a HostFacts,
     pub account: &'a Account,
+    pub catalog: &'a Catalog,
     pub view: &'a View<'a>,
     pub filesystems: &'a [FilesystemUsage],
     pub gaps: &'a Gaps,
@@ -222,7 +224,13 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
     }
     let mut grid = Grid::new(format!("PODS ({})", view.pods.len()), USAGE_HEADS);
     for pod in view.pods.iter().take(style.top) {
-        let mut name = format!("{} {}", pod.uid, pod.qos);
+        let known = page.catalog.pod(pod.uid);
+        let mut name = match view::name_of(page.catalog, pod) {
+            Some((namespace, name)) => {
+                format!("{} {}", printable(&format!("{namespace}/{name}")), pod.qos)
+            }
+            None => format!("{} {}", pod.uid, pod.qos),
+        };
         if pod.host_network == Some(true) {
             name.push_str(" hostNetwork");
         }
@@ -233,7 +241,9 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
         grid.add(name, usage_cells(&pod.usage));
         for container in page.account.containers_of(pod.uid) {
             let short = crate::attribution::short_name(container.id);
-            let name = format!("  {short} {}{}", container.runtime, exited(container.exited));
+            let named = known.and_then(|pod| pod.container(container.id));
+            let called = named.map_or(short, |container| printable(&container.name));
+            let name = format!("  {called} {}{}", container.runtime, exited(container.exited));
             grid.add(name, usage_cells(&container.usage));
         }
     }
@@ -252,7 +262,9 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
         let name = match unit.kind {
             UnitKind::Unit => printable_bytes(unit.name()),
             UnitKind::Container { id, runtime } => {
-                format!("{} {runtime} container", crate::attribution::short_name(id))
+                let named = page.catalog.container(id).map(|named| printable(&named.name));
+                let called = named.unwrap_or_else(|| crate::attribution::short_name(id));
+                format!("{called} {runtime} container")
             }
             UnitKind::Root => "/ (processes in the root cgroup)".to_owned(),
         };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 
 use super::args::{DumpFlags, PodSelector, SortKey};
+use crate::directory::Catalog;
 use crate::ledger::Account;
 use crate::ledger::account::{PodUsage, ProcessUsage, UnitUsage, Usage};
 use crate::payload::dump::{ProcessOwner, Rest};
@@ -22,17 +23,24 @@ pub struct View<'a> {
 }
 
 /// Picks and sorts. An unknown pod or unit is an error that names what there is.
-pub fn select<'a>(account: &'a Account, flags: &DumpFlags) -> anyhow::Result<View<'a>> {
+pub fn select<'a>(
+    account: &'a Account,
+    catalog: &Catalog,
+    flags: &DumpFlags,
+) -> anyhow::Result<View<'a>> {
     let sort = flags.sort;
     let mut pods: Vec<&PodUsage> = account.pods.iter().collect();
     let mut units: Vec<&UnitUsage> = account.units.iter().collect();
     let mut processes: Vec<&ProcessUsage> = account.processes.iter().collect();
     match &flags.pod {
         None => {}
-        Some(PodSelector::Name { namespace, name }) => bail!(
-            "--pod {namespace}/{name}: names of pods are not known without a directory; a pod is \
-             asked for by its uid"
-        ),
+        Some(PodSelector::Name { namespace, name }) => {
+            let wanted = (namespace.as_str(), name.as_str());
+            pods.retain(|pod| name_of(catalog, pod) == Some(wanted));
+            if pods.is_empty() {
+                bail!("--pod {namespace}/{name}: {}", why_none(account, catalog));
+            }
+        }
         Some(PodSelector::Uid(uid)) => {
             pods.retain(|pod| pod.uid == *uid);
             if pods.is_empty() {
@@ -74,6 +82,29 @@ pub fn select<'a>(account: &'a Account, flags: &DumpFlags) -> anyhow::Result<Vie
     processes.sort_by_key(|process| (Reverse(process_weight(process, sort)), process.key));
     let others = processes.split_off(flags.top.min(processes.len()));
     Ok(View { pods, units, processes, rests: rests(&others) })
+}
+
+/// Namespace and name, where a source of identity knows them.
+pub fn name_of<'c>(catalog: &'c Catalog, pod: &PodUsage) -> Option<(&'c str, &'c str)> {
+    if let Some(pod) = catalog.pod(pod.uid) {
+        return Some((&*pod.namespace, &*pod.name));
+    }
+    catalog.cgroup(&pod.path).map(|named| (&*named.namespace, &*named.name))
+}
+
+fn why_none(account: &Account, catalog: &Catalog) -> String {
+    if catalog.sources.is_empty() {
+        return "names of pods are not known without a source in directory.sources; a pod is asked \
+                for by its uid"
+            .to_owned();
+    }
+    let trouble = catalog.sources.iter().find_map(|source| {
+        let trouble = source.trouble.as_ref()?;
+        Some(format!("; {}: {}", source.kind, trouble.text))
+    });
+    let count = account.pods.len();
+    let trouble = trouble.unwrap_or_default();
+    format!("no such pod here; `nodetally dump` lists {count} of them{trouble}")
 }
 
 fn weight(usage: &Usage, sort: SortKey) -> u64 {

@@ -58,7 +58,8 @@ pub struct DirectorySettings {
     pub kubelet_ca_file: PathBuf,
     pub kubelet_insecure: bool,
     pub kubelet_token_file: PathBuf,
-    pub cri_socket: PathBuf,
+    /// `None`: where the runtimes usually answer.
+    pub cri_socket: Option<PathBuf>,
     pub file: PathBuf,
     pub docker_socket: PathBuf,
     pub podman_socket: PathBuf,
@@ -96,7 +97,6 @@ pub(super) fn directory(
     let mut socket = |key, default: &str| {
         layers.get_or(key, origins, PathBuf::from(default), value::absolute_path)
     };
-    let cri_socket = socket(&keys::CRI_SOCKET, "/run/containerd/containerd.sock")?;
     let docker_socket = socket(&keys::DOCKER_SOCKET, "/var/run/docker.sock")?;
     let podman_socket = socket(&keys::PODMAN_SOCKET, "/run/podman/podman.sock")?;
     let ca_file = PathBuf::from(format!("{SERVICE_ACCOUNT}/ca.crt"));
@@ -124,7 +124,7 @@ pub(super) fn directory(
             token_file,
             |raw| value::secret_path(raw, credentials),
         )?,
-        cri_socket,
+        cri_socket: layers.get(&keys::CRI_SOCKET, origins, value::absolute_path)?,
         file: layers.get_or(
             &keys::FILE,
             origins,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use thiserror::Error;
@@ -16,6 +16,7 @@ use super::notify::{self, Pulse};
 use super::reload::{Reload, Running};
 use super::sampling::Sampling;
 use super::state::StateDir;
+use super::vitals::Vitals;
 use super::{clock, host, wait};
 use crate::config::Settings;
 use crate::ledger::Ledger;
@@ -75,6 +76,7 @@ async fn serve(
     let receiver = receiver.carry_out(None).await;
 
     announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
+    let vitals: Arc<Vitals> = Arc::default();
     let (state, ledger) = resume(&settings, &sampler);
     let sampling = Sampling {
         sampler,
@@ -83,6 +85,7 @@ async fn serve(
         outlets,
         node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
+        vitals: Arc::clone(&vitals),
     };
     let (keep_going, stop) = wait::stop().map_err(system("no pipe to the sampling thread"))?;
     let (changes, asked) = mpsc::channel();

@@ -1,6 +1,6 @@
 //! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::clock;
 use super::notify::Pulse;
 use super::state::StateDir;
+use super::vitals::Vitals;
 use super::wait::{self, Stop, Woken};
 use crate::delivery::{Batch, Handle, Post};
 use crate::ledger::{Account, Ledger};
@@ -32,6 +33,7 @@ pub struct Sampling {
     pub outlets: Vec<Outlet>,
     pub node_name: String,
     pub interval: Duration,
+    pub vitals: Arc<Vitals>,
 }
 
 /// What a reload brings. Counters, totals and the account go on whatever it is.
@@ -73,6 +75,7 @@ impl Sampling {
             let snapshot = self.sampler.sample(&clock::boot_time, wall);
             self.ledger.settle(snapshot, &mut account);
             notes.note(snapshot);
+            self.vitals.sampled(snapshot, self.interval);
             debug!(
                 took_usec = snapshot.ended_at.usec_since(snapshot.begun_at),
                 files = snapshot.work.files_read,

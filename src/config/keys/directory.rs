@@ -89,7 +89,8 @@ pub const CRI_SOCKET: Key = Key {
     section: "directory",
     name: "cri_socket",
     allowed: "the absolute path of a unix socket",
-    default: "\"/run/containerd/containerd.sock\"",
+    default: "not set: the first that is there of /run/containerd/containerd.sock, \
+              /run/crio/crio.sock and /run/cri-dockerd.sock",
     environment: &["NODETALLY_DIRECTORY_CRI_SOCKET"],
     flag: None,
     purpose: "Where the container runtime (containerd, CRI-O) answers.",

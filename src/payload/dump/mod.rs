@@ -12,6 +12,7 @@ use serde::ser::SerializeSeq as _;
 
 use super::stamp::Rfc3339Millis;
 use crate::attribution::Owner;
+use crate::directory::Catalog;
 use crate::ledger::account::{Account, PodUsage, ProcessUsage, UnitUsage};
 use crate::quantity::Bytes;
 use crate::snapshot::filesystems::FilesystemUsage;
@@ -37,6 +38,8 @@ pub struct HostFacts {
 pub struct Dump<'a> {
     pub host: &'a HostFacts,
     pub account: &'a Account,
+    /// Who the pods and containers are; one that knows nobody leaves their names out.
+    pub catalog: &'a Catalog,
     pub gaps: &'a Gaps,
     pub filesystems: &'a [FilesystemUsage],
     /// In the order wanted; those left out by a filter are not here.
@@ -90,8 +93,8 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let document = Document {
         schema_version: SCHEMA_VERSION,
         node: node(dump),
-        pods: dump.pods.iter().map(|pod| rows::pod(dump.account, pod)).collect(),
-        host_units: dump.units.iter().map(|unit| rows::unit(unit)).collect(),
+        pods: dump.pods.iter().map(|pod| rows::pod(dump.account, dump.catalog, pod)).collect(),
+        host_units: dump.units.iter().map(|unit| rows::unit(dump.catalog, unit)).collect(),
         processes: Processes(dump),
         conservation: conservation(dump.account),
         gaps: gaps(dump.gaps),
@@ -106,14 +109,14 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let mut lines = Lines { out, sampled_at: Rfc3339Millis(account.wall).to_string() };
     lines.write("node", &node(dump))?;
     for pod in &dump.pods {
-        let PodRow { containers, pod } = rows::pod(account, pod);
+        let PodRow { containers, pod } = rows::pod(account, dump.catalog, pod);
         lines.write("pod", &pod)?;
         for container in containers {
             lines.write("container", &InPod { pod_uid: &pod.uid, container })?;
         }
     }
     for unit in &dump.units {
-        lines.write("host_unit", &rows::unit(unit))?;
+        lines.write("host_unit", &rows::unit(dump.catalog, unit))?;
     }
     for row in &dump.processes {
         lines.write("process", &process(row))?;

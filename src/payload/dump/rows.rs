@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::{Dump, ProcessOwner, Rest};
 use crate::attribution::InnerNode;
+use crate::directory::catalog::{self, Catalog};
+use crate::directory::pod::Pod;
 use crate::ledger::account::{
     Account, Balance, ContainerUsage, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource,
     NetworkUsage, PodUsage, ProcessUsage, UnitKind, UnitUsage, Usage,
@@ -409,6 +411,8 @@ pub(super) struct PodRow {
 #[derive(Serialize)]
 pub(super) struct PodFactsRow {
     pub uid: String,
+    #[serde(flatten)]
+    known: Option<KnownRow>,
     qos_class: &'static str,
     #[serde(flatten)]
     cgroup: CgroupName,
@@ -423,9 +427,48 @@ pub(super) struct PodFactsRow {
     containers_cpu_usage_usec: Option<u64>,
 }
 
+/// What the directory says of a pod, or of what is sent as one.
+#[derive(Serialize)]
+struct KnownRow {
+    namespace: String,
+    pod_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload_kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload_name: Option<String>,
+}
+
+impl KnownRow {
+    fn of_pod(pod: &Pod) -> Self {
+        let workload = pod.workload();
+        Self {
+            namespace: pod.namespace.to_string(),
+            pod_name: pod.name.to_string(),
+            phase: Some(pod.phase.as_str()),
+            workload_kind: workload.map(|(kind, _)| kind.to_owned()),
+            workload_name: workload.map(|(_, name)| name.to_owned()),
+        }
+    }
+
+    fn of_named(named: &catalog::Named) -> Self {
+        Self {
+            namespace: named.namespace.to_string(),
+            pod_name: named.name.to_string(),
+            phase: None,
+            workload_kind: None,
+            workload_name: None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct ContainerRow {
     container_id: String,
+    /// Absent for the sandbox, and where no source of identity knows the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_name: Option<String>,
     runtime: &'static str,
     #[serde(flatten)]
     cgroup: CgroupName,
@@ -442,27 +485,33 @@ pub(super) struct InPod<'a> {
     pub container: ContainerRow,
 }
 
-pub(super) fn pod(account: &Account, pod: &PodUsage) -> PodRow {
+pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> PodRow {
     let containers = account.containers_of(pod.uid);
+    let known = catalog.pod(pod.uid).map(|known| &**known);
+    let named = || catalog.cgroup(&pod.path).map(KnownRow::of_named);
+    let known_row = known.map(KnownRow::of_pod).or_else(named);
     let cpu = containers.iter().filter_map(|container| container.usage.cpu);
-    let known = pod.usage.cpu.is_some();
+    let measured = pod.usage.cpu.is_some();
     PodRow {
         pod: PodFactsRow {
             uid: pod.uid.to_string(),
+            known: known_row,
             qos_class: pod.qos.as_str(),
             cgroup: cgroup_name(&pod.path),
             exited: pod.exited,
             host_network: pod.host_network,
             usage: usage_row(&pod.usage),
-            containers_cpu_usage_usec: known.then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum()),
+            containers_cpu_usage_usec: measured.then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum()),
         },
-        containers: containers.iter().map(container).collect(),
+        containers: containers.iter().map(|one| container(one, known)).collect(),
     }
 }
 
-fn container(container: &ContainerUsage) -> ContainerRow {
+fn container(container: &ContainerUsage, pod: Option<&Pod>) -> ContainerRow {
+    let name = pod.and_then(|pod| pod.container(container.id));
     ContainerRow {
         container_id: container.id.to_string(),
+        container_name: name.map(|known| known.name.to_string()),
         runtime: container.runtime.as_str(),
         cgroup: cgroup_name(&container.path),
         exited: container.exited,
@@ -480,6 +529,8 @@ pub(super) struct UnitRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime: Option<&'static str>,
     #[serde(flatten)]
+    known: Option<KnownRow>,
+    #[serde(flatten)]
     cgroup: CgroupName,
     #[serde(skip_serializing_if = "is_false")]
     exited: bool,
@@ -490,7 +541,7 @@ pub(super) struct UnitRow {
     exited_processes_cpu_usage_usec: Option<u64>,
 }
 
-pub(super) fn unit(unit: &UnitUsage) -> UnitRow {
+pub(super) fn unit(catalog: &Catalog, unit: &UnitUsage) -> UnitRow {
     let (unit_kind, id) = match unit.kind {
         UnitKind::Unit => ("unit", None),
         UnitKind::Container { id, runtime } => ("container", Some((id, runtime))),
@@ -501,6 +552,10 @@ pub(super) fn unit(unit: &UnitUsage) -> UnitRow {
         unit_kind,
         container_id: id.map(|(id, _)| id.to_string()),
         runtime: id.map(|(_, runtime)| runtime.as_str()),
+        known: id
+            .and_then(|(id, _)| catalog.container(id))
+            .or_else(|| catalog.cgroup(&unit.path))
+            .map(KnownRow::of_named),
         cgroup: cgroup_name(&unit.path),
         exited: unit.exited,
         usage: usage_row(&unit.usage),
