@@ -3,6 +3,7 @@
 //! Integers with their unit in the key. A key whose figure is not known is left out: nothing is
 //! null, and no 0 stands for "not known". docs/dump-schema.md describes every key.
 
+mod owners;
 mod rows;
 
 use std::io::{self, Write};
@@ -17,10 +18,8 @@ use crate::ledger::account::{Account, PodUsage, ProcessUsage, UnitUsage};
 use crate::quantity::Bytes;
 use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::Gaps;
-use rows::{
-    ConservationRow, GapRow, InPod, NodeRow, PodRow, ResourceRow, UnitRow, conservation, gaps,
-    node, process,
-};
+use owners::{InPod, PodRow, UnitRow};
+use rows::{ConservationRow, GapRow, NodeRow, ResourceRow, conservation, gaps, node, process};
 
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -93,8 +92,8 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let document = Document {
         schema_version: SCHEMA_VERSION,
         node: node(dump),
-        pods: dump.pods.iter().map(|pod| rows::pod(dump.account, dump.catalog, pod)).collect(),
-        host_units: dump.units.iter().map(|unit| rows::unit(dump.catalog, unit)).collect(),
+        pods: dump.pods.iter().map(|pod| owners::pod(dump.account, dump.catalog, pod)).collect(),
+        host_units: dump.units.iter().map(|unit| owners::unit(dump.catalog, unit)).collect(),
         processes: Processes(dump),
         conservation: conservation(dump.account),
         gaps: gaps(dump.gaps),
@@ -109,14 +108,14 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let mut lines = Lines { out, sampled_at: Rfc3339Millis(account.wall).to_string() };
     lines.write("node", &node(dump))?;
     for pod in &dump.pods {
-        let PodRow { containers, pod } = rows::pod(account, dump.catalog, pod);
+        let PodRow { containers, pod } = owners::pod(account, dump.catalog, pod);
         lines.write("pod", &pod)?;
         for container in containers {
             lines.write("container", &InPod { pod_uid: &pod.uid, container })?;
         }
     }
     for unit in &dump.units {
-        lines.write("host_unit", &rows::unit(dump.catalog, unit))?;
+        lines.write("host_unit", &owners::unit(dump.catalog, unit))?;
     }
     for row in &dump.processes {
         lines.write("process", &process(row))?;

@@ -1,14 +1,12 @@
-//! The objects of the document, a struct each.
+//! The objects of the document, a struct each; pods, containers and units are in `owners`.
 
 use serde::Serialize;
 
 use super::{Dump, ProcessOwner, Rest};
 use crate::attribution::InnerNode;
-use crate::directory::catalog::{self, Catalog};
-use crate::directory::pod::Pod;
 use crate::ledger::account::{
-    Account, Balance, ContainerUsage, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource,
-    NetworkUsage, PodUsage, ProcessUsage, UnitKind, UnitUsage, Usage,
+    Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage,
+    ProcessUsage, Usage,
 };
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::{Bytes, Limit};
@@ -20,7 +18,7 @@ use crate::source::cgroup::pressure::{Pressure, Stall};
 /// Bytes that are mostly text: as text where they are UTF-8, else with U+FFFD for what is not, and
 /// the exact bytes in hexadecimal beside it.
 #[derive(Serialize)]
-struct Named {
+pub(super) struct Named {
     #[serde(rename = "name")]
     text: String,
     #[serde(rename = "name_hex", skip_serializing_if = "Option::is_none")]
@@ -37,23 +35,23 @@ fn text_and_hex(bytes: &[u8]) -> (String, Option<String>) {
     }
 }
 
-fn named(bytes: &[u8]) -> Named {
+pub(super) fn named(bytes: &[u8]) -> Named {
     let (text, hex) = text_and_hex(bytes);
     Named { text, hex }
 }
 
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
 #[derive(Serialize)]
-struct CgroupName {
+pub(super) struct CgroupName {
     cgroup: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup_hex: Option<String>,
 }
 
-fn cgroup_name(path: &[u8]) -> CgroupName {
+pub(super) fn cgroup_name(path: &[u8]) -> CgroupName {
     let (cgroup, cgroup_hex) = text_and_hex(path);
     CgroupName { cgroup, cgroup_hex }
 }
@@ -325,7 +323,7 @@ fn cpu_row(cpu: CpuUsage) -> CpuRow {
 }
 
 #[derive(Serialize)]
-struct UsageRow {
+pub(super) struct UsageRow {
     #[serde(flatten)]
     cpu: Option<CpuRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -369,7 +367,7 @@ struct UsageRow {
     pressure: PressureRow,
 }
 
-fn usage_row(usage: &Usage) -> UsageRow {
+pub(super) fn usage_row(usage: &Usage) -> UsageRow {
     let memory = &usage.memory;
     let throttling = usage.throttling;
     UsageRow {
@@ -398,168 +396,6 @@ fn usage_row(usage: &Usage) -> UsageRow {
         processes: usage.processes,
         processes_cpu_usage_usec: usage.processes_cpu.as_usec(),
         pressure: pressure_row(&usage.pressure),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct PodRow {
-    #[serde(flatten)]
-    pub pod: PodFactsRow,
-    pub containers: Vec<ContainerRow>,
-}
-
-#[derive(Serialize)]
-pub(super) struct PodFactsRow {
-    pub uid: String,
-    #[serde(flatten)]
-    known: Option<KnownRow>,
-    qos_class: &'static str,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host_network: Option<bool>,
-    #[serde(flatten)]
-    usage: UsageRow,
-    /// Σ of its containers: what `kubectl top` calls the pod's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    containers_cpu_usage_usec: Option<u64>,
-}
-
-/// What the directory says of a pod, or of what is sent as one.
-#[derive(Serialize)]
-struct KnownRow {
-    namespace: String,
-    pod_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workload_kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workload_name: Option<String>,
-}
-
-impl KnownRow {
-    fn of_pod(pod: &Pod) -> Self {
-        let workload = pod.workload();
-        Self {
-            namespace: pod.namespace.to_string(),
-            pod_name: pod.name.to_string(),
-            phase: Some(pod.phase.as_str()),
-            workload_kind: workload.map(|(kind, _)| kind.to_owned()),
-            workload_name: workload.map(|(_, name)| name.to_owned()),
-        }
-    }
-
-    fn of_named(named: &catalog::Named) -> Self {
-        Self {
-            namespace: named.namespace.to_string(),
-            pod_name: named.name.to_string(),
-            phase: None,
-            workload_kind: None,
-            workload_name: None,
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct ContainerRow {
-    container_id: String,
-    /// Absent for the sandbox, and where no source of identity knows the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_name: Option<String>,
-    runtime: &'static str,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(flatten)]
-    usage: UsageRow,
-}
-
-#[derive(Serialize)]
-pub(super) struct InPod<'a> {
-    pub pod_uid: &'a str,
-    #[serde(flatten)]
-    pub container: ContainerRow,
-}
-
-pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> PodRow {
-    let containers = account.containers_of(pod.uid);
-    let known = catalog.pod(pod.uid).map(|known| &**known);
-    let named = || catalog.cgroup(&pod.path).map(KnownRow::of_named);
-    let known_row = known.map(KnownRow::of_pod).or_else(named);
-    let cpu = containers.iter().filter_map(|container| container.usage.cpu);
-    let measured = pod.usage.cpu.is_some();
-    PodRow {
-        pod: PodFactsRow {
-            uid: pod.uid.to_string(),
-            known: known_row,
-            qos_class: pod.qos.as_str(),
-            cgroup: cgroup_name(&pod.path),
-            exited: pod.exited,
-            host_network: pod.host_network,
-            usage: usage_row(&pod.usage),
-            containers_cpu_usage_usec: measured.then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum()),
-        },
-        containers: containers.iter().map(|one| container(one, known)).collect(),
-    }
-}
-
-fn container(container: &ContainerUsage, pod: Option<&Pod>) -> ContainerRow {
-    let name = pod.and_then(|pod| pod.container(container.id));
-    ContainerRow {
-        container_id: container.id.to_string(),
-        container_name: name.map(|known| known.name.to_string()),
-        runtime: container.runtime.as_str(),
-        cgroup: cgroup_name(&container.path),
-        exited: container.exited,
-        usage: usage_row(&container.usage),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct UnitRow {
-    #[serde(flatten)]
-    name: Named,
-    unit_kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runtime: Option<&'static str>,
-    #[serde(flatten)]
-    known: Option<KnownRow>,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(flatten)]
-    usage: UsageRow,
-    /// What its cgroup used beyond its live processes: those that have exited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exited_processes_cpu_usage_usec: Option<u64>,
-}
-
-pub(super) fn unit(catalog: &Catalog, unit: &UnitUsage) -> UnitRow {
-    let (unit_kind, id) = match unit.kind {
-        UnitKind::Unit => ("unit", None),
-        UnitKind::Container { id, runtime } => ("container", Some((id, runtime))),
-        UnitKind::Root => ("root", None),
-    };
-    UnitRow {
-        name: named(unit.name()),
-        unit_kind,
-        container_id: id.map(|(id, _)| id.to_string()),
-        runtime: id.map(|(_, runtime)| runtime.as_str()),
-        known: id
-            .and_then(|(id, _)| catalog.container(id))
-            .or_else(|| catalog.cgroup(&unit.path))
-            .map(KnownRow::of_named),
-        cgroup: cgroup_name(&unit.path),
-        exited: unit.exited,
-        usage: usage_row(&unit.usage),
-        exited_processes_cpu_usage_usec: unit.usage.exited_processes_cpu().map(|cpu| cpu.as_usec()),
     }
 }
 
