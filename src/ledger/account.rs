@@ -70,7 +70,13 @@ impl CpuUsage {
     /// Thousandths of a CPU, rounded to the nearest; 0 over no time.
     #[must_use]
     pub fn millicores(&self) -> u64 {
-        millicores(self.usage, self.over_usec)
+        cores(self.usage, self.over_usec, 1_000)
+    }
+
+    /// Billionths of a CPU, likewise.
+    #[must_use]
+    pub fn nanocores(&self) -> u64 {
+        cores(self.usage, self.over_usec, 1_000_000_000)
     }
 }
 
@@ -172,17 +178,24 @@ impl NodeCpu {
     /// Thousandths of a CPU in use, rounded to the nearest; 0 over no time.
     #[must_use]
     pub fn millicores(&self) -> u64 {
-        millicores(self.busy, self.over_usec)
+        cores(self.busy, self.over_usec, 1_000)
+    }
+
+    /// Billionths of a CPU in use, likewise.
+    #[must_use]
+    pub fn nanocores(&self) -> u64 {
+        cores(self.busy, self.over_usec, 1_000_000_000)
     }
 }
 
-fn millicores(usage: CpuTime, over_usec: u64) -> u64 {
+/// CPUs in use, in parts of which `parts` make one.
+fn cores(usage: CpuTime, over_usec: u64, parts: u64) -> u64 {
     let over = u128::from(over_usec);
     if over == 0 {
         return 0;
     }
-    let millicores = (u128::from(usage.as_usec()) * 1000 + over / 2) / over;
-    u64::try_from(millicores).unwrap_or(u64::MAX)
+    let cores = (u128::from(usage.as_usec()) * u128::from(parts) + over / 2) / over;
+    u64::try_from(cores).unwrap_or(u64::MAX)
 }
 
 /// What an owner used and holds.

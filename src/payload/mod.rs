@@ -7,4 +7,5 @@ pub mod dump;
 pub mod open_metrics;
 pub mod posts;
 pub mod resource_api;
+pub mod selector;
 pub mod stamp;
