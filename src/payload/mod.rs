@@ -9,3 +9,4 @@ pub mod posts;
 pub mod resource_api;
 pub mod selector;
 pub mod stamp;
+pub mod subjects;

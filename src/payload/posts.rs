@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes as Body;
 
-use super::resource_api::{self, Figures, PodFacts};
-use crate::identity::PodUid;
+use super::resource_api::{self, ContainerFigures, Figures, NodeExtras, PodExtras};
+pub use super::subjects::RunningTotals;
+use super::subjects::{Filters, Flows, Passed, Subject, Subjects, UnknownPods, View, Who};
+use crate::directory::pod::{Labels, Pod};
 use crate::ledger::Account;
-use crate::ledger::account::{DiskUsage, NetworkUsage, Usage};
+use crate::ledger::account::PodUsage;
 
 /// What an endpoint of the resource API wants.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +17,10 @@ pub struct Form<'a> {
     pub node_name: &'a str,
     /// Disk and network figures are running totals, and not what passed in the interval.
     pub cumulative: bool,
-    /// The namespace of a pod that is known by its uid alone; `None`: such a pod is not sent.
-    pub unknown_namespace: Option<&'a str>,
+    pub unknown: UnknownPods<'a>,
+    pub filters: &'a Filters,
+    /// Whether posts carry keys that the API does not name ([`PodExtras`], [`NodeExtras`]).
+    pub extras: bool,
 }
 
 /// A path and the body for it.
@@ -26,102 +30,132 @@ pub struct Message {
     pub body: Body,
 }
 
-/// Running totals of disk and network bytes since the agent started, for endpoints that want
-/// them. A pod that leaves the account leaves here too.
-#[derive(Debug, Clone, Default)]
-pub struct RunningTotals {
-    node: Flows,
-    pods: BTreeMap<PodUid, Flows>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Flows {
-    read_bytes: u64,
-    write_bytes: u64,
-    sent_bytes: u64,
-    recv_bytes: u64,
-}
-
-impl Flows {
-    fn of(disk: Option<&DiskUsage>, network: Option<&NetworkUsage>) -> Self {
-        Self {
-            read_bytes: disk.map_or(0, |disk| disk.read.as_bytes()),
-            write_bytes: disk.map_or(0, |disk| disk.written.as_bytes()),
-            sent_bytes: network.map_or(0, |network| network.tx.as_bytes()),
-            recv_bytes: network.map_or(0, |network| network.rx.as_bytes()),
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.read_bytes = self.read_bytes.saturating_add(other.read_bytes);
-        self.write_bytes = self.write_bytes.saturating_add(other.write_bytes);
-        self.sent_bytes = self.sent_bytes.saturating_add(other.sent_bytes);
-        self.recv_bytes = self.recv_bytes.saturating_add(other.recv_bytes);
-    }
-
-    fn figures(self, cpu_millicores: u64, memory_bytes: u64) -> Figures {
-        Figures {
-            cpu_millicores,
-            memory_bytes,
-            read_bytes: self.read_bytes,
-            write_bytes: self.write_bytes,
-            sent_bytes: self.sent_bytes,
-            recv_bytes: self.recv_bytes,
-        }
-    }
-}
-
-impl RunningTotals {
-    /// Adds an interval.
-    pub fn add(&mut self, account: &Account) {
-        let node = &account.node;
-        self.node.add(Flows::of(node.disk.as_ref(), node.network.as_ref()));
-        self.pods.retain(|uid, _| account.pods.binary_search_by_key(uid, |pod| pod.uid).is_ok());
-        for pod in &account.pods {
-            self.pods.entry(pod.uid).or_default().add(pod_flows(&pod.usage));
-        }
-    }
-}
-
-fn pod_flows(usage: &Usage) -> Flows {
-    Flows::of(usage.disk.as_ref(), usage.network.as_ref())
-}
-
-/// The posts of one interval: the node's, then one a live pod. A pod is called by its uid until a
-/// directory tells its name. Figures that are not known are sent as 0, since the API has no other
-/// word for it and a missing or null one breaks its server.
+/// The posts of one interval: the node's, then one a running pod. Figures that are not known are
+/// sent as 0, since the API has no other word for it and a missing or null one breaks its server.
 #[must_use]
-pub fn of_account(account: &Account, totals: &RunningTotals, form: Form<'_>) -> Vec<Message> {
-    let mut messages = Vec::with_capacity(1 + account.pods.len());
-    let node = &account.node;
-    let flows = match form.cumulative {
-        true => totals.node,
-        false => Flows::of(node.disk.as_ref(), node.network.as_ref()),
-    };
-    let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
-    let figures = flows.figures(node.cpu.map_or(0, |cpu| cpu.millicores()), memory);
-    if let Ok(path) = resource_api::node_metrics_path(form.node_name) {
-        let mut body = Vec::with_capacity(192);
-        resource_api::encode_node(&figures, &mut body);
+pub fn of_subjects(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(1 + subjects.all.len());
+    messages.extend(of_node(view, &subjects.node, form));
+    let window_millis = window_millis(view.account);
+    for subject in &subjects.all {
+        let Some((namespace, name, labels, passed)) = addressed(subject, form) else { continue };
+        if !form.filters.let_through(&namespace, labels.unwrap_or(&Labels::new())) {
+            continue;
+        }
+        let Ok(path) = resource_api::pod_metrics_path(&namespace, &name) else { continue };
+        let flows = passed.wanted(form.cumulative, form.unknown);
+        let figures = figures(flows, subject.cpu_millicores, subject.memory_bytes);
+        let extras = form.extras.then(|| extras(view.account, subject, labels, window_millis));
+        let mut body = Vec::with_capacity(512);
+        resource_api::encode_pod(&figures, form.node_name, extras.as_ref(), &mut body);
         messages.push(Message { path, body: body.into() });
     }
-    let Some(namespace) = form.unknown_namespace else { return messages };
-    // A pod whose processes have all gone is not Running. Outside the host's pid namespace they
-    // cannot be seen, and the cgroup's own count tells.
-    let runs = |usage: &Usage| usage.processes > 0 || usage.pids.current.is_some_and(|n| n > 0);
-    for pod in account.pods.iter().filter(|pod| runs(&pod.usage)) {
-        let flows = match form.cumulative {
-            true => totals.pods.get(&pod.uid).copied().unwrap_or_default(),
-            false => pod_flows(&pod.usage),
-        };
-        let cpu_millicores = pod.usage.cpu.map_or(0, |cpu| cpu.millicores());
-        let figures = flows.figures(cpu_millicores, pod.usage.memory_in_use().as_bytes());
-        let facts = PodFacts { node_name: form.node_name, uid: Some(pod.uid), qos: Some(pod.qos) };
-        if let Ok(path) = resource_api::pod_metrics_path(namespace, &pod.uid.to_string()) {
-            let mut body = Vec::with_capacity(320);
-            resource_api::encode_pod(&figures, &facts, &mut body);
-            messages.push(Message { path, body: body.into() });
-        }
-    }
     messages
+}
+
+fn of_node(view: &View<'_>, passed: &Passed, form: &Form<'_>) -> Option<Message> {
+    let path = resource_api::node_metrics_path(form.node_name).ok()?;
+    let node = &view.account.node;
+    let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
+    let cpu_millicores = node.cpu.map_or(0, |cpu| cpu.millicores());
+    let flows = passed.wanted(form.cumulative, form.unknown);
+    let extras = form.extras.then(|| NodeExtras {
+        window_millis: window_millis(view.account),
+        cpu_nanocores: node.cpu.map_or(0, |cpu| cpu.nanocores()),
+        labels: view.catalog.node.as_ref().map(|node| &node.labels),
+    });
+    let mut body = Vec::with_capacity(256);
+    let figures = figures(flows, cpu_millicores, memory);
+    resource_api::encode_node(&figures, extras.as_ref(), &mut body);
+    Some(Message { path, body: body.into() })
+}
+
+/// Where a pod is posted and which of its flows; `None`: it is not.
+fn addressed<'a>(
+    subject: &Subject<'a>,
+    form: &Form<'a>,
+) -> Option<(&'a str, std::borrow::Cow<'a, str>, Option<&'a Labels>, Passed)> {
+    if let Some((namespace, name, labels)) = subject.name() {
+        return Some((namespace, name.into(), Some(labels), subject.by_name?));
+    }
+    match (subject.who, form.unknown) {
+        (Who::Uid(uid), UnknownPods::Uid { namespace }) if subject.runs => {
+            Some((namespace, uid.to_string().into(), None, subject.own))
+        }
+        _ => None,
+    }
+}
+
+fn figures(flows: Flows, cpu_millicores: u64, memory_bytes: u64) -> Figures {
+    Figures {
+        cpu_millicores,
+        memory_bytes,
+        read_bytes: flows.read_bytes,
+        write_bytes: flows.write_bytes,
+        sent_bytes: flows.sent_bytes,
+        recv_bytes: flows.recv_bytes,
+    }
+}
+
+/// The interval.
+pub(super) fn window_millis(account: &Account) -> u64 {
+    account.since.map_or(0, |since| account.until.usec_since(since) / 1000)
+}
+
+fn extras<'a>(
+    account: &Account,
+    subject: &Subject<'a>,
+    labels: Option<&'a Labels>,
+    window_millis: u64,
+) -> PodExtras<'a> {
+    let pod = match subject.who {
+        Who::Pod(pod) => Some(pod),
+        Who::Named(_) | Who::Uid(_) => None,
+    };
+    let (workload_kind, workload_name) = pod.and_then(Pod::workload).unzip();
+    PodExtras {
+        uid: subject.usage.map(|usage| usage.uid),
+        qos: subject.usage.map(|usage| usage.qos),
+        deployment_name: workload_name.filter(|_| workload_kind == Some("Deployment")),
+        workload_kind,
+        workload_name,
+        labels,
+        window_millis,
+        cpu_nanocores: subject.cpu_nanocores,
+        containers: match (pod, subject.usage) {
+            (Some(pod), Some(usage)) => containers(account, pod, usage),
+            _ => Vec::new(),
+        },
+    }
+}
+
+/// The containers of a pod that have a name, in the order of their names. The runs of a restarted
+/// one are one container: their CPU together, and the memory of the one that lives.
+///
+/// Where a pod runs in a sandbox of its own (gVisor, Kata), its containers' cgroups can be empty
+/// beside a busy sandbox. Nothing is said of them then: a reader who sums them up would come to
+/// nothing, and the pod's own figure is the one that counts.
+pub(super) fn containers<'a>(
+    account: &Account,
+    pod: &'a Pod,
+    usage: &PodUsage,
+) -> Vec<ContainerFigures<'a>> {
+    let mut by_name: BTreeMap<&str, ContainerFigures<'a>> = BTreeMap::new();
+    let mut in_use = false;
+    for container in account.containers_of(usage.uid) {
+        // The sandbox is no container of the pod's, and one that is not known has no name.
+        let Some(known) = pod.container(container.id) else { continue };
+        let used = &container.usage;
+        let cpu_nanocores = used.cpu.map_or(0, |cpu| cpu.nanocores());
+        let memory_bytes = if container.exited { 0 } else { used.memory_in_use().as_bytes() };
+        in_use |= used.processes > 0
+            || used.pids.current.is_some_and(|count| count > 0)
+            || cpu_nanocores > 0;
+        let name = &*known.name;
+        let empty = ContainerFigures { name, cpu_nanocores: 0, memory_bytes: 0 };
+        let figures = by_name.entry(name).or_insert(empty);
+        figures.cpu_nanocores = figures.cpu_nanocores.saturating_add(cpu_nanocores);
+        figures.memory_bytes = figures.memory_bytes.saturating_add(memory_bytes);
+    }
+    if in_use { by_name.into_values().collect() } else { Vec::new() }
 }

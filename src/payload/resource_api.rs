@@ -13,15 +13,15 @@
 //! ([`decode_node`], [`decode_pod`]) refuses what the writing side never sends.
 
 mod decode;
+mod extras;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use thiserror::Error;
 
 pub use decode::{BodyError, PodPost, decode_node, decode_pod};
+pub use extras::{ContainerFigures, NodeExtras, PodExtras};
 
-use crate::attribution::QosClass;
-use crate::identity::PodUid;
 use crate::payload::stamp::Rfc3339Seconds;
 
 /// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
@@ -46,17 +46,6 @@ pub struct Figures {
     pub sent_bytes: u64,
     /// Bytes received over the network.
     pub recv_bytes: u64,
-}
-
-/// What a pod's post says beside its figures.
-#[derive(Debug, Clone, Copy)]
-pub struct PodFacts<'a> {
-    /// The node the pod runs on.
-    pub node_name: &'a str,
-    /// Sent as `pod_uid`, which the API does not name but servers echo; absent: left out.
-    pub uid: Option<PodUid>,
-    /// Sent as `qos_class`, likewise.
-    pub qos: Option<QosClass>,
 }
 
 /// Why a name cannot stand in a path of this API.
@@ -115,23 +104,18 @@ pub fn segment(name: &str) -> impl std::fmt::Display + '_ {
 }
 
 /// Appends the body of a node's post to `out`.
-pub fn encode_node(figures: &Figures, out: &mut Vec<u8>) {
-    append(&Usage::from(figures), out);
+pub fn encode_node(figures: &Figures, extras: Option<&NodeExtras<'_>>, out: &mut Vec<u8>) {
+    append(&NodeBody { usage: figures.into(), extras }, out);
 }
 
-/// Appends the body of a pod's post to `out`.
-pub fn encode_pod(figures: &Figures, facts: &PodFacts<'_>, out: &mut Vec<u8>) {
-    let body = PodBody {
-        usage: figures.into(),
-        node_name: facts.node_name,
-        pod_uid: facts.uid.map(Shown),
-        qos_class: facts.qos.map(|qos| match qos {
-            QosClass::Guaranteed => "Guaranteed",
-            QosClass::Burstable => "Burstable",
-            QosClass::BestEffort => "BestEffort",
-        }),
-    };
-    append(&body, out);
+/// Appends the body of the post of a pod that runs on `node_name` to `out`.
+pub fn encode_pod(
+    figures: &Figures,
+    node_name: &str,
+    extras: Option<&PodExtras<'_>>,
+    out: &mut Vec<u8>,
+) {
+    append(&PodBody { usage: figures.into(), node_name, extras }, out);
 }
 
 #[expect(clippy::expect_used, reason = "writing integers and strings to memory cannot fail")]
@@ -188,22 +172,20 @@ impl From<&Usage> for Figures {
 }
 
 #[derive(Serialize)]
+struct NodeBody<'a> {
+    #[serde(flatten)]
+    usage: Usage,
+    #[serde(flatten)]
+    extras: Option<&'a NodeExtras<'a>>,
+}
+
+#[derive(Serialize)]
 struct PodBody<'a> {
     #[serde(flatten)]
     usage: Usage,
     node_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod_uid: Option<Shown<PodUid>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    qos_class: Option<&'static str>,
-}
-
-struct Shown<T>(T);
-
-impl<T: std::fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
+    #[serde(flatten)]
+    extras: Option<&'a PodExtras<'a>>,
 }
 
 /// A node as the read side answers it.
@@ -302,6 +284,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::attribution::QosClass;
+    use crate::identity::PodUid;
     use crate::quantity::WallTime;
 
     const NODE: Figures = Figures {
@@ -316,7 +300,7 @@ mod tests {
     #[test]
     fn a_node_post_has_the_documents_shape() {
         let mut body = Vec::new();
-        encode_node(&NODE, &mut body);
+        encode_node(&NODE, None, &mut body);
         assert_eq!(
             String::from_utf8(body).unwrap(),
             concat!(
@@ -338,7 +322,7 @@ mod tests {
             recv_bytes: 654_321,
         };
         let mut body = b"kept".to_vec();
-        encode_pod(&figures, &PodFacts { node_name: "node-1", uid: None, qos: None }, &mut body);
+        encode_pod(&figures, "node-1", None, &mut body);
         assert!(body.starts_with(b"kept"), "the caller's bytes before the body stay");
         let mut expected = json!({
             "cpu_millicores": 300,
@@ -350,14 +334,38 @@ mod tests {
         assert_eq!(serde_json::from_slice::<Value>(&body[4..]).unwrap(), expected);
 
         body.clear();
-        let facts = PodFacts {
-            node_name: "node-1",
+        let mut extras = PodExtras {
             uid: PodUid::parse(b"a533c208_0be3_44e3_adb7_a0dae664d797"),
             qos: Some(QosClass::BestEffort),
+            deployment_name: None,
+            workload_kind: None,
+            workload_name: None,
+            labels: None,
+            window_millis: 15_000,
+            cpu_nanocores: 300_000_123,
+            containers: Vec::new(),
         };
-        encode_pod(&figures, &facts, &mut body);
+        encode_pod(&figures, "node-1", Some(&extras), &mut body);
         expected["pod_uid"] = json!("a533c208-0be3-44e3-adb7-a0dae664d797");
         expected["qos_class"] = json!("BestEffort");
+        expected["window_millis"] = json!(15_000);
+        expected["cpu_nanocores"] = json!(300_000_123);
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
+
+        body.clear();
+        let labels = vec![("app".into(), "web".into())];
+        extras.labels = Some(&labels);
+        extras.deployment_name = Some("web");
+        extras.workload_kind = Some("Deployment");
+        extras.workload_name = Some("web");
+        let app = ContainerFigures { name: "app", cpu_nanocores: 5, memory_bytes: 6 };
+        extras.containers.push(app);
+        encode_pod(&figures, "node-1", Some(&extras), &mut body);
+        expected["deployment_name"] = json!("web");
+        expected["workload_kind"] = json!("Deployment");
+        expected["workload_name"] = json!("web");
+        expected["labels"] = json!({"app": "web"});
+        expected["containers"] = json!([{"name": "app", "cpu_nanocores": 5, "memory_bytes": 6}]);
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected);
     }
 
@@ -455,8 +463,7 @@ mod tests {
                 cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes,
             };
             let mut body = Vec::new();
-            let facts = PodFacts { node_name: &node_name, uid: None, qos: None };
-            encode_pod(&figures, &facts, &mut body);
+            encode_pod(&figures, &node_name, None, &mut body);
             let parsed: Value = serde_json::from_slice(&body).unwrap();
             prop_assert!(!has_null(&parsed));
             prop_assert_eq!(&parsed["network_io"]["bytes_recv"], &json!(recv_bytes));

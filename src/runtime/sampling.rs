@@ -1,5 +1,6 @@
 //! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use super::state::StateDir;
 use super::vitals::Vitals;
 use super::wait::{self, Stop, Woken};
 use crate::delivery::{Batch, Handle, Post};
+use crate::directory::Catalog;
 use crate::ledger::{Account, Ledger};
 use crate::payload::posts::{self, Form, RunningTotals};
+use crate::payload::subjects::{Filters, Subjects, UnknownPods, View};
 use crate::quantity::WallTime;
 use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
@@ -88,9 +91,15 @@ impl Sampling {
                 notes.state(state.save(counters).err());
             }
             if account.since.is_some() {
-                totals.add(&account);
+                let view = View {
+                    account: &account,
+                    catalog: &Catalog::default(),
+                    filesystems: &BTreeMap::new(),
+                    node_filesystem: None,
+                };
+                let subjects = totals.add(&view);
                 sequence += 1;
-                self.send(&account, &totals, sequence, wall);
+                self.send(&view, &subjects, sequence, wall);
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
@@ -144,14 +153,19 @@ impl Sampling {
         let _ = change.in_force.send(());
     }
 
-    fn send(&self, account: &Account, totals: &RunningTotals, sequence: u64, taken_at: WallTime) {
+    fn send(&self, view: &View<'_>, subjects: &Subjects<'_>, sequence: u64, taken_at: WallTime) {
         for outlet in &self.outlets {
             let form = Form {
                 node_name: &self.node_name,
                 cumulative: outlet.cumulative,
-                unknown_namespace: outlet.unknown_namespace.as_deref(),
+                unknown: match &outlet.unknown_namespace {
+                    Some(namespace) => UnknownPods::Uid { namespace },
+                    None => UnknownPods::Skip,
+                },
+                filters: &Filters::default(),
+                extras: true,
             };
-            let messages = posts::of_account(account, totals, form);
+            let messages = posts::of_subjects(view, subjects, &form);
             let posts = messages
                 .into_iter()
                 .map(|message| Post { path: message.path, body: message.body })
