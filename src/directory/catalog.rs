@@ -44,6 +44,11 @@ pub struct NamedCgroups {
 pub struct CgroupPattern(pub(super) Box<str>);
 
 impl CgroupPattern {
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// Whether all of `path` fits.
     #[must_use]
     pub fn fits(&self, path: &[u8]) -> bool {

@@ -10,3 +10,6 @@ pub mod resource_api;
 pub mod selector;
 pub mod stamp;
 pub mod subjects;
+
+#[cfg(test)]
+mod samples;

@@ -159,3 +159,6 @@ pub(super) fn containers<'a>(
     }
     if in_use { by_name.into_values().collect() } else { Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

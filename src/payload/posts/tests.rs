@@ -1,0 +1,365 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::directory::Catalog;
+use crate::directory::pod::{Container, Phase};
+use crate::ledger::account::{ContainerUsage, Usage};
+use crate::payload::samples::*;
+use crate::payload::selector::Selector;
+
+const WAITING: UnknownPods<'_> = UnknownPods::Wait;
+const BY_UID: UnknownPods<'_> = UnknownPods::Uid { namespace: "unknown" };
+
+struct Sent(Vec<(String, Value)>);
+
+impl Sent {
+    /// The post of this path below `/api/namespaces/`.
+    fn of(&self, pod: &str) -> Option<&Value> {
+        let (namespace, name) = pod.split_once('/').unwrap();
+        let path = format!("/api/namespaces/{namespace}/pods/{name}/metrics");
+        self.0.iter().find(|(sent, _)| *sent == path).map(|(_, body)| body)
+    }
+
+    fn read_bytes(&self, pod: &str) -> Option<u64> {
+        self.of(pod).map(|body| body["disk_io"]["read_bytes"].as_u64().unwrap())
+    }
+
+    fn pods(&self) -> usize {
+        self.0.iter().filter(|(path, _)| path.starts_with("/api/namespaces/")).count()
+    }
+}
+
+fn sent(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Sent {
+    let messages = of_subjects(view, subjects, form);
+    let read = |message: Message| (message.path, serde_json::from_slice(&message.body).unwrap());
+    Sent(messages.into_iter().map(read).collect())
+}
+
+fn form<'a>(unknown: UnknownPods<'a>, filters: &'a Filters) -> Form<'a> {
+    Form { node_name: "node-1", cumulative: false, unknown, filters, extras: true }
+}
+
+/// One interval, to an endpoint without filters.
+fn tick(
+    totals: &mut RunningTotals,
+    pods: Vec<PodUsage>,
+    catalog: &Catalog,
+    unknown: UnknownPods<'_>,
+) -> Sent {
+    let account = account(pods);
+    let view = view(&account, catalog);
+    let subjects = totals.add(&view);
+    sent(&view, &subjects, &form(unknown, &Filters::default()))
+}
+
+fn once(pods: Vec<PodUsage>, catalog: &Catalog, unknown: UnknownPods<'_>) -> Sent {
+    tick(&mut RunningTotals::default(), pods, catalog, unknown)
+}
+
+#[test]
+fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
+    let mut web = pod(1, "web-6877cbddcc-lm9mb");
+    web.labels = labels(&[("app", "web"), ("pod-template-hash", "6877cbddcc")]);
+    web.owners = vec![owner("ReplicaSet", "web-6877cbddcc")];
+    let restarted = Container { last_id: Some(container_id(11)), ..container("app", 10) };
+    web.containers = vec![restarted, container("log", 12)];
+    let catalog = catalog(vec![web], &[], &[]);
+    let mut account = account(vec![used(1, 7)]);
+    let gone = ContainerUsage { exited: true, ..used_by_container(1, 11, 2) };
+    account.containers = vec![
+        used_by_container(1, 9, 1), // the sandbox
+        used_by_container(1, 10, 3),
+        gone,
+        used_by_container(1, 12, 1),
+    ];
+    let view = view(&account, &catalog);
+    let subjects = RunningTotals::default().add(&view);
+    let filters = Filters::default();
+    let all = sent(&view, &subjects, &form(WAITING, &filters));
+    let expected = json!({
+        "cpu_millicores": 7, "memory_bytes": 7 << 20, "node_name": "node-1",
+        "disk_io": {"read_bytes": 7, "write_bytes": 70},
+        "network_io": {"bytes_recv": 700, "bytes_sent": 7000},
+        "pod_uid": "00000001-0000-0000-0000-000000000000", "qos_class": "Burstable",
+        "deployment_name": "web", "workload_kind": "Deployment", "workload_name": "web",
+        "labels": {"app": "web", "pod-template-hash": "6877cbddcc"},
+        "window_millis": 15_000, "cpu_nanocores": 7_000_000,
+        "containers": [
+            {"name": "app", "cpu_nanocores": 5_000_000, "memory_bytes": 3 << 20},
+            {"name": "log", "cpu_nanocores": 1_000_000, "memory_bytes": 1 << 20},
+        ],
+    });
+    assert_eq!(all.of("shop/web-6877cbddcc-lm9mb"), Some(&expected));
+
+    let plain = Form { extras: false, ..form(WAITING, &filters) };
+    let all = sent(&view, &subjects, &plain);
+    let post = all.of("shop/web-6877cbddcc-lm9mb").unwrap().as_object().unwrap();
+    let keys: Vec<&str> = post.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["cpu_millicores", "disk_io", "memory_bytes", "network_io", "node_name"]);
+}
+
+#[test]
+fn only_running_pods_are_sent() {
+    let with = |phase: Phase| Pod { phase, ..pod(1, "web") };
+    let is_sent = |pod: Pod, usage: PodUsage| {
+        once(vec![usage], &catalog(vec![pod], &[], &[]), BY_UID).of("shop/web").is_some()
+    };
+    assert!(is_sent(with(Phase::Running), used(1, 1)));
+    let deleting = Pod { deletion_timestamp: Some("2026".into()), ..with(Phase::Running) };
+    assert!(is_sent(deleting, used(1, 1)), "the kubelet is at it, and it runs still");
+    assert!(!is_sent(with(Phase::Pending), used(1, 1)));
+    assert!(!is_sent(with(Phase::Succeeded), used(1, 1)), "terminated, and its cgroup still there");
+    assert!(!is_sent(with(Phase::Failed), used(1, 1)));
+    assert!(!is_sent(with(Phase::Running), PodUsage { exited: true, ..used(1, 1) }));
+    let idle = Usage { processes: 0, ..usage(1) };
+    assert!(is_sent(with(Phase::Unknown), used(1, 1)));
+    assert!(!is_sent(with(Phase::Unknown), PodUsage { usage: idle, ..used(1, 1) }));
+    let none = once(Vec::new(), &catalog(vec![with(Phase::Running)], &[], &[]), BY_UID);
+    assert_eq!(none.pods(), 0, "nothing is known of what it uses");
+}
+
+#[test]
+fn what_flowed_before_a_pod_was_known_comes_with_its_first_post() {
+    let nobody = Catalog::default();
+    let known = catalog(vec![pod(1, "web")], &[], &[]);
+    let pending = catalog(vec![Pod { phase: Phase::Pending, ..pod(1, "web") }], &[], &[]);
+    let mut totals = RunningTotals::default();
+    for figure in [1, 2] {
+        assert_eq!(tick(&mut totals, vec![used(1, figure)], &nobody, WAITING).pods(), 0);
+    }
+    assert_eq!(tick(&mut totals, vec![used(1, 4)], &pending, WAITING).pods(), 0);
+    let first = tick(&mut totals, vec![used(1, 8)], &known, WAITING);
+    assert_eq!(first.read_bytes("shop/web"), Some(1 + 2 + 4 + 8));
+    let cpu = &first.of("shop/web").unwrap()["cpu_millicores"];
+    assert_eq!(*cpu, 8, "a rate is of the interval");
+    let second = tick(&mut totals, vec![used(1, 16)], &known, WAITING);
+    assert_eq!(second.read_bytes("shop/web"), Some(16));
+}
+
+#[test]
+fn what_was_sent_under_the_uid_is_not_sent_again_under_the_name() {
+    let known = catalog(vec![pod(1, "web")], &[], &[]);
+    let mut totals = RunningTotals::default();
+    let unknown = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), BY_UID);
+    assert_eq!(unknown.read_bytes(&format!("unknown/{}", uid(1))), Some(1));
+    let first = tick(&mut totals, vec![used(1, 2)], &known, BY_UID);
+    assert_eq!((first.read_bytes("shop/web"), first.pods()), (Some(2), 1));
+
+    let mut totals = RunningTotals::default();
+    let skipped = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), UnknownPods::Skip);
+    assert_eq!(skipped.pods(), 0);
+    let first = tick(&mut totals, vec![used(1, 2)], &known, UnknownPods::Skip);
+    assert_eq!(first.read_bytes("shop/web"), Some(2));
+}
+
+#[test]
+fn a_pod_that_leaves_is_forgotten() {
+    let mut totals = RunningTotals::default();
+    let _ = tick(&mut totals, vec![used(1, 5)], &Catalog::default(), WAITING);
+    let _ = tick(&mut totals, Vec::new(), &Catalog::default(), WAITING);
+    let known = catalog(vec![pod(1, "web")], &[], &[]);
+    let back = tick(&mut totals, vec![used(1, 1)], &known, WAITING);
+    assert_eq!(back.read_bytes("shop/web"), Some(1));
+}
+
+#[test]
+fn of_two_pods_with_one_name_the_newer_that_runs_is_sent_with_both_flows() {
+    let old = Pod { deletion_timestamp: Some("2026".into()), ..pod(2, "db-0") };
+    let new = pod(1, "db-0");
+    let both = |new: &Pod| catalog(vec![old.clone(), new.clone()], &[], &[]);
+    let mut totals = RunningTotals::default();
+    let starting = both(&Pod { phase: Phase::Pending, ..new.clone() });
+    let first = tick(&mut totals, vec![used(1, 1), used(2, 10)], &starting, WAITING);
+    assert_eq!(first.pods(), 1);
+    assert_eq!(first.read_bytes("shop/db-0"), Some(11));
+    let post = first.of("shop/db-0").unwrap();
+    assert_eq!(post["pod_uid"], uid(2).to_string());
+    assert_eq!(post["cpu_millicores"], 10);
+
+    let second = tick(&mut totals, vec![used(1, 2), used(2, 20)], &both(&new), WAITING);
+    assert_eq!(second.read_bytes("shop/db-0"), Some(22));
+    let post = second.of("shop/db-0").unwrap();
+    assert_eq!(post["pod_uid"], uid(1).to_string());
+    assert_eq!(post["memory_bytes"], 2 << 20);
+
+    // Neither is being deleted: a static pod's old and new configuration.
+    let catalog = catalog(vec![pod(1, "edge"), pod(2, "edge")], &[], &[]);
+    let sent = once(vec![used(1, 1), used(2, 10)], &catalog, WAITING);
+    assert_eq!(sent.of("shop/edge").unwrap()["pod_uid"], uid(2).to_string());
+    assert_eq!(sent.read_bytes("shop/edge"), Some(11));
+}
+
+#[test]
+fn running_totals_only_grow_while_another_pod_lends_its_flows() {
+    let old = Pod { deletion_timestamp: Some("2026".into()), ..pod(2, "db-0") };
+    let both = catalog(vec![old, pod(1, "db-0")], &[], &[]);
+    let one = catalog(vec![pod(1, "db-0")], &[], &[]);
+    let mut totals = RunningTotals::default();
+    let filters = Filters::default();
+    let form = Form { cumulative: true, ..form(WAITING, &filters) };
+    let mut read = Vec::new();
+    for (pods, catalog) in [
+        (vec![used(1, 1), used(2, 10)], &both),
+        (vec![used(1, 2), used(2, 20)], &both),
+        (vec![used(1, 4)], &one),
+    ] {
+        let account = account(pods);
+        let view = view(&account, catalog);
+        let subjects = totals.add(&view);
+        read.push(sent(&view, &subjects, &form).read_bytes("shop/db-0").unwrap());
+    }
+    assert_eq!(read, [11, 33, 37]);
+}
+
+#[test]
+fn what_has_a_name_outside_kubernetes_is_sent_as_a_pod() {
+    let catalog = catalog(
+        Vec::new(),
+        &[("/system.slice/app-*.service", "app"), ("/kubepods/burstable/pod*", "from-file")],
+        &[(7, "cache")],
+    );
+    let mut account = account(vec![used(3, 3)]);
+    let mut cache = used_by_unit("/machine.slice/libpod-7.scope", 9);
+    let (id, runtime) = (container_id(7), crate::attribution::Runtime::Podman);
+    cache.kind = crate::ledger::account::UnitKind::Container { id, runtime };
+    account.units = vec![
+        used_by_unit("/system.slice/app-1.service", 1),
+        used_by_unit("/system.slice/app-2.service", 2),
+        used_by_unit("/system.slice/ssh.service", 100),
+        cache,
+    ];
+    let view = view(&account, &catalog);
+    let subjects = RunningTotals::default().add(&view);
+    let filters = Filters::default();
+    let all = sent(&view, &subjects, &form(WAITING, &filters));
+    assert_eq!(all.pods(), 3);
+    let app = all.of("host/app").unwrap();
+    assert_eq!((&app["cpu_millicores"], &app["labels"]), (&json!(3), &json!({"on": "host"})));
+    assert_eq!(all.read_bytes("host/app"), Some(3), "units of one name are one");
+    assert_eq!(all.read_bytes("host/cache"), Some(9));
+    assert_eq!(all.read_bytes("host/from-file"), Some(3));
+    assert_eq!(all.of("host/from-file").unwrap()["pod_uid"], uid(3).to_string());
+}
+
+#[test]
+fn filters_hold_pods_back_and_never_the_node() {
+    let system = Pod { namespace: "kube-system".into(), ..pod(2, "dns") };
+    let catalog = catalog(vec![pod(1, "web"), system], &[], &[]);
+    let account = account(vec![used(1, 1), used(2, 2), used(3, 3)]);
+    let view = view(&account, &catalog);
+    let subjects = RunningTotals::default().add(&view);
+    let sent_with = |filters: &Filters| {
+        let all = sent(&view, &subjects, &form(BY_UID, filters));
+        assert_eq!(all.0[0].0, "/api/nodes/node-1/metrics");
+        let unknown = format!("unknown/{}", uid(3));
+        ["shop/web", "kube-system/dns", &unknown].map(|pod| all.of(pod).is_some())
+    };
+    let list = |name: &str| vec![Box::from(name)];
+    assert_eq!(sent_with(&Filters::default()), [true, true, true]);
+    let only = Filters { include: list("shop"), ..Filters::default() };
+    assert_eq!(sent_with(&only), [true, false, false]);
+    let without = Filters { exclude: list("shop"), ..Filters::default() };
+    assert_eq!(sent_with(&without), [false, true, true]);
+    let both = Filters { include: list("shop"), exclude: list("shop"), ..Filters::default() };
+    assert_eq!(sent_with(&both), [false, false, false]);
+    let selected = Filters { selector: Selector::parse("app=dns").unwrap(), ..Filters::default() };
+    assert_eq!(sent_with(&selected), [false, true, false]);
+}
+
+#[test]
+fn nothing_is_said_of_containers_whose_pod_runs_in_a_sandbox_of_its_own() {
+    let kata = Pod { containers: vec![container("app", 10)], ..pod(1, "kata") };
+    let catalog = catalog(vec![kata], &[], &[]);
+    let mut account = account(vec![used(1, 50)]);
+    let empty = ContainerUsage { usage: Usage::default(), ..used_by_container(1, 10, 0) };
+    account.containers = vec![used_by_container(1, 9, 49), empty];
+    let view = view(&account, &catalog);
+    let subjects = RunningTotals::default().add(&view);
+    let all = sent(&view, &subjects, &form(WAITING, &Filters::default()));
+    let post = all.of("shop/kata").unwrap();
+    assert_eq!(post["cpu_nanocores"], 50_000_000);
+    assert_eq!(post.get("containers"), None);
+}
+
+fn check_figures(body: &Value) {
+    let integer = |value: &Value| assert!(value.is_u64(), "{value} in {body}");
+    integer(&body["cpu_millicores"]);
+    integer(&body["memory_bytes"]);
+    integer(&body["disk_io"]["read_bytes"]);
+    integer(&body["disk_io"]["write_bytes"]);
+    integer(&body["network_io"]["bytes_sent"]);
+    integer(&body["network_io"]["bytes_recv"]);
+}
+
+fn check_values(value: &Value) {
+    match value {
+        Value::Null => panic!("a null"),
+        Value::Number(number) => assert!(number.is_u64(), "{number}"),
+        Value::Array(all) => all.iter().for_each(check_values),
+        Value::Object(all) => all.values().for_each(check_values),
+        Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn total_read(sent: &Sent) -> u64 {
+    let pods = sent.0.iter().filter(|(path, _)| path.starts_with("/api/namespaces/"));
+    pods.map(|(_, body)| body["disk_io"]["read_bytes"].as_u64().unwrap()).sum()
+}
+
+proptest! {
+    #[test]
+    fn no_post_holds_a_null_or_lacks_a_figure_and_no_two_have_one_path(
+        account in any_account(),
+        catalog in any_catalog(),
+        (cumulative, extras, policy) in (any::<bool>(), any::<bool>(), 0..3_u8),
+    ) {
+        let unknown = [BY_UID, WAITING, UnknownPods::Skip][usize::from(policy)];
+        let view = view(&account, &catalog);
+        let subjects = RunningTotals::default().add(&view);
+        let filters = Filters::default();
+        let form = Form { node_name: "node-1", cumulative, unknown, filters: &filters, extras };
+        let all = sent(&view, &subjects, &form);
+        prop_assert!(!all.0.is_empty());
+        let mut paths: Vec<&String> = all.0.iter().map(|(path, _)| path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        prop_assert_eq!(paths.len(), all.0.len());
+        for (path, body) in &all.0 {
+            check_figures(body);
+            check_values(body);
+            let is_pod = path.starts_with("/api/namespaces/");
+            prop_assert_eq!(body["node_name"].is_string(), is_pod);
+        }
+    }
+
+    /// Whatever is known of pods meanwhile, and whichever share a name: once all are known and run,
+    /// everything has been sent, and once.
+    #[test]
+    fn no_flow_is_lost_or_doubled_while_names_come_and_go(
+        ticks in prop::collection::vec(
+            prop::collection::vec((0..4_u32, any::<bool>(), 0..4_u8, any::<bool>()), 4),
+            1..6,
+        ),
+    ) {
+        let mut totals = RunningTotals::default();
+        let mut sum = 0;
+        for tick_of in &ticks {
+            let pods = (0..4).zip(tick_of).filter(|(_, (_, known, ..))| *known);
+            let pods = pods.map(|(number, (name, _, phase, deleted))| Pod {
+                phase: [Phase::Running, Phase::Pending, Phase::Unknown, Phase::Running]
+                    [usize::from(*phase)],
+                deletion_timestamp: deleted.then(|| "2026".into()),
+                ..pod(number, ["a", "b", "c", "d"][*name as usize])
+            });
+            let catalog = catalog(pods.collect(), &[], &[]);
+            let used = (0..4).map(|number| used(number, 1)).collect();
+            sum += total_read(&tick(&mut totals, used, &catalog, WAITING));
+        }
+        let pods = ["a", "a", "b", "c"].iter().zip(0..).map(|(name, number)| pod(number, name));
+        let catalog = catalog(pods.collect(), &[], &[]);
+        let used = (0..4).map(|number| used(number, 1)).collect();
+        sum += total_read(&tick(&mut totals, used, &catalog, WAITING));
+        prop_assert_eq!(sum, 4 * (ticks.len() as u64 + 1));
+    }
+}
