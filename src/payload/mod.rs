@@ -5,11 +5,21 @@
 
 pub mod dump;
 pub mod open_metrics;
+pub mod pod_batch;
+pub mod pod_lifecycle;
 pub mod posts;
 pub mod resource_api;
 pub mod selector;
 pub mod stamp;
 pub mod subjects;
+
+use serde::Serialize;
+
+/// Writes `body` as JSON behind what is in `out`.
+#[expect(clippy::expect_used, reason = "writing plain data to memory cannot fail")]
+fn append(body: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, body).expect("maps with texts for keys always have a JSON form");
+}
 
 #[cfg(test)]
 mod samples;

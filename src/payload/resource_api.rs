@@ -22,6 +22,7 @@ use thiserror::Error;
 pub use decode::{BodyError, PodPost, decode_node, decode_pod};
 pub use extras::{ContainerFigures, NodeExtras, PodExtras};
 
+use crate::payload::append;
 use crate::payload::stamp::Rfc3339Seconds;
 
 /// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
@@ -116,11 +117,6 @@ pub fn encode_pod(
     out: &mut Vec<u8>,
 ) {
     append(&PodBody { usage: figures.into(), node_name, extras }, out);
-}
-
-#[expect(clippy::expect_used, reason = "writing integers and strings to memory cannot fail")]
-fn append(body: &impl Serialize, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, body).expect("integers and strings always have a JSON form");
 }
 
 /// The four required keys, as a post and every answer carry them.

@@ -35,6 +35,24 @@ impl fmt::Display for Rfc3339Millis {
     }
 }
 
+/// A moment in UTC with microseconds and without a word on the zone, `2026-05-12T10:32:14.123456`;
+/// bounded likewise. The clock's milliseconds are all that is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NaiveMicros(pub WallTime);
+
+impl fmt::Display for NaiveMicros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = Rfc3339Millis(self.0).to_string();
+        write!(f, "{}000", millis.trim_end_matches('Z'))
+    }
+}
+
+impl Serialize for NaiveMicros {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Serialize for Rfc3339Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -56,6 +74,14 @@ mod tests {
     fn a_stamp_with_milliseconds_keeps_them() {
         let stamp = Rfc3339Millis(WallTime::from_unix_millis(1_749_654_000_999)).to_string();
         assert_eq!(stamp, "2025-06-11T15:00:00.999Z");
+    }
+
+    #[test]
+    fn a_naive_stamp_has_microseconds_and_no_zone() {
+        let stamp = NaiveMicros(WallTime::from_unix_millis(1_778_581_934_123)).to_string();
+        assert_eq!(stamp, "2026-05-12T10:32:14.123000");
+        let last = NaiveMicros(WallTime::from_unix_millis(u64::MAX)).to_string();
+        assert_eq!(last, "9999-12-31T23:59:59.000000");
     }
 
     #[test]

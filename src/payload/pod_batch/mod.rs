@@ -1,0 +1,164 @@
+//! The pod batch API: everything of one sample in one message, and the node in another.
+//!
+//! ```text
+//! POST /api/v1/metrics/pods     POST /api/v1/metrics/nodes
+//! {"cluster_id":"c","context":{"name":"prod","kubernetes_version":"v1.30.2",
+//!    "provider":{"name":"aws","region":"eu-central-1","zone":"eu-central-1a"},"labels":{},
+//!    "node_groups":[{"name":"pool","labels":{},
+//!      "platform":{"os":"linux","architecture":"amd64","version":"v1.30.2"}}]},
+//!  "collected_at":"2025-02-23T10:00:00Z","resources":[…]}
+//! ```
+//!
+//! No key of the API's documents is ever missing or null: a text that is not known is empty, a
+//! request or limit that is not set is 0. Network figures are those of the interval unless the
+//! endpoint wants running totals; CPU is a rate, memory and filesystems are as of now.
+
+mod context;
+mod node;
+mod pod;
+mod split;
+
+use bytes::Bytes as Body;
+use serde::Serialize;
+use serde::ser::Serializer;
+
+pub use context::ClusterContext;
+pub use split::split;
+
+use super::posts::Message;
+use super::stamp::Rfc3339Seconds;
+use super::subjects::{Filters, Subjects, UnknownPods, View};
+use crate::directory::pod::{Condition, Labels};
+
+pub const PODS_PATH: &str = "/api/v1/metrics/pods";
+pub const NODES_PATH: &str = "/api/v1/metrics/nodes";
+
+/// [`Form::resources_max`] where nothing else is configured.
+pub const RESOURCES_MAX: usize = 500;
+
+/// What an endpoint of this API wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a> {
+    pub node_name: &'a str,
+    pub cluster: &'a ClusterContext,
+    /// Network figures are running totals, and not what passed in the interval.
+    pub cumulative: bool,
+    pub unknown: UnknownPods<'a>,
+    pub filters: &'a Filters,
+    /// The annotations that are sent, by key; a `*` at the end stands for any rest. Annotations
+    /// hold whatever anybody put there, whole manifests and at times secrets among it, so none is
+    /// sent that was not asked for.
+    pub annotations: &'a [Box<str>],
+    /// The most resources of one message; what is more goes into further ones.
+    pub resources_max: usize,
+}
+
+/// The pods' messages: all that the directory knows in any phase, those that ended in the interval
+/// with what they used in it, what is named outside Kubernetes, and unknown pods as the endpoint
+/// wants them. None where there is none.
+#[must_use]
+pub fn pods(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Vec<Message> {
+    let all: Vec<pod::Resource<'_>> =
+        subjects.all.iter().filter_map(|subject| pod::resource(view, subject, form)).collect();
+    let parts = all.chunks(form.resources_max.max(1));
+    parts.map(|resources| message(PODS_PATH, view, form, resources)).collect()
+}
+
+/// The node's message.
+#[must_use]
+pub fn nodes(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Message {
+    message(NODES_PATH, view, form, &[node::resource(view, subjects, form)])
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, R> {
+    cluster_id: &'a str,
+    context: context::Context<'a>,
+    collected_at: Rfc3339Seconds,
+    resources: &'a [R],
+}
+
+fn message<R: Serialize>(path: &str, view: &View<'_>, form: &Form<'_>, resources: &[R]) -> Message {
+    let envelope = Envelope {
+        cluster_id: &form.cluster.cluster_id,
+        context: context::context(form.cluster, view.catalog),
+        collected_at: Rfc3339Seconds(view.account.wall),
+        resources,
+    };
+    let mut body = Vec::with_capacity(1024 * (1 + resources.len()));
+    super::append(&envelope, &mut body);
+    Message { path: path.to_owned(), body: Body::from(body) }
+}
+
+/// One of `status.conditions`.
+#[derive(Serialize)]
+struct ConditionWire<'a> {
+    r#type: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: &'a str,
+    last_transition_time: &'a str,
+}
+
+fn conditions(all: &[Condition]) -> Vec<ConditionWire<'_>> {
+    all.iter().map(ConditionWire::of).collect()
+}
+
+impl<'a> ConditionWire<'a> {
+    fn of(condition: &'a Condition) -> Self {
+        Self {
+            r#type: &condition.kind,
+            status: &condition.status,
+            reason: or_empty(condition.reason.as_deref()),
+            message: or_empty(condition.message.as_deref()),
+            last_transition_time: or_empty(condition.last_transition_time.as_deref()),
+        }
+    }
+}
+
+fn or_empty(text: Option<&str>) -> &str {
+    text.unwrap_or_default()
+}
+
+/// Labels, or those annotations that may be sent.
+struct Map<'a> {
+    all: &'a [(Box<str>, Box<str>)],
+    /// `None`: all keys are sent.
+    allowed: Option<&'a [Box<str>]>,
+    /// A key that is not sent.
+    except: &'static str,
+}
+
+impl<'a> Map<'a> {
+    fn labels(labels: &'a Labels) -> Self {
+        Self { all: labels, allowed: None, except: "" }
+    }
+
+    fn annotations(annotations: &'a Labels, form: &Form<'a>) -> Self {
+        Self { all: annotations, allowed: Some(form.annotations), except: "" }
+    }
+}
+
+impl Serialize for Map<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fits = |key: &str, pattern: &str| match pattern.strip_suffix('*') {
+            Some(start) => key.starts_with(start),
+            None => key == pattern,
+        };
+        let is_sent = |key: &str| {
+            key != self.except
+                && self.allowed.is_none_or(|all| all.iter().any(|pattern| fits(key, pattern)))
+        };
+        let sent = self.all.iter().filter(|(key, _)| is_sent(key));
+        serializer.collect_map(sent.map(|(key, value)| (key, value)))
+    }
+}
+
+/// Billionths of a CPU as CPUs. A CPU figure of a node is far below 2^53 billionths.
+#[expect(clippy::cast_precision_loss, reason = "beyond 9 million CPUs nobody counts billionths")]
+fn cores(nanocores: u64) -> f64 {
+    nanocores as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! What there is to tell: changes as they come, and what a look at the server's rows brings up.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::{Row, ip_of, spec_body};
+use crate::directory::pod::Pod;
+use crate::directory::{Catalog, SourceKind};
+use crate::payload::subjects::Filters;
+use crate::quantity::WallTime;
+
+/// Something to post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// [`spec_body`] of this pod.
+    Upsert(Arc<Pod>),
+    /// [`mark_dead_body`](super::mark_dead_body) of these.
+    MarkDead { pod_name: Box<str>, pod_ip: Option<Box<str>> },
+}
+
+/// What a server has been told.
+///
+/// Its key is the pod's name alone. Two pods of one name in two namespaces of this node cannot both
+/// have a row; the one that has it keeps it as long as it lives, since a row that changed hands
+/// with every event would be right for neither, and the other takes it over when that one ends. Of
+/// two that are both new the older has it. A name that passes from one pod to the next is never
+/// marked dead in between, because both can have the node's IP, which is all that the server tells
+/// them apart by.
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    /// By name. No more than the catalog has pods.
+    told: BTreeMap<Box<str>, Told>,
+}
+
+#[derive(Debug, Clone)]
+struct Told {
+    pod: Arc<Pod>,
+    /// The content of what was sent, as a hash.
+    content: u64,
+}
+
+/// The pods of one name that are not over.
+#[derive(Default)]
+struct Living<'a> {
+    all: Vec<&'a Arc<Pod>>,
+    /// Those of them that may be sent: not filtered out, with an IP.
+    to_tell: Vec<&'a Arc<Pod>>,
+}
+
+impl Lifecycle {
+    /// What has changed since it was last asked. A pod without an IP waits, one that is over or has
+    /// left is dead; and nobody is called dead while no source knows this node's pods.
+    pub fn changes(&mut self, catalog: &Catalog, filters: &Filters) -> Vec<Act> {
+        let living = living(catalog, filters);
+        let mut acts = Vec::new();
+        if knows_pods(catalog) {
+            self.told.retain(|name, told| {
+                // One that lives still is not dead because it may not be sent any more: the filters
+                // have changed, or it has no IP for now.
+                let stays = living.get(&**name).is_some_and(|living| {
+                    let is_told = |pod: &&Arc<Pod>| pod.api_uid == told.pod.api_uid;
+                    !living.to_tell.is_empty() || living.all.iter().any(is_told)
+                });
+                if !stays {
+                    acts.push(mark_dead(name, ip_of(&told.pod)));
+                }
+                stays
+            });
+        }
+        for (name, pods) in &living {
+            let Some(pod) = self.holder(name, &pods.to_tell) else { continue };
+            if let Some(told) = self.told.get_mut(*name) {
+                if Arc::ptr_eq(&told.pod, pod) {
+                    continue;
+                }
+                let content = content_of(pod);
+                told.pod = Arc::clone(pod);
+                if std::mem::replace(&mut told.content, content) == content {
+                    continue;
+                }
+            } else {
+                self.tell(name, pod);
+            }
+            acts.push(Act::Upsert(Arc::clone(pod)));
+        }
+        acts
+    }
+
+    /// What is to be done about the rows that the server lists as alive on this node: those of no
+    /// pod that lives here are dead; a pod that should have one and has none, or another's, is told
+    /// again. To be asked after [`changes`](Self::changes), whose acts have been carried out.
+    pub fn reconcile(&mut self, listed: &[Row], catalog: &Catalog, filters: &Filters) -> Vec<Act> {
+        if !knows_pods(catalog) {
+            return Vec::new();
+        }
+        let living = living(catalog, filters);
+        let mut acts = Vec::new();
+        for row in listed {
+            let of_name = living.get(&*row.pod_name);
+            let is_of = |pod: &&Arc<Pod>| {
+                row.pod_namespace.as_deref().is_none_or(|found| *found == *pod.namespace)
+            };
+            let lives =
+                of_name.is_some_and(|pods| !pods.to_tell.is_empty() || pods.all.iter().any(is_of));
+            if !lives {
+                self.told.remove(&row.pod_name);
+                acts.push(mark_dead(&row.pod_name, row.pod_ip.as_deref()));
+            }
+        }
+        for (name, pods) in &living {
+            let Some(pod) = self.holder(name, &pods.to_tell) else { continue };
+            let is_row = |row: &Row| {
+                *row.pod_name == **name
+                    && row.pod_ip.as_deref() == ip_of(pod)
+                    // A server that has no namespaces, or rows of before it had them.
+                    && row.pod_namespace.as_deref().is_none_or(|found| *found == *pod.namespace)
+            };
+            if !listed.iter().any(is_row) {
+                self.tell(name, pod);
+                acts.push(Act::Upsert(Arc::clone(pod)));
+            }
+        }
+        acts
+    }
+
+    fn tell(&mut self, name: &str, pod: &Arc<Pod>) {
+        let told = Told { pod: Arc::clone(pod), content: content_of(pod) };
+        self.told.insert(name.into(), told);
+    }
+
+    /// The pod that has this name's row.
+    fn holder<'a>(&self, name: &str, pods: &[&'a Arc<Pod>]) -> Option<&'a Arc<Pod>> {
+        let told = self.told.get(name);
+        let is_told = |pod: &Pod| told.is_some_and(|told| told.pod.api_uid == pod.api_uid);
+        // A pod made again under the same name is of the same namespace, and the newer of two
+        // is the one that goes on; of two namespaces the one that was there first keeps it.
+        let kept = told.map(|told| &told.pod.namespace);
+        let namespace = pods
+            .iter()
+            .map(|pod| &pod.namespace)
+            .find(|namespace| Some(*namespace) == kept)
+            .or_else(|| {
+                let first = pods
+                    .iter()
+                    .min_by_key(|pod| (pod.creation_timestamp.as_deref(), &pod.namespace));
+                first.map(|pod| &pod.namespace)
+            })?;
+        let candidates = pods.iter().filter(|pod| pod.namespace == *namespace);
+        let newest = candidates.max_by_key(|pod| {
+            let goes_on = pod.deletion_timestamp.is_none();
+            (goes_on, pod.creation_timestamp.as_deref(), is_told(pod), pod.uid)
+        });
+        newest.copied()
+    }
+}
+
+/// The stamp is no content.
+fn content_of(pod: &Pod) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    spec_body(pod, &pod.node_name, WallTime::default()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn mark_dead(name: &str, ip: Option<&str>) -> Act {
+    let pod_ip = ip.filter(|ip| !ip.is_empty()).map(Into::into);
+    Act::MarkDead { pod_name: name.into(), pod_ip }
+}
+
+/// Whether a source that knows all pods of a node has told of any. Before it has, and where it may
+/// not list them, no pod being known does not mean that there is none: every row would be ended.
+fn knows_pods(catalog: &Catalog) -> bool {
+    let of_pods = [SourceKind::Kubernetes, SourceKind::Kubelet, SourceKind::Cri];
+    !catalog.pods().is_empty()
+        && catalog.sources.iter().any(|source| {
+            of_pods.contains(&source.kind) && source.current_at.is_some() && source.known > 0
+        })
+}
+
+fn living<'a>(catalog: &'a Catalog, filters: &Filters) -> BTreeMap<&'a str, Living<'a>> {
+    let mut living: BTreeMap<&str, Living<'_>> = BTreeMap::new();
+    let pods = catalog.pods().iter().filter(|pod| !pod.phase.is_final());
+    // The server passes over blank names; it is asked nothing of them.
+    for pod in pods.filter(|pod| !pod.name.trim().is_empty()) {
+        let of_name = living.entry(&pod.name).or_default();
+        of_name.all.push(pod);
+        if ip_of(pod).is_some() && filters.let_through(&pod.namespace, &pod.labels) {
+            of_name.to_tell.push(pod);
+        }
+    }
+    living
+}

@@ -1,0 +1,134 @@
+//! The pod life-cycle API: one row a pod name, which agents keep alive and end.
+//!
+//! ```text
+//! POST /pod/spec       {"pod_name":"web-7d9f6b8c4-x5z2w","pod_namespace":"shop",
+//!                       "pod_ip":"10.244.1.5","node_name":"worker-1","is_dead":false,
+//!                       "pod_identity":"web","workload_selector_labels":{"k8s-app":"web"},
+//!                       "pod_obj":{…},"time_stamp":"2026-05-12T10:32:14.123456"}
+//! POST /pod/mark_dead  {"pod_name":"web-7d9f6b8c4-x5z2w","pod_ip":"10.244.1.5"}
+//! GET  /pod/list/<node>   the rows of a node that are alive
+//! ```
+//!
+//! Posting a name that has a row replaces the row, and it is alive again. The stamp is UTC without
+//! saying so: with a `Z` the server refuses it. A key without a value is left out, never null.
+
+mod changes;
+mod list;
+mod pod_object;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use changes::{Act, Lifecycle};
+pub use list::{LIST_ROWS_MAX, ListError, Row, decode_list};
+
+use super::stamp::NaiveMicros;
+use crate::directory::pod::{Pod, value_of};
+use crate::payload::append;
+use crate::payload::resource_api::segment;
+use crate::quantity::WallTime;
+
+pub const SPEC_PATH: &str = "/pod/spec";
+pub const MARK_DEAD_PATH: &str = "/pod/mark_dead";
+
+/// `/pod/list/<node>`, the name percent-encoded.
+#[must_use]
+pub fn list_path(node_name: &str) -> String {
+    format!("/pod/list/{}", segment(node_name))
+}
+
+/// Labels that say what a pod belongs to; the first of them that a pod has is its identity.
+const IDENTITY_LABELS: [&str; 3] =
+    ["app.kubernetes.io/name", "app.kubernetes.io/component", "k8s-app"];
+
+/// Labels that controllers give single pods or single revisions: no selector that is to outlive
+/// one of them can use them.
+const PASSING_LABELS: [&str; 10] = [
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
+    "batch.kubernetes.io/job-name",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+];
+
+#[derive(Serialize)]
+struct Spec<'a> {
+    pod_name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pod_namespace: &'a str,
+    pod_ip: &'a str,
+    node_name: &'a str,
+    is_dead: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    workload_selector_labels: BTreeMap<&'a str, &'a str>,
+    pod_obj: pod_object::PodObject<'a>,
+    time_stamp: NaiveMicros,
+}
+
+/// The body of a `POST /pod/spec`. Of the pod's object it has what the directory keeps: no
+/// environment, no volumes, no secrets, no annotations.
+#[must_use]
+pub fn spec_body(pod: &Pod, node_name: &str, stamp: WallTime) -> Vec<u8> {
+    let (pod_identity, workload_selector_labels) = identity(pod);
+    let spec = Spec {
+        pod_name: &pod.name,
+        pod_namespace: &pod.namespace,
+        pod_ip: ip_of(pod).unwrap_or_default(),
+        node_name,
+        is_dead: pod.phase.is_final(),
+        pod_identity,
+        workload_selector_labels,
+        pod_obj: pod_object::of(pod),
+        time_stamp: NaiveMicros(stamp),
+    };
+    let mut body = Vec::with_capacity(2048);
+    append(&spec, &mut body);
+    body
+}
+
+/// The body of a `POST /pod/mark_dead`. Without an IP the server ends whatever row has the name, so
+/// it is left out only where none is known.
+#[must_use]
+pub fn mark_dead_body(pod_name: &str, pod_ip: Option<&str>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct MarkDead<'a> {
+        pod_name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pod_ip: Option<&'a str>,
+    }
+    let mut body = Vec::with_capacity(128);
+    append(&MarkDead { pod_name, pod_ip }, &mut body);
+    body
+}
+
+/// `status.podIP`. A hostNetwork pod has its node's.
+fn ip_of(pod: &Pod) -> Option<&str> {
+    pod.ips.first().map(|ip| &**ip).filter(|ip| !ip.is_empty())
+}
+
+/// What a pod belongs to, and the labels by which its like can be selected: the labels that say so
+/// where it has any of them, else the workload that its owners lead to, with all labels that are
+/// not of one pod or revision alone.
+fn identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
+    let by_label = |key: &&'static str| {
+        value_of(&pod.labels, key).filter(|value| !value.is_empty()).map(|value| (*key, value))
+    };
+    let telling: Vec<(&str, &str)> = IDENTITY_LABELS.iter().filter_map(by_label).collect();
+    if let Some((_, identity)) = telling.first() {
+        return (Some(identity), telling.into_iter().collect());
+    }
+    let Some((_, workload)) = pod.workload() else { return (None, BTreeMap::new()) };
+    let labels = pod.labels.iter().map(|(key, value)| (&**key, &**value));
+    (Some(workload), labels.filter(|(key, _)| !PASSING_LABELS.contains(key)).collect())
+}
+
+#[cfg(test)]
+mod tests;
