@@ -1,12 +1,15 @@
 //! From an account to the resource API's posts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes as Body;
 
 use super::resource_api::{self, ContainerFigures, Figures, NodeExtras, PodExtras};
 pub use super::subjects::RunningTotals;
-use super::subjects::{Filters, Flows, Passed, Subject, Subjects, UnknownPods, View, Who};
+use super::subjects::{
+    Filters, Flows, Passed, Subject, Subjects, UnknownPods, View, Who, workload_of,
+};
 use crate::directory::pod::{Labels, Pod};
 use crate::ledger::Account;
 use crate::ledger::account::PodUsage;
@@ -74,7 +77,7 @@ fn of_node(view: &View<'_>, passed: &Passed, form: &Form<'_>) -> Option<Message>
 fn addressed<'a>(
     subject: &Subject<'a>,
     form: &Form<'a>,
-) -> Option<(&'a str, std::borrow::Cow<'a, str>, Option<&'a Labels>, Passed)> {
+) -> Option<(&'a str, Cow<'a, str>, Option<&'a Labels>, Passed)> {
     if let Some((namespace, name, labels)) = subject.name() {
         return Some((namespace, name.into(), Some(labels), subject.by_name?));
     }
@@ -112,7 +115,7 @@ fn extras<'a>(
         Who::Pod(pod) => Some(pod),
         Who::Named(_) | Who::Uid(_) => None,
     };
-    let (workload_kind, workload_name) = pod.and_then(Pod::workload).unzip();
+    let (workload_kind, workload_name) = pod.and_then(workload_of).unzip();
     PodExtras {
         uid: subject.usage.map(|usage| usage.uid),
         qos: subject.usage.map(|usage| usage.qos),

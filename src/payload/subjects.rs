@@ -230,6 +230,13 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// What people deployed that a pod belongs to, as kind and name. A static pod's mirror is controlled
+/// by its node, which nobody deployed.
+#[must_use]
+pub fn workload_of(pod: &Pod) -> Option<(&str, &str)> {
+    pod.workload().filter(|(kind, _)| *kind != "Node")
+}
+
 /// A pod whose processes have all gone is not running. Outside the host's pid namespace they cannot
 /// be seen, and the cgroup's own count tells.
 fn has_processes(usage: &Usage) -> bool {

@@ -27,6 +27,7 @@ use super::stamp::NaiveMicros;
 use crate::directory::pod::{Pod, value_of};
 use crate::payload::append;
 use crate::payload::resource_api::segment;
+use crate::payload::subjects::workload_of;
 use crate::quantity::WallTime;
 
 pub const SPEC_PATH: &str = "/pod/spec";
@@ -44,18 +45,19 @@ const IDENTITY_LABELS: [&str; 3] =
 
 /// Labels that controllers give single pods or single revisions: no selector that is to outlive
 /// one of them can use them.
-const PASSING_LABELS: [&str; 10] = [
+const PASSING_LABELS: [&str; 8] = [
     "apps.kubernetes.io/pod-index",
     "batch.kubernetes.io/controller-uid",
     "batch.kubernetes.io/job-completion-index",
-    "batch.kubernetes.io/job-name",
     "controller-revision-hash",
     "controller-uid",
-    "job-name",
     "pod-template-generation",
     "pod-template-hash",
     "statefulset.kubernetes.io/pod-name",
 ];
+
+/// Likewise, unless the workload is the Job itself and not a CronJob.
+const JOB_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
 #[derive(Serialize)]
 struct Spec<'a> {
@@ -125,9 +127,11 @@ fn identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
     if let Some((_, identity)) = telling.first() {
         return (Some(identity), telling.into_iter().collect());
     }
-    let Some((_, workload)) = pod.workload() else { return (None, BTreeMap::new()) };
+    let Some((kind, workload)) = workload_of(pod) else { return (None, BTreeMap::new()) };
+    let lasts =
+        |key: &str| !PASSING_LABELS.contains(&key) && (kind == "Job" || !JOB_LABELS.contains(&key));
     let labels = pod.labels.iter().map(|(key, value)| (&**key, &**value));
-    (Some(workload), labels.filter(|(key, _)| !PASSING_LABELS.contains(key)).collect())
+    (Some(workload), labels.filter(|(key, _)| lasts(key)).collect())
 }
 
 #[cfg(test)]

@@ -96,6 +96,10 @@ fn identity_is_by_label_then_by_owner() {
         of(&[("app", "web"), ("pod-template-hash", "6877cbddcc")], deployment),
         is("web", json!({"app": "web"}))
     );
+    let of_job = [("controller-uid", "u"), ("job-name", "sums"), ("team", "a")];
+    let (job, cron) = (Some(("Job", "sums")), Some(("CronJob", "sums")));
+    assert_eq!(of(&of_job, job), is("sums", json!({"job-name": "sums", "team": "a"})));
+    assert_eq!(of(&of_job, cron), is("sums", json!({"team": "a"})));
     assert_eq!(of(&[("app.kubernetes.io/name", "")], deployment).0.as_deref(), Some("web"));
     assert_eq!(of(&[("app", "x")], None), (None, json!({})));
     let bare = spec_body(&Pod { labels: Labels::new(), ..pod(1, "p") }, "n", WallTime::default());
@@ -284,6 +288,8 @@ impl Server {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_specification_holds_a_null_or_lacks_what_is_required(pod in any_pod()) {
         let body = spec_body(&pod, "n", WallTime::from_unix_millis(1));
@@ -347,4 +353,7 @@ fn owners_are_walked_to_the_workload() {
     let (found, selector) = identity(&pod);
     assert_eq!(found, Some("web"));
     assert_eq!(selector.into_iter().collect::<Vec<_>>(), [("app", "web")]);
+
+    pod.owners = vec![owner("Node", "worker-1")];
+    assert_eq!(identity(&pod), (None, BTreeMap::new()), "a static pod belongs to nothing");
 }
