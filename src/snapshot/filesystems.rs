@@ -1,4 +1,6 @@
-//! How full the node's filesystems are.
+//! How full the node's filesystems are, and what pods have on them.
+
+use crate::quantity::BootTime;
 
 /// One filesystem on a device of this node, as statfs(2) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,4 +16,43 @@ pub struct FilesystemUsage {
     /// 0 where the filesystem makes inodes as it needs them.
     pub inodes: u64,
     pub inodes_free: u64,
+}
+
+/// What the files of one pod take up on this node's disks: allocated blocks and inodes, as `du` and
+/// the kubelet count them. Volumes in memory are no part of it, nor are those of other kinds.
+///
+/// A part is `None` where it could not be told, and 0 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodFilesystemUsage {
+    /// The sum of the parts that are known.
+    pub used_bytes: u64,
+    /// Files and directories of the same parts; `None` where a quota told of bytes alone.
+    pub inodes: Option<u64>,
+    /// What the containers have written outside of volumes.
+    pub writable_layer_bytes: Option<u64>,
+    pub empty_dir_bytes: Option<u64>,
+    pub logs_bytes: Option<u64>,
+    /// When the last of the parts was done: their age is that of the figure.
+    pub as_of: BootTime,
+    /// When the first of them was begun: a tree that is changed while it is walked is as of some
+    /// moment between the two.
+    pub begun_at: BootTime,
+    /// Of the filesystem that the kubelet's directory lies on; `None` where it did not answer.
+    pub capacity_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
+    /// Something could not be read: the truth is not less than the figure.
+    pub incomplete: bool,
+    /// More files with several names than are kept in mind: the truth is not more than the figure,
+    /// where it is complete.
+    pub overcounted: bool,
+    pub from: UsageSource,
+}
+
+/// Who counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageSource {
+    /// Every file was looked at.
+    Walk,
+    /// The filesystem keeps the count for at least one part, and was asked.
+    ProjectQuota,
 }

@@ -16,6 +16,7 @@ pub mod roots;
 pub mod sampler;
 pub mod sockets;
 pub mod topology;
+pub mod usage_walk;
 
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};

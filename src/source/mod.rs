@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod proc;
 pub mod root;
 pub mod text;
+pub mod tree;
 
 /// Text that is not what the kernel writes into this file: a gap, never a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,9 @@ pub struct Mount {
     /// `major:minor` of the filesystem's device, as st_dev has it.
     pub device: String,
     pub read_only: bool,
+    /// Of an overlay, the directory that takes what is written to it, as whoever mounted it wrote
+    /// it: relative where the option would have grown too long. `None` where it takes nothing.
+    pub upper_dir: Option<PathBuf>,
 }
 
 /// The mounts in the kernel's order. A line that cannot be understood is left out and counted.
@@ -37,9 +40,15 @@ pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
             Some(info) => mounts.push(Mount {
                 root: unescape(&info.root),
                 mount_point: path_of(unescape(&info.mount_point.to_string_lossy())),
-                filesystem: info.fs_type,
                 source: info.mount_source,
                 read_only: info.mount_options.contains_key("ro"),
+                upper_dir: info
+                    .super_options
+                    .get("upperdir")
+                    .and_then(Option::as_ref)
+                    .filter(|_| info.fs_type == "overlay")
+                    .map(|path| path_of(unescape(path))),
+                filesystem: info.fs_type,
                 super_options: info.super_options.into_keys().collect(),
                 device: info.majmin,
             }),
@@ -88,6 +97,19 @@ mod tests {
         assert_eq!(mounts[2].filesystem, "cgroup2");
         assert_eq!(mounts[2].mount_point, PathBuf::from("/sys/fs/cgroup/unified"));
         assert!(mounts[1].super_options.contains(&"cpu".to_owned()));
+    }
+
+    #[test]
+    fn the_directory_that_an_overlay_writes_to_is_read_with_its_escapes() {
+        let text = b"642 560 0:58 / / rw,relatime master:2 - overlay overlay rw,\
+            lowerdir=/s/3/fs:/s/2/fs,upperdir=/var/lib/run\\040time/a\\054b\\075/fs,workdir=/s/w\n\
+            643 642 0:59 / /ro ro - overlay overlay ro,lowerdir=/s/3/fs:/s/2/fs\n\
+            644 642 8:1 / /disk rw - ext4 /dev/sda1 rw,upperdir=/not/one\n";
+        let (mounts, malformed) = parse(text);
+        assert_eq!(malformed, 0);
+        let upper: Vec<_> = mounts.iter().map(|mount| mount.upper_dir.as_deref()).collect();
+        let expected = std::path::Path::new("/var/lib/run time/a,b=/fs");
+        assert_eq!(upper, [Some(expected), None, None]);
     }
 
     #[test]
