@@ -22,6 +22,12 @@ const LOCAL: [&str; 12] = [
     "zfs",
 ];
 
+/// Whether a filesystem of this kind answers without asking anybody else.
+#[must_use]
+pub fn is_local(filesystem: &str) -> bool {
+    LOCAL.contains(&filesystem)
+}
+
 /// More mounts than this are not asked.
 const MOUNTS_MAX: usize = 256;
 
@@ -30,7 +36,7 @@ const MOUNTS_MAX: usize = 256;
 #[must_use]
 pub fn read(roots: &Roots, deadline: Duration) -> (Vec<FilesystemUsage>, bool) {
     let mut mounts = roots.mounts();
-    mounts.retain(|mount| LOCAL.contains(&mount.filesystem.as_str()));
+    mounts.retain(|mount| is_local(&mount.filesystem));
     mounts.sort_by_key(|mount| mount.mount_point.as_os_str().len());
     let mut seen = BTreeSet::new();
     // Bind mounts and subvolumes are the same filesystem again.

@@ -12,5 +12,6 @@ pub mod reload;
 pub mod sampling;
 pub mod state;
 pub mod status;
+pub mod usage_lane;
 pub mod vitals;
 pub mod wait;
