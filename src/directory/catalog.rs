@@ -41,12 +41,39 @@ pub struct NamedCgroups {
 
 /// A path below the cgroup2 mount in which `*` stands for any run of characters but `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupPattern(pub(super) Box<str>);
+pub struct CgroupPattern(Box<str>);
+
+/// Why a text is no pattern of cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("does not begin with `/`")]
+    NotFromRoot,
+    #[error("is the root, which is nobody's")]
+    Root,
+    #[error("has nothing between two slashes or behind the last, which no path has")]
+    EmptyComponent,
+    #[error("is longer than {PATTERN_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+/// The longest pattern, in bytes; matching costs the product of the two lengths.
+pub const PATTERN_BYTES_MAX: usize = 1024;
 
 impl CgroupPattern {
-    #[cfg(test)]
-    pub(crate) fn of(text: &str) -> Self {
-        Self(text.into())
+    /// # Errors
+    /// No path below the cgroup2 mount could ever fit, or the text is too long.
+    pub fn new(text: &str) -> Result<Self, PatternError> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(PatternError::TooLong);
+        }
+        let below = text.strip_prefix('/').ok_or(PatternError::NotFromRoot)?;
+        if below.is_empty() {
+            return Err(PatternError::Root);
+        }
+        if below.split('/').any(str::is_empty) {
+            return Err(PatternError::EmptyComponent);
+        }
+        Ok(Self(text.into()))
     }
 
     /// Whether all of `path` fits.
@@ -108,7 +135,7 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
-    use super::CgroupPattern;
+    use super::{CgroupPattern, PatternError};
 
     #[test]
     fn a_pattern_fits_whole_paths_and_a_star_stays_in_its_component() {
@@ -123,5 +150,19 @@ mod tests {
         assert!(fits("/app-*", "/app-"));
         assert!(fits("/*-*/x", "/a-b-c/x"));
         assert!(!fits("", "/a"));
+    }
+    #[test]
+    fn a_pattern_that_fits_nothing_is_none() {
+        for (text, error) in [
+            ("", PatternError::NotFromRoot),
+            ("nginx.service", PatternError::NotFromRoot),
+            ("/", PatternError::Root),
+            ("/a/", PatternError::EmptyComponent),
+            ("//a", PatternError::EmptyComponent),
+            (&format!("/{}", "a".repeat(1024)), PatternError::TooLong),
+        ] {
+            assert_eq!(CgroupPattern::new(text), Err(error), "{text}");
+        }
+        assert!(CgroupPattern::new("/a/b*").unwrap().fits(b"/a/bc"));
     }
 }

@@ -11,11 +11,19 @@
 //! they know is merged, uid by uid, in the configured order: the first source that knows a pod is
 //! believed. Readers take the [`Catalog`] of the moment, which never changes under them.
 
+mod bounded;
 pub mod catalog;
+pub mod cri;
+pub mod docker;
+pub mod kubelet;
 pub mod node;
 pub mod objects;
+mod pace;
 pub mod pod;
 pub mod resource_quantity;
+mod small_file;
+pub mod static_file;
+mod unix_socket;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -157,11 +165,16 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// All that the source knows of pods, in place of what it knew before.
+    /// All that the source knows of pods, in place of what it knew before. A pod that is as it was
+    /// stays the same object, so that readers see by the pointer what has changed.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.tell(now, |told| {
-            let pods = pods.into_iter().map(|pod| (pod.uid, Arc::new(pod)));
-            told.pods = pods.take(PODS_MAX).collect();
+            let before = std::mem::take(&mut told.pods);
+            let pods = pods.into_iter().take(PODS_MAX).map(|pod| match before.get(&pod.uid) {
+                Some(same) if **same == pod => (pod.uid, Arc::clone(same)),
+                _ => (pod.uid, Arc::new(pod)),
+            });
+            told.pods = pods.collect();
         });
     }
 

@@ -168,7 +168,7 @@ pub fn catalog(
     let (directory, told) = Directory::new(&kinds);
     told[0].replace_pods(pods, BootTime::default());
     let cgroups = cgroups.iter().map(|(pattern, name)| NamedCgroups {
-        pattern: CgroupPattern::of(pattern),
+        pattern: CgroupPattern::new(pattern).unwrap(),
         named: named(name),
     });
     told[1].replace_cgroups(cgroups.collect(), BootTime::default());

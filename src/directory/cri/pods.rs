@@ -1,0 +1,162 @@
+//! From a runtime's two lists to pods.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::bounded;
+use super::super::pod::{Container, ContainerKind, ContainerState, Labels, Phase, Pod, Resources};
+use super::messages::{self, PodSandbox, PodSandboxMetadata, PodSandboxState};
+use crate::identity::{ContainerId, PodUid};
+
+/// More containers than this are not taken of one pod.
+const CONTAINERS_MAX: usize = 256;
+
+/// What the kubelet adds to a pod's own labels when it makes the sandbox.
+const KUBELETS_LABELS: &str = "io.kubernetes.pod.";
+
+/// The pods that the sandboxes are of, those that run first.
+///
+/// A sandbox is left out if what made it was no kubelet, so that its uid is none. Of a pod's
+/// sandboxes the one that is ready counts, else the latest. Of the containers of one name the latest
+/// attempt is the container and the one before it the run before.
+///
+/// CRI's lists say less than the API: there is no telling init containers and sidecars from others,
+/// so all are regular; a container that runs is called ready, since nobody else knows of probes; of
+/// one that has exited there is no exit code, hence no state; and a pod whose sandbox is not ready
+/// has ended in one way or the other or is about to be started anew, so its phase is unknown.
+pub(super) fn pods(
+    sandboxes: Vec<PodSandbox>,
+    containers: Vec<messages::Container>,
+    annotation_bytes_max: usize,
+) -> Vec<Pod> {
+    let mut uids = HashMap::with_capacity(sandboxes.len());
+    let mut by_uid: BTreeMap<PodUid, Found> = BTreeMap::new();
+    for sandbox in sandboxes {
+        let Some((uid, metadata)) = identity(&sandbox) else { continue };
+        uids.insert(sandbox.id.clone(), uid);
+        let rank = (is_ready(&sandbox), metadata.attempt, sandbox.created_at);
+        match by_uid.get_mut(&uid) {
+            Some(found) if found.rank >= rank => {}
+            Some(found) => (found.rank, found.sandbox) = (rank, sandbox),
+            None => {
+                by_uid.insert(uid, Found { rank, sandbox, containers: Vec::new() });
+            }
+        }
+    }
+    for container in containers {
+        let found = uids.get(&container.pod_sandbox_id).and_then(|uid| by_uid.get_mut(uid));
+        if let Some(found) = found
+            && found.containers.len() < CONTAINERS_MAX
+        {
+            found.containers.push(container);
+        }
+    }
+    let mut found: Vec<(PodUid, Found)> = by_uid.into_iter().collect();
+    found.sort_by_key(|(uid, found)| (!found.rank.0, *uid));
+    found.into_iter().filter_map(|(uid, found)| pod(uid, found, annotation_bytes_max)).collect()
+}
+
+struct Found {
+    /// Whether it is ready, its attempt and when it was made: the greatest counts.
+    rank: (bool, u32, i64),
+    sandbox: PodSandbox,
+    containers: Vec<messages::Container>,
+}
+
+fn identity(sandbox: &PodSandbox) -> Option<(PodUid, &PodSandboxMetadata)> {
+    let metadata = sandbox.metadata.as_ref()?;
+    bounded::name(&metadata.name).and(bounded::name(&metadata.namespace))?;
+    Some((PodUid::parse(metadata.uid.as_bytes())?, metadata))
+}
+
+fn is_ready(sandbox: &PodSandbox) -> bool {
+    sandbox.state == PodSandboxState::Ready as i32
+}
+
+fn pod(uid: PodUid, found: Found, annotation_bytes_max: usize) -> Option<Pod> {
+    let Found { sandbox, containers, .. } = found;
+    let phase = if is_ready(&sandbox) { Phase::Running } else { Phase::Unknown };
+    let metadata = sandbox.metadata?;
+    Some(Pod {
+        uid,
+        api_uid: metadata.uid.into(),
+        namespace: metadata.namespace.into(),
+        name: metadata.name.into(),
+        node_name: Box::default(),
+        labels: own_labels(sandbox.labels),
+        annotations: bounded::annotations(sandbox.annotations, annotation_bytes_max),
+        owners: Vec::new(),
+        workload: None,
+        creation_timestamp: None,
+        deletion_timestamp: None,
+        phase,
+        reason: None,
+        conditions: Vec::new(),
+        containers: of_each_name(containers),
+        sandbox: ContainerId::parse(sandbox.id.as_bytes()),
+        resources: Resources::default(),
+        overhead: Default::default(),
+        ips: Vec::new(),
+        host_network: false,
+        qos: None,
+        service_account: Box::default(),
+        priority_class: Box::default(),
+        runtime_class: bounded::name(&sandbox.runtime_handler).map(Into::into),
+    })
+}
+
+fn own_labels(labels: HashMap<String, String>) -> Labels {
+    bounded::labels(labels.into_iter().filter(|(key, _)| !key.starts_with(KUBELETS_LABELS)))
+}
+
+/// One container for each name, in the order in which their latest runs were made.
+fn of_each_name(mut all: Vec<messages::Container>) -> Vec<Container> {
+    let attempt =
+        |one: &messages::Container| one.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
+    all.sort_by_key(|one| Reverse((attempt(one), one.created_at)));
+    let mut named: Vec<(i64, Container)> = Vec::new();
+    for one in all {
+        let Some(id) = ContainerId::parse(one.id.as_bytes()) else { continue };
+        let Some(metadata) = one.metadata else { continue };
+        let Some(name) = bounded::name(&metadata.name) else { continue };
+        match named.iter_mut().find(|(_, container)| *container.name == *name) {
+            Some((_, later)) => {
+                later.last_id = later.last_id.or(Some(id));
+            }
+            None => {
+                let state = messages::ContainerState::try_from(one.state).ok();
+                let container = Container {
+                    name: name.into(),
+                    kind: ContainerKind::Regular,
+                    image: image(one.image.as_ref()).into(),
+                    ports: Vec::new(),
+                    resources: Resources::default(),
+                    id: Some(id),
+                    last_id: None,
+                    ready: state == Some(messages::ContainerState::Running),
+                    restart_count: metadata.attempt,
+                    state: state.and_then(told_state),
+                    last_state: None,
+                };
+                named.push((one.created_at, container));
+            }
+        }
+    }
+    named.sort_by(|(made, one), (other_made, other)| {
+        (made, &one.name).cmp(&(other_made, &other.name))
+    });
+    named.into_iter().map(|(_, container)| container).collect()
+}
+
+fn told_state(state: messages::ContainerState) -> Option<ContainerState> {
+    match state {
+        messages::ContainerState::Created => Some(ContainerState::Waiting { reason: None }),
+        messages::ContainerState::Running => Some(ContainerState::Running { started_at: None }),
+        messages::ContainerState::Exited | messages::ContainerState::Unknown => None,
+    }
+}
+
+fn image(spec: Option<&messages::ImageSpec>) -> &str {
+    let spec = spec.map(|spec| [&*spec.user_specified_image, &*spec.image]).unwrap_or_default();
+    spec.into_iter().find_map(bounded::name).unwrap_or_default()
+}

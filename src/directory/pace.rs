@@ -1,0 +1,131 @@
+//! When a source is asked next, and what is said of how it went.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{Publisher, SourceKind, bounded};
+use crate::quantity::BootTime;
+
+/// The first wait after a failure is up to this long.
+const BACKOFF_BASE: Duration = Duration::from_secs(1);
+
+/// How long a source that fails is left alone at most.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// How much of a trouble's text is kept, in characters: parsers' errors repeat what they met.
+const TEXT_CHARS_MAX: usize = 400;
+
+/// How often one source is asked: about once in an interval while it answers, so that the nodes of a
+/// cluster do not ask in step, and ever more seldom while it does not.
+#[derive(Debug)]
+pub(super) struct Pace {
+    kind: SourceKind,
+    interval: Duration,
+    /// Since when it has failed, and with what.
+    failing: Option<(BootTime, String)>,
+    failures: u32,
+    random: SplitMix64,
+}
+
+impl Pace {
+    pub(super) fn new(kind: SourceKind, interval: Duration, seed: u64) -> Self {
+        Self { kind, interval, failing: None, failures: 0, random: SplitMix64(seed) }
+    }
+
+    /// Tells log and directory how it went, each trouble once, and how long to wait now.
+    pub(super) fn after(
+        &mut self,
+        outcome: Result<(), String>,
+        publisher: &Publisher,
+        now: BootTime,
+    ) -> Duration {
+        match outcome {
+            Ok(()) => {
+                if let Some((since, _)) = self.failing.take() {
+                    let seconds = Duration::from_secs(now.since(since).as_secs());
+                    let after = humantime::format_duration(seconds);
+                    info!("identity source {} answers again after {after}", self.kind);
+                }
+                self.failures = 0;
+                self.interval.mul_f64(0.9 + 0.2 * self.random.fraction())
+            }
+            Err(text) => {
+                let text = shown(text);
+                publisher.failed(&text, now);
+                let known = self.failing.as_ref().is_some_and(|(_, before)| *before == text);
+                if !known {
+                    warn!(
+                        "identity source {}: {text}; what it told before stays in use",
+                        self.kind
+                    );
+                    let since = self.failing.take().map_or(now, |(since, _)| since);
+                    self.failing = Some((since, text));
+                }
+                let ceiling = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16));
+                self.failures = self.failures.saturating_add(1);
+                ceiling.min(BACKOFF_MAX).mul_f64(0.5 + 0.5 * self.random.fraction())
+            }
+        }
+    }
+}
+
+/// What keeps a source from answering, as one line.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(super) fn shown(text: String) -> String {
+    bounded::line(&text, TEXT_CHARS_MAX)
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014). It spreads requests; nothing secret hangs on it.
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    /// Anything in [0, 1).
+    fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        // The top 53 bits are what a float can hold.
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Directory;
+
+    #[test]
+    fn waits_keep_near_the_interval_and_grow_while_it_fails() {
+        let (directory, mut publishers) = Directory::new(&[SourceKind::Cri]);
+        let publisher = publishers.remove(0);
+        let interval = Duration::from_secs(10);
+        let mut pace = Pace::new(SourceKind::Cri, interval, 7);
+        let at = |seconds| BootTime::from_nanos(seconds * 1_000_000_000);
+        let well = |pace: &mut Pace| pace.after(Ok(()), &publisher, at(1));
+        let waits: Vec<Duration> = (0..100).map(|_| well(&mut pace)).collect();
+        assert!(waits.iter().all(|wait| (9..=11).contains(&wait.as_secs())), "{waits:?}");
+        assert!(waits.windows(2).any(|two| two[0] != two[1]));
+
+        for failures in 0..40_u32 {
+            let wait = pace.after(Err("gone".into()), &publisher, at(5 + u64::from(failures)));
+            let ceiling = Duration::from_secs(1 << failures.min(6)).min(BACKOFF_MAX);
+            assert!(wait >= ceiling / 2 && wait <= ceiling, "{failures}: {wait:?}");
+        }
+        let trouble = directory.catalog().sources[0].trouble.clone().unwrap();
+        assert_eq!((trouble.since, &*trouble.text), (at(5), "gone"));
+        well(&mut pace);
+        assert!(pace.after(Err("gone".into()), &publisher, at(90)) <= BACKOFF_BASE);
+    }
+
+    #[test]
+    fn two_seeds_do_not_ask_in_step() {
+        let fractions = |seed| {
+            let mut random = SplitMix64(seed);
+            [random.fraction(), random.fraction()]
+        };
+        assert_ne!(fractions(1), fractions(2));
+    }
+}

@@ -1,0 +1,363 @@
+//! Names of cgroups out of a file, for what no API knows: services of bare metal, and tests.
+//!
+//! ```toml
+//! [[cgroup]]
+//! pattern = "/system.slice/nginx*.service"    # `*`: any characters but `/`
+//! namespace = "web"
+//! name = "nginx"
+//! labels = { tier = "front" }                 # may be left out
+//! ```
+//!
+//! Keys are strict, as those of the configuration are: a file with a key that means nothing is bad
+//! as a whole, and the names of before stay.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use tracing::info;
+
+use super::catalog::{CgroupPattern, Named, NamedCgroups};
+use super::pace::{self, Pace};
+use super::pod::Labels;
+use super::small_file::{self, Stamp};
+use super::{Publisher, SourceKind, bounded};
+use crate::quantity::BootTime;
+
+/// The largest file, in bytes.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// The most entries: each cgroup that is new is held against all of them.
+pub const ENTRIES_MAX: usize = 1024;
+
+/// The most labels of one entry.
+pub const LABELS_MAX: usize = 64;
+
+/// The longest name, namespace, label key and label value, in bytes: what a DNS name can have.
+pub const TEXT_BYTES_MAX: usize = 253;
+
+/// How much of a key or value an error repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 64;
+
+const KEYS: [&str; 4] = ["pattern", "namespace", "name", "labels"];
+
+/// Where the names are. [`Options::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub path: PathBuf,
+    /// How often it is looked at for changes (10 s).
+    pub interval: Duration,
+    pub seed: u64,
+    pub clock: fn() -> BootTime,
+}
+
+impl Options {
+    #[must_use]
+    pub fn new(path: PathBuf, seed: u64, clock: fn() -> BootTime) -> Self {
+        Self { path, interval: Duration::from_secs(10), seed, clock }
+    }
+}
+
+/// Tells the publisher what stands in the file, now and after each change, for ever.
+pub async fn run(options: Options, publisher: Publisher) {
+    let mut pace = Pace::new(SourceKind::File, options.interval, options.seed);
+    let mut taken: Option<Stamp> = None;
+    loop {
+        let now = (options.clock)();
+        let outcome = if taken.is_some() && Stamp::read(&options.path).ok() == taken {
+            publisher.still_current(now);
+            Ok(())
+        } else {
+            load(&options.path).map(|(names, stamp)| {
+                info!("{} names of cgroups from {}", names.len(), options.path.display());
+                publisher.replace_cgroups(names, now);
+                taken = Some(stamp);
+            })
+        };
+        if outcome.is_err() {
+            // What lies there is read again even if what is put back looks as it did before.
+            taken = None;
+        }
+        sleep(pace.after(outcome, &publisher, now)).await;
+    }
+}
+
+/// Reads the file once, for a person.
+///
+/// # Errors
+/// One line: what is wrong with it, and where.
+pub async fn probe(options: &Options) -> Result<String, String> {
+    let (names, _) = load(&options.path).map_err(pace::shown)?;
+    Ok(format!("{}: {} names of cgroups", options.path.display(), names.len()))
+}
+
+fn load(path: &Path) -> Result<(Vec<NamedCgroups>, Stamp), String> {
+    let unreadable = |reason: &str| format!("{}: cannot be read: {reason}", path.display());
+    let (bytes, stamp) =
+        small_file::read(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8"))?;
+    let names = parse(&text)
+        .map_err(|error| format!("{}:{}: {}", path.display(), error.line, error.problem))?;
+    Ok((names, stamp))
+}
+
+/// What is wrong with the text, and in which line, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileError {
+    pub line: usize,
+    pub problem: String,
+}
+
+/// The entries in their order, in which the first that fits a cgroup counts.
+///
+/// # Errors
+/// The topmost thing that is wrong.
+pub fn parse(text: &str) -> Result<Vec<NamedCgroups>, FileError> {
+    let source = Source { text };
+    let document = DeTable::parse(text).map_err(|error| {
+        let message = bounded::line(error.message(), 2 * SHOWN_CHARS_MAX);
+        source.error(error.span().map_or(0, |span| span.start), message)
+    })?;
+    let mut names = Vec::new();
+    for (key, value) in in_order(document.get_ref()) {
+        let at = key.span().start;
+        if key.get_ref() != "cgroup" {
+            return Err(source.unknown(at, key.get_ref(), &["cgroup"], "the file"));
+        }
+        let DeValue::Array(entries) = value.get_ref() else {
+            return Err(source.no_array(at));
+        };
+        for entry in entries.iter() {
+            let DeValue::Table(table) = entry.get_ref() else {
+                return Err(source.no_array(entry.span().start));
+            };
+            if names.len() == ENTRIES_MAX {
+                let problem = format!("too many entries; allowed: at most {ENTRIES_MAX}");
+                return Err(source.error(entry.span().start, problem));
+            }
+            names.push(source.entry(entry.span().start, table)?);
+        }
+    }
+    Ok(names)
+}
+
+/// As the file has them, so that the first error is the topmost.
+fn in_order<'d, 'i>(
+    table: &'d DeTable<'i>,
+) -> Vec<(&'d Spanned<Cow<'i, str>>, &'d Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+struct Source<'t> {
+    text: &'t str,
+}
+
+impl Source<'_> {
+    fn error(&self, at: usize, problem: String) -> FileError {
+        let before = self.text.get(..self.text.floor_char_boundary(at)).unwrap_or(self.text);
+        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        FileError { line, problem }
+    }
+
+    fn no_array(&self, at: usize) -> FileError {
+        self.error(at, "cgroup: write [[cgroup]], once for each entry".to_owned())
+    }
+
+    fn unknown(&self, at: usize, key: &str, allowed: &[&str], within: &str) -> FileError {
+        let near = nearest(key, allowed);
+        let hint = near.map_or(String::new(), |near| format!(", did you mean \"{near}\"?"));
+        let key = bounded::line(key, SHOWN_CHARS_MAX);
+        let allowed = allowed.join(", ");
+        self.error(at, format!("{key}: unknown key{hint}; allowed in {within}: {allowed}"))
+    }
+
+    fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<NamedCgroups, FileError> {
+        let (mut pattern, mut namespace, mut name) = (None, None, None);
+        let mut labels = Labels::new();
+        for (key, value) in in_order(table) {
+            match key.get_ref().as_ref() {
+                "pattern" => pattern = Some(self.pattern(value)?),
+                "namespace" => namespace = Some(self.name("namespace", value)?),
+                "name" => name = Some(self.name("name", value)?),
+                "labels" => labels = self.labels(value)?,
+                other => {
+                    return Err(self.unknown(key.span().start, other, &KEYS, "[[cgroup]]"));
+                }
+            }
+        }
+        let missing = |key: &str| {
+            self.error(at, format!("cgroup.{key} is missing; required: pattern, namespace, name"))
+        };
+        Ok(NamedCgroups {
+            pattern: pattern.ok_or_else(|| missing("pattern"))?,
+            named: Named {
+                namespace: namespace.ok_or_else(|| missing("namespace"))?,
+                name: name.ok_or_else(|| missing("name"))?,
+                labels,
+            },
+        })
+    }
+
+    fn pattern(&self, value: &Spanned<DeValue<'_>>) -> Result<CgroupPattern, FileError> {
+        let text = self.text_of("pattern", value)?;
+        CgroupPattern::new(text).map_err(|error| {
+            let shown = bounded::line(text, SHOWN_CHARS_MAX);
+            let problem = format!(
+                "cgroup.pattern = \"{shown}\" {error}; allowed: a path below the cgroup2 mount \
+                 such as \"/system.slice/nginx.service\", with * for any characters but /"
+            );
+            self.error(value.span().start, problem)
+        })
+    }
+
+    fn name(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Box<str>, FileError> {
+        let text = self.text_of(key, value)?;
+        let fits = bounded::name(text).filter(|text| text.len() <= TEXT_BYTES_MAX);
+        fits.map(Into::into).ok_or_else(|| {
+            let problem = format!(
+                "cgroup.{key} = \"{}\"; allowed: 1 to {TEXT_BYTES_MAX} bytes of text in one line",
+                bounded::line(text, SHOWN_CHARS_MAX)
+            );
+            self.error(value.span().start, problem)
+        })
+    }
+
+    fn labels(&self, value: &Spanned<DeValue<'_>>) -> Result<Labels, FileError> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = value.get_ref().type_str();
+            let problem = format!(
+                "cgroup.labels: found {found}; allowed: a table of texts such as {{ tier = \"a\" }}"
+            );
+            return Err(self.error(value.span().start, problem));
+        };
+        let mut labels = Labels::new();
+        for (key, value) in in_order(table) {
+            let at = key.span().start;
+            let text = self.text_of("labels", value)?;
+            let one_line = |text: &str| !text.chars().any(char::is_control);
+            let fits = bounded::name(key.get_ref()).is_some_and(|k| k.len() <= TEXT_BYTES_MAX)
+                && text.len() <= TEXT_BYTES_MAX
+                && one_line(text);
+            if !fits {
+                let problem = format!(
+                    "cgroup.labels: \"{}\"; allowed: keys and values of up to {TEXT_BYTES_MAX} \
+                     bytes in one line",
+                    bounded::line(key.get_ref(), SHOWN_CHARS_MAX)
+                );
+                return Err(self.error(at, problem));
+            }
+            if labels.len() == LABELS_MAX {
+                let problem = format!("cgroup.labels: too many; allowed: at most {LABELS_MAX}");
+                return Err(self.error(at, problem));
+            }
+            labels.push((key.get_ref().as_ref().into(), text.into()));
+        }
+        labels.sort_unstable();
+        Ok(labels)
+    }
+
+    fn text_of<'v>(
+        &self,
+        key: &str,
+        value: &'v Spanned<DeValue<'_>>,
+    ) -> Result<&'v str, FileError> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            other => {
+                let problem = format!("cgroup.{key}: found {}; allowed: a text", other.type_str());
+                Err(self.error(value.span().start, problem))
+            }
+        }
+    }
+}
+
+fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+    // The distance costs the product of the lengths.
+    let typed = (typed.len() <= 128).then(|| typed.to_ascii_lowercase())?;
+    known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(&typed, known), *known))
+        .filter(|(distance, known)| *distance <= known.len().max(typed.len()) / 3)
+        .min()
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_read_in_their_order() {
+        let names = parse(
+            "[[cgroup]]\npattern = \"/system.slice/nginx*.service\"\nnamespace = \"web\"\n\
+             name = \"nginx\"\nlabels = { tier = \"front\", \"example.com/a\" = \"\" }\n\
+             [[cgroup]]\npattern = \"/*\"\nnamespace = \"rest\"\nname = \"top\"\n",
+        )
+        .unwrap();
+        assert_eq!(names.len(), 2);
+        assert!(names[0].pattern.fits(b"/system.slice/nginx-2.service"));
+        assert_eq!((&*names[0].named.namespace, &*names[0].named.name), ("web", "nginx"));
+        let labels = [("example.com/a".into(), "".into()), ("tier".into(), "front".into())];
+        assert_eq!(names[0].named.labels, labels);
+        assert_eq!(&*names[1].named.name, "top");
+        assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line_and_what_is_allowed() {
+        const GOOD: &str = "[[cgroup]]\nnamespace = \"web\"\nname = \"nginx\"\npattern = \"/a\"\n";
+        for (text, line, part) in [
+            ("[[cgroup]\n", 1, ""),
+            ("[[cgroups]]\n", 1, "cgroups: unknown key, did you mean \"cgroup\"?"),
+            ("\nzebra = 1\n", 2, "zebra: unknown key; allowed in the file: cgroup"),
+            ("cgroup = 1\n", 1, "write [[cgroup]], once for each entry"),
+            ("cgroup = [1]\n", 1, "write [[cgroup]], once for each entry"),
+            (&format!("{GOOD}lables = {{}}\n"), 5, "did you mean \"labels\"?"),
+            (&format!("{GOOD}path = 1\n"), 5, "allowed in [[cgroup]]: pattern, namespace, name"),
+            (&format!("{GOOD}labels = \"a\"\n"), 5, "found string; allowed: a table of texts"),
+            (&format!("{GOOD}labels = {{ a = 1 }}\n"), 5, "cgroup.labels: found integer"),
+            (&format!("{GOOD}labels = {{ \"\" = \"\" }}\n"), 5, "keys and values of up to"),
+            ("\n[[cgroup]]\nname = \"a\"\n", 2, "cgroup.pattern is missing; required: pattern"),
+            ("[[cgroup]]\npattern = \"/a\"\nname = \"a\"\n", 1, "cgroup.namespace is missing"),
+            ("[[cgroup]]\npattern = \"a\"\n", 2, "\"a\" does not begin with `/`; allowed: a path"),
+            ("[[cgroup]]\npattern = 3\n", 2, "cgroup.pattern: found integer; allowed: a text"),
+            ("[[cgroup]]\nname = \"\"\n", 2, "cgroup.name = \"\"; allowed: 1 to 253 bytes"),
+            ("[[cgroup]]\nname = \"a\\nb\"\n", 2, "cgroup.name = \"a b\"; allowed"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.line, line, "{text}: {error:?}");
+            assert!(error.problem.contains(part), "{text}: {error:?}");
+            assert!(!error.problem.contains('\n'), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn entries_and_labels_have_a_limit() {
+        let entry = "[[cgroup]]\npattern = \"/a\"\nnamespace = \"n\"\nname = \"a\"\n";
+        assert_eq!(parse(&entry.repeat(ENTRIES_MAX)).unwrap().len(), ENTRIES_MAX);
+        let error = parse(&entry.repeat(ENTRIES_MAX + 1)).unwrap_err();
+        assert!(error.problem.contains("at most 1024"), "{error:?}");
+        assert_eq!(error.line, 4 * ENTRIES_MAX + 1);
+        let labels = |count| {
+            let labels = (0..count).map(|n| format!("l{n} = \"\"")).collect::<Vec<_>>();
+            format!("{entry}labels = {{ {} }}\n", labels.join(", "))
+        };
+        assert_eq!(parse(&labels(LABELS_MAX)).unwrap()[0].named.labels.len(), LABELS_MAX);
+        let error = parse(&labels(LABELS_MAX + 1)).unwrap_err();
+        assert!(error.problem.contains("at most 64"), "{error:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "(\\[\\[cgroup\\]\\]\n)?([a-z]{0,9} ?= ?(\"[/a*]{0,4}\"|1|\\{\\}|é)\n){0,4}.{0,9}") {
+            let _ = parse(&text);
+        }
+    }
+}
