@@ -14,9 +14,8 @@ use reqwest::{Certificate, Client, StatusCode, Url};
 use rustls::CertificateError;
 use tokio::time::sleep;
 
-use super::objects::{self, Limits};
+use super::objects::{self, Limits, PodPage};
 use super::pace::{self, Pace};
-use super::pod::Pod;
 use super::{Publisher, SourceKind, bounded, small_file, unix_socket};
 use crate::quantity::BootTime;
 
@@ -95,8 +94,8 @@ pub async fn run(options: Options, publisher: Publisher) {
     loop {
         let asked_at = (options.clock)();
         let outcome = match ask(&options, &mut kubelet).await {
-            Ok(pods) => {
-                publisher.replace_pods(pods, asked_at);
+            Ok(list) => {
+                publisher.replace_pods(list.pods, asked_at);
                 Ok(())
             }
             Err(text) => {
@@ -113,11 +112,15 @@ pub async fn run(options: Options, publisher: Publisher) {
 /// # Errors
 /// One line: what keeps it from answering.
 pub async fn probe(options: &Options) -> Result<String, String> {
-    let pods = ask(options, &mut None).await.map_err(pace::shown)?;
-    Ok(format!("kubelet at {}: {} pods", options.url, pods.len()))
+    let list = ask(options, &mut None).await.map_err(pace::shown)?;
+    let unreadable = match list.unreadable {
+        0 => String::new(),
+        count => format!(", and {count} that are not as the API has pods"),
+    };
+    Ok(format!("kubelet at {}: {} pods{unreadable}", options.url, list.pods.len()))
 }
 
-async fn ask(options: &Options, kubelet: &mut Option<Kubelet>) -> Result<Vec<Pod>, String> {
+async fn ask(options: &Options, kubelet: &mut Option<Kubelet>) -> Result<PodPage, String> {
     let at = |text: String| format!("kubelet at {}: {text}", options.url);
     let kubelet = match kubelet {
         Some(kubelet) => kubelet,
@@ -125,10 +128,8 @@ async fn ask(options: &Options, kubelet: &mut Option<Kubelet>) -> Result<Vec<Pod
     };
     let body = kubelet.get(options).await.map_err(at)?;
     let limits = Limits { annotation_bytes_max: options.annotation_bytes_max };
-    match objects::pods_of_list(&body, &limits) {
-        Ok(list) => Ok(list.pods),
-        Err(error) => Err(at(format!("the answer is no list of pods: {error}"))),
-    }
+    objects::pods_of_list(&body, &limits)
+        .map_err(|error| at(format!("the answer is no list of pods: {error}")))
 }
 
 /// A client made for one kubelet.
@@ -256,18 +257,18 @@ fn explain(error: &reqwest::Error, options: &Options) -> String {
     }
     let mut next = error.source();
     while let Some(cause) = next {
-        // An io::Error hands on the source of what it wraps, and so hides what it wraps itself.
-        let io = cause.downcast_ref::<io::Error>();
-        let wrapped = io.and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(reason)) =
-            wrapped.or_else(|| cause.downcast_ref::<rustls::Error>())
-        {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref() {
             return certificate_refused(reason, &options.trust);
         }
+        let io = cause.downcast_ref::<io::Error>();
         if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
             return "connection refused; no kubelet listens there".to_owned();
         }
-        next = cause.source();
+        // An io::Error names as its source that of the error that it wraps, and so hides that one.
+        next = match io.and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
     }
     innermost(error)
 }
@@ -278,7 +279,8 @@ fn certificate_refused(reason: &CertificateError, trust: &Trust) -> String {
         Trust::Insecure => "no file".to_owned(),
     };
     match reason {
-        CertificateError::UnknownIssuer => format!(
+        // The second where the CA of another cluster has the same name, as all of kubeadm's do.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "its certificate is not signed by the CA in {ca}: let the cluster sign it (kubelet \
              `serverTLSBootstrap: true`), give its own CA as `kubelet_ca_file`, or set \
              `kubelet_insecure = true`"
@@ -304,4 +306,30 @@ fn innermost(error: &reqwest::Error) -> String {
         next = error.source();
     }
     cause
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(body: &[u8]) -> String {
+        let options =
+            Options::new(String::new(), PathBuf::new(), Trust::Insecure, 0, BootTime::default);
+        refusal(StatusCode::FORBIDDEN, body, &options)
+    }
+
+    proptest! {
+        #[test]
+        fn no_refusal_panics_or_breaks_the_line(
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            parts in "(Forbidden \\(user=)?.{0,9}(, verb=.{0,5})?(, resource=n)?(, subresource.{0,9})?",
+        ) {
+            for body in [&*body, parts.as_bytes()] {
+                let text = refused(body);
+                prop_assert!(text.starts_with("403: ") && !text.contains('\n'), "{text}");
+            }
+        }
+    }
 }

@@ -10,14 +10,12 @@ use crate::quantity::BootTime;
 /// The first wait after a failure is up to this long.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
-/// How long a source that fails is left alone at most.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
 /// How much of a trouble's text is kept, in characters: parsers' errors repeat what they met.
 const TEXT_CHARS_MAX: usize = 400;
 
 /// How often one source is asked: about once in an interval while it answers, so that the nodes of a
-/// cluster do not ask in step, and ever more seldom while it does not.
+/// cluster do not ask in step. After a failure it is asked sooner, then ever more seldom, but never
+/// left alone for longer than while it answers.
 #[derive(Debug)]
 pub(super) struct Pace {
     kind: SourceKind,
@@ -55,23 +53,19 @@ impl Pace {
                 publisher.failed(&text, now);
                 let known = self.failing.as_ref().is_some_and(|(_, before)| *before == text);
                 if !known {
-                    warn!(
-                        "identity source {}: {text}; what it told before stays in use",
-                        self.kind
-                    );
+                    warn!("identity source {}: {text}", self.kind);
                     let since = self.failing.take().map_or(now, |(since, _)| since);
                     self.failing = Some((since, text));
                 }
                 let ceiling = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16));
                 self.failures = self.failures.saturating_add(1);
-                ceiling.min(BACKOFF_MAX).mul_f64(0.5 + 0.5 * self.random.fraction())
+                ceiling.min(self.interval).mul_f64(0.5 + 0.5 * self.random.fraction())
             }
         }
     }
 }
 
 /// What keeps a source from answering, as one line.
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub(super) fn shown(text: String) -> String {
     bounded::line(&text, TEXT_CHARS_MAX)
 }
@@ -111,7 +105,7 @@ mod tests {
 
         for failures in 0..40_u32 {
             let wait = pace.after(Err("gone".into()), &publisher, at(5 + u64::from(failures)));
-            let ceiling = Duration::from_secs(1 << failures.min(6)).min(BACKOFF_MAX);
+            let ceiling = Duration::from_secs(1 << failures.min(6)).min(interval);
             assert!(wait >= ceiling / 2 && wait <= ceiling, "{failures}: {wait:?}");
         }
         let trouble = directory.catalog().sources[0].trouble.clone().unwrap();

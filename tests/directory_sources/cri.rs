@@ -220,7 +220,7 @@ async fn what_is_no_grpc_server_is_called_so() {
         }
     });
     let error = cri::probe(&options(&socket)).await.unwrap_err();
-    assert!(error.ends_with("the connection ended or what answers is no gRPC server"), "{error}");
+    assert!(error.ends_with("docker.sock: what answers there is no gRPC server"), "{error}");
     serving.abort();
 }
 

@@ -10,9 +10,9 @@
 )]
 
 mod cri;
-//mod docker;
-//mod kubelet;
-//mod merging;
+mod docker;
+mod kubelet;
+mod merging;
 mod runtime_service;
 mod static_file;
 

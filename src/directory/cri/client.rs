@@ -137,10 +137,12 @@ impl Runtime {
         if status.code() == Code::OutOfRange {
             return format!("{method}: the answer is larger than {} bytes", self.message_bytes_max);
         }
-        if status.source().is_some() {
-            // It never got to an answer: an HTTP/1 server's words are no HTTP/2 frames, and a
-            // connection ends when its runtime does.
-            return format!("{method}: {NO_GRPC}");
+        // A source means that it never got to an answer: an HTTP/1 server's words are no HTTP/2
+        // frames, and a connection ends when its runtime does.
+        match (status.source(), method) {
+            (Some(_), "Version") => return NO_GRPC.to_owned(),
+            (Some(_), _) => return format!("{method}: the connection ended"),
+            (None, _) => {}
         }
         format!(
             "{method}: {} ({:?})",
@@ -156,7 +158,7 @@ enum Failed {
     Status(Box<Status>),
 }
 
-const NO_GRPC: &str = "the connection ended or what answers is no gRPC server";
+const NO_GRPC: &str = "what answers there is no gRPC server";
 
 async fn connect_first(
     sockets: &[PathBuf],
