@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nodetally::directory::SourceKind;
 use nodetally::directory::docker::{self, Engine, Options};
+use nodetally::directory::pod::value_of;
 use nodetally::identity::ContainerId;
 use serde_json::json;
 use tempfile::TempDir;
@@ -14,6 +15,9 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::{PATIENCE, clock, directory_of, until, until_trouble};
+
+/// Header and body, with plain line ends.
+const PODMAN: &str = include_str!("../../fixtures/podman/containers-json.txt");
 
 /// An engine that answers each connection with one text and keeps the requests' heads.
 struct Socket {
@@ -149,14 +153,24 @@ async fn containers_have_their_names_and_compose_labels_and_pods_are_left_out() 
 }
 
 #[tokio::test]
-async fn podmans_containers_stand_in_a_namespace_of_their_own() {
-    let socket = Socket::start(answer(&list().to_string()));
+async fn what_podman_answered_stands_in_a_namespace_of_its_own() {
+    let (head, body) = PODMAN.split_once("\n\n").unwrap();
+    let head = head.replace('\n', "\r\n");
+    let socket = Socket::start(Some(format!("{head}\r\n\r\n{body}")));
     let (directory, publisher) = directory_of(SourceKind::Podman);
     let mut options = options(&socket.path);
     options.engine = Engine::Podman;
     let running = tokio::spawn(docker::run(options, publisher));
-    let catalog = until(&directory, "names", |catalog| catalog.sources[0].known > 0).await;
-    assert_eq!(&*catalog.container(container('a')).unwrap().namespace, "podman");
+    let catalog = until(&directory, "names", |catalog| catalog.sources[0].known == 2).await;
+    let named = |id: &str| {
+        let id = ContainerId::parse(id.as_bytes()).unwrap();
+        catalog.container(id).cloned().unwrap()
+    };
+    let db = named("940930c103efddb88aa341ad60518da1c6ac49395e161fa9b3a606e1e67768a6");
+    assert_eq!((&*db.namespace, &*db.name), ("podman", "db"));
+    assert_eq!(value_of(&db.labels, "com.docker.compose.service"), Some("db"));
+    let cache = named("c79d2e405297d861a482d3fb329431cf19f50bba055e9edf371693adc1e77321");
+    assert_eq!((&*cache.name, cache.labels.len()), ("cache", 0));
     running.abort();
 }
 

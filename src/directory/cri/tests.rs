@@ -15,6 +15,14 @@ const VERSION: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/version.
 const SANDBOXES: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/sandboxes.binpb");
 const CONTAINERS: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/containers.binpb");
 
+/// What containerd 1.6.20 answered.
+const REAL_VERSION: &[u8] =
+    include_bytes!("../../../fixtures/kubernetes/cri/containerd-1.6.20/version.bin");
+const REAL_SANDBOXES: &[u8] =
+    include_bytes!("../../../fixtures/kubernetes/cri/containerd-1.6.20/sandboxes.bin");
+const REAL_CONTAINERS: &[u8] =
+    include_bytes!("../../../fixtures/kubernetes/cri/containerd-1.6.20/containers.bin");
+
 const ANNOTATION_BYTES_MAX: usize = 32;
 
 fn published() -> Vec<Pod> {
@@ -89,6 +97,30 @@ fn the_handler_is_told_what_has_ended_is_there_and_what_is_no_kubelets_is_not() 
     assert_eq!(pods.len(), 4, "not the sandbox made by hand");
     let ready: Vec<bool> = pods.iter().map(|pod| pod.phase == Phase::Running).collect();
     assert_eq!(ready, [true, true, true, false], "what runs stands before what could be cut off");
+}
+
+#[test]
+fn what_containerd_answered_is_read() {
+    let version = VersionResponse::decode(REAL_VERSION).unwrap();
+    assert_eq!((&*version.runtime_name, &*version.runtime_version), ("containerd", "1.6.20~ds1"));
+    let sandboxes = ListPodSandboxResponse::decode(REAL_SANDBOXES).unwrap().items;
+    let containers = ListContainersResponse::decode(REAL_CONTAINERS).unwrap().containers;
+    assert_eq!((sandboxes.len(), containers.len()), (2, 2));
+    // What `kubernetes.io/config.hash` takes, and not a byte more.
+    let pods = pods(sandboxes, containers, 32);
+    let web = of(&pods, "ea7d0c23-3f06-431f-bf11-d0a2eb46183d");
+    assert_eq!((&*web.namespace, &*web.name, web.phase), ("shop", "web-0", Phase::Running));
+    assert_eq!(web.labels, [("app".into(), "web".into())]);
+    assert_eq!(web.sandbox, id("3cb65f6fab3fd6379a742422e73dcaa2252a2ccdbad3e3200fd8a189b39671f6"));
+    assert_eq!(web.runtime_class, None);
+    let [app] = &*web.containers else { panic!("{:?}", web.containers) };
+    assert_eq!((&*app.name, &*app.image), ("app", "docker.io/local/pause:1"));
+    assert_eq!(app.id, id("356778fd526cbfa6bc1d3f1b88176e8a7c12a8933293adea5b777049ada9b35c"));
+    assert_eq!(app.last_id, id("955c0bd8d64ed0e18b6308f68c5447898b78c241ea1d680029031f5cf3847d50"));
+    assert_eq!((app.restart_count, app.ready), (1, true));
+    let edge = of(&pods, "72dd719cb36a6d92769b0e001945c7b5");
+    assert_eq!((&*edge.name, edge.phase), ("edge-worker-1", Phase::Unknown));
+    assert_eq!(value_of(&edge.annotations, CONFIG_HASH), Some(&*edge.api_uid));
 }
 
 #[test]
