@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod cri;
 pub mod docker;
 pub mod kubelet;
+pub mod kubernetes;
 pub mod node;
 pub mod objects;
 mod pace;
@@ -34,7 +35,7 @@ use tokio::sync::watch;
 pub use catalog::Catalog;
 use catalog::{Named, NamedCgroups};
 use node::Node;
-use pod::Pod;
+use pod::{Pod, Workload};
 
 use crate::identity::{ContainerId, PodUid};
 use crate::quantity::BootTime;
@@ -99,6 +100,8 @@ pub struct Trouble {
 #[derive(Debug)]
 struct Told {
     status: SourceStatus,
+    /// What stands as trouble although the source answers.
+    lacks: Option<Trouble>,
     pods: BTreeMap<PodUid, Arc<Pod>>,
     containers: BTreeMap<ContainerId, Arc<Named>>,
     cgroups: Arc<[NamedCgroups]>,
@@ -131,6 +134,7 @@ impl Directory {
     pub fn new(sources: &[SourceKind]) -> (Self, Vec<Publisher>) {
         let told = sources.iter().map(|kind| Told {
             status: SourceStatus { kind: *kind, current_at: None, trouble: None, known: 0 },
+            lacks: None,
             pods: BTreeMap::new(),
             containers: BTreeMap::new(),
             cgroups: Arc::default(),
@@ -214,13 +218,38 @@ impl Publisher {
         self.tell(now, |told| told.cgroups = cgroups.into());
     }
 
-    pub fn set_node(&self, node: Node, now: BootTime) {
-        self.tell(now, |told| told.node = Some(Arc::new(node)));
+    /// What pods belong to, found out after they were told. Says nothing of how current they are.
+    pub fn set_workloads(&self, pods: &[PodUid], workload: &Workload) {
+        self.change(|told| {
+            for uid in pods {
+                if let Some(pod) = told.pods.get_mut(uid) {
+                    Arc::make_mut(pod).workload = Some(workload.clone());
+                }
+            }
+        });
     }
 
-    /// The API server's `gitVersion`.
-    pub fn set_server_version(&self, version: &str, now: BootTime) {
-        self.tell(now, |told| told.server_version = Some(version.into()));
+    /// Says nothing of how current the pods are.
+    pub fn set_node(&self, node: Node) {
+        self.change(|told| told.node = Some(Arc::new(node)));
+    }
+
+    /// The API server's `gitVersion`. Says nothing of how current the pods are.
+    pub fn set_server_version(&self, version: &str) {
+        self.change(|told| told.server_version = Some(version.into()));
+    }
+
+    /// What cannot be had although the source answers otherwise; it stands as the trouble whenever
+    /// there is no greater one. `None`: nothing any more.
+    pub fn lacks(&self, text: Option<&str>, now: BootTime) {
+        self.change(|told| {
+            let since = told.lacks.as_ref().map_or(now, |trouble| trouble.since);
+            let lacks = text.map(|text| Trouble { since, text: text.into() });
+            if told.status.trouble == told.lacks {
+                told.status.trouble.clone_from(&lacks);
+            }
+            told.lacks = lacks;
+        });
     }
 
     /// What was told holds still.
@@ -231,7 +260,8 @@ impl Publisher {
     /// The source does not answer; what it told before stays, and grows old.
     pub fn failed(&self, text: &str, now: BootTime) {
         self.change(|told| {
-            let since = told.status.trouble.as_ref().map_or(now, |trouble| trouble.since);
+            let before = told.status.trouble.as_ref().filter(|_| told.status.trouble != told.lacks);
+            let since = before.map_or(now, |trouble| trouble.since);
             told.status.trouble = Some(Trouble { since, text: text.into() });
         });
     }
@@ -240,7 +270,7 @@ impl Publisher {
         self.change(|told| {
             change(told);
             told.status.current_at = Some(now);
-            told.status.trouble = None;
+            told.status.trouble.clone_from(&told.lacks);
             told.status.known = told.pods.len() + told.containers.len() + told.cgroups.len();
         });
     }

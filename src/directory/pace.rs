@@ -72,11 +72,11 @@ pub(super) fn shown(text: String) -> String {
 
 /// SplitMix64 (Steele, Lea and Flood 2014). It spreads requests; nothing secret hangs on it.
 #[derive(Debug)]
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub u64);
 
 impl SplitMix64 {
     /// Anything in [0, 1).
-    fn fraction(&mut self) -> f64 {
+    pub(super) fn fraction(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

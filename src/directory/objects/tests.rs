@@ -443,8 +443,11 @@ proptest! {
 
     #[test]
     fn an_answer_cut_anywhere_is_an_error(cut in 0.0_f64..1.0) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
-            reason = "a place somewhere in the text")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a place somewhere in the text"
+        )]
         let at = |body: &[u8]| (body.len() as f64 * cut) as usize;
         let list = recorded!("api/pods-of-node.body");
         prop_assert!(pods_of_list(&list[..at(list)], &LIMITS).is_err());

@@ -1,0 +1,221 @@
+//! How the API server is reached: as a pod's service account, or by a kubeconfig.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::{Client, config};
+use tokio::task::JoinHandle;
+
+use super::failure::{Failure, Kind, excerpt};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An exec plugin may ask a cloud.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where a pod finds its service account.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// How the API server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    InCluster(ServiceAccount),
+    /// A kubeconfig with client certificate, bearer token, token file or exec plugin.
+    Kubeconfig(PathBuf),
+}
+
+/// A pod's way to the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Holds `token` and `ca.crt`, both of which are read again when they change.
+    pub folder: PathBuf,
+    /// Host and port; `None`: those in the environment that the kubelet gives a pod
+    /// (`KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`).
+    pub server: Option<(String, u16)>,
+}
+
+impl Default for ServiceAccount {
+    fn default() -> Self {
+        Self { folder: SERVICE_ACCOUNT.into(), server: None }
+    }
+}
+
+impl ServiceAccount {
+    /// `HOST:PORT`
+    fn server(&self) -> Option<String> {
+        let (host, port) = self.server.clone().or_else(|| {
+            let host = std::env::var("KUBERNETES_SERVICE_HOST").ok()?;
+            Some((host, std::env::var("KUBERNETES_SERVICE_PORT").ok()?.parse().ok()?))
+        })?;
+        let bare = host.contains(':') && !host.starts_with('[');
+        Some(if bare { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let Some(server) = self.server() else {
+            return Err(Failure::new(
+                Kind::Unreachable,
+                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: the agent runs \
+                 in no pod, and no kubeconfig is named",
+            ));
+        };
+        let url = format!("https://{server}").parse().map_err(|error| {
+            Failure::new(Kind::Unreachable, format!("{server} names no server: {error}"))
+        })?;
+        let mut config = Config::new(url);
+        config.root_cert_file = Some(self.folder.join("ca.crt"));
+        config.auth_info.token_file = Some(self.folder.join("token").display().to_string());
+        Ok(config)
+    }
+}
+
+impl Access {
+    /// ` at HOST:PORT`, where that is known without reading anything.
+    pub(super) fn server_name(&self) -> String {
+        match self {
+            Self::InCluster(account) => {
+                account.server().map_or_else(String::new, |server| format!(" at {server}"))
+            }
+            Self::Kubeconfig(path) => format!(" of {}", path.display()),
+        }
+    }
+
+    /// Where the CA stands that the server's certificate is checked by.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Self::InCluster(account) => account.folder.join("ca.crt").display().to_string(),
+            Self::Kubeconfig(path) => path.display().to_string(),
+        }
+    }
+
+    /// Where the credentials stand.
+    pub(super) fn credentials(&self) -> String {
+        match self {
+            Self::InCluster(account) => account.folder.join("token").display().to_string(),
+            Self::Kubeconfig(path) => path.display().to_string(),
+        }
+    }
+
+    pub(super) fn credentials_not_accepted(&self) -> String {
+        let from = self.credentials();
+        match self {
+            Self::InCluster(_) => format!("the API server does not accept the token in {from}"),
+            Self::Kubeconfig(_) => {
+                format!("the API server does not accept the credentials of {from}")
+            }
+        }
+    }
+
+    /// Who asks, and what gives or lacks the rights.
+    pub(super) const fn who(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::InCluster(_) => ("the service account", "the ClusterRole"),
+            Self::Kubeconfig(_) => ("the kubeconfig's user", "its role"),
+        }
+    }
+
+    async fn config(&self) -> Result<Config, Failure> {
+        let mut config = match self {
+            Self::InCluster(account) => account.config()?,
+            Self::Kubeconfig(path) => {
+                let failed = |error: config::KubeconfigError| {
+                    let text = format!("the kubeconfig {}: {}", path.display(), reason(&error));
+                    Failure::new(Kind::Unreachable, text)
+                };
+                let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+                let options = KubeConfigOptions::default();
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
+            }
+        };
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Watches are silent for minutes; what may take how long is decided request by request.
+        config.read_timeout = None;
+        // Waits are those of the caller, who also hears what the server asks for.
+        config.default_retry = false;
+        Ok(config)
+    }
+}
+
+/// The error without what it read, which may be a key.
+fn reason(error: &config::KubeconfigError) -> String {
+    match error {
+        config::KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        config::KubeconfigError::Parse(_) => "it is no YAML of a kubeconfig".to_owned(),
+        other => excerpt(&other.to_string()),
+    }
+}
+
+/// Makes clients. At most one is being made: an exec plugin that hangs holds one thread, not one
+/// more with each try.
+#[derive(Default)]
+pub(super) struct Connector {
+    making: Option<JoinHandle<Result<Client, kube::Error>>>,
+}
+
+impl Connector {
+    /// A client with the credentials as they are now.
+    pub(super) async fn connect(&mut self, access: &Access) -> Result<Client, Failure> {
+        if self.making.is_none() {
+            let config = access.config().await?;
+            // kube waits for exec plugins where it stands.
+            self.making = Some(tokio::task::spawn_blocking(move || Client::try_from(config)));
+        }
+        let Some(making) = self.making.as_mut() else {
+            return Err(Failure::new(Kind::Unreachable, "no client is being made"));
+        };
+        let Ok(made) = tokio::time::timeout(CREDENTIALS_TIMEOUT, making).await else {
+            let from = access.credentials();
+            let text =
+                format!("the exec plugin of {from} has not ended for {CREDENTIALS_TIMEOUT:?}");
+            return Err(Failure::new(Kind::Unreachable, text));
+        };
+        self.making = None;
+        match made {
+            Ok(made) => made.map_err(|error| setup_failure(&error, access)),
+            Err(error) => Err(Failure::new(Kind::Unreachable, excerpt(&error.to_string()))),
+        }
+    }
+}
+
+fn setup_failure(error: &kube::Error, access: &Access) -> Failure {
+    match error {
+        kube::Error::RustlsTls(error) => {
+            let text = format!(
+                "the CA in {} cannot be used: {}",
+                access.authority(),
+                excerpt(&error.to_string())
+            );
+            Failure::new(Kind::Unreachable, text)
+        }
+        error => Failure::of_client(error, access),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_as_urls_have_it() {
+        let named = |host: &str, port| {
+            let server = Some((host.to_owned(), port));
+            let account = ServiceAccount { server, ..ServiceAccount::default() };
+            let url = account.config().unwrap().cluster_url.to_string();
+            (url, Access::InCluster(account).server_name())
+        };
+        let expected = |url: &str, name: &str| (url.to_owned(), name.to_owned());
+        assert_eq!(
+            named("10.96.0.1", 443),
+            expected("https://10.96.0.1:443/", " at 10.96.0.1:443")
+        );
+        assert_eq!(
+            named("fd00::1", 6443),
+            expected("https://[fd00::1]:6443/", " at [fd00::1]:6443")
+        );
+        let config = ServiceAccount { server: Some(("host".into(), 1)), folder: "/sa".into() };
+        let config = config.config().unwrap();
+        assert_eq!(config.auth_info.token_file.as_deref(), Some("/sa/token"));
+        assert_eq!(config.root_cert_file, Some("/sa/ca.crt".into()));
+    }
+}

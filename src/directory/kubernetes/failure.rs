@@ -1,0 +1,299 @@
+//! What went wrong with the API server, as one line for a person.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use rustls::CertificateError;
+
+use super::Access;
+use crate::directory::bounded;
+use crate::directory::objects::{self, DecodeError, Status};
+
+/// Of a body that is no `Status`, or of a message.
+const EXCERPT_CHARS_MAX: usize = 160;
+
+/// What was asked of the server, and so which right it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
+    ListPods,
+    WatchPods,
+    Node,
+    ReplicaSet,
+    Job,
+    Version,
+}
+
+impl Asked {
+    /// Verb, resource and API group of the role's rule.
+    const fn right(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::ListPods => ("list", "pods", ""),
+            Self::WatchPods => ("watch", "pods", ""),
+            Self::Node => ("get", "nodes", ""),
+            Self::ReplicaSet => ("get", "replicasets", "apps"),
+            Self::Job => ("get", "jobs", "batch"),
+            Self::Version => ("get", "/version", ""),
+        }
+    }
+
+    pub(super) const fn noun(self) -> &'static str {
+        match self {
+            Self::ListPods => "the list of pods",
+            Self::WatchPods => "the watch of pods",
+            Self::Node => "the Node object",
+            Self::ReplicaSet => "a ReplicaSet",
+            Self::Job => "a Job",
+            Self::Version => "the version",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// 401: new credentials may help.
+    Unauthorized,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 410, by whichever way it comes: only a new list helps.
+    Expired,
+    /// Nothing was answered, or no answer can be asked for.
+    Unreachable,
+    /// An answer ended before its end.
+    Cut,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub kind: Kind,
+    pub text: String,
+    /// How long the server wants to be left alone.
+    pub wait: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), wait: None }
+    }
+
+    pub(super) fn unreadable(asked: Asked, error: DecodeError) -> Self {
+        let kind = match error {
+            DecodeError::Cut { .. } => Kind::Cut,
+            _ => Kind::Other,
+        };
+        let noun = asked.noun();
+        Self::new(kind, format!("the API server's answer cannot be read ({noun}): {error}"))
+    }
+
+    pub(super) fn too_long(asked: Asked, bytes_max: usize) -> Self {
+        let noun = asked.noun();
+        Self::new(Kind::Other, format!("the API server sends more than {bytes_max} bytes ({noun})"))
+    }
+
+    pub(super) fn late(asked: Asked, access: &Access, after: Duration) -> Self {
+        let (noun, server) = (asked.noun(), access.server_name());
+        let text = format!("the API server{server} sends nothing for {after:?} ({noun})");
+        Self::new(Kind::Unreachable, text)
+    }
+
+    /// An answer that is none: what is in `body` is a `Status`, a text, or a page of somebody's.
+    pub(super) fn of_answer(
+        asked: Asked,
+        code: StatusCode,
+        body: &[u8],
+        wait: Option<Duration>,
+        access: &Access,
+    ) -> Self {
+        let status = objects::status(body).ok();
+        let wait = wait.or_else(|| asked_by(status.as_ref()?));
+        Self { wait, ..Self::of_status(asked, code.as_u16(), status.as_ref(), body, access) }
+    }
+
+    /// An `ERROR` event of a watch.
+    pub(super) fn of_event(status: &Status, access: &Access) -> Self {
+        let code = status.code.unwrap_or(500);
+        let wait = asked_by(status);
+        Self { wait, ..Self::of_status(Asked::WatchPods, code, Some(status), b"", access) }
+    }
+
+    fn of_status(
+        asked: Asked,
+        code: u16,
+        status: Option<&Status>,
+        body: &[u8],
+        access: &Access,
+    ) -> Self {
+        let said = status.map_or_else(
+            || excerpt(&String::from_utf8_lossy(body)),
+            |status| excerpt(&status.message),
+        );
+        let expired = status.is_some_and(|status| *status.reason == *"Expired");
+        let (kind, text) = match code {
+            401 => {
+                (Kind::Unauthorized, format!("{} (401 {said})", access.credentials_not_accepted()))
+            }
+            403 => (Kind::Forbidden, forbidden(asked, &said, access)),
+            404 => {
+                (Kind::NotFound, format!("the API server has not {} (404 {said})", asked.noun()))
+            }
+            410 => (Kind::Expired, format!("what was asked for is too old (410 {said})")),
+            _ if expired => (Kind::Expired, format!("what was asked for is too old ({said})")),
+            400 if said.contains("HTTP request to an HTTPS server") => (
+                Kind::Unreachable,
+                format!("the API server{} speaks TLS, not plain HTTP", access.server_name()),
+            ),
+            429 => (Kind::Other, format!("the API server has too many requests (429 {said})")),
+            _ => {
+                (Kind::Other, format!("the API server answers {code} to {}: {said}", asked.noun()))
+            }
+        };
+        Self::new(kind, text)
+    }
+
+    /// No answer: the way to the server or the credentials.
+    pub(super) fn of_client(error: &kube::Error, access: &Access) -> Self {
+        Self::new(Kind::Unreachable, unreachable(error, access))
+    }
+
+    /// An answer's body that ends with an error.
+    pub(super) fn of_body(asked: Asked, error: &kube::Error) -> Self {
+        let reason = excerpt(&innermost(error));
+        Self::new(
+            Kind::Cut,
+            format!("the API server's answer was cut ({}): {reason}", asked.noun()),
+        )
+    }
+}
+
+fn asked_by(status: &Status) -> Option<Duration> {
+    status.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+fn forbidden(asked: Asked, said: &str, access: &Access) -> String {
+    let (verb, resource, group) = asked.right();
+    let (who, role) = access.who();
+    // pods is forbidden: User "system:serviceaccount:ns:name" cannot list resource "pods" in …
+    let user = said.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'));
+    let user = user.map_or_else(String::new, |(user, _)| format!(" ({user})"));
+    let group = if group.is_empty() { String::new() } else { format!(" of API group `{group}`") };
+    let of = if asked == Asked::Version { "non-resource URL" } else { "resource" };
+    let lacking = format!("{role} lacks verb `{verb}` on {of} `{resource}`{group}");
+    format!("{who}{user} may not {verb} {resource}: {lacking}")
+}
+
+fn unreachable(error: &kube::Error, access: &Access) -> String {
+    use kube::client::AuthError;
+    if let kube::Error::Auth(error) = error {
+        return match error {
+            AuthError::ReadTokenFile(error, path) => {
+                format!("the token {} cannot be read: {error}", path.display())
+            }
+            AuthError::InvalidBearerToken(_) => {
+                format!("{} holds no token that can be sent", access.credentials())
+            }
+            AuthError::AuthExecStart(error) => {
+                format!("the exec plugin of {} cannot be run: {error}", access.credentials())
+            }
+            // Never what it printed: that may be a token.
+            AuthError::AuthExecRun { cmd, out } => {
+                format!("the exec plugin `{}` failed: {}", excerpt(cmd), out.status)
+            }
+            AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+                format!("the exec plugin of {} gave no credentials", access.credentials())
+            }
+            other => format!(
+                "the credentials of {}: {}",
+                access.credentials(),
+                excerpt(&other.to_string())
+            ),
+        };
+    }
+    let server = access.server_name();
+    let mut found = None;
+    each_cause(error, &mut |cause| {
+        if found.is_none() {
+            found = tls_trouble(cause, access).or_else(|| socket_trouble(cause, &server));
+        }
+    });
+    found.unwrap_or_else(|| {
+        format!("the API server{server} cannot be reached: {}", excerpt(&innermost(error)))
+    })
+}
+
+fn tls_trouble(cause: &(dyn Error + 'static), access: &Access) -> Option<String> {
+    let (server, ca) = (access.server_name(), access.authority());
+    Some(match cause.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                format!("the API server's certificate is not signed by the CA in {ca}")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("the API server's certificate is not for the name it is called by{server}")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the API server's certificate has expired, or this host's clock is wrong".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the API server's certificate is not valid yet, or this host's clock is wrong"
+                    .to_owned()
+            }
+            other => format!("the API server's certificate is not accepted: {other}"),
+        },
+        rustls::Error::InvalidMessage(_) => {
+            format!("the API server{server} does not speak TLS: is that a port of plain HTTP?")
+        }
+        rustls::Error::AlertReceived(alert) => {
+            let credentials = access.credentials();
+            format!(
+                "the API server{server} refuses the client certificate of {credentials} ({alert:?})"
+            )
+        }
+        other => format!("the API server{server} and this host find no way to speak TLS: {other}"),
+    })
+}
+
+fn socket_trouble(cause: &(dyn Error + 'static), server: &str) -> Option<String> {
+    if cause.to_string().starts_with("dns error") {
+        let why = cause.source().map(ToString::to_string).unwrap_or_default();
+        return Some(format!("the API server's name is not known{server}: {}", excerpt(&why)));
+    }
+    let error = cause.downcast_ref::<io::Error>()?;
+    Some(match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!("the API server{server} refuses the connection: nothing listens there")
+        }
+        io::ErrorKind::TimedOut => format!("the API server{server} does not answer"),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+            format!("there is no route to the API server{server}")
+        }
+        _ => return None,
+    })
+}
+
+/// `see` for the error and all that is behind it. An `io::Error` hides what it wraps: its source is
+/// its content's source.
+fn each_cause(error: &(dyn Error + 'static), see: &mut dyn FnMut(&(dyn Error + 'static))) {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        see(cause);
+        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
+    }
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    each_cause(error, &mut |cause| text = cause.to_string());
+    text
+}
+
+/// One short line.
+pub(super) fn excerpt(text: &str) -> String {
+    bounded::line(text.trim(), EXCERPT_CHARS_MAX)
+}

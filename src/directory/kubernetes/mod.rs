@@ -1,0 +1,413 @@
+//! The API server as a source: this node's pods, listed once and watched from there.
+//!
+//! ```text
+//!  ┌─▶ list, page by page ─▶ watch from there ─▶ watch from the last event ─▶ …
+//!  │                               │ 410, or an event    (timeoutSeconds, a cut, a server
+//!  └───────── backoff ◀────────────┘ that is no event     that was gone for a while)
+//! ```
+//!
+//! Beside that run few errands at a time: ReplicaSets and Jobs (their metadata only), the Node
+//! object, the version. None of them holds up a pod's event, and what goes wrong with them is told
+//! beside the pods. <https://kubernetes.io/docs/reference/using-api/api-concepts/>
+
+mod access;
+mod api;
+mod backoff;
+mod failure;
+mod options;
+mod owners;
+mod probe;
+mod troubles;
+mod watch;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::access::Connector;
+pub use self::access::{Access, ServiceAccount};
+use self::api::Api;
+use self::backoff::Backoff;
+use self::failure::{Asked, Failure, Kind};
+pub use self::options::Options;
+use self::owners::{Controller, Owners};
+pub use self::probe::probe;
+use self::troubles::Troubles;
+use self::watch::Watch;
+use super::node::Node;
+use super::objects::{self, WatchEvent};
+use super::pod::{OwnerReference, Pod};
+use super::{PODS_MAX, Publisher};
+use crate::quantity::BootTime;
+
+const JSON: &str = "application/json";
+
+/// ReplicaSets and Jobs without specification and status.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// Of ReplicaSets and Jobs at a time, beside the Node object and the version.
+const ERRANDS_MAX: usize = 4;
+
+/// A server that never comes to an end.
+const PAGES_MAX: usize = 1000;
+
+/// A watch that ends sooner by itself was no good.
+const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// Watches that were cut or expired in a row and are nothing yet: servers are restarted, etcd is
+/// compacted.
+const CUTS_UNTOLD: u32 = 3;
+
+/// After an errand that failed on its way.
+const NODE_AGAIN: Duration = Duration::from_secs(30);
+
+/// Tells `publisher` of this node's pods for as long as it is polled.
+pub async fn run(options: Options, publisher: Publisher) -> Infallible {
+    let backoff = Backoff::new(options.backoff_min, options.backoff_max, options.seed);
+    let mut source = Source {
+        troubles: Troubles::new(publisher),
+        connector: Connector::default(),
+        api: None,
+        backoff,
+        owners: Owners::default(),
+        errands: JoinSet::new(),
+        refresh_at: Instant::now(),
+        credentials_are_new: false,
+        cuts: 0,
+        unreadable: 0,
+        options,
+    };
+    loop {
+        source.list_and_watch().await;
+    }
+}
+
+/// What was found out beside the watch.
+enum Errand {
+    Node(Result<Box<Node>, Failure>),
+    Version(Result<Box<str>, Failure>),
+    Owner(Controller, Result<Option<OwnerReference>, Failure>),
+}
+
+/// How a watch ended.
+enum End {
+    /// As it should.
+    AtItsTime,
+    /// It goes on from the last event.
+    Failed(Failure),
+    /// It cannot go on from there.
+    Lost(Failure),
+}
+
+struct Source {
+    options: Options,
+    troubles: Troubles,
+    connector: Connector,
+    /// `None`: one is made from the credentials as they are then.
+    api: Option<Api>,
+    backoff: Backoff,
+    owners: Owners,
+    errands: JoinSet<Errand>,
+    refresh_at: Instant,
+    /// They were read again because the server did not accept those before.
+    credentials_are_new: bool,
+    /// Watches and lists, cut or expired, since the last event.
+    cuts: u32,
+    /// In the last list.
+    unreadable: usize,
+}
+
+impl Source {
+    fn now(&self) -> BootTime {
+        (self.options.clock)()
+    }
+
+    /// Comes back when a new list is due.
+    async fn list_and_watch(&mut self) {
+        let mut resource_version = match self.list().await {
+            Ok(resource_version) => resource_version,
+            Err(failure) => return self.stumble(failure).await,
+        };
+        loop {
+            let began = self.now();
+            let end = self.watch(&mut resource_version).await;
+            let lasted = self.now().since(began) >= WATCH_TIME_MIN;
+            if lasted {
+                self.backoff.reset();
+                self.cuts = 0;
+            }
+            match end {
+                End::AtItsTime if lasted => {}
+                End::AtItsTime => self.pause(None).await,
+                End::Failed(failure) if failure.kind == Kind::Expired => {
+                    return self.stumble(failure).await;
+                }
+                End::Failed(failure) => self.stumble(failure).await,
+                End::Lost(failure) => return self.stumble(failure).await,
+            }
+        }
+    }
+
+    async fn api(&mut self) -> Result<Api, Failure> {
+        if let Some(api) = &self.api {
+            return Ok(api.clone());
+        }
+        let client = self.connector.connect(&self.options.access).await?;
+        Ok(self.api.insert(Api::new(client, &self.options)).clone())
+    }
+
+    /// All pods; the list's resourceVersion.
+    async fn list(&mut self) -> Result<Box<str>, Failure> {
+        let api = self.api().await?;
+        self.refresh(&api);
+        let mut pods: Vec<Pod> = Vec::new();
+        let mut unreadable = 0;
+        let mut token: Option<Box<str>> = None;
+        for _ in 0..PAGES_MAX {
+            let path = self.options.page_path(token.as_deref());
+            let body = api.get(Asked::ListPods, &path, JSON).await?;
+            let page = objects::pods_of_list(&body, &self.options.limits)
+                .map_err(|error| Failure::unreadable(Asked::ListPods, error))?;
+            let room = PODS_MAX - pods.len();
+            pods.extend(page.pods.into_iter().take(room));
+            unreadable += page.unreadable;
+            if page.continue_token.is_some() {
+                token = page.continue_token;
+                continue;
+            }
+            let Some(resource_version) = page.resource_version else {
+                break;
+            };
+            self.warn_of_unreadable(unreadable);
+            self.owners.replace(&mut pods);
+            // Whether it can also be watched from there decides how soon the next one may follow.
+            self.credentials_are_new = false;
+            let now = self.now();
+            self.troubles.publisher.replace_pods(pods, now);
+            self.troubles.well();
+            self.ask_for_owners(&api);
+            return Ok(resource_version);
+        }
+        Err(Failure::new(Kind::Other, "the API server's list of pods comes to no end"))
+    }
+
+    fn warn_of_unreadable(&mut self, unreadable: usize) {
+        if unreadable > 0 && unreadable != self.unreadable {
+            tracing::warn!(
+                "identity source kubernetes: {unreadable} pods are not as the API has them"
+            );
+        }
+        self.unreadable = unreadable;
+    }
+
+    async fn watch(&mut self, resource_version: &mut Box<str>) -> End {
+        let api = match self.api().await {
+            Ok(api) => api,
+            Err(failure) => return End::Failed(failure),
+        };
+        let seconds = self.backoff.spread(self.options.watch_seconds);
+        let path = self.options.watch_path(resource_version, seconds);
+        let body = match api.open(Asked::WatchPods, &path, JSON).await {
+            Ok(body) => body,
+            Err(failure) => return End::Failed(failure),
+        };
+        // The server has taken it up from where it ended.
+        self.credentials_are_new = false;
+        let now = self.now();
+        self.troubles.publisher.still_current(now);
+        self.troubles.well();
+        let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
+        let mut watch = Watch::new(body, self.options.limits, silence_max, Instant::now());
+        loop {
+            self.ask_for_owners(&api);
+            tokio::select! {
+                event = watch.next(&api.access) => match event {
+                    Ok(Some(event)) => {
+                        if let Err(failure) = self.take_event(event, resource_version, &api) {
+                            return End::Lost(failure);
+                        }
+                    }
+                    Ok(None) => return End::AtItsTime,
+                    Err(failure) if failure.kind == Kind::Cut => return End::Failed(failure),
+                    Err(failure) if failure.kind == Kind::Unreachable => {
+                        return End::Failed(failure);
+                    }
+                    Err(failure) => return End::Lost(failure),
+                },
+                Some(errand) = self.errands.join_next(), if !self.errands.is_empty() => {
+                    if let Ok(errand) = errand {
+                        self.take_errand(errand);
+                    }
+                }
+                () = tokio::time::sleep_until(self.refresh_at) => self.refresh(&api),
+            }
+        }
+    }
+
+    fn take_event(
+        &mut self,
+        event: WatchEvent,
+        at: &mut Box<str>,
+        api: &Api,
+    ) -> Result<(), Failure> {
+        let now = self.now();
+        match event {
+            WatchEvent::Added { mut pod, resource_version }
+            | WatchEvent::Modified { mut pod, resource_version } => {
+                self.owners.put(&mut pod);
+                self.troubles.publisher.put_pod(*pod, now);
+                *at = resource_version;
+            }
+            WatchEvent::Deleted { pod, resource_version } => {
+                self.owners.remove(pod.uid);
+                self.troubles.publisher.remove_pod(pod.uid, &pod.api_uid, now);
+                *at = resource_version;
+            }
+            WatchEvent::Bookmark { resource_version } => {
+                self.troubles.publisher.still_current(now);
+                *at = resource_version;
+            }
+            WatchEvent::Error(status) => return Err(Failure::of_event(&status, &api.access)),
+            WatchEvent::Unreadable { resource_version } => {
+                tracing::debug!("identity source kubernetes: an event is not as the API has them");
+                if let Some(resource_version) = resource_version {
+                    *at = resource_version;
+                }
+            }
+        }
+        self.backoff.reset();
+        self.cuts = 0;
+        Ok(())
+    }
+
+    /// Tells of a failure and waits as long as it takes.
+    async fn stumble(&mut self, failure: Failure) {
+        match failure.kind {
+            Kind::Unauthorized if !self.credentials_are_new => {
+                // They may have been changed since they were read.
+                self.api = None;
+                self.credentials_are_new = true;
+                return;
+            }
+            // A certificate or a plugin's credentials that have run out show in the handshake.
+            Kind::Unauthorized | Kind::Unreachable => self.api = None,
+            Kind::Cut | Kind::Expired => self.cuts += 1,
+            _ => {}
+        }
+        let usual = matches!(failure.kind, Kind::Cut | Kind::Expired);
+        if usual && self.cuts <= CUTS_UNTOLD {
+            tracing::debug!("identity source kubernetes: {}", failure.text);
+        } else {
+            let now = self.now();
+            self.troubles.failed(&failure.text, now);
+        }
+        self.pause(failure.wait).await;
+    }
+
+    async fn pause(&mut self, asked: Option<Duration>) {
+        let until = Instant::now() + self.backoff.after_failure(asked);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                Some(errand) = self.errands.join_next(), if !self.errands.is_empty() => {
+                    if let Ok(errand) = errand {
+                        self.take_errand(errand);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for the Node object and the version where it is time, and for owners that could not be
+    /// had before.
+    fn refresh(&mut self, api: &Api) {
+        let now = Instant::now();
+        if now < self.refresh_at {
+            return;
+        }
+        self.refresh_at = now + self.options.refresh;
+        self.owners.ask_again();
+        let (node_api, path, limits) = (api.clone(), self.options.node_path(), self.options.limits);
+        self.errands.spawn(async move {
+            let body = node_api.get(Asked::Node, &path, JSON).await;
+            Errand::Node(body.and_then(|body| {
+                let unreadable = |error| Failure::unreadable(Asked::Node, error);
+                objects::node(&body, &limits).map(Box::new).map_err(unreadable)
+            }))
+        });
+        let api = api.clone();
+        self.errands.spawn(async move {
+            let body = api.get(Asked::Version, "/version", JSON).await;
+            Errand::Version(body.and_then(|body| {
+                let unreadable = |error| Failure::unreadable(Asked::Version, error);
+                objects::version(&body).map_err(unreadable)
+            }))
+        });
+    }
+
+    fn ask_for_owners(&mut self, api: &Api) {
+        while self.errands.len() < ERRANDS_MAX {
+            let Some(controller) = self.owners.next_to_ask() else { return };
+            let api = api.clone();
+            self.errands.spawn(async move {
+                let asked = controller.asked;
+                let body = api.get(asked, &controller.path(), METADATA_ONLY).await;
+                let owner = body.and_then(|body| {
+                    let unreadable = |error| Failure::unreadable(asked, error);
+                    objects::owner_of_metadata(&body).map_err(unreadable)
+                });
+                Errand::Owner(controller, owner)
+            });
+        }
+    }
+
+    fn take_errand(&mut self, errand: Errand) {
+        let now = self.now();
+        match errand {
+            Errand::Node(Ok(node)) => {
+                self.troubles.publisher.set_node(*node);
+                self.troubles.has(Asked::Node, now);
+            }
+            Errand::Node(Err(mut failure)) => {
+                if failure.kind == Kind::NotFound {
+                    failure.text = no_such_node(&self.options.node_name);
+                }
+                self.errand_failed(Asked::Node, &failure, now);
+            }
+            Errand::Version(Ok(version)) => {
+                self.troubles.publisher.set_server_version(&version);
+                self.troubles.has(Asked::Version, now);
+            }
+            Errand::Version(Err(failure)) => self.errand_failed(Asked::Version, &failure, now),
+            Errand::Owner(controller, Ok(owner)) => {
+                let workload = controller.workload(owner);
+                let pods = self.owners.answered(&controller, Some(workload.clone()));
+                self.troubles.publisher.set_workloads(&pods, &workload);
+                self.troubles.has(controller.asked, now);
+            }
+            Errand::Owner(controller, Err(failure)) if failure.kind == Kind::NotFound => {
+                self.owners.answered(&controller, None);
+            }
+            Errand::Owner(controller, Err(failure)) => {
+                self.owners.failed(&controller);
+                self.errand_failed(controller.asked, &failure, now);
+            }
+        }
+    }
+
+    fn errand_failed(&mut self, asked: Asked, failure: &Failure, now: BootTime) {
+        match failure.kind {
+            // As the pods' requests will find too, if it lasts.
+            Kind::Unauthorized | Kind::Unreachable | Kind::Cut => {
+                self.refresh_at = self.refresh_at.min(Instant::now() + NODE_AGAIN);
+            }
+            _ => self.troubles.lacks(asked, &failure.text, now),
+        }
+    }
+}
+
+fn no_such_node(name: &str) -> String {
+    format!("the cluster has no node `{name}`: is this the node's name there (NODE_NAME)?")
+}

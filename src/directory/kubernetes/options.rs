@@ -1,0 +1,113 @@
+//! How the source asks, and the paths it asks for.
+
+use std::time::Duration;
+
+use super::Access;
+use super::api::part;
+use crate::directory::objects::Limits;
+use crate::quantity::{BootTime, WallTime};
+
+/// How the source asks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// As the cluster calls it (`spec.nodeName`).
+    pub node_name: String,
+    pub access: Access,
+    pub limits: Limits,
+    /// Pods on one page of a list (50).
+    pub page_limit: u32,
+    /// How long a watch is asked for, and up to a fifth more (290 s).
+    pub watch_seconds: u32,
+    /// How much longer than it was asked for a watch may be silent (30 s).
+    pub watch_grace: Duration,
+    /// How long an answer may be silent (30 s).
+    pub answer_timeout: Duration,
+    /// Between two readings of the Node object and the version (5 min).
+    pub refresh: Duration,
+    /// The first wait after a failure (500 ms); it doubles.
+    pub backoff_min: Duration,
+    /// The longest (60 s).
+    pub backoff_max: Duration,
+    pub clock: fn() -> BootTime,
+    /// Only to understand waits that a server gives as a date.
+    pub wall_clock: fn() -> WallTime,
+    /// Of the jitter; another on each node.
+    pub seed: u64,
+}
+
+impl Options {
+    /// With the values in brackets.
+    #[must_use]
+    pub fn new(
+        node_name: impl Into<String>,
+        access: Access,
+        clock: fn() -> BootTime,
+        wall_clock: fn() -> WallTime,
+        seed: u64,
+    ) -> Self {
+        Self {
+            node_name: node_name.into(),
+            access,
+            limits: Limits { annotation_bytes_max: 256 },
+            page_limit: 50,
+            watch_seconds: 290,
+            watch_grace: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(30),
+            refresh: Duration::from_secs(300),
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(60),
+            clock,
+            wall_clock,
+            seed,
+        }
+    }
+
+    fn pods_path(&self) -> String {
+        format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", part(&self.node_name))
+    }
+
+    pub(super) fn page_path(&self, token: Option<&str>) -> String {
+        let page = format!("{}&limit={}", self.pods_path(), self.page_limit);
+        token.map_or_else(|| page.clone(), |token| format!("{page}&continue={}", part(token)))
+    }
+
+    pub(super) fn watch_path(&self, resource_version: &str, seconds: u32) -> String {
+        format!(
+            "{}&watch=true&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={seconds}",
+            self.pods_path(),
+            part(resource_version)
+        )
+    }
+
+    pub(super) fn node_path(&self) -> String {
+        format!("/api/v1/nodes/{}", part(&self.node_name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ServiceAccount;
+    use super::*;
+
+    #[test]
+    fn paths_are_the_apis_with_everything_in_its_place() {
+        let clock = || BootTime::from_nanos(0);
+        let wall_clock = || WallTime::from_unix_millis(0);
+        let access = Access::InCluster(ServiceAccount::default());
+        let options = Options::new("worker-1.example", access, clock, wall_clock, 0);
+        let selector = "/api/v1/pods?fieldSelector=spec.nodeName%3Dworker-1.example";
+        assert_eq!(options.page_path(None), format!("{selector}&limit=50"));
+        assert_eq!(
+            options.page_path(Some("eyJ2+/=&limit=1")),
+            format!("{selector}&limit=50&continue=eyJ2%2B%2F%3D%26limit%3D1")
+        );
+        assert_eq!(
+            options.watch_path("494", 300),
+            format!(
+                "{selector}&watch=true&allowWatchBookmarks=true&resourceVersion=494\
+                 &timeoutSeconds=300"
+            )
+        );
+        assert_eq!(options.node_path(), "/api/v1/nodes/worker-1.example");
+    }
+}

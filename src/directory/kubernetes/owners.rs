@@ -1,0 +1,218 @@
+//! From a pod to what people deployed: pod → ReplicaSet → Deployment, pod → Job → CronJob.
+//!
+//! A ReplicaSet or Job is asked for once, for all of its pods, and forgotten with the last of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::api::part;
+use super::failure::Asked;
+use crate::directory::PODS_MAX;
+use crate::directory::pod::{OwnerReference, Pod, Workload};
+use crate::identity::PodUid;
+
+/// What controls a pod and is itself controlled by something, as a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Controller {
+    pub asked: Asked,
+    namespace: Box<str>,
+    name: Box<str>,
+    /// Another of the same name is another.
+    uid: Box<str>,
+}
+
+impl Controller {
+    fn of(pod: &Pod) -> Option<Self> {
+        let owner = pod.controller()?;
+        let asked = match &*owner.kind {
+            "ReplicaSet" => Asked::ReplicaSet,
+            "Job" => Asked::Job,
+            // It is the workload itself.
+            _ => return None,
+        };
+        let (name, uid) = (owner.name.clone(), owner.uid.clone());
+        Some(Self { asked, namespace: pod.namespace.clone(), name, uid })
+    }
+
+    pub(super) fn path(&self) -> String {
+        let kind = match self.asked {
+            Asked::Job => "batch/v1/namespaces",
+            _ => "apps/v1/namespaces",
+        };
+        let resource = match self.asked {
+            Asked::Job => "jobs",
+            _ => "replicasets",
+        };
+        format!("/apis/{kind}/{}/{resource}/{}", part(&self.namespace), part(&self.name))
+    }
+
+    /// What it is part of, or it alone.
+    pub(super) fn workload(&self, owner: Option<OwnerReference>) -> Workload {
+        let own = match self.asked {
+            Asked::Job => "Job",
+            _ => "ReplicaSet",
+        };
+        match owner {
+            Some(OwnerReference { kind, name, .. }) => Workload { kind, name },
+            None => Workload { kind: own.into(), name: self.name.clone() },
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Known {
+    /// It stands in the queue, or the answer is awaited.
+    NotYet,
+    /// `None`: it is no more, and nobody will ever know.
+    Answered(Option<Workload>),
+    /// Not to be asked again before the next round.
+    Failed,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    controllers: BTreeMap<Controller, Known>,
+    /// Of the pods that have such a controller.
+    by_pod: BTreeMap<PodUid, Controller>,
+    queue: VecDeque<Controller>,
+}
+
+impl Owners {
+    /// Gives the pods their workloads where they are known, and has the others asked for. Of pods
+    /// that are not among these nothing is kept.
+    pub(super) fn replace(&mut self, pods: &mut [Pod]) {
+        self.by_pod.clear();
+        for pod in pods {
+            self.put(pod);
+        }
+        let by_pod = &self.by_pod;
+        self.controllers.retain(|controller, _| by_pod.values().any(|other| other == controller));
+        self.drop_from_queue();
+    }
+
+    /// As [`Owners::replace`], of one pod more.
+    pub(super) fn put(&mut self, pod: &mut Pod) {
+        let controller = Controller::of(pod);
+        if self.by_pod.get(&pod.uid) != controller.as_ref() {
+            self.remove(pod.uid);
+        }
+        let Some(controller) = controller.filter(|_| self.by_pod.len() < PODS_MAX) else { return };
+        match self.controllers.get(&controller) {
+            Some(Known::Answered(workload)) => pod.workload.clone_from(workload),
+            Some(Known::NotYet | Known::Failed) => {}
+            None => {
+                self.controllers.insert(controller.clone(), Known::NotYet);
+                self.queue.push_back(controller.clone());
+            }
+        }
+        self.by_pod.insert(pod.uid, controller);
+    }
+
+    pub(super) fn remove(&mut self, pod: PodUid) {
+        let Some(controller) = self.by_pod.remove(&pod) else { return };
+        if !self.by_pod.values().any(|other| *other == controller) {
+            self.controllers.remove(&controller);
+            self.drop_from_queue();
+        }
+    }
+
+    fn drop_from_queue(&mut self) {
+        let controllers = &self.controllers;
+        self.queue.retain(|controller| controllers.contains_key(controller));
+    }
+
+    pub(super) fn next_to_ask(&mut self) -> Option<Controller> {
+        self.queue.pop_front()
+    }
+
+    /// The pods that this is the workload of. `None`: the controller is no more.
+    pub(super) fn answered(
+        &mut self,
+        controller: &Controller,
+        workload: Option<Workload>,
+    ) -> Vec<PodUid> {
+        let Some(known) = self.controllers.get_mut(controller) else { return Vec::new() };
+        *known = Known::Answered(workload);
+        let pods = self.by_pod.iter().filter(|(_, other)| *other == controller);
+        pods.map(|(pod, _)| *pod).collect()
+    }
+
+    pub(super) fn failed(&mut self, controller: &Controller) {
+        if let Some(known) = self.controllers.get_mut(controller) {
+            *known = Known::Failed;
+        }
+    }
+
+    /// What could not be had before is asked for again.
+    pub(super) fn ask_again(&mut self) {
+        for (controller, known) in &mut self.controllers {
+            if matches!(known, Known::Failed) {
+                *known = Known::NotYet;
+                self.queue.push_back(controller.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::objects::{Limits, pods_of_list};
+
+    const BODY: &[u8] =
+        include_bytes!("../../../fixtures/kubernetes/recorded/joined-systemd/pods-of-node.json");
+
+    fn recorded() -> Vec<Pod> {
+        pods_of_list(BODY, &Limits { annotation_bytes_max: 0 }).unwrap().pods
+    }
+
+    #[test]
+    fn each_controller_is_asked_for_once_and_forgotten_with_its_last_pod() {
+        let mut pods = recorded();
+        let mut owners = Owners::default();
+        owners.replace(&mut pods);
+        // 19 pods of one Job and 3 of one ReplicaSet; the others' controllers are the workload.
+        let asked: Vec<_> = std::iter::from_fn(|| owners.next_to_ask()).collect();
+        let paths: Vec<_> = asked.iter().map(Controller::path).collect();
+        assert_eq!(
+            paths,
+            [
+                "/apis/batch/v1/namespaces/shop/jobs/sums",
+                "/apis/apps/v1/namespaces/shop/replicasets/web-6877cbddcc"
+            ]
+        );
+        let web = Workload { kind: "Deployment".into(), name: "web".into() };
+        let owner = OwnerReference {
+            kind: "Deployment".into(),
+            name: "web".into(),
+            uid: "".into(),
+            controller: true,
+        };
+        assert_eq!(asked[1].workload(Some(owner)), web);
+        assert_eq!(owners.answered(&asked[1], Some(web.clone())).len(), 3);
+        let sums = asked[0].workload(None);
+        assert_eq!((&*sums.kind, &*sums.name), ("Job", "sums"));
+        owners.failed(&asked[0]);
+
+        let mut again = recorded();
+        owners.replace(&mut again);
+        assert_eq!(owners.next_to_ask(), None);
+        assert_eq!(again.iter().filter(|pod| pod.workload == Some(web.clone())).count(), 3);
+        owners.ask_again();
+        assert_eq!(owners.next_to_ask().as_ref(), Some(&asked[0]));
+
+        for pod in again.iter().filter(|pod| pod.name.starts_with("web-")) {
+            assert!(owners.controllers.contains_key(&asked[1]));
+            owners.remove(pod.uid);
+        }
+        assert!(!owners.controllers.contains_key(&asked[1]));
+        assert!(owners.answered(&asked[1], Some(web)).is_empty());
+        // A Job's pod that is adopted by nobody leaves nothing behind.
+        let mut sums = again.into_iter().filter(|pod| pod.name.starts_with("sums-"));
+        let mut left = sums.next().unwrap();
+        owners.replace(std::slice::from_mut(&mut left));
+        assert_eq!(owners.controllers.len(), 1);
+        left.owners.clear();
+        owners.put(&mut left);
+        assert!(owners.controllers.is_empty() && owners.by_pod.is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! A watch's answer: one event a line, over minutes.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use tokio::time::Instant;
+use tracing::instrument::WithSubscriber as _;
+
+use super::Access;
+use super::failure::{Asked, Failure, Kind};
+use crate::directory::objects::{Limits, WatchEvent, watch_event};
+
+/// etcd holds no object of more than 1.5 MiB.
+const LINE_BYTES_MAX: usize = 4 << 20;
+
+/// Between events no more room than this is held on to.
+const RESTING_BYTES_MAX: usize = 64 << 10;
+
+pub(super) struct Watch {
+    body: Body,
+    limits: Limits,
+    /// What has come and is no whole line yet.
+    buffer: Vec<u8>,
+    /// So far there is no newline in it.
+    searched: usize,
+    silence_max: Duration,
+    last_heard: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(body: Body, limits: Limits, silence_max: Duration, now: Instant) -> Self {
+        Self { body, limits, buffer: Vec::new(), searched: 0, silence_max, last_heard: now }
+    }
+
+    /// The next event; `None` once the server has ended the watch. What has come stays if the
+    /// future is dropped.
+    pub(super) async fn next(&mut self, access: &Access) -> Result<Option<WatchEvent>, Failure> {
+        loop {
+            if let Some(event) = self.whole_line()? {
+                return Ok(Some(event));
+            }
+            let frame = self.body.frame().with_subscriber(tracing::Dispatch::none());
+            let deadline = self.last_heard + self.silence_max;
+            let Ok(frame) = tokio::time::timeout_at(deadline, frame).await else {
+                return Err(Failure::late(Asked::WatchPods, access, self.silence_max));
+            };
+            self.last_heard = Instant::now();
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(Failure::of_body(Asked::WatchPods, &error)),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => {
+                    let text = "the API server's watch ended in the middle of an event";
+                    return Err(Failure::new(Kind::Cut, text));
+                }
+            }
+        }
+    }
+
+    fn whole_line(&mut self) -> Result<Option<WatchEvent>, Failure> {
+        loop {
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', unsearched).map(|at| self.searched + at) else {
+                self.searched = self.buffer.len();
+                if self.searched > LINE_BYTES_MAX {
+                    return Err(Failure::too_long(Asked::WatchPods, LINE_BYTES_MAX));
+                }
+                return Ok(None);
+            };
+            let event = match self.buffer.get(..end).unwrap_or_default().trim_ascii() {
+                b"" => None,
+                line => Some(watch_event(line, &self.limits)),
+            };
+            self.buffer.drain(..=end);
+            self.searched = 0;
+            if self.buffer.capacity() > RESTING_BYTES_MAX {
+                self.buffer.shrink_to(RESTING_BYTES_MAX);
+            }
+            if let Some(event) = event {
+                let unreadable = |error| Failure::unreadable(Asked::WatchPods, error);
+                return event.map(Some).map_err(unreadable);
+            }
+        }
+    }
+}
