@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nodetally::delivery::{self, BaseUrl, Batch, Handle, Post, Settings, Statistics};
+use nodetally::delivery::{
+    self, BaseUrl, Batch, Getter, Handle, Post, Settings, Split, Statistics,
+};
 use nodetally::quantity::WallTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -227,6 +229,7 @@ fn batch(sequence: u64, posts: &[&str]) -> Batch {
         .map(|name| Post {
             path: format!("/api/nodes/{name}/metrics"),
             body: format!("{sequence}-{name}").into(),
+            split: None,
         })
         .collect();
     Batch { sequence, taken_at: WallTime::from_unix_millis(sequence * 1000), posts }
@@ -583,4 +586,69 @@ async fn an_endpoint_of_tls_whose_peer_speaks_none_is_down_and_no_panic() {
         // A system without certificates: that must be said when the endpoint is made.
         Err(error) => assert!(error.to_string().starts_with("endpoint central: "), "{error}"),
     }
+}
+
+/// Halves a body of letters, down to single ones.
+fn halve(body: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
+    let (first, second) = body.split_at_checked(body.len() / 2).filter(|(a, _)| !a.is_empty())?;
+    Some((first.to_vec().into(), second.to_vec().into()))
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_sent_in_smaller_pieces_and_only_what_cannot_be_smaller_is_dropped() {
+    let peer = Peer::start(|_, body| match (body.len(), body) {
+        (_, "x") | (3.., _) => Act::Answer("413 Content Too Large"),
+        _ => CREATED,
+    })
+    .await;
+    let handle = run(quick(peer.url()));
+    let post = |body: &str| Post {
+        path: "/batch".to_owned(),
+        body: body.to_owned().into(),
+        split: Some(Split(halve)),
+    };
+    let posts = vec![post("abcdefgh"), post("x")];
+    handle.offer(Batch { sequence: 1, taken_at: WallTime::from_unix_millis(1000), posts });
+    let figures = until(&handle, "all pieces", |figures| figures.waiting_posts == 0).await;
+    assert_eq!(figures.accepted_posts, 4);
+    assert_eq!(figures.dropped_posts.rejected_4xx, 1);
+    assert_eq!(figures.offered_posts, 5, "each halving makes one more of it");
+    let seen = peer.seen();
+    let mut accepted: Vec<String> =
+        seen.into_iter().filter(|one| one.status == "201 Created").map(|one| one.body).collect();
+    accepted.sort();
+    assert_eq!(accepted, ["ab", "cd", "ef", "gh"]);
+}
+
+#[tokio::test]
+async fn a_4xx_is_tried_again_where_the_endpoint_is_configured_so() {
+    let answers = Arc::new(Mutex::new(VecDeque::from(["404 Not Found", "403 Forbidden"])));
+    let peer =
+        Peer::start(move |_, _| answers.lock().unwrap().pop_front().map_or(CREATED, Act::Answer))
+            .await;
+    let mut wanted = quick(peer.url());
+    wanted.retry_client_errors = true;
+    wanted.concurrency_max = 1;
+    let handle = run(wanted);
+    handle.offer(batch(1, &["a"]));
+    let figures = until(&handle, "its acceptance", |figures| figures.accepted_posts == 1).await;
+    assert_eq!((figures.answers_4xx, figures.dropped_posts.total()), (2, 0));
+}
+
+#[tokio::test]
+async fn what_an_endpoint_has_is_asked_for_with_its_headers_and_within_bounds() {
+    let peer = Peer::start(|path, _| match path {
+        "/list" => Act::Answer("200 OK"),
+        _ => Act::Answer("404 Not Found"),
+    })
+    .await;
+    let mut wanted = quick(peer.url());
+    delivery::secret_header(&mut wanted.headers, "x-api-key", "k1").unwrap();
+    let getter = Getter::new(&wanted).unwrap();
+    assert_eq!(getter.get("/list", 3).await.unwrap(), b"why");
+    let error = getter.get("/list", 2).await.unwrap_err();
+    assert_eq!(error, "an answer of more than 2 bytes");
+    let error = getter.get("/else", 1000).await.unwrap_err();
+    assert!(error.starts_with("status 404"), "{error}");
+    assert!(peer.seen()[0].head.to_lowercase().contains("x-api-key: k1"));
 }

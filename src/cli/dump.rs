@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::directory::Catalog;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
-use crate::runtime::{agent, capture, clock, filesystems, host, wait};
+use crate::runtime::{agent, capture, clock, filesystems, host, identity, wait};
 use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
@@ -22,6 +22,9 @@ use crate::snapshot::sampler::{Sampler, SamplerOptions};
 
 /// How long all local filesystems together may take to say how full they are.
 const FILESYSTEMS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How long names are waited for beyond the second sample.
+const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
@@ -99,6 +102,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         sockets: settings.sampling.tcp_sockets,
     };
     let mut sampler = agent::open_sampler(settings, options)?;
+    let beside = identity::Beside::start(settings).context("the sources of names")?;
     let mut ledger = Ledger::new(sampler.roots().units);
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
@@ -116,7 +120,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         let path = (*b"statfs").into();
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
     }
-    let catalog = Arc::default();
+    let catalog = beside.catalog(NAMES_DEADLINE);
     Ok(Observed { host: host::facts(settings), account, catalog, gaps, filesystems })
 }
 

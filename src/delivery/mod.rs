@@ -34,6 +34,30 @@ pub struct Post {
     pub path: String,
     /// May share one allocation with the other posts of its batch.
     pub body: Bytes,
+    /// For an endpoint that finds the body too large (413); `None`: then it is dropped.
+    pub split: Option<Split>,
+}
+
+/// How a body falls into two that mean the same together; `None`: it cannot be smaller.
+#[derive(Debug, Clone, Copy)]
+pub struct Split(pub fn(&[u8]) -> Option<(Bytes, Bytes)>);
+
+impl PartialEq for Split {
+    /// Posts are told apart by what they carry.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Split {}
+
+impl Post {
+    fn halves(&self) -> Option<[Self; 2]> {
+        let Split(split) = self.split?;
+        let (first, second) = split(&self.body)?;
+        let post = |body| Self { path: self.path.clone(), body, split: self.split };
+        Some([post(first), post(second)])
+    }
 }
 
 /// All posts of one sample for one endpoint.

@@ -313,6 +313,19 @@ impl Handle {
         figures.accepted_bytes += waiting.post.body.len() as u64;
     }
 
+    /// A post goes on as two.
+    pub(super) fn split(&self, waiting: &Waiting, halves: [Post; 2]) -> [Waiting; 2] {
+        let mut state = self.state();
+        state.settle(waiting);
+        state.statistics.offered_posts += 1;
+        let offered_at = waiting.offered_at;
+        halves.map(|post| {
+            state.under_way_posts += 1;
+            state.under_way_bytes += cost_bytes(&post);
+            Waiting { post, offered_at, sent: false, failures: 0 }
+        })
+    }
+
     pub(super) fn dropped(&self, waiting: &Waiting, reason: fn(&mut Drops) -> &mut u64) {
         let mut state = self.state();
         state.settle(waiting);
@@ -358,7 +371,7 @@ mod tests {
     fn batch(sequence: u64, bodies: &[usize]) -> Batch {
         let posts = bodies
             .iter()
-            .map(|len| Post { path: String::new(), body: vec![b'x'; *len].into() })
+            .map(|len| Post { path: String::new(), body: vec![b'x'; *len].into(), split: None })
             .collect();
         Batch { sequence, taken_at: WallTime::from_unix_millis(sequence), posts }
     }

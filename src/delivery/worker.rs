@@ -51,6 +51,8 @@ struct Down {
 struct Round {
     accepted: u32,
     refused: u32,
+    /// Of posts that were too large: sent in the next round.
+    halves: Vec<Waiting>,
     failed: Vec<Failed>,
     /// Failures since the last post that was settled.
     failed_in_a_row: usize,
@@ -184,6 +186,11 @@ impl Worker {
                 round.accepted += 1;
                 round.failed_in_a_row = 0;
             }
+            Answer::Refused { status: 413, .. } if let Some(halves) = waiting.post.halves() => {
+                self.handle.count(|figures| &mut figures.answers_4xx);
+                round.halves.extend(self.handle.split(&waiting, halves));
+                round.failed_in_a_row = 0;
+            }
             Answer::Refused { status, excerpt } => {
                 if status < 400 {
                     self.handle.count(|figures| &mut figures.answers_3xx);
@@ -229,6 +236,7 @@ impl Worker {
         }
         let pause = (!round.failed.is_empty()).then(|| self.pause(round.retry_after));
         remains.partly_accepted |= round.accepted > 0;
+        remains.posts.append(&mut round.halves);
         for mut failed in mem::take(&mut round.failed) {
             failed.waiting.failures += u32::from(failed.counts(round.accepted));
             if failed.waiting.failures >= self.settings.tries_max.max(1) {

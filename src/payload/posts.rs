@@ -42,10 +42,10 @@ pub fn of_subjects(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) ->
     let window_millis = window_millis(view.account);
     for subject in &subjects.all {
         let Some((namespace, name, labels, passed)) = addressed(subject, form) else { continue };
-        if !form.filters.let_through(&namespace, labels.unwrap_or(&Labels::new())) {
+        if !form.filters.let_through(namespace, labels.unwrap_or(&Labels::new())) {
             continue;
         }
-        let Ok(path) = resource_api::pod_metrics_path(&namespace, &name) else { continue };
+        let Ok(path) = resource_api::pod_metrics_path(namespace, &name) else { continue };
         let flows = passed.wanted(form.cumulative, form.unknown);
         let figures = figures(flows, subject.cpu_millicores, subject.memory_bytes);
         let extras = form.extras.then(|| extras(view.account, subject, labels, window_millis));

@@ -12,10 +12,14 @@ use tracing::{info, warn};
 
 use super::embedded::{self, Embedded};
 use super::endpoints::{Endpoints, Wanted};
+use super::identity::Sources;
 use super::notify::{self, Pulse};
+use super::pod_files::PodFiles;
 use super::reload::{Reload, Running};
 use super::sampling::Sampling;
 use super::state::StateDir;
+use super::status::{Bound, Subjects};
+use super::usage_lane::{UsageLane, UsageOptions};
 use super::vitals::Vitals;
 use super::{clock, host, wait};
 use crate::config::Settings;
@@ -72,17 +76,27 @@ async fn serve(
     let (receiver, wanted) = wanted(&settings, None).await?;
     let mut endpoints = Endpoints::default();
     let (plan, outlets) = endpoints.plan(wanted)?;
-    endpoints.carry_out(plan);
+    let status = match settings.status.listen {
+        Some(listen) => Some(Bound::to(listen).await?),
+        None => None,
+    };
+    let sources = Sources::start(&settings);
+    endpoints.carry_out(plan, &settings.node.name, &sources.directory);
     let receiver = receiver.carry_out(None).await;
 
     announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
     let vitals: Arc<Vitals> = Arc::default();
+    let subjects =
+        Subjects { directory: sources.directory.clone(), endpoints: endpoints.handles() };
+    let status = status.map(|bound| bound.serve(Arc::clone(&vitals), subjects));
     let (state, ledger) = resume(&settings, &sampler);
     let sampling = Sampling {
         sampler,
         ledger,
         state,
         outlets,
+        directory: sources.directory.clone(),
+        pod_files: pod_files(&settings),
         node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
         vitals: Arc::clone(&vitals),
@@ -105,7 +119,8 @@ async fn serve(
         })
         .map_err(system("the sampling thread cannot be started"))?;
 
-    let mut running = Running { settings, endpoints, receiver, changes, keep_going };
+    let mut running =
+        Running { settings, endpoints, receiver, sources, status, vitals, changes, keep_going };
     let mut has_begun = false;
     let why = loop {
         tokio::select! {
@@ -119,10 +134,14 @@ async fn serve(
     };
     info!("stopping after {why}");
     notify::stopping();
-    let Running { endpoints, receiver, keep_going, .. } = running;
+    let Running { endpoints, receiver, status, sources, keep_going, .. } = running;
     drop(keep_going);
     let panicked = sampler_thread.join().is_err();
+    drop(sources);
     endpoints.finish().await;
+    if let Some(status) = status {
+        status.end().await;
+    }
     if let Some(receiver) = receiver {
         receiver.end().await;
     }
@@ -139,9 +158,30 @@ pub(super) async fn wanted(
     receiver: Option<&Embedded>,
 ) -> Result<(embedded::Plan, Vec<Wanted>), AgentError> {
     let (plan, receiver) = embedded::Plan::of(settings, receiver).await?;
-    let configured = settings.endpoints.iter().map(Wanted::of);
+    let configured = settings.endpoints.iter().map(|endpoint| Wanted::of(endpoint, settings));
     let wanted = receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, _>>()?;
     Ok((plan, wanted))
+}
+
+/// The slow lane that measures what pods keep on disk, where it is wanted.
+pub(super) fn pod_files(settings: &Settings) -> PodFiles {
+    let filesystem = &settings.filesystem;
+    if !filesystem.pod_usage {
+        return PodFiles::default();
+    }
+    let options = UsageOptions {
+        entries_per_second: filesystem.entries_per_second as u64,
+        refresh: filesystem.refresh,
+        kubelet_dir: filesystem.kubelet_dir.clone(),
+        ..UsageOptions::default()
+    };
+    match UsageLane::start(host::roots(settings), options, clock::boot_time) {
+        Ok(lane) => PodFiles::new(Some(lane)),
+        Err(error) => {
+            warn!("what pods keep on disk is not measured: {error}");
+            PodFiles::default()
+        }
+    }
 }
 
 /// What `run` reads with these settings.

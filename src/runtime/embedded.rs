@@ -10,12 +10,10 @@ use tokio::task::JoinHandle;
 use super::agent::AgentError;
 use super::clock;
 use super::endpoints::{Wanted, seed};
+use super::told::Told;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
 use crate::receiver::{Bounds, Kept, Receiver};
-
-/// The namespace of pods whose own is not known.
-const UNKNOWN_NAMESPACE: &str = "unknown";
 
 /// The most points of one series, however long the retention and short the interval.
 const POINTS_MAX: usize = 3600;
@@ -64,7 +62,7 @@ impl Plan {
         let listen = settings.receiver.listen;
         let bounds = bounds(settings);
         if let Some(running) = running.filter(|running| running.listen == listen) {
-            let wanted = wanted(running.address, &settings.node.name)?;
+            let wanted = wanted(running.address, settings)?;
             return Ok((Self::Keep(bounds), Some(wanted)));
         }
         let kept = match running {
@@ -73,7 +71,7 @@ impl Plan {
         };
         let bound = Receiver::bind_over(listen, kept.clone()).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
-        let wanted = wanted(receiver.local_addr(), &settings.node.name)?;
+        let wanted = wanted(receiver.local_addr(), settings)?;
         let beginning = Beginning { listen, receiver, kept, bounds };
         Ok((Self::Begin(Box::new(beginning)), Some(wanted)))
     }
@@ -128,7 +126,7 @@ fn bounds(settings: &Settings) -> Bounds {
     bounds
 }
 
-fn wanted(address: SocketAddr, node_name: &str) -> Result<Wanted, AgentError> {
+fn wanted(address: SocketAddr, settings: &Settings) -> Result<Wanted, AgentError> {
     // A receiver on every address is reached on the loopback one.
     let reached = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
@@ -144,8 +142,7 @@ fn wanted(address: SocketAddr, node_name: &str) -> Result<Wanted, AgentError> {
     })?;
     Ok(Wanted {
         embedded: true,
-        delivery: delivery::Settings::new("receiver", url, seed(node_name)),
-        cumulative: false,
-        unknown_namespace: Some(UNKNOWN_NAMESPACE.to_owned()),
+        delivery: delivery::Settings::new("receiver", url, seed(&settings.node.name)),
+        told: Told::all(settings),
     })
 }

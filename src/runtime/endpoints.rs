@@ -11,9 +11,13 @@ use tracing::warn;
 
 use super::agent::AgentError;
 use super::clock;
+use super::lifecycle::Reporter;
 use super::sampling::Outlet;
-use crate::config::{self, EndpointSettings};
+use super::told::Told;
+use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{self, BaseUrl, Batch, Handle, Worker, secret_header};
+use crate::directory::Directory;
+use crate::payload::subjects::Filters;
 
 /// How long a stop, or a change of an endpoint's settings, may take to send what waits.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -24,23 +28,17 @@ pub struct Wanted {
     /// The agent's own receiver, which may have the name of one that is configured.
     pub embedded: bool,
     pub delivery: delivery::Settings,
-    pub cumulative: bool,
-    /// `None`: pods known only by their uid are not sent.
-    pub unknown_namespace: Option<String>,
+    pub told: Told,
 }
 
 impl Wanted {
     /// # Errors
     /// Its URL or its token cannot be used.
-    pub fn of(endpoint: &EndpointSettings) -> Result<Self, AgentError> {
+    pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, AgentError> {
         Ok(Self {
             embedded: false,
             delivery: delivery_settings(endpoint)?,
-            cumulative: endpoint.counters == config::Counters::Cumulative,
-            unknown_namespace: match endpoint.unknown_pods {
-                config::UnknownPods::Uid => Some(endpoint.unknown_namespace.clone()),
-                config::UnknownPods::Wait | config::UnknownPods::Skip => None,
-            },
+            told: Told::of(endpoint, settings)?,
         })
     }
 }
@@ -77,13 +75,21 @@ impl Endpoint {
 #[derive(Debug, Default)]
 pub struct Endpoints {
     running: Vec<Endpoint>,
+    /// Those that tell of pods that come, change and go.
+    reporters: Vec<Reporter>,
     /// Endpoints no longer wanted that still send what waits.
     leaving: JoinSet<()>,
 }
 
 /// What is to run in their place.
 #[derive(Debug)]
-pub struct Plan(Vec<Step>);
+pub struct Plan {
+    steps: Vec<Step>,
+    reporters: Vec<ReporterPlan>,
+}
+
+/// A reporter to be: how its endpoint is spoken to, and of which pods it tells.
+type ReporterPlan = (Handle, delivery::Settings, Filters);
 
 #[derive(Debug)]
 enum Step {
@@ -107,7 +113,7 @@ impl Endpoints {
     /// # Errors
     /// The first client that cannot be made.
     pub fn plan(&self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
-        let (mut steps, mut outlets) = (Vec::new(), Vec::new());
+        let (mut steps, mut outlets, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
         for mut wanted in wanted {
             let same = self.running.iter().position(|running| running.is_of(&wanted));
             let running = same.and_then(|at| self.running.get(at));
@@ -120,7 +126,7 @@ impl Endpoints {
                     (Step::Keep(at), running.handle.clone())
                 }
                 _ => {
-                    let Wanted { embedded, delivery, .. } = wanted;
+                    let (embedded, delivery) = (wanted.embedded, wanted.delivery.clone());
                     let failed = |error: delivery::ClientError| AgentError::Endpoint {
                         name: delivery.name.clone(),
                         reason: error.to_string(),
@@ -132,22 +138,23 @@ impl Endpoints {
                 }
             };
             steps.push(step);
-            outlets.push(Outlet {
-                handle,
-                cumulative: wanted.cumulative,
-                unknown_namespace: wanted.unknown_namespace,
-            });
+            match wanted.told {
+                Told::Figures(figures) => outlets.push(Outlet { handle, figures }),
+                Told::Lifecycle(filters) => reporters.push((handle, wanted.delivery, filters)),
+            }
         }
-        Ok((Plan(steps), outlets))
+        Ok((Plan { steps, reporters }, outlets))
     }
 
     /// Does what was planned, once the sampling thread offers to the plan's outlets alone. What
     /// waits for settings that have changed is handed over behind the scenes.
-    pub fn carry_out(&mut self, plan: Plan) -> Changes {
+    pub fn carry_out(&mut self, plan: Plan, node_name: &str, directory: &Directory) -> Changes {
         let mut changes = Changes::default();
         let mut before: Vec<Option<Endpoint>> =
             std::mem::take(&mut self.running).into_iter().map(Some).collect();
-        let Plan(steps) = plan;
+        let Plan { steps, reporters } = plan;
+        // They begin anew and tell all that there is, which does no harm where it was told before.
+        self.reporters.clear();
         for step in steps {
             let (mut endpoint, worker) = match step {
                 Step::Keep(at) => {
@@ -179,9 +186,22 @@ impl Endpoints {
             changes.ended.push(running.delivery.name.clone());
             self.leaving.spawn(finish_and_tell(running, Instant::now() + FLUSH_DEADLINE));
         }
+        self.reporters = reporters
+            .into_iter()
+            .map(|(handle, delivery, filters)| {
+                Reporter::start(handle, delivery, filters, node_name, directory)
+            })
+            .collect();
         // Those that have left need not be remembered.
         while self.leaving.try_join_next().is_some() {}
         changes
+    }
+
+    /// All that are sent to, by name.
+    #[must_use]
+    pub fn handles(&self) -> Vec<(String, Handle)> {
+        let named = |endpoint: &Endpoint| (endpoint.delivery.name.clone(), endpoint.handle.clone());
+        self.running.iter().map(named).collect()
     }
 
     /// Lets all of them send what waits, within a few seconds, and says what could not be sent.

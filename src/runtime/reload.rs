@@ -3,7 +3,7 @@
 //! Everything that can fail is done first; what runs is touched only when nothing can fail any
 //! more.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -11,9 +11,12 @@ use tracing::{error, info, warn};
 use super::agent::{self, AgentError};
 use super::embedded::{self, Embedded};
 use super::endpoints::{self, Changes, Endpoints};
+use super::identity::Sources;
 use super::notify;
 use super::sampling::{Change, Outlet};
 use super::state::StateDir;
+use super::status::{Bound, Status, Subjects};
+use super::vitals::Vitals;
 use super::wait::KeepGoing;
 use crate::config::{LogLevel, SamplingSettings, Settings};
 use crate::snapshot::sampler::Sampler;
@@ -31,6 +34,9 @@ pub(super) struct Running {
     pub settings: Settings,
     pub endpoints: Endpoints,
     pub receiver: Option<Embedded>,
+    pub sources: Sources,
+    pub status: Option<Status>,
+    pub vitals: Arc<Vitals>,
     pub changes: mpsc::Sender<Change>,
     pub keep_going: KeepGoing,
 }
@@ -42,6 +48,15 @@ struct Prepared {
     receiver: embedded::Plan,
     endpoints: endpoints::Plan,
     outlets: Vec<Outlet>,
+    status: StatusPlan,
+}
+
+/// What is to become of the side on which the agent answers for itself.
+enum StatusPlan {
+    /// It goes on where it is, or there is none and none is wanted.
+    Keep,
+    End,
+    Begin(Bound),
 }
 
 impl Running {
@@ -82,16 +97,29 @@ impl Running {
                 None
             }
         });
-        Ok(Prepared { sampler, state, receiver, endpoints, outlets })
+        let status = match settings.status.listen {
+            listen if listen == self.status.as_ref().map(|status| status.listen) => {
+                StatusPlan::Keep
+            }
+            Some(listen) => StatusPlan::Begin(Bound::to(listen).await?),
+            None => StatusPlan::End,
+        };
+        Ok(Prepared { sampler, state, receiver, endpoints, outlets, status })
     }
 
     async fn bring_into_force(&mut self, settings: &Settings, prepared: Prepared) -> Changes {
-        let Prepared { sampler, state, receiver, endpoints, outlets } = prepared;
+        let Prepared { sampler, state, receiver, endpoints, outlets, status } = prepared;
+        // What the sources of before had told is known again in a moment; until then pods wait.
+        let sources = (!asks_the_same(&self.settings, settings)).then(|| Sources::start(settings));
+        let pod_files =
+            (!measures_the_same(&self.settings, settings)).then(|| agent::pod_files(settings));
         let (in_force, taken) = oneshot::channel();
         let change = Change {
             sampler,
             state,
             outlets,
+            directory: sources.as_ref().map(|sources| sources.directory.clone()),
+            pod_files,
             node_name: settings.node.name.clone(),
             interval: settings.sampling.interval,
             in_force,
@@ -100,8 +128,32 @@ impl Running {
         self.keep_going.wake();
         // An error is the end of the sampling thread, which is seen to elsewhere.
         let _ = taken.await;
-        let changes = self.endpoints.carry_out(endpoints);
+        if let Some(sources) = sources {
+            self.sources = sources;
+        }
+        let directory = &self.sources.directory;
+        let changes = self.endpoints.carry_out(endpoints, &settings.node.name, directory);
         self.receiver = receiver.carry_out(self.receiver.take()).await;
+        let subjects =
+            Subjects { directory: directory.clone(), endpoints: self.endpoints.handles() };
+        match status {
+            StatusPlan::Keep => {
+                if let Some(status) = &self.status {
+                    status.set_subjects(subjects);
+                }
+            }
+            StatusPlan::End => {
+                if let Some(status) = self.status.take() {
+                    status.end().await;
+                }
+            }
+            StatusPlan::Begin(bound) => {
+                let begun = bound.serve(Arc::clone(&self.vitals), subjects);
+                if let Some(status) = self.status.replace(begun) {
+                    status.end().await;
+                }
+            }
+        }
         changes
     }
 }
@@ -111,6 +163,16 @@ fn reads_the_same(before: &Settings, now: &Settings) -> bool {
     // How often it is asked is no matter of the sampler's.
     let sampling = SamplingSettings { interval: before.sampling.interval, ..now.sampling.clone() };
     before.paths == now.paths && before.sampling == sampling
+}
+
+/// Whether sources started by `before` ask what `now` wants to know.
+fn asks_the_same(before: &Settings, now: &Settings) -> bool {
+    before.directory == now.directory && before.node.name == now.node.name
+}
+
+/// Whether a slow lane started by `before` measures what `now` asks for.
+fn measures_the_same(before: &Settings, now: &Settings) -> bool {
+    before.filesystem == now.filesystem && before.paths == now.paths
 }
 
 /// What has changed, in a few words.
@@ -125,6 +187,10 @@ fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
     }
     let others = [
         ("what is read of the host", !reads_the_same(before, now)),
+        ("directory", before.directory != now.directory),
+        ("cluster", before.cluster != now.cluster),
+        ("filesystem", before.filesystem != now.filesystem),
+        ("status", before.status != now.status),
         ("state", before.state != now.state),
         ("log", before.log != now.log),
         ("receiver", before.receiver != now.receiver && now.uses_embedded_receiver()),

@@ -1,6 +1,5 @@
 //! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -9,24 +8,23 @@ use tracing::{debug, info, warn};
 
 use super::clock;
 use super::notify::Pulse;
+use super::pod_files::PodFiles;
 use super::state::StateDir;
+use super::told::Figures;
 use super::vitals::Vitals;
 use super::wait::{self, Stop, Woken};
-use crate::delivery::{Batch, Handle, Post};
-use crate::directory::Catalog;
+use crate::delivery::{Batch, Handle};
+use crate::directory::Directory;
 use crate::ledger::{Account, Ledger};
-use crate::payload::posts::{self, Form, RunningTotals};
-use crate::payload::subjects::{Filters, Subjects, UnknownPods, View};
-use crate::quantity::WallTime;
+use crate::payload::posts::RunningTotals;
+use crate::payload::subjects::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
 
 /// An endpoint as the sampling thread sees it.
 pub struct Outlet {
     pub handle: Handle,
-    pub cumulative: bool,
-    /// `None`: pods known only by their uid are not sent.
-    pub unknown_namespace: Option<String>,
+    pub figures: Figures,
 }
 
 pub struct Sampling {
@@ -34,6 +32,8 @@ pub struct Sampling {
     pub ledger: Ledger,
     pub state: Option<StateDir>,
     pub outlets: Vec<Outlet>,
+    pub directory: Directory,
+    pub pod_files: PodFiles,
     pub node_name: String,
     pub interval: Duration,
     pub vitals: Arc<Vitals>,
@@ -45,6 +45,10 @@ pub struct Change {
     pub sampler: Option<Sampler>,
     pub state: Option<StateDir>,
     pub outlets: Vec<Outlet>,
+    /// `None`: the one that is there goes on.
+    pub directory: Option<Directory>,
+    /// `None`: likewise.
+    pub pod_files: Option<PodFiles>,
     pub node_name: String,
     pub interval: Duration,
     /// Told once the change is in force: from then on no outlet of before is offered anything.
@@ -91,15 +95,20 @@ impl Sampling {
                 notes.state(state.save(counters).err());
             }
             if account.since.is_some() {
+                let catalog = self.directory.catalog();
+                let files = self.pod_files.follow(&account, clock::boot_time());
                 let view = View {
                     account: &account,
-                    catalog: &Catalog::default(),
-                    filesystems: &BTreeMap::new(),
-                    node_filesystem: None,
+                    catalog: &catalog,
+                    filesystems: &files.pods,
+                    node_filesystem: files.node,
                 };
                 let subjects = totals.add(&view);
                 sequence += 1;
-                self.send(&view, &subjects, sequence, wall);
+                for outlet in &self.outlets {
+                    let posts = outlet.figures.posts(&view, &subjects, &self.node_name);
+                    outlet.handle.offer(Batch { sequence, taken_at: wall, posts });
+                }
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
@@ -147,31 +156,16 @@ impl Sampling {
         }
         self.state = change.state;
         self.outlets = change.outlets;
+        if let Some(directory) = change.directory {
+            self.directory = directory;
+        }
+        if let Some(pod_files) = change.pod_files {
+            self.pod_files = pod_files;
+        }
         self.node_name = change.node_name;
         self.interval = change.interval;
         // Whoever reloads may have been stopped meanwhile.
         let _ = change.in_force.send(());
-    }
-
-    fn send(&self, view: &View<'_>, subjects: &Subjects<'_>, sequence: u64, taken_at: WallTime) {
-        for outlet in &self.outlets {
-            let form = Form {
-                node_name: &self.node_name,
-                cumulative: outlet.cumulative,
-                unknown: match &outlet.unknown_namespace {
-                    Some(namespace) => UnknownPods::Uid { namespace },
-                    None => UnknownPods::Skip,
-                },
-                filters: &Filters::default(),
-                extras: true,
-            };
-            let messages = posts::of_subjects(view, subjects, &form);
-            let posts = messages
-                .into_iter()
-                .map(|message| Post { path: message.path, body: message.body })
-                .collect();
-            outlet.handle.offer(Batch { sequence, taken_at, posts });
-        }
     }
 }
 

@@ -40,7 +40,7 @@ kubelet_url = "https://127.0.0.1:10250/"  # default
 kubelet_ca_file = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"  # default
 kubelet_insecure = false              # default
 kubelet_token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # default
-# cri_socket: not set: the first that is there of /run/containerd/containerd.sock, /run/crio/crio.sock and /run/cri-dockerd.sock
+# cri_socket: not set: the first that is there of /run/containerd/containerd.sock, /run/crio/crio.sock, /run/cri-dockerd.sock and /run/k3s/containerd/containerd.sock
 file = "/etc/nodetally/names.toml"    # default
 docker_socket = "/var/run/docker.sock"  # default
 podman_socket = "/run/podman/podman.sock"  # default

@@ -90,7 +90,7 @@ pub const CRI_SOCKET: Key = Key {
     name: "cri_socket",
     allowed: "the absolute path of a unix socket",
     default: "not set: the first that is there of /run/containerd/containerd.sock, \
-              /run/crio/crio.sock and /run/cri-dockerd.sock",
+              /run/crio/crio.sock, /run/cri-dockerd.sock and /run/k3s/containerd/containerd.sock",
     environment: &["NODETALLY_DIRECTORY_CRI_SOCKET"],
     flag: None,
     purpose: "Where the container runtime (containerd, CRI-O) answers.",

@@ -12,7 +12,7 @@ mod trees;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,6 +30,7 @@ use crate::identity::{ContainerId, PodUid, ProcessKey};
 use crate::quantity::BootTime;
 use crate::snapshot::filesystems::PodFilesystemUsage;
 use crate::snapshot::roots::Roots;
+use crate::source::tree::Space;
 use capacity::CapacityDesk;
 
 /// More pods than this are not counted.
@@ -81,6 +82,9 @@ pub struct Container {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UsageTable {
     pub pods: BTreeMap<PodUid, PodFilesystemUsage>,
+    /// The filesystem that the kubelet's directory lies on, or the root where there is none; `None`
+    /// where it was not asked yet or did not answer.
+    pub node: Option<Space>,
     /// Entries asked for since the lane was started.
     pub entries: u64,
 }
@@ -113,6 +117,8 @@ impl UsageLane {
             capacity: CapacityDesk::new(roots.rootfs.clone(), options.capacity_deadline),
             rounds: Rounds::new(roots, &options),
             pods: BTreeMap::new(),
+            node: None,
+            node_asked_at: None,
             entries: 0,
             published: Arc::clone(&published),
         };
@@ -160,6 +166,8 @@ struct Lane {
     pace: Pace,
     capacity: CapacityDesk,
     pods: BTreeMap<PodUid, PodFilesystemUsage>,
+    node: Option<Space>,
+    node_asked_at: Option<BootTime>,
     entries: u64,
     published: Arc<Mutex<Arc<UsageTable>>>,
 }
@@ -172,6 +180,12 @@ impl Lane {
     fn run(mut self, asked: &Receiver<Vec<Target>>, clock: fn() -> BootTime) {
         loop {
             let now = clock();
+            if self.node_asked_at.is_none_or(|at| now.since(at) >= LOOK) {
+                self.node_asked_at = Some(now);
+                let place = self.rounds.finder().storage().unwrap_or(Path::new("/")).to_owned();
+                self.node = self.capacity.ask(&place, now);
+                self.publish();
+            }
             let due = self.rounds.next_due().map(|due| due.max(self.pace.ready_at()));
             let wait = due.map_or(LOOK, |due| due.since(now).min(LOOK));
             match asked.recv_timeout(wait) {
@@ -227,7 +241,11 @@ impl Lane {
     }
 
     fn publish(&self) {
-        let table = Arc::new(UsageTable { pods: self.pods.clone(), entries: self.entries });
+        let table = Arc::new(UsageTable {
+            pods: self.pods.clone(),
+            node: self.node,
+            entries: self.entries,
+        });
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         let last = std::mem::replace(&mut *published, table);
         // Let go of behind the lock.

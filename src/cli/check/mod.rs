@@ -1,13 +1,14 @@
 //! `nodetally check`: what this host offers, source by source, and what will be missing.
 
+mod asked;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::config::Settings;
-use crate::delivery;
 use crate::runtime::state::StateDir;
-use crate::runtime::{agent, clock, endpoints, host};
+use crate::runtime::{agent, clock, host};
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;
@@ -104,7 +105,7 @@ pub fn check(settings: &Settings) -> Report {
         }
     }
     look_at_state(settings, &mut findings);
-    look_at_endpoints(settings, &mut findings);
+    asked::look(settings, &mut findings);
     render(settings, hierarchy, &findings.0)
 }
 
@@ -337,47 +338,6 @@ fn look_at_state(settings: &Settings, findings: &mut Findings) {
         Err(error) => {
             let text = format!("a restart will be a gap: {error}");
             findings.add(State::Failed, &shown, text).help = "--state-dir DIR".into();
-        }
-    }
-}
-
-fn look_at_endpoints(settings: &Settings, findings: &mut Findings) {
-    if settings.uses_embedded_receiver() {
-        let address = settings.receiver.listen;
-        let source = format!("receiver on {address}");
-        match std::net::TcpListener::bind(address) {
-            Ok(_) => {
-                findings.add(State::Present, &source, "the address is free");
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                let text = "somebody answers there already, perhaps a running nodetally";
-                findings.add(State::Noted, &source, text).help = "--listen ADDRESS".into();
-            }
-            Err(error) => {
-                findings.add(State::Failed, &source, error.to_string()).help =
-                    "--listen ADDRESS".into();
-            }
-        }
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let Ok(runtime) = runtime else {
-        findings.add(State::Failed, "endpoints", "no runtime to ask them with");
-        return;
-    };
-    for endpoint in &settings.endpoints {
-        let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
-        let answer = endpoints::delivery_settings(endpoint)
-            .map_err(|error| error.to_string())
-            .and_then(|settings| runtime.block_on(delivery::probe(&settings)));
-        match answer {
-            Ok(status) => {
-                findings.add(State::Present, &source, format!("answers with status {status}"));
-            }
-            Err(reason) => {
-                findings.add(State::Failed, &source, format!("does not answer: {reason}")).help =
-                    "samples are kept and sent when it does".into();
-            }
         }
     }
 }

@@ -1,0 +1,158 @@
+//! Tells a life-cycle endpoint which pods come, change and go.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
+
+use super::clock;
+use crate::delivery::{self, Batch, Getter, Handle, Post};
+use crate::directory::Directory;
+use crate::payload::pod_lifecycle::{self, Act, Lifecycle};
+use crate::payload::subjects::Filters;
+
+/// How often the endpoint is asked whom it holds to be alive.
+const RECONCILE: Duration = Duration::from_secs(60);
+
+/// Changes that come together are told together, this long after the first of them.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// The longest list of pods that is read, in bytes: a row takes one to ten KiB.
+const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// Tells one endpoint, as long as it is held.
+#[derive(Debug)]
+pub struct Reporter(JoinHandle<()>);
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Reporter {
+    /// Tells what there is, then what changes. Needs a runtime.
+    #[must_use]
+    pub fn start(
+        handle: Handle,
+        delivery: delivery::Settings,
+        filters: Filters,
+        node_name: &str,
+        directory: &Directory,
+    ) -> Self {
+        let reporting = Reporting {
+            handle,
+            delivery,
+            filters,
+            node_name: node_name.to_owned(),
+            lifecycle: Lifecycle::default(),
+            sequence: 0,
+            reconcile_failed: false,
+        };
+        Self(tokio::spawn(reporting.run(directory.clone())))
+    }
+}
+
+struct Reporting {
+    handle: Handle,
+    delivery: delivery::Settings,
+    filters: Filters,
+    node_name: String,
+    lifecycle: Lifecycle,
+    sequence: u64,
+    reconcile_failed: bool,
+}
+
+impl Reporting {
+    async fn run(mut self, directory: Directory) {
+        let mut changes = directory.changes();
+        let mut reconcile = interval(RECONCILE);
+        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let getter = match Getter::new(&self.delivery) {
+            Ok(getter) => getter,
+            Err(reason) => {
+                warn!("endpoint {}: cannot be asked for its pods: {reason}", self.delivery.name);
+                return;
+            }
+        };
+        let mut settled_at = Some(Instant::now());
+        loop {
+            let due = async {
+                match settled_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {
+                    settled_at = None;
+                    let acts = self.lifecycle.changes(&directory.catalog(), &self.filters);
+                    self.tell(acts);
+                }
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    settled_at.get_or_insert_with(|| Instant::now() + SETTLE);
+                }
+                _ = reconcile.tick() => self.reconcile(&getter, &directory).await,
+            }
+        }
+    }
+
+    /// Until a source has told of pods, nobody can be said to be dead.
+    async fn reconcile(&mut self, getter: &Getter, directory: &Directory) {
+        let catalog = directory.catalog();
+        if !catalog.sources.iter().any(|source| source.current_at.is_some()) {
+            return;
+        }
+        // What waits in the queue would look like a difference.
+        if self.handle.statistics().waiting_posts > 0 {
+            return;
+        }
+        let path = pod_lifecycle::list_path(&self.node_name);
+        let listed = match getter.get(&path, LIST_BYTES_MAX).await {
+            Ok(body) => pod_lifecycle::decode_list(&body).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        match listed {
+            Ok(rows) => {
+                if std::mem::take(&mut self.reconcile_failed) {
+                    info!("endpoint {}: answers for its pods again", self.delivery.name);
+                }
+                let acts = self.lifecycle.reconcile(&rows, &directory.catalog(), &self.filters);
+                self.tell(acts);
+            }
+            Err(reason) => {
+                if !std::mem::replace(&mut self.reconcile_failed, true) {
+                    warn!(
+                        "endpoint {}: its pods cannot be compared: GET {path}: {reason}",
+                        self.delivery.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// One batch an act: within a batch there is no order, and a pod's row must not be marked dead
+    /// before it is made.
+    fn tell(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            let taken_at = clock::wall_time();
+            let (path, body) = match &act {
+                Act::Upsert(pod) => (
+                    pod_lifecycle::SPEC_PATH,
+                    pod_lifecycle::spec_body(pod, &self.node_name, taken_at),
+                ),
+                Act::MarkDead { pod_name, pod_ip } => (
+                    pod_lifecycle::MARK_DEAD_PATH,
+                    pod_lifecycle::mark_dead_body(pod_name, pod_ip.as_deref()),
+                ),
+            };
+            self.sequence += 1;
+            let post = Post { path: path.to_owned(), body: body.into(), split: None };
+            self.handle.offer(Batch { sequence: self.sequence, taken_at, posts: vec![post] });
+        }
+    }
+}
