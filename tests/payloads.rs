@@ -55,7 +55,7 @@ fn catalog() -> Arc<Catalog> {
     assert_eq!((page.pods.len(), page.unreadable), (25, 0));
     let (directory, told) = Directory::new(&[SourceKind::Kubernetes]);
     told[0].replace_pods(page.pods, BootTime::default());
-    told[0].set_node(objects::node(&read("node.json"), &limits).unwrap(), BootTime::default());
+    told[0].set_node(objects::node(&read("node.json"), &limits).unwrap());
     told[0].set_server_version("v1.20.2");
     directory.catalog()
 }

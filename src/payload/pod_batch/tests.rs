@@ -13,7 +13,7 @@ use crate::ledger::Account;
 use crate::ledger::account::{NetworkUsage, NodeCpu, PodUsage};
 use crate::payload::samples::*;
 use crate::payload::subjects::{NodeFilesystem, PodFilesystem, RunningTotals};
-use crate::quantity::{BootTime, Bytes, CpuTime, WallTime};
+use crate::quantity::{Bytes, CpuTime, WallTime};
 use crate::source::proc::meminfo::MemInfo;
 
 fn cluster() -> ClusterContext {
@@ -92,8 +92,8 @@ fn node_of_eks() -> Node {
 
 fn with_node(node: Node) -> Arc<Catalog> {
     let (directory, told) = Directory::new(&[SourceKind::Kubernetes]);
-    told[0].set_node(node, BootTime::default());
-    told[0].set_server_version("v1.30.1", BootTime::default());
+    told[0].set_node(node);
+    told[0].set_server_version("v1.30.1");
     directory.catalog()
 }
 

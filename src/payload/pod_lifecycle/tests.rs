@@ -8,7 +8,6 @@ use crate::directory::pod::{Labels, Phase, Workload};
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::payload::samples::{any_pod, catalog, container, labels, owner, pod};
 use crate::payload::subjects::Filters;
-use crate::quantity::BootTime;
 
 fn of(pods: Vec<Pod>) -> Arc<Catalog> {
     catalog(pods, &[], &[])
@@ -202,7 +201,7 @@ fn nobody_is_dead_while_no_source_knows_the_pods() {
     assert_eq!(changes(&mut life, vec![pod(1, "a")]), ["+a 10.0.0.1"]);
     let rows = [row("a", Some("shop"), "10.0.0.1"), row("z", None, "10.0.0.9")];
     let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
-    publishers[0].set_server_version("v1.30.0", BootTime::default());
+    publishers[0].set_server_version("v1.30.0");
     for catalog in [Arc::default(), directory.catalog()] {
         assert_eq!(told(life.changes(&catalog, &Filters::default())), NOTHING);
         assert_eq!(told(life.reconcile(&rows, &catalog, &Filters::default())), NOTHING);
