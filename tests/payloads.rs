@@ -48,14 +48,17 @@ fn account() -> Account {
 
 /// What the same node's API server had of it, some seconds later.
 fn catalog() -> Arc<Catalog> {
-    let recorded = fixtures().join("kubernetes/recorded/joined-systemd");
-    let read = |name: &str| std::fs::read(recorded.join(name)).unwrap();
+    catalog_of(["recorded/joined-systemd/pods-of-node.json", "recorded/joined-systemd/node.json"])
+}
+
+fn catalog_of([pods, node]: [&str; 2]) -> Arc<Catalog> {
+    let read = |name: &str| std::fs::read(fixtures().join("kubernetes").join(name)).unwrap();
     let limits = Limits { annotation_bytes_max: 1024 };
-    let page = objects::pods_of_list(&read("pods-of-node.json"), &limits).unwrap();
-    assert_eq!((page.pods.len(), page.unreadable), (25, 0));
+    let page = objects::pods_of_list(&read(pods), &limits).unwrap();
+    assert_eq!(page.unreadable, 0);
     let (directory, told) = Directory::new(&[SourceKind::Kubernetes]);
     told[0].replace_pods(page.pods, BootTime::default());
-    told[0].set_node(objects::node(&read("node.json"), &limits).unwrap());
+    told[0].set_node(objects::node(&read(node), &limits).unwrap());
     told[0].set_server_version("v1.20.2");
     directory.catalog()
 }
@@ -335,13 +338,18 @@ fn the_batch_of_pods_has_the_documents_keys() {
         "waiting": {"reason": ""},
         "terminated": {"exit_code": 0, "reason": "", "started_at": "", "finished_at": ""},
     });
-    let node = Node::load();
-    let message = pods_message(&node);
+    let catalog = catalog_of(["by-hand/pods-1.37.json", "by-hand/node-1.37.json"]);
+    let newer = pods_message(&Node { catalog, ..Node::load() });
+    assert!(!newer["resources"].as_array().unwrap().is_empty());
+    check(&newer, &shape, "");
+    check_no_null(&newer, "");
+
+    let message = pods_message(&Node::load());
     check(&message, &shape, "");
     check_no_null(&message, "");
     assert_eq!(message["collected_at"], "2026-11-20T17:28:17Z");
     let resources = message["resources"].as_array().unwrap();
-    assert_eq!(resources.len(), node.catalog.pods().len());
+    assert_eq!(resources.len(), 25);
     let mut seen = 0;
     for resource in resources {
         assert_eq!(resource["status"]["conditions"].as_array().unwrap().len(), 4);

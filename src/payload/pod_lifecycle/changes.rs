@@ -59,7 +59,7 @@ impl Lifecycle {
                 // One that lives still is not dead because it may not be sent any more: the filters
                 // have changed, or it has no IP for now.
                 let stays = living.get(&**name).is_some_and(|living| {
-                    let is_told = |pod: &&Arc<Pod>| pod.api_uid == told.pod.api_uid;
+                    let is_told = |pod: &&Arc<Pod>| pod.uid == told.pod.uid;
                     !living.to_tell.is_empty() || living.all.iter().any(is_told)
                 });
                 if !stays {
@@ -132,7 +132,7 @@ impl Lifecycle {
     /// The pod that has this name's row.
     fn holder<'a>(&self, name: &str, pods: &[&'a Arc<Pod>]) -> Option<&'a Arc<Pod>> {
         let told = self.told.get(name);
-        let is_told = |pod: &Pod| told.is_some_and(|told| told.pod.api_uid == pod.api_uid);
+        let is_told = |pod: &Pod| told.is_some_and(|told| told.pod.uid == pod.uid);
         // A pod made again under the same name is of the same namespace, and the newer of two
         // is the one that goes on; of two namespaces the one that was there first keeps it.
         let kept = told.map(|told| &told.pod.namespace);
@@ -167,14 +167,12 @@ fn mark_dead(name: &str, ip: Option<&str>) -> Act {
     Act::MarkDead { pod_name: name.into(), pod_ip }
 }
 
-/// Whether a source that knows all pods of a node has told of any. Before it has, and where it may
+/// Whether a source that knows all pods of a node has told of them. Before it has, and where it may
 /// not list them, no pod being known does not mean that there is none: every row would be ended.
 fn knows_pods(catalog: &Catalog) -> bool {
     let of_pods = [SourceKind::Kubernetes, SourceKind::Kubelet, SourceKind::Cri];
-    !catalog.pods().is_empty()
-        && catalog.sources.iter().any(|source| {
-            of_pods.contains(&source.kind) && source.current_at.is_some() && source.known > 0
-        })
+    let mut sources = catalog.sources.iter();
+    sources.any(|source| of_pods.contains(&source.kind) && source.current_at.is_some())
 }
 
 fn living<'a>(catalog: &'a Catalog, filters: &Filters) -> BTreeMap<&'a str, Living<'a>> {

@@ -8,6 +8,7 @@ use crate::directory::pod::{Labels, Phase, Workload};
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::payload::samples::{any_pod, catalog, container, labels, owner, pod};
 use crate::payload::subjects::Filters;
+use crate::quantity::BootTime;
 
 fn of(pods: Vec<Pod>) -> Arc<Catalog> {
     catalog(pods, &[], &[])
@@ -126,6 +127,7 @@ fn a_pod_is_told_once_and_again_when_it_changes() {
     assert_eq!(changes(&mut life, vec![labelled, pod(2, "b")]), ["+a 10.0.0.1"]);
     assert_eq!(changes(&mut life, vec![pod(2, "b")]), ["-a 10.0.0.1"]);
     assert_eq!(changes(&mut life, vec![pod(2, "b")]), NOTHING);
+    assert_eq!(changes(&mut life, Vec::new()), ["-b 10.0.0.2"]);
 }
 
 #[test]
@@ -200,8 +202,10 @@ fn nobody_is_dead_while_no_source_knows_the_pods() {
     let mut life = Lifecycle::default();
     assert_eq!(changes(&mut life, vec![pod(1, "a")]), ["+a 10.0.0.1"]);
     let rows = [row("a", Some("shop"), "10.0.0.1"), row("z", None, "10.0.0.9")];
-    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
+    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes, SourceKind::File]);
     publishers[0].set_server_version("v1.30.0");
+    publishers[0].failed("403", BootTime::default());
+    publishers[1].replace_cgroups(Vec::new(), BootTime::default());
     for catalog in [Arc::default(), directory.catalog()] {
         assert_eq!(told(life.changes(&catalog, &Filters::default())), NOTHING);
         assert_eq!(told(life.reconcile(&rows, &catalog, &Filters::default())), NOTHING);
@@ -314,9 +318,7 @@ proptest! {
     ) {
         let (mut life, mut server) = (Lifecycle::default(), Server::default());
         let filters = Filters::default();
-        for mut pods in steps {
-            // One that never goes keeps the catalog from being empty.
-            pods.push(pod(99, "always"));
+        for pods in steps {
             let catalog = of(pods);
             server.take(life.changes(&catalog, &filters));
             let can = |pod: &Pod| {
