@@ -1,4 +1,5 @@
 //! The receiver over real TCP, read and written by a plain HTTP client, with a clock of the test's.
+//! This file has the server and the resource API; the other dialects stand beside it.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +8,17 @@
     clippy::disallowed_methods,
     reason = "a test that cannot go on fails"
 )]
+
+#[path = "receiver/any_bytes.rs"]
+mod any_bytes;
+#[path = "receiver/deployments.rs"]
+mod deployments;
+#[path = "receiver/metrics_k8s_io.rs"]
+mod metrics_k8s_io;
+#[path = "receiver/pod_batch.rs"]
+mod pod_batch;
+#[path = "receiver/pod_lifecycle.rs"]
+mod pod_lifecycle;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

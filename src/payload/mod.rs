@@ -3,7 +3,9 @@
 //! The wire structs live here and nowhere else; the domain's types carry no serde. A dialect takes
 //! plain integers whose unit its field names say, and writes into a buffer the caller keeps.
 
+pub mod body;
 pub mod dump;
+pub mod metrics_k8s_io;
 pub mod open_metrics;
 pub mod pod_batch;
 pub mod pod_lifecycle;

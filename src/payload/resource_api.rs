@@ -14,16 +14,21 @@
 
 mod decode;
 mod extras;
+mod records;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use thiserror::Error;
 
-pub use decode::{BodyError, PodPost, decode_node, decode_pod};
+pub use decode::{
+    CONTAINERS_MAX, ContainerEcho, LABEL_LIMITS, NodeEcho, NodePost, PodEcho, PodPost, decode_node,
+    decode_pod,
+};
 pub use extras::{ContainerFigures, NodeExtras, PodExtras};
+pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 
 use crate::payload::append;
-use crate::payload::stamp::Rfc3339Seconds;
+pub use crate::payload::body::BodyError;
 
 /// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
 /// what Kubernetes allows.
@@ -184,96 +189,6 @@ struct PodBody<'a> {
     extras: Option<&'a PodExtras<'a>>,
 }
 
-/// A node as the read side answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NodeRecord<'a> {
-    pub node_name: &'a str,
-    pub timestamp: Rfc3339Seconds,
-    #[serde(flatten)]
-    usage: Usage,
-    /// `true` when the node has not been heard of for a while; left out otherwise.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub stale: bool,
-}
-
-impl<'a> NodeRecord<'a> {
-    #[must_use]
-    pub fn new(
-        node_name: &'a str,
-        timestamp: Rfc3339Seconds,
-        figures: &Figures,
-        stale: bool,
-    ) -> Self {
-        Self { node_name, timestamp, usage: figures.into(), stale }
-    }
-
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        (&self.usage).into()
-    }
-}
-
-/// A pod as the read side answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PodRecord<'a> {
-    pub namespace: &'a str,
-    pub pod_name: &'a str,
-    /// Left out in a time series: a pod of the same name may have run elsewhere before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node_name: Option<&'a str>,
-    pub timestamp: Rfc3339Seconds,
-    #[serde(flatten)]
-    usage: Usage,
-    /// Echoed from the last post; left out when that had none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod_uid: Option<&'a str>,
-    /// Echoed from the last post; left out when that had none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qos_class: Option<&'a str>,
-}
-
-impl<'a> PodRecord<'a> {
-    /// A record without the node and the extras, which the caller sets where they are known.
-    #[must_use]
-    pub fn new(
-        namespace: &'a str,
-        pod_name: &'a str,
-        timestamp: Rfc3339Seconds,
-        figures: &Figures,
-    ) -> Self {
-        Self {
-            namespace,
-            pod_name,
-            node_name: None,
-            timestamp,
-            usage: figures.into(),
-            pod_uid: None,
-            qos_class: None,
-        }
-    }
-
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        (&self.usage).into()
-    }
-}
-
-/// A namespace as the read side answers it: the sum over its pods.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NamespaceRecord<'a> {
-    pub namespace: &'a str,
-    pub timestamp: Rfc3339Seconds,
-    #[serde(flatten)]
-    usage: Usage,
-}
-
-impl<'a> NamespaceRecord<'a> {
-    #[must_use]
-    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &Figures) -> Self {
-        Self { namespace, timestamp, usage: figures.into() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -282,6 +197,7 @@ mod tests {
     use super::*;
     use crate::attribution::QosClass;
     use crate::identity::PodUid;
+    use crate::payload::stamp::Rfc3339Seconds;
     use crate::quantity::WallTime;
 
     const NODE: Figures = Figures {
@@ -395,7 +311,8 @@ mod tests {
             with(json!({"namespace": "default", "pod_name": "web-server-1"}))
         );
         pod.node_name = Some("node-1");
-        pod.pod_uid = Some("u");
+        let extras = PodEcho { pod_uid: Some("u".to_owned()), ..PodEcho::default() };
+        pod.extras = Some(&extras);
         assert_eq!(
             written(&pod),
             with(json!({"namespace": "default", "pod_name": "web-server-1",

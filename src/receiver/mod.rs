@@ -1,11 +1,20 @@
-//! A server for the resource API: takes pushes, keeps the last hour in memory, answers reads.
+//! A server for the APIs that the agent speaks: takes pushes, keeps the last hour in memory,
+//! answers reads, also as `metrics.k8s.io`.
 //!
 //! It takes only what is well formed (servers it stands in for do not: see
 //! [`crate::payload::resource_api`]), stamps each push with its own clock, which is passed in, and
-//! is bounded in every direction: connections, bodies, nodes, pods, points and time.
+//! is bounded in every direction: connections, bodies, nodes, pods, points, rows, bytes and time.
 
+mod documents;
+mod metrics_k8s_io;
 mod page;
+mod pieces;
+mod pod_batch;
+mod pod_lifecycle;
+mod request;
+mod resource_api;
 mod routes;
+mod rows;
 mod series;
 mod serve;
 mod store;
@@ -31,6 +40,10 @@ pub struct Bounds {
     /// that has been silent longest, or is answered 507 when none is silent.
     pub nodes_max: usize,
     pub pods_max: usize,
+    /// The most bytes of what is kept whole, each for itself: pods of batches, nodes of batches,
+    /// rows of the life-cycle API (32 MiB). What is no longer sent, and rows of dead pods, make
+    /// room.
+    pub documents_bytes_max: usize,
     /// What pushers mean by their byte figures (deltas).
     pub counters: Counters,
 }
@@ -46,6 +59,7 @@ impl Bounds {
             points_max: 720,
             nodes_max: 500,
             pods_max: 5000,
+            documents_bytes_max: 32 << 20,
             counters: Counters::Delta,
         }
     }

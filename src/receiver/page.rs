@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::payload::resource_api::{Figures, NodeRecord, PodRecord, segment};
+use crate::payload::resource_api::{DeploymentRecord, Figures, NodeRecord, PodRecord, segment};
 
 /// The most rows of one table.
 const ROWS_MAX: usize = 500;
@@ -12,17 +12,43 @@ pub(super) const TEXT: &str = "\
 nodetally receiver
 
 GET  /api/nodes
-GET  /api/nodes/<node>                    ?window=<seconds>
+GET  /api/nodes/<node>                                             ?window=<seconds>
 GET  /api/nodes/<node>/pods
-GET  /api/pods                            ?namespace=
-GET  /api/pods/<pod>                      ?window=<seconds> &namespace=
+GET  /api/pods                                                     ?namespace=
+GET  /api/pods/<pod>                                               ?window=<seconds> &namespace=
 GET  /api/namespaces
-GET  /api/namespaces/<namespace>          ?window=<seconds>
+GET  /api/namespaces/<namespace>                                   ?window=<seconds>
 GET  /api/namespaces/<namespace>/pods
+GET  /api/namespaces/<namespace>/deployments
+GET  /api/namespaces/<namespace>/deployments/<deployment>          ?window=<seconds>
+GET  /api/namespaces/<namespace>/deployments/<deployment>/pods
+GET  /api/deployments                                              ?namespace=
+GET  /api/deployments/<deployment>                                 ?window=<seconds> &namespace=
 POST /api/nodes/<node>/metrics
 POST /api/namespaces/<namespace>/pods/<pod>/metrics
 
 Time series also at .../timeseries?window=<seconds>.
+
+Kubernetes metrics (kubectl top --server=<this address>)
+GET  /apis/metrics.k8s.io/v1beta1/nodes                            ?labelSelector=
+GET  /apis/metrics.k8s.io/v1beta1/nodes/<node>
+GET  /apis/metrics.k8s.io/v1beta1/pods                             ?labelSelector=
+GET  /apis/metrics.k8s.io/v1beta1/namespaces/<namespace>/pods      ?labelSelector=
+GET  /apis/metrics.k8s.io/v1beta1/namespaces/<namespace>/pods/<pod>
+
+Pod batches
+GET  /api/v1/metrics/pods
+GET  /api/v1/metrics/nodes
+POST /api/v1/metrics/pods
+POST /api/v1/metrics/nodes
+
+Pod specifications and life cycle
+GET  /pod/info
+GET  /pod/name/<pod>
+GET  /pod/ip/<ip>
+GET  /pod/list/<node>
+POST /pod/spec
+POST /pod/mark_dead
 ";
 
 const HEAD: &str = "<!doctype html>
@@ -31,24 +57,43 @@ const HEAD: &str = "<!doctype html>
 <meta http-equiv=\"refresh\" content=\"15\">
 <style>
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 92em; margin: 2em auto; padding: 0 1em; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { padding: .25em .8em; text-align: left; border-bottom: 1px solid #8884; }
-.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: .25em .7em; text-align: left; white-space: nowrap; }
+th, td { border-bottom: 1px solid #8884; }
+.n { text-align: right; font-variant-numeric: tabular-nums; }
 .stale { opacity: .55; }
 pre { overflow-x: auto; }
 </style></head><body><h1>nodetally receiver</h1>
 ";
 
-pub(super) fn html(nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -> String {
+pub(super) fn html(
+    nodes: &[NodeRecord<'_>],
+    deployments: &[DeploymentRecord<'_>],
+    pods: &[PodRecord<'_>],
+) -> String {
     let mut page = String::from(HEAD);
     // Writing into a String cannot fail.
-    let _ = tables(&mut page, nodes, pods);
+    let _ = write_page(&mut page, nodes, deployments, pods);
     page
 }
 
-fn tables(page: &mut String, nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -> fmt::Result {
+fn write_page(
+    page: &mut String,
+    nodes: &[NodeRecord<'_>],
+    deployments: &[DeploymentRecord<'_>],
+    pods: &[PodRecord<'_>],
+) -> fmt::Result {
+    node_table(page, nodes)?;
+    if !deployments.is_empty() {
+        deployment_table(page, deployments)?;
+    }
+    pod_table(page, pods)?;
+    writeln!(page, "<h2>Endpoints</h2><pre>{}</pre></body></html>", Escaped(TEXT))
+}
+
+fn node_table(page: &mut String, nodes: &[NodeRecord<'_>]) -> fmt::Result {
     writeln!(page, "<h2>Nodes</h2>")?;
     if nodes.is_empty() {
         writeln!(page, "<p>None has been pushed yet.</p>")?;
@@ -64,11 +109,31 @@ fn tables(page: &mut String, nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -
         }
         tail(page, nodes.len())?;
     }
+    Ok(())
+}
+
+fn deployment_table(page: &mut String, deployments: &[DeploymentRecord<'_>]) -> fmt::Result {
+    writeln!(page, "<h2>Deployments</h2>")?;
+    head(page, &["Namespace", "Deployment"])?;
+    for deployment in deployments.iter().take(ROWS_MAX) {
+        let (ns, ns_link) = (Escaped(deployment.namespace), segment(deployment.namespace));
+        let (name, link) =
+            (Escaped(deployment.deployment_name), segment(deployment.deployment_name));
+        let path = format!("/api/namespaces/{ns_link}/deployments/{link}");
+        write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
+        write!(page, "<td><a href=\"{path}\">{name}</a> (<a href=\"{path}/pods\">pods</a>, ")?;
+        write!(page, "<a href=\"{path}?window=600\">last 10 min</a>)</td>")?;
+        row_end(page, &deployment.figures(), &deployment.timestamp)?;
+    }
+    tail(page, deployments.len())
+}
+
+fn pod_table(page: &mut String, pods: &[PodRecord<'_>]) -> fmt::Result {
     writeln!(page, "<h2>Pods</h2>")?;
     if pods.is_empty() {
         writeln!(page, "<p>None is live.</p>")?;
     } else {
-        head(page, &["Namespace", "Pod", "Node"])?;
+        head(page, &["Namespace", "Pod", "Deployment", "Node"])?;
         for pod in pods.iter().take(ROWS_MAX) {
             let (ns, ns_link) = (Escaped(pod.namespace), segment(pod.namespace));
             let (name, link) = (Escaped(pod.pod_name), segment(pod.pod_name));
@@ -76,12 +141,22 @@ fn tables(page: &mut String, nodes: &[NodeRecord<'_>], pods: &[PodRecord<'_>]) -
             write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
             write!(page, "<td><a href=\"/api/pods/{link}?namespace={ns_link}\">{name}</a> (")?;
             write!(page, "<a href=\"/api/pods/{link}?window=600&amp;namespace={ns_link}\">")?;
-            write!(page, "last 10 min</a>)</td><td>{node}</td>")?;
+            write!(page, "last 10 min</a>)</td>")?;
+            match pod.extras.and_then(|extras| extras.deployment_name.as_deref()) {
+                Some(deployment) => write!(
+                    page,
+                    "<td><a href=\"/api/namespaces/{ns_link}/deployments/{}\">{}</a></td>",
+                    segment(deployment),
+                    Escaped(deployment)
+                )?,
+                None => write!(page, "<td></td>")?,
+            }
+            write!(page, "<td>{node}</td>")?;
             row_end(page, &pod.figures(), &pod.timestamp)?;
         }
         tail(page, pods.len())?;
     }
-    writeln!(page, "<h2>Endpoints</h2><pre>{}</pre></body></html>", Escaped(TEXT))
+    Ok(())
 }
 
 fn head(page: &mut String, names: &[&str]) -> fmt::Result {
@@ -161,6 +236,7 @@ impl fmt::Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::resource_api::PodEcho;
     use crate::payload::stamp::Rfc3339Seconds;
     use crate::quantity::WallTime;
 
@@ -170,7 +246,13 @@ mod tests {
         let evil = "<script>alert(\"1\")</script>'&";
         let mut pod = PodRecord::new(evil, evil, at, &Figures::default());
         pod.node_name = Some(evil);
-        let page = html(&[NodeRecord::new(evil, at, &Figures::default(), true)], &[pod]);
+        let extras = PodEcho { deployment_name: Some(evil.to_owned()), ..PodEcho::default() };
+        pod.extras = Some(&extras);
+        let page = html(
+            &[NodeRecord::new(evil, at, &Figures::default(), true)],
+            &[DeploymentRecord::new(evil, evil, at, &Figures::default())],
+            &[pod],
+        );
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;"));
         assert!(page.contains("/api/nodes/%3Cscript%3E"));

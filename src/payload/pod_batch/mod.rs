@@ -14,6 +14,7 @@
 //! endpoint wants running totals; CPU is a rate, memory and filesystems are as of now.
 
 mod context;
+mod decode;
 mod node;
 mod pod;
 mod split;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 pub use context::ClusterContext;
+pub use decode::{Batch, NodeAmounts, NodeResource, PodResource, decode_nodes, decode_pods};
 pub use split::split;
 
 use super::posts::Message;

@@ -13,6 +13,7 @@
 //! saying so: with a `Z` the server refuses it. A key without a value is left out, never null.
 
 mod changes;
+mod decode;
 mod list;
 mod pod_object;
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use changes::{Act, Lifecycle};
+pub use decode::{MarkDead, PodSpecPost, RowHead, decode_mark_dead, decode_spec};
 pub use list::{LIST_ROWS_MAX, ListError, Row, decode_list};
 
 use super::stamp::NaiveMicros;

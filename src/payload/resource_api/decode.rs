@@ -1,44 +1,103 @@
 //! Reads what [`encode_node`](super::encode_node) and [`encode_pod`](super::encode_pod) write, and
 //! says in one line what is wrong with anything else.
 
-use serde_json::{Map, Value};
-use thiserror::Error;
+use std::collections::BTreeMap;
 
-use super::{Figures, NameError, check_name};
+use serde::Serialize;
+
+use super::{Figures, NAME_BYTES_MAX, check_name};
+use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
 
 /// The longest `pod_uid` or `qos_class` that [`decode_pod`] keeps, in bytes.
 const EXTRA_BYTES_MAX: usize = 64;
+
+/// The most containers of one pod.
+pub const CONTAINERS_MAX: usize = 128;
+
+/// What of labels [`decode_pod`] and [`decode_node`] keep; what is more is left out, and no reason
+/// to refuse the figures: those of containers outside Kubernetes may be of any length. A label's
+/// key has up to 317 bytes in Kubernetes, its value 63.
+pub const LABEL_LIMITS: LabelLimits =
+    LabelLimits { count_max: 128, text_bytes_max: 317, bytes_max: 8 << 10 };
+
+/// A node's post as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePost {
+    pub figures: Figures,
+    pub extras: NodeEcho,
+}
 
 /// A pod's post as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPost {
     pub figures: Figures,
     pub node_name: String,
-    pub pod_uid: Option<String>,
-    pub qos_class: Option<String>,
+    pub extras: PodEcho,
 }
 
-/// Why a body is no post of this API; its text is the answer's `error`.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BodyError {
-    #[error("the body is not valid JSON: {0}")]
-    NotJson(String),
-    #[error("the body must be a JSON object, not {0}")]
-    NotAnObject(String),
-    #[error("Missing required field: {0}")]
-    Missing(&'static str),
-    #[error("{field} must be {allowed}, not {found}")]
-    Wrong { field: &'static str, allowed: &'static str, found: String },
-    #[error("node_name is {0}")]
-    NodeName(NameError),
+/// What a node's post may say beyond what the API asks for; the latest answers repeat it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct NodeEcho {
+    /// The time that the figures cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_millis: Option<u64>,
+    /// CPU use in billionths of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_nanocores: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// What a pod's post may say beyond what the API asks for; the latest answers repeat it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct PodEcho {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos_class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload_kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// The time that the figures cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_millis: Option<u64>,
+    /// CPU use in billionths of one CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_nanocores: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerEcho>,
+}
+
+/// What one container of a pod used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerEcho {
+    pub name: String,
+    /// CPU use in billionths of one CPU.
+    pub cpu_nanocores: u64,
+    pub memory_bytes: u64,
 }
 
 /// Reads the body of a node's post. Keys it does not know are passed over.
 ///
 /// # Errors
-/// The body is no JSON object, lacks a figure, or has one that is no integer from 0 to 2^64-1.
-pub fn decode_node(body: &[u8]) -> Result<Figures, BodyError> {
-    figures_of(&object(body)?)
+/// The body is no JSON object, lacks a figure, has one that is no integer from 0 to 2^64-1, or an
+/// extra of another type or size.
+pub fn decode_node(body: &[u8]) -> Result<NodePost, BodyError> {
+    let object = object_of(body)?;
+    let fields = Fields::of(&object);
+    Ok(NodePost {
+        figures: figures_of(&fields)?,
+        extras: NodeEcho {
+            window_millis: fields.optional_integer("window_millis")?,
+            cpu_nanocores: fields.optional_integer("cpu_nanocores")?,
+            labels: fields.optional_labels("labels", LABEL_LIMITS)?,
+        },
+    })
 }
 
 /// Reads the body of a pod's post: a node's, `node_name`, and the extras that
@@ -47,91 +106,71 @@ pub fn decode_node(body: &[u8]) -> Result<Figures, BodyError> {
 /// # Errors
 /// As [`decode_node`]; also where `node_name` is absent or no name.
 pub fn decode_pod(body: &[u8]) -> Result<PodPost, BodyError> {
-    let object = object(body)?;
-    let figures = figures_of(&object)?;
-    let node_name = match object.get("node_name") {
-        None => return Err(BodyError::Missing("node_name")),
-        Some(Value::String(name)) => name.clone(),
-        Some(other) => return Err(wrong("node_name", "a string", other)),
+    let object = object_of(body)?;
+    let fields = Fields::of(&object);
+    let figures = figures_of(&fields)?;
+    let node_name = fields.text("node_name", NAME_BYTES_MAX)?;
+    named("node_name", node_name)?;
+    Ok(PodPost { figures, node_name: node_name.to_owned(), extras: pod_extras(&fields)? })
+}
+
+fn pod_extras(fields: &Fields<'_>) -> Result<PodEcho, BodyError> {
+    let text = |key: &str, bytes_max: usize| {
+        fields.optional_text(key, bytes_max).map(|text| text.map(str::to_owned))
     };
-    check_name(&node_name).map_err(BodyError::NodeName)?;
-    Ok(PodPost {
-        figures,
-        node_name,
-        pod_uid: extra(&object, "pod_uid")?,
-        qos_class: extra(&object, "qos_class")?,
+    let deployment_name = text("deployment_name", NAME_BYTES_MAX)?;
+    if let Some(name) = &deployment_name {
+        named("deployment_name", name)?;
+    }
+    let containers = fields
+        .optional_objects("containers", CONTAINERS_MAX)?
+        .into_iter()
+        .map(|container| {
+            Ok(ContainerEcho {
+                name: container.text("name", NAME_BYTES_MAX)?.to_owned(),
+                cpu_nanocores: container.integer("cpu_nanocores")?,
+                memory_bytes: container.integer("memory_bytes")?,
+            })
+        })
+        .collect::<Result<_, BodyError>>()?;
+    Ok(PodEcho {
+        pod_uid: text("pod_uid", EXTRA_BYTES_MAX)?,
+        qos_class: text("qos_class", EXTRA_BYTES_MAX)?,
+        deployment_name,
+        workload_kind: text("workload_kind", NAME_BYTES_MAX)?,
+        workload_name: text("workload_name", NAME_BYTES_MAX)?,
+        labels: fields.optional_labels("labels", LABEL_LIMITS)?,
+        window_millis: fields.optional_integer("window_millis")?,
+        cpu_nanocores: fields.optional_integer("cpu_nanocores")?,
+        containers,
     })
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(BodyError::NotAnObject(excerpt(&other))),
-        Err(error) => Err(BodyError::NotJson(error.to_string())),
-    }
+fn named(field: &str, name: &str) -> Result<(), BodyError> {
+    check_name(name).map_err(|error| BodyError::Name { field: field.to_owned(), error })
 }
 
-fn figures_of(object: &Map<String, Value>) -> Result<Figures, BodyError> {
+fn figures_of(fields: &Fields<'_>) -> Result<Figures, BodyError> {
     // All four keys first, so that what is named as missing does not depend on the others' values.
     for key in ["cpu_millicores", "memory_bytes", "disk_io", "network_io"] {
-        if !object.contains_key(key) {
-            return Err(BodyError::Missing(key));
-        }
+        fields.required(key)?;
     }
-    let disk = inner(object, "disk_io")?;
-    let network = inner(object, "network_io")?;
+    let disk = fields.object("disk_io")?;
+    let network = fields.object("network_io")?;
     Ok(Figures {
-        cpu_millicores: integer(object, "cpu_millicores", "cpu_millicores")?,
-        memory_bytes: integer(object, "memory_bytes", "memory_bytes")?,
-        read_bytes: integer(disk, "read_bytes", "disk_io.read_bytes")?,
-        write_bytes: integer(disk, "write_bytes", "disk_io.write_bytes")?,
-        sent_bytes: integer(network, "bytes_sent", "network_io.bytes_sent")?,
-        recv_bytes: integer(network, "bytes_recv", "network_io.bytes_recv")?,
+        cpu_millicores: fields.integer("cpu_millicores")?,
+        memory_bytes: fields.integer("memory_bytes")?,
+        read_bytes: disk.integer("read_bytes")?,
+        write_bytes: disk.integer("write_bytes")?,
+        sent_bytes: network.integer("bytes_sent")?,
+        recv_bytes: network.integer("bytes_recv")?,
     })
-}
-
-fn inner<'a>(
-    object: &'a Map<String, Value>,
-    field: &'static str,
-) -> Result<&'a Map<String, Value>, BodyError> {
-    match object.get(field) {
-        None => Err(BodyError::Missing(field)),
-        Some(Value::Object(inner)) => Ok(inner),
-        Some(other) => Err(wrong(field, "an object", other)),
-    }
-}
-
-fn integer(object: &Map<String, Value>, key: &str, field: &'static str) -> Result<u64, BodyError> {
-    let value = object.get(key).ok_or(BodyError::Missing(field))?;
-    value.as_u64().ok_or_else(|| wrong(field, "an integer from 0 to 18446744073709551615", value))
-}
-
-fn extra(object: &Map<String, Value>, key: &'static str) -> Result<Option<String>, BodyError> {
-    match object.get(key) {
-        None => Ok(None),
-        Some(Value::String(text)) if text.len() <= EXTRA_BYTES_MAX => Ok(Some(text.clone())),
-        Some(other) => Err(wrong(key, "a string of at most 64 bytes", other)),
-    }
-}
-
-fn wrong(field: &'static str, allowed: &'static str, found: &Value) -> BodyError {
-    BodyError::Wrong { field, allowed, found: excerpt(found) }
-}
-
-/// The value as JSON, cut after 40 characters: an error line is no place for a whole body.
-fn excerpt(value: &Value) -> String {
-    let whole = value.to_string();
-    let mut text: String = whole.chars().take(40).collect();
-    if text.len() < whole.len() {
-        text.push('…');
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -173,7 +212,7 @@ mod tests {
             ),
             ("/disk_io", json!([]), "disk_io must be an object, not []"),
             ("/disk_io", json!({"read_bytes": 1}), "Missing required field: disk_io.write_bytes"),
-            ("/node_name", json!(7), "node_name must be a string, not 7"),
+            ("/node_name", json!(7), "node_name must be a string of at most 253 bytes, not 7"),
             ("/node_name", json!(""), "node_name is an empty name"),
         ] {
             let mut bad = good.clone();

@@ -1,0 +1,236 @@
+//! Reads JSON bodies field by field, and says in one line what is wrong with one.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::resource_api::NameError;
+
+/// Why a body is no post of its API; its text is what the answer says.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BodyError {
+    #[error("the body is not valid JSON: {0}")]
+    NotJson(String),
+    #[error("the body must be a JSON object, not {0}")]
+    NotAnObject(String),
+    #[error("Missing required field: {0}")]
+    Missing(String),
+    #[error("{field} must be {allowed}, not {found}")]
+    Wrong { field: String, allowed: String, found: String },
+    #[error("{field} is {error}")]
+    Name { field: String, error: NameError },
+}
+
+impl BodyError {
+    fn wrong(field: String, allowed: impl Into<String>, found: &Value) -> Self {
+        Self::Wrong { field, allowed: allowed.into(), found: excerpt(found) }
+    }
+}
+
+/// How much of labels is kept; what is more is left out.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelLimits {
+    pub count_max: usize,
+    /// The longest key and the longest value, in bytes.
+    pub text_bytes_max: usize,
+    /// All keys and values together.
+    pub bytes_max: usize,
+}
+
+/// The body as a JSON object.
+///
+/// # Errors
+/// It is no JSON, or another value.
+pub fn object_of(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(BodyError::NotAnObject(excerpt(&other))),
+        Err(error) => Err(BodyError::NotJson(error.to_string())),
+    }
+}
+
+/// An object of the body with its place in it, so that an error can name the field.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    object: &'a Map<String, Value>,
+    /// `resources[3].metrics.`; empty for the body itself.
+    within: String,
+}
+
+impl<'a> Fields<'a> {
+    #[must_use]
+    pub fn of(object: &'a Map<String, Value>) -> Self {
+        Self { object, within: String::new() }
+    }
+
+    /// The object that `value`, the body's part called `name`, has to be.
+    ///
+    /// # Errors
+    /// It is no object.
+    pub fn of_part(value: &'a Value, name: String) -> Result<Self, BodyError> {
+        match value {
+            Value::Object(object) => Ok(Self { object, within: name + "." }),
+            other => Err(BodyError::wrong(name, "an object", other)),
+        }
+    }
+
+    /// The key with its place, as errors name it.
+    #[must_use]
+    pub fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.within)
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.object.get(key)
+    }
+
+    /// # Errors
+    /// As all of these: the field is absent or of another type. Null is of another type.
+    pub fn required(&self, key: &str) -> Result<&'a Value, BodyError> {
+        self.get(key).ok_or_else(|| BodyError::Missing(self.name(key)))
+    }
+
+    /// The value of a key that may be absent or null.
+    #[must_use]
+    pub fn nullable(&self, key: &str) -> Option<&'a Value> {
+        self.get(key).filter(|value| !value.is_null())
+    }
+
+    pub fn text(&self, key: &str, bytes_max: usize) -> Result<&'a str, BodyError> {
+        self.text_in(key, self.required(key)?, bytes_max)
+    }
+
+    pub fn optional_text(&self, key: &str, bytes_max: usize) -> Result<Option<&'a str>, BodyError> {
+        self.get(key).map(|value| self.text_in(key, value, bytes_max)).transpose()
+    }
+
+    pub fn nullable_text(&self, key: &str, bytes_max: usize) -> Result<Option<&'a str>, BodyError> {
+        self.nullable(key).map(|value| self.text_in(key, value, bytes_max)).transpose()
+    }
+
+    fn text_in(&self, key: &str, value: &'a Value, bytes_max: usize) -> Result<&'a str, BodyError> {
+        match value {
+            Value::String(text) if text.len() <= bytes_max => Ok(text),
+            other => Err(BodyError::wrong(
+                self.name(key),
+                format!("a string of at most {bytes_max} bytes"),
+                other,
+            )),
+        }
+    }
+
+    pub fn integer(&self, key: &str) -> Result<u64, BodyError> {
+        self.integer_in(key, self.required(key)?)
+    }
+
+    pub fn optional_integer(&self, key: &str) -> Result<Option<u64>, BodyError> {
+        self.get(key).map(|value| self.integer_in(key, value)).transpose()
+    }
+
+    fn integer_in(&self, key: &str, value: &Value) -> Result<u64, BodyError> {
+        value.as_u64().ok_or_else(|| {
+            let allowed = "an integer from 0 to 18446744073709551615";
+            BodyError::wrong(self.name(key), allowed, value)
+        })
+    }
+
+    /// A number that is not negative.
+    pub fn number(&self, key: &str) -> Result<f64, BodyError> {
+        let value = self.required(key)?;
+        value
+            .as_f64()
+            .filter(|number| number.is_finite() && *number >= 0.0)
+            .ok_or_else(|| BodyError::wrong(self.name(key), "a number from 0 on", value))
+    }
+
+    pub fn boolean(&self, key: &str) -> Result<bool, BodyError> {
+        let value = self.required(key)?;
+        let wrong = || BodyError::wrong(self.name(key), "true or false", value);
+        value.as_bool().ok_or_else(wrong)
+    }
+
+    pub fn object(&self, key: &str) -> Result<Self, BodyError> {
+        Self::of_part(self.required(key)?, self.name(key))
+    }
+
+    pub fn optional_object(&self, key: &str) -> Result<Option<Self>, BodyError> {
+        self.get(key).map(|value| Self::of_part(value, self.name(key))).transpose()
+    }
+
+    /// The objects of a list.
+    pub fn objects(&self, key: &str, count_max: usize) -> Result<Vec<Self>, BodyError> {
+        self.objects_in(key, self.required(key)?, count_max)
+    }
+
+    /// Likewise; none where the list is absent.
+    pub fn optional_objects(&self, key: &str, count_max: usize) -> Result<Vec<Self>, BodyError> {
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(value) => self.objects_in(key, value, count_max),
+        }
+    }
+
+    fn objects_in(
+        &self,
+        key: &str,
+        value: &'a Value,
+        count_max: usize,
+    ) -> Result<Vec<Self>, BodyError> {
+        match value {
+            Value::Array(all) if all.len() <= count_max => all
+                .iter()
+                .enumerate()
+                .map(|(at, value)| Self::of_part(value, format!("{}[{at}]", self.name(key))))
+                .collect(),
+            other => Err(BodyError::wrong(
+                self.name(key),
+                format!("a list of at most {count_max} objects"),
+                other,
+            )),
+        }
+    }
+
+    /// An object whose values are strings, as far as the limits reach; `None` where it is absent.
+    pub fn optional_labels(
+        &self,
+        key: &str,
+        limits: LabelLimits,
+    ) -> Result<Option<BTreeMap<String, String>>, BodyError> {
+        let Some(object) = self.optional_object(key)? else { return Ok(None) };
+        let mut labels = BTreeMap::new();
+        let mut bytes = 0;
+        for (label, value) in object.object {
+            let Value::String(text) = value else {
+                return Err(BodyError::wrong(object.name(&cut(label)), "a string", value));
+            };
+            let is_short = label.len().max(text.len()) <= limits.text_bytes_max;
+            let all_bytes = bytes + label.len() + text.len();
+            if is_short && all_bytes <= limits.bytes_max && labels.len() < limits.count_max {
+                bytes = all_bytes;
+                labels.insert(label.clone(), text.clone());
+            }
+        }
+        Ok(Some(labels))
+    }
+}
+
+/// The value as JSON, cut after 40 characters: an error line is no place for a whole body.
+fn excerpt(value: &Value) -> String {
+    // Lists and objects are not written out to show their beginning.
+    let whole = match value {
+        Value::Array(all) if all.len() > 40 => return format!("a list of {}", all.len()),
+        Value::Object(all) if all.len() > 40 => return format!("an object of {} keys", all.len()),
+        Value::String(text) => Value::String(text.chars().take(41).collect()).to_string(),
+        other => other.to_string(),
+    };
+    cut(&whole)
+}
+
+fn cut(whole: &str) -> String {
+    let mut text: String = whole.chars().take(40).collect();
+    if text.len() < whole.len() {
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,468 @@
+//! Reads an envelope, one resource at a time, so that no more than one of them is held apart.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::Value;
+
+use crate::payload::body::{BodyError, Fields};
+use crate::payload::resource_api::{
+    Figures, LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, check_name,
+};
+
+/// The most resources of one envelope.
+const RESOURCES_MAX: usize = 5000;
+
+/// The longest resource, written as JSON, in bytes.
+const RESOURCE_BYTES_MAX: usize = 256 << 10;
+
+/// The longest `cluster_id`, `uid` and the like, in bytes.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// The most conditions, container statuses or owners of one resource.
+const PARTS_MAX: usize = 1024;
+
+/// An envelope as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch<R> {
+    pub cluster_id: String,
+    /// `context.name`
+    pub cluster_name: String,
+    pub resources: Vec<R>,
+}
+
+/// A pod of an envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodResource {
+    pub namespace: String,
+    pub name: String,
+    /// `status.phase` is `Running`. Batches have pods in every phase, the resource API only these.
+    pub runs: bool,
+    /// Its usage in the terms of the resource API. This API has no disk figures: they are 0.
+    pub post: PodPost,
+    /// The whole resource as JSON.
+    pub json: String,
+}
+
+/// A node of an envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeResource {
+    pub name: String,
+    /// As of a pod.
+    pub post: NodePost,
+    pub capacity: NodeAmounts,
+    /// What of the capacity pods may use.
+    pub allocatable: NodeAmounts,
+    /// The whole resource as JSON.
+    pub json: String,
+}
+
+/// What a node has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeAmounts {
+    /// Billionths of one CPU.
+    pub cpu_nanocores: u64,
+    pub memory_bytes: u64,
+}
+
+/// Reads the body of `POST /api/v1/metrics/pods`.
+///
+/// # Errors
+/// It is no JSON object, or a field is missing, of another type or too large.
+pub fn decode_pods(body: &[u8]) -> Result<Batch<PodResource>, BodyError> {
+    decode(body)
+}
+
+/// Reads the body of `POST /api/v1/metrics/nodes`.
+///
+/// # Errors
+/// As [`decode_pods`].
+pub fn decode_nodes(body: &[u8]) -> Result<Batch<NodeResource>, BodyError> {
+    decode(body)
+}
+
+fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
+    // The derived form would take a list for the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(BodyError::NotAnObject("a list".to_owned()));
+    }
+    let envelope: Envelope<R> =
+        serde_json::from_slice(body).map_err(|error| BodyError::NotJson(error.to_string()))?;
+    let mut object = serde_json::Map::new();
+    for (key, value) in [
+        ("cluster_id", envelope.cluster_id),
+        ("context", envelope.context),
+        ("collected_at", envelope.collected_at),
+    ] {
+        object.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    let fields = Fields::of(&object);
+    let cluster_id = fields.text("cluster_id", TEXT_BYTES_MAX)?;
+    let cluster_name = check_context(&fields.object("context")?)?;
+    let collected_at = fields.text("collected_at", TEXT_BYTES_MAX)?;
+    if humantime::parse_rfc3339(collected_at).is_err() {
+        return Err(BodyError::Wrong {
+            field: "collected_at".to_owned(),
+            allowed: "a moment like 2025-02-23T10:00:00Z".to_owned(),
+            found: Value::from(collected_at).to_string(),
+        });
+    }
+    let resources =
+        envelope.resources.ok_or_else(|| BodyError::Missing("resources".to_owned()))?.0?;
+    Ok(Batch {
+        cluster_id: cluster_id.to_owned(),
+        cluster_name: cluster_name.to_owned(),
+        resources,
+    })
+}
+
+fn check_context<'a>(context: &Fields<'a>) -> Result<&'a str, BodyError> {
+    let name = context.text("name", TEXT_BYTES_MAX)?;
+    context.text("kubernetes_version", TEXT_BYTES_MAX)?;
+    let provider = context.object("provider")?;
+    provider.text("name", TEXT_BYTES_MAX)?;
+    provider.text("region", TEXT_BYTES_MAX)?;
+    context.object("labels")?;
+    context.objects("node_groups", PARTS_MAX)?;
+    Ok(name)
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "R: Resource"))]
+struct Envelope<R> {
+    cluster_id: Option<Value>,
+    context: Option<Value>,
+    collected_at: Option<Value>,
+    resources: Option<Resources<R>>,
+}
+
+/// The list, or what is wrong with the first resource that is none.
+struct Resources<R>(Result<Vec<R>, BodyError>);
+
+impl<'de, R: Resource> Deserialize<'de> for Resources<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+struct List<R>(PhantomData<R>);
+
+impl<'de, R: Resource> Visitor<'de> for List<R> {
+    type Value = Resources<R>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("resources to be a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut resources = Vec::new();
+        while let Some(value) = seq.next_element::<Value>()? {
+            let read = match resources.len() < RESOURCES_MAX {
+                true => read_resource(&value, resources.len()),
+                false => Err(BodyError::Wrong {
+                    field: "resources".to_owned(),
+                    allowed: format!("a list of at most {RESOURCES_MAX}"),
+                    found: "a longer one".to_owned(),
+                }),
+            };
+            match read {
+                Ok(resource) => resources.push(resource),
+                Err(error) => {
+                    while seq.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(Resources(Err(error)));
+                }
+            }
+        }
+        Ok(Resources(Ok(resources)))
+    }
+}
+
+fn read_resource<R: Resource>(value: &Value, at: usize) -> Result<R, BodyError> {
+    let fields = Fields::of_part(value, format!("resources[{at}]"))?;
+    let json = value.to_string();
+    if json.len() > RESOURCE_BYTES_MAX {
+        return Err(BodyError::Wrong {
+            field: format!("resources[{at}]"),
+            allowed: format!("at most {RESOURCE_BYTES_MAX} bytes long"),
+            found: format!("{} bytes", json.len()),
+        });
+    }
+    R::read(&fields, json)
+}
+
+trait Resource: Sized {
+    fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError>;
+}
+
+impl Resource for PodResource {
+    fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
+        let namespace = name_of(fields, "namespace")?;
+        let name = name_of(fields, "name")?;
+        let uid = fields.text("uid", TEXT_BYTES_MAX)?;
+        let status = fields.object("status")?;
+        let phase = status.text("phase", TEXT_BYTES_MAX)?;
+        status.objects("conditions", PARTS_MAX)?;
+        status.objects("container_statuses", PARTS_MAX)?;
+        let node_name = name_of(&fields.object("spec")?, "node_name")?;
+        let metadata = fields.object("metadata")?;
+        let metrics = fields.object("metrics")?;
+        let cpu = metrics.object("cpu")?;
+        let memory = metrics.object("memory")?;
+        let cores = cpu.number("usage")?;
+        for key in ["requests", "limits"] {
+            cpu.number(key)?;
+        }
+        for key in ["requests_bytes", "limits_bytes"] {
+            memory.integer(key)?;
+        }
+        if let Some(filesystem) = metrics.optional_object("filesystem")? {
+            for key in ["usage_bytes", "capacity_bytes"] {
+                filesystem.integer(key)?;
+            }
+        }
+        let labels = metadata.optional_labels("labels", LABEL_LIMITS)?;
+        let (workload_kind, workload_name) = owner(&metadata)?;
+        let deployment_name = deployment(&workload_kind, &workload_name, labels.as_ref());
+        Ok(Self {
+            namespace,
+            name,
+            runs: phase == "Running",
+            post: PodPost {
+                figures: figures(cores, memory.integer("usage_bytes")?, &metrics)?,
+                node_name,
+                extras: PodEcho {
+                    pod_uid: (!uid.is_empty()).then(|| uid.to_owned()),
+                    deployment_name,
+                    labels,
+                    cpu_nanocores: Some(nanocores(cores)),
+                    ..PodEcho::default()
+                },
+            },
+            json,
+        })
+    }
+}
+
+impl Resource for NodeResource {
+    fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
+        let name = name_of(fields, "name")?;
+        fields.text("uid", TEXT_BYTES_MAX)?;
+        let status = fields.object("status")?;
+        status.objects("conditions", PARTS_MAX)?;
+        status.objects("addresses", PARTS_MAX)?;
+        let metadata = fields.object("metadata")?;
+        let metrics = fields.object("metrics")?;
+        let cpu = metrics.object("cpu")?;
+        let memory = metrics.object("memory")?;
+        let cores = cpu.number("usage")?;
+        let amounts = |cpu_key: &str, memory_key: &str| {
+            Ok(NodeAmounts {
+                cpu_nanocores: nanocores(cpu.number(cpu_key)?),
+                memory_bytes: memory.integer(memory_key)?,
+            })
+        };
+        Ok(Self {
+            name,
+            post: NodePost {
+                figures: figures(cores, memory.integer("usage_bytes")?, &metrics)?,
+                extras: NodeEcho {
+                    window_millis: None,
+                    cpu_nanocores: Some(nanocores(cores)),
+                    labels: metadata.optional_labels("labels", LABEL_LIMITS)?,
+                },
+            },
+            capacity: amounts("capacity", "capacity_bytes")?,
+            allocatable: amounts("allocatable", "allocatable_bytes")?,
+            json,
+        })
+    }
+}
+
+fn name_of(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
+    let name = fields.text(key, NAME_BYTES_MAX)?;
+    match check_name(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(error) => Err(BodyError::Name { field: fields.name(key), error }),
+    }
+}
+
+fn figures(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<Figures, BodyError> {
+    let network = metrics.object("network")?;
+    Ok(Figures {
+        cpu_millicores: (cores * 1e3).round() as u64,
+        memory_bytes,
+        read_bytes: 0,
+        write_bytes: 0,
+        sent_bytes: network.integer("tx_bytes")?,
+        recv_bytes: network.integer("rx_bytes")?,
+    })
+}
+
+/// A float that no integer holds ends at the nearest one that does.
+fn nanocores(cores: f64) -> u64 {
+    (cores * 1e9).round() as u64
+}
+
+/// Kind and name of the first owner; empty where there is none.
+fn owner(metadata: &Fields<'_>) -> Result<(String, String), BodyError> {
+    let owners = metadata.optional_objects("owner_references", PARTS_MAX)?;
+    let Some(owner) = owners.first() else { return Ok(Default::default()) };
+    let kind = owner.text("kind", TEXT_BYTES_MAX)?;
+    Ok((kind.to_owned(), owner.text("name", NAME_BYTES_MAX)?.to_owned()))
+}
+
+/// A ReplicaSet of a Deployment is called as that with the hash that its pods are labelled with.
+fn deployment(kind: &str, name: &str, labels: Option<&BTreeMap<String, String>>) -> Option<String> {
+    let name = match kind {
+        "Deployment" => name,
+        "ReplicaSet" => {
+            let hash = labels?.get("pod-template-hash")?;
+            name.strip_suffix(hash.as_str())?.strip_suffix('-')?
+        }
+        _ => return None,
+    };
+    check_name(name).is_ok().then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod() -> Value {
+        json!({
+            "namespace": "default", "name": "web-5d-x", "uid": "u",
+            "status": {"phase": "Running", "conditions": [], "container_statuses": []},
+            "spec": {"node_name": "node-1", "priority_class": "", "service_account": "default"},
+            "metadata": {
+                "labels": {"app": "web", "pod-template-hash": "5d"}, "annotations": {},
+                "owner_references": [{"kind": "ReplicaSet", "name": "web-5d", "uid": "r"}],
+                "creation_timestamp": "2025-02-23T09:00:00Z"
+            },
+            "metrics": {
+                "cpu": {"usage": 0.2505, "requests": 0.0, "limits": 1},
+                "memory": {"usage_bytes": 100, "requests_bytes": 0, "limits_bytes": 0},
+                "network": {"rx_bytes": 7, "tx_bytes": 8},
+                "filesystem": {"usage_bytes": 1, "capacity_bytes": 2}
+            }
+        })
+    }
+
+    fn envelope(resources: Value) -> Value {
+        json!({
+            "cluster_id": "c1",
+            "context": {
+                "name": "prod", "kubernetes_version": "v1.33.1",
+                "provider": {"name": "aws", "region": "eu-central-1"},
+                "labels": {}, "node_groups": []
+            },
+            "collected_at": "2025-02-23T10:00:00Z",
+            "resources": resources
+        })
+    }
+
+    fn read(envelope: &Value) -> Result<Batch<PodResource>, BodyError> {
+        decode_pods(envelope.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_pod_is_read_into_the_terms_of_the_resource_api() {
+        let batch = read(&envelope(json!([pod()]))).unwrap();
+        assert_eq!((batch.cluster_id.as_str(), batch.cluster_name.as_str()), ("c1", "prod"));
+        let read = &batch.resources[0];
+        assert_eq!(
+            read.post.figures,
+            Figures {
+                cpu_millicores: 251,
+                memory_bytes: 100,
+                read_bytes: 0,
+                write_bytes: 0,
+                sent_bytes: 8,
+                recv_bytes: 7
+            }
+        );
+        assert_eq!(read.post.extras.cpu_nanocores, Some(250_500_000));
+        assert_eq!(read.post.extras.deployment_name.as_deref(), Some("web"));
+        assert_eq!(serde_json::from_str::<Value>(&read.json).unwrap(), pod());
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_with_its_place() {
+        for (pointer, value, expected) in [
+            ("/cluster_id", json!(5), "cluster_id must be a string of at most 256 bytes, not 5"),
+            ("/context", json!("c"), "context must be an object, not \"c\""),
+            (
+                "/context/provider",
+                json!({"name": "x"}),
+                "Missing required field: \
+              context.provider.region",
+            ),
+            (
+                "/collected_at",
+                json!("yesterday"),
+                "collected_at must be a moment like \
+              2025-02-23T10:00:00Z, not \"yesterday\"",
+            ),
+            ("/resources/0/name", json!(""), "resources[0].name is an empty name"),
+            ("/resources/0", json!(7), "resources[0] must be an object, not 7"),
+            (
+                "/resources/0/metrics/cpu/usage",
+                json!(null),
+                "resources[0].metrics.cpu.usage must be a number from 0 on, not null",
+            ),
+            (
+                "/resources/0/metrics/cpu/usage",
+                json!(-0.5),
+                "resources[0].metrics.cpu.usage must be a number from 0 on, not -0.5",
+            ),
+            (
+                "/resources/0/metrics/memory",
+                json!({"requests_bytes": 0, "limits_bytes": 0}),
+                "Missing required field: resources[0].metrics.memory.usage_bytes",
+            ),
+            ("/resources/0/spec", json!({}), "Missing required field: resources[0].spec.node_name"),
+        ] {
+            let mut bad = envelope(json!([pod(), pod()]));
+            *bad.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(read(&bad).unwrap_err().to_string(), expected);
+        }
+        for key in ["cluster_id", "context", "collected_at", "resources"] {
+            let mut bad = envelope(json!([pod()]));
+            bad.as_object_mut().unwrap().remove(key);
+            let expected = format!("Missing required field: {key}");
+            assert_eq!(read(&bad).unwrap_err().to_string(), expected);
+        }
+        let error = read(&envelope(json!("x"))).unwrap_err().to_string();
+        assert!(error.contains("expected resources to be a list"), "{error}");
+        let error = read(&json!(["c", {}, "t", []])).unwrap_err().to_string();
+        assert_eq!(error, "the body must be a JSON object, not a list");
+    }
+
+    #[test]
+    fn more_resources_than_are_taken_at_once_are_refused() {
+        let many = Value::Array(vec![pod(); RESOURCES_MAX + 1]);
+        let error = read(&envelope(many)).unwrap_err().to_string();
+        assert_eq!(error, "resources must be a list of at most 5000, not a longer one");
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_reading_side_panic(body in any::<Vec<u8>>()) {
+            let _ = decode_pods(&body);
+            let _ = decode_nodes(&body);
+        }
+
+        #[test]
+        fn no_number_makes_it_panic(usage in any::<f64>(), bytes in any::<i64>()) {
+            let mut pod = pod();
+            pod["metrics"]["cpu"]["usage"] = json!(usage);
+            pod["metrics"]["memory"]["usage_bytes"] = json!(bytes);
+            let _ = read(&envelope(json!([pod])));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What the read side answers.
+
+use serde::Serialize;
+
+use super::{Figures, NodeEcho, PodEcho, Usage};
+use crate::payload::stamp::Rfc3339Seconds;
+
+/// A node as the read side answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeRecord<'a> {
+    pub node_name: &'a str,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+    /// `true` when the node has not been heard of for a while; left out otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
+    /// Echoed from the last post; left out of a time series.
+    #[serde(flatten)]
+    pub extras: Option<&'a NodeEcho>,
+}
+
+impl<'a> NodeRecord<'a> {
+    #[must_use]
+    pub fn new(
+        node_name: &'a str,
+        timestamp: Rfc3339Seconds,
+        figures: &Figures,
+        stale: bool,
+    ) -> Self {
+        Self { node_name, timestamp, usage: figures.into(), stale, extras: None }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        (&self.usage).into()
+    }
+}
+
+/// A pod as the read side answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodRecord<'a> {
+    pub namespace: &'a str,
+    pub pod_name: &'a str,
+    /// Left out in a time series: a pod of the same name may have run elsewhere before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<&'a str>,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+    /// Echoed from the last post; left out of a time series.
+    #[serde(flatten)]
+    pub extras: Option<&'a PodEcho>,
+}
+
+impl<'a> PodRecord<'a> {
+    /// A record without the node and the extras, which the caller sets where they are known.
+    #[must_use]
+    pub fn new(
+        namespace: &'a str,
+        pod_name: &'a str,
+        timestamp: Rfc3339Seconds,
+        figures: &Figures,
+    ) -> Self {
+        Self {
+            namespace,
+            pod_name,
+            node_name: None,
+            timestamp,
+            usage: figures.into(),
+            extras: None,
+        }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        (&self.usage).into()
+    }
+}
+
+/// A namespace as the read side answers it: the sum over its pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamespaceRecord<'a> {
+    pub namespace: &'a str,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+}
+
+impl<'a> NamespaceRecord<'a> {
+    #[must_use]
+    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &Figures) -> Self {
+        Self { namespace, timestamp, usage: figures.into() }
+    }
+}
+
+/// A deployment as the read side answers it: the sum over its pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeploymentRecord<'a> {
+    pub namespace: &'a str,
+    pub deployment_name: &'a str,
+    pub timestamp: Rfc3339Seconds,
+    #[serde(flatten)]
+    usage: Usage,
+}
+
+impl<'a> DeploymentRecord<'a> {
+    #[must_use]
+    pub fn new(
+        namespace: &'a str,
+        deployment_name: &'a str,
+        timestamp: Rfc3339Seconds,
+        figures: &Figures,
+    ) -> Self {
+        Self { namespace, deployment_name, timestamp, usage: figures.into() }
+    }
+
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        (&self.usage).into()
+    }
+}
