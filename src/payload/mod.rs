@@ -24,4 +24,6 @@ fn append(body: &impl Serialize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod both_ends;
+#[cfg(test)]
 mod samples;

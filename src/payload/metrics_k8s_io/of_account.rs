@@ -196,7 +196,7 @@ mod tests {
         publishers[0].replace_pods(pods, BootTime::default());
         let labels = vec![("zone".into(), "a".into())];
         let node = Node { name: "node-1".into(), labels, ..Node::default() };
-        publishers[0].set_node(node, BootTime::default());
+        publishers[0].set_node(node);
         directory.catalog()
     }
 
