@@ -165,8 +165,9 @@ async fn talk(mut stream: TcpStream, script: Script, log: Arc<Mutex<Log>>) {
 fn cut_request(bytes: &mut Vec<u8>) -> Option<(String, String)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
-    let length: usize =
-        head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().unwrap();
+    // A GET has none.
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let length: usize = length.map_or(0, |length| length.parse().unwrap());
     if bytes.len() < end + length {
         return None;
     }
