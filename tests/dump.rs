@@ -260,3 +260,57 @@ fn this_host_is_dumped_without_colour_into_a_pipe() {
     }
     assert!(printed(&["--interval", "100ms", "--color", "always"]).contains("\x1b[1m"));
 }
+
+#[test]
+fn a_captured_node_is_shown_as_the_metrics_api_has_it() {
+    let host = root().join("fixtures/hosts/7.2-containerd-systemd");
+    let text = replayed(&host, &["--format", "metrics-k8s-io"]);
+    let lists: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [nodes, pods] = lists.as_slice() else { panic!("{text}") };
+    assert_eq!(nodes["kind"], "NodeMetricsList");
+    assert_eq!(nodes["items"][0]["metadata"]["name"], "worker-1");
+    // truth.tsv's 14,636,000 us of the root cgroup over 15.259 s, its clock being the tick.
+    let cpu = nodes["items"][0]["usage"]["cpu"].as_str().unwrap().strip_suffix('n').unwrap();
+    let expected = 14_636_000.0 / 15.259 * 1000.0;
+    assert!((cpu.parse::<f64>().unwrap() / expected - 1.0).abs() < 0.001, "{cpu}");
+    assert_eq!(pods["kind"], "PodMetricsList");
+    let names: BTreeSet<&str> = pods["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap())
+        .collect();
+    // As api/pods.txt has them; the Job's pods had ended by then.
+    let running = [
+        "edge-worker-1",
+        "exact",
+        "node-helper-wtjt2",
+        "web-6877cbddcc-hx6s4",
+        "web-6877cbddcc-lm9mb",
+        "web-6877cbddcc-ztv9k",
+    ];
+    assert_eq!(names, running.into());
+    insta::assert_snapshot!("metrics-k8s-io", text);
+    let refused = dump(&["--format", "metrics-k8s-io", "--unit", "ssh.service"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not with --pod or --unit"));
+}
+
+#[test]
+fn a_pod_is_asked_for_by_its_name_where_names_are_known() {
+    let host = root().join("fixtures/hosts/7.2-containerd-systemd");
+    let host = host.to_str().unwrap();
+    let text = printed(&["--replay", host, "--pod", "shop/exact", "--format", "json"]);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let [pod] = document["pods"].as_array().unwrap().as_slice() else { panic!("{text}") };
+    assert_eq!(pod["uid"], "e3d5296e-b697-4cba-af3c-352149101fda");
+    assert_eq!(pod["namespace"], "shop");
+    let containers = pod["containers"].as_array().unwrap();
+    let named: Vec<&str> =
+        containers.iter().filter_map(|one| one["container_name"].as_str()).collect();
+    assert_eq!(named, ["main"], "the sandbox has no name");
+    let unknown = dump(&["--replay", host, "--pod", "shop/exac"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(error.contains("no such pod here"), "{error}");
+}

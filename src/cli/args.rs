@@ -107,7 +107,8 @@ pub struct DumpFlags {
     /// Time between the two samples, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
     pub interval: Duration,
-    /// What to print: a table for eyes, one JSON document, or one JSON object per line
+    /// What to print: a table for eyes, one JSON document, one JSON object per line, or the lists of
+    /// metrics.k8s.io/v1beta1
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// How many rows each list of the table has, and how many processes are told apart
@@ -138,6 +139,8 @@ pub enum Format {
     Table,
     Json,
     Ndjson,
+    /// Node and pods as the API metrics.k8s.io/v1beta1 has them: two lists, one a line
+    MetricsK8sIo,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

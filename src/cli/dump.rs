@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::args::{ColorChoice, DumpFlags, Format};
 use super::table::{self, Page, Style};
@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::directory::Catalog;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
+use crate::payload::metrics_k8s_io;
 use crate::runtime::{agent, capture, clock, filesystems, host, identity, wait};
 use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
@@ -28,6 +29,9 @@ const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
+    if flags.format == Format::MetricsK8sIo && (flags.pod.is_some() || flags.unit.is_some()) {
+        bail!("--format metrics-k8s-io prints the node and all its pods: not with --pod or --unit");
+    }
     let observed = match &flags.replay {
         Some(dir) => replay(dir)?,
         None => observe(settings, flags)?,
@@ -57,6 +61,13 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 top: flags.top,
             };
             out.write_all(table::render(&page, style).as_bytes())
+        }
+        Format::MetricsK8sIo => {
+            let name = &observed.host.name;
+            let wall = observed.account.wall;
+            let (nodes, pods) =
+                metrics_k8s_io::of_account(&observed.account, &observed.catalog, name, wall);
+            writeln!(out, "{}\n{}", nodes.to_json(), pods.to_json())
         }
         Format::Json | Format::Ndjson => {
             let dump = Dump {
@@ -145,7 +156,7 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
         ledger.settle(sampler.sample(&|| at, wall), &mut account);
         gaps = sampler.into_gaps();
     }
-    let catalog = Arc::default();
+    let catalog = capture::load_catalog(dir)?;
     Ok(Observed { host, account, catalog, gaps, filesystems: Vec::new() })
 }
 

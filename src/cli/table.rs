@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::view::{self, View};
 use crate::directory::Catalog;
+use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
 use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
 use crate::payload::dump::{HostFacts, ProcessOwner};
@@ -295,7 +296,7 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
     let mut grid = Grid::new("PROCESSES".to_owned(), heads);
     for process in &view.processes {
         let comm = printable_bytes(process.comm.as_bytes());
-        let mut name = format!("{comm}  {}", owner(&ProcessOwner::of(process)));
+        let mut name = format!("{comm}  {}", owner(&ProcessOwner::of(process), page.catalog));
         if let Some(cmdline) = &process.cmdline {
             let text: Vec<u8> =
                 cmdline.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
@@ -321,7 +322,7 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
     for rest in view.rests.iter().take(style.top) {
         let others = if rest.processes == 1 { "process" } else { "processes" };
         grid.add(
-            format!("rest of {}: {} {others}", owner(&rest.owner), rest.processes),
+            format!("rest of {}: {} {others}", owner(&rest.owner, page.catalog), rest.processes),
             [
                 nothing(),
                 cores(rest.cpu_usage_usec, over),
@@ -336,13 +337,25 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
     more(more_rests, "owner with idler processes", "owners with idler processes", style, out);
 }
 
-fn owner(owner: &ProcessOwner) -> String {
+fn owner(owner: &ProcessOwner, catalog: &Catalog) -> String {
     let short = |id: &str| id.chars().take(12).collect::<String>();
     match owner {
         ProcessOwner::Kernel => "kernel".to_owned(),
-        ProcessOwner::Pod { uid, container: Some(id) } => format!("{uid}/{}", short(id)),
-        ProcessOwner::Pod { uid, container: None } => uid.clone(),
-        ProcessOwner::Container { id } => short(id),
+        ProcessOwner::Pod { uid, container } => {
+            let pod = PodUid::parse(uid.as_bytes()).and_then(|uid| catalog.pod(uid));
+            let called = match pod {
+                Some(pod) => printable(&format!("{}/{}", pod.namespace, pod.name)),
+                None => uid.clone(),
+            };
+            let Some(id) = container else { return called };
+            let named = ContainerId::parse(id.as_bytes()).and_then(|id| pod?.container(id));
+            let container = named.map_or_else(|| short(id), |one| printable(&one.name));
+            format!("{called}/{container}")
+        }
+        ProcessOwner::Container { id } => {
+            let named = ContainerId::parse(id.as_bytes()).and_then(|id| catalog.container(id));
+            named.map_or_else(|| short(id), |named| printable(&named.name))
+        }
         ProcessOwner::Unit { path } => {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
             if name.is_empty() { "/".to_owned() } else { printable_bytes(name) }

@@ -2,11 +2,15 @@
 //! them. `fixtures/hosts/README.md` describes the layout.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::directory::objects::{self, Limits};
+use crate::directory::{Catalog, Directory, SourceKind};
 use crate::quantity::{BootTime, WallTime};
 use crate::snapshot::roots::{CapturedCgroup, CapturedInstant, Roots, Units};
 
@@ -31,6 +35,28 @@ pub enum CaptureError {
 /// The two instants of the capture in `dir`: `dir/t0` and `dir/t1`.
 pub fn load(dir: &Path) -> Result<[Roots; 2], CaptureError> {
     Ok([load_instant(&dir.join("t0"))?, load_instant(&dir.join("t1"))?])
+}
+
+/// Who the pods of the capture in `dir` were: the list of them that the API server gave
+/// (`dir/api/pods-of-node.json`). Knows nobody where the capture has none.
+pub fn load_catalog(dir: &Path) -> Result<Arc<Catalog>, CaptureError> {
+    let path = dir.join("api/pods-of-node.json");
+    let body = match read(&path) {
+        Err(CaptureError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Ok(Arc::default());
+        }
+        body => body?,
+    };
+    let limits = Limits { annotation_bytes_max: 0 };
+    let page = objects::pods_of_list(body.as_bytes(), &limits).map_err(|error| {
+        let reason = error.to_string();
+        CaptureError::Malformed { path, reason }
+    })?;
+    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
+    for publisher in publishers {
+        publisher.replace_pods(page.pods.clone(), BootTime::default());
+    }
+    Ok(directory.catalog())
 }
 
 fn load_instant(dir: &Path) -> Result<Roots, CaptureError> {

@@ -7,6 +7,7 @@ use crate::directory::catalog::{self, Catalog};
 use crate::directory::pod::Pod;
 use crate::ledger::Account;
 use crate::ledger::account::{ContainerUsage, PodUsage, UnitKind, UnitUsage};
+use crate::payload::subjects::workload_of;
 
 #[derive(Serialize)]
 pub(super) struct PodRow {
@@ -49,7 +50,7 @@ struct KnownRow {
 
 impl KnownRow {
     fn of_pod(pod: &Pod) -> Self {
-        let workload = pod.workload();
+        let workload = workload_of(pod);
         Self {
             namespace: pod.namespace.to_string(),
             pod_name: pod.name.to_string(),
