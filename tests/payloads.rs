@@ -72,8 +72,12 @@ struct Node {
 impl Node {
     fn load() -> Self {
         let exact = PodUid::parse(b"e3d5296e-b697-4cba-af3c-352149101fda").unwrap();
-        let figure =
-            PodFilesystem { usage_bytes: 8192, capacity_bytes: Some(1 << 30), age_millis: 42_000 };
+        let figure = PodFilesystem {
+            usage_bytes: 8192,
+            capacity_bytes: Some(1 << 30),
+            age_millis: 42_000,
+            incomplete: false,
+        };
         let filesystems = BTreeMap::from([(exact, figure)]);
         Self { account: account(), catalog: catalog(), filesystems }
     }

@@ -32,6 +32,8 @@ pub struct PodFilesystem {
     pub capacity_bytes: Option<u64>,
     /// How long ago the figure was complete.
     pub age_millis: u64,
+    /// Something could not be read: the truth is not less than the figure.
+    pub incomplete: bool,
 }
 
 /// The filesystem that the node's pods lie on.

@@ -59,6 +59,7 @@ impl PodFiles {
                 usage_bytes: usage.used_bytes,
                 capacity_bytes: usage.capacity_bytes,
                 age_millis: now.usec_since(usage.as_of) / 1000,
+                incomplete: usage.incomplete,
             };
             (*uid, filesystem)
         }));

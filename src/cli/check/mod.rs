@@ -102,6 +102,7 @@ pub fn check(settings: &Settings) -> Report {
             look_at_procfs(&roots, reads_io, held, &mut findings);
             look_at_sysfs(&roots, &mut findings);
             take_a_sample(&mut sampler, held, &mut findings);
+            look_at_pod_files(settings, &roots, held, &mut findings);
         }
     }
     look_at_state(settings, &mut findings);
@@ -316,6 +317,40 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
         _ => "".into(),
     };
     findings.add(state, name, gap.reason.to_string()).help = help;
+}
+
+/// What pods keep on disk; nothing is said of a host without a kubelet.
+fn look_at_pod_files(
+    settings: &Settings,
+    roots: &Roots,
+    held: Option<Capabilities>,
+    findings: &mut Findings,
+) {
+    let filesystem = &settings.filesystem;
+    if !filesystem.pod_usage {
+        return;
+    }
+    let pods = roots.seen_from_here(&filesystem.kubelet_dir).join("pods");
+    let source = format!("files of pods below {}", filesystem.kubelet_dir.display());
+    let reader = [Capability::DAC_READ_SEARCH];
+    match Dir::open(&pods) {
+        Err(Failure::Absent | Failure::Gone) => {}
+        Err(Failure::Denied) => {
+            let text = "what pods keep on disk is not measured";
+            findings.add(State::Denied, &source, text).help = capabilities_that_help(held, &reader);
+        }
+        Err(_) => {
+            findings.add(State::Failed, &source, "what pods keep on disk is not measured");
+        }
+        Ok(_) if held.is_some_and(|held| held.has(Capability::DAC_READ_SEARCH)) => {
+            findings.add(State::Present, &source, "");
+        }
+        Ok(_) => {
+            let text = "what its owners keep from others is not counted, and figures without it \
+                        are marked as incomplete";
+            findings.add(State::Noted, &source, text).help = capabilities_that_help(held, &reader);
+        }
+    }
 }
 
 fn look_at_state(settings: &Settings, findings: &mut Findings) {

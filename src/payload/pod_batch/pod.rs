@@ -101,6 +101,9 @@ struct Filesystem {
     /// How old the figure is; left out where there is none. Not a key of the API's.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<u64>,
+    /// Something could not be read, so the truth is not less; left out otherwise. Likewise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
 }
 
 static NO_LABELS: Labels = Labels::new();
@@ -119,7 +122,8 @@ pub(super) fn resource<'a>(
         }
         (Who::Uid(_), UnknownPods::Wait | UnknownPods::Skip) => return None,
     };
-    if !form.filters.let_through(namespace, labels) {
+    // One without a name would cost all the others of its message their place at the server.
+    if namespace.is_empty() || name.is_empty() || !form.filters.let_through(namespace, labels) {
         return None;
     }
     let metrics = metrics(view, subject, form);
@@ -232,6 +236,7 @@ fn metrics(view: &View<'_>, subject: &Subject<'_>, form: &Form<'_>) -> Metrics {
             usage_bytes: filesystem.usage_bytes,
             capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),
             age_seconds: Some(filesystem.age_millis / 1000),
+            incomplete: filesystem.incomplete,
         }),
     }
 }

@@ -73,6 +73,40 @@ fn qos_class<S: Serializer>(qos: &Option<QosClass>, serializer: S) -> Result<S::
     shown(&qos.map(QosClass::as_str), serializer)
 }
 
+/// Kubernetes' labels are far below these bounds; a container engine's can be documents. What is
+/// beyond them is left out: a post with all of it would be refused.
+const LABELS_MAX: usize = 128;
+const LABEL_BYTES_MAX: usize = 317;
+const LABELS_BYTES_MAX: usize = 8 << 10;
+
 fn labels<S: Serializer>(labels: &Option<&Labels>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(labels.iter().flat_map(|labels| labels.iter().map(|(k, v)| (k, v))))
+    let mut left = LABELS_BYTES_MAX;
+    let all = labels.iter().flat_map(|labels| labels.iter());
+    let bounded = all.filter(|(key, value)| {
+        let both = key.len() + value.len();
+        let fits = key.len() <= LABEL_BYTES_MAX && value.len() <= LABEL_BYTES_MAX && both <= left;
+        left -= if fits { both } else { 0 };
+        fits
+    });
+    let kept: Vec<_> = bounded.take(LABELS_MAX).map(|(key, value)| (key, value)).collect();
+    serializer.collect_map(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_no_server_would_take_are_left_out_and_the_others_are_not() {
+        let label = |key: String, value: String| (Box::<str>::from(key), Box::<str>::from(value));
+        let mut all: Labels = (0..200).map(|n| label(format!("k{n}"), "v".repeat(100))).collect();
+        all.insert(0, label("document".to_owned(), "x".repeat(318)));
+        let extras = NodeExtras { window_millis: 1, cpu_nanocores: 2, labels: Some(&all) };
+        let json = serde_json::to_value(extras).unwrap();
+        let written = json["labels"].as_object().unwrap();
+        assert!(!written.contains_key("document"));
+        assert_eq!(written["k0"], "v".repeat(100));
+        // 8 KiB of keys and values of 102 and 103 bytes.
+        assert_eq!(written.len(), 79);
+    }
 }
