@@ -637,6 +637,24 @@ async fn a_4xx_is_tried_again_where_the_endpoint_is_configured_so() {
 }
 
 #[tokio::test]
+async fn a_4xx_that_lasts_is_given_up_and_holds_up_nothing_behind_it() {
+    let peer = Peer::start(|path, _| match path.contains("/gone/") {
+        true => Act::Answer("404 Not Found"),
+        false => CREATED,
+    })
+    .await;
+    let mut wanted = quick(peer.url());
+    wanted.retry_client_errors = true;
+    let handle = run(wanted);
+    for sequence in 0..3 {
+        handle.offer(batch(sequence, &["gone", "good"]));
+    }
+    let figures = until(&handle, "an end", |figures| figures.waiting_posts == 0).await;
+    assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (3, 3));
+    assert_eq!(figures.answers_4xx, 9, "three tries each");
+}
+
+#[tokio::test]
 async fn what_an_endpoint_has_is_asked_for_with_its_headers_and_within_bounds() {
     let peer = Peer::start(|path, _| match path {
         "/list" => Act::Answer("200 OK"),

@@ -65,6 +65,23 @@ pub struct DirectorySettings {
     pub podman_socket: PathBuf,
 }
 
+impl DirectorySettings {
+    /// Whether a source is among them that knows the pods of Kubernetes.
+    #[must_use]
+    pub fn knows_pods(&self) -> bool {
+        use DirectorySource::{Cri, Kubelet, Kubernetes};
+        self.sources.iter().any(|source| matches!(source, Kubernetes | Kubelet | Cri))
+    }
+
+    /// Whether one is among them that knows their addresses too, without which a life cycle cannot
+    /// be told.
+    #[must_use]
+    pub fn knows_addresses(&self) -> bool {
+        use DirectorySource::{Kubelet, Kubernetes};
+        self.sources.iter().any(|source| matches!(source, Kubernetes | Kubelet))
+    }
+}
+
 /// `[cluster]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSettings {

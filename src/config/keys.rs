@@ -248,7 +248,7 @@ pub const ENDPOINT_UNKNOWN_PODS: Key = Key {
     section: ENDPOINT,
     name: "unknown_pods",
     allowed: "\"wait\", \"uid\" or \"skip\"",
-    default: "\"wait\" with a source in directory.sources, else \"uid\"",
+    default: "\"wait\" where directory.sources has one that knows pods, else \"uid\"",
     environment: &["NODETALLY_ENDPOINT_UNKNOWN_PODS"],
     flag: None,
     purpose: "What happens to a pod whose name is not known: it is sent once it becomes known, with \

@@ -141,9 +141,11 @@ impl Settings {
             value::choice(raw, LogLevel::WORDS)
         })?;
         let receiver = receiver(&layers, origins_of, sampling.interval)?;
-        // Who asks nobody never learns a name.
-        let unknown_pods =
-            if directory.sources.is_empty() { UnknownPods::Uid } else { UnknownPods::Wait };
+        // Who asks nobody that knows pods never learns a name.
+        let unknown_pods = match directory.knows_pods() {
+            true => UnknownPods::Wait,
+            false => UnknownPods::Uid,
+        };
         let defaults = EndpointDefaults { credentials, unknown_pods };
         let endpoints = endpoints(from_file, &endpoint, defaults)?;
         Ok(Self {

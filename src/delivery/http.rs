@@ -199,11 +199,11 @@ impl Sender {
         let request = self.client.post(self.base.join(&post.path)).body(post.body.clone());
         match request.send().await {
             Ok(answer) => match read(answer).await {
-                // The same body would be as large the next time.
+                // Not 413: the same body would be as large the next time.
                 Answer::Refused { status, excerpt }
                     if self.retry_client_errors
                         && (400..500).contains(&status)
-                        && (status != 413 || post.split.is_none()) =>
+                        && status != 413 =>
                 {
                     Answer::Later { status, retry_after: None, excerpt }
                 }

@@ -344,12 +344,13 @@ impl Round {
 }
 
 impl Failed {
-    /// Whether the failure is the post's own: a 500, or any other while the endpoint accepted
-    /// something after this try began. A request to slow down never is.
+    /// Whether the failure is the post's own: a 500, a 4xx that is tried again by configuration, or
+    /// any other while the endpoint accepted something after this try began. A request to come
+    /// later never is.
     fn counts(&self, accepted: u32) -> bool {
         match self.status {
-            Some(500) => true,
-            Some(..500) => false,
+            Some(408 | 425 | 429) => false,
+            Some(..=500) => true,
             Some(_) | None => self.accepted_before < accepted,
         }
     }

@@ -51,7 +51,7 @@ pub fn of_subjects(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) ->
         let extras = form.extras.then(|| extras(view.account, subject, labels, window_millis));
         let mut body = Vec::with_capacity(512);
         resource_api::encode_pod(&figures, form.node_name, extras.as_ref(), &mut body);
-        messages.push(Message { path, body: body.into() });
+        messages.push(Message { path, body: body.into_boxed_slice().into() });
     }
     messages
 }
@@ -70,7 +70,7 @@ fn of_node(view: &View<'_>, passed: &Passed, form: &Form<'_>) -> Option<Message>
     let mut body = Vec::with_capacity(256);
     let figures = figures(flows, cpu_millicores, memory);
     resource_api::encode_node(&figures, extras.as_ref(), &mut body);
-    Some(Message { path, body: body.into() })
+    Some(Message { path, body: body.into_boxed_slice().into() })
 }
 
 /// Where a pod is posted and which of its flows; `None`: it is not.

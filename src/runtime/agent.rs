@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,7 +23,7 @@ use super::status::{Bound, Subjects};
 use super::usage_lane::{UsageLane, UsageOptions};
 use super::vitals::Vitals;
 use super::{clock, host, wait};
-use crate::config::Settings;
+use crate::config::{Dialect, Settings};
 use crate::ledger::Ledger;
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Hierarchy;
@@ -31,6 +32,10 @@ use crate::source::root::Failure;
 
 /// Pressure, limits and peaks of active cgroups are read at every fourth sample.
 const DETAIL_TICKS: u64 = 4;
+
+/// What stands in the way of an endpoint of the pod life cycle.
+pub const NO_ADDRESSES: &str = "it will be told of no pod: no source in directory.sources knows \
+                                the addresses of pods (\"kubernetes\" and \"kubelet\" do)";
 
 /// Why the agent cannot run.
 #[derive(Debug, Error)]
@@ -56,10 +61,14 @@ pub enum AgentError {
 pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        // They look up names and run the credential plugins of kubeconfigs.
+        .max_blocking_threads(4)
         .build()
         .map_err(|source| AgentError::System { what: "no runtime", source })?;
-    runtime.block_on(serve(settings, reload, out))
+    let outcome = runtime.block_on(serve(settings, reload, out));
+    // A look-up or a plugin that hangs shall not keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
 }
 
 async fn serve(
@@ -84,6 +93,11 @@ async fn serve(
     endpoints.carry_out(plan, &settings.node.name, &sources.directory);
     let receiver = receiver.carry_out(None).await;
 
+    for endpoint in &settings.endpoints {
+        if endpoint.dialect == Dialect::PodLifecycle && !settings.directory.knows_addresses() {
+            warn!("endpoint {}: {NO_ADDRESSES}", endpoint.name);
+        }
+    }
     announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
     let vitals: Arc<Vitals> = Arc::default();
     let subjects =

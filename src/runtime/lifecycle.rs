@@ -48,6 +48,7 @@ impl Reporter {
             node_name: node_name.to_owned(),
             lifecycle: Lifecycle::default(),
             sequence: 0,
+            dropped_posts: 0,
             reconcile_failed: false,
         };
         Self(tokio::spawn(reporting.run(directory.clone())))
@@ -61,6 +62,8 @@ struct Reporting {
     node_name: String,
     lifecycle: Lifecycle,
     sequence: u64,
+    /// Of the endpoint's queue, when it was last looked at.
+    dropped_posts: u64,
     reconcile_failed: bool,
 }
 
@@ -107,8 +110,16 @@ impl Reporting {
         if !catalog.sources.iter().any(|source| source.current_at.is_some()) {
             return;
         }
+        let figures = self.handle.statistics();
+        let dropped_posts = figures.dropped_posts.total();
+        if std::mem::replace(&mut self.dropped_posts, dropped_posts) != dropped_posts {
+            self.lifecycle.doubt();
+            let acts = self.lifecycle.changes(&catalog, &self.filters);
+            self.tell(acts);
+            return;
+        }
         // What waits in the queue would look like a difference.
-        if self.handle.statistics().waiting_posts > 0 {
+        if figures.waiting_posts > 0 {
             return;
         }
         let path = pod_lifecycle::list_path(&self.node_name);
@@ -151,7 +162,8 @@ impl Reporting {
                 ),
             };
             self.sequence += 1;
-            let post = Post { path: path.to_owned(), body: body.into(), split: None };
+            let post =
+                Post { path: path.to_owned(), body: body.into_boxed_slice().into(), split: None };
             self.handle.offer(Batch { sequence: self.sequence, taken_at, posts: vec![post] });
         }
     }

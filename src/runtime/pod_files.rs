@@ -10,6 +10,9 @@ use crate::payload::subjects::{NodeFilesystem, PodFilesystem};
 use crate::quantity::BootTime;
 use crate::source::tree::Space;
 
+/// How often targets are told again while a process is lacking.
+const LOOK_AGAIN_TICKS: u32 = 8;
+
 /// What of files the payloads tell.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -26,6 +29,9 @@ pub struct PodFiles {
     told: Vec<(PodUid, ContainerId)>,
     /// Targets that the lane had no ear for yet.
     untaken: Option<Vec<Target>>,
+    /// Of some container no process was known when the lane was told of it.
+    lacks_process: bool,
+    ticks: u32,
     files: Files,
 }
 
@@ -45,9 +51,15 @@ impl PodFiles {
         let live = || account.containers.iter().filter(|container| !container.exited);
         let is_told =
             live().map(|container| (container.pod, container.id)).eq(self.told.iter().copied());
-        if !is_told {
+        self.ticks = self.ticks.wrapping_add(1);
+        // A container may have been seen before its first process.
+        let look_again = self.lacks_process && self.ticks.is_multiple_of(LOOK_AGAIN_TICKS);
+        if !is_told || look_again {
             self.told = live().map(|container| (container.pod, container.id)).collect();
-            self.untaken = Some(targets(account));
+            let targets = targets(account);
+            let mut containers = targets.iter().flat_map(|target| &target.containers);
+            self.lacks_process = containers.any(|container| container.process.is_none());
+            self.untaken = Some(targets);
         }
         if let Some(targets) = self.untaken.take() {
             self.untaken = lane.want(targets).err();
@@ -94,8 +106,10 @@ fn targets(account: &Account) -> Vec<Target> {
     }
     let pods = account.pods.iter().filter(|pod| !pod.exited);
     pods.map(|pod| {
-        let containers = account.containers_of(pod.uid).iter().filter_map(|container| {
-            Some(Container { id: container.id, process: *oldest.get(&container.id)? })
+        let live = account.containers_of(pod.uid).iter().filter(|container| !container.exited);
+        let containers = live.map(|container| Container {
+            id: container.id,
+            process: oldest.get(&container.id).copied(),
         });
         Target { pod: pod.uid, containers: containers.collect() }
     })

@@ -67,12 +67,12 @@ impl Told {
     }
 
     /// All there is, for the receiver that the agent brings along. A pod without a name has the
-    /// namespace `unknown` there, unless somebody is asked for names.
+    /// namespace `unknown` there, unless somebody is asked who knows pods.
     #[must_use]
     pub fn all(settings: &Settings) -> Self {
-        let unknown = match settings.directory.sources.is_empty() {
-            true => Unknown::Uid { namespace: "unknown".to_owned() },
-            false => Unknown::Wait,
+        let unknown = match settings.directory.knows_pods() {
+            true => Unknown::Wait,
+            false => Unknown::Uid { namespace: "unknown".to_owned() },
         };
         Self::Figures(Figures {
             dialect: Dialect::ResourceApi { extras: true },

@@ -205,6 +205,9 @@ fn in_a_pod_the_api_server_is_asked_and_unknown_pods_wait_for_their_names() {
     let in_pod = Settings::resolve(inputs(Some(endpoint), &variables)).unwrap();
     assert_eq!(in_pod.directory.sources, [DirectorySource::Kubernetes]);
     assert_eq!(in_pod.endpoints[0].unknown_pods, UnknownPods::Wait);
+    let variables = [("NODETALLY_DIRECTORY_SOURCES", "file,docker")];
+    let no_pods = Settings::resolve(inputs(Some(endpoint), &variables)).unwrap();
+    assert_eq!(no_pods.endpoints[0].unknown_pods, UnknownPods::Uid, "neither knows a pod");
     let variables = [("NODETALLY_DIRECTORY_SOURCES", "cri, file")];
     let listed = Settings::resolve(inputs(None, &variables)).unwrap();
     assert_eq!(listed.directory.sources, [DirectorySource::Cri, DirectorySource::File]);

@@ -82,7 +82,7 @@ impl Host {
         let line = format!(
             "overlay overlay rw,lowerdir=/layers/2/fs:/layers/1/fs,upperdir={upper},workdir=/w"
         );
-        Container { id: container_id(number), process: self.add_process(&line) }
+        Container { id: container_id(number), process: Some(self.add_process(&line)) }
     }
 
     /// Makes `bytes` bytes in the file `path` of the host.

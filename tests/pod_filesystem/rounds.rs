@@ -121,19 +121,20 @@ fn a_layer_that_cannot_be_found_leaves_the_figure_incomplete() {
     let read_only = host.add_process("overlay overlay ro,lowerdir=/layers/1/fs:/layers/2/fs");
     let reused = ProcessKey { start_ticks: 778, ..well };
     let ended = ProcessKey { pid: 9999, ..well };
-    let of = |process| {
+    let of = |process: Option<ProcessKey>| {
         let containers = vec![Container { id: container_id(1), process }];
         let counted = counted_alone(&host, Target { pod: pod_uid(1), containers });
         (counted.writable_layer_bytes, counted.incomplete)
     };
-    assert_eq!(of(well), (Some(host.count("/layers/7/fs").bytes), false));
-    for untold in [relative, btrfs, reused, ended] {
+    assert_eq!(of(Some(well)), (Some(host.count("/layers/7/fs").bytes), false));
+    let unseen = [Some(relative), Some(btrfs), Some(reused), Some(ended), None];
+    for untold in unseen {
         assert_eq!(of(untold), (None, true), "{untold:?}");
     }
-    assert_eq!(of(read_only), (Some(0), false));
+    assert_eq!(of(Some(read_only)), (Some(0), false));
     // One that is there no more takes up nothing.
     fs::remove_dir_all(host.at("/layers/7")).unwrap();
-    assert_eq!(of(well), (Some(0), false));
+    assert_eq!(of(Some(well)), (Some(0), false));
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_layer_once_found_is_known_after_the_process_that_told_of_it() {
     let mut rounds = Rounds::new(host.roots(), &options());
     rounds.want(vec![target.clone()], seconds(1));
     let (_, first) = next_counted(&mut rounds, seconds(1));
-    let pid = target.containers[0].process.pid;
+    let pid = target.containers[0].process.unwrap().pid;
     fs::remove_dir_all(host.roots().procfs.join(pid.to_string())).unwrap();
     host.file("/layers/101/fs/more", 100_000);
     let (_, second) = next_counted(&mut rounds, seconds(100));

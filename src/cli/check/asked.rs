@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::{Findings, State};
-use crate::config::Settings;
+use crate::config::{Dialect, Settings};
 use crate::delivery::{self, BaseUrl, Getter};
+use crate::runtime::agent::NO_ADDRESSES;
 use crate::runtime::endpoints::Wanted;
 use crate::runtime::identity;
 
@@ -122,9 +123,17 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
         // What `run` would make of it, so that a selector that is none is told here too.
-        let answer = Wanted::of(endpoint, settings)
-            .map_err(|error| error.to_string())
-            .and_then(|wanted| runtime.block_on(delivery::probe(&wanted.delivery)));
+        let wanted = match Wanted::of(endpoint, settings) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                findings.add(State::Failed, &source, error.to_string()).vital = true;
+                continue;
+            }
+        };
+        if endpoint.dialect == Dialect::PodLifecycle && !settings.directory.knows_addresses() {
+            findings.add(State::Absent, &source, NO_ADDRESSES).help = "directory.sources".into();
+        }
+        let answer = runtime.block_on(delivery::probe(&wanted.delivery));
         match answer {
             Ok(status) => {
                 findings.add(State::Present, &source, format!("answers with status {status}"));

@@ -19,7 +19,6 @@ mod node;
 mod pod;
 mod split;
 
-use bytes::Bytes as Body;
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -89,7 +88,7 @@ fn message<R: Serialize>(path: &str, view: &View<'_>, form: &Form<'_>, resources
     };
     let mut body = Vec::with_capacity(1024 * (1 + resources.len()));
     super::append(&envelope, &mut body);
-    Message { path: path.to_owned(), body: Body::from(body) }
+    Message { path: path.to_owned(), body: body.into_boxed_slice().into() }
 }
 
 /// One of `status.conditions`.

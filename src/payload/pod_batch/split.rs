@@ -29,7 +29,7 @@ pub fn split(body: &[u8]) -> Option<(Body, Body)> {
         let mut half = Vec::with_capacity(body.len() / 2 + 1024);
         let envelope = Envelope { resources: resources.to_vec(), ..whole };
         crate::payload::append(&envelope, &mut half);
-        Body::from(half)
+        Body::from(half.into_boxed_slice())
     };
     Some((write(first), write(second)))
 }

@@ -38,7 +38,15 @@ struct Told {
     pod: Arc<Pod>,
     /// The content of what was sent, as a hash.
     content: u64,
+    /// What was sent may not have arrived.
+    is_doubtful: bool,
+    /// How often in a row the server was found without it.
+    missing: u8,
 }
+
+/// A row that is not there so often in a row, although it was told each time, belongs to another
+/// node's pod of the same name: telling it once more would only take that one's place.
+const MISSING_MAX: u8 = 3;
 
 /// The pods of one name that are not over.
 #[derive(Default)]
@@ -71,14 +79,16 @@ impl Lifecycle {
         for (name, pods) in &living {
             let Some(pod) = self.holder(name, &pods.to_tell) else { continue };
             if let Some(told) = self.told.get_mut(*name) {
-                if Arc::ptr_eq(&told.pod, pod) {
+                let is_doubtful = std::mem::take(&mut told.is_doubtful);
+                if Arc::ptr_eq(&told.pod, pod) && !is_doubtful {
                     continue;
                 }
                 let content = content_of(pod);
                 told.pod = Arc::clone(pod);
-                if std::mem::replace(&mut told.content, content) == content {
+                if std::mem::replace(&mut told.content, content) == content && !is_doubtful {
                     continue;
                 }
+                told.missing = 0;
             } else {
                 self.tell(name, pod);
             }
@@ -116,16 +126,34 @@ impl Lifecycle {
                     // A server that has no namespaces, or rows of before it had them.
                     && row.pod_namespace.as_deref().is_none_or(|found| *found == *pod.namespace)
             };
-            if !listed.iter().any(is_row) {
+            let missing = match self.told.get(*name) {
+                _ if listed.iter().any(is_row) => 0,
+                None => 1,
+                Some(told) => told.missing.saturating_add(1),
+            };
+            if (1..=MISSING_MAX).contains(&missing) {
                 self.tell(name, pod);
                 acts.push(Act::Upsert(Arc::clone(pod)));
+            }
+            if let Some(told) = self.told.get_mut(*name) {
+                told.missing = missing;
             }
         }
         acts
     }
 
+    /// Something that was told did not arrive, and which it was is not known: the next
+    /// [`changes`](Self::changes) tells all that lives once more.
+    pub fn doubt(&mut self) {
+        for told in self.told.values_mut() {
+            told.is_doubtful = true;
+        }
+    }
+
     fn tell(&mut self, name: &str, pod: &Arc<Pod>) {
-        let told = Told { pod: Arc::clone(pod), content: content_of(pod) };
+        let pod = Arc::clone(pod);
+        let content = content_of(&pod);
+        let told = Told { pod, content, is_doubtful: false, missing: 0 };
         self.told.insert(name.into(), told);
     }
 

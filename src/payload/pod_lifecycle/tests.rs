@@ -234,6 +234,33 @@ fn a_look_at_the_rows_ends_strays_and_brings_back_the_missing() {
 }
 
 #[test]
+fn a_row_that_another_node_takes_each_time_is_left_to_it() {
+    let mut life = Lifecycle::default();
+    let catalog = of(vec![pod(1, "a")]);
+    let none = Filters::default();
+    assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1"]);
+    for _ in 0..3 {
+        assert_eq!(told(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
+    }
+    assert_eq!(told(life.reconcile(&[], &catalog, &none)), NOTHING);
+    // A server that had lost its rows and found them again is no such other node.
+    let rows = [row("a", Some("shop"), "10.0.0.1")];
+    assert_eq!(told(life.reconcile(&rows, &catalog, &none)), NOTHING);
+    assert_eq!(told(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
+}
+
+#[test]
+fn what_may_not_have_arrived_is_told_once_more() {
+    let mut life = Lifecycle::default();
+    let catalog = of(vec![pod(1, "a"), pod(2, "b")]);
+    let none = Filters::default();
+    assert_eq!(life.changes(&catalog, &none).len(), 2);
+    life.doubt();
+    assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1", "+b 10.0.0.2"]);
+    assert_eq!(told(life.changes(&catalog, &none)), NOTHING);
+}
+
+#[test]
 fn a_list_is_read_whatever_else_its_rows_hold() {
     let body = json!([
         {"pod_name": "web", "pod_namespace": "shop", "pod_ip": "10.0.0.1", "pod_obj": {"a": [1]},

@@ -75,7 +75,8 @@ pub struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Container {
     pub id: ContainerId,
-    pub process: ProcessKey,
+    /// `None`: none was seen, and then its layer cannot be found.
+    pub process: Option<ProcessKey>,
 }
 
 /// The figures of all pods that have been counted.

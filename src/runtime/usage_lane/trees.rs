@@ -182,7 +182,7 @@ impl Finder {
         if let Some(layer) = self.layers.get(&container.id) {
             return Some(layer.clone());
         }
-        let layer = self.read_layer(container.process)?;
+        let layer = self.read_layer(container.process?)?;
         self.layers.insert(container.id, layer.clone());
         Some(layer)
     }
