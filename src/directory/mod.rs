@@ -9,12 +9,14 @@
 //!
 //! Each source is a task of the asynchronous side and tells its [`Publisher`] what it hears. What
 //! they know is merged, uid by uid, in the configured order: the first source that knows a pod is
-//! believed. Readers take the [`Catalog`] of the moment, which never changes under them.
+//! believed, also in that it is gone: one that it knew and has dropped is not taken from a source
+//! after it. Readers take the [`Catalog`] of the moment, which never changes under them.
 
 mod bounded;
 pub mod catalog;
 pub mod cri;
 pub mod docker;
+mod dropped;
 pub mod kubelet;
 pub mod kubernetes;
 pub mod node;
@@ -34,6 +36,7 @@ use tokio::sync::watch;
 
 pub use catalog::Catalog;
 use catalog::{Named, NamedCgroups};
+use dropped::Dropped;
 use node::Node;
 use pod::{Pod, Workload};
 
@@ -103,6 +106,8 @@ struct Told {
     /// What stands as trouble although the source answers.
     lacks: Option<Trouble>,
     pods: BTreeMap<PodUid, Arc<Pod>>,
+    /// None of these is in `pods`.
+    dropped: Dropped,
     containers: BTreeMap<ContainerId, Arc<Named>>,
     cgroups: Arc<[NamedCgroups]>,
     node: Option<Arc<Node>>,
@@ -136,6 +141,7 @@ impl Directory {
             status: SourceStatus { kind: *kind, current_at: None, trouble: None, known: 0 },
             lacks: None,
             pods: BTreeMap::new(),
+            dropped: Dropped::default(),
             containers: BTreeMap::new(),
             cgroups: Arc::default(),
             node: None,
@@ -179,6 +185,12 @@ impl Publisher {
                 _ => (pod.uid, Arc::new(pod)),
             });
             told.pods = pods.collect();
+            for uid in told.pods.keys() {
+                told.dropped.remove(*uid);
+            }
+            for uid in before.into_keys().filter(|uid| !told.pods.contains_key(uid)) {
+                told.dropped.insert(uid);
+            }
         });
     }
 
@@ -186,6 +198,7 @@ impl Publisher {
     pub fn put_pod(&self, pod: Pod, now: BootTime) {
         self.tell(now, |told| {
             if told.pods.len() < PODS_MAX || told.pods.contains_key(&pod.uid) {
+                told.dropped.remove(pod.uid);
                 told.pods.insert(pod.uid, Arc::new(pod));
             }
         });
@@ -197,6 +210,7 @@ impl Publisher {
         self.tell(now, |told| {
             if told.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
                 told.pods.remove(&uid);
+                told.dropped.insert(uid);
             }
         });
     }
@@ -290,6 +304,9 @@ fn merge(all: &[Told]) -> Catalog {
     let mut pods = BTreeMap::new();
     let mut containers = BTreeMap::new();
     for told in all.iter().rev() {
+        if !told.dropped.is_empty() {
+            pods.retain(|uid, _| !told.dropped.contains(*uid));
+        }
         pods.extend(told.pods.iter().map(|(uid, pod)| (*uid, Arc::clone(pod))));
         containers.extend(told.containers.iter().map(|(id, named)| (*id, Arc::clone(named))));
     }

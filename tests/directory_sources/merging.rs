@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use nodetally::directory::docker::{self, Engine};
+use nodetally::directory::objects::{Limits, pods_of_list};
+use nodetally::directory::pod::Pod;
 use nodetally::directory::{Directory, SourceKind, cri, static_file};
 
 use super::runtime_service::{Container, Runtime, Sandbox, Script};
@@ -54,15 +56,56 @@ async fn the_first_that_knows_a_pod_is_believed_and_the_second_fills_the_rest() 
     assert_eq!(name(&catalog, ONLY_SECOND).as_deref(), Some("edge-worker-1"));
     assert_eq!(catalog.pods().len(), 2);
 
-    // What the first no longer knows, the second is asked of.
+    // What the first knew and has dropped, the second's older knowledge does not bring back; what
+    // the first never knew stays.
     first.script.lock().unwrap().sandboxes.clear();
-    until(&directory, "the second's word", |catalog| {
-        name(catalog, BOTH).as_deref() == Some("as-the-second-has-it")
-    })
-    .await;
+    let catalog =
+        until(&directory, "the first's word", |catalog| name(catalog, BOTH).is_none()).await;
+    assert_eq!(name(&catalog, ONLY_SECOND).as_deref(), Some("edge-worker-1"));
     for task in running {
         task.abort();
     }
+}
+
+/// A recorded pod under another uid and name.
+fn pod(of: &str, name: &str) -> Pod {
+    let list = include_bytes!("../../fixtures/kubernetes/kubelet/pods.json");
+    let page = pods_of_list(list, &Limits { annotation_bytes_max: 0 }).unwrap();
+    let recorded = page.pods.into_iter().next().unwrap();
+    Pod { uid: uid(of), api_uid: of.into(), name: name.into(), ..recorded }
+}
+
+#[test]
+fn a_pod_that_the_first_source_dropped_stays_away_until_that_source_has_it_again() {
+    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes, SourceKind::Cri]);
+    let [first, second] = publishers.try_into().unwrap();
+    let name = |of| directory.catalog().pod(uid(of)).map(|pod| pod.name.to_string());
+    let known = || (name(BOTH), name(ONLY_SECOND));
+    let having = |both: Option<&str>| (both.map(str::to_owned), Some("static".to_owned()));
+    let seconds = || [pod(BOTH, "older"), pod(ONLY_SECOND, "static")];
+    second.replace_pods(seconds(), clock());
+    assert_eq!(known(), having(Some("older")));
+
+    first.put_pod(pod(BOTH, "newer"), clock());
+    // Another object of the same uid was deleted, not this one.
+    first.remove_pod(uid(BOTH), "another", clock());
+    assert_eq!(known(), having(Some("newer")));
+    first.remove_pod(uid(BOTH), BOTH, clock());
+    assert_eq!(known(), having(None), "deleted");
+    // The second looks again and sees what has not been cleaned up yet.
+    second.replace_pods(seconds(), clock());
+    assert_eq!(known(), having(None), "deleted, and seen by the second once more");
+
+    first.put_pod(pod(BOTH, "again"), clock());
+    assert_eq!(known(), having(Some("again")));
+    first.replace_pods([], clock());
+    assert_eq!(known(), having(None), "absent from a new list");
+    first.replace_pods([pod(BOTH, "listed")], clock());
+    assert_eq!(known(), having(Some("listed")));
+
+    // What the second drops says nothing of what the first knows.
+    second.replace_pods([], clock());
+    assert_eq!(known(), (Some("listed".to_owned()), None));
 }
 
 #[tokio::test]
