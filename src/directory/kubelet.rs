@@ -1,7 +1,9 @@
 //! Pods by way of the kubelet's own list, `GET /pods` on its port 10250.
 //!
 //! The kubelet knows what the API server knows of its pods, and of static pods also where there is
-//! no mirror; it is asked now and then, since it has no watch.
+//! no mirror; it is asked now and then, since it has no watch. Right after its start it may list
+//! static pods only, until it has heard from the API server: one answer without a pod is not
+//! enough for the pod to be gone.
 
 use std::error::Error as _;
 use std::io;
@@ -95,7 +97,7 @@ pub async fn run(options: Options, publisher: Publisher) {
         let asked_at = (options.clock)();
         let outcome = match ask(&options, &mut kubelet).await {
             Ok(list) => {
-                publisher.replace_pods(list.pods, asked_at);
+                publisher.replace_pods_absent_twice(list.pods, asked_at);
                 Ok(())
             }
             Err(text) => {

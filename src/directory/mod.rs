@@ -28,7 +28,7 @@ mod small_file;
 pub mod static_file;
 mod unix_socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -108,10 +108,26 @@ struct Told {
     pods: BTreeMap<PodUid, Arc<Pod>>,
     /// None of these is in `pods`.
     dropped: Dropped,
+    /// Those of `pods` that were absent from the last answer.
+    absent_once: BTreeSet<PodUid>,
     containers: BTreeMap<ContainerId, Arc<Named>>,
     cgroups: Arc<[NamedCgroups]>,
     node: Option<Arc<Node>>,
     server_version: Option<Arc<str>>,
+}
+
+impl Told {
+    /// Those of before that are not among `pods`.
+    fn replace_pods(&mut self, pods: impl IntoIterator<Item = Pod>) -> BTreeMap<PodUid, Arc<Pod>> {
+        let mut before = std::mem::take(&mut self.pods);
+        for pod in pods.into_iter().take(PODS_MAX) {
+            let uid = pod.uid;
+            self.dropped.remove(uid);
+            let same = before.remove(&uid).filter(|same| **same == pod);
+            self.pods.insert(uid, same.unwrap_or_else(|| Arc::new(pod)));
+        }
+        before
+    }
 }
 
 #[derive(Debug)]
@@ -142,6 +158,7 @@ impl Directory {
             lacks: None,
             pods: BTreeMap::new(),
             dropped: Dropped::default(),
+            absent_once: BTreeSet::new(),
             containers: BTreeMap::new(),
             cgroups: Arc::default(),
             node: None,
@@ -179,17 +196,24 @@ impl Publisher {
     /// stays the same object, so that readers see by the pointer what has changed.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.tell(now, |told| {
-            let before = std::mem::take(&mut told.pods);
-            let pods = pods.into_iter().take(PODS_MAX).map(|pod| match before.get(&pod.uid) {
-                Some(same) if **same == pod => (pod.uid, Arc::clone(same)),
-                _ => (pod.uid, Arc::new(pod)),
-            });
-            told.pods = pods.collect();
-            for uid in told.pods.keys() {
-                told.dropped.remove(*uid);
-            }
-            for uid in before.into_keys().filter(|uid| !told.pods.contains_key(uid)) {
+            for (uid, _) in told.replace_pods(pods) {
                 told.dropped.insert(uid);
+            }
+        });
+    }
+
+    /// As [`Publisher::replace_pods`], but a pod stays until it is absent from two answers running:
+    /// of a source that may not know all of its pods yet.
+    pub fn replace_pods_absent_twice(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
+        self.tell(now, |told| {
+            let absent_before = std::mem::take(&mut told.absent_once);
+            for (uid, pod) in told.replace_pods(pods) {
+                if absent_before.contains(&uid) || told.pods.len() >= PODS_MAX {
+                    told.dropped.insert(uid);
+                } else {
+                    told.absent_once.insert(uid);
+                    told.pods.insert(uid, pod);
+                }
             }
         });
     }

@@ -1,5 +1,6 @@
 //! A kubelet behind TLS that says what real ones said, and why it cannot be asked.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -92,6 +93,8 @@ fn pods() -> Option<String> {
 struct Script {
     /// `None`: it takes the request and says nothing.
     answer: Option<String>,
+    /// These before it, one a request.
+    first: VecDeque<Option<String>>,
     /// The heads of the requests that came.
     seen: Vec<String>,
 }
@@ -106,7 +109,7 @@ impl Kubelet {
     async fn start(tls: TlsAcceptor, answer: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let script = Arc::new(Mutex::new(Script { answer, seen: Vec::new() }));
+        let script = Arc::new(Mutex::new(Script { answer, ..Script::default() }));
         let serving = tokio::spawn(serve(listener, tls, Arc::clone(&script)));
         Self { address, script, serving }
     }
@@ -144,7 +147,7 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, script: Arc<Mutex<Script
             let answer = {
                 let mut script = script.lock().unwrap();
                 script.seen.push(String::from_utf8(head).unwrap());
-                script.answer.clone()
+                script.first.pop_front().unwrap_or_else(|| script.answer.clone())
             };
             match answer {
                 Some(answer) => {
@@ -247,6 +250,42 @@ async fn a_kubelet_that_goes_and_comes_back_keeps_its_pods_meanwhile() {
     kubelet.answers(pods());
     let catalog = until(&directory, "well again", |c| trouble(&c.sources[0]).is_empty()).await;
     assert_eq!(catalog.pods().len(), known);
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_kubelet_that_has_just_started_ends_no_pod_by_one_answer() {
+    let ca = Ca::new();
+    let account = Account::new("hunter2", &ca);
+    let kubelet = Kubelet::start(localhost(&ca), pods()).await;
+    let (directory, publisher) = directory_of(SourceKind::Kubelet);
+    let mut options = account.options(kubelet.url());
+    options.request_timeout = Duration::from_millis(500);
+    let running = tokio::spawn(kubelet::run(options, publisher));
+    let catalog = until(&directory, "pods", |catalog| !catalog.pods().is_empty()).await;
+    let known = catalog.pods().len();
+
+    let mut static_only: serde_json::Value = serde_json::from_str(PODS).unwrap();
+    let source = "/metadata/annotations/kubernetes.io~1config.source";
+    let items = static_only["items"].as_array_mut().unwrap();
+    items.retain(|pod| pod.pointer(source).is_some_and(|source| source == "file"));
+    assert_eq!(items.len(), 1);
+    let static_only = plain("200 OK", &static_only.to_string());
+    {
+        let mut script = kubelet.script.lock().unwrap();
+        script.first = [static_only.clone(), pods(), static_only.clone()].into();
+        // Then it says nothing, and what is known stands still.
+        script.answer = None;
+    }
+    let catalog = until_trouble(&directory, "no answer within").await;
+    assert!(kubelet.script.lock().unwrap().first.is_empty());
+    assert_eq!(catalog.pods().len(), known);
+
+    // The second running, though the one between them failed.
+    kubelet.answers(static_only);
+    let catalog = until(&directory, "absent twice", |catalog| catalog.pods().len() < known).await;
+    assert_eq!(catalog.pods().len(), 1);
+    assert!(catalog.pod(uid("72dd719cb36a6d92769b0e001945c7b5")).is_some());
     running.abort();
 }
 
