@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::access::kubeconfig;
 use crate::api_server::{Answer, ApiServer, Pki, Route};
-use crate::{Setup, Source, in_cluster, options};
+use crate::{PATIENCE, Setup, Source, in_cluster, options};
 
 #[tokio::test]
 async fn no_right_to_list_names_verb_and_resource() {
@@ -38,6 +38,37 @@ async fn no_right_to_watch_names_it_too() {
     let source = setup.source();
     let trouble = source.trouble("may not").await;
     assert!(trouble.text.ends_with("lacks verb `watch` on resource `pods`"), "{}", trouble.text);
+    source.well().await;
+}
+
+#[tokio::test]
+async fn without_the_right_to_watch_the_pods_are_listed_again_at_each_backoff() {
+    let setup = Setup::new().await;
+    setup.server.script(Route::Watch, ["403-watch"; 5].map(Answer::recorded));
+    setup.server.script(
+        Route::List,
+        [Answer::recorded("pods-of-node"), Answer::recorded("pods-of-absent-node")],
+    );
+    let mut options = setup.options();
+    options.backoff_max = Duration::from_secs(60);
+    let began = Instant::now();
+    let source = Source::start(options);
+    source.trouble("verb `watch`").await;
+    let mut changes = source.directory.changes();
+    // At each list the trouble stands, also while the list itself is well.
+    for (what, pods) in [("the second list", 0), ("the third", 8)] {
+        let listed = changes.wait_for(|catalog| catalog.pods().len() == pods);
+        let catalog = tokio::time::timeout(PATIENCE, listed).await.expect(what).unwrap().clone();
+        let trouble = catalog.sources[0].trouble.as_ref().expect(what);
+        assert!(trouble.text.ends_with("lacks verb `watch` on resource `pods`"), "{trouble:?}");
+    }
+    source.until("the fourth", |_| setup.server.requests_for(Route::List).len() > 3).await;
+    // After the first list two waits, then one each: at least 10, 20, 40 and 80 ms.
+    let lists = u32::try_from(setup.server.requests_for(Route::List).len()).unwrap();
+    let least = Duration::from_millis(10) * (2_u32.pow(lists) - 1);
+    assert!(least <= began.elapsed(), "{lists} lists in {:?}", began.elapsed());
+
+    // Once it may, all is well.
     source.well().await;
 }
 

@@ -139,6 +139,42 @@ async fn expired_watches_in_a_row_are_no_storm_of_lists() {
 }
 
 #[tokio::test]
+async fn a_resource_version_that_the_server_does_not_know_is_given_up_for_a_new_list() {
+    for refusal in ["500-resource-version-not-a-number", "504-resource-version-too-large"] {
+        let mut setup = Setup::new().await;
+        let source = setup.source();
+        let watch = setup.server.next_watch().await;
+        // The server is another one now: with other pods, and without our resourceVersion.
+        setup.server.script(Route::Watch, [refusal; 2].map(Answer::recorded));
+        setup.server.script(Route::List, [Answer::recorded("pods-of-absent-node")]);
+        let mut list: Value =
+            serde_json::from_slice(&recorded_file("api/pods-of-absent-node.body")).unwrap();
+        let from = list["metadata"]["resourceVersion"].take();
+        watch.pen.cut().await;
+        let watch = setup.server.next_watch().await;
+        assert_eq!(watch.parameter("resourceVersion"), from.as_str().unwrap(), "{refusal}");
+        let watches = setup.server.requests_for(Route::Watch);
+        let asked: Vec<_> =
+            watches.iter().map(|watch| parameter(watch, "resourceVersion").unwrap()).collect();
+        assert_eq!(asked[..3], ["494"; 3], "{refusal}: once more before a list");
+        assert_eq!(setup.server.requests_for(Route::List).len(), 2, "{refusal}");
+        assert!(source.well().await.pods().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_for_the_watch_again_and_not_for_a_list() {
+    let mut setup = Setup::new().await;
+    let busy = || Answer::recorded("429-max-in-flight").header("Retry-After", "0");
+    setup.server.script(Route::Watch, (0..4).map(|_| busy()));
+    let source = setup.source();
+    setup.server.next_watch().await;
+    assert_eq!(setup.server.requests_for(Route::Watch).len(), 5);
+    assert_eq!(setup.server.requests_for(Route::List).len(), 1);
+    source.well().await;
+}
+
+#[tokio::test]
 async fn a_watch_cut_in_an_event_goes_on_from_the_one_before() {
     let mut setup = Setup::new().await;
     let source = setup.source();

@@ -64,6 +64,8 @@ pub(super) enum Kind {
     Unreachable,
     /// An answer ended before its end.
     Cut,
+    /// 429
+    Busy,
     Other,
 }
 
@@ -78,6 +80,12 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), wait: None }
+    }
+
+    /// Whether the server has understood and will not, so that to ask for the same again may be in
+    /// vain for ever; not where it has no time or other credentials may help.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self.kind, Kind::Forbidden | Kind::NotFound | Kind::Other)
     }
 
     pub(super) fn unreadable(asked: Asked, error: DecodeError) -> Self {
@@ -146,7 +154,7 @@ impl Failure {
                 Kind::Unreachable,
                 format!("the API server{} speaks TLS, not plain HTTP", access.server_name()),
             ),
-            429 => (Kind::Other, format!("the API server has too many requests (429 {said})")),
+            429 => (Kind::Busy, format!("the API server has too many requests (429 {said})")),
             _ => {
                 (Kind::Other, format!("the API server answers {code} to {}: {said}", asked.noun()))
             }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  ┌─▶ list, page by page ─▶ watch from there ─▶ watch from the last event ─▶ …
-//!  │                               │ 410, or an event    (timeoutSeconds, a cut, a server
-//!  └───────── backoff ◀────────────┘ that is no event     that was gone for a while)
+//!  │                               │ 410, an event that  (timeoutSeconds, a cut, a server
+//!  └───────── backoff ◀────────────┘ is none, refused     that was gone for a while)
+//!                                    twice in a row
 //! ```
 //!
 //! Beside that run few errands at a time: ReplicaSets and Jobs (their metadata only), the Node
@@ -60,6 +61,10 @@ const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
 /// compacted.
 const CUTS_UNTOLD: u32 = 3;
 
+/// Refusals to open a watch in a row after which the pods are listed again: the server may not know
+/// the resourceVersion (etcd was restored, the cluster made anew), without saying so by a 410.
+const REFUSALS_MAX: u32 = 2;
+
 /// After an errand that failed on its way.
 const NODE_AGAIN: Duration = Duration::from_secs(30);
 
@@ -76,6 +81,7 @@ pub async fn run(options: Options, publisher: Publisher) -> Infallible {
         refresh_at: Instant::now(),
         credentials_are_new: false,
         cuts: 0,
+        refusals: 0,
         unreadable: 0,
         options,
     };
@@ -95,6 +101,8 @@ enum Errand {
 enum End {
     /// As it should.
     AtItsTime,
+    /// It has not begun.
+    Unopened(Failure),
     /// It goes on from the last event.
     Failed(Failure),
     /// It cannot go on from there.
@@ -115,6 +123,8 @@ struct Source {
     credentials_are_new: bool,
     /// Watches and lists, cut or expired, since the last event.
     cuts: u32,
+    /// To open a watch, since one was opened.
+    refusals: u32,
     /// In the last list.
     unreadable: usize,
 }
@@ -133,7 +143,8 @@ impl Source {
         loop {
             let began = self.now();
             let end = self.watch(&mut resource_version).await;
-            let lasted = self.now().since(began) >= WATCH_TIME_MIN;
+            let opened = !matches!(end, End::Unopened(_));
+            let lasted = opened && self.now().since(began) >= WATCH_TIME_MIN;
             if lasted {
                 self.backoff.reset();
                 self.cuts = 0;
@@ -141,10 +152,20 @@ impl Source {
             match end {
                 End::AtItsTime if lasted => {}
                 End::AtItsTime => self.pause(None).await,
-                End::Failed(failure) if failure.kind == Kind::Expired => {
+                End::Unopened(failure) if failure.is_refusal() => {
+                    self.refusals = self.refusals.saturating_add(1);
+                    // Beside the pods, so that it stands while they are listed again and again.
+                    let now = self.now();
+                    self.troubles.lacks(Asked::WatchPods, &failure.text, now);
+                    self.pause(failure.wait).await;
+                    if self.refusals >= REFUSALS_MAX {
+                        return;
+                    }
+                }
+                End::Unopened(failure) if failure.kind == Kind::Expired => {
                     return self.stumble(failure).await;
                 }
-                End::Failed(failure) => self.stumble(failure).await,
+                End::Unopened(failure) | End::Failed(failure) => self.stumble(failure).await,
                 End::Lost(failure) => return self.stumble(failure).await,
             }
         }
@@ -205,17 +226,19 @@ impl Source {
     async fn watch(&mut self, resource_version: &mut Box<str>) -> End {
         let api = match self.api().await {
             Ok(api) => api,
-            Err(failure) => return End::Failed(failure),
+            Err(failure) => return End::Unopened(failure),
         };
         let seconds = self.backoff.spread(self.options.watch_seconds);
         let path = self.options.watch_path(resource_version, seconds);
         let body = match api.open(Asked::WatchPods, &path, JSON).await {
             Ok(body) => body,
-            Err(failure) => return End::Failed(failure),
+            Err(failure) => return End::Unopened(failure),
         };
         // The server has taken it up from where it ended.
         self.credentials_are_new = false;
+        self.refusals = 0;
         let now = self.now();
+        self.troubles.has(Asked::WatchPods, now);
         self.troubles.publisher.still_current(now);
         self.troubles.well();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
