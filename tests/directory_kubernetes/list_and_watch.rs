@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::api_server::{Answer, Route, parameter, recorded_file};
-use crate::{Setup, Source, named};
+use crate::{PATIENCE, Setup, Source, named};
 
 fn recorded_events(name: &str) -> Vec<Vec<u8>> {
     let body = recorded_file(&format!("api/{name}.body"));
@@ -229,6 +229,31 @@ async fn a_silent_watch_is_left_for_another() {
     let next = setup.server.next_watch().await;
     assert_eq!(next.parameter("resourceVersion"), "494");
     assert_eq!(source.directory.catalog().pods().len(), 8);
+}
+
+#[tokio::test]
+async fn a_watch_that_told_something_and_falls_silent_is_left_sooner() {
+    let mut setup = Setup::new().await;
+    let mut options = setup.options();
+    options.watch_silence = Duration::from_millis(300);
+    let _source = Source::start(options);
+    let events = recorded_events("watch-pods");
+    for (told, from) in [(events.first(), "497"), (events.last(), "647")] {
+        let watch = setup.server.next_watch().await;
+        watch.pen.write(told.unwrap()).await;
+        let left = tokio::time::timeout(PATIENCE, watch.pen.left()).await;
+        assert!(left.is_ok(), "before {from}");
+        // It goes on behind what was told.
+        let next = setup.server.next_watch().await;
+        assert_eq!(next.parameter("resourceVersion"), from);
+        drop(next);
+    }
+    assert_eq!(setup.server.requests_for(Route::List).len(), 1);
+
+    // Where nothing was told, nobody knows whether bookmarks will come.
+    let quiet = setup.server.next_watch().await;
+    let left = tokio::time::timeout(Duration::from_millis(700), quiet.pen.left()).await;
+    assert!(left.is_err(), "a watch without a word");
 }
 
 #[tokio::test]

@@ -242,7 +242,8 @@ impl Source {
         self.troubles.publisher.still_current(now);
         self.troubles.well();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
-        let mut watch = Watch::new(body, self.options.limits, silence_max, Instant::now());
+        let mut watch = Watch::new(body, self.options.limits, silence_max, Instant::now())
+            .silence_after_event(self.options.watch_silence);
         loop {
             self.ask_for_owners(&api);
             tokio::select! {

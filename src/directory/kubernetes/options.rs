@@ -20,6 +20,9 @@ pub struct Options {
     pub watch_seconds: u32,
     /// How much longer than it was asked for a watch may be silent (30 s).
     pub watch_grace: Duration,
+    /// How long a watch may be silent that has told an event or a bookmark (150 s): bookmarks come
+    /// about once a minute, and without them nobody knows whether the other end is still there.
+    pub watch_silence: Duration,
     /// How long an answer may be silent (30 s).
     pub answer_timeout: Duration,
     /// Between two readings of the Node object and the version (5 min).
@@ -52,6 +55,7 @@ impl Options {
             page_limit: 50,
             watch_seconds: 290,
             watch_grace: Duration::from_secs(30),
+            watch_silence: Duration::from_secs(150),
             answer_timeout: Duration::from_secs(30),
             refresh: Duration::from_secs(300),
             backoff_min: Duration::from_millis(500),

@@ -25,12 +25,27 @@ pub(super) struct Watch {
     /// So far there is no newline in it.
     searched: usize,
     silence_max: Duration,
+    /// The same once there was an event.
+    silence_after_event_max: Duration,
     last_heard: Instant,
 }
 
 impl Watch {
     pub(super) fn new(body: Body, limits: Limits, silence_max: Duration, now: Instant) -> Self {
-        Self { body, limits, buffer: Vec::new(), searched: 0, silence_max, last_heard: now }
+        Self {
+            body,
+            limits,
+            buffer: Vec::new(),
+            searched: 0,
+            silence_max,
+            silence_after_event_max: silence_max,
+            last_heard: now,
+        }
+    }
+
+    /// Not as long a silence once there was an event; a bookmark is one too.
+    pub(super) fn silence_after_event(self, silence_max: Duration) -> Self {
+        Self { silence_after_event_max: silence_max.min(self.silence_max), ..self }
     }
 
     /// The next event; `None` once the server has ended the watch. What has come stays if the
@@ -38,6 +53,7 @@ impl Watch {
     pub(super) async fn next(&mut self, access: &Access) -> Result<Option<WatchEvent>, Failure> {
         loop {
             if let Some(event) = self.whole_line()? {
+                self.silence_max = self.silence_after_event_max;
                 return Ok(Some(event));
             }
             let frame = self.body.frame().with_subscriber(tracing::Dispatch::none());
