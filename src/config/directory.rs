@@ -54,6 +54,7 @@ pub struct DirectorySettings {
     /// `None`: the pod's service account.
     pub kubeconfig: Option<PathBuf>,
     pub annotation_bytes_max: Bytes,
+    /// https, since a token goes there.
     pub kubelet_url: EndpointUrl,
     pub kubelet_ca_file: PathBuf,
     pub kubelet_insecure: bool,
@@ -118,10 +119,10 @@ pub(super) fn directory(
     let podman_socket = socket(&keys::PODMAN_SOCKET, "/run/podman/podman.sock")?;
     let ca_file = PathBuf::from(format!("{SERVICE_ACCOUNT}/ca.crt"));
     let token_file = PathBuf::from(format!("{SERVICE_ACCOUNT}/token"));
-    let url = |text: &str| EndpointUrl::parse(text);
-    let kubelet_url = match layers.get(&keys::KUBELET_URL, origins, |raw| url(raw.text()?))? {
+    let kubelet_url = layers.get(&keys::KUBELET_URL, origins, |raw| https_url(raw.text()?))?;
+    let kubelet_url = match kubelet_url {
         Some(url) => url,
-        None => url("https://127.0.0.1:10250").map_err(|reason| ConfigError::new(&reason))?,
+        None => https_url("https://127.0.0.1:10250").map_err(|reason| ConfigError::new(&reason))?,
     };
     Ok(DirectorySettings {
         sources: sources.unwrap_or(default),
@@ -151,6 +152,14 @@ pub(super) fn directory(
         docker_socket,
         podman_socket,
     })
+}
+
+fn https_url(text: &str) -> Result<EndpointUrl, String> {
+    let url = EndpointUrl::parse(text)?;
+    match url.as_url().scheme() {
+        "https" => Ok(url),
+        _ => Err("not https, and a token goes there".to_owned()),
+    }
 }
 
 pub(super) fn cluster(

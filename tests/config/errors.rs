@@ -85,6 +85,12 @@ const BAD_FILES: &[(&str, &str)] = &[
          allowed: an IP address and a port, such as \"127.0.0.1:7643\" or \"[::1]:7643\"",
     ),
     (
+        "[directory]\nkubelet_url = \"http://127.0.0.1:10255\"",
+        "nodetally.toml:2: directory.kubelet_url = \"http://127.0.0.1:10255\": not https, and a \
+         token goes there; allowed: an https:// URL without a user, password or fragment, such as \
+         \"https://127.0.0.1:10250\"",
+    ),
+    (
         "[receiver]\nretention = 1.5",
         "nodetally.toml:2: receiver.retention = 1.5: found a float; allowed: a number with a unit \
          from 1m to 24h, such as \"1h\"",

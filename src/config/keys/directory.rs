@@ -41,12 +41,12 @@ pub const ANNOTATION_BYTES_MAX: Key = Key {
 pub const KUBELET_URL: Key = Key {
     section: "directory",
     name: "kubelet_url",
-    allowed: "an http:// or https:// URL without a user, password or fragment, such as \
+    allowed: "an https:// URL without a user, password or fragment, such as \
               \"https://127.0.0.1:10250\"",
     default: "\"https://127.0.0.1:10250\"",
     environment: &["NODETALLY_DIRECTORY_KUBELET_URL"],
     flag: None,
-    purpose: "Where this node's kubelet answers.",
+    purpose: "Where this node's kubelet answers, by a name or address that its certificate is for.",
 };
 
 /// `kubelet_ca_file` in `[directory]`; its `purpose` says what for.
