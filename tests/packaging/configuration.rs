@@ -5,25 +5,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use k8s_openapi::api::core::v1::Probe;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{EnvVar, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use nodetally::config::keys::{CONFIG_VARIABLE, NODE_NAME_VARIABLE};
-use nodetally::config::{DirectorySource, Flags, Inputs, KEYS, Settings};
+use nodetally::config::{ConfigError, DirectorySource, Flags, Inputs, KEYS, Settings};
 
 use super::pod::{daemon_sets, host_mounts};
-use super::{BASE, container, container_of, pod, pod_of, text, tree};
+use super::{BASE, container, container_of, object, pod, pod_of, text, tree};
 
-/// The variables of the container, with what the kubelet would put in.
+/// The variables of a container as a kubelet would set them: `$(NAME)` is what an earlier one has,
+/// and stays as it is where there is none.
+fn environment_of(variables: &[EnvVar], host_ip: &str) -> Vec<(String, String)> {
+    let mut set: Vec<(String, String)> = Vec::new();
+    for variable in variables {
+        let field = variable.value_from.as_ref().map(|from| from.field_ref.as_ref().unwrap());
+        let value = match (variable.value.as_deref(), field.map(|field| field.field_path.as_str()))
+        {
+            (Some(value), None) => set.iter().fold(value.to_owned(), |value, (name, known)| {
+                value.replace(&format!("$({name})"), known)
+            }),
+            (None, Some("spec.nodeName")) => "worker-1".to_owned(),
+            (None, Some("status.hostIP")) => host_ip.to_owned(),
+            other => panic!("{}: {other:?}", variable.name),
+        };
+        set.push((variable.name.clone(), value));
+    }
+    set
+}
+
 fn environment() -> Vec<(String, String)> {
-    let variables = container().env.unwrap().into_iter().map(|variable| {
-        let value = variable.value.unwrap_or_else(|| {
-            let field = variable.value_from.unwrap().field_ref.unwrap().field_path;
-            assert_eq!(field, "spec.nodeName");
-            "worker-1".to_owned()
-        });
-        (variable.name, value)
-    });
-    variables.collect()
+    environment_of(&container().env.unwrap(), "192.0.2.7")
 }
 
 #[test]
@@ -60,16 +72,53 @@ fn config_of_the_manifest() -> String {
 }
 
 fn settings(file: String) -> Settings {
+    resolved(file, environment()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn resolved(file: String, environment: Vec<(String, String)>) -> Result<Settings, ConfigError> {
     let path = PathBuf::from("/etc/nodetally/config.toml");
     let inputs = Inputs {
         file: Some((path, file)),
-        environment: environment(),
+        environment,
         flags: Flags::default(),
         host_name: "nodetally-x2x9z".to_owned(),
         is_root: true,
         xdg_runtime_dir: None,
     };
-    Settings::resolve(inputs).unwrap_or_else(|error| panic!("{error}"))
+    Settings::resolve(inputs)
+}
+
+/// kustomize puts a patch's variables in front of those that it finds, so they have to do alone.
+#[test]
+fn a_kubelet_is_asked_at_the_address_that_its_certificate_is_for() {
+    for component in ["kubelet", "kubelet-before-1.33"] {
+        let patch: DaemonSet = object(&format!("{BASE}/components/{component}"), "DaemonSet");
+        let mut variables = container_of(&pod_of(patch)).env.clone().unwrap();
+        let names: Vec<&str> = variables.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["HOST_IP", "NODETALLY_DIRECTORY_KUBELET_URL"], "{component}");
+        let resolve = |variables: &[EnvVar], host_ip| {
+            let mut all = environment_of(variables, host_ip);
+            all.extend(environment());
+            let kubelet_url = |settings: Settings| settings.directory.kubelet_url.to_string();
+            resolved(config_of_the_manifest(), all)
+                .map(kubelet_url)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(resolve(&variables, "192.0.2.7").as_deref(), Ok("https://192.0.2.7:10250/"));
+        let line = resolve(&variables, "fd00::7").unwrap_err();
+        let without_brackets =
+            "KUBELET_URL=\"https://fd00::7:10250\": not a URL (invalid port number)";
+        assert!(line.contains(without_brackets), "{line}");
+
+        // What the documentation has for IPv6.
+        let document = text("docs/kubernetes.md");
+        let in_brackets = "https://[$(HOST_IP)]:10250";
+        assert!(document.contains(&format!("value: {in_brackets}\n")));
+        variables[1].value = Some(in_brackets.to_owned());
+        assert_eq!(resolve(&variables, "fd00::7").as_deref(), Ok("https://[fd00::7]:10250/"));
+        variables.reverse();
+        assert!(resolve(&variables, "fd00::7").is_err(), "the order matters");
+    }
 }
 
 /// Where the component `cri` mounts it, the agent looks for the runtime's socket.
@@ -123,9 +172,8 @@ fn the_probes_ask_where_the_configuration_has_the_agent_answer() {
     let container = container();
     assert_eq!(asked(container.startup_probe), "/healthz");
     let live = container.liveness_probe.unwrap();
-    // As long as systemd's watchdog waits.
-    assert_eq!(live.period_seconds.unwrap() * live.failure_threshold.unwrap(), 30);
-    assert!(text("systemd/nodetally.service").contains("WatchdogSec=30s"));
+    // One slow answer ends nothing.
+    assert_eq!((live.period_seconds, live.failure_threshold), (Some(10), Some(3)));
     assert_eq!(asked(Some(live)), "/healthz");
     assert_eq!(asked(container.readiness_probe), "/readyz");
 }

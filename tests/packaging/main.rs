@@ -15,6 +15,7 @@ mod pod;
 mod rbac;
 mod roles;
 mod strict;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -106,7 +107,7 @@ fn every_manifest_is_taken_strictly_by_the_type_of_its_kind() {
     let expected = [
         ("ClusterRole", 3),
         ("ClusterRoleBinding", 3),
-        ("DaemonSet", 3),
+        ("DaemonSet", 5),
         ("Namespace", 1),
         ("ServiceAccount", 1),
     ];

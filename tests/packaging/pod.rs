@@ -148,6 +148,18 @@ fn a_component_adds_what_it_is_for_and_takes_nothing_away() {
             .collect();
         let expected: &[&str] = if whose == "cri" { &["/run/containerd"] } else { &[] };
         assert_eq!(added, expected, "{whose}");
+        let added: Vec<String> = patched
+            .env
+            .unwrap()
+            .into_iter()
+            .filter(|variable| !base.env.as_ref().unwrap().contains(variable))
+            .map(|variable| variable.name)
+            .collect();
+        let expected: &[&str] = match whose {
+            "kubelet" | "kubelet-before-1.33" => &["HOST_IP", "NODETALLY_DIRECTORY_KUBELET_URL"],
+            _ => &[],
+        };
+        assert_eq!(added, expected, "{whose}");
         let mut context = patched.security_context.unwrap();
         let (apparmor, selinux) =
             (context.app_armor_profile.take(), context.se_linux_options.take());
