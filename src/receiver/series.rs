@@ -40,6 +40,13 @@ impl Series {
         self.last = point;
     }
 
+    /// Puts this point in the place of the newest.
+    pub(super) fn replace_last(&mut self, point: Point) {
+        self.points.pop_back();
+        self.points.push_back(point);
+        self.last = point;
+    }
+
     pub(super) fn last(&self) -> Point {
         self.last
     }

@@ -97,7 +97,7 @@ impl Store {
         if let Some(outranked) = self.nodes.get(name).map(|node| from < node.from && is_live(node))
         {
             if !outranked && let Some(node) = self.nodes.get_mut(name) {
-                node.series.push(point, self.bounds.retention, self.bounds.points_max);
+                add(&mut node.series, point, from > node.from, &self.bounds);
                 node.extras = post.extras;
                 node.from = from;
             }
@@ -149,7 +149,7 @@ impl Store {
         if let Some(outranked) = known.map(|pod| from < pod.from && is_live(pod)) {
             let pod = self.namespaces.get_mut(namespace).and_then(|pods| pods.get_mut(name));
             if !outranked && let Some(pod) = pod {
-                pod.series.push(point, self.bounds.retention, self.bounds.points_max);
+                add(&mut pod.series, point, from > pod.from, &self.bounds);
                 pod.node_name = post.node_name;
                 pod.extras = post.extras;
                 pod.from = from;
@@ -217,6 +217,14 @@ impl Store {
 
     fn live_pods(&self, now: WallTime) -> impl Iterator<Item = (&str, &str, &Pod)> {
         self.all_pods().filter(move |(.., pod)| self.live(now, pod.series.last().at))
+    }
+}
+
+/// Where the greater dialect takes over, the other has most likely just told of the same interval.
+fn add(series: &mut Series, point: Point, takes_over: bool, bounds: &Bounds) {
+    match takes_over && series.last().at >= before(point.at, bounds.interval / 2) {
+        true => series.replace_last(point),
+        false => series.push(point, bounds.retention, bounds.points_max),
     }
 }
 
@@ -330,5 +338,27 @@ mod tests {
         assert_eq!(push(5, 2, ResourceApi), [2], "the one with disk figures takes over");
         assert_eq!(push(10, 3, PodBatch), [2], "and stays while it pushes");
         assert_eq!(push(70, 4, PodBatch), [4], "but no longer");
+    }
+
+    #[test]
+    fn the_first_interval_that_two_apis_tell_of_counts_once() {
+        let mut store = small();
+        let sent = |bytes| PodPost {
+            figures: Figures { sent_bytes: bytes, ..Figures::default() },
+            ..post("n", 0)
+        };
+        for (seconds, bytes, from) in [
+            (0, 10, PodBatch),
+            (15, 20, PodBatch),
+            (16, 20, ResourceApi),
+            (30, 40, PodBatch),
+            (31, 40, ResourceApi),
+        ] {
+            store.record_pod(at(seconds), "default", "a", sent(bytes), from).unwrap();
+        }
+        let hour = Duration::from_secs(3600);
+        let series = store.pod_series(at(31), "a", None, hour).unwrap();
+        let sent: Vec<_> = series.iter().map(|point| point.figures().sent_bytes).collect();
+        assert_eq!(sent, [10, 20, 40]);
     }
 }
