@@ -195,8 +195,12 @@ pub fn parameter<'r>(path_and_query: &'r str, name: &str) -> Option<&'r str> {
     pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
+/// What a test's own cluster answers to a path with its query; `None`: what a good server has.
+type Objects = Box<dyn Fn(&str) -> Option<Answer> + Send>;
+
 struct Shared {
     log: Mutex<Vec<Logged>>,
+    objects: Mutex<Option<Objects>>,
     script: Mutex<BTreeMap<Route, VecDeque<Answer>>>,
     /// `None`: whoever asks is answered.
     tokens: Mutex<Option<Vec<String>>>,
@@ -225,6 +229,7 @@ impl ApiServer {
             address: listener.local_addr().expect("an address"),
             shared: Arc::new(Shared {
                 log: Mutex::default(),
+                objects: Mutex::default(),
                 script: Mutex::default(),
                 tokens: Mutex::default(),
                 watches: watches_tx,
@@ -267,6 +272,11 @@ impl ApiServer {
     pub fn script(&self, route: Route, answers: impl IntoIterator<Item = Answer>) {
         let mut script = self.shared.script.lock().expect("the script");
         script.entry(route).or_default().extend(answers);
+    }
+
+    /// From here on `objects` is asked first, behind the script.
+    pub fn serve_objects(&self, objects: impl Fn(&str) -> Option<Answer> + Send + 'static) {
+        *self.shared.objects.lock().expect("the objects") = Some(Box::new(objects));
     }
 
     /// Only who brings one of these is answered.
@@ -342,6 +352,10 @@ async fn answer(
         return Ok(Answer::recorded("401-bad-token").into_response());
     }
     let path = logged.path_and_query.clone();
+    let objects = shared.objects.lock().expect("the objects");
+    if let Some(answer) = objects.as_ref().and_then(|objects| objects(&path)) {
+        return Ok(answer.into_response());
+    }
     let answer = match route {
         Route::List => Answer::recorded("pods-of-node"),
         Route::Watch => {

@@ -64,6 +64,9 @@ struct Pod {
     /// The class's slice; of a guaranteed pod kubepods itself.
     class: usize,
     containers: [usize; CONTAINERS_PER_POD],
+    /// How often each container was started anew.
+    restarts: [u32; CONTAINERS_PER_POD],
+    gone: bool,
 }
 
 struct Cgroup {
@@ -91,7 +94,8 @@ const INIT: usize = 5;
 const FIRST_UNIT: usize = 6;
 
 impl HostTree {
-    /// Every tenth pod is guaranteed, every tenth best effort and the rest burstable.
+    /// Every tenth pod is guaranteed, every tenth best effort and the rest burstable. Every tenth
+    /// is a static pod's.
     pub fn build(pods: usize) -> Self {
         let shared_memory = Path::new("/dev/shm");
         let made = tempfile::Builder::new().prefix("nodetally-").tempdir_in(shared_memory);
@@ -145,7 +149,7 @@ impl HostTree {
     pub fn advance(&mut self, activity: Activity) {
         let mut touched = vec![false; self.cgroups.len()];
         let mut working: Vec<usize> = Vec::new();
-        let active = self.pods.iter().enumerate();
+        let active = self.pods.iter().enumerate().filter(|(_, pod)| !pod.gone);
         for (_, pod) in active.filter(|(at, _)| activity.includes(*at, self.tick)) {
             // A sandbox only waits.
             working.extend_from_slice(&pod.containers[1..]);
@@ -185,6 +189,65 @@ impl HostTree {
         (0..self.pods.len()).filter(|pod| activity.includes(*pod, self.tick)).count()
     }
 
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// As the API writes it; of a static pod the hash of its configuration.
+    pub fn pod_uid(pod: usize) -> String {
+        let uid = format!("{pod:08x}-0be3-44e3-adb7-a0dae664d797");
+        if Self::is_static(pod) { uid.replace('-', "") } else { uid }
+    }
+
+    pub fn is_static(pod: usize) -> bool {
+        pod % 10 == 7
+    }
+
+    /// Of each container of the pod, the sandbox first.
+    pub fn container_ids(&self, pod: usize) -> [String; CONTAINERS_PER_POD] {
+        std::array::from_fn(|at| Self::container_id(pod, at, self.pods[pod].restarts[at]))
+    }
+
+    fn container_id(pod: usize, at: usize, restarts: u32) -> String {
+        // The id's first digits are spread, so that the sandbox is not always the first.
+        let spread = (pod * CONTAINERS_PER_POD + at) as u32;
+        format!("{:08x}{restarts:08x}{spread:048x}", spread.wrapping_mul(0x9e37_79b1))
+    }
+
+    /// The pod's cgroup.
+    pub fn pod_dir(&self, pod: usize) -> &Path {
+        &self.cgroups[self.pods[pod].slice].dir
+    }
+
+    /// The pod ends: its cgroups and processes go.
+    pub fn remove_pod(&mut self, pod: usize) {
+        self.pods[pod].gone = true;
+        for container in self.pods[pod].containers {
+            self.remove_processes(container);
+        }
+        fs::remove_dir_all(self.pod_dir(pod)).expect("a pod's cgroup");
+    }
+
+    /// Another run of a container, in a cgroup of its own that counts from 0.
+    pub fn restart_container(&mut self, pod: usize, at: usize) {
+        let container = self.pods[pod].containers[at];
+        self.remove_processes(container);
+        fs::remove_dir_all(&self.cgroups[container].dir).expect("a container's cgroup");
+        self.pods[pod].restarts[at] += 1;
+        let id = Self::container_id(pod, at, self.pods[pod].restarts[at]);
+        let dir = self.pod_dir(pod).join(format!("cri-containerd-{id}.scope"));
+        let cgroup = &mut self.cgroups[container];
+        (cgroup.dir, cgroup.usage_usec, cgroup.disk_bytes) = (dir, 0, 0);
+        self.write_cgroup(container);
+    }
+
+    fn remove_processes(&self, cgroup: usize) {
+        for process in &self.cgroups[cgroup].processes {
+            let dir = self.proc_dir().join(process.pid.to_string());
+            fs::remove_dir_all(dir).expect("a process's directory");
+        }
+    }
+
     fn add_cgroup(&mut self, dir: PathBuf) -> usize {
         self.cgroups.push(Cgroup {
             dir,
@@ -203,7 +266,7 @@ impl HostTree {
     }
 
     fn add_pod(&mut self, pod: usize) {
-        let uid = format!("{pod:08x}_0be3_44e3_adb7_a0dae664d797");
+        let uid = Self::pod_uid(pod).replace('-', "_");
         let (class, infix) = match pod % 10 {
             8 => (KUBEPODS, ""),
             9 => (BEST_EFFORT, "besteffort-"),
@@ -213,9 +276,7 @@ impl HostTree {
         let slice = self.add_cgroup(dir.clone());
         let mut pid = FIRST_POD_PID + (pod * PROCESSES_PER_POD) as u32;
         let containers = std::array::from_fn(|at| {
-            // The id's first digits are spread, so that the sandbox is not always the first.
-            let spread = (pod * CONTAINERS_PER_POD + at) as u32;
-            let id = format!("{:08x}{spread:056x}", spread.wrapping_mul(0x9e37_79b1));
+            let id = Self::container_id(pod, at, 0);
             let container = self.add_cgroup(dir.join(format!("cri-containerd-{id}.scope")));
             for _ in 0..PROCESSES[at] {
                 self.add_process(container, pid, if at == 0 { "pause" } else { "worker" }, false);
@@ -223,7 +284,7 @@ impl HostTree {
             }
             container
         });
-        self.pods.push(Pod { slice, class, containers });
+        self.pods.push(Pod { slice, class, containers, restarts: [0; 3], gone: false });
     }
 
     fn proc_dir(&self) -> PathBuf {
