@@ -99,6 +99,8 @@ impl Beside {
         let (stop, mut stopped) = oneshot::channel::<()>();
         let (all_answered, answered) = mpsc::channel();
         thread::Builder::new().name("directory".to_owned()).spawn(move || {
+            // Whole, or a closure takes no more than it names, and the tasks end here and now.
+            let sources = sources;
             runtime.block_on(async {
                 tokio::select! {
                     () = all_have_answered(&sources.directory) => {
