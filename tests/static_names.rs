@@ -107,7 +107,9 @@ fn a_pod_that_nobody_knows_is_one_clear_line() {
 fn run_sends_a_named_unit_as_a_pod() {
     let (host, dir) = (Host::copy("6.8-crio-systemd"), tempfile::tempdir().unwrap());
     let address = receiver(any_port());
-    let endpoint = format!("[[endpoint]]\nname = \"central\"\nurl = \"http://{address}\"\n");
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"central\"\nurl = \"http://{address}\"\nunknown_pods = \"wait\"\n"
+    );
     let config = config(dir.path(), &endpoint);
     let agent = Agent::start(with_config(host.agent(&["run"]), &config));
     let pods = eventually("both that have a name", || {
