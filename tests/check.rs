@@ -107,6 +107,6 @@ fn a_token_file_that_is_none_is_said_and_not_waited_for() {
     );
     fs::write(&file, text).unwrap();
     let (code, text) = check("6.8-crio-systemd", &["--config", file.to_str().unwrap()]);
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 2, "`run` would not start: {text}");
     assert!(text.contains("not a regular file"), "{text}");
 }
