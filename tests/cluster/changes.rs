@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::agent::eventually;
 use crate::api_server::Watcher;
 use crate::cluster::{self, kind, name};
+use crate::host::Stopped;
 use crate::host_tree::Activity;
 use crate::reads::expected_containers;
 use crate::{LATE, PODS, Scene};
@@ -60,7 +61,9 @@ pub fn a_pod_is_deleted(scene: &mut Scene) {
     let object = cluster::pod(&scene.host.tree, DELETED);
     scene.pods.lock().unwrap().retain(|pod| pod["metadata"]["uid"] != object["metadata"]["uid"]);
     scene.tell(&watch, "DELETED", &object, 1001);
+    let stopped = Stopped::new(&scene.agent);
     scene.host.tree.remove_pod(DELETED);
+    drop(stopped);
     let (reader, name) = (scene.reader, name(DELETED));
     eventually("the row of a pod that has gone is dead", || {
         (reader.get(&format!("/pod/name/{name}"))["is_dead"] == true).then_some(())
@@ -90,7 +93,10 @@ pub fn a_container_is_restarted(scene: &mut Scene) {
     let (reader, name) = (scene.reader, name(RESTARTED));
     let before = reader.get(&format!("/pod/name/{name}"));
     let old = cluster::pod(&scene.host.tree, RESTARTED);
+    // A kernel's cgroup has all its files from the first; this one gets them one by one.
+    let stopped = Stopped::new(&scene.agent);
     scene.host.tree.restart_container(RESTARTED, 1);
+    drop(stopped);
     let mut object = cluster::pod(&scene.host.tree, RESTARTED);
     let status = &mut object["status"]["containerStatuses"][0];
     let id = old["status"]["containerStatuses"][0]["containerID"].clone();
