@@ -16,7 +16,8 @@ use crate::directory::docker::Engine;
 use crate::directory::kubelet::Trust;
 use crate::directory::kubernetes::{Access, ServiceAccount};
 use crate::directory::{
-    Catalog, Directory, Publisher, SourceKind, cri, docker, kubelet, kubernetes, static_file,
+    Catalog, Directory, Publisher, SourceKind, SourceStatus, cri, docker, kubelet, kubernetes,
+    static_file,
 };
 use crate::quantity::BootTime;
 
@@ -220,25 +221,76 @@ fn kubelet_options(directory: &DirectorySettings, seed: u64) -> kubelet::Options
 
 /// Says when what a source told has grown old, and when it is new again, once each.
 async fn watch_age(directory: Directory, started_at: BootTime) {
-    let mut told: Vec<bool> = vec![false; directory.catalog().sources.len()];
+    let mut told = Vec::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        let now = clock::boot_time();
-        for (source, told) in directory.catalog().sources.iter().zip(&mut told) {
-            let age = now.since(source.current_at.unwrap_or(started_at));
-            let is_stale = age >= STALE_AFTER;
-            if is_stale && !*told {
-                let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-                let what = match source.current_at {
-                    Some(_) => format!("what it told is {age} old"),
-                    None => format!("it has told nothing for {age}"),
-                };
-                let why = source.trouble.as_ref().map(|trouble| format!(": {}", trouble.text));
-                warn!("the directory's source {}: {what}{}", source.kind, why.unwrap_or_default());
-            } else if *told && !is_stale {
-                info!("the directory's source {} is up to date again", source.kind);
+        let catalog = directory.catalog();
+        for change in changes_of_age(&catalog.sources, &mut told, started_at, clock::boot_time()) {
+            match change {
+                Age::Old(line) => warn!("{line}"),
+                Age::New(line) => info!("{line}"),
             }
-            *told = is_stale;
         }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Age {
+    Old(String),
+    New(String),
+}
+
+/// What has grown old or new since the last look; `told` keeps what was said of each source.
+fn changes_of_age(
+    sources: &[SourceStatus],
+    told: &mut Vec<bool>,
+    started_at: BootTime,
+    now: BootTime,
+) -> Vec<Age> {
+    told.resize(sources.len(), false);
+    let mut changes = Vec::new();
+    for (source, told) in sources.iter().zip(told) {
+        let age = now.since(source.current_at.unwrap_or(started_at));
+        let is_stale = age >= STALE_AFTER;
+        if is_stale && !*told {
+            let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            let what = match source.current_at {
+                Some(_) => format!("what it told is {age} old"),
+                None => format!("it has told nothing for {age}"),
+            };
+            let why = source.trouble.as_ref().map(|trouble| format!(": {}", trouble.text));
+            let why = why.unwrap_or_default();
+            changes.push(Age::Old(format!("identity source {}: {what}{why}", source.kind)));
+        } else if *told && !is_stale {
+            changes.push(Age::New(format!("identity source {}: is up to date again", source.kind)));
+        }
+        *told = is_stale;
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_grows_old_is_told_of_once_and_once_more_when_it_is_new_again() {
+        let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
+        let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes, SourceKind::Cri]);
+        publishers[0].still_current(at(100));
+        let mut told = Vec::new();
+        let mut look =
+            |now| changes_of_age(&directory.catalog().sources, &mut told, at(90), at(now));
+        assert_eq!(look(389), []);
+        let never = "identity source cri: it has told nothing for 5m".to_owned();
+        assert_eq!(look(390), [Age::Old(never)]);
+        publishers[0].failed("refused", at(395));
+        let old = "identity source kubernetes: what it told is 5m 1s old: refused".to_owned();
+        assert_eq!(look(401), [Age::Old(old)]);
+        assert_eq!(look(500), []);
+        publishers[0].still_current(at(510));
+        let new = "identity source kubernetes: is up to date again".to_owned();
+        assert_eq!(look(520), [Age::New(new)]);
+        assert_eq!(look(530), []);
     }
 }

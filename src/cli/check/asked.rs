@@ -12,6 +12,9 @@ use crate::runtime::agent::NO_ADDRESSES;
 use crate::runtime::endpoints::Wanted;
 use crate::runtime::identity;
 
+/// Of a source that a running agent gets no answer from.
+const DOWN: &str = ", does not answer at present";
+
 /// An agent's own figures take a few KiB.
 const METRICS_BYTES_MAX: usize = 1 << 20;
 
@@ -55,7 +58,9 @@ fn look_at_status(address: SocketAddr, runtime: &Runtime, findings: &mut Finding
     let source = format!("status on {address}");
     match runtime.block_on(ask_agent(address)) {
         Ok(metrics) => {
-            findings.add(State::Present, &source, told_by_agent(&metrics));
+            let text = told_by_agent(&metrics);
+            let state = if text.contains(DOWN) { State::Noted } else { State::Present };
+            findings.add(state, &source, text);
         }
         Err(_) => is_free(address, &source, "status.listen", findings),
     }
@@ -93,7 +98,7 @@ fn told_by_agent(metrics: &str) -> String {
         };
         let down = match labelled("nodetally_directory_up") {
             Some(up) if up > 0.0 => "",
-            _ => ", does not answer at present",
+            _ => DOWN,
         };
         text.push_str(&format!("; {source} {age}, {known} known{down}"));
     }
