@@ -41,7 +41,7 @@ pub(super) fn labels(labels: impl IntoIterator<Item = (String, String)>) -> Labe
 }
 
 /// What `kubectl apply` leaves: the whole specification, `env` and all.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// By key, without those whose value is longer than `bytes_max`, and without that of
 /// `kubectl apply`.

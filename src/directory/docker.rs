@@ -22,12 +22,6 @@ use super::{PODS_MAX, Publisher, SourceKind, bounded, unix_socket};
 use crate::identity::ContainerId;
 use crate::quantity::BootTime;
 
-/// Where Docker has its socket unless told otherwise.
-pub const DOCKER_SOCKET: &str = "/run/docker.sock";
-
-/// Where root's Podman has it.
-pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
-
 /// The label that the kubelet gives each container of a pod.
 const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
 

@@ -21,12 +21,6 @@ use super::pace::{self, Pace};
 use super::{Publisher, SourceKind, bounded, small_file, unix_socket};
 use crate::quantity::BootTime;
 
-/// Where a pod finds its service account's token.
-pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-
-/// Where a pod finds the cluster's CA.
-pub const CA_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-
 /// A bundle of CAs has some ten kilobytes.
 const CA_BYTES_MAX: usize = 1 << 20;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use tracing::{info, warn};
 
 use super::{Publisher, SourceKind, bounded};
@@ -23,12 +24,12 @@ pub(super) struct Pace {
     /// Since when it has failed, and with what.
     failing: Option<(BootTime, String)>,
     failures: u32,
-    random: SplitMix64,
+    random: Rng,
 }
 
 impl Pace {
     pub(super) fn new(kind: SourceKind, interval: Duration, seed: u64) -> Self {
-        Self { kind, interval, failing: None, failures: 0, random: SplitMix64(seed) }
+        Self { kind, interval, failing: None, failures: 0, random: Rng::with_seed(seed) }
     }
 
     /// Tells log and directory how it went, each trouble once, and how long to wait now.
@@ -46,7 +47,7 @@ impl Pace {
                     info!("identity source {} answers again after {after}", self.kind);
                 }
                 self.failures = 0;
-                self.interval.mul_f64(0.9 + 0.2 * self.random.fraction())
+                self.interval.mul_f64(0.9 + 0.2 * self.random.f64())
             }
             Err(text) => {
                 let text = shown(text);
@@ -59,7 +60,7 @@ impl Pace {
                 }
                 let ceiling = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16));
                 self.failures = self.failures.saturating_add(1);
-                ceiling.min(self.interval).mul_f64(0.5 + 0.5 * self.random.fraction())
+                ceiling.min(self.interval).mul_f64(0.5 + 0.5 * self.random.f64())
             }
         }
     }
@@ -68,22 +69,6 @@ impl Pace {
 /// What keeps a source from answering, as one line.
 pub(super) fn shown(text: String) -> String {
     bounded::line(&text, TEXT_CHARS_MAX)
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014). It spreads requests; nothing secret hangs on it.
-#[derive(Debug)]
-pub(super) struct SplitMix64(pub u64);
-
-impl SplitMix64 {
-    /// Anything in [0, 1).
-    pub(super) fn fraction(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The top 53 bits are what a float can hold.
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }
 
 #[cfg(test)]
@@ -116,10 +101,11 @@ mod tests {
 
     #[test]
     fn two_seeds_do_not_ask_in_step() {
-        let fractions = |seed| {
-            let mut random = SplitMix64(seed);
-            [random.fraction(), random.fraction()]
+        let (_directory, publishers) = Directory::new(&[SourceKind::Cri]);
+        let waits = |seed| {
+            let mut pace = Pace::new(SourceKind::Cri, Duration::from_secs(10), seed);
+            [(); 4].map(|()| pace.after(Ok(()), &publishers[0], BootTime::default()))
         };
-        assert_ne!(fractions(1), fractions(2));
+        assert_ne!(waits(1), waits(2));
     }
 }

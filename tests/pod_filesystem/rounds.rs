@@ -51,7 +51,7 @@ fn a_pods_layers_volumes_and_logs_are_found_and_counted_each_for_itself() {
     host.file("/var/lib/run time/4,2/diff/tmp/file", 90_000);
     host.file("/layers/1/fs/image", 500_000);
     host.file(&format!("{}/cache/a/b", empty_dirs(pod)), 10_000);
-    host.file(&format!("{}/work/c", empty_dirs(pod)), 20_000);
+    host.file(&format!("{}/scratch/c", empty_dirs(pod)), 20_000);
     host.file(&format!("{}/memory/d", empty_dirs(pod)), 30_000);
     // As the host has it; that nothing is mounted here makes no difference.
     host.add_mount(&format!(
@@ -68,7 +68,7 @@ fn a_pods_layers_volumes_and_logs_are_found_and_counted_each_for_itself() {
         host.count("/var/lib/containerd/snapshots/41/fs"),
         host.count("/var/lib/run time/4,2/diff"),
         host.count(&format!("{}/cache", empty_dirs(pod))),
-        host.count(&format!("{}/work", empty_dirs(pod))),
+        host.count(&format!("{}/scratch", empty_dirs(pod))),
         host.count(&format!("/var/log/pods/default_web_{pod}")),
     ];
     let bytes: Vec<u64> = parts.iter().map(|part| part.bytes).collect();

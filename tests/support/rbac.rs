@@ -5,8 +5,6 @@
 //! verb" in the reference of authorization; k8s.io/apiserver's RequestInfo), a role is applied as
 //! its RBAC authorizer does. Roles that are aggregated from others are not followed.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};

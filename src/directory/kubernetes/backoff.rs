@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 
-use crate::directory::pace::SplitMix64;
 use crate::quantity::WallTime;
 
 /// The longest wait that a server is granted.
@@ -16,12 +16,12 @@ pub(super) struct Backoff {
     base: Duration,
     max: Duration,
     failures: u32,
-    random: SplitMix64,
+    random: Rng,
 }
 
 impl Backoff {
-    pub(super) const fn new(base: Duration, max: Duration, seed: u64) -> Self {
-        Self { base, max, failures: 0, random: SplitMix64(seed) }
+    pub(super) fn new(base: Duration, max: Duration, seed: u64) -> Self {
+        Self { base, max, failures: 0, random: Rng::with_seed(seed) }
     }
 
     pub(super) fn reset(&mut self) {
@@ -34,14 +34,14 @@ impl Backoff {
         let ceiling = self.base.saturating_mul(1 << self.failures.min(20)).min(self.max);
         self.failures = self.failures.saturating_add(1);
         match asked {
-            Some(asked) => asked.min(ASKED_MAX) + self.base.mul_f64(self.random.fraction()),
-            None => ceiling.mul_f64(0.5 + self.random.fraction() / 2.0),
+            Some(asked) => asked.min(ASKED_MAX) + self.base.mul_f64(self.random.f64()),
+            None => ceiling.mul_f64(0.5 + self.random.f64() / 2.0),
         }
     }
 
     /// From `of` to a fifth more.
     pub(super) fn spread(&mut self, of: u32) -> u32 {
-        let more = f64::from(of) * 0.2 * self.random.fraction();
+        let more = f64::from(of) * 0.2 * self.random.f64();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

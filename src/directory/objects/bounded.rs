@@ -7,6 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::super::bounded::LAST_APPLIED;
 use super::super::pod::{CONFIG_HASH, Labels};
 use super::super::resource_quantity::ResourceQuantity;
 
@@ -19,9 +20,6 @@ const PAIRS_MAX: usize = 256;
 /// A mirror pod carries it, and so does nothing that a user of the API makes: the API server keeps
 /// it from being added, and a kubelet deletes a pod that has it and is no mirror.
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// What `kubectl apply` leaves: the whole specification, `env` and all.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A text, cut behind [`TEXT_BYTES_MAX`].
 #[derive(Debug, Default)]
