@@ -16,3 +16,4 @@ pub mod receiver;
 pub mod runtime;
 pub mod snapshot;
 pub mod source;
+pub mod spool;

@@ -1,0 +1,127 @@
+//! What is to be sent: the posts of one sample, and what makes each of them recognisable.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::identity::BootId;
+use crate::quantity::{BootTime, WallTime};
+
+/// A moment by all clocks there are, and the boot that they ran in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub boot: BootId,
+    /// Since that boot, suspend included: what ages are told by, as nobody can set this clock.
+    pub since_boot: BootTime,
+    pub wall: WallTime,
+}
+
+impl Moment {
+    /// How long ago it was at `now`. Across a boot only the wall clock can tell, and one that was set
+    /// back meanwhile says that no time has passed.
+    #[must_use]
+    pub fn age(&self, now: &Self) -> Duration {
+        if self.boot == now.boot {
+            return now.since_boot.since(self.since_boot);
+        }
+        let millis = now.wall.as_unix_millis().saturating_sub(self.wall.as_unix_millis());
+        Duration::from_millis(millis)
+    }
+}
+
+/// Which post of its sample one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Part {
+    /// Its place among the sample's posts, from 0 on.
+    pub number: u32,
+    /// 1 for the whole; a piece `n` that was too large goes on as `2n` and `2n + 1`.
+    pub piece: u32,
+}
+
+impl Part {
+    /// The parts of its halves; `None` once it has been halved too often to be told apart.
+    #[must_use]
+    pub fn halves(self) -> Option<[Self; 2]> {
+        let first = self.piece.checked_mul(2)?;
+        let second = first.checked_add(1)?;
+        Some([first, second].map(|piece| Self { piece, ..self }))
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.piece {
+            1 => write!(f, "{}", self.number),
+            piece => write!(f, "{}.{piece}", self.number),
+        }
+    }
+}
+
+/// One POST of a JSON body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    pub part: Part,
+    /// The path below the endpoint's base URL: begins with `/`, already percent-encoded, no query.
+    pub path: String,
+    /// May share one allocation with the other posts of its batch.
+    pub body: Bytes,
+}
+
+/// All posts of one sample for one endpoint, or what is left of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// When the sample was taken. `since_boot` in nanoseconds is its number within the boot: no two
+    /// batches of one endpoint have the same, whatever restarts between them.
+    pub taken: Moment,
+    pub posts: Vec<Post>,
+}
+
+impl Batch {
+    /// A sample's posts, paths and bodies, in their order.
+    #[must_use]
+    pub fn new(taken: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+        let post = |(number, (path, body))| Post { part: Part { number, piece: 1 }, path, body };
+        Self { taken, posts: (0..).zip(posts).map(post).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(boot: u8, since_boot_secs: u64, wall_secs: u64) -> Moment {
+        let id = format!("{boot:08x}-0000-4000-8000-000000000000");
+        Moment {
+            boot: BootId::parse(id.as_bytes()).unwrap(),
+            since_boot: BootTime::from_nanos(since_boot_secs * 1_000_000_000),
+            wall: WallTime::from_unix_millis(wall_secs * 1000),
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_changes_no_age_within_a_boot() {
+        let taken = moment(1, 1000, 500_000);
+        for wall in [500_010, 503_610, 496_410] {
+            assert_eq!(taken.age(&moment(1, 1010, wall)), Duration::from_secs(10));
+        }
+        assert_eq!(taken.age(&moment(1, 999, 500_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn across_a_boot_the_wall_clock_tells_the_age() {
+        let taken = moment(1, 1000, 500_000);
+        assert_eq!(taken.age(&moment(2, 5, 500_090)), Duration::from_secs(90));
+        assert_eq!(taken.age(&moment(2, 5, 400_000)), Duration::ZERO);
+    }
+
+    #[test]
+    fn every_piece_has_a_name_of_its_own() {
+        let whole = Part { number: 7, piece: 1 };
+        assert_eq!(whole.to_string(), "7");
+        let [first, second] = whole.halves().unwrap();
+        assert_eq!((first.to_string(), second.to_string()), ("7.2".into(), "7.3".into()));
+        assert_eq!(second.halves().unwrap().map(|part| part.piece), [6, 7]);
+        assert_eq!(Part { number: 0, piece: 1 << 31 }.halves(), None);
+    }
+}
