@@ -25,6 +25,18 @@ impl BootId {
         shaped.then_some(Self(id))
     }
 
+    /// An id of these bits.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        let mut id = [b'-'; 36];
+        let digits = (0..32).rev().map(|digit| (bits >> (digit * 4)) & 0xf);
+        let places = (0..36).filter(|at| !matches!(at, 8 | 13 | 18 | 23));
+        for (digit, at) in digits.zip(places) {
+            id[at] = b"0123456789abcdef"[digit as usize];
+        }
+        Self(id)
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         // `parse` let only hex digits and dashes in.
@@ -193,5 +205,6 @@ mod tests {
         assert_eq!(BootId::parse(b"not a boot id"), None);
         let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2\n").unwrap();
         assert_eq!(boot.to_string(), "dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2");
+        assert_eq!(BootId::from_bits(0xdcb0_aa66_4b28_4a3b_b26c_358f_9a3b_5bb2), boot);
     }
 }

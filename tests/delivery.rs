@@ -15,9 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nodetally::delivery::{
-    self, BaseUrl, Batch, Getter, Handle, Post, Settings, Split, Statistics,
+    self, BaseUrl, Clock, Getter, Handle, Places, Settings, Split, Statistics,
 };
-use nodetally::quantity::WallTime;
+use nodetally::identity::BootId;
+use nodetally::quantity::{BootTime, WallTime};
+use nodetally::spool::{Batch, Moment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -218,32 +220,45 @@ fn quick(url: BaseUrl) -> Settings {
     settings
 }
 
+/// All that was taken in these tests was so within a second of here.
+const BEGIN: BootTime = BootTime::from_nanos(1_000_000_000_000);
+
+fn moment(since_begin: Duration, wall_secs: u64) -> Moment {
+    let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap();
+    let wall = WallTime::from_unix_millis(wall_secs * 1000);
+    Moment { boot, since_boot: BEGIN.plus(since_begin), wall }
+}
+
+fn clock() -> Clock {
+    let begun = Instant::now();
+    Arc::new(move || moment(begun.elapsed(), 0))
+}
+
 fn run(settings: Settings) -> Handle {
-    let (handle, worker) = delivery::endpoint(settings).unwrap();
+    let (handle, worker) = delivery::endpoint(settings, Places::default(), clock()).unwrap();
     tokio::spawn(worker.run());
     handle
 }
 
+fn figures(handle: &Handle) -> Statistics {
+    handle.statistics(&moment(Duration::ZERO, 0))
+}
+
 fn batch(sequence: u64, posts: &[&str]) -> Batch {
-    let posts = posts
-        .iter()
-        .map(|name| Post {
-            path: format!("/api/nodes/{name}/metrics"),
-            body: format!("{sequence}-{name}").into(),
-            split: None,
-        })
-        .collect();
-    Batch { sequence, taken_at: WallTime::from_unix_millis(sequence * 1000), posts }
+    let post =
+        |name: &&str| (format!("/api/nodes/{name}/metrics"), format!("{sequence}-{name}").into());
+    Batch::new(moment(Duration::from_nanos(sequence), sequence), posts.iter().map(post))
 }
 
 /// Waits until the figures are as told; fails with them otherwise.
 async fn until(handle: &Handle, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
     let begin = Instant::now();
     loop {
-        let figures = handle.statistics();
+        let figures = figures(handle);
         let accounted =
-            figures.accepted_posts + figures.dropped_posts.total() + figures.waiting_posts as u64;
+            figures.accepted_posts + figures.dropped_posts.total() + figures.waiting_posts;
         assert_eq!(figures.offered_posts, accounted, "{figures:?}");
+        assert_eq!(figures.waiting_posts, figures.in_memory_posts as u64, "{figures:?}");
         if done(&figures) {
             return figures;
         }
@@ -274,13 +289,13 @@ async fn a_batch_arrives_whole_once_with_its_headers_over_few_connections() {
     let handle = run(settings);
     let names: Vec<String> = (10..50).map(|at| format!("n{at}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    handle.offer(batch(1, &names));
+    handle.offer(batch(1, &names), false);
     let figures = until_settled(&handle).await;
 
     let mut expected: Vec<String> = names.iter().map(|name| format!("1-{name}")).collect();
     expected.sort();
     assert_eq!(peer.accepted(), expected);
-    assert_eq!((figures.accepted_posts, figures.answers_2xx, figures.retries), (40, 40, 0));
+    assert_eq!((figures.accepted_posts, figures.answers_of_class(2), figures.retries), (40, 40, 0));
     assert_eq!(figures.accepted_bytes, 40 * "1-n10".len() as u64);
     assert_eq!(figures.newest_accepted, Some(WallTime::from_unix_millis(1000)));
     assert!(figures.last_success_age.unwrap() < Duration::from_secs(5));
@@ -301,10 +316,10 @@ async fn while_the_endpoint_is_down_samples_wait_and_the_log_says_so_once() {
     peer.stop().await;
     let handle = run(quick(url));
     for sequence in 0..5 {
-        handle.offer(batch(sequence, &["a", "b"]));
+        handle.offer(batch(sequence, &["a", "b"]), false);
     }
     until(&handle, "trying", |figures| figures.unanswered >= 8).await;
-    assert_eq!(handle.statistics().waiting_samples, 5);
+    assert_eq!(figures(&handle).waiting_samples(), 5);
     let peer = Peer::start_at(addr, |_, _| CREATED);
     let figures = until_settled(&handle).await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (10, 0));
@@ -322,7 +337,7 @@ async fn while_the_endpoint_is_down_samples_wait_and_the_log_says_so_once() {
 
     // A second outage is a second change of state.
     peer.stop().await;
-    handle.offer(batch(9, &["a"]));
+    handle.offer(batch(9, &["a"]), false);
     until(&handle, "down again", |_| lines.containing("is not answering").len() == 2).await;
     let _peer = Peer::start_at(addr, |_, _| CREATED);
     until_settled(&handle).await;
@@ -337,16 +352,18 @@ async fn a_500_is_tried_three_times_and_then_counted_while_the_rest_arrives_once
         if path.contains("/bad/") { Act::Answer("500 Internal Server Error") } else { CREATED }
     })
     .await;
-    let handle = run(quick(peer.url()));
-    handle.offer(batch(0, &["bad", "good", "fine"]));
-    handle.offer(batch(1, &["bad", "good", "fine"]));
+    let mut settings = quick(peer.url());
+    settings.bounds_500 = true;
+    let handle = run(settings);
+    handle.offer(batch(0, &["bad", "good", "fine"]), false);
+    handle.offer(batch(1, &["bad", "good", "fine"]), false);
     let figures = until_settled(&handle).await;
     assert_eq!(peer.accepted(), ["0-fine", "0-good", "1-fine", "1-good"]);
     for body in ["0-bad", "1-bad"] {
         assert_eq!(peer.seen().iter().filter(|seen| seen.body == body).count(), 3);
     }
     assert_eq!((figures.accepted_posts, figures.dropped_posts.gave_up_5xx), (4, 2));
-    assert_eq!((figures.answers_5xx, figures.retries), (6, 4));
+    assert_eq!((figures.answers_of_class(5), figures.retries), (6, 4));
     assert_eq!(
         lines.0.lock().unwrap().as_slice(),
         ["WARN endpoint central answers 500 Internal Server Error 3 times to POST \
@@ -363,10 +380,10 @@ async fn one_post_that_always_fails_holds_up_no_later_sample() {
         let mut settings = quick(peer.url());
         settings.request_timeout = Duration::from_millis(100);
         let handle = run(settings);
-        handle.offer(batch(0, &["bad", "good"]));
+        handle.offer(batch(0, &["bad", "good"]), false);
         until(&handle, "taken", |figures| figures.accepted_posts == 1).await;
         for sequence in 1..6 {
-            handle.offer(batch(sequence, &["good"]));
+            handle.offer(batch(sequence, &["good"]), false);
             let due = sequence + 1;
             until(&handle, "taken", |figures| figures.accepted_posts == due).await;
         }
@@ -391,12 +408,12 @@ async fn an_outage_in_the_middle_of_a_batch_loses_nothing() {
     let handle = run(quick(peer.url()));
     let names: Vec<String> = (10..30).map(|at| format!("n{at}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    handle.offer(batch(0, &names));
-    handle.offer(batch(1, &names));
+    handle.offer(batch(0, &names), false);
+    handle.offer(batch(1, &names), false);
     let figures = until_settled(&handle).await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (40, 0));
     assert_eq!(peer.accepted().len(), 40);
-    assert_eq!(figures.answers_5xx, 40);
+    assert_eq!(figures.answers_of_class(5), 40);
 }
 
 #[tokio::test]
@@ -409,10 +426,10 @@ async fn retry_after_is_waited_for_and_no_other_post_is_sent_meanwhile() {
     let mut settings = quick(peer.url());
     settings.concurrency_max = 2;
     let handle = run(settings);
-    handle.offer(batch(0, &["a", "b", "c", "d"]));
+    handle.offer(batch(0, &["a", "b", "c", "d"]), false);
     let figures = until_settled(&handle).await;
     let seen = peer.seen();
-    assert_eq!((seen.len(), figures.accepted_posts, figures.answers_4xx), (5, 4, 1));
+    assert_eq!((seen.len(), figures.accepted_posts, figures.answers_of_class(4)), (5, 4, 1));
     // Two were under way when the endpoint asked for the pause.
     let waited = seen[2].at - seen[0].at;
     assert!((1.0..5.0).contains(&waited.as_secs_f64()), "{waited:?}");
@@ -428,7 +445,7 @@ async fn a_retry_after_beyond_reason_is_cut() {
     let mut settings = quick(peer.url());
     settings.retry_after_max = Duration::from_millis(100);
     let handle = run(settings);
-    handle.offer(batch(0, &["a"]));
+    handle.offer(batch(0, &["a"]), false);
     assert_eq!(until_settled(&handle).await.accepted_posts, 1);
 }
 
@@ -447,7 +464,7 @@ async fn what_is_refused_for_good_is_dropped_counted_and_told_once_per_status() 
     .await;
     let handle = run(quick(peer.url()));
     for sequence in 0..3 {
-        handle.offer(batch(sequence, &["bad", "moved", "good"]));
+        handle.offer(batch(sequence, &["bad", "moved", "good"]), false);
     }
     let figures = until_settled(&handle).await;
     assert_eq!(peer.seen().len(), 9, "no retry, no redirect followed");
@@ -470,8 +487,8 @@ async fn an_endpoint_that_hangs_delays_neither_the_other_nor_the_sampler() {
         (0..200)
             .map(|sequence| {
                 let begin = Instant::now();
-                to_slow.offer(batch(sequence, &["a"]));
-                to_fast.offer(batch(sequence, &["a"]));
+                to_slow.offer(batch(sequence, &["a"]), false);
+                to_fast.offer(batch(sequence, &["a"]), false);
                 begin.elapsed()
             })
             .max()
@@ -481,7 +498,7 @@ async fn an_endpoint_that_hangs_delays_neither_the_other_nor_the_sampler() {
     let begin = Instant::now();
     until_settled(&fast).await;
     assert!(begin.elapsed() < Duration::from_secs(5));
-    assert_eq!(slow.statistics().waiting_samples, 200);
+    assert_eq!(figures(&slow).waiting_samples(), 200);
     until(&slow, "timed out", |figures| figures.unanswered > 0).await;
 }
 
@@ -495,8 +512,8 @@ async fn the_queue_keeps_to_its_bound_and_keeps_the_newest() {
     settings.queue_samples_max = 3;
     let handle = run(settings);
     for sequence in 0..10 {
-        handle.offer(batch(sequence, &["a"]));
-        assert!(handle.statistics().waiting_samples <= 3);
+        handle.offer(batch(sequence, &["a"]), false);
+        assert!(figures(&handle).waiting_samples() <= 3);
         sleep(Duration::from_millis(5)).await;
     }
     until(&handle, "told", |_| !lines.containing("the oldest are dropped").is_empty()).await;
@@ -515,12 +532,16 @@ async fn samples_beyond_their_age_are_dropped_and_counted() {
     let (addr, url) = (peer.addr, peer.url());
     peer.stop().await;
     let mut settings = quick(url);
-    settings.age_max = Some(Duration::from_millis(100));
-    let handle = run(settings);
-    handle.offer(batch(0, &["old"]));
+    settings.age_max = Duration::from_millis(100);
+    let begun = Instant::now();
+    let clock: Clock = Arc::new(move || moment(begun.elapsed(), 0));
+    let (handle, worker) = delivery::endpoint(settings, Places::default(), clock).unwrap();
+    tokio::spawn(worker.run());
+    handle.offer(batch(0, &["old"]), false);
     until(&handle, "too old", |figures| figures.dropped_posts.too_old == 1).await;
     let peer = Peer::start_at(addr, |_, _| CREATED);
-    handle.offer(batch(1, &["new"]));
+    let fresh = Batch { taken: moment(begun.elapsed(), 0), ..batch(1, &["new"]) };
+    handle.offer(fresh, false);
     until_settled(&handle).await;
     assert_eq!(peer.accepted(), ["1-new"]);
 }
@@ -530,7 +551,7 @@ async fn a_flush_sends_what_waits_and_ends_before_its_deadline() {
     let peer = Peer::start(|_, _| Act::After(Duration::from_millis(5), "201 Created")).await;
     let handle = run(quick(peer.url()));
     for sequence in 0..10 {
-        handle.offer(batch(sequence, &["a", "b"]));
+        handle.offer(batch(sequence, &["a", "b"]), false);
     }
     let begin = Instant::now();
     let left = handle.flush(begin + Duration::from_secs(5)).await;
@@ -546,8 +567,8 @@ async fn a_flush_returns_what_the_endpoint_did_not_take_by_the_deadline() {
     let mut settings = quick(peer.url());
     settings.request_timeout = Duration::from_secs(60);
     let handle = run(settings);
-    handle.offer(batch(0, &["slow", "good"]));
-    handle.offer(batch(1, &["good"]));
+    handle.offer(batch(0, &["slow", "good"]), false);
+    handle.offer(batch(1, &["good"]), false);
     until(&handle, "taken", |figures| figures.accepted_posts == 1).await;
     let begin = Instant::now();
     let left = handle.flush(begin + Duration::from_millis(200)).await;
@@ -565,7 +586,7 @@ async fn a_flush_cuts_a_long_pause_short() {
     settings.backoff_base = Duration::from_secs(3600);
     settings.backoff_max = Duration::from_secs(3600);
     let handle = run(settings);
-    handle.offer(batch(0, &["a"]));
+    handle.offer(batch(0, &["a"]), false);
     until(&handle, "failed once", |figures| figures.unanswered == 1).await;
     let peer = Peer::start_at(addr, |_, _| CREATED);
     let left = handle.flush(Instant::now() + Duration::from_secs(5)).await;
@@ -577,10 +598,10 @@ async fn a_flush_cuts_a_long_pause_short() {
 async fn an_endpoint_of_tls_whose_peer_speaks_none_is_down_and_no_panic() {
     let peer = Peer::start(|_, _| CREATED).await;
     let url = BaseUrl::parse(&format!("https://{}", peer.addr)).unwrap();
-    match delivery::endpoint(quick(url)) {
+    match delivery::endpoint(quick(url), Places::default(), clock()) {
         Ok((handle, worker)) => {
             tokio::spawn(worker.run());
-            handle.offer(batch(0, &["a"]));
+            handle.offer(batch(0, &["a"]), false);
             until(&handle, "failed", |figures| figures.unanswered > 0).await;
             assert_eq!(peer.accepted(), [""; 0]);
         }
@@ -602,14 +623,12 @@ async fn what_is_too_large_is_sent_in_smaller_pieces_and_only_what_cannot_be_sma
         _ => CREATED,
     })
     .await;
-    let handle = run(quick(peer.url()));
-    let post = |body: &str| Post {
-        path: "/batch".to_owned(),
-        body: body.to_owned().into(),
-        split: Some(Split(halve)),
-    };
-    let posts = vec![post("abcdefgh"), post("x")];
-    handle.offer(Batch { sequence: 1, taken_at: WallTime::from_unix_millis(1000), posts });
+    let mut settings = quick(peer.url());
+    settings.split = Some(Split(halve));
+    let handle = run(settings);
+    let post = |body: &str| ("/batch".to_owned(), body.to_owned().into());
+    let posts = [post("abcdefgh"), post("x")];
+    handle.offer(Batch::new(moment(Duration::ZERO, 1), posts), false);
     let figures = until(&handle, "all pieces", |figures| figures.waiting_posts == 0).await;
     assert_eq!(figures.accepted_posts, 4);
     assert_eq!(figures.dropped_posts.rejected_4xx, 1);
@@ -631,9 +650,9 @@ async fn a_4xx_is_tried_again_where_the_endpoint_is_configured_so() {
     wanted.retry_client_errors = true;
     wanted.concurrency_max = 1;
     let handle = run(wanted);
-    handle.offer(batch(1, &["a"]));
+    handle.offer(batch(1, &["a"]), false);
     let figures = until(&handle, "its acceptance", |figures| figures.accepted_posts == 1).await;
-    assert_eq!((figures.answers_4xx, figures.dropped_posts.total()), (2, 0));
+    assert_eq!((figures.answers_of_class(4), figures.dropped_posts.total()), (2, 0));
 }
 
 #[tokio::test]
@@ -647,11 +666,11 @@ async fn a_4xx_that_lasts_is_given_up_and_holds_up_nothing_behind_it() {
     wanted.retry_client_errors = true;
     let handle = run(wanted);
     for sequence in 0..3 {
-        handle.offer(batch(sequence, &["gone", "good"]));
+        handle.offer(batch(sequence, &["gone", "good"]), false);
     }
     let figures = until(&handle, "an end", |figures| figures.waiting_posts == 0).await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (3, 3));
-    assert_eq!(figures.answers_4xx, 9, "three tries each");
+    assert_eq!(figures.answers_of_class(4), 9, "three tries each");
 }
 
 #[tokio::test]

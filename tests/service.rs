@@ -97,6 +97,8 @@ fn the_example_configuration_can_be_used_with_and_without_its_comments() {
             host_name: "box".to_owned(),
             is_root: false,
             xdg_runtime_dir: None,
+            xdg_state_home: None,
+            home: None,
         })
     };
     let plain = settings(text.clone()).unwrap();

@@ -104,6 +104,8 @@ fn settings(cli: &Cli) -> anyhow::Result<Settings> {
         host_name: host::host_name(),
         is_root: nix::unistd::geteuid().is_root(),
         xdg_runtime_dir: std::env::var("XDG_RUNTIME_DIR").ok(),
+        xdg_state_home: std::env::var("XDG_STATE_HOME").ok(),
+        home: std::env::var("HOME").ok(),
     })?)
 }
 

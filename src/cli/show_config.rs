@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    ClusterSettings, DirectorySettings, EndpointSettings, Key, Origin, Origins, Settings,
+    ClusterSettings, Dialect, DirectorySettings, EndpointSettings, Key, Origin, Origins, Settings,
     format_bytes, keys, one_line,
 };
 
@@ -90,6 +90,11 @@ pub fn render(settings: &Settings, token_state: impl Fn(&Path) -> TokenState) ->
     page.header("[state]");
     let dir = settings.state.dir.as_deref();
     page.value(&keys::STATE_DIR, dir.map_or_else(|| toml_string("none"), quoted_path), origins);
+
+    page.header("[spool]");
+    let dir = settings.spool.dir.as_deref();
+    let dir = dir.map_or_else(|| toml_string("none"), quoted_path);
+    page.value(&keys::delivery::SPOOL_DIR, dir, origins);
 
     page.header("[status]");
     let listen = settings.status.listen.map_or("none".to_owned(), |address| address.to_string());
@@ -207,6 +212,24 @@ impl Page {
         self.value(&key::CLIENT_ERRORS, client_errors, origins);
     }
 
+    fn waiting(&mut self, endpoint: &EndpointSettings) {
+        use keys::delivery as key;
+        let (waiting, origins) = (&endpoint.waiting, &endpoint.origins);
+        self.value(&key::DURABILITY, toml_string(waiting.durability.as_str()), origins);
+        let spool_bytes = toml_string(&format_bytes(waiting.spool_bytes));
+        self.value(&key::SPOOL_BYTES, spool_bytes, origins);
+        self.value(&key::SPOOL_AGE, toml_duration(waiting.spool_age), origins);
+        if endpoint.dialect == Dialect::ResourceApi {
+            self.value(&key::LATE_AFTER, toml_duration(waiting.late_after), origins);
+            self.value(&key::LATE, toml_string(waiting.late.as_str()), origins);
+        } else {
+            self.unset(&key::LATE_AFTER);
+            self.unset(&key::LATE);
+        }
+        self.value(&key::TRIES_MAX, waiting.tries_max.to_string(), origins);
+        self.value(&key::SPREAD, toml_duration(waiting.spread), origins);
+    }
+
     fn endpoint(
         &mut self,
         endpoint: &EndpointSettings,
@@ -224,6 +247,7 @@ impl Page {
         self.value(&keys::ENDPOINT_CONCURRENCY, endpoint.concurrency.to_string(), origins);
         let queue = toml_string(&format_bytes(endpoint.queue_bytes));
         self.value(&keys::ENDPOINT_QUEUE_BYTES, queue, origins);
+        self.waiting(endpoint);
         let unknown_pods = toml_string(endpoint.unknown_pods.as_str());
         self.value(&keys::ENDPOINT_UNKNOWN_PODS, unknown_pods, origins);
         let namespace = toml_string(&endpoint.unknown_namespace);

@@ -3,7 +3,7 @@
 use super::error::{ConfigError, shortened};
 use super::keys::{
     CONFIG_VARIABLE, CREDENTIALS_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE, RENAMED,
-    SERVICE_HOST_VARIABLE, VARIABLE_PREFIX, nearest,
+    SERVICE_HOST_VARIABLE, STATE_DIRECTORY_VARIABLE, VARIABLE_PREFIX, nearest,
 };
 use super::layer::{Layers, Origin};
 use super::value::Raw;
@@ -18,6 +18,8 @@ pub(super) struct EnvironmentLayers {
     pub node_name: Option<String>,
     /// `CREDENTIALS_DIRECTORY`, unless it is empty.
     pub credentials: Option<String>,
+    /// `STATE_DIRECTORY`, unless it is empty.
+    pub state_directory: Option<String>,
     /// Whether Kubernetes started the process: `KUBERNETES_SERVICE_HOST` is set.
     pub in_pod: bool,
 }
@@ -31,8 +33,13 @@ pub(super) fn read(
         .into_iter()
         .filter(|(name, _)| {
             name.starts_with(VARIABLE_PREFIX)
-                || [NODE_NAME_VARIABLE, CREDENTIALS_VARIABLE, SERVICE_HOST_VARIABLE]
-                    .contains(&name.as_str())
+                || [
+                    NODE_NAME_VARIABLE,
+                    CREDENTIALS_VARIABLE,
+                    STATE_DIRECTORY_VARIABLE,
+                    SERVICE_HOST_VARIABLE,
+                ]
+                .contains(&name.as_str())
         })
         .collect();
     variables.sort();
@@ -45,6 +52,10 @@ pub(super) fn read(
         }
         if name == CREDENTIALS_VARIABLE {
             layers.credentials = Some(value).filter(|value| !value.is_empty());
+            continue;
+        }
+        if name == STATE_DIRECTORY_VARIABLE {
+            layers.state_directory = Some(value).filter(|value| !value.is_empty());
             continue;
         }
         if name == SERVICE_HOST_VARIABLE {

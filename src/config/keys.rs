@@ -3,6 +3,7 @@
 //! The table is what the readers of the file, the environment and the flags go by, what error
 //! lines quote, and what docs/configuration.md is checked against.
 
+pub mod delivery;
 pub mod directory;
 pub mod endpoint;
 
@@ -239,8 +240,8 @@ pub const ENDPOINT_QUEUE_BYTES: Key = Key {
     default: "\"16MiB\"",
     environment: &["NODETALLY_ENDPOINT_QUEUE_BYTES"],
     flag: None,
-    purpose: "How much is kept for the endpoint while it cannot be reached. Beyond it the oldest \
-              goes.",
+    purpose: "How much is kept for the endpoint in memory: where durability is \"memory\", or the \
+              disk fails. Beyond it the oldest goes.",
 };
 
 /// `unknown_pods` in `[[endpoint]]`; its `purpose` says what for.
@@ -403,6 +404,7 @@ pub const KEYS: &[&Key] = &[
     &FILESYSTEM_REFRESH,
     &FILESYSTEM_KUBELET_DIR,
     &STATE_DIR,
+    &delivery::SPOOL_DIR,
     &STATUS_LISTEN,
     &LOG_LEVEL,
     &ENDPOINT_NAME,
@@ -412,6 +414,13 @@ pub const KEYS: &[&Key] = &[
     &ENDPOINT_TIMEOUT,
     &ENDPOINT_CONCURRENCY,
     &ENDPOINT_QUEUE_BYTES,
+    &delivery::DURABILITY,
+    &delivery::SPOOL_BYTES,
+    &delivery::SPOOL_AGE,
+    &delivery::LATE_AFTER,
+    &delivery::LATE,
+    &delivery::TRIES_MAX,
+    &delivery::SPREAD,
     &ENDPOINT_UNKNOWN_PODS,
     &ENDPOINT_UNKNOWN_NAMESPACE,
     &ENDPOINT_BEARER_TOKEN_FILE,
@@ -426,6 +435,9 @@ pub const KEYS: &[&Key] = &[
     &RECEIVER_RETENTION,
     &RECEIVER_STALE_AFTER,
 ];
+
+/// Where systemd has a service keep what outlives a boot.
+pub const STATE_DIRECTORY_VARIABLE: &str = "STATE_DIRECTORY";
 
 /// Where systemd puts the credentials of a service; it may begin a token's path.
 pub const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";

@@ -7,6 +7,7 @@
 //! one another and remembers where it came from; `value` checks one value; `resolve` makes the
 //! settings.
 
+mod delivery;
 mod directory;
 mod endpoint_url;
 mod environment;
@@ -26,8 +27,9 @@ pub use keys::{KEYS, Key};
 pub use layer::{Origin, Origins};
 pub use resolve::{Flags, Inputs, file_path};
 pub use settings::{
-    ClientErrors, Counters, Dialect, EndpointSettings, FilesystemSettings, LogLevel, LogSettings,
-    NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
-    StateSettings, StatusSettings, UnknownPods,
+    ClientErrors, Counters, Dialect, Durability, EndpointSettings, FilesystemSettings, Late,
+    LogLevel, LogSettings, NodeSettings, PathSettings, ReceiverSettings, SamplingSettings,
+    ScopeSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UnknownPods,
+    WaitingSettings,
 };
 pub use value::{format_bytes, parse_duration};

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::delivery::{self, Surroundings, WaitingDefaults};
 use super::directory;
 use super::endpoint_url::EndpointUrl;
 use super::environment::{self, EnvironmentLayers};
@@ -42,6 +43,9 @@ pub struct Inputs<E> {
     pub is_root: bool,
     /// `$XDG_RUNTIME_DIR`, if set: where anybody else keeps it.
     pub xdg_runtime_dir: Option<String>,
+    /// `$XDG_STATE_HOME` and `$HOME`, if set: where anybody else keeps what outlives a boot.
+    pub xdg_state_home: Option<String>,
+    pub home: Option<String>,
 }
 
 /// Flags as typed; `None` where one was not given. Named after the flag.
@@ -107,7 +111,7 @@ impl Settings {
             None => FileLayers::default(),
         };
         let from_environment = environment::read(inputs.environment)?;
-        let EnvironmentLayers { values, endpoint, node_name, credentials, in_pod } =
+        let EnvironmentLayers { values, endpoint, node_name, credentials, state_directory, in_pod } =
             from_environment;
         for (key, value, origin) in values {
             layers.set(key, value, origin);
@@ -129,6 +133,13 @@ impl Settings {
         let state = StateSettings {
             dir: layers.get_or(&keys::STATE_DIR, origins_of, default_dir, value::path_or_none)?,
         };
+        let surroundings = Surroundings {
+            state_directory: state_directory.as_deref(),
+            is_root: inputs.is_root,
+            xdg_state_home: inputs.xdg_state_home.as_deref(),
+            home: inputs.home.as_deref(),
+        };
+        let spool = delivery::spool(&layers, origins_of, &state, &surroundings)?;
         let status = StatusSettings {
             listen: layers.get_or(
                 &keys::STATUS_LISTEN,
@@ -146,7 +157,9 @@ impl Settings {
             true => UnknownPods::Wait,
             false => UnknownPods::Uid,
         };
-        let defaults = EndpointDefaults { credentials, unknown_pods };
+        let waiting =
+            WaitingDefaults { has_spool: spool.dir.is_some(), interval: sampling.interval };
+        let defaults = EndpointDefaults { credentials, unknown_pods, waiting };
         let endpoints = endpoints(from_file, &endpoint, defaults)?;
         Ok(Self {
             node,
@@ -156,6 +169,7 @@ impl Settings {
             cluster,
             filesystem,
             state,
+            spool,
             status,
             log: LogSettings { level },
             endpoints,
@@ -263,6 +277,7 @@ fn receiver(
 struct EndpointDefaults<'a> {
     credentials: Option<&'a str>,
     unknown_pods: UnknownPods,
+    waiting: WaitingDefaults,
 }
 
 fn endpoints(
@@ -350,6 +365,7 @@ fn endpoint(
     let queue_bytes = layers.get_or(&keys::ENDPOINT_QUEUE_BYTES, o, queue_default, |raw| {
         value::bytes(raw, Bytes::from_kibibytes(64)..=Bytes::from_kibibytes(1024 * 1024))
     })?;
+    let waiting = delivery::waiting(layers, o, dialect, counters, defaults.waiting)?;
     let unknown_pods =
         layers.get_or(&keys::ENDPOINT_UNKNOWN_PODS, o, defaults.unknown_pods, |raw| {
             value::choice(raw, UnknownPods::WORDS)
@@ -380,6 +396,7 @@ fn endpoint(
         timeout,
         concurrency,
         queue_bytes,
+        waiting,
         unknown_pods,
         unknown_namespace,
         bearer_token_file,

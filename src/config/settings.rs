@@ -19,6 +19,7 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     pub filesystem: FilesystemSettings,
     pub state: StateSettings,
+    pub spool: SpoolSettings,
     pub status: StatusSettings,
     pub log: LogSettings,
     /// Where figures are sent, in the file's order, the environment's last. At most
@@ -73,6 +74,13 @@ pub struct StateSettings {
     /// Where the last counters are kept; `None`: they are not.
     ///
     /// Counters hold within one boot only, so the defaults lie on tmpfs.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Where samples wait for endpoints that do not answer; `None`: in memory.
     pub dir: Option<PathBuf>,
 }
 
@@ -147,8 +155,9 @@ pub struct EndpointSettings {
     pub timeout: Duration,
     /// How many requests may be under way at once; 1 to 64.
     pub concurrency: usize,
-    /// How much is kept while the endpoint cannot be reached; 64 KiB to 1 GiB.
+    /// How much is kept in memory while the endpoint cannot be reached; 64 KiB to 1 GiB.
     pub queue_bytes: Bytes,
+    pub waiting: WaitingSettings,
     pub unknown_pods: UnknownPods,
     /// The namespace that stands beside a pod sent under its uid.
     pub unknown_namespace: String,
@@ -161,6 +170,67 @@ pub struct EndpointSettings {
     pub scope: ScopeSettings,
     /// Where each of these values came from.
     pub origins: Origins,
+}
+
+/// What becomes of samples that an endpoint does not take at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingSettings {
+    pub durability: Durability,
+    /// How much waits on disk; 1 MiB to 64 GiB.
+    pub spool_bytes: Bytes,
+    /// How long a sample waits; 1 min to 30 d.
+    pub spool_age: Duration,
+    /// How old a sample may be for a server that stamps what it gets; 1 s to 30 d.
+    pub late_after: Duration,
+    pub late: Late,
+    /// How often a post is tried that the endpoint fails on; 1 to 100.
+    pub tries_max: usize,
+    /// The time over which nodes spread what they send; up to the interval.
+    pub spread: Duration,
+}
+
+/// Where samples wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Disk,
+    Memory,
+}
+
+impl Durability {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("disk", Self::Disk), ("memory", Self::Memory)];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// What becomes of samples that are too old for a server that stamps what it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// What passed in them is added up and sent as one.
+    Add,
+    Drop,
+    /// They are sent all the same.
+    Send,
+}
+
+impl Late {
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
+        &[("add", Self::Add), ("drop", Self::Drop), ("send", Self::Send)];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Drop => "drop",
+            Self::Send => "send",
+        }
+    }
 }
 
 /// What an endpoint is told.

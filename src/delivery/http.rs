@@ -3,12 +3,13 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use thiserror::Error;
 
-use super::{Post, Settings};
+use super::Settings;
 
 /// How much of an answer's body is read, in bytes. More of it costs the connection, not memory.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -195,8 +196,16 @@ impl Sender {
         }
     }
 
-    pub(super) async fn send(&self, post: &Post) -> Answer {
-        let request = self.client.post(self.base.join(&post.path)).body(post.body.clone());
+    pub(super) async fn send(
+        &self,
+        path: &str,
+        body: &Bytes,
+        idempotency_key: Option<&HeaderValue>,
+    ) -> Answer {
+        let mut request = self.client.post(self.base.join(path)).body(body.clone());
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         match request.send().await {
             Ok(answer) => match read(answer).await {
                 // Not 413: the same body would be as large the next time.

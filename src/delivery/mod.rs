@@ -4,15 +4,19 @@
 //! sampler thread ── Handle::offer ──▶ queue (bounded, oldest dropped) ──▶ Worker ──▶ endpoint
 //! ```
 //!
-//! What is promised: a post is sent at least once or counted as dropped, by reason; one endpoint
-//! never delays another or the sampler; posts that were accepted are not sent again. What is not:
-//! nothing survives the process, and a post whose answer was lost may arrive twice.
+//! What is promised: a post is sent at least once or counted as dropped, by reason; it carries a key
+//! by which a server recognises it when it comes twice; one endpoint never delays another or the
+//! sampler; what an endpoint does not take promptly is on disk, if there is one.
 //!
 //! This side sees paths, bytes and headers, and knows nothing of what they mean.
 
 mod backoff;
+mod disk;
 mod http;
+mod late;
 mod queue;
+mod round;
+mod statistics;
 mod worker;
 
 use std::time::Duration;
@@ -22,61 +26,25 @@ use reqwest::header::HeaderMap;
 use thiserror::Error;
 
 pub use http::{BaseUrl, Getter, UrlError, secret_header};
-pub use queue::{Drops, Handle, Statistics};
-pub use worker::Worker;
+pub use late::{Late, Merge, Then};
+pub use queue::Handle;
+pub use statistics::{Drops, Health, OnDisk, Statistics};
+pub use worker::{Clock, Worker};
 
-use crate::quantity::WallTime;
-
-/// One POST of a JSON body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Post {
-    /// The path below the endpoint's base URL: begins with `/`, already percent-encoded, no query.
-    pub path: String,
-    /// May share one allocation with the other posts of its batch.
-    pub body: Bytes,
-    /// For an endpoint that finds the body too large (413); `None`: then it is dropped.
-    pub split: Option<Split>,
-}
+use crate::spool::{Handover, Queue};
 
 /// How a body falls into two that mean the same together; `None`: it cannot be smaller.
 #[derive(Debug, Clone, Copy)]
 pub struct Split(pub fn(&[u8]) -> Option<(Bytes, Bytes)>);
 
 impl PartialEq for Split {
-    /// Posts are told apart by what they carry.
+    /// Which one an endpoint has hangs on its dialect, and so on its paths.
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
 impl Eq for Split {}
-
-impl Post {
-    fn halves(&self) -> Option<[Self; 2]> {
-        let Split(split) = self.split?;
-        let (first, second) = split(&self.body)?;
-        let post = |body| Self { path: self.path.clone(), body, split: self.split };
-        Some([post(first), post(second)])
-    }
-}
-
-/// All posts of one sample for one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// The sample's number, for the log.
-    pub sequence: u64,
-    /// When the sample was taken.
-    pub taken_at: WallTime,
-    pub posts: Vec<Post>,
-}
-
-impl Batch {
-    /// What the batch takes in memory, in bytes: bodies, paths and what holds them.
-    #[must_use]
-    pub fn cost_bytes(&self) -> usize {
-        self.posts.iter().map(queue::cost_bytes).sum()
-    }
-}
 
 /// How one endpoint is spoken to. [`Settings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +54,22 @@ pub struct Settings {
     pub url: BaseUrl,
     /// Sent with every post, credentials among them ([`secret_header`] keeps those out of `Debug`).
     pub headers: HeaderMap,
-    /// The most that may wait, in bytes (16 MiB).
+    /// The most that may wait in memory, in bytes (16 MiB).
     pub queue_bytes_max: usize,
-    /// The most samples that may wait (4096).
+    /// The most samples that may wait in memory (4096).
     pub queue_samples_max: usize,
+    /// From the offer of a sample to its first try (none): nodes that sample in the same instant do
+    /// not send in it.
+    pub spread: Duration,
+    /// An endpoint that has not taken a sample within this time takes its time, and what comes is
+    /// put to disk before it is sent (5 s).
+    pub prompt: Duration,
+    /// Whether what is fresh is sent only when nothing older waits (`false`).
+    pub in_order: bool,
+    /// For an endpoint that files what it gets under its own clock (`None`).
+    pub late: Option<Late>,
+    /// For an endpoint that finds a body too large (413); `None`: it is dropped.
+    pub split: Option<Split>,
     /// The most posts under way at once (8).
     pub concurrency_max: usize,
     /// From sending a post to the end of its answer (10 s).
@@ -100,15 +80,17 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// The longest `Retry-After` that is honoured (5 min).
     pub retry_after_max: Duration,
-    /// How often a post is sent that the endpoint fails on while it is otherwise well (3): 500
-    /// always counts, since servers of the resource API answer it for good to what they cannot
-    /// parse; other failures count when the endpoint accepted something else meanwhile.
+    /// How often a post is sent that the endpoint fails on while it is otherwise well (3): failures
+    /// count when the endpoint accepted something else meanwhile.
     pub tries_max: u32,
+    /// Whether a 500 always counts (`false`): servers of the resource API answer it for good to what
+    /// they cannot parse.
+    pub bounds_500: bool,
     /// Whether a 4xx that is otherwise for good (all but 408, 425 and 429) is tried again like a 5xx
     /// (`false`).
     pub retry_client_errors: bool,
-    /// Samples that have waited longer are dropped (`None`: they wait until the queue is full).
-    pub age_max: Option<Duration>,
+    /// Samples that are older are dropped (24 h).
+    pub age_max: Duration,
     /// Where the retries' random numbers begin; two nodes with the same seed retry in step.
     pub seed: u64,
 }
@@ -122,14 +104,20 @@ impl Settings {
             headers: HeaderMap::new(),
             queue_bytes_max: 16 << 20,
             queue_samples_max: 4096,
+            spread: Duration::ZERO,
+            prompt: Duration::from_secs(5),
+            in_order: false,
+            late: None,
+            split: None,
             concurrency_max: 8,
             request_timeout: Duration::from_secs(10),
             backoff_base: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
             retry_after_max: Duration::from_secs(300),
             tries_max: 3,
+            bounds_500: false,
             retry_client_errors: false,
-            age_max: None,
+            age_max: Duration::from_secs(24 * 60 * 60),
             seed,
         }
     }
@@ -143,16 +131,35 @@ pub struct ClientError {
     reason: String,
 }
 
+/// Where an endpoint's samples are kept beside memory.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// `None`: what waits is in memory alone.
+    pub queue: Option<Queue>,
+    /// `None`: what is on its way is in memory alone.
+    pub handover: Option<Handover>,
+}
+
 /// The two ends of one endpoint's delivery: the handle for whoever has batches, the worker to be
 /// run ([`Worker::run`]) on a Tokio runtime with time and I/O.
 ///
 /// # Errors
 /// The HTTP client cannot be made.
-pub fn endpoint(settings: Settings) -> Result<(Handle, Worker), ClientError> {
+pub fn endpoint(
+    settings: Settings,
+    places: Places,
+    clock: Clock,
+) -> Result<(Handle, Worker), ClientError> {
     let sender = http::Sender::new(&settings)
         .map_err(|reason| ClientError { name: settings.name.clone(), reason })?;
-    let handle = Handle::new(settings.queue_bytes_max, settings.queue_samples_max);
-    let worker = Worker::new(settings, sender, handle.clone());
+    let disk = disk::Disk::new(&settings.name, places.queue);
+    let limits = queue::Limits {
+        bytes_max: settings.queue_bytes_max,
+        samples_max: settings.queue_samples_max,
+        spread: settings.spread,
+    };
+    let handle = Handle::new(limits, places.handover);
+    let worker = Worker::new(settings, sender, handle.clone(), disk, clock);
     Ok((handle, worker))
 }
 

@@ -1,90 +1,22 @@
-//! What waits for one endpoint, and what became of the rest.
+//! What waits for one endpoint in memory, and what became of the rest.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::{Batch, Post};
-use crate::quantity::WallTime;
+use super::statistics::{Drops, Health, OnDisk, Statistics};
+use crate::spool::{Batch, Handover, Moment, Post, RowId};
 
-/// Posts that were given up, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drops {
-    /// Pushed out by newer samples while the endpoint did not take them.
-    pub queue_full: u64,
-    /// Answered with a redirect, which is not followed.
-    pub rejected_3xx: u64,
-    /// Answered with a status that will not change: 4xx but for 408, 425 and 429.
-    pub rejected_4xx: u64,
-    /// Answered 5xx (or 408, 425, 429) too often while the endpoint was otherwise well.
-    pub gave_up_5xx: u64,
-    /// Not answered too often while the endpoint was otherwise well.
-    pub gave_up_unanswered: u64,
-    /// Waited longer than the settings allow.
-    pub too_old: u64,
-    /// Offered after the queue was closed.
-    pub closed: u64,
-}
-
-impl Drops {
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        let Self {
-            queue_full,
-            rejected_3xx,
-            rejected_4xx,
-            gave_up_5xx,
-            gave_up_unanswered,
-            too_old,
-            closed,
-        } = *self;
-        queue_full
-            + rejected_3xx
-            + rejected_4xx
-            + gave_up_5xx
-            + gave_up_unanswered
-            + too_old
-            + closed
-    }
-}
-
-/// One endpoint's figures since the start. At any moment
-/// `offered_posts == accepted_posts + dropped_posts.total() + waiting_posts`, except that
-/// [`Handle::flush`] takes what is left out of `waiting_posts`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Statistics {
-    pub offered_posts: u64,
-    /// Posts answered 2xx, and the bytes of their bodies.
-    pub accepted_posts: u64,
-    pub accepted_bytes: u64,
-    /// Answers by class; a retried post has several.
-    pub answers_2xx: u64,
-    pub answers_3xx: u64,
-    pub answers_4xx: u64,
-    pub answers_5xx: u64,
-    /// Tries without a whole answer: no connection, or too slow.
-    pub unanswered: u64,
-    /// Tries beyond each post's first.
-    pub retries: u64,
-    pub dropped_posts: Drops,
-    /// Samples, posts and bytes that wait or are under way.
-    pub waiting_samples: usize,
-    pub waiting_posts: usize,
-    pub waiting_bytes: usize,
-    /// Time since a post was last accepted; absent before the first.
-    pub last_success_age: Option<Duration>,
-    /// The stamp of the newest sample of which a post was accepted.
-    pub newest_accepted: Option<WallTime>,
-}
+/// Where drops of one reason are counted.
+pub(super) type Reason = fn(&mut Drops) -> &mut u64;
 
 /// A post and what was tried with it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) post: Post,
-    pub(super) offered_at: Instant,
     /// Whether it was tried at all: a further try is a retry.
     pub(super) sent: bool,
     /// Failed tries that count toward giving up.
@@ -93,49 +25,93 @@ pub(super) struct Waiting {
 
 /// What remains of a batch.
 #[derive(Debug)]
-pub(super) struct Remains {
-    pub(super) sequence: u64,
-    pub(super) taken_at: WallTime,
+pub(super) struct Entry {
+    pub(super) taken: Moment,
+    /// Not to be sent before, unless the endpoint is being left.
+    pub(super) due: Instant,
+    /// Where it is on disk.
+    pub(super) row: Option<RowId>,
+    /// A file beside the counters holds it until it is settled or on disk.
+    pub(super) handed_over: bool,
     /// The endpoint took a part of this batch as it stands.
     pub(super) partly_accepted: bool,
     pub(super) posts: Vec<Waiting>,
 }
 
-impl Remains {
-    fn new(batch: Batch, offered_at: Instant) -> Self {
-        let posts = batch
-            .posts
-            .into_iter()
-            .map(|post| Waiting { post, offered_at, sent: false, failures: 0 })
-            .collect();
-        Self { sequence: batch.sequence, taken_at: batch.taken_at, partly_accepted: false, posts }
+impl Entry {
+    pub(super) fn new(batch: Batch, due: Instant) -> Self {
+        let waiting = |post| Waiting { post, sent: false, failures: 0 };
+        let posts = batch.posts.into_iter().map(waiting).collect();
+        let (taken, row) = (batch.taken, None);
+        Self { taken, due, row, handed_over: false, partly_accepted: false, posts }
     }
 
-    fn cost_bytes(&self) -> usize {
+    pub(super) fn cost_bytes(&self) -> usize {
         self.posts.iter().map(|waiting| cost_bytes(&waiting.post)).sum()
+    }
+
+    /// As it goes to disk; bodies are shared, not copied.
+    pub(super) fn to_batch(&self) -> Batch {
+        let posts = self.posts.iter().map(|waiting| waiting.post.clone()).collect();
+        Batch { taken: self.taken, posts }
+    }
+
+    pub(super) fn mark(&self) -> EntryMark {
+        EntryMark { taken: self.taken, on_disk: self.row.is_some() }
+    }
+
+    /// Whether nothing would be forgotten with its posts but themselves.
+    pub(super) fn has_no_failures(&self) -> bool {
+        self.posts.iter().all(|waiting| waiting.failures == 0)
     }
 
     fn into_batch(self) -> Batch {
         let posts = self.posts.into_iter().map(|waiting| waiting.post).collect();
-        Batch { sequence: self.sequence, taken_at: self.taken_at, posts }
+        Batch { taken: self.taken, posts }
     }
 }
 
 pub(super) fn cost_bytes(post: &Post) -> usize {
-    size_of::<Waiting>() + post.path.capacity() + post.body.len()
+    size_of::<Waiting>() + post.path.len() + post.body.len()
 }
 
-#[derive(Debug, Default)]
+/// Samples, posts and bytes that are nowhere but in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    samples: usize,
+    posts: usize,
+    bytes: usize,
+}
+
+impl Tally {
+    fn add(&mut self, entry: &Entry) {
+        self.samples += 1;
+        self.posts += entry.posts.len();
+        self.bytes += entry.cost_bytes();
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        self.samples = self.samples.saturating_sub(1);
+        self.posts = self.posts.saturating_sub(entry.posts.len());
+        self.bytes = self.bytes.saturating_sub(entry.cost_bytes());
+    }
+}
+
+#[derive(Debug)]
 struct State {
-    waiting: VecDeque<Remains>,
-    waiting_posts: usize,
-    waiting_bytes: usize,
-    /// Taken by the worker, not settled: counted as waiting all the same.
-    under_way_samples: usize,
-    under_way_posts: usize,
-    under_way_bytes: usize,
+    /// What the endpoint has not taken so far; older than what is fresh.
+    backlog: VecDeque<Entry>,
+    /// What has come in and was looked at by nobody.
+    fresh: VecDeque<Entry>,
+    /// Both together.
+    waiting: Tally,
+    /// Taken by the worker, not settled, and not on disk.
+    under_way: Tally,
     closed: bool,
     last_success: Option<Instant>,
+    health_since: Instant,
+    /// When the oldest of what the worker has in its hands was taken.
+    oldest_under_way: Option<Moment>,
     statistics: Statistics,
 }
 
@@ -143,6 +119,9 @@ struct State {
 struct Shared {
     bytes_max: usize,
     samples_max: usize,
+    /// From an offer to the first try of what was offered.
+    spread: Duration,
+    handover: Option<Handover>,
     state: Mutex<State>,
     arrived: Notify,
     /// When the worker must be done; set once, by `flush`.
@@ -154,91 +133,148 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Shared>);
 
+/// How much may wait in memory, and for how long by intent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) bytes_max: usize,
+    pub(super) samples_max: usize,
+    pub(super) spread: Duration,
+}
+
 impl Handle {
-    pub(super) fn new(bytes_max: usize, samples_max: usize) -> Self {
+    pub(super) fn new(limits: Limits, handover: Option<Handover>) -> Self {
+        let state = State {
+            backlog: VecDeque::new(),
+            fresh: VecDeque::new(),
+            waiting: Tally::default(),
+            under_way: Tally::default(),
+            closed: false,
+            last_success: None,
+            health_since: Instant::now(),
+            oldest_under_way: None,
+            statistics: Statistics::default(),
+        };
         Self(Arc::new(Shared {
-            bytes_max,
-            samples_max,
-            state: Mutex::default(),
+            bytes_max: limits.bytes_max,
+            samples_max: limits.samples_max,
+            spread: limits.spread,
+            handover,
+            state: Mutex::new(state),
             arrived: Notify::new(),
             deadline: watch::Sender::new(None),
             finished: watch::Sender::new(false),
         }))
     }
 
-    /// Hands over a batch. Never waits for the endpoint: when the queue is full, the oldest
-    /// samples that are not just being sent make room, counted as dropped. May be called from any
-    /// thread, with or without a runtime.
-    pub fn offer(&self, batch: Batch) {
-        let offered_at = Instant::now();
-        let remains = Remains::new(batch, offered_at);
+    /// Writes a batch beside the counters, so that it outlives the process from there on, and says
+    /// whether it is there. To be called before the counters of its sample are kept, and
+    /// [`Handle::offer`] behind that: so an interval stands in one of the two, and never in both.
+    #[must_use]
+    pub fn hand_over(&self, batch: &Batch) -> bool {
+        match &self.0.handover {
+            Some(handover) if !batch.posts.is_empty() => handover.keep(batch),
+            _ => false,
+        }
+    }
+
+    /// Takes a batch. Never waits for the endpoint: when there is no room, the oldest samples that
+    /// are not just being sent make some, counted as dropped. May be called from any thread, with or
+    /// without a runtime. `handed_over` is what [`Handle::hand_over`] said of it.
+    pub fn offer(&self, batch: Batch, handed_over: bool) {
+        let mut entry = Entry::new(batch, Instant::now() + self.0.spread);
+        entry.handed_over = handed_over;
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
-        state.statistics.offered_posts += remains.posts.len() as u64;
+        let posts = entry.posts.len() as u64;
+        state.statistics.offered_posts += posts;
         if state.closed {
-            state.statistics.dropped_posts.closed += remains.posts.len() as u64;
+            state.statistics.dropped_posts.closed += posts;
+            drop(state);
+            self.forget(&entry);
             return;
         }
-        if remains.posts.is_empty() {
+        if entry.posts.is_empty() {
             return;
         }
-        state.push_back(remains);
+        state.statistics.waiting_posts += posts;
+        state.waiting.add(&entry);
+        state.fresh.push_back(entry);
         self.make_room(&mut state, &mut pushed_out);
         drop(state);
+        pushed_out.iter().for_each(|entry| self.forget(entry));
         self.0.arrived.notify_one();
     }
 
-    /// Takes over what another queue for the same endpoint had not sent, oldest first, in front of
-    /// all that waits here. What there is no room for is dropped from the oldest on, as ever.
-    pub fn put_first(&self, batches: Vec<Batch>) {
-        let offered_at = Instant::now();
+    /// Takes over what another queue for the same endpoint had not sent, or an earlier run had
+    /// handed over, oldest first, in front of all that waits here. What there is no room for is
+    /// dropped from the oldest on, as ever.
+    pub fn put_first(&self, batches: Vec<Batch>, handed_over: bool) {
+        let due = Instant::now();
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
-            let remains = Remains::new(batch, offered_at);
-            let posts = remains.posts.len() as u64;
+            let entry = Entry { handed_over, ..Entry::new(batch, due) };
+            let posts = entry.posts.len() as u64;
             state.statistics.offered_posts += posts;
             if state.closed {
                 state.statistics.dropped_posts.closed += posts;
+                pushed_out.push(entry);
             } else {
-                state.push_front(remains);
+                state.statistics.waiting_posts += posts;
+                state.waiting.add(&entry);
+                state.backlog.push_front(entry);
             }
         }
         self.make_room(&mut state, &mut pushed_out);
         drop(state);
+        pushed_out.iter().for_each(|entry| self.forget(entry));
         self.0.arrived.notify_one();
     }
 
+    /// As of `now`, which ages are told by.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
+    pub fn statistics(&self, now: &Moment) -> Statistics {
         let state = self.state();
-        Statistics {
-            waiting_samples: state.waiting.len() + state.under_way_samples,
-            waiting_posts: state.waiting_posts + state.under_way_posts,
-            waiting_bytes: state.waiting_bytes + state.under_way_bytes,
-            last_success_age: state.last_success.map(|at| at.elapsed()),
-            ..state.statistics
-        }
+        let mut told = state.statistics.clone();
+        told.in_memory_samples = state.waiting.samples + state.under_way.samples;
+        told.in_memory_posts = state.waiting.posts + state.under_way.posts;
+        told.in_memory_bytes = state.waiting.bytes + state.under_way.bytes;
+        let in_memory = state.backlog.front().or(state.fresh.front()).map(|entry| entry.taken);
+        let oldest = [in_memory, state.oldest_under_way, told.on_disk.oldest];
+        told.oldest_age = oldest.into_iter().flatten().map(|taken| taken.age(now)).max();
+        told.last_success_age = state.last_success.map(|at| at.elapsed());
+        told.health_age = state.health_since.elapsed();
+        told
     }
 
-    /// Closes the queue, lets the worker send what waits until `deadline`, and returns what was
-    /// left, oldest first. The worker ends with it.
+    /// Closes the queue, lets the worker send what waits until `deadline` and put what is left to
+    /// disk, and returns what is not there, oldest first. The worker ends with it.
     pub async fn flush(&self, deadline: Instant) -> Vec<Batch> {
         self.state().closed = true;
         self.0.deadline.send_replace(Some(deadline));
         let mut finished = self.0.finished.subscribe();
-        // The worker puts back what it has under way at the deadline itself; the moment more is
-        // for that. A worker that was never run has nothing under way.
-        let grace = deadline + Duration::from_millis(200);
+        // The worker puts back what it has under way at the deadline itself, and the disk may take
+        // its time. A worker that was never run has nothing under way.
+        let grace = deadline + self.grace();
         let _ = tokio::time::timeout_at(grace, finished.wait_for(|finished| *finished)).await;
         let mut state = self.state();
-        let mut left = Vec::new();
-        while let Some(remains) = state.pop_front() {
-            left.push(remains.into_batch());
-        }
+        let state = &mut *state;
+        let left: Vec<Batch> =
+            state.backlog.drain(..).chain(state.fresh.drain(..)).map(Entry::into_batch).collect();
+        state.waiting = Tally::default();
+        let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
+        state.statistics.waiting_posts =
+            state.statistics.waiting_posts.saturating_sub(posts as u64);
         left
+    }
+
+    fn grace(&self) -> Duration {
+        match self.0.handover {
+            Some(_) => Duration::from_secs(3),
+            None => Duration::from_millis(200),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -246,13 +282,22 @@ impl Handle {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, state: &mut State, pushed_out: &mut Vec<Remains>) {
-        while state.waiting_bytes + state.under_way_bytes > self.0.bytes_max
-            || state.waiting.len() + state.under_way_samples > self.0.samples_max
+    fn make_room(&self, state: &mut State, pushed_out: &mut Vec<Entry>) {
+        while state.waiting.bytes + state.under_way.bytes > self.0.bytes_max
+            || state.waiting.samples + state.under_way.samples > self.0.samples_max
         {
             let Some(oldest) = state.pop_front() else { break };
-            state.statistics.dropped_posts.queue_full += oldest.posts.len() as u64;
+            let posts = oldest.posts.len() as u64;
+            state.statistics.dropped_posts.queue_full += posts;
+            state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
             pushed_out.push(oldest);
+        }
+    }
+
+    /// It is settled, or on disk: the file beside the counters need not hold it any longer.
+    pub(super) fn forget(&self, entry: &Entry) {
+        if let Some(handover) = self.0.handover.as_ref().filter(|_| entry.handed_over) {
+            handover.forget(&entry.taken);
         }
     }
 }
@@ -267,207 +312,436 @@ impl Handle {
         self.0.finished.send_replace(true);
     }
 
-    pub(super) async fn arrived(&self) {
-        self.0.arrived.notified().await;
-    }
-
-    /// The oldest batch, from here on under way. What is left of a partly accepted one comes with
-    /// the next, if one waits.
-    pub(super) fn take(&self) -> Option<Remains> {
-        let mut state = self.state();
-        let mut remains = state.pop_front()?;
-        if remains.partly_accepted
-            && let Some(next) = state.pop_front()
-        {
-            remains.posts.extend(next.posts);
-            remains = Remains { posts: remains.posts, ..next };
+    /// Ends when something fresh is there.
+    pub(super) async fn any_fresh(&self) {
+        while self.state().fresh.is_empty() {
+            self.0.arrived.notified().await;
         }
-        state.under_way_samples = 1;
-        state.under_way_posts = remains.posts.len();
-        state.under_way_bytes = remains.cost_bytes();
-        Some(remains)
     }
 
-    /// What was under way and is not settled goes back to the front; it is the oldest, so when
-    /// there is no room it is dropped.
-    pub(super) fn put_back(&self, remains: Remains) {
+    /// Ends when something fresh is due.
+    pub(super) async fn fresh_due(&self) {
+        self.any_fresh().await;
+        let due = self.state().fresh.front().map(|entry| entry.due);
+        if let Some(due) = due {
+            sleep_until(due).await;
+        }
+    }
+
+    /// Ends when something that waits in memory may be sent.
+    pub(super) async fn something_due(&self) {
+        loop {
+            let due = {
+                let state = self.state();
+                if !state.backlog.is_empty() {
+                    return;
+                }
+                state.fresh.front().map(|entry| entry.due)
+            };
+            let Some(due) = due else {
+                self.0.arrived.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = sleep_until(due) => return,
+                // It may be what is due before.
+                () = self.0.arrived.notified() => {}
+            }
+        }
+    }
+
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.state().backlog.is_empty()
+    }
+
+    /// The oldest fresh one, if it is due by `now`, or whenever it is; from here on under way.
+    pub(super) fn take_fresh(&self, now: Option<Instant>) -> Option<Entry> {
+        let mut state = self.state();
+        state.fresh.front().filter(|entry| now.is_none_or(|now| entry.due <= now))?;
+        let entry = state.fresh.pop_front()?;
+        state.hand_out(&entry);
+        Some(entry)
+    }
+
+    /// The oldest of what the endpoint has not taken so far; from here on under way.
+    pub(super) fn take_backlog(&self) -> Option<Entry> {
+        let mut state = self.state();
+        let entry = state.backlog.pop_front()?;
+        state.hand_out(&entry);
+        Some(entry)
+    }
+
+    /// What is left of a batch of which the endpoint took a part and that is nowhere else.
+    pub(super) fn take_leftover(&self) -> Option<Entry> {
+        self.state().backlog.front().filter(|entry| entry.partly_accepted)?;
+        self.take_backlog()
+    }
+
+    /// Something that is in memory alone goes back, in front of all; it is the oldest, so when there
+    /// is no room it is dropped.
+    pub(super) fn put_back(&self, entry: Entry) {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
-        state.under_way_samples = 0;
-        state.under_way_posts = 0;
-        state.under_way_bytes = 0;
-        if remains.posts.is_empty() {
-            return;
-        }
-        state.push_front(remains);
+        state.under_way.take(&entry);
+        state.waiting.add(&entry);
+        state.backlog.push_front(entry);
         self.make_room(&mut state, &mut pushed_out);
+        drop(state);
+        pushed_out.iter().for_each(|entry| self.forget(entry));
     }
 
-    pub(super) fn accepted(&self, waiting: &Waiting, taken_at: WallTime) {
+    /// The same behind what was not taken so far.
+    pub(super) fn put_behind(&self, entry: Entry) {
+        let mut pushed_out = Vec::new();
         let mut state = self.state();
-        state.settle(waiting);
+        state.under_way.take(&entry);
+        state.waiting.add(&entry);
+        state.backlog.push_back(entry);
+        self.make_room(&mut state, &mut pushed_out);
+        drop(state);
+        pushed_out.iter().for_each(|entry| self.forget(entry));
+    }
+
+    /// What was under way and in memory alone is on disk, or all of it is settled.
+    pub(super) fn no_longer_in_memory(&self, left: &[Post]) {
+        let mut state = self.state();
+        let under_way = &mut state.under_way;
+        under_way.samples = under_way.samples.saturating_sub(1);
+        under_way.posts = under_way.posts.saturating_sub(left.len());
+        let bytes = left.iter().map(cost_bytes).sum();
+        under_way.bytes = under_way.bytes.saturating_sub(bytes);
+    }
+
+    /// What was on disk is there no more.
+    pub(super) fn in_memory_again(&self, left: &[Post]) {
+        let mut state = self.state();
+        state.under_way.samples += 1;
+        state.under_way.posts += left.len();
+        state.under_way.bytes += left.iter().map(cost_bytes).sum::<usize>();
+    }
+
+    /// Makes one of the two oldest of the backlog, as long as `merge` does and no more often than
+    /// `times`.
+    pub(super) fn merge_oldest(
+        &self,
+        times: usize,
+        merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
+    ) {
+        for _ in 0..times {
+            let mut state = self.state();
+            let mut two = state.backlog.iter();
+            let (Some(older), Some(newer)) = (two.next(), two.next()) else { return };
+            let posts = older.posts.len() + newer.posts.len();
+            let Some(both) = merge(&older.to_batch(), &newer.to_batch()) else { return };
+            let both = Entry { handed_over: newer.handed_over, ..Entry::new(both, newer.due) };
+            let merged = (posts - both.posts.len()) as u64;
+            let gone: Vec<Entry> = state.backlog.drain(..2).collect();
+            gone.iter().for_each(|entry| state.waiting.take(entry));
+            state.waiting.add(&both);
+            state.backlog.push_front(both);
+            drop(state);
+            // The newer's file is the merged one's, and holds less than it: it is forgotten with it.
+            gone.first().into_iter().for_each(|entry| self.forget(entry));
+            self.merged(merged);
+        }
+    }
+
+    pub(super) fn accepted(&self, entry: EntryMark, post: &Post) {
+        let mut state = self.state();
+        state.settle(entry, post);
         state.last_success = Some(Instant::now());
         let figures = &mut state.statistics;
-        figures.newest_accepted = figures.newest_accepted.max(Some(taken_at));
+        figures.newest_accepted = figures.newest_accepted.max(Some(entry.taken.wall));
         figures.accepted_posts += 1;
-        figures.accepted_bytes += waiting.post.body.len() as u64;
+        figures.accepted_bytes += post.body.len() as u64;
     }
 
     /// A post goes on as two.
-    pub(super) fn split(&self, waiting: &Waiting, halves: [Post; 2]) -> [Waiting; 2] {
+    pub(super) fn split(&self, entry: EntryMark, post: &Post, halves: [Post; 2]) -> [Waiting; 2] {
         let mut state = self.state();
-        state.settle(waiting);
+        state.settle(entry, post);
         state.statistics.offered_posts += 1;
-        let offered_at = waiting.offered_at;
         halves.map(|post| {
-            state.under_way_posts += 1;
-            state.under_way_bytes += cost_bytes(&post);
-            Waiting { post, offered_at, sent: false, failures: 0 }
+            state.statistics.waiting_posts += 1;
+            if !entry.on_disk {
+                state.under_way.posts += 1;
+                state.under_way.bytes += cost_bytes(&post);
+            }
+            Waiting { post, sent: false, failures: 0 }
         })
     }
 
-    pub(super) fn dropped(&self, waiting: &Waiting, reason: fn(&mut Drops) -> &mut u64) {
+    pub(super) fn dropped(&self, entry: EntryMark, post: &Post, reason: Reason) {
         let mut state = self.state();
-        state.settle(waiting);
+        state.settle(entry, post);
         *reason(&mut state.statistics.dropped_posts) += 1;
+    }
+
+    /// Posts of which only their number is known were found on disk, or lost there.
+    pub(super) fn found(&self, posts: u64) {
+        let mut state = self.state();
+        state.statistics.recovered_posts += posts;
+        state.statistics.waiting_posts += posts;
+    }
+
+    pub(super) fn lost(&self, posts: u64, reason: Reason) {
+        let mut state = self.state();
+        state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
+        *reason(&mut state.statistics.dropped_posts) += posts;
+    }
+
+    /// Several batches have become one of fewer posts.
+    pub(super) fn merged(&self, posts: u64) {
+        let mut state = self.state();
+        state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
+        state.statistics.merged_posts += posts;
+    }
+
+    pub(super) fn answered(&self, status: u16) {
+        self.state().statistics.answered(status);
+    }
+
+    pub(super) fn add_retries(&self, retries: u64) {
+        if retries > 0 {
+            self.state().statistics.retries += retries;
+        }
     }
 
     pub(super) fn count(&self, counter: fn(&mut Statistics) -> &mut u64) {
         *counter(&mut self.state().statistics) += 1;
     }
+
+    pub(super) fn set_health(&self, health: Health) {
+        let mut state = self.state();
+        if state.statistics.health != health {
+            state.statistics.health = health;
+            state.health_since = Instant::now();
+        }
+    }
+
+    pub(super) fn set_on_disk(&self, on_disk: OnDisk, trouble: Option<&str>) {
+        let mut state = self.state();
+        state.statistics.on_disk = on_disk;
+        if state.statistics.spool_trouble.as_deref() != trouble {
+            state.statistics.spool_trouble = trouble.map(str::to_owned);
+        }
+    }
+
+    pub(super) fn set_oldest_under_way(&self, taken: Option<Moment>) {
+        self.state().oldest_under_way = taken;
+    }
+
+    /// Posts pushed out so far, in memory or on disk.
+    pub(super) fn pushed_out(&self) -> u64 {
+        let drops = &self.state().statistics.dropped_posts;
+        drops.queue_full + drops.spool_full
+    }
+
+    pub(super) fn waiting_samples(&self) -> u64 {
+        let state = self.state();
+        (state.waiting.samples + state.under_way.samples) as u64 + state.statistics.on_disk.samples
+    }
+
+    #[cfg(test)]
+    fn order(&self) -> Vec<u64> {
+        let state = self.state();
+        let waiting = state.backlog.iter().chain(&state.fresh);
+        waiting.map(|entry| entry.taken.since_boot.as_nanos()).collect()
+    }
+}
+
+/// What of an entry says how its posts are counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryMark {
+    pub(super) taken: Moment,
+    pub(super) on_disk: bool,
 }
 
 impl State {
-    fn push_back(&mut self, remains: Remains) {
-        self.waiting_posts += remains.posts.len();
-        self.waiting_bytes += remains.cost_bytes();
-        self.waiting.push_back(remains);
+    fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.backlog.pop_front().or_else(|| self.fresh.pop_front())?;
+        self.waiting.take(&entry);
+        Some(entry)
     }
 
-    fn push_front(&mut self, remains: Remains) {
-        self.waiting_posts += remains.posts.len();
-        self.waiting_bytes += remains.cost_bytes();
-        self.waiting.push_front(remains);
-    }
-
-    fn pop_front(&mut self) -> Option<Remains> {
-        let remains = self.waiting.pop_front()?;
-        self.waiting_posts = self.waiting_posts.saturating_sub(remains.posts.len());
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(remains.cost_bytes());
-        Some(remains)
+    fn hand_out(&mut self, entry: &Entry) {
+        self.waiting.take(entry);
+        self.under_way.add(entry);
     }
 
     /// One post under way is so no longer.
-    fn settle(&mut self, waiting: &Waiting) {
-        self.under_way_posts = self.under_way_posts.saturating_sub(1);
-        self.under_way_bytes = self.under_way_bytes.saturating_sub(cost_bytes(&waiting.post));
+    fn settle(&mut self, entry: EntryMark, post: &Post) {
+        self.statistics.waiting_posts = self.statistics.waiting_posts.saturating_sub(1);
+        if !entry.on_disk {
+            self.under_way.posts = self.under_way.posts.saturating_sub(1);
+            self.under_way.bytes = self.under_way.bytes.saturating_sub(cost_bytes(post));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::BootId;
+    use crate::quantity::{BootTime, WallTime};
 
-    fn batch(sequence: u64, bodies: &[usize]) -> Batch {
-        let posts = bodies
-            .iter()
-            .map(|len| Post { path: String::new(), body: vec![b'x'; *len].into(), split: None })
-            .collect();
-        Batch { sequence, taken_at: WallTime::from_unix_millis(sequence), posts }
+    fn moment(nanos: u64) -> Moment {
+        let (since_boot, wall) = (BootTime::from_nanos(nanos), WallTime::from_unix_millis(nanos));
+        Moment { boot: BootId::from_bits(1), since_boot, wall }
     }
 
-    fn sequences(handle: &Handle) -> Vec<u64> {
-        handle.state().waiting.iter().map(|remains| remains.sequence).collect()
+    fn batch(number: u64, bodies: &[usize]) -> Batch {
+        let post = |len: &usize| (String::new(), vec![b'x'; *len].into());
+        Batch::new(moment(number), bodies.iter().map(post))
     }
 
-    fn balance(figures: &Statistics) {
-        let accounted = figures.accepted_posts + figures.dropped_posts.total();
-        assert_eq!(figures.offered_posts, accounted + figures.waiting_posts as u64);
+    fn handle(bytes_max: usize, samples_max: usize) -> Handle {
+        let spread = Duration::ZERO;
+        Handle::new(Limits { bytes_max, samples_max, spread }, None)
+    }
+
+    fn figures(handle: &Handle) -> Statistics {
+        let figures = handle.statistics(&moment(1000));
+        let accounted = figures.accepted_posts
+            + figures.dropped_posts.total()
+            + figures.merged_posts
+            + figures.waiting_posts;
+        assert_eq!(figures.offered_posts, accounted);
+        assert_eq!(figures.waiting_posts, figures.in_memory_posts as u64);
+        figures
     }
 
     #[test]
     fn the_oldest_makes_room_by_bytes_and_by_samples() {
         let per_post = size_of::<Waiting>();
-        let by_bytes = Handle::new(3 * (per_post + 100), 1000);
-        for sequence in 0..5 {
-            by_bytes.offer(batch(sequence, &[100]));
+        let by_bytes = handle(3 * (per_post + 100), 1000);
+        for number in 0..5 {
+            by_bytes.offer(batch(number, &[100]), false);
         }
-        assert_eq!(sequences(&by_bytes), [2, 3, 4]);
-        let figures = by_bytes.statistics();
-        assert_eq!(figures.dropped_posts.queue_full, 2);
-        assert_eq!(figures.waiting_bytes, 3 * (per_post + 100));
-        balance(&figures);
+        assert_eq!(by_bytes.order(), [2, 3, 4]);
+        assert_eq!(figures(&by_bytes).dropped_posts.queue_full, 2);
+        assert_eq!(figures(&by_bytes).in_memory_bytes, 3 * (per_post + 100));
 
-        let by_samples = Handle::new(1 << 20, 2);
-        for sequence in 0..5 {
-            by_samples.offer(batch(sequence, &[1, 1]));
+        let by_samples = handle(1 << 20, 2);
+        for number in 0..5 {
+            by_samples.offer(batch(number, &[1, 1]), false);
         }
-        assert_eq!(sequences(&by_samples), [3, 4]);
-        assert_eq!(by_samples.statistics().dropped_posts.queue_full, 6);
+        assert_eq!(by_samples.order(), [3, 4]);
+        assert_eq!(figures(&by_samples).dropped_posts.queue_full, 6);
     }
 
     #[test]
     fn a_batch_larger_than_the_queue_is_dropped_and_counted() {
-        let handle = Handle::new(1000, 10);
-        handle.offer(batch(0, &[2000]));
-        assert_eq!(sequences(&handle), [0_u64; 0]);
-        assert_eq!(handle.statistics().dropped_posts.queue_full, 1);
+        let handle = handle(1000, 10);
+        handle.offer(batch(0, &[2000]), false);
+        assert_eq!(handle.order(), [0_u64; 0]);
+        assert_eq!(figures(&handle).dropped_posts.queue_full, 1);
     }
 
     #[test]
     fn what_is_under_way_counts_against_the_bound() {
         let per_post = size_of::<Waiting>();
-        let handle = Handle::new(2 * (per_post + 100), 1000);
-        handle.offer(batch(0, &[100]));
-        let under_way = handle.take().unwrap();
-        handle.offer(batch(1, &[100]));
-        handle.offer(batch(2, &[100]));
-        assert_eq!(sequences(&handle), [2]);
-        balance(&handle.statistics());
+        let handle = handle(2 * (per_post + 100), 1000);
+        handle.offer(batch(0, &[100]), false);
+        let under_way = handle.take_fresh(None).unwrap();
+        handle.offer(batch(1, &[100]), false);
+        handle.offer(batch(2, &[100]), false);
+        assert_eq!(handle.order(), [2]);
+        figures(&handle);
         handle.put_back(under_way);
-        assert_eq!(sequences(&handle), [0, 2]);
-        handle.offer(batch(3, &[100]));
-        assert_eq!(sequences(&handle), [2, 3], "what came back is the oldest");
-        balance(&handle.statistics());
+        assert_eq!(handle.order(), [0, 2]);
+        handle.offer(batch(3, &[100]), false);
+        assert_eq!(handle.order(), [2, 3], "what came back is the oldest");
+        figures(&handle);
     }
 
     #[test]
-    fn leftovers_join_the_next_batch_in_front() {
-        let handle = Handle::new(1 << 20, 10);
-        handle.offer(batch(0, &[1]));
-        let mut left = handle.take().unwrap();
+    fn what_is_on_disk_counts_no_longer_against_the_bound() {
+        let per_post = size_of::<Waiting>();
+        let handle = handle(2 * (per_post + 100), 1000);
+        handle.offer(batch(0, &[100]), false);
+        let under_way = handle.take_fresh(None).unwrap();
+        handle.no_longer_in_memory(&under_way.to_batch().posts);
+        handle.offer(batch(1, &[100]), false);
+        handle.offer(batch(2, &[100]), false);
+        assert_eq!(handle.order(), [1, 2]);
+        let figures = handle.statistics(&moment(1000));
+        assert_eq!((figures.waiting_posts, figures.in_memory_posts), (3, 2));
+    }
+
+    #[test]
+    fn only_what_an_endpoint_left_of_a_batch_goes_along_with_the_next() {
+        let handle = handle(1 << 20, 10);
+        handle.offer(batch(0, &[1]), false);
+        let mut left = handle.take_fresh(None).unwrap();
         left.partly_accepted = true;
         handle.put_back(left);
-        handle.offer(batch(1, &[2, 3]));
-        let joined = handle.take().unwrap();
-        assert_eq!((joined.sequence, joined.partly_accepted), (1, false));
-        let lengths: Vec<_> = joined.posts.iter().map(|waiting| waiting.post.body.len()).collect();
-        assert_eq!(lengths, [1, 2, 3]);
-        assert_eq!(handle.statistics().waiting_posts, 3);
+        handle.offer(batch(1, &[2, 3]), false);
+        assert_eq!(handle.take_leftover().unwrap().taken, moment(0));
+        assert!(handle.take_leftover().is_none());
+        assert_eq!(figures(&handle).waiting_posts, 3);
     }
 
     #[test]
     fn what_is_taken_over_stands_in_front_and_is_the_first_to_make_room() {
-        let handle = Handle::new(1 << 20, 3);
-        handle.offer(batch(7, &[1]));
-        handle.put_first(vec![batch(5, &[1]), batch(6, &[1, 1])]);
-        assert_eq!(sequences(&handle), [5, 6, 7]);
-        balance(&handle.statistics());
-        handle.put_first(vec![batch(3, &[1]), batch(4, &[1])]);
-        assert_eq!(sequences(&handle), [5, 6, 7]);
-        assert_eq!(handle.statistics().dropped_posts.queue_full, 2);
-        balance(&handle.statistics());
+        let handle = handle(1 << 20, 3);
+        handle.offer(batch(7, &[1]), false);
+        handle.put_first(vec![batch(5, &[1]), batch(6, &[1, 1])], false);
+        assert_eq!(handle.order(), [5, 6, 7]);
+        figures(&handle);
+        handle.put_first(vec![batch(3, &[1]), batch(4, &[1])], false);
+        assert_eq!(handle.order(), [5, 6, 7]);
+        assert_eq!(figures(&handle).dropped_posts.queue_full, 2);
+    }
+
+    #[test]
+    fn late_samples_become_one_and_their_posts_are_counted() {
+        let handle = handle(1 << 20, 10);
+        handle.put_first((0..4).map(|number| batch(number, &[1, 1])).collect(), false);
+        let merge = |older: &Batch, newer: &Batch| {
+            let is_late = newer.taken.since_boot.as_nanos() < 3;
+            is_late.then(|| Batch { taken: newer.taken, posts: older.posts.clone() })
+        };
+        handle.merge_oldest(10, &merge);
+        assert_eq!(handle.order(), [2, 3]);
+        let figures = figures(&handle);
+        assert_eq!((figures.merged_posts, figures.waiting_posts), (4, 4));
+    }
+
+    #[test]
+    fn the_oldest_age_is_that_of_the_oldest_wherever_it_is() {
+        let handle = handle(1 << 20, 10);
+        let age = |handle: &Handle| figures(handle).oldest_age.map(|age| age.as_nanos());
+        assert_eq!(age(&handle), None);
+        handle.offer(batch(900, &[1]), false);
+        assert_eq!(age(&handle), Some(100));
+        handle.put_first(vec![batch(700, &[1])], false);
+        assert_eq!(age(&handle), Some(300));
+        handle.set_oldest_under_way(Some(moment(400)));
+        assert_eq!(age(&handle), Some(600));
+    }
+
+    #[tokio::test]
+    async fn what_is_fresh_waits_for_its_time() {
+        let limits =
+            Limits { bytes_max: 1 << 20, samples_max: 10, spread: Duration::from_millis(30) };
+        let handle = Handle::new(limits, None);
+        handle.offer(batch(0, &[1]), false);
+        assert!(handle.take_fresh(Some(Instant::now())).is_none());
+        handle.fresh_due().await;
+        assert!(handle.take_fresh(Some(Instant::now())).is_some());
     }
 
     #[tokio::test]
     async fn flush_without_a_worker_returns_all_at_the_deadline_and_closes() {
-        let handle = Handle::new(1 << 20, 10);
-        handle.offer(batch(0, &[1]));
-        handle.offer(batch(1, &[2]));
+        let handle = handle(1 << 20, 10);
+        handle.offer(batch(0, &[1]), false);
+        handle.offer(batch(1, &[2]), false);
         let left = handle.flush(Instant::now() + Duration::from_millis(20)).await;
         assert_eq!(left, [batch(0, &[1]), batch(1, &[2])]);
-        handle.offer(batch(2, &[1]));
-        assert_eq!(handle.statistics().dropped_posts.closed, 1);
-        assert_eq!(handle.statistics().waiting_posts, 0);
+        handle.offer(batch(2, &[1]), false);
+        let figures = handle.statistics(&moment(1000));
+        assert_eq!(figures.dropped_posts.closed, 1);
+        assert_eq!(figures.waiting_posts, 0);
     }
 }

@@ -1,37 +1,66 @@
 //! Sends what waits for one endpoint, round by round.
 //!
-//! A round sends the posts of one batch concurrently. Accepted and refused posts are settled; the
-//! rest goes back to the queue and is tried again after a pause. When the endpoint took part of a
-//! batch and not the rest, the rest travels with the next batch: so one post on which the endpoint
-//! always fails cannot hold up the samples behind it, and whether it is the post or the endpoint
-//! that is ill shows in the same round.
+//! ```text
+//!            ┌─ well ─────────────────────────────┐
+//!     fresh ─┼─ slow ─▶ on disk, in hand too ─────┼─▶ round ─▶ endpoint
+//!            └─ down ─▶ on disk ─▶ in its order ──┘     └─ failed, or takes its time: on disk
+//! ```
+//!
+//! A round sends the posts of one sample concurrently. Accepted and refused posts are settled; the
+//! rest is put to disk and tried again after a pause. When the endpoint took part of a sample and not
+//! the rest, the rest travels with the next sample: so one post on which the endpoint always fails
+//! cannot hold up what is behind it, and whether it is the post or the endpoint that is ill shows in
+//! the same round.
+//!
+//! After an outage what is fresh goes first, as soon as it comes, and what waited follows in its
+//! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
+//! fails, the backlog is in memory ([`super::queue`]).
 
 use std::collections::{BTreeSet, VecDeque};
-use std::mem;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::Settings;
 use super::backoff::Backoff;
+use super::disk::Disk;
 use super::http::{Answer, Sender};
-use super::queue::{Handle, Remains, Waiting};
-use crate::quantity::WallTime;
+use super::late::{self, Then};
+use super::queue::{Entry, Handle, Reason};
+use super::round::{Answered, Failed, Round, status_line};
+use super::statistics::Health;
+use super::{Settings, Split};
+use crate::spool::{Batch, Found, Moment, Post};
 
 /// The longest pause between two tries once the queue is being flushed.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How many late samples become one at a time, before there is a look at what else is to be done.
+const MERGES_AT_ONCE: usize = 16;
+
+/// Fresh samples that are held in memory though they are on disk, so that they can go first.
+const LIVE_MAX: usize = 4;
+
+/// Says what time it is.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
 /// The sending end of an endpoint.
-#[derive(Debug)]
 pub struct Worker {
     settings: Settings,
     sender: Sender,
     handle: Handle,
+    disk: Disk,
+    clock: Clock,
     backoff: Backoff,
+    /// Fresh samples that were put to disk first, because the endpoint takes its time.
+    live: VecDeque<Entry>,
+    /// Samples that were tried and are on disk too. What is left of one that was partly accepted
+    /// goes with the next round; any other is the next of the backlog.
+    held: VecDeque<Entry>,
+    health: Health,
     /// Present while the endpoint accepts nothing of what it is sent.
     down: Option<Down>,
     /// Statuses that the log has told of: each is told once in the worker's life.
@@ -46,63 +75,77 @@ struct Down {
     told_full: bool,
 }
 
-/// What one round has come to so far.
-#[derive(Debug, Default)]
-struct Round {
-    accepted: u32,
-    refused: u32,
-    /// Of posts that were too large: sent in the next round.
-    halves: Vec<Waiting>,
-    failed: Vec<Failed>,
-    /// Failures since the last post that was settled.
-    failed_in_a_row: usize,
-    /// The endpoint asked for a pause.
-    throttled: bool,
-    retry_after: Option<Duration>,
+/// Why a worker looks up from a round.
+enum Event {
+    Answered(Option<Answered>),
+    TakesItsTime,
+    Arrived,
+    Deadline,
 }
 
-#[derive(Debug)]
-struct Failed {
-    waiting: Waiting,
-    /// Absent when there was no answer.
-    status: Option<u16>,
-    /// Of the answer's body, or why there was none.
-    reason: String,
-    /// How many posts had been accepted in this round when this try began.
-    accepted_before: u32,
+/// A round that has ended, and how.
+struct Ended {
+    round: Round,
+    was_prompt: bool,
+    in_time: bool,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("endpoint", &self.settings.name).finish_non_exhaustive()
+    }
 }
 
 impl Worker {
-    pub(super) fn new(settings: Settings, sender: Sender, handle: Handle) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        sender: Sender,
+        handle: Handle,
+        disk: Disk,
+        clock: Clock,
+    ) -> Self {
         let backoff = Backoff::new(settings.backoff_base, settings.backoff_max, settings.seed);
-        Self { settings, sender, handle, backoff, down: None, told: BTreeSet::new() }
+        Self {
+            settings,
+            sender,
+            handle,
+            disk,
+            clock,
+            backoff,
+            live: VecDeque::new(),
+            held: VecDeque::new(),
+            health: Health::Well,
+            down: None,
+            told: BTreeSet::new(),
+        }
     }
 
-    /// Sends until [`Handle::flush`] ends it.
+    /// Sends until [`Handle::flush`] ends it; what is left then goes to disk, if there is one.
     pub async fn run(mut self) {
+        self.disk.open(&self.handle, self.now()).await;
         let mut deadline = self.handle.deadline();
         loop {
-            let Some(mut remains) = self.handle.take() else {
-                if deadline.borrow().is_some() {
+            let ending = *deadline.borrow_and_update();
+            if ending.is_some_and(|end| end <= Instant::now()) {
+                break;
+            }
+            if self.health != Health::Well {
+                self.take_in().await;
+            }
+            let Some((is_backlog, entries)) = self.pick(ending.is_some()).await else {
+                if ending.is_some() {
                     break;
                 }
-                tokio::select! {
-                    () = self.handle.arrived() => {}
-                    _ = deadline.changed() => {}
-                }
+                self.wait(&mut deadline).await;
                 continue;
             };
-            self.drop_old(&mut remains);
-            // All that is not settled is at every moment in a slot or in the round, so the
-            // sending may be cut off at the deadline.
-            let mut slots: Vec<_> = mem::take(&mut remains.posts).into_iter().map(Some).collect();
-            let mut round = Round::default();
-            let in_time = tokio::select! {
-                () = self.send_all(&mut slots, remains.taken_at, &mut round) => true,
-                () = reached(deadline.clone()) => false,
-            };
-            remains.posts.extend(slots.into_iter().flatten());
-            let pause = self.conclude(remains, round);
+            let round = Round::new(entries);
+            self.handle.set_oldest_under_way(round.oldest());
+            let ended = self.work(round, is_backlog, &deadline).await;
+            let in_time = ended.in_time;
+            let pause = self.conclude(ended).await;
+            let in_hand = self.held.front().or(self.live.front());
+            self.handle.set_oldest_under_way(in_hand.map(|entry| entry.taken));
             if !in_time {
                 break;
             }
@@ -111,147 +154,426 @@ impl Worker {
                 self.tell_when_full();
             }
         }
+        self.leave().await;
         self.handle.finish();
     }
 
-    /// Waits before the next try; the beginning of a flush cuts the wait short.
-    async fn rest(&self, pause: Duration, deadline: &mut watch::Receiver<Option<Instant>>) {
+    fn now(&self) -> Moment {
+        (self.clock)()
+    }
+
+    /// Ends when there is something to be done.
+    async fn wait(&mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
+        if self.health == Health::Well && !self.disk.has_any() {
+            self.disk.rest().await;
+        }
+        let due = self.live.front().map(|entry| entry.due);
+        tokio::select! {
+            () = self.handle.something_due() => {}
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            _ = deadline.changed() => {}
+        }
+    }
+
+    /// Waits before the next try. What comes meanwhile is taken in; the beginning of a flush cuts
+    /// the wait short.
+    async fn rest(&mut self, pause: Duration, deadline: &mut watch::Receiver<Option<Instant>>) {
+        let now = Instant::now();
         let ending = *deadline.borrow_and_update();
-        if let Some(end) = ending {
-            sleep_until(end.min(Instant::now() + pause.min(FLUSH_PAUSE_MAX))).await;
-        } else {
-            tokio::select! {
-                () = sleep(pause) => {}
-                _ = deadline.changed() => {}
-            }
-        }
-    }
-
-    fn drop_old(&self, remains: &mut Remains) {
-        let Some(age_max) = self.settings.age_max else { return };
-        remains.posts.retain(|waiting| {
-            let young = waiting.offered_at.elapsed() <= age_max;
-            if !young {
-                self.handle.dropped(waiting, |drops| &mut drops.too_old);
-            }
-            young
-        });
-    }
-
-    async fn send_all(
-        &mut self,
-        slots: &mut [Option<Waiting>],
-        taken_at: WallTime,
-        round: &mut Round,
-    ) {
-        let limit = self.settings.concurrency_max.max(1);
-        let mut unsent: VecDeque<usize> = (0..slots.len()).collect();
-        let mut under_way = JoinSet::new();
+        let end = match ending {
+            Some(end) => end.min(now + pause.min(FLUSH_PAUSE_MAX)),
+            None => now + pause,
+        };
+        // A short pause is over before it matters where what comes is kept.
+        let takes_in = self.health != Health::Well || pause > self.settings.prompt;
         loop {
-            // As many failures in a row as posts are let out at once: the endpoint is down, and
-            // the rest of the batch would only hammer it.
-            while under_way.len() < limit
-                && !round.throttled
-                && round.failed_in_a_row < limit
-                && let Some(at) = unsent.pop_front()
-            {
-                let Some(Some(waiting)) = slots.get_mut(at) else { continue };
-                if mem::replace(&mut waiting.sent, true) {
-                    self.handle.count(|figures| &mut figures.retries);
-                }
-                let (sender, post) = (self.sender.clone(), waiting.post.clone());
-                let accepted_before = round.accepted;
-                under_way.spawn(async move { (at, accepted_before, sender.send(&post).await) });
+            tokio::select! {
+                () = sleep_until(end) => return,
+                () = self.handle.any_fresh(), if takes_in => self.take_in().await,
+                _ = deadline.changed(), if ending.is_none() => return,
             }
-            let Some(done) = under_way.join_next().await else { break };
-            // A try that panicked counts as not made; its post is still in its slot.
-            let Ok((at, accepted_before, answer)) = done else { continue };
-            let Some(waiting) = slots.get_mut(at).and_then(Option::take) else { continue };
-            self.settle(waiting, answer, accepted_before, taken_at, round);
+            self.tell_when_full();
         }
     }
 
-    fn settle(
+    /// Whether what is fresh waits behind what is older.
+    fn is_in_order(&self) -> bool {
+        self.health == Health::Down || self.settings.in_order
+    }
+
+    fn has_backlog(&self) -> bool {
+        !self.held.is_empty() || self.handle.has_backlog() || self.disk.has_any()
+    }
+
+    /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
+    /// that it can go first. Where the disk does not take it, it stays in memory.
+    async fn take_in(&mut self) {
+        if self.is_in_order() {
+            while let Some(entry) = self.handle.take_backlog() {
+                if let Some(entry) = self.put_to_disk(entry).await {
+                    self.handle.put_back(entry);
+                    break;
+                }
+            }
+        }
+        while let Some(mut entry) = self.handle.take_fresh(None) {
+            if self.is_in_order() || self.live.len() >= LIVE_MAX {
+                if let Some(entry) = self.put_to_disk(entry).await {
+                    self.handle.put_behind(entry);
+                }
+            } else {
+                self.keep(&mut entry).await;
+                self.live.push_back(entry);
+            }
+        }
+        self.merge_late().await;
+    }
+
+    /// It is given back where the disk does not take it.
+    async fn put_to_disk(&mut self, entry: Entry) -> Option<Entry> {
+        let batch = entry.to_batch();
+        let now = self.now();
+        if self.disk.append(&self.handle, &batch, false, now).await.is_none() {
+            return Some(entry);
+        }
+        self.handle.no_longer_in_memory(&batch.posts);
+        self.handle.forget(&entry);
+        None
+    }
+
+    /// Puts it to disk and goes on with it, unless it is there.
+    async fn keep(&mut self, entry: &mut Entry) {
+        if entry.row.is_some() {
+            return;
+        }
+        let batch = entry.to_batch();
+        let now = self.now();
+        entry.row = self.disk.append(&self.handle, &batch, true, now).await;
+        if entry.row.is_some() {
+            self.handle.no_longer_in_memory(&batch.posts);
+            self.handle.forget(entry);
+            entry.handed_over = false;
+        }
+    }
+
+    async fn keep_round(&mut self, round: &mut Round) {
+        for (number, batch) in round.not_on_disk() {
+            let now = self.now();
+            let row = self.disk.append(&self.handle, &batch, true, now).await;
+            let Some(entry) = row.and_then(|row| round.is_on_disk(number, row)) else { continue };
+            self.handle.no_longer_in_memory(&batch.posts);
+            self.handle.forget(entry);
+            entry.handed_over = false;
+        }
+    }
+
+    /// What is to be sent next, and whether it is of the backlog. `at_once`: also what is not due.
+    async fn pick(&mut self, at_once: bool) -> Option<(bool, Vec<Entry>)> {
+        if self.health != Health::Down && !(self.settings.in_order && self.has_backlog()) {
+            let now = (!at_once).then(Instant::now);
+            while let Some(mut entry) = self.next_fresh(now) {
+                self.drop_old(&mut entry);
+                if entry.posts.is_empty() {
+                    self.settled(entry).await;
+                    continue;
+                }
+                if self.health == Health::Slow {
+                    self.keep(&mut entry).await;
+                }
+                return Some((false, self.with_leftovers(entry)));
+            }
+        }
+        loop {
+            let mut entry = self.next_of_backlog().await?;
+            self.drop_old(&mut entry);
+            if !entry.posts.is_empty() {
+                return Some((true, self.with_leftovers(entry)));
+            }
+            self.settled(entry).await;
+        }
+    }
+
+    fn next_fresh(&mut self, now: Option<Instant>) -> Option<Entry> {
+        match self.live.front() {
+            Some(entry) if now.is_none_or(|now| entry.due <= now) => self.live.pop_front(),
+            Some(_) => None,
+            None => self.handle.take_fresh(now),
+        }
+    }
+
+    /// The oldest that waits, from wherever it is.
+    async fn next_of_backlog(&mut self) -> Option<Entry> {
+        self.merge_late().await;
+        if let Some(entry) = self.held.pop_front() {
+            return Some(entry);
+        }
+        let now = self.now();
+        if let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
+            return Some(Entry { row: Some(row), ..Entry::new(batch, Instant::now()) });
+        }
+        self.handle.take_backlog()
+    }
+
+    /// What is left of samples that the endpoint took a part of goes along.
+    fn with_leftovers(&mut self, entry: Entry) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            match held.partly_accepted {
+                true => entries.push(held),
+                false => self.held.push_back(held),
+            }
+        }
+        while let Some(leftover) = self.handle.take_leftover() {
+            entries.push(leftover);
+        }
+        entries.push(entry);
+        entries
+    }
+
+    fn drop_old(&self, entry: &mut Entry) {
+        let age = entry.taken.age(&self.now());
+        let is_late =
+            self.settings.late.is_some_and(|late| late.then == Then::Drop && age > late.after);
+        let is_old = age > self.settings.age_max;
+        if !is_old && !is_late {
+            return;
+        }
+        let reason: Reason = match is_old {
+            true => |drops| &mut drops.too_old,
+            false => |drops| &mut drops.late,
+        };
+        let mark = entry.mark();
+        for waiting in entry.posts.drain(..) {
+            self.handle.dropped(mark, &waiting.post, reason);
+        }
+    }
+
+    /// Makes one of what is too old to be filed under the time it comes at.
+    async fn merge_late(&mut self) {
+        let Some(late) = self.settings.late.filter(|_| self.held.is_empty()) else { return };
+        let Then::Add(merge) = late.then else { return };
+        let now = self.now();
+        let is_late = |batch: &Batch| batch.taken.age(&now) > late.after;
+        let merge = |older: &Batch, newer: &Batch| {
+            (is_late(older) && is_late(newer)).then(|| late::merge(older, newer, merge)).flatten()
+        };
+        for _ in 0..MERGES_AT_ONCE {
+            if !self.disk.merge_oldest(&self.handle, now, &merge).await {
+                break;
+            }
+        }
+        if !self.disk.has_any() {
+            self.handle.merge_oldest(MERGES_AT_ONCE, &merge);
+        }
+    }
+
+    /// Sends a round until all of it is answered, something else goes first, or the deadline cuts it
+    /// off.
+    async fn work(
         &mut self,
-        waiting: Waiting,
-        answer: Answer,
-        accepted_before: u32,
-        taken_at: WallTime,
-        round: &mut Round,
-    ) {
-        match answer {
+        mut round: Round,
+        is_backlog: bool,
+        deadline: &watch::Receiver<Option<Instant>>,
+    ) -> Ended {
+        let prompt_until = Instant::now() + self.settings.prompt;
+        let mut was_prompt = true;
+        loop {
+            // A single one finds out whether an endpoint that was down is back.
+            let limit = match self.health == Health::Down && round.accepted == 0 {
+                true => 1,
+                false => self.settings.concurrency_max.max(1),
+            };
+            let retries = round.let_out(&self.sender, &self.settings.name, limit);
+            self.handle.add_retries(retries);
+            if round.is_over() {
+                return Ended { round, was_prompt, in_time: true };
+            }
+            let gives_way = is_backlog && was_prompt && !round.held_back && !self.is_in_order();
+            let event = tokio::select! {
+                answered = round.answered() => Event::Answered(answered),
+                () = sleep_until(prompt_until), if was_prompt => Event::TakesItsTime,
+                () = self.handle.any_fresh(), if !was_prompt => Event::Arrived,
+                () = self.handle.fresh_due(), if gives_way => Event::Arrived,
+                () = reached(deadline.clone()) => Event::Deadline,
+            };
+            match event {
+                Event::Answered(Some(answered)) => self.settle(answered, &mut round),
+                Event::Answered(None) => {}
+                Event::TakesItsTime => {
+                    was_prompt = false;
+                    if self.health == Health::Well {
+                        self.set_health(Health::Slow);
+                    }
+                    self.keep_round(&mut round).await;
+                }
+                Event::Arrived if was_prompt => round.held_back = true,
+                Event::Arrived => self.take_in().await,
+                Event::Deadline => return Ended { round, was_prompt, in_time: false },
+            }
+        }
+    }
+
+    fn settle(&mut self, answered: Answered, round: &mut Round) {
+        let Some(mark) = round.mark(answered.entry) else { return };
+        let post = &answered.waiting.post;
+        match &answered.answer {
             Answer::Accepted => {
-                self.handle.count(|figures| &mut figures.answers_2xx);
-                self.handle.accepted(&waiting, taken_at);
+                self.handle.answered(200);
+                self.handle.accepted(mark, post);
                 round.accepted += 1;
                 round.failed_in_a_row = 0;
             }
-            Answer::Refused { status: 413, .. } if let Some(halves) = waiting.post.halves() => {
-                self.handle.count(|figures| &mut figures.answers_4xx);
-                round.halves.extend(self.handle.split(&waiting, halves));
-                round.failed_in_a_row = 0;
-            }
             Answer::Refused { status, excerpt } => {
-                if status < 400 {
-                    self.handle.count(|figures| &mut figures.answers_3xx);
-                    self.handle.dropped(&waiting, |drops| &mut drops.rejected_3xx);
-                } else {
-                    self.handle.count(|figures| &mut figures.answers_4xx);
-                    self.handle.dropped(&waiting, |drops| &mut drops.rejected_4xx);
-                }
-                self.tell_once(status, &waiting.post.path, &excerpt, "");
-                round.refused += 1;
+                let status = *status;
+                self.handle.answered(status);
                 round.failed_in_a_row = 0;
+                if status == 413
+                    && let Some(halves) = halves(post, self.settings.split)
+                {
+                    let halves = self.handle.split(mark, post, halves);
+                    round.fell_apart(answered.entry, halves);
+                    return;
+                }
+                let reason: Reason = match status {
+                    ..400 => |drops| &mut drops.rejected_3xx,
+                    _ => |drops| &mut drops.rejected_4xx,
+                };
+                self.handle.dropped(mark, post, reason);
+                round.refused += 1;
+                self.tell_once(status, &post.path, excerpt, "");
             }
             Answer::Later { status, retry_after, excerpt } => {
-                if status < 500 {
-                    self.handle.count(|figures| &mut figures.answers_4xx);
-                } else {
-                    self.handle.count(|figures| &mut figures.answers_5xx);
-                }
-                round.throttled |= status == 429 || retry_after.is_some();
-                round.retry_after = round.retry_after.max(retry_after);
-                round.fail(waiting, Some(status), excerpt, accepted_before);
+                let (status, pause, reason) = (*status, *retry_after, excerpt.clone());
+                self.handle.answered(status);
+                round.throttled |= status == 429 || pause.is_some();
+                round.pause = round.pause.max(pause);
+                round.failed(answered, Some(status), reason);
             }
             Answer::None { reason } => {
+                let reason = reason.clone();
                 self.handle.count(|figures| &mut figures.unanswered);
-                round.fail(waiting, None, reason, accepted_before);
+                round.failed(answered, None, reason);
             }
         }
     }
 
-    /// Settles what is given up, puts the rest back, tells a change of state; the pause before the
-    /// next round, if one is due.
-    fn conclude(&mut self, mut remains: Remains, mut round: Round) -> Option<Duration> {
-        if round.accepted + round.refused > 0 {
+    /// Settles what is given up, keeps the rest, tells a change of state; the pause before the next
+    /// round, if one is due.
+    async fn conclude(&mut self, ended: Ended) -> Option<Duration> {
+        let Ended { mut round, was_prompt, .. } = ended;
+        let answers = round.accepted + round.refused > 0;
+        if answers {
             self.tell_up();
             self.backoff.reset();
-        } else if let Some(failed) = round.failed.first()
-            // What an endpoint left of a batch that it otherwise took says nothing about the
-            // endpoint; the next batch will.
-            && !remains.partly_accepted
+            self.set_health(match was_prompt {
+                true => Health::Well,
+                false => Health::Slow,
+            });
+        } else if let Some(failed) = round.first_failure()
+            // What an endpoint left of samples that it otherwise took says nothing about the
+            // endpoint; the next sample will.
+            && !round.is_of_leftovers()
         {
             let reason = failed.describe();
             self.tell_down(&reason);
+            self.set_health(Health::Down);
         }
-        let pause = (!round.failed.is_empty()).then(|| self.pause(round.retry_after));
-        remains.partly_accepted |= round.accepted > 0;
-        remains.posts.append(&mut round.halves);
-        for mut failed in mem::take(&mut round.failed) {
-            failed.waiting.failures += u32::from(failed.counts(round.accepted));
+        let failed = round.take_failed();
+        let pause = (!failed.is_empty() || round.throttled).then(|| self.pause(round.pause));
+        let bounds_500 = self.settings.bounds_500;
+        for mut failed in failed {
+            let counts =
+                failed.counts(round.accepted, |status| status < 500 + u16::from(bounds_500));
+            failed.waiting.failures += u32::from(counts);
             if failed.waiting.failures >= self.settings.tries_max.max(1) {
-                self.give_up(&failed);
+                self.give_up(&failed, &round);
             } else {
-                remains.posts.push(failed.waiting);
+                round.goes_on(failed);
             }
         }
-        self.handle.put_back(remains);
+        let was_touched = round.accepted + round.refused > 0;
+        let becomes_leftover = round.accepted > 0 && !round.held_back;
+        for mut entry in round.into_entries().into_iter().rev() {
+            if entry.posts.is_empty() {
+                self.settled(entry).await;
+                continue;
+            }
+            entry.partly_accepted |= becomes_leftover;
+            self.keep_left(entry, was_touched).await;
+        }
+        if self.health == Health::Down {
+            self.let_go().await;
+        }
         pause
     }
 
-    fn pause(&mut self, retry_after: Option<Duration>) -> Duration {
+    /// What is left of an entry goes on in front of all others of the backlog.
+    async fn keep_left(&mut self, mut entry: Entry, was_touched: bool) {
+        if let Some(row) = entry.row.filter(|_| was_touched) {
+            let batch = entry.to_batch();
+            // Where the disk is ill, what stands there is more than what is left; that will be
+            // recognised by its keys when it comes twice.
+            if self.disk.replace(&self.handle, row, &batch).await == Some(Found::Gone) {
+                entry.row = None;
+                self.handle.in_memory_again(&batch.posts);
+            }
+        }
+        self.keep(&mut entry).await;
+        match entry.row {
+            Some(_) => self.held.push_front(entry),
+            None => self.handle.put_back(entry),
+        }
+    }
+
+    /// While the endpoint is down nothing is held in memory that is on disk, but for posts that have
+    /// a count of failures.
+    async fn let_go(&mut self) {
+        let in_hand = self.held.drain(..).chain(self.live.drain(..));
+        let mut kept = VecDeque::new();
+        for entry in in_hand.collect::<Vec<_>>() {
+            match entry.row {
+                Some(row) if entry.has_no_failures() => self.disk.release(row).await,
+                Some(_) => kept.push_back(entry),
+                None => self.handle.put_behind(entry),
+            }
+        }
+        self.held = kept;
+    }
+
+    /// Nothing is left of it.
+    async fn settled(&mut self, entry: Entry) {
+        match entry.row {
+            Some(row) => self.disk.remove(&self.handle, row).await,
+            None => self.handle.no_longer_in_memory(&[]),
+        }
+        self.handle.forget(&entry);
+    }
+
+    /// At the end: what is in memory alone goes to disk, if it can.
+    async fn leave(&mut self) {
+        for entry in std::mem::take(&mut self.live) {
+            if entry.row.is_none() {
+                self.handle.put_behind(entry);
+            }
+        }
+        let mut not_taken = Vec::new();
+        while let Some(entry) = self.handle.take_backlog().or_else(|| self.handle.take_fresh(None))
+        {
+            not_taken.extend(self.put_to_disk(entry).await);
+        }
+        for entry in not_taken.into_iter().rev() {
+            self.handle.put_back(entry);
+        }
+    }
+
+    fn set_health(&mut self, health: Health) {
+        self.health = health;
+        self.handle.set_health(health);
+    }
+
+    fn pause(&mut self, asked: Option<Duration>) -> Duration {
         let own = self.backoff.after_failure();
-        match retry_after {
+        match asked {
             None => own,
             Some(asked) => {
                 own.max(asked.min(self.settings.retry_after_max) + self.backoff.jitter())
@@ -259,14 +581,16 @@ impl Worker {
         }
     }
 
-    fn give_up(&mut self, failed: &Failed) {
+    fn give_up(&mut self, failed: &Failed, round: &Round) {
+        let Some(mark) = round.mark(failed.entry) else { return };
+        let post = &failed.waiting.post;
         let Some(status) = failed.status else {
-            self.handle.dropped(&failed.waiting, |drops| &mut drops.gave_up_unanswered);
+            self.handle.dropped(mark, post, |drops| &mut drops.gave_up_unanswered);
             return;
         };
-        self.handle.dropped(&failed.waiting, |drops| &mut drops.gave_up_5xx);
+        self.handle.dropped(mark, post, |drops| &mut drops.gave_up_5xx);
         let tries = format!(" {} times", failed.waiting.failures);
-        self.tell_once(status, &failed.waiting.post.path, &failed.reason, &tries);
+        self.tell_once(status, &post.path, &failed.reason, &tries);
     }
 
     fn tell_once(&mut self, status: u16, path: &str, excerpt: &str, tries: &str) {
@@ -288,21 +612,28 @@ impl Worker {
         }
         self.down = Some(Down {
             since: Instant::now(),
-            pushed_out_before: self.handle.statistics().dropped_posts.queue_full,
+            pushed_out_before: self.handle.pushed_out(),
             told_full: false,
         });
         warn!(
-            "endpoint {} is not answering: {reason}; samples are kept (up to {}) and retried",
+            "endpoint {} is not answering: {reason}; samples are kept ({}) and retried",
             self.settings.name,
-            size(self.settings.queue_bytes_max),
+            self.place(),
         );
+    }
+
+    /// Where samples are kept, and how much of them.
+    fn place(&self) -> String {
+        match self.disk.bytes_max() {
+            Some(bytes_max) => format!("on disk, up to {}", size(bytes_max)),
+            None => format!("up to {}", size(self.settings.queue_bytes_max as u64)),
+        }
     }
 
     fn tell_up(&mut self) {
         let Some(down) = self.down.take() else { return };
-        let figures = self.handle.statistics();
         let after = Duration::from_secs(down.since.elapsed().as_secs());
-        let pushed_out = figures.dropped_posts.queue_full - down.pushed_out_before;
+        let pushed_out = self.handle.pushed_out() - down.pushed_out_before;
         let cost = if pushed_out == 0 {
             String::new()
         } else {
@@ -312,63 +643,36 @@ impl Worker {
             "endpoint {} answers again after {}, {} samples waited{cost}",
             self.settings.name,
             humantime::format_duration(after),
-            figures.waiting_samples,
+            self.handle.waiting_samples(),
         );
     }
 
     fn tell_when_full(&mut self) {
+        let place = self.place();
         let Some(down) = &mut self.down else { return };
-        let pushed_out = self.handle.statistics().dropped_posts.queue_full;
-        if !down.told_full && pushed_out > down.pushed_out_before {
+        if !down.told_full && self.handle.pushed_out() > down.pushed_out_before {
             down.told_full = true;
             warn!(
-                "endpoint {}: {} of samples wait, the oldest are dropped from here on",
+                "endpoint {}: no more samples can wait ({place}), the oldest are dropped from here \
+                 on",
                 self.settings.name,
-                size(self.settings.queue_bytes_max),
             );
         }
     }
 }
 
-impl Round {
-    fn fail(
-        &mut self,
-        waiting: Waiting,
-        status: Option<u16>,
-        reason: String,
-        accepted_before: u32,
-    ) {
-        self.failed_in_a_row += 1;
-        self.failed.push(Failed { waiting, status, reason, accepted_before });
-    }
+/// A post that was too large as two.
+fn halves(post: &Post, split: Option<Split>) -> Option<[Post; 2]> {
+    let Split(split) = split?;
+    let parts = post.part.halves()?;
+    let (first, second) = split(&post.body)?;
+    let half = |part, body| Post { part, path: post.path.clone(), body };
+    let [one, two] = parts;
+    Some([half(one, first), half(two, second)])
 }
 
-impl Failed {
-    /// Whether the failure is the post's own: a 500, a 4xx that is tried again by configuration, or
-    /// any other while the endpoint accepted something after this try began. A request to come
-    /// later never is.
-    fn counts(&self, accepted: u32) -> bool {
-        match self.status {
-            Some(408 | 425 | 429) => false,
-            Some(..=500) => true,
-            Some(_) | None => self.accepted_before < accepted,
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self.status {
-            Some(status) => status_line(status),
-            None => self.reason.clone(),
-        }
-    }
-}
-
-fn status_line(code: u16) -> String {
-    StatusCode::from_u16(code).map_or_else(|_| code.to_string(), |status| status.to_string())
-}
-
-/// A size of memory for the log.
-fn size(bytes: usize) -> String {
+/// A size for the log.
+fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..0x10_0000 => format!("{} KiB", bytes >> 10),

@@ -14,6 +14,7 @@
 
 mod decode;
 mod extras;
+mod merge;
 mod records;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,6 +26,7 @@ pub use decode::{
     decode_pod,
 };
 pub use extras::{ContainerFigures, NodeExtras, PodExtras};
+pub use merge::merge;
 pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 
 use crate::payload::append;

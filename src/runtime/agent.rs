@@ -83,14 +83,18 @@ async fn serve(
 
     let sampler = open_sampler(&settings, run_options(&settings))?;
     let (receiver, wanted) = wanted(&settings, None).await?;
-    let mut endpoints = Endpoints::default();
+    let boot = host::boot_id(&settings);
+    let mut endpoints = Endpoints::new(boot);
     let (plan, outlets) = endpoints.plan(wanted)?;
     let status = match settings.status.listen {
         Some(listen) => Some(Bound::to(listen).await?),
         None => None,
     };
     let sources = Sources::start(&settings);
+    let (state, ledger) = resume(&settings, &sampler);
     endpoints.carry_out(plan, &settings.node.name, &sources.directory);
+    let counters = ledger.counters().filter(|counters| counters.boot == Some(boot));
+    endpoints.take_over(counters.map(|counters| counters.ended_at));
     let receiver = receiver.carry_out(None).await;
 
     for endpoint in &settings.endpoints {
@@ -100,10 +104,12 @@ async fn serve(
     }
     announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
     let vitals: Arc<Vitals> = Arc::default();
-    let subjects =
-        Subjects { directory: sources.directory.clone(), endpoints: endpoints.handles() };
+    let subjects = Subjects {
+        directory: sources.directory.clone(),
+        endpoints: endpoints.handles(),
+        boot: Some(boot),
+    };
     let status = status.map(|bound| bound.serve(Arc::clone(&vitals), subjects));
-    let (state, ledger) = resume(&settings, &sampler);
     let sampling = Sampling {
         sampler,
         ledger,
@@ -111,6 +117,7 @@ async fn serve(
         outlets,
         directory: sources.directory.clone(),
         pod_files: pod_files(&settings),
+        boot,
         node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
         vitals: Arc::clone(&vitals),

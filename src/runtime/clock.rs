@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
+use crate::spool::Moment;
 
 /// Time since boot, suspend included. A kernel without the clock, of which none is known, stands
 /// still at 0.
@@ -28,6 +30,12 @@ pub fn awake_time() -> Duration {
 pub fn wall_time() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Now, by both clocks.
+#[must_use]
+pub fn moment(boot: BootId) -> Moment {
+    Moment { boot, since_boot: boot_time(), wall: wall_time() }
 }
 
 /// How long until the next multiple of `interval` on the wall clock, at least `least`: samples of

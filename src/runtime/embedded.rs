@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::agent::AgentError;
 use super::clock;
-use super::endpoints::{Wanted, seed};
+use super::endpoints::{Kept as KeptOnDisk, Wanted, seed};
 use super::told::Told;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
@@ -143,6 +143,8 @@ fn wanted(address: SocketAddr, settings: &Settings) -> Result<Wanted, AgentError
     Ok(Wanted {
         embedded: true,
         delivery: delivery::Settings::new("receiver", url, seed(&settings.node.name)),
+        // What it keeps itself is in memory too.
+        kept: KeptOnDisk::default(),
         told: Told::all(settings),
     })
 }

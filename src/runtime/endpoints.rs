@@ -1,26 +1,36 @@
 //! The endpoints that figures are sent to: opened at the start, kept, changed and let go at a
 //! reload, emptied at the end.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::agent::AgentError;
 use super::clock;
 use super::lifecycle::Reporter;
 use super::sampling::Outlet;
-use super::told::Told;
+use super::told::{self, Told};
 use crate::config::{self, EndpointSettings, Settings};
-use crate::delivery::{self, BaseUrl, Batch, Handle, Worker, secret_header};
+use crate::delivery::{self, BaseUrl, Clock, Handle, Places, Worker, secret_header};
 use crate::directory::Directory;
+use crate::identity::BootId;
 use crate::payload::subjects::Filters;
+use crate::quantity::BootTime;
+use crate::spool::{self, Batch, Handover, Keeper};
 
 /// How long a stop, or a change of an endpoint's settings, may take to send what waits.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An endpoint that has not taken a sample after a third of the interval, or of these bounds, takes
+/// its time.
+const PROMPT_LEAST: Duration = Duration::from_secs(1);
+const PROMPT_MOST: Duration = Duration::from_secs(5);
 
 /// An endpoint as the settings want it.
 #[derive(Debug)]
@@ -28,7 +38,35 @@ pub struct Wanted {
     /// The agent's own receiver, which may have the name of one that is configured.
     pub embedded: bool,
     pub delivery: delivery::Settings,
+    pub kept: Kept,
     pub told: Told,
+}
+
+/// Where what waits for an endpoint is to be kept beside memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// The directory of all queues, and what this one may hold.
+    pub spool: Option<(PathBuf, spool::Bounds)>,
+    /// The directory of what is on its way.
+    pub handover: Option<PathBuf>,
+}
+
+impl Kept {
+    fn of(endpoint: &EndpointSettings, settings: &Settings) -> Self {
+        let waiting = &endpoint.waiting;
+        if waiting.durability == config::Durability::Memory {
+            return Self::default();
+        }
+        let bounds =
+            spool::Bounds { bytes_max: waiting.spool_bytes.as_bytes(), age_max: waiting.spool_age };
+        // Pods' lives are told anew by every run; figures are not.
+        let is_counted = endpoint.dialect != config::Dialect::PodLifecycle;
+        let state_dir = settings.state.dir.as_ref().filter(|_| is_counted);
+        Self {
+            spool: settings.spool.dir.clone().map(|dir| (dir, bounds)),
+            handover: state_dir.map(|dir| dir.join("handover")),
+        }
+    }
 }
 
 impl Wanted {
@@ -37,7 +75,8 @@ impl Wanted {
     pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, AgentError> {
         Ok(Self {
             embedded: false,
-            delivery: delivery_settings(endpoint)?,
+            delivery: delivery_settings(endpoint, settings)?,
+            kept: Kept::of(endpoint, settings),
             told: Told::of(endpoint, settings)?,
         })
     }
@@ -48,9 +87,12 @@ impl Wanted {
 struct Endpoint {
     embedded: bool,
     delivery: delivery::Settings,
+    kept: Kept,
     handle: Handle,
+    /// What of an earlier run may be on its way still.
+    handover: Option<Handover>,
     /// What waits for the settings before these is on its way here; the worker begins behind it.
-    handover: Option<JoinHandle<()>>,
+    handover_task: Option<JoinHandle<()>>,
 }
 
 impl Endpoint {
@@ -64,16 +106,19 @@ impl Endpoint {
 
     /// Lets it send until `deadline`; what is left.
     async fn finish(self, deadline: Instant) -> (String, Vec<Batch>) {
-        if let Some(handover) = self.handover {
-            let _ = handover.await;
+        if let Some(task) = self.handover_task {
+            let _ = task.await;
         }
         (self.delivery.name, self.handle.flush(deadline).await)
     }
 }
 
 /// All that run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Endpoints {
+    boot: BootId,
+    /// Of the directory that queues on disk lie in.
+    keeper: Option<(PathBuf, Keeper)>,
     running: Vec<Endpoint>,
     /// Those that tell of pods that come, change and go.
     reporters: Vec<Reporter>,
@@ -107,12 +152,19 @@ pub struct Changes {
 }
 
 impl Endpoints {
+    /// None yet.
+    #[must_use]
+    pub fn new(boot: BootId) -> Self {
+        let (running, reporters, leaving) = (Vec::new(), Vec::new(), JoinSet::new());
+        Self { boot, keeper: None, running, reporters, leaving }
+    }
+
     /// Makes all that is needed and changes nothing yet: the plan, and where the sampling thread is
     /// to offer from then on.
     ///
     /// # Errors
     /// The first client that cannot be made.
-    pub fn plan(&self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
+    pub fn plan(&mut self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
         let (mut steps, mut outlets, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
         for mut wanted in wanted {
             let same = self.running.iter().position(|running| running.is_of(&wanted));
@@ -122,18 +174,27 @@ impl Endpoints {
                 wanted.delivery.seed = running.delivery.seed;
             }
             let (step, handle) = match (same, running) {
-                (Some(at), Some(running)) if running.delivery == wanted.delivery => {
+                (Some(at), Some(running))
+                    if running.delivery == wanted.delivery && running.kept == wanted.kept =>
+                {
                     (Step::Keep(at), running.handle.clone())
                 }
                 _ => {
-                    let (embedded, delivery) = (wanted.embedded, wanted.delivery.clone());
+                    let Wanted { embedded, delivery, kept, .. } = &wanted;
                     let failed = |error: delivery::ClientError| AgentError::Endpoint {
                         name: delivery.name.clone(),
                         reason: error.to_string(),
                     };
-                    let (handle, worker) = delivery::endpoint(delivery.clone()).map_err(failed)?;
+                    let places = places(&mut self.keeper, &delivery.name, kept);
+                    let handover = places.handover.clone();
+                    let (handle, worker) =
+                        delivery::endpoint(delivery.clone(), places, clock(self.boot))
+                            .map_err(failed)?;
                     let offered_to = handle.clone();
-                    let endpoint = Endpoint { embedded, delivery, handle, handover: None };
+                    let (embedded, delivery, kept) = (*embedded, delivery.clone(), kept.clone());
+                    let handover_task = None;
+                    let endpoint =
+                        Endpoint { embedded, delivery, kept, handle, handover, handover_task };
                     (Step::Begin(Box::new((endpoint, worker))), offered_to)
                 }
             };
@@ -172,7 +233,7 @@ impl Endpoints {
             match predecessor {
                 Some(predecessor) => {
                     let handover = hand_over(predecessor, endpoint.handle.clone(), worker);
-                    endpoint.handover = Some(tokio::spawn(handover));
+                    endpoint.handover_task = Some(tokio::spawn(handover));
                     changes.changed.push(name);
                 }
                 None => {
@@ -189,12 +250,35 @@ impl Endpoints {
         self.reporters = reporters
             .into_iter()
             .map(|(handle, delivery, filters)| {
-                Reporter::start(handle, delivery, filters, node_name, directory)
+                Reporter::start(handle, delivery, filters, node_name, self.boot, directory)
             })
             .collect();
         // Those that have left need not be remembered.
         while self.leaving.try_join_next().is_some() {}
         changes
+    }
+
+    /// Sends what an earlier run had handed over and not sent. `counted_until`: what the counters
+    /// reach that are gone on from, if there are any.
+    pub fn take_over(&self, counted_until: Option<BootTime>) {
+        let now = clock::moment(self.boot);
+        for endpoint in &self.running {
+            let Some(handover) = &endpoint.handover else { continue };
+            let left = handover.left(&now, counted_until);
+            if !left.is_empty() {
+                info!(
+                    "endpoint {}: {} samples of an earlier run were on their way and will be sent",
+                    endpoint.delivery.name,
+                    left.len()
+                );
+                endpoint.handle.put_first(left, true);
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn boot(&self) -> BootId {
+        self.boot
     }
 
     /// All that are sent to, by name.
@@ -214,9 +298,27 @@ impl Endpoints {
     }
 }
 
+/// The queue and the directory that an endpoint of this name has.
+fn places(keeper: &mut Option<(PathBuf, Keeper)>, name: &str, kept: &Kept) -> Places {
+    let queue = kept.spool.as_ref().map(|(dir, bounds)| {
+        let same = keeper.take().filter(|(before, _)| before == dir);
+        let (dir, same) = same.unwrap_or_else(|| (dir.clone(), Keeper::new(dir.clone())));
+        let queue = same.queue(name, *bounds);
+        *keeper = Some((dir, same));
+        queue
+    });
+    let handover = kept.handover.as_ref().map(|dir| Handover::new(dir, name));
+    Places { queue, handover }
+}
+
+fn clock(boot: BootId) -> Clock {
+    Arc::new(move || clock::moment(boot))
+}
+
 async fn hand_over(from: Endpoint, to: Handle, worker: Worker) {
     let (_, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
-    to.put_first(left);
+    // Their files, if they have any, are of the same names.
+    to.put_first(left, true);
     tokio::spawn(worker.run());
 }
 
@@ -232,7 +334,10 @@ async fn finish_and_tell(endpoint: Endpoint, deadline: Instant) {
 ///
 /// # Errors
 /// Its URL or its token cannot be used.
-pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settings, AgentError> {
+pub fn delivery_settings(
+    endpoint: &EndpointSettings,
+    agent: &Settings,
+) -> Result<delivery::Settings, AgentError> {
     let failed = |reason: String| AgentError::Endpoint { name: endpoint.name.clone(), reason };
     let url = BaseUrl::parse(endpoint.url.as_url().as_str())
         .map_err(|error| failed(error.to_string()))?;
@@ -241,6 +346,12 @@ pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settin
     settings.concurrency_max = endpoint.concurrency;
     settings.queue_bytes_max =
         usize::try_from(endpoint.queue_bytes.as_bytes()).unwrap_or(usize::MAX);
+    let waiting = &endpoint.waiting;
+    settings.age_max = waiting.spool_age;
+    settings.tries_max = u32::try_from(waiting.tries_max).unwrap_or(u32::MAX);
+    settings.spread = own_part(&agent.node.name, waiting.spread);
+    settings.prompt = (agent.sampling.interval / 3).clamp(PROMPT_LEAST, PROMPT_MOST);
+    told::shape(endpoint, &mut settings);
     settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
     if let Some(file) = &endpoint.bearer_token_file {
         let token = read_token(file).map_err(|error| {
@@ -254,6 +365,16 @@ pub fn delivery_settings(endpoint: &EndpointSettings) -> Result<delivery::Settin
         secret_header(&mut settings.headers, header, &value).map_err(failed)?;
     }
     Ok(settings)
+}
+
+/// How long into `spread` a node of this name waits: always the same, and others another time.
+fn own_part(node_name: &str, spread: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    node_name.hash(&mut hasher);
+    // The upper half as a fraction of 2^32.
+    let part = hasher.finish() >> 32;
+    let nanos = (spread.as_nanos() * u128::from(part)) >> 32;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// A token is shorter than any server's limit of a header.

@@ -9,6 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use sysinfo::{CpuRefreshKind, RefreshKind, System};
 
 use crate::config::Settings;
+use crate::identity::BootId;
 use crate::payload::dump::HostFacts;
 use crate::snapshot::roots::{Roots, Units};
 use crate::snapshot::sampler::SamplerOptions;
@@ -87,6 +88,17 @@ pub fn captured_facts(roots: &Roots) -> HostFacts {
         os: None,
         cpu_model: None,
     }
+}
+
+/// Which boot this is. Where the kernel does not say, a run of the agent is a boot of its own.
+#[must_use]
+pub fn boot_id(settings: &Settings) -> BootId {
+    let read = || {
+        let procfs = Dir::open(&settings.paths.procfs).ok()?;
+        let mut buffer = Buffer::default();
+        BootId::parse(procfs.read_record(c"sys/kernel/random/boot_id", &mut buffer).ok()?)
+    };
+    read().unwrap_or_else(|| BootId::from_bits(fastrand::u128(..)))
 }
 
 /// The host's own name, for when nobody gave the node another.

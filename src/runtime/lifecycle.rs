@@ -7,10 +7,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::clock;
-use crate::delivery::{self, Batch, Getter, Handle, Post};
+use crate::delivery::{self, Getter, Handle};
 use crate::directory::Directory;
+use crate::identity::BootId;
 use crate::payload::pod_lifecycle::{self, Act, Lifecycle};
 use crate::payload::subjects::Filters;
+use crate::quantity::BootTime;
+use crate::spool::{Batch, Moment};
 
 /// How often the endpoint is asked whom it holds to be alive.
 const RECONCILE: Duration = Duration::from_secs(60);
@@ -39,6 +42,7 @@ impl Reporter {
         delivery: delivery::Settings,
         filters: Filters,
         node_name: &str,
+        boot: BootId,
         directory: &Directory,
     ) -> Self {
         let reporting = Reporting {
@@ -47,7 +51,8 @@ impl Reporter {
             filters,
             node_name: node_name.to_owned(),
             lifecycle: Lifecycle::default(),
-            sequence: 0,
+            boot,
+            told_at: BootTime::default(),
             dropped_posts: 0,
             reconcile_failed: false,
         };
@@ -61,7 +66,9 @@ struct Reporting {
     filters: Filters,
     node_name: String,
     lifecycle: Lifecycle,
-    sequence: u64,
+    boot: BootId,
+    /// When the last act was told; no two are told in one moment, by which they are told apart.
+    told_at: BootTime,
     /// Of the endpoint's queue, when it was last looked at.
     dropped_posts: u64,
     reconcile_failed: bool,
@@ -110,7 +117,7 @@ impl Reporting {
         if !catalog.sources.iter().any(|source| source.current_at.is_some()) {
             return;
         }
-        let figures = self.handle.statistics();
+        let figures = self.handle.statistics(&clock::moment(self.boot));
         let dropped_posts = figures.dropped_posts.total();
         if std::mem::replace(&mut self.dropped_posts, dropped_posts) != dropped_posts {
             self.lifecycle.doubt();
@@ -150,21 +157,22 @@ impl Reporting {
     /// before it is made.
     fn tell(&mut self, acts: Vec<Act>) {
         for act in acts {
-            let taken_at = clock::wall_time();
+            let now = clock::moment(self.boot);
+            let after_the_last = self.told_at.plus(Duration::from_nanos(1));
+            let taken = Moment { since_boot: now.since_boot.max(after_the_last), ..now };
+            self.told_at = taken.since_boot;
             let (path, body) = match &act {
                 Act::Upsert(pod) => (
                     pod_lifecycle::SPEC_PATH,
-                    pod_lifecycle::spec_body(pod, &self.node_name, taken_at),
+                    pod_lifecycle::spec_body(pod, &self.node_name, taken.wall),
                 ),
                 Act::MarkDead { pod_name, pod_ip } => (
                     pod_lifecycle::MARK_DEAD_PATH,
                     pod_lifecycle::mark_dead_body(pod_name, pod_ip.as_deref()),
                 ),
             };
-            self.sequence += 1;
-            let post =
-                Post { path: path.to_owned(), body: body.into_boxed_slice().into(), split: None };
-            self.handle.offer(Batch { sequence: self.sequence, taken_at, posts: vec![post] });
+            let post = (path.to_owned(), body.into_boxed_slice().into());
+            self.handle.offer(Batch::new(taken, [post]), false);
         }
     }
 }

@@ -82,7 +82,7 @@ impl Running {
         notify::ready();
     }
 
-    async fn prepare(&self, settings: &Settings) -> Result<Prepared, AgentError> {
+    async fn prepare(&mut self, settings: &Settings) -> Result<Prepared, AgentError> {
         let sampler = if reads_the_same(&self.settings, settings) {
             None
         } else {
@@ -134,8 +134,9 @@ impl Running {
         let directory = &self.sources.directory;
         let changes = self.endpoints.carry_out(endpoints, &settings.node.name, directory);
         self.receiver = receiver.carry_out(self.receiver.take()).await;
+        let boot = Some(self.endpoints.boot());
         let subjects =
-            Subjects { directory: directory.clone(), endpoints: self.endpoints.handles() };
+            Subjects { directory: directory.clone(), endpoints: self.endpoints.handles(), boot };
         match status {
             StatusPlan::Keep => {
                 if let Some(status) = &self.status {
@@ -192,6 +193,7 @@ fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
         ("filesystem", before.filesystem != now.filesystem),
         ("status", before.status != now.status),
         ("state", before.state != now.state),
+        ("spool", before.spool != now.spool),
         ("log", before.log != now.log),
         ("receiver", before.receiver != now.receiver && now.uses_embedded_receiver()),
     ];

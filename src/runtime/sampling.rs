@@ -13,13 +13,15 @@ use super::state::StateDir;
 use super::told::Figures;
 use super::vitals::Vitals;
 use super::wait::{self, Stop, Woken};
-use crate::delivery::{Batch, Handle};
+use crate::delivery::Handle;
 use crate::directory::Directory;
+use crate::identity::BootId;
 use crate::ledger::{Account, Ledger};
 use crate::payload::posts::RunningTotals;
 use crate::payload::subjects::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
+use crate::spool::{Batch, Moment};
 
 /// An endpoint as the sampling thread sees it.
 pub struct Outlet {
@@ -34,6 +36,7 @@ pub struct Sampling {
     pub outlets: Vec<Outlet>,
     pub directory: Directory,
     pub pod_files: PodFiles,
+    pub boot: BootId,
     pub node_name: String,
     pub interval: Duration,
     pub vitals: Arc<Vitals>,
@@ -90,25 +93,24 @@ impl Sampling {
                 spared = snapshot.work.cgroups_spared,
                 "sampled"
             );
-            // Kept before it is sent: an interval may be lost with the process, never sent twice.
+            let taken = Moment { boot: self.boot, since_boot: snapshot.begun_at, wall };
+            let batches = self.batches(&account, &mut totals, taken);
+            // Handed over, then counted, then sent: whenever the process ends, an interval stands in
+            // what it has handed over or is counted again, and never both.
+            let handed_over: Vec<bool> = self
+                .outlets
+                .iter()
+                .zip(&batches)
+                .map(|(outlet, batch)| outlet.handle.hand_over(batch))
+                .collect();
             if let (Some(state), Some(counters)) = (&self.state, self.ledger.counters()) {
                 notes.state(state.save(counters).err());
             }
+            for ((outlet, batch), kept) in self.outlets.iter().zip(batches).zip(handed_over) {
+                outlet.handle.offer(batch, kept);
+            }
             if account.since.is_some() {
-                let catalog = self.directory.catalog();
-                let files = self.pod_files.follow(&account, clock::boot_time());
-                let view = View {
-                    account: &account,
-                    catalog: &catalog,
-                    filesystems: &files.pods,
-                    node_filesystem: files.node,
-                };
-                let subjects = totals.add(&view);
                 sequence += 1;
-                for outlet in &self.outlets {
-                    let posts = outlet.figures.posts(&view, &subjects, &self.node_name);
-                    outlet.handle.offer(Batch { sequence, taken_at: wall, posts });
-                }
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
@@ -137,6 +139,31 @@ impl Sampling {
                 }
             }
         }
+    }
+
+    /// What each outlet is told of the sample that was just settled; nothing where it was the first.
+    fn batches(
+        &mut self,
+        account: &Account,
+        totals: &mut RunningTotals,
+        taken: Moment,
+    ) -> Vec<Batch> {
+        if account.since.is_none() {
+            return Vec::new();
+        }
+        let catalog = self.directory.catalog();
+        let files = self.pod_files.follow(account, clock::boot_time());
+        let view = View {
+            account,
+            catalog: &catalog,
+            filesystems: &files.pods,
+            node_filesystem: files.node,
+        };
+        let subjects = totals.add(&view);
+        let node_name = &self.node_name;
+        let batch =
+            |outlet: &Outlet| Batch::new(taken, outlet.figures.posts(&view, &subjects, node_name));
+        self.outlets.iter().map(batch).collect()
     }
 
     fn take(&mut self, change: Change) {

@@ -24,6 +24,7 @@ use super::clock;
 use super::vitals::Vitals;
 use crate::delivery::Handle;
 use crate::directory::Directory;
+use crate::identity::BootId;
 use crate::payload::open_metrics::{self, Exposition};
 use crate::quantity::BootTime;
 use crate::receiver;
@@ -34,6 +35,7 @@ pub struct Subjects {
     pub directory: Directory,
     /// Endpoints by name.
     pub endpoints: Vec<(String, Handle)>,
+    pub boot: Option<BootId>,
 }
 
 #[derive(Debug)]
@@ -173,27 +175,19 @@ fn directory(all: &mut Exposition, subjects: &Subjects, now: BootTime) {
 }
 
 fn endpoints(all: &mut Exposition, subjects: &Subjects) {
+    let now = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
     let told: Vec<_> = subjects
         .endpoints
         .iter()
-        .map(|(name, handle)| (name.as_str(), handle.statistics()))
+        .map(|(name, handle)| (name.as_str(), handle.statistics(&now)))
         .collect();
     if told.is_empty() {
         return;
     }
     let mut posts = all.counter("nodetally_posts", "Posts by what became of them.");
     for (name, figures) in &told {
-        let drops = &figures.dropped_posts;
-        for (outcome, count) in [
-            ("accepted", figures.accepted_posts),
-            ("queue_full", drops.queue_full),
-            ("rejected_3xx", drops.rejected_3xx),
-            ("rejected_4xx", drops.rejected_4xx),
-            ("gave_up_5xx", drops.gave_up_5xx),
-            ("gave_up_unanswered", drops.gave_up_unanswered),
-            ("too_old", drops.too_old),
-            ("closed", drops.closed),
-        ] {
+        let accepted = std::iter::once(("accepted", figures.accepted_posts));
+        for (outcome, count) in accepted.chain(figures.dropped_posts.by_reason()) {
             posts.sample(&[("endpoint", name), ("outcome", outcome)], count);
         }
     }
@@ -207,7 +201,7 @@ fn endpoints(all: &mut Exposition, subjects: &Subjects) {
     }
     let mut bytes = all.gauge("nodetally_queue_bytes", "What waits, in bytes.");
     for (name, figures) in &told {
-        bytes.sample(&[("endpoint", name)], figures.waiting_bytes);
+        bytes.sample(&[("endpoint", name)], figures.in_memory_bytes as u64 + figures.on_disk.bytes);
     }
     let mut success = all.gauge(
         "nodetally_last_success_age_seconds",
@@ -233,7 +227,7 @@ mod tests {
         publishers[0].still_current(at(100));
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
-        let subjects = Subjects { directory, endpoints: Vec::new() };
+        let subjects = Subjects { directory, ..Subjects::default() };
         let text = exposition(&Vitals::default(), &subjects, at(160));
         for line in [
             "nodetally_directory_up{source=\"kubernetes\"} 0\n",

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::agent::AgentError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
-use crate::delivery::{Post, Split};
+use crate::delivery::{self, Late, Merge, Split, Then};
 use crate::directory::pod::Labels;
 use crate::payload::pod_batch::{self, ClusterContext};
 use crate::payload::posts::{self, Message};
+use crate::payload::resource_api;
 use crate::payload::selector::Selector;
 use crate::payload::subjects::{Filters, Subjects, UnknownPods, View};
 
@@ -84,9 +87,14 @@ impl Told {
 }
 
 impl Figures {
-    /// The posts of one sample.
+    /// The posts of one sample: paths and bodies.
     #[must_use]
-    pub fn posts(&self, view: &View<'_>, subjects: &Subjects<'_>, node_name: &str) -> Vec<Post> {
+    pub fn posts(
+        &self,
+        view: &View<'_>,
+        subjects: &Subjects<'_>,
+        node_name: &str,
+    ) -> Vec<(String, Bytes)> {
         let unknown = match &self.unknown {
             Unknown::Uid { namespace } => UnknownPods::Uid { namespace },
             Unknown::Wait => UnknownPods::Wait,
@@ -114,14 +122,31 @@ impl Figures {
                 std::iter::once(node).chain(pods).collect()
             }
         };
-        let splits = matches!(self.dialect, Dialect::PodBatch { .. });
-        let post = |message: Message| Post {
-            path: message.path,
-            body: message.body,
-            split: splits.then_some(Split(pod_batch::split)),
-        };
-        messages.into_iter().map(post).collect()
+        messages.into_iter().map(|message| (message.path, message.body)).collect()
     }
+}
+
+/// What of an endpoint's delivery follows from what it is told.
+pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::Settings) {
+    let is_resource_api = endpoint.dialect == config::Dialect::ResourceApi;
+    let cumulative = endpoint.counters == config::Counters::Cumulative;
+    // A server that keeps the latest must not be told of a pod's birth behind its death, and one
+    // that subtracts running totals must not see them go back.
+    settings.in_order = match endpoint.dialect {
+        config::Dialect::PodLifecycle => true,
+        config::Dialect::ResourceApi => cumulative,
+        config::Dialect::PodBatch => false,
+    };
+    settings.split =
+        (endpoint.dialect == config::Dialect::PodBatch).then_some(Split(pod_batch::split));
+    settings.bounds_500 = is_resource_api;
+    let late = match endpoint.waiting.late {
+        config::Late::Add => Some(Then::Add(Merge(resource_api::merge))),
+        config::Late::Drop => Some(Then::Drop),
+        config::Late::Send => None,
+    };
+    let late = late.map(|then| Late { after: endpoint.waiting.late_after, then });
+    settings.late = late.filter(|_| is_resource_api);
 }
 
 fn filters(endpoint: &EndpointSettings) -> Result<Filters, AgentError> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Batch, Bounds, Kept, Lost, Moment, RowId, SpoolError};
+use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError};
 
 /// Where the queues of all endpoints lie. The thread starts with the first of them that is needed.
 #[derive(Debug, Clone)]
@@ -49,22 +49,32 @@ impl Queue {
         Err(self.unbuilt())
     }
 
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Puts a batch at the end; it is on disk when this returns. Makes room for it by age and bytes.
-    pub async fn append(&self, _batch: &Batch, _now: Moment) -> Result<RowId, SpoolError> {
+    /// If it is `in_hand`, it is neither pushed out nor given by [`Queue::next`].
+    pub async fn append(
+        &self,
+        _batch: &Batch,
+        _in_hand: bool,
+        _now: Moment,
+    ) -> Result<RowId, SpoolError> {
         Err(self.unbuilt())
     }
 
-    /// The oldest batch behind `after`, or of all.
-    pub async fn next(
-        &self,
-        _after: Option<RowId>,
-        _now: Moment,
-    ) -> Result<Option<(RowId, Batch)>, SpoolError> {
+    /// The oldest batch that is not in somebody's hands, and is so from here on.
+    pub async fn next(&self, _now: Moment) -> Result<Option<(RowId, Batch)>, SpoolError> {
         Err(self.unbuilt())
     }
+
+    /// It is no longer in somebody's hands.
+    pub async fn release(&self, _row: RowId) {}
 
     /// Puts what is left of a batch in its place.
-    pub async fn replace(&self, _row: RowId, _batch: &Batch) -> Result<(), SpoolError> {
+    pub async fn replace(&self, _row: RowId, _batch: &Batch) -> Result<Found, SpoolError> {
         Err(self.unbuilt())
     }
 

@@ -3,13 +3,16 @@
 //! It sees paths and bytes, and knows nothing of what they mean nor of how they are sent.
 
 mod batch;
+mod handover;
 mod keeper;
+mod record;
 
 use std::time::Duration;
 
 use thiserror::Error;
 
 pub use batch::{Batch, Moment, Part, Post};
+pub use handover::Handover;
 pub use keeper::{Keeper, Queue};
 
 /// How much a queue keeps. What is beyond is dropped from the oldest on.
@@ -23,6 +26,14 @@ pub struct Bounds {
 /// A batch on disk. Later ones have larger numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub i64);
+
+/// Whether a batch still was where it had been put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    There,
+    /// With the file that it was in.
+    Gone,
+}
 
 /// What is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

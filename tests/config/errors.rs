@@ -48,13 +48,13 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[samplin]\ninterval = \"15s\"",
         "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
-         sampling, paths, directory, cluster, filesystem, state, status, log, endpoint, receiver",
+         sampling, paths, directory, cluster, filesystem, state, spool, status, log, endpoint, receiver",
     ),
     (
         "interval = \"15s\"",
         "nodetally.toml:1: interval: unknown key outside any section, did you mean \
          \"sampling.interval\"?; sections: node, sampling, paths, directory, cluster, \
-         filesystem, state, status, log, endpoint, receiver",
+         filesystem, state, spool, status, log, endpoint, receiver",
     ),
     (
         "log = \"debug\"",
@@ -94,6 +94,28 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[receiver]\nretention = 1.5",
         "nodetally.toml:2: receiver.retention = 1.5: found a float; allowed: a number with a unit \
          from 1m to 24h, such as \"1h\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"pod-batch\"\nlate = \"drop\"",
+        "nodetally.toml:5: endpoint.late = \"drop\": pod-batch carries its own time; allowed: \
+         \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
+         \"delta\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"\nlate = \"add\"",
+        "nodetally.toml:5: endpoint.late = \"add\": running totals do not add up; allowed: \
+         \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
+         \"delta\"",
+    ),
+    (
+        "spool.dir = \"none\"\n[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndurability = \"disk\"",
+        "nodetally.toml:5: endpoint.durability = \"disk\": spool.dir is \"none\"; allowed: \"disk\" \
+         or \"memory\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nspread = \"16s\"",
+        "nodetally.toml:4: endpoint.spread = \"16s\": too large; allowed: a number with a unit \
+         from 0s to the interval, such as \"5s\"",
     ),
     (
         "[endpoint]\nname = \"a\"",

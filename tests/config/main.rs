@@ -31,6 +31,8 @@ fn inputs(file: Option<&str>, environment: &[(&str, &str)]) -> Inputs<Variables>
         host_name: "box".to_owned(),
         is_root: true,
         xdg_runtime_dir: None,
+        xdg_state_home: None,
+        home: None,
     }
 }
 
@@ -94,6 +96,8 @@ kubelet_dir = "/data/kubelet"
 listen = "127.0.0.1:7644"
 [state]
 dir = "/var/lib/odd \"name\"\\"
+[spool]
+dir = "/data/spool"
 [log]
 level = "debug"
 [[endpoint]]
@@ -114,6 +118,16 @@ pod_selector = "app in (web,db),!canary"
 annotations = ["prometheus.io/*"]
 extras = false
 client_errors = "retry"
+durability = "memory"
+spool_bytes = "1GiB"
+spool_age = "2h"
+tries_max = 5
+spread = "3s"
+[[endpoint]]
+name = "other"
+url = "http://other"
+late_after = "10m"
+late = "send"
 [receiver]
 listen = "[::1]:0"
 retention = "2h"

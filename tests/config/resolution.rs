@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::config::{
-    Counters, DirectorySource, KEYS, LogLevel, Origin, Settings, UnknownPods, file_path, keys,
+    Counters, DirectorySource, Durability, KEYS, Late, LogLevel, Origin, Settings, UnknownPods,
+    file_path, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -24,6 +25,7 @@ fn with_nothing_set_everything_has_its_documented_default() {
     assert_eq!(settings.paths.cgroupfs, None);
     assert_eq!(settings.paths.rootfs, Path::new("/"));
     assert_eq!(settings.state.dir.as_deref(), Some(Path::new("/run/nodetally")));
+    assert_eq!(settings.spool.dir.as_deref(), Some(Path::new("/var/lib/nodetally/spool")));
     assert_eq!(settings.log.level, LogLevel::Info);
     assert!(settings.endpoints.is_empty() && settings.uses_embedded_receiver());
     assert_eq!(settings.receiver.listen, SocketAddr::from(([127, 0, 0, 1], 7643)));
@@ -43,6 +45,12 @@ fn an_endpoint_has_its_documented_defaults_and_turns_the_receiver_off() {
     assert_eq!(endpoint.timeout, Duration::from_secs(10));
     assert_eq!(endpoint.concurrency, 8);
     assert_eq!(endpoint.queue_bytes, Bytes::from_bytes(16 * 1024 * 1024));
+    let waiting = &endpoint.waiting;
+    assert_eq!(waiting.durability, Durability::Disk);
+    assert_eq!(waiting.spool_bytes, Bytes::from_bytes(256 << 20));
+    assert_eq!(waiting.spool_age, Duration::from_secs(24 * 3600));
+    assert_eq!((waiting.late, waiting.late_after), (Late::Add, Duration::from_secs(60)));
+    assert_eq!((waiting.tries_max, waiting.spread), (3, Duration::from_millis(7500)));
     assert_eq!(endpoint.unknown_pods, UnknownPods::Uid);
     assert_eq!(endpoint.unknown_namespace, "unknown");
     assert_eq!(endpoint.bearer_token_file, None);
@@ -66,6 +74,14 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(endpoint.timeout, Duration::from_secs(2));
     assert_eq!(endpoint.concurrency, 16);
     assert_eq!(endpoint.queue_bytes, Bytes::from_bytes(100_000));
+    let waiting = &endpoint.waiting;
+    assert_eq!(waiting.durability, Durability::Memory);
+    assert_eq!(waiting.spool_bytes, Bytes::from_bytes(1 << 30));
+    assert_eq!(waiting.spool_age, Duration::from_secs(7200));
+    assert_eq!((waiting.tries_max, waiting.spread), (5, Duration::from_secs(3)));
+    let other = &settings.endpoints[1].waiting;
+    assert_eq!((other.late, other.late_after), (Late::Send, Duration::from_secs(600)));
+    assert_eq!(settings.spool.dir.as_deref(), Some(Path::new("/data/spool")));
     assert_eq!(endpoint.unknown_pods, UnknownPods::Skip);
     assert_eq!(endpoint.unknown_namespace, "nowhere");
     assert_eq!(endpoint.bearer_token_file.as_deref(), Some(Path::new("/etc/nodetally/token")));
@@ -74,9 +90,10 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));
     // A key that the table has and this file has not would go unseen.
     for key in KEYS {
-        let origin =
-            if key.section == "endpoint" { &endpoint.origins } else { &settings.origins }.of(key);
-        assert!(matches!(origin, Origin::File { .. }), "{} is not in the file", key.path());
+        let of_endpoints = settings.endpoints.iter().map(|endpoint| &endpoint.origins);
+        let mut origins = of_endpoints.chain([&settings.origins]).map(|origins| origins.of(key));
+        let is_there = origins.any(|origin| matches!(origin, Origin::File { .. }));
+        assert!(is_there, "{} is not in the file", key.path());
     }
 }
 
@@ -127,6 +144,43 @@ fn state_goes_where_the_user_may_write_and_a_reboot_clears() {
     assert_eq!(dir(true, None, Some("none")), None);
     assert_eq!(dir(true, None, Some("")), None);
     assert_eq!(dir(false, None, Some("here")), Some(PathBuf::from("here")));
+}
+
+#[test]
+fn what_waits_goes_where_it_outlives_a_boot_and_beside_a_state_that_was_put_elsewhere() {
+    let of = |is_root, variables: &[(&str, &str)], homes: [Option<&str>; 2]| {
+        let mut inputs = inputs(None, variables);
+        inputs.is_root = is_root;
+        [inputs.xdg_state_home, inputs.home] = homes.map(|home| home.map(str::to_owned));
+        Settings::resolve(inputs).unwrap().spool.dir
+    };
+    let path = |path: &str| Some(PathBuf::from(path));
+    assert_eq!(of(true, &[], [None, Some("/root")]), path("/var/lib/nodetally/spool"));
+    let by_systemd = [("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), ("NODETALLY_STATE_DIR", "/s")];
+    assert_eq!(of(true, &by_systemd, [None, None]), path("/var/lib/a/spool"));
+    assert_eq!(of(true, &[("NODETALLY_STATE_DIR", "/s")], [None, None]), path("/s/spool"));
+    assert_eq!(of(true, &[("NODETALLY_STATE_DIR", "none")], [None, None]), None);
+    let homes = [Some("/x"), Some("/home/u")];
+    assert_eq!(of(false, &[], homes), path("/x/nodetally/spool"));
+    let homes = [Some("x"), Some("/home/u")];
+    assert_eq!(of(false, &[], homes), path("/home/u/.local/state/nodetally/spool"));
+    assert_eq!(of(false, &[], [None, None]), None);
+    let set = [("NODETALLY_SPOOL_DIR", "/data"), ("STATE_DIRECTORY", "/var/lib/a")];
+    assert_eq!(of(true, &set, [None, None]), path("/data"));
+    assert_eq!(of(true, &[("NODETALLY_SPOOL_DIR", "none")], [None, None]), None);
+}
+
+#[test]
+fn without_a_spool_samples_wait_in_memory_and_running_totals_are_never_added() {
+    let waiting = |file: &str| {
+        let text = format!("{file}\n[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n");
+        from_file(&text).endpoints[0].waiting.clone()
+    };
+    assert_eq!(waiting("spool.dir = \"none\"").durability, Durability::Memory);
+    let slow = waiting("sampling.interval = \"1m\"");
+    assert_eq!(slow.late_after, Duration::from_secs(240));
+    let endpoint = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"";
+    assert_eq!(from_file(endpoint).endpoints[0].waiting.late, Late::Drop);
 }
 
 #[test]

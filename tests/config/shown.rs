@@ -62,6 +62,9 @@ kubelet_dir = "/var/lib/kubelet"      # default
 [state]
 dir = "none"                          # --state-dir
 
+[spool]
+dir = "none"                          # default
+
 [status]
 listen = "none"                       # default
 
@@ -76,6 +79,13 @@ counters = "delta"                    # default
 timeout = "10s"                       # default
 concurrency = 8                       # default
 queue_bytes = "16MiB"                 # default
+durability = "memory"                 # default
+spool_bytes = "256MiB"                # default
+spool_age = "1day"                    # default
+late_after = "1m 20s"                 # default
+late = "add"                          # default
+tries_max = 3                         # default
+spread = "10s"                        # default
 unknown_pods = "uid"                  # default
 unknown_namespace = "unknown"         # default
 bearer_token_file = "/t"              # nodetally.toml:6; token: set (hidden)

@@ -84,6 +84,8 @@ fn resolved(file: String, environment: Vec<(String, String)>) -> Result<Settings
         host_name: "nodetally-x2x9z".to_owned(),
         is_root: true,
         xdg_runtime_dir: None,
+        xdg_state_home: None,
+        home: None,
     };
     Settings::resolve(inputs)
 }

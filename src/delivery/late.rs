@@ -1,0 +1,127 @@
+//! Samples that are too old for a server that files what it gets under its own clock.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::spool::{Batch, Part, Post};
+
+/// What becomes of samples older than `after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Late {
+    pub after: Duration,
+    pub then: Then,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// They are dropped, and counted.
+    Drop,
+    /// What passed in them is added up, and sent as one sample.
+    Add(Merge),
+}
+
+/// How two bodies for one path become one, the older of them first; `None`: they cannot.
+#[derive(Debug, Clone, Copy)]
+pub struct Merge(pub fn(&[u8], &[u8]) -> Option<Bytes>);
+
+impl PartialEq for Merge {
+    /// Which one an endpoint has hangs on what else its settings say.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Merge {}
+
+/// A sample that has grown to this is sent as it is, and what is later begins another.
+const POSTS_MAX: usize = 4096;
+const BYTES_MAX: usize = 4 << 20;
+
+/// Two samples as one, which goes by the number of the newer. `None`: together they would be too
+/// large.
+pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option<Batch> {
+    let bytes: usize = older.posts.iter().chain(&newer.posts).map(|post| post.body.len()).sum();
+    if older.posts.len() + newer.posts.len() > POSTS_MAX || bytes > BYTES_MAX {
+        return None;
+    }
+    let mut posts = newer.posts.clone();
+    // A dialect posts a path once a sample, unless a post was too large and fell apart.
+    let mut places: HashMap<String, usize> =
+        posts.iter().enumerate().map(|(at, post)| (post.path.clone(), at)).collect();
+    let mut number = posts.iter().map(|post| post.part.number).max().map_or(0, |last| last + 1);
+    for post in &older.posts {
+        let place = places.get(&post.path).and_then(|at| posts.get_mut(*at));
+        if let Some(same) = place
+            && let Some(body) = merge(&post.body, &same.body)
+        {
+            same.body = body;
+            continue;
+        }
+        // Of a pod that was gone by then.
+        places.entry(post.path.clone()).or_insert(posts.len());
+        posts.push(Post { part: Part { number, piece: 1 }, ..post.clone() });
+        number += 1;
+    }
+    Some(Batch { taken: newer.taken, posts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::BootId;
+    use crate::quantity::{BootTime, WallTime};
+    use crate::spool::Moment;
+
+    fn batch(number: u64, posts: &[(&str, u64)]) -> Batch {
+        let taken = Moment {
+            boot: BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap(),
+            since_boot: BootTime::from_nanos(number),
+            wall: WallTime::from_unix_millis(number),
+        };
+        let posts = posts.iter().map(|(path, flow)| ((*path).to_owned(), flow.to_string().into()));
+        Batch::new(taken, posts)
+    }
+
+    fn add(older: &[u8], newer: &[u8]) -> Option<Bytes> {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+        Some((number(older)? + number(newer)?).to_string().into())
+    }
+
+    #[test]
+    fn flows_are_added_path_by_path_and_what_is_gone_keeps_its_own() {
+        let older = batch(1, &[("/node", 100), ("/gone", 7), ("/pod", 20)]);
+        let newer = batch(2, &[("/node", 1000), ("/pod", 200), ("/new", 3)]);
+        let both = merge(&older, &newer, Merge(add)).unwrap();
+        assert_eq!(both.taken, newer.taken);
+        let told: Vec<_> = both
+            .posts
+            .iter()
+            .map(|post| (post.part.to_string(), &*post.path, &post.body[..]))
+            .collect();
+        let expected: [(&str, &str, &[u8]); 4] = [
+            ("0", "/node", b"1100"),
+            ("1", "/pod", b"220"),
+            ("2", "/new", b"3"),
+            ("3", "/gone", b"7"),
+        ];
+        let expected = expected.map(|(part, path, body)| (part.to_owned(), path, body));
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_added_goes_on_beside_the_other_and_no_part_is_named_twice() {
+        let both = merge(&batch(1, &[("/a", 1)]), &batch(2, &[("/a", 2)]), Merge(|_, _| None));
+        let both = both.unwrap();
+        let parts: Vec<_> = both.posts.iter().map(|post| post.part.to_string()).collect();
+        assert_eq!(parts, ["0", "1"]);
+    }
+
+    #[test]
+    fn a_sample_does_not_grow_without_end() {
+        let paths: Vec<String> = (0..POSTS_MAX).map(|number| format!("/{number}")).collect();
+        let posts: Vec<(&str, u64)> = paths.iter().map(|path| (path.as_str(), 1)).collect();
+        assert_eq!(merge(&batch(1, &posts), &batch(2, &[("/0", 1)]), Merge(add)), None);
+    }
+}

@@ -1,0 +1,242 @@
+//! One round: the posts of one sample, and of what was left of others, let out side by side.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use tokio::task::JoinSet;
+
+use super::http::{Answer, Sender};
+use super::queue::{Entry, EntryMark, Waiting};
+use crate::spool::{Batch, Moment, Part, RowId};
+
+/// What one round has come to so far.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// Whose posts these are; the posts themselves are in `slots`, and back in here at the end.
+    entries: Vec<Entry>,
+    /// All that is not settled is in here, or among `halves` and `failed`, at every moment, so a
+    /// round may be cut off at any.
+    slots: Vec<Option<Slot>>,
+    unsent: VecDeque<usize>,
+    under_way: JoinSet<Done>,
+    halves: Vec<Slot>,
+    failed: Vec<Failed>,
+    pub(super) accepted: u32,
+    pub(super) refused: u32,
+    /// Failures since the last post that was settled.
+    pub(super) failed_in_a_row: usize,
+    /// The endpoint asked for a pause.
+    pub(super) throttled: bool,
+    pub(super) pause: Option<Duration>,
+    /// Nothing further is let out: something else goes first.
+    pub(super) held_back: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: usize,
+    waiting: Waiting,
+}
+
+/// A post that was answered, or was not.
+#[derive(Debug)]
+pub(super) struct Done {
+    at: usize,
+    /// How many posts had been accepted in this round when this try began.
+    accepted_before: u32,
+    answer: Answer,
+}
+
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) entry: usize,
+    pub(super) waiting: Waiting,
+    /// Absent when there was no answer.
+    pub(super) status: Option<u16>,
+    /// Of the answer's body, or why there was none.
+    pub(super) reason: String,
+    pub(super) accepted_before: u32,
+}
+
+/// A post that is out of its slot, for whoever settles it.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) entry: usize,
+    pub(super) waiting: Waiting,
+    pub(super) accepted_before: u32,
+    pub(super) answer: Answer,
+}
+
+impl Round {
+    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+        let mut slots = Vec::with_capacity(entries.iter().map(|entry| entry.posts.len()).sum());
+        for (number, entry) in entries.iter_mut().enumerate() {
+            let posts = mem::take(&mut entry.posts).into_iter();
+            slots.extend(posts.map(|waiting| Some(Slot { entry: number, waiting })));
+        }
+        Self {
+            entries,
+            unsent: (0..slots.len()).collect(),
+            slots,
+            under_way: JoinSet::new(),
+            halves: Vec::new(),
+            failed: Vec::new(),
+            accepted: 0,
+            refused: 0,
+            failed_in_a_row: 0,
+            throttled: false,
+            pause: None,
+            held_back: false,
+        }
+    }
+
+    pub(super) fn mark(&self, entry: usize) -> Option<EntryMark> {
+        self.entries.get(entry).map(Entry::mark)
+    }
+
+    /// Whether it is made of nothing but what the endpoint left of samples.
+    pub(super) fn is_of_leftovers(&self) -> bool {
+        self.entries.iter().all(|entry| entry.partly_accepted)
+    }
+
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.entries.first().map(|entry| entry.taken)
+    }
+
+    /// Lets posts out until `limit` are under way; the number of those that had been tried before.
+    /// As many failures in a row as may be under way at once: the endpoint is down, and the rest
+    /// would only hammer it.
+    pub(super) fn let_out(&mut self, sender: &Sender, name: &str, limit: usize) -> u64 {
+        let mut retries = 0;
+        while self.under_way.len() < limit
+            && !self.throttled
+            && !self.held_back
+            && self.failed_in_a_row < limit
+            && let Some(at) = self.unsent.pop_front()
+        {
+            let Some(Some(slot)) = self.slots.get_mut(at) else { continue };
+            let Some(entry) = self.entries.get(slot.entry) else { continue };
+            retries += u64::from(mem::replace(&mut slot.waiting.sent, true));
+            let post = slot.waiting.post.clone();
+            let key = idempotency_key(&entry.taken, name, post.part);
+            let (sender, accepted_before) = (sender.clone(), self.accepted);
+            self.under_way.spawn(async move {
+                let answer = sender.send(&post.path, &post.body, key.as_ref()).await;
+                Done { at, accepted_before, answer }
+            });
+        }
+        retries
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// The next answer; never, when nothing is under way. May be given up at any moment.
+    pub(super) async fn answered(&mut self) -> Option<Answered> {
+        let done = match self.under_way.join_next().await {
+            Some(Ok(done)) => done,
+            // A try that panicked counts as not made; its post is still in its slot.
+            Some(Err(_)) => return None,
+            None => std::future::pending().await,
+        };
+        let Slot { entry, waiting } = self.slots.get_mut(done.at)?.take()?;
+        let Done { accepted_before, answer, .. } = done;
+        Some(Answered { entry, waiting, accepted_before, answer })
+    }
+
+    pub(super) fn failed(&mut self, answered: Answered, status: Option<u16>, reason: String) {
+        let Answered { entry, waiting, accepted_before, .. } = answered;
+        self.failed_in_a_row += 1;
+        self.failed.push(Failed { entry, waiting, status, reason, accepted_before });
+    }
+
+    pub(super) fn fell_apart(&mut self, entry: usize, halves: [Waiting; 2]) {
+        self.halves.extend(halves.map(|waiting| Slot { entry, waiting }));
+    }
+
+    /// One that tells what is the matter.
+    pub(super) fn first_failure(&self) -> Option<&Failed> {
+        self.failed.first()
+    }
+
+    pub(super) fn take_failed(&mut self) -> Vec<Failed> {
+        mem::take(&mut self.failed)
+    }
+
+    /// A failed post that is not given up.
+    pub(super) fn goes_on(&mut self, failed: Failed) {
+        let Failed { entry, waiting, .. } = failed;
+        self.halves.push(Slot { entry, waiting });
+    }
+
+    /// Whose posts are nowhere but in memory, with what is left of them.
+    pub(super) fn not_on_disk(&self) -> Vec<(usize, Batch)> {
+        let in_memory = self.entries.iter().enumerate().filter(|(_, entry)| entry.row.is_none());
+        let batch = |(number, entry): (usize, &Entry)| {
+            let left = self.slots.iter().flatten().chain(&self.halves);
+            let own = left.filter(|slot| slot.entry == number).map(|slot| &slot.waiting);
+            let failed = self.failed.iter().filter(|failed| failed.entry == number);
+            let posts = own.chain(failed.map(|failed| &failed.waiting));
+            let posts = posts.map(|waiting| waiting.post.clone()).collect();
+            (number, Batch { taken: entry.taken, posts })
+        };
+        in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
+    }
+
+    /// From here on a sample is on disk; what it is counted by in memory, and its entry without
+    /// posts.
+    pub(super) fn is_on_disk(&mut self, entry: usize, row: RowId) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(entry)?;
+        entry.row = Some(row);
+        Some(entry)
+    }
+
+    /// What is left of each sample; tries under way are given up.
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        let Self { mut entries, slots, halves, failed, .. } = self;
+        let failed = failed.into_iter().map(|failed| (failed.entry, failed.waiting));
+        let left = slots.into_iter().flatten().chain(halves);
+        for (entry, waiting) in left.map(|slot| (slot.entry, slot.waiting)).chain(failed) {
+            if let Some(entry) = entries.get_mut(entry) {
+                entry.posts.push(waiting);
+            }
+        }
+        entries
+    }
+}
+
+impl Failed {
+    /// Whether the failure is the post's own: a status that `bounded` names, or any other while the
+    /// endpoint accepted something after this try began. A request to come later never is.
+    pub(super) fn counts(&self, accepted: u32, bounded: impl Fn(u16) -> bool) -> bool {
+        match self.status {
+            Some(408 | 425 | 429) => false,
+            Some(status) if bounded(status) => true,
+            Some(_) | None => self.accepted_before < accepted,
+        }
+    }
+}
+
+impl Failed {
+    pub(super) fn describe(&self) -> String {
+        match self.status {
+            Some(status) => status_line(status),
+            None => self.reason.clone(),
+        }
+    }
+}
+
+pub(super) fn status_line(code: u16) -> String {
+    StatusCode::from_u16(code).map_or_else(|_| code.to_string(), |status| status.to_string())
+}
+
+/// What the post is recognised by when it comes twice: a string as structured fields have it (RFC
+/// 9651), which servers that take any text take too.
+fn idempotency_key(taken: &Moment, endpoint: &str, part: Part) -> Option<HeaderValue> {
+    let (boot, number) = (taken.boot, taken.since_boot.as_nanos());
+    HeaderValue::try_from(format!("\"{boot}:{endpoint}:{number}:{part}\"")).ok()
+}

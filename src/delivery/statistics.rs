@@ -1,0 +1,180 @@
+//! One endpoint's figures: what came in, what became of it, what waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::quantity::WallTime;
+use crate::spool::Moment;
+
+/// Statuses that are counted each for itself. A server that answers with more is counted on under
+/// the first of the class (200, 400, …).
+const STATUSES_MAX: usize = 32;
+
+/// Posts that were given up, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drops {
+    /// Pushed out of memory by newer samples while the endpoint did not take them.
+    pub queue_full: u64,
+    /// Pushed out of the spool by newer samples.
+    pub spool_full: u64,
+    /// Answered with a redirect, which is not followed.
+    pub rejected_3xx: u64,
+    /// Answered with a status that will not change: 4xx but for 408, 425 and 429.
+    pub rejected_4xx: u64,
+    /// Answered with an error too often: a 500 of the resource API, or any 5xx (or 408, 425, 429)
+    /// while the endpoint was otherwise well.
+    pub gave_up_5xx: u64,
+    /// Not answered too often while the endpoint was otherwise well.
+    pub gave_up_unanswered: u64,
+    /// Waited longer than the settings allow.
+    pub too_old: u64,
+    /// Too old for a server that would file them under a time of its own.
+    pub late: u64,
+    /// Known to have been in a spool that turned out to be damaged.
+    pub damaged: u64,
+    /// Offered after the queue was closed.
+    pub closed: u64,
+}
+
+impl Drops {
+    /// Every reason and its count.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Self {
+            queue_full,
+            spool_full,
+            rejected_3xx,
+            rejected_4xx,
+            gave_up_5xx,
+            gave_up_unanswered,
+            too_old,
+            late,
+            damaged,
+            closed,
+        } = *self;
+        [
+            ("queue_full", queue_full),
+            ("spool_full", spool_full),
+            ("rejected_3xx", rejected_3xx),
+            ("rejected_4xx", rejected_4xx),
+            ("gave_up_5xx", gave_up_5xx),
+            ("gave_up_unanswered", gave_up_unanswered),
+            ("too_old", too_old),
+            ("late", late),
+            ("damaged", damaged),
+            ("closed", closed),
+        ]
+        .into_iter()
+    }
+
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason().map(|(_, count)| count).sum()
+    }
+}
+
+/// How an endpoint takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// What comes is sent from memory.
+    #[default]
+    Well,
+    /// It takes what it is sent, and its time: what comes is put to disk first.
+    Slow,
+    /// It takes nothing: what comes waits, and is tried again and again.
+    Down,
+}
+
+impl Health {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Slow => "slow",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What of an endpoint's samples is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OnDisk {
+    pub samples: u64,
+    pub posts: u64,
+    pub bytes: u64,
+    pub oldest: Option<Moment>,
+}
+
+/// One endpoint's figures since the start. At any moment `offered_posts + recovered_posts ==
+/// accepted_posts + dropped_posts.total() + merged_posts + waiting_posts`, except that
+/// [`super::Handle::flush`] takes what it returns out of `waiting_posts`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    pub offered_posts: u64,
+    /// Posts that an earlier run had left on disk.
+    pub recovered_posts: u64,
+    /// Posts answered 2xx, and the bytes of their bodies.
+    pub accepted_posts: u64,
+    pub accepted_bytes: u64,
+    /// Answers by status; a retried post has several.
+    pub answers: BTreeMap<u16, u64>,
+    /// Tries without a whole answer: no connection, or too slow.
+    pub unanswered: u64,
+    /// Tries beyond each post's first.
+    pub retries: u64,
+    /// Posts that live on in others: late ones whose flows were added to later ones.
+    pub merged_posts: u64,
+    pub dropped_posts: Drops,
+    /// Posts that wait or are under way, in memory or on disk.
+    pub waiting_posts: u64,
+    /// What is in memory and nowhere else.
+    pub in_memory_samples: usize,
+    pub in_memory_posts: usize,
+    pub in_memory_bytes: usize,
+    pub on_disk: OnDisk,
+    /// How old the oldest sample is that waits.
+    pub oldest_age: Option<Duration>,
+    /// Time since a post was last accepted; absent before the first.
+    pub last_success_age: Option<Duration>,
+    /// The stamp of the newest sample of which a post was accepted.
+    pub newest_accepted: Option<WallTime>,
+    pub health: Health,
+    /// Since when it is so.
+    pub health_age: Duration,
+    /// Why samples that should be on disk are not.
+    pub spool_trouble: Option<String>,
+}
+
+impl Statistics {
+    /// Samples that wait, in memory or on disk.
+    #[must_use]
+    pub fn waiting_samples(&self) -> u64 {
+        self.in_memory_samples as u64 + self.on_disk.samples
+    }
+
+    /// Answers with a status of this hundred (2 for 2xx).
+    #[must_use]
+    pub fn answers_of_class(&self, hundred: u16) -> u64 {
+        self.answers.range(hundred * 100..(hundred + 1) * 100).map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn answered(&mut self, status: u16) {
+        let known = self.answers.contains_key(&status) || self.answers.len() < STATUSES_MAX;
+        let counted = if known { status } else { status / 100 * 100 };
+        *self.answers.entry(counted).or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_statuses_a_server_thinks_up_few_are_counted_each_for_itself() {
+        let mut figures = Statistics::default();
+        (200..600).for_each(|status| figures.answered(status));
+        assert!(figures.answers.len() <= STATUSES_MAX + 4, "{}", figures.answers.len());
+        for hundred in 2..6 {
+            assert_eq!(figures.answers_of_class(hundred), 100);
+        }
+    }
+}
