@@ -186,9 +186,9 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
          \"bearer_token_file\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
-         concurrency, queue_bytes, unknown_pods, unknown_namespace, bearer_token_file, \
-         auth_header, namespaces, namespaces_except, pod_selector, annotations, extras, \
-         client_errors",
+         concurrency, queue_bytes, durability, spool_bytes, spool_age, late_after, late, tries_max, \
+         spread, unknown_pods, unknown_namespace, bearer_token_file, auth_header, namespaces, \
+         namespaces_except, pod_selector, annotations, extras, client_errors",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nconcurrency = 65",
