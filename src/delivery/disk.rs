@@ -134,7 +134,7 @@ impl Disk {
             if let Some(both) = merge(&older, &newer) {
                 let fewer = older.posts.len() + newer.posts.len() - both.posts.len();
                 let put = queue.merge(&[first, second], &both).await;
-                merged = self.said(handle, put).is_some();
+                merged = self.said(handle, put) == Some(Found::There);
                 if merged {
                     handle.merged(fewer as u64);
                 }
@@ -171,6 +171,8 @@ impl Disk {
                 }
                 Some(said)
             }
+            // It says nothing of the disk.
+            Err(SpoolError::TooLarge { .. }) => None,
             Err(error) => {
                 self.left_alone_until = Some(Instant::now() + LEFT_ALONE);
                 let reason = error.to_string();

@@ -551,9 +551,11 @@ impl Worker {
 
     /// At the end: what is in memory alone goes to disk, if it can.
     async fn leave(&mut self) {
-        for entry in std::mem::take(&mut self.live) {
-            if entry.row.is_none() {
-                self.handle.put_behind(entry);
+        let in_hand = self.held.drain(..).chain(self.live.drain(..));
+        for entry in in_hand.collect::<Vec<_>>() {
+            match entry.row {
+                Some(row) => self.disk.release(row).await,
+                None => self.handle.put_behind(entry),
             }
         }
         let mut not_taken = Vec::new();

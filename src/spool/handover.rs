@@ -76,7 +76,8 @@ impl Handover {
             }
             opened => opened?,
         };
-        file.write_all(&record::encode(batch))
+        let too_large = || io::Error::other("it is larger than any that is kept");
+        file.write_all(&record::encode_plain(batch).ok_or_else(too_large)?)
     }
 
     /// It is settled, or somewhere else.

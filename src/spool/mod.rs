@@ -2,10 +2,14 @@
 //!
 //! It sees paths and bytes, and knows nothing of what they mean nor of how they are sent.
 
+mod aside;
 mod batch;
+mod database;
+mod file;
 mod handover;
 mod keeper;
-mod record;
+pub mod record;
+mod trouble;
 
 use std::time::Duration;
 
@@ -62,8 +66,12 @@ pub struct Lost {
 pub enum SpoolError {
     #[error("{path}: no space is left")]
     NoSpace { path: String },
+    /// Alone, or beside what is in somebody's hands.
+    #[error("{path}: one batch is more than the queue keeps")]
+    TooLarge { path: String },
     #[error("{path}: {reason}")]
     Failed { path: String, reason: String },
+    /// For good.
     #[error("the spool's thread has ended")]
     Ended,
 }

@@ -1,0 +1,108 @@
+//! Files that are no usable queue: renamed, so that somebody can look at them, and not for ever.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::SpoolError;
+use super::trouble::of_system;
+use crate::quantity::WallTime;
+
+/// Files of one queue that are kept; the oldest go.
+const KEPT_MAX: usize = 3;
+
+const MARK: &str = ".damaged-";
+
+/// What SQLite may have put beside a database.
+const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// Directory entries that are looked at for older ones.
+const ENTRIES_MAX: usize = 10_000;
+
+/// Renames a file, and what belongs to it, to `<its name>.damaged-<seconds since 1970>`. Later than all
+/// that there are, whatever the clock says: the oldest of them are removed.
+pub(super) fn set_aside(path: &Path, now: WallTime) -> Result<PathBuf, SpoolError> {
+    let earlier = asides(path).unwrap_or_default();
+    let newest = earlier.last().map_or(0, |newest| newest.saturating_add(1));
+    let aside = named(path, newest.max(now.as_unix_millis() / 1000));
+    std::fs::rename(path, &aside).map_err(|error| match of_system(path, &error) {
+        SpoolError::Failed { path, reason } => {
+            let reason = format!("damaged, and cannot be set aside: {reason}");
+            SpoolError::Failed { path, reason }
+        }
+        other => other,
+    })?;
+    for companion in COMPANIONS {
+        // Mostly there is none; and one that stays is no database's.
+        let _ = std::fs::rename(with(path, companion), with(&aside, companion));
+    }
+    let excess = (earlier.len() + 1).saturating_sub(KEPT_MAX);
+    for seconds in earlier.into_iter().take(excess) {
+        let aside = named(path, seconds);
+        // What cannot be tidied up now is the next time.
+        let _ = std::fs::remove_file(&aside);
+        for companion in COMPANIONS {
+            let _ = std::fs::remove_file(with(&aside, companion));
+        }
+    }
+    Ok(aside)
+}
+
+fn named(path: &Path, seconds: u64) -> PathBuf {
+    with(path, &format!("{MARK}{seconds}"))
+}
+
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+/// The seconds in the names of those that were set aside before, in their order.
+fn asides(path: &Path) -> io::Result<Vec<u64>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let mut asides = Vec::new();
+    for entry in std::fs::read_dir(dir)?.take(ENTRIES_MAX) {
+        let entry = entry?.file_name();
+        let mark = entry.to_str().and_then(|entry| entry.strip_prefix(name));
+        let seconds: Option<u64> = mark.and_then(|mark| mark.strip_prefix(MARK)?.parse().ok());
+        asides.extend(seconds);
+    }
+    asides.sort_unstable();
+    Ok(asides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_newest_are_kept_each_with_what_belongs_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.spool");
+        std::fs::write(dir.path().join("b.spool.damaged-1"), "another's").unwrap();
+        for _ in 0..5 {
+            std::fs::write(&path, "x").unwrap();
+            std::fs::write(with(&path, "-journal"), "y").unwrap();
+            set_aside(&path, WallTime::from_unix_millis(7_999)).unwrap();
+        }
+        let mut names: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let expected = [
+            "a.spool.damaged-10",
+            "a.spool.damaged-10-journal",
+            "a.spool.damaged-11",
+            "a.spool.damaged-11-journal",
+            "a.spool.damaged-9",
+            "a.spool.damaged-9-journal",
+            "b.spool.damaged-1",
+        ];
+        assert_eq!(names, expected);
+    }
+}

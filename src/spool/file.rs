@@ -1,0 +1,342 @@
+//! One queue's file: what stands in it, and every statement that is made about it.
+//!
+//! It is a SQLite database of two tables. `batches` is small, so that all of it can be checked and
+//! counted when the file is opened; `records` holds what the batches are, and each of them carries a
+//! checksum and is checked when it is read.
+//!
+//! A transaction is on disk once it is committed, with a rollback journal and `synchronous = FULL`. A
+//! write-ahead log would need one wait for the disk instead of four, but what stands in it and is
+//! damaged there is lost without a word; and it grows, where the journal is kept and written over: on a
+//! full disk rows can be removed all the same. Both write about as much. The lock is exclusive, so
+//! there is no file for shared memory, and one process at a time. Nothing is mapped into memory.
+//!
+//! Pages of removed rows are used again, and the file is removed with its last row, so it is not made
+//! smaller in between.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::trouble::Trouble;
+use super::{Batch, Moment, RowId, record};
+use crate::identity::BootId;
+use crate::quantity::{BootTime, WallTime};
+
+/// "ntsp", in the database's header.
+const APPLICATION_ID: i64 = 0x6e74_7370;
+/// Also of the records.
+const VERSION: i64 = 1;
+
+const TABLES: [(&str, &str); 2] = [
+    (
+        "batches",
+        "CREATE TABLE batches (id INTEGER PRIMARY KEY, boot TEXT NOT NULL, \
+         since_boot INTEGER NOT NULL, wall INTEGER NOT NULL, posts INTEGER NOT NULL, \
+         bytes INTEGER NOT NULL) STRICT",
+    ),
+    ("records", "CREATE TABLE records (id INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT"),
+];
+
+/// The schema's page and the first of each table.
+const PAGES_WHEN_EMPTY: u64 = 1 + TABLES.len() as u64;
+const PAGE_BYTES: u64 = 4096;
+
+const SETTINGS: &str = "
+    PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA synchronous = FULL;
+    PRAGMA cache_size = -256;
+    PRAGMA mmap_size = 0;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA journal_size_limit = 262144;
+    PRAGMA cell_size_check = ON;
+    PRAGMA trusted_schema = OFF;
+";
+
+/// An open file, locked.
+#[derive(Debug)]
+pub(super) struct QueueFile {
+    connection: Connection,
+    totals: Totals,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) batches: u64,
+    pub(super) posts: u64,
+    /// The largest row there is or was, as far as known; 0 before the first.
+    pub(super) last: i64,
+}
+
+/// A row of `batches`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) id: RowId,
+    /// Absent where it makes no sense.
+    pub(super) taken: Option<Moment>,
+    pub(super) posts: u64,
+    /// Of the record.
+    bytes: i64,
+}
+
+impl QueueFile {
+    /// Writes an empty queue into a file of no bytes.
+    pub(super) fn begin(path: &Path) -> Result<Self, Trouble> {
+        let mut connection = connect(path)?;
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = PERSIST;")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        for (_, statement) in TABLES {
+            transaction.execute_batch(statement)?;
+        }
+        transaction.commit()?;
+        Ok(Self { connection, totals: Totals::default() })
+    }
+
+    /// Opens what an earlier run, or this one, has left.
+    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
+        let mut connection = connect(path)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        check_form(&transaction)?;
+        let totals = count(&transaction)?;
+        transaction.commit()?;
+        connection.execute_batch("PRAGMA journal_mode = PERSIST;")?;
+        Ok(Self { connection, totals })
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// What the rows take on disk; 0 when there are none.
+    pub(super) fn bytes(&self) -> Result<u64, Trouble> {
+        bytes(&self.connection)
+    }
+
+    /// The first row behind `after`.
+    pub(super) fn row_after(&self, after: RowId) -> Result<Option<Row>, Trouble> {
+        row_after(&self.connection, after)
+    }
+
+    /// The batch of a row; `None` if it cannot be read as what was written, with the reason told.
+    pub(super) fn batch(&self, row: &Row) -> Result<Result<Batch, String>, Trouble> {
+        // Its length first: a damaged one may say that it is as long as the file.
+        let mut statement = self
+            .connection
+            .prepare("SELECT record FROM records WHERE id = ?1 AND length(record) = ?2")?;
+        let mut rows = statement.query((row.id.0, row.bytes))?;
+        let Some(found) = rows.next()? else {
+            return Ok(Err("it has no record of its length".to_owned()));
+        };
+        let bytes = found.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let batch = match record::decode(bytes) {
+            Ok(batch) => batch,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        // The record is checked by itself; that it is this row's is all that it cannot tell.
+        let is_of_row = Some(batch.taken) == row.taken;
+        Ok(if is_of_row { Ok(batch) } else { Err("its record is another's".to_owned()) })
+    }
+
+    /// How many posts the row has; `None` if there is none of that number.
+    pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, Trouble> {
+        posts(&self.connection, row)
+    }
+
+    /// All of `work` comes to be, or nothing of it.
+    pub(super) fn change<T>(
+        &mut self,
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut change = Change { transaction, totals: self.totals };
+        let value = work(&mut change)?;
+        let totals = change.totals;
+        change.transaction.commit()?;
+        self.totals = totals;
+        Ok(value)
+    }
+
+    /// No row is given a number up to this one.
+    pub(super) fn number_from(&mut self, last: i64) {
+        self.totals.last = self.totals.last.max(last);
+    }
+}
+
+/// A transaction under way.
+pub(super) struct Change<'a> {
+    transaction: Transaction<'a>,
+    totals: Totals,
+}
+
+impl Change<'_> {
+    pub(super) fn bytes(&self) -> Result<u64, Trouble> {
+        bytes(&self.transaction)
+    }
+
+    pub(super) fn row_after(&self, after: RowId) -> Result<Option<Row>, Trouble> {
+        row_after(&self.transaction, after)
+    }
+
+    /// What is wrong when this much is left of an otherwise empty queue, which does not fit: the record
+    /// is too large, or pages belong to nobody.
+    pub(super) fn too_large(&self, record_bytes: usize) -> Result<Trouble, Trouble> {
+        let record_bytes = record_bytes as u64;
+        if self.bytes()? > record_bytes + record_bytes / 64 + 8 * PAGE_BYTES {
+            return Ok(Trouble::damaged("it has pages that belong to no batch"));
+        }
+        Ok(Trouble::TooLarge)
+    }
+
+    pub(super) fn append(&mut self, batch: &Batch, record: &[u8]) -> Result<RowId, Trouble> {
+        let Some(id) = self.totals.last.checked_add(1) else {
+            return Err(Trouble::damaged("its numbers are used up"));
+        };
+        self.put(RowId(id), batch, record)?;
+        self.totals.last = id;
+        self.totals.batches += 1;
+        self.totals.posts += batch.posts.len() as u64;
+        Ok(RowId(id))
+    }
+
+    /// Whether there was such a row.
+    pub(super) fn replace(
+        &mut self,
+        row: RowId,
+        batch: &Batch,
+        record: &[u8],
+    ) -> Result<bool, Trouble> {
+        let Some(posts) = posts(&self.transaction, row)? else { return Ok(false) };
+        self.put(row, batch, record)?;
+        self.totals.posts = self.totals.posts.saturating_sub(posts) + batch.posts.len() as u64;
+        Ok(true)
+    }
+
+    fn put(&self, row: RowId, batch: &Batch, record: &[u8]) -> Result<(), Trouble> {
+        let Moment { boot, since_boot, wall } = batch.taken;
+        let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.transaction.execute(
+            "REPLACE INTO batches (id, boot, since_boot, wall, posts, bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                row.0,
+                boot.as_str(),
+                since_boot.as_nanos().cast_signed(),
+                wall.as_unix_millis().cast_signed(),
+                length(batch.posts.len()),
+                length(record.len()),
+            ),
+        )?;
+        let values = (row.0, record);
+        self.transaction.execute("REPLACE INTO records (id, record) VALUES (?1, ?2)", values)?;
+        Ok(())
+    }
+
+    /// Does nothing where there is no such row.
+    pub(super) fn remove(&mut self, row: RowId) -> Result<(), Trouble> {
+        let Some(posts) = posts(&self.transaction, row)? else { return Ok(()) };
+        self.transaction.execute("DELETE FROM batches WHERE id = ?1", (row.0,))?;
+        self.transaction.execute("DELETE FROM records WHERE id = ?1", (row.0,))?;
+        self.totals.batches = self.totals.batches.saturating_sub(1);
+        self.totals.posts = self.totals.posts.saturating_sub(posts);
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Trouble> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.execute_batch(SETTINGS)?;
+    Ok(connection)
+}
+
+/// That it is a queue of this version, and that `batches` is whole.
+fn check_form(connection: &Connection) -> Result<(), Trouble> {
+    let header = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if header("application_id")? != APPLICATION_ID {
+        return Err(Trouble::damaged("it is another program's"));
+    }
+    let version = header("user_version")?;
+    if version != VERSION {
+        let what = format!("it is of version {version}, and only {VERSION} is known here");
+        return Err(Trouble::Damaged(what));
+    }
+    let mut statement =
+        connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name LIMIT 9")?;
+    let tables: Vec<(String, Option<String>)> =
+        statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let expected = TABLES.map(|(name, sql)| (name.to_owned(), Some(sql.to_owned())));
+    if tables != expected {
+        return Err(Trouble::damaged("its tables are not those of a queue"));
+    }
+    let mut check = connection.prepare("PRAGMA integrity_check('batches')")?;
+    let found: String = check.query_row((), |row| row.get(0))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        found => Err(Trouble::Damaged(found.replace('\n', ", "))),
+    }
+}
+
+fn count(connection: &Connection) -> Result<Totals, Trouble> {
+    let sql = "SELECT count(*), coalesce(sum(posts), 0), coalesce(max(id), 0) FROM batches";
+    let (batches, posts, last): (i64, i64, i64) =
+        connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    match (u64::try_from(batches), u64::try_from(posts)) {
+        (Ok(batches), Ok(posts)) => Ok(Totals { batches, posts, last }),
+        _ => Err(Trouble::damaged("it counts less than no posts")),
+    }
+}
+
+/// The batches and posts that a file which is no usable queue still tells of.
+pub(super) fn count_readable(path: &Path) -> Totals {
+    let mut totals = Totals::default();
+    let Ok(connection) = connect(path) else { return totals };
+    let Ok(mut statement) = connection.prepare("SELECT posts FROM batches LIMIT 1048576") else {
+        return totals;
+    };
+    let Ok(mut rows) = statement.query(()) else { return totals };
+    while let Ok(Some(row)) = rows.next() {
+        // More than any record holds, it is damaged itself.
+        let Ok(Ok(posts)) = row.get::<_, i64>(0).map(u32::try_from) else { continue };
+        totals.batches += 1;
+        totals.posts += u64::from(posts);
+    }
+    totals
+}
+
+fn bytes(connection: &Connection) -> Result<u64, Trouble> {
+    let pages = |name| {
+        let pages = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?;
+        Ok::<_, Trouble>(u64::try_from(pages).unwrap_or(0))
+    };
+    let used = pages("page_count")?.saturating_sub(pages("freelist_count")?);
+    Ok(used.saturating_sub(PAGES_WHEN_EMPTY) * PAGE_BYTES)
+}
+
+fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, Trouble> {
+    let mut statement = connection.prepare("SELECT posts FROM batches WHERE id = ?1")?;
+    let posts: Option<i64> = statement.query_one((row.0,), |row| row.get(0)).optional()?;
+    Ok(posts.map(|posts| u64::try_from(posts).unwrap_or(0)))
+}
+
+fn row_after(connection: &Connection, after: RowId) -> Result<Option<Row>, Trouble> {
+    let mut statement = connection.prepare(
+        "SELECT id, boot, since_boot, wall, posts, bytes FROM batches WHERE id > ?1 \
+         ORDER BY id LIMIT 1",
+    )?;
+    let row = statement.query_one((after.0,), |row| {
+        let boot = BootId::parse(row.get_ref(1)?.as_bytes()?);
+        let since_boot = BootTime::from_nanos(row.get::<_, i64>(2)?.cast_unsigned());
+        let wall = WallTime::from_unix_millis(row.get::<_, i64>(3)?.cast_unsigned());
+        Ok(Row {
+            id: RowId(row.get(0)?),
+            taken: boot.map(|boot| Moment { boot, since_boot, wall }),
+            posts: u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0),
+            bytes: row.get(5)?,
+        })
+    });
+    Ok(row.optional()?)
+}

@@ -1,0 +1,106 @@
+//! What SQLite and the system say when something does not work, in the words of the spool.
+
+use std::io;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
+
+use super::SpoolError;
+
+/// Why something could not be done with a queue's file.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It is no queue, or not whole; what makes it so.
+    Damaged(String),
+    Sqlite(rusqlite::Error),
+    /// The batch is more than the queue keeps.
+    TooLarge,
+}
+
+impl Trouble {
+    pub(super) fn damaged(what: &str) -> Self {
+        Self::Damaged(what.to_owned())
+    }
+
+    /// What it comes to for the queue in this file: either a damage, said in words, or an error.
+    pub(super) fn judge(self, path: &Path) -> Result<Damage, SpoolError> {
+        let error = match self {
+            Self::Damaged(what) => return Ok(Damage(what)),
+            Self::Sqlite(error) => error,
+            Self::TooLarge => {
+                return Err(SpoolError::TooLarge { path: path.display().to_string() });
+            }
+        };
+        let code = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => failure.code,
+            // A value is not what the tables' form lets it be.
+            _ => return Ok(Damage(one_line(&error))),
+        };
+        match code {
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Ok(Damage(one_line(&error))),
+            // The statements are always the same ones: the tables are others.
+            ErrorCode::Unknown
+            | ErrorCode::SchemaChanged
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig => Ok(Damage(one_line(&error))),
+            ErrorCode::DiskFull => Err(no_space(path)),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                Err(failed(path, "another process has it open"))
+            }
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
+                Err(why_not_writable(path).unwrap_or_else(|| failed(path, one_line(&error))))
+            }
+            _ => Err(failed(path, one_line(&error))),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// What makes a file no usable queue.
+pub(super) struct Damage(pub(super) String);
+
+fn one_line(error: &rusqlite::Error) -> String {
+    error.to_string().replace('\n', ", ")
+}
+
+fn no_space(path: &Path) -> SpoolError {
+    SpoolError::NoSpace { path: path.display().to_string() }
+}
+
+pub(super) fn failed(path: &Path, reason: impl Into<String>) -> SpoolError {
+    SpoolError::Failed { path: path.display().to_string(), reason: reason.into() }
+}
+
+/// An error of the system's about this path.
+pub(super) fn of_system(path: &Path, error: &io::Error) -> SpoolError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(path),
+        io::ErrorKind::ReadOnlyFilesystem => failed(path, "read-only file system"),
+        io::ErrorKind::PermissionDenied => failed(path, "permission denied"),
+        io::ErrorKind::NotADirectory => failed(path, "it is to lie in what is no directory"),
+        _ => failed(path, error.to_string()),
+    }
+}
+
+/// SQLite says only that it cannot write; the system is asked again for the reason.
+fn why_not_writable(path: &Path) -> Option<SpoolError> {
+    let dir = path.parent()?;
+    let denied = |path: &Path| match access(path, Access::READ_OK | Access::WRITE_OK) {
+        Ok(()) | Err(Errno::NOENT) => None,
+        Err(errno) => Some(of_system(path, &errno.into())),
+    };
+    let full = || {
+        let space = statvfs(dir).ok()?;
+        let no_inodes = space.f_files > 0 && space.f_favail == 0;
+        (space.f_bavail == 0 || no_inodes).then(|| no_space(path))
+    };
+    denied(path).or_else(|| denied(dir)).or_else(full)
+}
