@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nodetally::config::{self, Flags, Inputs, KEYS, Settings};
 
@@ -59,6 +60,23 @@ fn the_unit_gives_the_capabilities_that_check_names_and_no_others() {
         let added = drop_in.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         assert_eq!(&named | &words(added.unwrap()), with_io, "{key}");
     }
+}
+
+#[test]
+fn what_waits_for_endpoints_lies_where_systemd_lets_it_outlive_a_boot() {
+    assert_eq!(unit("StateDirectory"), ["nodetally"]);
+    let variables = [
+        // systemd sets it for StateDirectory=.
+        ("STATE_DIRECTORY".to_owned(), "/var/lib/nodetally".to_owned()),
+        ("NODETALLY_STATE_DIR".to_owned(), "/run/nodetally".to_owned()),
+    ];
+    let settings = Settings::resolve(Inputs {
+        environment: variables.to_vec(),
+        host_name: "box".to_owned(),
+        ..Inputs::default()
+    });
+    let dir = settings.unwrap().spool.dir.unwrap();
+    assert_eq!(dir, PathBuf::from("/var/lib/nodetally/spool"));
 }
 
 #[test]
@@ -117,5 +135,7 @@ fn the_example_configuration_can_be_used_with_and_without_its_comments() {
     // An offered line shows what holds without it, but for names, addresses and tokens.
     assert_eq!(all.sampling.interval, nothing.sampling.interval);
     assert_eq!(all.receiver, nothing.receiver);
-    assert_eq!(config::format_bytes(all.endpoints[0].queue_bytes), "16MiB");
+    let waiting = &all.endpoints[0].waiting;
+    assert_eq!(config::format_bytes(waiting.spool_bytes), "256MiB");
+    assert_eq!(waiting.spool_age, Duration::from_secs(24 * 60 * 60));
 }

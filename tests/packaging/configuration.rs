@@ -55,6 +55,8 @@ fn the_environment_names_what_the_agent_knows_and_what_is_mounted() {
     ] {
         assert_eq!(variables[variable], mounts[on_host].mount_path, "{variable}");
     }
+    let spool = mounts["/var/lib/nodetally"].mount_path.clone() + "/spool";
+    assert_eq!(variables["NODETALLY_SPOOL_DIR"], spool);
     assert_eq!(
         mounts["/sys/fs/cgroup"].mount_path,
         mounts["/sys"].mount_path.clone() + "/fs/cgroup"

@@ -80,21 +80,23 @@ pub fn host_mounts(pod: &PodSpec) -> BTreeMap<String, VolumeMount> {
 }
 
 #[test]
-fn the_host_is_mounted_to_be_read_and_the_state_directory_to_be_written() {
+fn the_host_is_mounted_to_be_read_and_the_agents_own_directories_to_be_written() {
     let pod = pod();
     let mounts = host_mounts(&pod);
     let paths: Vec<&str> = mounts.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["/", "/run/nodetally", "/sys", "/sys/fs/cgroup"]);
+    assert_eq!(paths, ["/", "/run/nodetally", "/sys", "/sys/fs/cgroup", "/var/lib/nodetally"]);
     for (path, mount) in &mounts {
-        let is_state = path == "/run/nodetally";
-        assert_eq!(mount.read_only, (!is_state).then_some(true), "{path}");
-        let propagation = (!is_state).then_some("HostToContainer");
+        let is_own = path.ends_with("/nodetally");
+        assert_eq!(mount.read_only, (!is_own).then_some(true), "{path}");
+        let propagation = (!is_own).then_some("HostToContainer");
         assert_eq!(mount.mount_propagation.as_deref(), propagation, "{path}");
     }
     let volumes = pod.volumes.unwrap();
     let of = |name: &str| volumes.iter().find(|volume| volume.name == name).unwrap();
-    let state = of("state").host_path.as_ref().unwrap();
-    assert_eq!(state.type_.as_deref(), Some("DirectoryOrCreate"));
+    for name in ["state", "spool"] {
+        let own = of(name).host_path.as_ref().unwrap();
+        assert_eq!(own.type_.as_deref(), Some("DirectoryOrCreate"));
+    }
     let token = of("token").secret.as_ref().unwrap();
     assert_eq!((token.optional, token.default_mode), (Some(true), Some(0o400)));
     // What the generator of the kustomization is called.
