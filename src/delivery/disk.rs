@@ -54,6 +54,11 @@ impl Disk {
         self.sync(handle);
     }
 
+    /// Whether there is one, and it is not known to take nothing at present.
+    pub(super) fn takes(&self) -> bool {
+        self.queue.is_some() && !self.is_left_alone()
+    }
+
     /// Whether anything is there that can be had at present.
     pub(super) fn has_any(&self) -> bool {
         self.has_more_than(0)

@@ -35,6 +35,8 @@ pub(super) struct Entry {
     pub(super) handed_over: bool,
     /// The endpoint took a part of this batch as it stands.
     pub(super) partly_accepted: bool,
+    /// Some of its posts were settled, or fell apart, since it was put to disk.
+    pub(super) is_touched: bool,
     pub(super) posts: Vec<Waiting>,
 }
 
@@ -43,7 +45,8 @@ impl Entry {
         let waiting = |post| Waiting { post, sent: false, failures: 0 };
         let posts = batch.posts.into_iter().map(waiting).collect();
         let (taken, row) = (batch.taken, None);
-        Self { taken, due, row, handed_over: false, partly_accepted: false, posts }
+        let (handed_over, partly_accepted, is_touched) = (false, false, false);
+        Self { taken, due, row, handed_over, partly_accepted, is_touched, posts }
     }
 
     pub(super) fn cost_bytes(&self) -> usize {

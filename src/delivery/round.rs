@@ -148,6 +148,13 @@ impl Round {
         Some(Answered { entry, waiting, accepted_before, answer })
     }
 
+    /// One of its posts is settled.
+    pub(super) fn touch(&mut self, entry: usize) {
+        if let Some(entry) = self.entries.get_mut(entry) {
+            entry.is_touched = true;
+        }
+    }
+
     pub(super) fn failed(&mut self, answered: Answered, status: Option<u16>, reason: String) {
         let Answered { entry, waiting, accepted_before, .. } = answered;
         self.failed_in_a_row += 1;
@@ -192,6 +199,7 @@ impl Round {
     pub(super) fn is_on_disk(&mut self, entry: usize, row: RowId) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(entry)?;
         entry.row = Some(row);
+        entry.is_touched = false;
         Some(entry)
     }
 

@@ -129,7 +129,7 @@ impl Worker {
             if ending.is_some_and(|end| end <= Instant::now()) {
                 break;
             }
-            if self.health != Health::Well {
+            if self.health != Health::Well || self.settings.in_order && self.has_backlog() {
                 self.take_in().await;
             }
             let Some((is_backlog, entries)) = self.pick(ending.is_some()).await else {
@@ -208,12 +208,15 @@ impl Worker {
     /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
     /// that it can go first. Where the disk does not take it, it stays in memory.
     async fn take_in(&mut self) {
-        if self.is_in_order() {
-            while let Some(entry) = self.handle.take_backlog() {
-                if let Some(entry) = self.put_to_disk(entry).await {
-                    self.handle.put_back(entry);
-                    break;
-                }
+        if self.is_in_order() && self.disk.takes() {
+            let mut not_taken = Vec::new();
+            while self.disk.takes()
+                && let Some(entry) = self.handle.take_backlog()
+            {
+                not_taken.extend(self.put_to_disk(entry).await);
+            }
+            for entry in not_taken.into_iter().rev() {
+                self.handle.put_back(entry);
             }
         }
         while let Some(mut entry) = self.handle.take_fresh(None) {
@@ -253,6 +256,7 @@ impl Worker {
             self.handle.no_longer_in_memory(&batch.posts);
             self.handle.forget(entry);
             entry.handed_over = false;
+            entry.is_touched = false;
         }
     }
 
@@ -416,6 +420,9 @@ impl Worker {
     fn settle(&mut self, answered: Answered, round: &mut Round) {
         let Some(mark) = round.mark(answered.entry) else { return };
         let post = &answered.waiting.post;
+        if matches!(answered.answer, Answer::Accepted | Answer::Refused { .. }) {
+            round.touch(answered.entry);
+        }
         match &answered.answer {
             Answer::Accepted => {
                 self.handle.answered(200);
@@ -486,12 +493,12 @@ impl Worker {
                 failed.counts(round.accepted, |status| status < 500 + u16::from(bounds_500));
             failed.waiting.failures += u32::from(counts);
             if failed.waiting.failures >= self.settings.tries_max.max(1) {
+                round.touch(failed.entry);
                 self.give_up(&failed, &round);
             } else {
                 round.goes_on(failed);
             }
         }
-        let was_touched = round.accepted + round.refused > 0;
         let becomes_leftover = round.accepted > 0 && !round.held_back;
         for mut entry in round.into_entries().into_iter().rev() {
             if entry.posts.is_empty() {
@@ -499,7 +506,7 @@ impl Worker {
                 continue;
             }
             entry.partly_accepted |= becomes_leftover;
-            self.keep_left(entry, was_touched).await;
+            self.keep_left(entry).await;
         }
         if self.health == Health::Down {
             self.let_go().await;
@@ -508,14 +515,18 @@ impl Worker {
     }
 
     /// What is left of an entry goes on in front of all others of the backlog.
-    async fn keep_left(&mut self, mut entry: Entry, was_touched: bool) {
-        if let Some(row) = entry.row.filter(|_| was_touched) {
+    async fn keep_left(&mut self, mut entry: Entry) {
+        if let Some(row) = entry.row.filter(|_| entry.is_touched) {
             let batch = entry.to_batch();
-            // Where the disk is ill, what stands there is more than what is left; that will be
-            // recognised by its keys when it comes twice.
-            if self.disk.replace(&self.handle, row, &batch).await == Some(Found::Gone) {
-                entry.row = None;
-                self.handle.in_memory_again(&batch.posts);
+            match self.disk.replace(&self.handle, row, &batch).await {
+                Some(Found::There) => entry.is_touched = false,
+                Some(Found::Gone) => {
+                    entry.row = None;
+                    self.handle.in_memory_again(&batch.posts);
+                }
+                // Where the disk is ill, what stands there is more than what is left; that will be
+                // recognised by its keys when it comes twice.
+                None => {}
             }
         }
         self.keep(&mut entry).await;
@@ -532,7 +543,9 @@ impl Worker {
         let mut kept = VecDeque::new();
         for entry in in_hand.collect::<Vec<_>>() {
             match entry.row {
-                Some(row) if entry.has_no_failures() => self.disk.release(row).await,
+                Some(row) if entry.has_no_failures() && !entry.is_touched => {
+                    self.disk.release(row).await;
+                }
                 Some(_) => kept.push_back(entry),
                 None => self.handle.put_behind(entry),
             }
