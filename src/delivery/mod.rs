@@ -17,6 +17,7 @@ mod late;
 mod queue;
 mod round;
 mod statistics;
+mod telling;
 mod worker;
 
 use std::time::Duration;

@@ -16,22 +16,22 @@
 //! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
 //! fails, the backlog is in memory ([`super::queue`]).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::disk::Disk;
 use super::http::{Answer, Sender};
 use super::late::{self, Then};
 use super::queue::{Entry, Handle, Reason};
-use super::round::{Answered, Failed, Round, status_line};
+use super::round::{Answered, Failed, Round};
 use super::statistics::Health;
+use super::telling::{Place, Telling};
 use super::{Settings, Split};
 use crate::spool::{Batch, Found, Moment, Post};
 
@@ -61,18 +61,7 @@ pub struct Worker {
     /// goes with the next round; any other is the next of the backlog.
     held: VecDeque<Entry>,
     health: Health,
-    /// Present while the endpoint accepts nothing of what it is sent.
-    down: Option<Down>,
-    /// Statuses that the log has told of: each is told once in the worker's life.
-    told: BTreeSet<u16>,
-}
-
-#[derive(Debug)]
-struct Down {
-    since: Instant,
-    /// The count of posts pushed out when it began, to tell what the silence cost.
-    pushed_out_before: u64,
-    told_full: bool,
+    telling: Telling,
 }
 
 /// Why a worker looks up from a round.
@@ -115,8 +104,7 @@ impl Worker {
             live: VecDeque::new(),
             held: VecDeque::new(),
             health: Health::Well,
-            down: None,
-            told: BTreeSet::new(),
+            telling: Telling::default(),
         }
     }
 
@@ -151,7 +139,7 @@ impl Worker {
             }
             if let Some(pause) = pause {
                 self.rest(pause, &mut deadline).await;
-                self.tell_when_full();
+                self.telling.when_full(&self.settings.name, &self.handle, &self.place());
             }
         }
         self.leave().await;
@@ -192,7 +180,7 @@ impl Worker {
                 () = self.handle.any_fresh(), if takes_in => self.take_in().await,
                 _ = deadline.changed(), if ending.is_none() => return,
             }
-            self.tell_when_full();
+            self.telling.when_full(&self.settings.name, &self.handle, &self.place());
         }
     }
 
@@ -447,7 +435,7 @@ impl Worker {
                 };
                 self.handle.dropped(mark, post, reason);
                 round.refused += 1;
-                self.tell_once(status, &post.path, excerpt, "");
+                self.telling.once(&self.settings.name, status, &post.path, excerpt, None);
             }
             Answer::Later { status, retry_after, excerpt } => {
                 let (status, pause, reason) = (*status, *retry_after, excerpt.clone());
@@ -470,7 +458,7 @@ impl Worker {
         let Ended { mut round, was_prompt, .. } = ended;
         let answers = round.accepted + round.refused > 0;
         if answers {
-            self.tell_up();
+            self.telling.up(&self.settings.name, &self.handle);
             self.backoff.reset();
             self.set_health(match was_prompt {
                 true => Health::Well,
@@ -482,7 +470,8 @@ impl Worker {
             && !round.is_of_leftovers()
         {
             let reason = failed.describe();
-            self.tell_down(&reason);
+            let place = self.place();
+            self.telling.down(&self.settings.name, &self.handle, &reason, &place);
             self.set_health(Health::Down);
         }
         let failed = round.take_failed();
@@ -581,6 +570,14 @@ impl Worker {
         }
     }
 
+    /// Where samples are kept, and how much of them.
+    fn place(&self) -> Place {
+        match self.disk.bytes_max() {
+            Some(bytes_max) => Place::Disk { bytes_max },
+            None => Place::Memory { bytes_max: self.settings.queue_bytes_max as u64 },
+        }
+    }
+
     fn set_health(&mut self, health: Health) {
         self.health = health;
         self.handle.set_health(health);
@@ -604,75 +601,8 @@ impl Worker {
             return;
         };
         self.handle.dropped(mark, post, |drops| &mut drops.gave_up_5xx);
-        let tries = format!(" {} times", failed.waiting.failures);
-        self.tell_once(status, &post.path, &failed.reason, &tries);
-    }
-
-    fn tell_once(&mut self, status: u16, path: &str, excerpt: &str, tries: &str) {
-        if !self.told.insert(status) {
-            return;
-        }
-        warn!(
-            "endpoint {} answers {}{tries} to POST {path}: {}; such posts are dropped and counted \
-             (said once per status)",
-            self.settings.name,
-            status_line(status),
-            if excerpt.is_empty() { "no reason given" } else { excerpt },
-        );
-    }
-
-    fn tell_down(&mut self, reason: &str) {
-        if self.down.is_some() {
-            return;
-        }
-        self.down = Some(Down {
-            since: Instant::now(),
-            pushed_out_before: self.handle.pushed_out(),
-            told_full: false,
-        });
-        warn!(
-            "endpoint {} is not answering: {reason}; samples are kept ({}) and retried",
-            self.settings.name,
-            self.place(),
-        );
-    }
-
-    /// Where samples are kept, and how much of them.
-    fn place(&self) -> String {
-        match self.disk.bytes_max() {
-            Some(bytes_max) => format!("on disk, up to {}", size(bytes_max)),
-            None => format!("up to {}", size(self.settings.queue_bytes_max as u64)),
-        }
-    }
-
-    fn tell_up(&mut self) {
-        let Some(down) = self.down.take() else { return };
-        let after = Duration::from_secs(down.since.elapsed().as_secs());
-        let pushed_out = self.handle.pushed_out() - down.pushed_out_before;
-        let cost = if pushed_out == 0 {
-            String::new()
-        } else {
-            format!(", {pushed_out} posts were dropped")
-        };
-        info!(
-            "endpoint {} answers again after {}, {} samples waited{cost}",
-            self.settings.name,
-            humantime::format_duration(after),
-            self.handle.waiting_samples(),
-        );
-    }
-
-    fn tell_when_full(&mut self) {
-        let place = self.place();
-        let Some(down) = &mut self.down else { return };
-        if !down.told_full && self.handle.pushed_out() > down.pushed_out_before {
-            down.told_full = true;
-            warn!(
-                "endpoint {}: no more samples can wait ({place}), the oldest are dropped from here \
-                 on",
-                self.settings.name,
-            );
-        }
+        let (name, tries) = (&self.settings.name, Some(failed.waiting.failures));
+        self.telling.once(name, status, &post.path, &failed.reason, tries);
     }
 }
 
@@ -684,15 +614,6 @@ fn halves(post: &Post, split: Option<Split>) -> Option<[Post; 2]> {
     let half = |part, body| Post { part, path: post.path.clone(), body };
     let [one, two] = parts;
     Some([half(one, first), half(two, second)])
-}
-
-/// A size for the log.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..0x10_0000 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 /// Ends when a deadline is set and over.

@@ -1,0 +1,162 @@
+use super::*;
+use crate::identity::BootId;
+use crate::quantity::{BootTime, WallTime};
+
+fn moment(nanos: u64) -> Moment {
+    let (since_boot, wall) = (BootTime::from_nanos(nanos), WallTime::from_unix_millis(nanos));
+    Moment { boot: BootId::from_bits(1), since_boot, wall }
+}
+
+fn batch(number: u64, bodies: &[usize]) -> Batch {
+    let post = |len: &usize| (String::new(), vec![b'x'; *len].into());
+    Batch::new(moment(number), bodies.iter().map(post))
+}
+
+fn handle(bytes_max: usize, samples_max: usize) -> Handle {
+    let spread = Duration::ZERO;
+    Handle::new(Limits { bytes_max, samples_max, spread }, None)
+}
+
+fn figures(handle: &Handle) -> Statistics {
+    let figures = handle.statistics(&moment(1000));
+    let accounted = figures.accepted_posts
+        + figures.dropped_posts.total()
+        + figures.merged_posts
+        + figures.waiting_posts;
+    assert_eq!(figures.offered_posts, accounted);
+    assert_eq!(figures.waiting_posts, figures.in_memory_posts as u64);
+    figures
+}
+
+#[test]
+fn the_oldest_makes_room_by_bytes_and_by_samples() {
+    let per_post = size_of::<Waiting>();
+    let by_bytes = handle(3 * (per_post + 100), 1000);
+    for number in 0..5 {
+        by_bytes.offer(batch(number, &[100]), false);
+    }
+    assert_eq!(by_bytes.order(), [2, 3, 4]);
+    assert_eq!(figures(&by_bytes).dropped_posts.queue_full, 2);
+    assert_eq!(figures(&by_bytes).in_memory_bytes, 3 * (per_post + 100));
+
+    let by_samples = handle(1 << 20, 2);
+    for number in 0..5 {
+        by_samples.offer(batch(number, &[1, 1]), false);
+    }
+    assert_eq!(by_samples.order(), [3, 4]);
+    assert_eq!(figures(&by_samples).dropped_posts.queue_full, 6);
+}
+
+#[test]
+fn a_batch_larger_than_the_queue_is_dropped_and_counted() {
+    let handle = handle(1000, 10);
+    handle.offer(batch(0, &[2000]), false);
+    assert_eq!(handle.order(), [0_u64; 0]);
+    assert_eq!(figures(&handle).dropped_posts.queue_full, 1);
+}
+
+#[test]
+fn what_is_under_way_counts_against_the_bound() {
+    let per_post = size_of::<Waiting>();
+    let handle = handle(2 * (per_post + 100), 1000);
+    handle.offer(batch(0, &[100]), false);
+    let under_way = handle.take_fresh(None).unwrap();
+    handle.offer(batch(1, &[100]), false);
+    handle.offer(batch(2, &[100]), false);
+    assert_eq!(handle.order(), [2]);
+    figures(&handle);
+    handle.put_back(under_way);
+    assert_eq!(handle.order(), [0, 2]);
+    handle.offer(batch(3, &[100]), false);
+    assert_eq!(handle.order(), [2, 3], "what came back is the oldest");
+    figures(&handle);
+}
+
+#[test]
+fn what_is_on_disk_counts_no_longer_against_the_bound() {
+    let per_post = size_of::<Waiting>();
+    let handle = handle(2 * (per_post + 100), 1000);
+    handle.offer(batch(0, &[100]), false);
+    let under_way = handle.take_fresh(None).unwrap();
+    handle.no_longer_in_memory(&under_way.to_batch().posts);
+    handle.offer(batch(1, &[100]), false);
+    handle.offer(batch(2, &[100]), false);
+    assert_eq!(handle.order(), [1, 2]);
+    let figures = handle.statistics(&moment(1000));
+    assert_eq!((figures.waiting_posts, figures.in_memory_posts), (3, 2));
+}
+
+#[test]
+fn only_what_an_endpoint_left_of_a_batch_goes_along_with_the_next() {
+    let handle = handle(1 << 20, 10);
+    handle.offer(batch(0, &[1]), false);
+    let mut left = handle.take_fresh(None).unwrap();
+    left.partly_accepted = true;
+    handle.put_back(left);
+    handle.offer(batch(1, &[2, 3]), false);
+    assert_eq!(handle.take_leftover().unwrap().taken, moment(0));
+    assert!(handle.take_leftover().is_none());
+    assert_eq!(figures(&handle).waiting_posts, 3);
+}
+
+#[test]
+fn what_is_taken_over_stands_in_front_and_is_the_first_to_make_room() {
+    let handle = handle(1 << 20, 3);
+    handle.offer(batch(7, &[1]), false);
+    handle.put_first(vec![batch(5, &[1]), batch(6, &[1, 1])], false);
+    assert_eq!(handle.order(), [5, 6, 7]);
+    figures(&handle);
+    handle.put_first(vec![batch(3, &[1]), batch(4, &[1])], false);
+    assert_eq!(handle.order(), [5, 6, 7]);
+    assert_eq!(figures(&handle).dropped_posts.queue_full, 2);
+}
+
+#[test]
+fn late_samples_become_one_and_their_posts_are_counted() {
+    let handle = handle(1 << 20, 10);
+    handle.put_first((0..4).map(|number| batch(number, &[1, 1])).collect(), false);
+    let merge = |older: &Batch, newer: &Batch| {
+        let is_late = newer.taken.since_boot.as_nanos() < 3;
+        is_late.then(|| Batch { taken: newer.taken, posts: older.posts.clone() })
+    };
+    handle.merge_oldest(10, &merge);
+    assert_eq!(handle.order(), [2, 3]);
+    let figures = figures(&handle);
+    assert_eq!((figures.merged_posts, figures.waiting_posts), (4, 4));
+}
+
+#[test]
+fn the_oldest_age_is_that_of_the_oldest_wherever_it_is() {
+    let handle = handle(1 << 20, 10);
+    let age = |handle: &Handle| figures(handle).oldest_age.map(|age| age.as_nanos());
+    assert_eq!(age(&handle), None);
+    handle.offer(batch(900, &[1]), false);
+    assert_eq!(age(&handle), Some(100));
+    handle.put_first(vec![batch(700, &[1])], false);
+    assert_eq!(age(&handle), Some(300));
+    handle.set_oldest_under_way(Some(moment(400)));
+    assert_eq!(age(&handle), Some(600));
+}
+
+#[tokio::test]
+async fn what_is_fresh_waits_for_its_time() {
+    let limits = Limits { bytes_max: 1 << 20, samples_max: 10, spread: Duration::from_millis(30) };
+    let handle = Handle::new(limits, None);
+    handle.offer(batch(0, &[1]), false);
+    assert!(handle.take_fresh(Some(Instant::now())).is_none());
+    handle.fresh_due().await;
+    assert!(handle.take_fresh(Some(Instant::now())).is_some());
+}
+
+#[tokio::test]
+async fn flush_without_a_worker_returns_all_at_the_deadline_and_closes() {
+    let handle = handle(1 << 20, 10);
+    handle.offer(batch(0, &[1]), false);
+    handle.offer(batch(1, &[2]), false);
+    let left = handle.flush(Instant::now() + Duration::from_millis(20)).await;
+    assert_eq!(left, [batch(0, &[1]), batch(1, &[2])]);
+    handle.offer(batch(2, &[1]), false);
+    let figures = handle.statistics(&moment(1000));
+    assert_eq!(figures.dropped_posts.closed, 1);
+    assert_eq!(figures.waiting_posts, 0);
+}

@@ -1,0 +1,112 @@
+//! What the log is told of an endpoint: changes of its state, and each kind of refusal once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::queue::Handle;
+use super::round::status_line;
+
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    /// Present while the endpoint accepts nothing of what it is sent.
+    down: Option<Down>,
+    /// Statuses that the log has told of: each is told once in the worker's life.
+    told: BTreeSet<u16>,
+}
+
+#[derive(Debug)]
+struct Down {
+    since: Instant,
+    /// The count of posts pushed out when it began, to tell what the silence cost.
+    pushed_out_before: u64,
+    told_full: bool,
+}
+
+/// Where samples wait, and how much of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Disk { bytes_max: u64 },
+    Memory { bytes_max: u64 },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, bytes_max) = match *self {
+            Self::Disk { bytes_max } => ("on disk, ", bytes_max),
+            Self::Memory { bytes_max } => ("", bytes_max),
+        };
+        match bytes_max {
+            0..1024 => write!(f, "{place}up to {bytes_max} B"),
+            1024..0x10_0000 => write!(f, "{place}up to {} KiB", bytes_max >> 10),
+            _ => write!(f, "{place}up to {} MiB", bytes_max >> 20),
+        }
+    }
+}
+
+impl Telling {
+    /// A status for which posts are dropped; behind how many `tries`, if it was tried again.
+    pub(super) fn once(
+        &mut self,
+        endpoint: &str,
+        status: u16,
+        path: &str,
+        excerpt: &str,
+        tries: Option<u32>,
+    ) {
+        if !self.told.insert(status) {
+            return;
+        }
+        let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
+        warn!(
+            "endpoint {endpoint} answers {}{tries} to POST {path}: {}; such posts are dropped and \
+             counted (said once per status)",
+            status_line(status),
+            if excerpt.is_empty() { "no reason given" } else { excerpt },
+        );
+    }
+
+    pub(super) fn down(&mut self, endpoint: &str, handle: &Handle, reason: &str, place: &Place) {
+        if self.down.is_some() {
+            return;
+        }
+        self.down = Some(Down {
+            since: Instant::now(),
+            pushed_out_before: handle.pushed_out(),
+            told_full: false,
+        });
+        warn!(
+            "endpoint {endpoint} is not answering: {reason}; samples are kept ({place}) and retried"
+        );
+    }
+
+    pub(super) fn up(&mut self, endpoint: &str, handle: &Handle) {
+        let Some(down) = self.down.take() else { return };
+        let after = Duration::from_secs(down.since.elapsed().as_secs());
+        let pushed_out = handle.pushed_out() - down.pushed_out_before;
+        let cost = if pushed_out == 0 {
+            String::new()
+        } else {
+            format!(", {pushed_out} posts were dropped")
+        };
+        info!(
+            "endpoint {endpoint} answers again after {}, {} samples waited{cost}",
+            humantime::format_duration(after),
+            handle.waiting_samples(),
+        );
+    }
+
+    pub(super) fn when_full(&mut self, endpoint: &str, handle: &Handle, place: &Place) {
+        let Some(down) = &mut self.down else { return };
+        if !down.told_full && handle.pushed_out() > down.pushed_out_before {
+            down.told_full = true;
+            warn!(
+                "endpoint {endpoint}: no more samples can wait ({place}), the oldest are dropped \
+                 from here on"
+            );
+        }
+    }
+}
