@@ -11,8 +11,12 @@
 
 #[path = "receiver/any_bytes.rs"]
 mod any_bytes;
+#[path = "receiver/compression.rs"]
+mod compression;
 #[path = "receiver/deployments.rs"]
 mod deployments;
+#[path = "receiver/idempotency.rs"]
+mod idempotency;
 #[path = "receiver/metrics_k8s_io.rs"]
 mod metrics_k8s_io;
 #[path = "receiver/pod_batch.rs"]
@@ -411,7 +415,7 @@ async fn a_bad_push_is_refused_with_a_reason_and_stored_nowhere() {
             400,
             "Content-Type must be application/json",
         ),
-        (json_type().header("content-encoding", "gzip").body("x"), 415, "gzip is not supported"),
+        (json_type().header("content-encoding", "br").body("x"), 415, "br is not supported"),
         (json_type().body(large), 413, "larger than 65536 bytes"),
         (
             json_body(server.post("/api/namespaces/d/pods/p/metrics"), &node_body(1)),

@@ -1,16 +1,20 @@
 //! A server for the APIs that the agent speaks: takes pushes, keeps the last hour in memory,
 //! answers reads, also as `metrics.k8s.io`.
 //!
+//! It drops posts that come again, as far as they say which post they are (`Idempotency-Key`).
+//!
 //! It takes only what is well formed (servers it stands in for do not: see
 //! [`crate::payload::resource_api`]), stamps each push with its own clock, which is passed in, and
 //! is bounded in every direction: connections, bodies, nodes, pods, points, rows, bytes and time.
 
 mod documents;
+mod encoding;
 mod metrics_k8s_io;
 mod page;
 mod pieces;
 mod pod_batch;
 mod pod_lifecycle;
+mod repeats;
 mod request;
 mod resource_api;
 mod routes;
@@ -44,6 +48,12 @@ pub struct Bounds {
     /// rows of the life-cycle API (32 MiB). What is no longer sent, and rows of dead pods, make
     /// room.
     pub documents_bytes_max: usize,
+    /// How many posts are remembered, to know them when they come again (262,144: 8.5 MiB at
+    /// most, and less where there are fewer), and for how long (24 h). 5000 pods every 15 s have them
+    /// remembered for 13 minutes, a node of 110 pods for 9.8 hours. A repeat that comes later
+    /// counts as a new post.
+    pub post_keys_max: usize,
+    pub post_keys_age_max: Duration,
     /// What pushers mean by their byte figures (deltas).
     pub counters: Counters,
 }
@@ -60,6 +70,8 @@ impl Bounds {
             nodes_max: 500,
             pods_max: 5000,
             documents_bytes_max: 32 << 20,
+            post_keys_max: 1 << 18,
+            post_keys_age_max: Duration::from_secs(24 * 3600),
             counters: Counters::Delta,
         }
     }

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::pieces::Pieces;
 use super::request::{JsonBody, Refusal};
-use super::routes::{self, App};
+use super::routes::{self, App, Turn};
 use super::store::{Dialect, Full};
 use crate::payload::body::BodyError;
-use crate::payload::pod_batch::{decode_nodes, decode_pods};
+use crate::payload::pod_batch::{NodeResource, PodResource, decode_nodes, decode_pods};
 
 /// Some hundred pods with their labels, conditions and containers; a client splits what is larger.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -36,6 +36,7 @@ pub(super) fn refuse(refusal: Refusal) -> Response {
         StatusCode::REQUEST_TIMEOUT => "timeout",
         StatusCode::PAYLOAD_TOO_LARGE => "payload_too_large",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        StatusCode::UNPROCESSABLE_ENTITY => "idempotency_key_reused",
         StatusCode::INSUFFICIENT_STORAGE => "insufficient_storage",
         _ => "internal",
     };
@@ -67,13 +68,21 @@ async fn push_pods(State(app): State<App>, body: Body) -> Response {
 }
 
 fn keep_pods(app: &App, body: Body) -> Result<Response, Refusal> {
-    let batch = decode_pods(&body?.bytes).map_err(|error| invalid(&error))?;
+    let body = body?;
+    let batch = decode_pods(&body.bytes).map_err(|error| invalid(&error))?;
+    app.once(body.post, |turn| match turn {
+        Turn::First => keep_pod_resources(app, batch.resources),
+        Turn::Repeat => accepted(batch.resources.len(), None),
+    })
+}
+
+fn keep_pod_resources(app: &App, pods: Vec<PodResource>) -> Result<Response, Refusal> {
     let (now, bounds) = (app.now(), app.bounds());
-    let count = batch.resources.len();
+    let count = pods.len();
     let mut full = None;
     let (mut store, mut resources) = (app.store(), app.resources());
     resources.pods.sweep(now, &bounds);
-    for pod in batch.resources {
+    for pod in pods {
         let recorded = match pod.runs {
             true => store.record_pod(now, &pod.namespace, &pod.name, pod.post, Dialect::PodBatch),
             false => Ok(()),
@@ -90,13 +99,21 @@ async fn push_nodes(State(app): State<App>, body: Body) -> Response {
 }
 
 fn keep_nodes(app: &App, body: Body) -> Result<Response, Refusal> {
-    let batch = decode_nodes(&body?.bytes).map_err(|error| invalid(&error))?;
+    let body = body?;
+    let batch = decode_nodes(&body.bytes).map_err(|error| invalid(&error))?;
+    app.once(body.post, |turn| match turn {
+        Turn::First => keep_node_resources(app, batch.resources),
+        Turn::Repeat => accepted(batch.resources.len(), None),
+    })
+}
+
+fn keep_node_resources(app: &App, nodes: Vec<NodeResource>) -> Result<Response, Refusal> {
     let (now, bounds) = (app.now(), app.bounds());
-    let count = batch.resources.len();
+    let count = nodes.len();
     let mut full = None;
     let (mut store, mut resources) = (app.store(), app.resources());
     resources.nodes.sweep(now, &bounds);
-    for node in batch.resources {
+    for node in nodes {
         let recorded = store.record_node(now, &node.name, node.post, Dialect::PodBatch);
         store.set_amounts(&node.name, node.capacity, node.allocatable);
         let key = (String::new(), node.name);

@@ -11,9 +11,9 @@ use tracing::warn;
 
 use super::pieces::Pieces;
 use super::request::{JsonBody, Names, Refusal};
-use super::routes::{self, App};
+use super::routes::{self, App, Turn};
 use super::rows::{self, Row};
-use crate::payload::pod_lifecycle::{decode_mark_dead, decode_spec};
+use crate::payload::pod_lifecycle::{PodSpecPost, decode_mark_dead, decode_spec};
 
 /// What its server takes.
 const BODY_BYTES_MAX: usize = 2 << 20;
@@ -40,7 +40,19 @@ async fn spec(State(app): State<App>, body: Body) -> Response {
 }
 
 fn keep(app: &App, body: Body) -> Result<Response, Refusal> {
-    let post = decode_spec(&body?.bytes).map_err(Refusal::bad_request)?;
+    let body = body?;
+    let spec = decode_spec(&body.bytes).map_err(Refusal::bad_request)?;
+    app.once(body.post, |turn| match turn {
+        Turn::First => keep_row(app, spec),
+        Turn::Repeat => {
+            let kept = app.rows().named(&spec.row.pod_name).map(Row::pieces);
+            let posted = || rows::pieces(&spec.row, spec.pod_obj.map(Bytes::from));
+            Ok(kept.unwrap_or_else(posted).answer())
+        }
+    })
+}
+
+fn keep_row(app: &App, post: PodSpecPost) -> Result<Response, Refusal> {
     if post.row.pod_name.trim().is_empty() {
         warn!("a pod specification from node {:?} has no pod_name; not kept", post.row.node_name);
         return Ok(rows::pieces(&post.row, post.pod_obj.map(Bytes::from)).answer());
@@ -57,9 +69,15 @@ async fn mark_dead(State(app): State<App>, body: Body) -> Response {
 }
 
 fn mark(app: &App, body: Body) -> Result<Response, Refusal> {
-    let post = decode_mark_dead(&body?.bytes).map_err(Refusal::bad_request)?;
-    let changed = app.rows().mark_dead(app.now(), &post);
-    Ok(routes::json(StatusCode::OK, &changed))
+    let body = body?;
+    let dead = decode_mark_dead(&body.bytes).map_err(Refusal::bad_request)?;
+    app.once(body.post, |turn| {
+        let changed = match turn {
+            Turn::First => app.rows().mark_dead(app.now(), &dead),
+            Turn::Repeat => app.rows().count_of(&dead),
+        };
+        Ok(routes::json(StatusCode::OK, &changed))
+    })
 }
 
 async fn info(State(app): State<App>) -> Response {

@@ -1,10 +1,11 @@
-//! What all dialects ask of a request: names in the path, a body that may be read as JSON.
+//! What all dialects ask of a request: names in the path, a body that may be read as JSON, and which
+//! post it is.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,8 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::encoding::Encoding;
+use super::repeats;
 use super::routes::{App, json};
 use crate::payload::resource_api::check_name;
 
@@ -70,9 +73,13 @@ pub(super) fn name_of<'a>(what: &str, name: &'a str) -> Result<&'a str, Refusal>
     Ok(name)
 }
 
-/// A body that may be read as JSON: the right type, not compressed, of at most `BYTES_MAX`.
+/// A body that may be read as JSON: of the right type and of at most `BYTES_MAX`, as it is and as it
+/// was sent.
 pub(super) struct JsonBody<const BYTES_MAX: usize> {
+    /// Not compressed any more.
     pub(super) bytes: Bytes,
+    /// `None`: the client does not say which post it is.
+    pub(super) post: Option<repeats::Post>,
     /// The place of a large body, held while it is.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -81,31 +88,40 @@ impl<const BYTES_MAX: usize> FromRequest<App> for JsonBody<BYTES_MAX> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Refusal> {
-        check_headers(request.headers())?;
+        let encoding = Encoding::of(request.headers())?;
+        check_type(request.headers())?;
+        let key = repeats::key_of(request.headers())?;
+        let path = key.is_some().then(|| request.uri().path().to_owned());
         let late = |_| {
             Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
                 format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             )
         };
-        tokio::time::timeout(BODY_TIMEOUT, read::<BYTES_MAX>(request, app)).await.map_err(late)?
+        let read = read(request, app, encoding, BYTES_MAX);
+        let (bytes, place) = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(late)??;
+        // Of what was meant, so that a repeat may be compressed in another way.
+        let post = path.zip(key).map(|(path, key)| app.hashes().of(&path, &key, &bytes));
+        Ok(Self { bytes, post, _place: place })
     }
 }
 
-async fn read<const BYTES_MAX: usize>(
+async fn read(
     request: Request<Body>,
     app: &App,
-) -> Result<JsonBody<BYTES_MAX>, Refusal> {
+    encoding: Option<Encoding>,
+    bytes_max: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
     let announced =
         request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let announced: usize = announced.unwrap_or(0);
     let too_large = || {
-        let message = format!("the body is larger than {BYTES_MAX} bytes");
+        let message = format!("the body is larger than {bytes_max} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     // What is a little too large is read to its end, since a client that is still sending may not
     // see an answer; what is much too large is not.
-    let discarded_max = BYTES_MAX.saturating_mul(4);
+    let discarded_max = bytes_max.saturating_mul(4);
     if announced > discarded_max {
         return Err(too_large());
     }
@@ -122,7 +138,7 @@ async fn read<const BYTES_MAX: usize>(
         if length > discarded_max {
             return Err(too_large());
         }
-        if length > BYTES_MAX {
+        if length > bytes_max {
             bytes = BytesMut::new();
         } else {
             if length > SMALL_BODY_BYTES_MAX && place.is_none() {
@@ -131,23 +147,21 @@ async fn read<const BYTES_MAX: usize>(
             bytes.extend_from_slice(&data);
         }
     }
-    if length > BYTES_MAX {
+    if length > bytes_max {
         return Err(too_large());
     }
-    Ok(JsonBody { bytes: bytes.freeze(), _place: place })
+    let Some(encoding) = encoding else { return Ok((bytes.freeze(), place)) };
+    // How large it is shows only once it is decoded.
+    if bytes_max > SMALL_BODY_BYTES_MAX && place.is_none() {
+        place = app.place_for_large_body().await;
+    }
+    let decoded = encoding.decoded(&bytes, bytes_max)?;
+    Ok((decoded.ok_or_else(too_large)?, place))
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    if let Some(encoding) = text(CONTENT_ENCODING)
-        && !encoding.eq_ignore_ascii_case("identity")
-    {
-        return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("Content-Encoding {encoding} is not supported; send the body as it is"),
-        ));
-    }
-    let kind = text(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")) {
         return Ok(());

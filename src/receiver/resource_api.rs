@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::request::{JsonBody, Names, Refusal, name_of};
-use super::routes::{App, json};
+use super::routes::{App, Turn, json};
 use super::store::{Dialect, Full};
 use crate::payload::resource_api::{decode_node, decode_pod};
 
@@ -109,8 +109,12 @@ async fn push_node(
 ) -> Answer {
     let node = name_of("the node's name", &node)?;
     let post = decode_node(&body.bytes).map_err(Refusal::bad_request)?;
-    app.store().record_node(app.now(), node, post, Dialect::ResourceApi)?;
-    Ok(stored(&format!("metrics of node {node} stored")))
+    app.once(body.post, |turn| {
+        if turn == Turn::First {
+            app.store().record_node(app.now(), node, post, Dialect::ResourceApi)?;
+        }
+        Ok(stored(&format!("metrics of node {node} stored")))
+    })
 }
 
 async fn push_pod(
@@ -121,8 +125,12 @@ async fn push_pod(
     let namespace = name_of("the namespace", &namespace)?;
     let pod = name_of("the pod's name", &pod)?;
     let post = decode_pod(&body.bytes).map_err(Refusal::bad_request)?;
-    app.store().record_pod(app.now(), namespace, pod, post, Dialect::ResourceApi)?;
-    Ok(stored(&format!("metrics of pod {namespace}/{pod} stored")))
+    app.once(body.post, |turn| {
+        if turn == Turn::First {
+            app.store().record_pod(app.now(), namespace, pod, post, Dialect::ResourceApi)?;
+        }
+        Ok(stored(&format!("metrics of pod {namespace}/{pod} stored")))
+    })
 }
 
 fn stored(message: &str) -> Response {

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::documents::Documents;
+use super::repeats::{self, Hashes, Known, Repeats};
 use super::request::{LARGE_BODIES_MAX, Refusal};
 use super::rows::Rows;
 use super::store::Store;
@@ -23,8 +24,17 @@ pub(super) struct App {
     store: Arc<Mutex<Store>>,
     resources: Arc<Mutex<Resources>>,
     rows: Arc<Mutex<Rows>>,
+    repeats: Arc<Mutex<Repeats>>,
+    hashes: Hashes,
     large_bodies: Arc<Semaphore>,
     clock: Clock,
+}
+
+/// Whether a post comes for the first time, or is one that was taken before and changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    First,
+    Repeat,
 }
 
 /// What came as pod batches, whole.
@@ -40,6 +50,8 @@ impl App {
             store: Arc::new(Mutex::new(Store::new(bounds))),
             resources: Arc::default(),
             rows: Arc::default(),
+            repeats: Arc::default(),
+            hashes: Hashes::default(),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             clock,
         }
@@ -67,6 +79,38 @@ impl App {
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
         held(&self.rows)
+    }
+
+    pub(super) fn hashes(&self) -> &Hashes {
+        &self.hashes
+    }
+
+    /// The answer of `answer`, which keeps what was posted on the first turn only. Two that come at
+    /// once wait for each other, so that one of them is a repeat; without a key each is a first.
+    pub(super) fn once(
+        &self,
+        post: Option<repeats::Post>,
+        answer: impl FnOnce(Turn) -> Result<Response, Refusal>,
+    ) -> Result<Response, Refusal> {
+        let Some(post) = post else { return answer(Turn::First) };
+        let (now, bounds) = (self.now(), self.bounds());
+        let mut repeats = held(&self.repeats);
+        match repeats.known(now, post, &bounds) {
+            Known::No => {
+                let answer = answer(Turn::First)?;
+                repeats.remember(now, post, &bounds);
+                Ok(answer)
+            }
+            Known::Taken => {
+                let mut answer = answer(Turn::Repeat)?;
+                answer.headers_mut().insert(repeats::REPLAYED, HeaderValue::from_static("true"));
+                Ok(answer)
+            }
+            Known::OtherBody => Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "under this Idempotency-Key another body was taken; a key is for one post",
+            )),
+        }
     }
 
     /// Waits until a large body may be read.

@@ -126,6 +126,13 @@ impl Rows {
         1
     }
 
+    /// How many rows the post fits, dead or not.
+    pub(super) fn count_of(&self, post: &MarkDead) -> usize {
+        let ip = post.pod_ip.as_ref();
+        let fits = |row: &&Row| ip.is_none_or(|ip| *ip == row.head.pod_ip);
+        usize::from(self.named(&post.pod_name).filter(fits).is_some())
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&Row> {
         self.by_name.get(name)
     }

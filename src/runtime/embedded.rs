@@ -18,6 +18,11 @@ use crate::receiver::{Bounds, Kept, Receiver};
 /// The most points of one series, however long the retention and short the interval.
 const POINTS_MAX: usize = 3600;
 
+/// The most posts that are remembered, for 280 KiB: of 110 pods and the node every 15 s those of 18
+/// minutes. Here a repeat comes within a few retries or never: what waits longer waits for a
+/// receiver that ended with its agent, and the next one knows of no post before.
+const POST_KEYS_MAX: usize = 1 << 13;
+
 /// A receiver that answers.
 #[derive(Debug)]
 pub struct Embedded {
@@ -122,6 +127,7 @@ fn bounds(settings: &Settings) -> Bounds {
     bounds.stale_after = settings.receiver.stale_after;
     let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);
     // One more for the point that a window of the whole retention begins with.
+    bounds.post_keys_max = POST_KEYS_MAX;
     bounds.points_max = usize::try_from(points + 1).unwrap_or(usize::MAX).min(POINTS_MAX);
     bounds
 }

@@ -10,7 +10,7 @@ use super::{Server, answer, json_body, node_body, pod_body};
 const PODS: &str = "/api/v1/metrics/pods";
 const NODES: &str = "/api/v1/metrics/nodes";
 
-fn pod(namespace: &str, name: &str, cores: f64) -> Value {
+pub fn pod(namespace: &str, name: &str, cores: f64) -> Value {
     json!({
         "namespace": namespace,
         "name": name,
@@ -42,7 +42,7 @@ fn pod(namespace: &str, name: &str, cores: f64) -> Value {
     })
 }
 
-fn node(name: &str) -> Value {
+pub fn node(name: &str) -> Value {
     json!({
         "name": name,
         "uid": "n",
@@ -66,7 +66,7 @@ fn node(name: &str) -> Value {
     })
 }
 
-fn envelope(resources: &[Value]) -> Value {
+pub fn envelope(resources: &[Value]) -> Value {
     json!({
         "cluster_id": "c1",
         "context": {

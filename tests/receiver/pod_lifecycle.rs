@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Server, answer, json_body};
 
-fn spec(name: &str, ip: &str) -> Value {
+pub fn spec(name: &str, ip: &str) -> Value {
     json!({
         "pod_name": name,
         "pod_namespace": "production",
