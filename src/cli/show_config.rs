@@ -99,6 +99,9 @@ pub fn render(settings: &Settings, token_state: impl Fn(&Path) -> TokenState) ->
     page.header("[status]");
     let listen = settings.status.listen.map_or("none".to_owned(), |address| address.to_string());
     page.value(&keys::STATUS_LISTEN, toml_string(&listen), origins);
+    let socket = settings.status.socket.as_deref();
+    let socket = socket.map_or_else(|| toml_string("none"), quoted_path);
+    page.value(&keys::STATUS_SOCKET, socket, origins);
 
     page.header("[log]");
     page.value(&keys::LOG_LEVEL, toml_string(settings.log.level.as_str()), origins);

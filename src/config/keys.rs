@@ -368,7 +368,20 @@ pub const STATUS_LISTEN: Key = Key {
     default: "\"none\"",
     environment: &["NODETALLY_STATUS_LISTEN"],
     flag: None,
-    purpose: "Where `run` answers for itself: /healthz, /readyz, and its own figures at /metrics.",
+    purpose: "Where `run` answers for itself: /healthz, /readyz, its own figures at /metrics, and \
+              what `nodetally status` shows at /status.",
+};
+
+/// `socket` in `[status]`; its `purpose` says what for.
+pub const STATUS_SOCKET: Key = Key {
+    section: "status",
+    name: "socket",
+    allowed: "the path of a unix socket of at most 107 bytes, or \"none\"",
+    default: "\"status.sock\" in state.dir; \"none\" without one, or where its path would be too long",
+    environment: &["NODETALLY_STATUS_SOCKET"],
+    flag: None,
+    purpose: "Where `run` answers the same to its own user and root, and where `nodetally status` \
+              asks.",
 };
 
 /// Every key, in the order in which they are documented and shown.
@@ -406,6 +419,7 @@ pub const KEYS: &[&Key] = &[
     &STATE_DIR,
     &delivery::SPOOL_DIR,
     &STATUS_LISTEN,
+    &STATUS_SOCKET,
     &LOG_LEVEL,
     &ENDPOINT_NAME,
     &ENDPOINT_DIALECT,

@@ -140,14 +140,7 @@ impl Settings {
             home: inputs.home.as_deref(),
         };
         let spool = delivery::spool(&layers, origins_of, &state, &surroundings)?;
-        let status = StatusSettings {
-            listen: layers.get_or(
-                &keys::STATUS_LISTEN,
-                origins_of,
-                None,
-                value::listen_address_or_none,
-            )?,
-        };
+        let status = status(&layers, origins_of, state.dir.as_deref())?;
         let level = layers.get_or(&keys::LOG_LEVEL, origins_of, LogLevel::Info, |raw| {
             value::choice(raw, LogLevel::WORDS)
         })?;
@@ -242,6 +235,20 @@ fn filesystem(layers: &Layers, origins: &mut Origins) -> Result<FilesystemSettin
             value::absolute_path,
         )?,
     })
+}
+
+fn status(
+    layers: &Layers,
+    origins: &mut Origins,
+    state_dir: Option<&Path>,
+) -> Result<StatusSettings, ConfigError> {
+    let listen =
+        layers.get_or(&keys::STATUS_LISTEN, origins, None, value::listen_address_or_none)?;
+    let socket = state_dir.map(|dir| dir.join("status.sock"));
+    let socket = socket.filter(|path| value::is_socket_path(path));
+    let socket =
+        layers.get_or(&keys::STATUS_SOCKET, origins, socket, value::socket_path_or_none)?;
+    Ok(StatusSettings { listen, socket })
 }
 
 fn default_state_dir(is_root: bool, xdg_runtime_dir: Option<String>) -> Option<PathBuf> {

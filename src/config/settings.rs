@@ -102,6 +102,8 @@ pub struct FilesystemSettings {
 pub struct StatusSettings {
     /// Where the agent answers for itself; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// The unix socket on which it does; `None`: on none.
+    pub socket: Option<PathBuf>,
 }
 
 /// `[log]`

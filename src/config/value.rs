@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::shortened;
@@ -281,6 +281,22 @@ pub(super) fn path_or_none(raw: &Raw) -> Result<Option<PathBuf>, String> {
         "" | "none" => Ok(None),
         _ => path(raw).map(Some),
     }
+}
+
+/// The longest path of a unix socket, in bytes: `sun_path` less its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The path of a unix socket, or `None` for `""` and `"none"`.
+pub(super) fn socket_path_or_none(raw: &Raw) -> Result<Option<PathBuf>, String> {
+    match path_or_none(raw)? {
+        Some(path) if !is_socket_path(&path) => Err("too long".to_owned()),
+        path => Ok(path),
+    }
+}
+
+/// Whether a unix socket can lie there.
+pub(super) fn is_socket_path(path: &Path) -> bool {
+    path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX
 }
 
 /// An IP address and a port.

@@ -13,6 +13,7 @@ pub mod posts;
 pub mod resource_api;
 pub mod selector;
 pub mod stamp;
+pub mod status;
 pub mod subjects;
 
 use serde::Serialize;

@@ -10,8 +10,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::Bounds;
@@ -97,56 +98,105 @@ impl Receiver {
     }
 }
 
+/// A socket that connections are accepted on.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// Waits for the next connection, however long there can be none.
+    async fn next(&self) -> Stream {
+        loop {
+            match self.accept().await {
+                Ok(stream) => return stream,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of file descriptors, mostly: trying again at once would only spin.
+                    warn!("no connections can be accepted: {error}; trying again in 1s");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
 /// Serves `router` on `listener` until `shutdown` ends, with bounds on connections and on the time
 /// that a request's head may take.
 pub async fn serve_router(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: axum::Router,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let mut shutdown = std::pin::pin!(shutdown);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, accept(&listener).await)
+            (place.ok(), listener.next().await)
         };
         let (place, stream) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!("a connection ended early: {error}");
-            }
-            drop(place);
-        });
+        match stream {
+            Stream::Tcp(stream) => answer(stream, router.clone(), &graceful, place),
+            Stream::Unix(stream) => answer(stream, router.clone(), &graceful, place),
+        }
     }
     drop(listener);
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                // Out of file descriptors, mostly: trying again at once would only spin.
-                warn!("no connections can be accepted: {error}; trying again in 1s");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+/// Answers what comes over `stream`, beside all others.
+fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: axum::Router,
+    graceful: &GracefulShutdown,
+    place: Option<OwnedSemaphorePermit>,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            debug!("a connection ended early: {error}");
         }
-    }
+        drop(place);
+    });
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

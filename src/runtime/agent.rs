@@ -19,7 +19,7 @@ use super::pod_files::PodFiles;
 use super::reload::{Reload, Running};
 use super::sampling::Sampling;
 use super::state::StateDir;
-use super::status::{Bound, Subjects};
+use super::status::{Status, Subjects};
 use super::usage_lane::{UsageLane, UsageOptions};
 use super::vitals::Vitals;
 use super::{clock, host, wait};
@@ -86,10 +86,9 @@ async fn serve(
     let boot = host::boot_id(&settings);
     let mut endpoints = Endpoints::new(boot);
     let (plan, outlets) = endpoints.plan(wanted)?;
-    let status = match settings.status.listen {
-        Some(listen) => Some(Bound::to(listen).await?),
-        None => None,
-    };
+    let vitals: Arc<Vitals> = Arc::default();
+    let mut status = Status::new(Arc::clone(&vitals));
+    let status_plan = status.plan(&settings.status).await?;
     let sources = Sources::start(&settings);
     let (state, ledger) = resume(&settings, &sampler);
     endpoints.carry_out(plan, &settings.node.name, &sources.directory);
@@ -103,13 +102,13 @@ async fn serve(
         }
     }
     announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
-    let vitals: Arc<Vitals> = Arc::default();
     let subjects = Subjects {
+        node_name: settings.node.name.clone(),
         directory: sources.directory.clone(),
-        endpoints: endpoints.handles(),
+        endpoints: endpoints.told_of(),
         boot: Some(boot),
     };
-    let status = status.map(|bound| bound.serve(Arc::clone(&vitals), subjects));
+    status.carry_out(status_plan, subjects).await;
     let sampling = Sampling {
         sampler,
         ledger,
@@ -141,7 +140,7 @@ async fn serve(
         .map_err(system("the sampling thread cannot be started"))?;
 
     let mut running =
-        Running { settings, endpoints, receiver, sources, status, vitals, changes, keep_going };
+        Running { settings, endpoints, receiver, sources, status, changes, keep_going };
     let mut has_begun = false;
     let why = loop {
         tokio::select! {
@@ -160,9 +159,7 @@ async fn serve(
     let panicked = sampler_thread.join().is_err();
     drop(sources);
     endpoints.finish().await;
-    if let Some(status) = status {
-        status.end().await;
-    }
+    status.end().await;
     if let Some(receiver) = receiver {
         receiver.end().await;
     }

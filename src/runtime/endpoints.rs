@@ -15,6 +15,7 @@ use super::agent::AgentError;
 use super::clock;
 use super::lifecycle::Reporter;
 use super::sampling::Outlet;
+use super::status;
 use super::told::{self, Told};
 use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{self, BaseUrl, Clock, Handle, Places, Worker, secret_header};
@@ -281,11 +282,16 @@ impl Endpoints {
         self.boot
     }
 
-    /// All that are sent to, by name.
+    /// All that are sent to.
     #[must_use]
-    pub fn handles(&self) -> Vec<(String, Handle)> {
-        let named = |endpoint: &Endpoint| (endpoint.delivery.name.clone(), endpoint.handle.clone());
-        self.running.iter().map(named).collect()
+    pub fn told_of(&self) -> Vec<status::Endpoint> {
+        let told = |endpoint: &Endpoint| status::Endpoint {
+            name: endpoint.delivery.name.clone(),
+            url: endpoint.delivery.url.to_string(),
+            embedded: endpoint.embedded,
+            handle: endpoint.handle.clone(),
+        };
+        self.running.iter().map(told).collect()
     }
 
     /// Lets all of them send what waits, within a few seconds, and says what could not be sent.

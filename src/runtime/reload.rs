@@ -3,7 +3,7 @@
 //! Everything that can fail is done first; what runs is touched only when nothing can fail any
 //! more.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -15,8 +15,7 @@ use super::identity::Sources;
 use super::notify;
 use super::sampling::{Change, Outlet};
 use super::state::StateDir;
-use super::status::{Bound, Status, Subjects};
-use super::vitals::Vitals;
+use super::status::{self, Status, Subjects};
 use super::wait::KeepGoing;
 use crate::config::{LogLevel, SamplingSettings, Settings};
 use crate::snapshot::sampler::Sampler;
@@ -35,8 +34,7 @@ pub(super) struct Running {
     pub endpoints: Endpoints,
     pub receiver: Option<Embedded>,
     pub sources: Sources,
-    pub status: Option<Status>,
-    pub vitals: Arc<Vitals>,
+    pub status: Status,
     pub changes: mpsc::Sender<Change>,
     pub keep_going: KeepGoing,
 }
@@ -48,15 +46,7 @@ struct Prepared {
     receiver: embedded::Plan,
     endpoints: endpoints::Plan,
     outlets: Vec<Outlet>,
-    status: StatusPlan,
-}
-
-/// What is to become of the side on which the agent answers for itself.
-enum StatusPlan {
-    /// It goes on where it is, or there is none and none is wanted.
-    Keep,
-    End,
-    Begin(Bound),
+    status: status::Plan,
 }
 
 impl Running {
@@ -97,13 +87,7 @@ impl Running {
                 None
             }
         });
-        let status = match settings.status.listen {
-            listen if listen == self.status.as_ref().map(|status| status.listen) => {
-                StatusPlan::Keep
-            }
-            Some(listen) => StatusPlan::Begin(Bound::to(listen).await?),
-            None => StatusPlan::End,
-        };
+        let status = self.status.plan(&settings.status).await?;
         Ok(Prepared { sampler, state, receiver, endpoints, outlets, status })
     }
 
@@ -134,27 +118,13 @@ impl Running {
         let directory = &self.sources.directory;
         let changes = self.endpoints.carry_out(endpoints, &settings.node.name, directory);
         self.receiver = receiver.carry_out(self.receiver.take()).await;
-        let boot = Some(self.endpoints.boot());
-        let subjects =
-            Subjects { directory: directory.clone(), endpoints: self.endpoints.handles(), boot };
-        match status {
-            StatusPlan::Keep => {
-                if let Some(status) = &self.status {
-                    status.set_subjects(subjects);
-                }
-            }
-            StatusPlan::End => {
-                if let Some(status) = self.status.take() {
-                    status.end().await;
-                }
-            }
-            StatusPlan::Begin(bound) => {
-                let begun = bound.serve(Arc::clone(&self.vitals), subjects);
-                if let Some(status) = self.status.replace(begun) {
-                    status.end().await;
-                }
-            }
-        }
+        let subjects = Subjects {
+            node_name: settings.node.name.clone(),
+            directory: directory.clone(),
+            endpoints: self.endpoints.told_of(),
+            boot: Some(self.endpoints.boot()),
+        };
+        self.status.carry_out(status, subjects).await;
         changes
     }
 }

@@ -58,12 +58,17 @@ impl Vitals {
         self.cgroups.load(Ordering::Relaxed)
     }
 
+    /// From one sample to the next; 0 before the first.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval_nanos.load(Ordering::Relaxed))
+    }
+
     /// Whether the last sample is no older than three intervals (at least a minute); of an agent
     /// that has not sampled yet, its start counts.
     #[must_use]
     pub fn is_well(&self, started_at: BootTime, now: BootTime) -> bool {
-        let interval = Duration::from_nanos(self.interval_nanos.load(Ordering::Relaxed));
-        let patience = interval.saturating_mul(3).max(Duration::from_secs(60));
+        let patience = self.interval().saturating_mul(3).max(Duration::from_secs(60));
         now.since(self.last_at().unwrap_or(started_at)) <= patience
     }
 }

@@ -94,6 +94,7 @@ refresh = "1h"
 kubelet_dir = "/data/kubelet"
 [status]
 listen = "127.0.0.1:7644"
+socket = "/run/agent/status.sock"
 [state]
 dir = "/var/lib/odd \"name\"\\"
 [spool]

@@ -67,6 +67,7 @@ dir = "none"                          # default
 
 [status]
 listen = "none"                       # default
+socket = "none"                       # default
 
 [log]
 level = "debug"                       # environment NODETALLY_LOG_LEVEL

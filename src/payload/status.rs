@@ -1,0 +1,217 @@
+//! What a running agent tells of itself at `GET /status`, and what `nodetally status` reads.
+//!
+//! ```text
+//! {"schema_version":1,"version":"0.1.0","node":"worker-1","pid":4711,"at":"…","up_ms":…,
+//!  "is_well":true,"sampling":{…},"directory":[{…}],"endpoints":[{…}]}
+//! ```
+//!
+//! As in the dump, figures are integers with their unit in the key, what is not known is left out,
+//! and nothing is null. docs/status.md has every key. Who reads leaves out what it does not know,
+//! and takes what is missing as not known or 0: agent and reader may be of two releases.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Goes up when a key changes its meaning or goes away.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The path that it is asked for under.
+pub const PATH: &str = "/status";
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub schema_version: u32,
+    /// Of the program.
+    pub version: String,
+    pub node: String,
+    pub pid: u32,
+    /// RFC 3339.
+    pub at: String,
+    /// Since it began to answer.
+    pub up_ms: u64,
+    /// Whether samples are taken.
+    pub is_well: bool,
+    pub sampling: Sampling,
+    pub directory: Vec<Source>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    pub interval_ms: u64,
+    pub samples: u64,
+    /// What follows is of the last sample, and absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastSample>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastSample {
+    pub age_ms: u64,
+    pub took_usec: u64,
+    pub cgroups: u64,
+    /// What could not be read.
+    pub gaps: u64,
+}
+
+/// A source of identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    pub source: String,
+    /// Pods, containers and patterns.
+    pub known: u64,
+    /// Since what it tells was known to be so; `None`: it has not answered yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// What keeps it from answering, and for how long it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    pub name: String,
+    /// Without what may be secret.
+    pub url: String,
+    /// Whether it is the agent's own receiver.
+    pub embedded: bool,
+    pub state: EndpointState,
+    /// For how long it has been in that state.
+    pub state_ms: u64,
+    /// All that waits or is under way.
+    pub waiting: Waiting,
+    pub in_memory: Waiting,
+    pub on_disk: Waiting,
+    /// Of the oldest sample that waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_age_ms: Option<u64>,
+    pub offered_posts: u64,
+    /// Posts that an earlier run had left on disk.
+    pub recovered_posts: u64,
+    pub accepted_posts: u64,
+    pub accepted_bytes: u64,
+    /// Posts that live on in others.
+    pub merged_posts: u64,
+    /// Posts given up, by reason.
+    pub dropped_posts: BTreeMap<String, u64>,
+    /// Answers by status.
+    pub answers: BTreeMap<u16, u64>,
+    /// Tries without a whole answer.
+    pub unanswered: u64,
+    /// Tries beyond each post's first.
+    pub retries: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success_age_ms: Option<u64>,
+    /// RFC 3339: the stamp of the newest sample of which a post was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_accepted: Option<String>,
+    /// Why samples that should be on disk are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool_trouble: Option<String>,
+}
+
+/// How an endpoint takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointState {
+    Well,
+    Slow,
+    Down,
+    /// A word that this release does not know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    pub samples: u64,
+    pub posts: u64,
+    pub bytes: u64,
+}
+
+/// Why an answer is none that this release can read.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error("no status of an agent")]
+    Malformed,
+    #[error(
+        "the agent's status has schema {0}, and this program reads {SCHEMA_VERSION}; use the \
+         agent's own release"
+    )]
+    Version(u32),
+}
+
+impl Status {
+    /// As JSON, on one line.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::new();
+        super::append(self, &mut json);
+        json
+    }
+
+    /// Reads what an agent answered.
+    ///
+    /// # Errors
+    /// It is none, or of a schema that is not known.
+    pub fn from_json(json: &[u8]) -> Result<Self, StatusError> {
+        // Another program's answer has no reason to be shown; its words could hold anything.
+        let status: Self = serde_json::from_slice(json).map_err(|_| StatusError::Malformed)?;
+        match status.schema_version {
+            SCHEMA_VERSION => Ok(status),
+            0 => Err(StatusError::Malformed),
+            other => Err(StatusError::Version(other)),
+        }
+    }
+
+    /// The endpoints that take nothing.
+    pub fn down(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Down)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_of_another_release_is_read_as_far_as_it_is_understood() {
+        let json = br#"{"schema_version":1,"new":{"deep":[1]},"endpoints":[
+            {"name":"a","state":"asleep","answers":{"200":3},"dropped_posts":{"bored":2}}]}"#;
+        let status = Status::from_json(json).unwrap();
+        assert_eq!(status.endpoints[0].state, EndpointState::Unknown);
+        assert_eq!(status.endpoints[0].answers, BTreeMap::from([(200, 3)]));
+        assert_eq!(status.endpoints[0].dropped_posts["bored"], 2);
+        let later = Status::from_json(br#"{"schema_version":2}"#).unwrap_err();
+        assert!(later.to_string().contains("schema 2"), "{later}");
+        for other in [&b"{}"[..], b"hello", b"[]", b"{\"schema_version\":1,\"pid\":\"x\"}"] {
+            assert!(matches!(Status::from_json(other), Err(StatusError::Malformed)));
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_read_again() {
+        let endpoint = Endpoint {
+            state: EndpointState::Down,
+            answers: BTreeMap::from([(503, 7)]),
+            oldest_age_ms: Some(3),
+            ..Endpoint::default()
+        };
+        let status = Status {
+            schema_version: SCHEMA_VERSION,
+            endpoints: vec![endpoint],
+            ..Status::default()
+        };
+        assert_eq!(Status::from_json(&status.to_json()).unwrap(), status);
+    }
+}

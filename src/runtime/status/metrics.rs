@@ -1,0 +1,214 @@
+//! The agent's own figures as OpenMetrics text.
+
+use super::Subjects;
+use crate::delivery::{Health, Statistics};
+use crate::identity::BootId;
+use crate::payload::open_metrics::Exposition;
+use crate::quantity::BootTime;
+use crate::runtime::clock;
+use crate::runtime::vitals::Vitals;
+
+pub(super) fn exposition(vitals: &Vitals, subjects: &Subjects, now: BootTime) -> String {
+    let mut all = Exposition::default();
+    all.info("nodetally_build", "The program.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    all.counter("nodetally_samples", "Samples taken.").sample(&[], vitals.samples());
+    if let Some(last) = vitals.last_at() {
+        let seconds = |usec: u64| usec as f64 / 1e6;
+        all.gauge("nodetally_sample_age_seconds", "Time since the last sample.")
+            .sample(&[], seconds(now.usec_since(last)));
+        all.gauge("nodetally_sample_duration_seconds", "How long the last sample took.")
+            .sample(&[], seconds(vitals.took_usec()));
+        all.gauge("nodetally_sample_gaps", "What could not be read in the last sample.")
+            .sample(&[], vitals.gaps());
+        all.gauge("nodetally_cgroups", "Cgroups in the last sample.").sample(&[], vitals.cgroups());
+    }
+    directory(&mut all, subjects, now);
+    endpoints(&mut all, subjects);
+    all.finish()
+}
+
+fn directory(all: &mut Exposition, subjects: &Subjects, now: BootTime) {
+    let catalog = subjects.directory.catalog();
+    if catalog.sources.is_empty() {
+        return;
+    }
+    let mut known = all.gauge(
+        "nodetally_directory_known",
+        "Pods, containers and patterns that a source of identity knows.",
+    );
+    for source in &catalog.sources {
+        known.sample(&[("source", source.kind.as_str())], source.known);
+    }
+    let mut up =
+        all.gauge("nodetally_directory_up", "Whether a source of identity answers at present.");
+    for source in &catalog.sources {
+        let up_now = source.trouble.is_none() && source.current_at.is_some();
+        up.sample(&[("source", source.kind.as_str())], u8::from(up_now));
+    }
+    let mut age = all.gauge(
+        "nodetally_directory_age_seconds",
+        "Time since what a source of identity tells was known to be so; absent before it answered.",
+    );
+    for source in &catalog.sources {
+        if let Some(at) = source.current_at {
+            let seconds = now.since(at).as_secs_f64();
+            age.sample(&[("source", source.kind.as_str())], seconds);
+        }
+    }
+}
+
+fn endpoints(all: &mut Exposition, subjects: &Subjects) {
+    let now = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
+    let told: Vec<_> = subjects
+        .endpoints
+        .iter()
+        .map(|endpoint| (endpoint.name.as_str(), endpoint.handle.statistics(&now)))
+        .collect();
+    if !told.is_empty() {
+        posts(all, &told);
+        waiting(all, &told);
+        state(all, &told);
+    }
+}
+
+/// A family's name, what it is, and where it stands.
+type Figure<T> = (&'static str, &'static str, fn(&Statistics) -> T);
+
+type Told<'a> = [(&'a str, Statistics)];
+
+/// What became of what was offered.
+fn posts(all: &mut Exposition, told: &Told<'_>) {
+    let mut posts = all.counter("nodetally_posts", "Posts by what became of them.");
+    for (name, figures) in told {
+        let settled = [("accepted", figures.accepted_posts), ("merged", figures.merged_posts)];
+        for (outcome, count) in settled.into_iter().chain(figures.dropped_posts.by_reason()) {
+            posts.sample(&[("endpoint", name), ("outcome", outcome)], count);
+        }
+    }
+    let mut answers =
+        all.counter("nodetally_answers", "Answers by status; a post may have several.");
+    for (name, figures) in told {
+        for (status, count) in &figures.answers {
+            answers.sample(&[("endpoint", name), ("status", &status.to_string())], count);
+        }
+    }
+    let counters: [Figure<u64>; 5] = [
+        ("nodetally_offered_posts", "Posts that came to be sent.", |of| of.offered_posts),
+        ("nodetally_recovered_posts", "Posts that an earlier run had left on disk.", |of| {
+            of.recovered_posts
+        }),
+        ("nodetally_accepted_bytes", "Bytes of the bodies that were accepted.", |of| {
+            of.accepted_bytes
+        }),
+        ("nodetally_unanswered", "Tries without a whole answer.", |of| of.unanswered),
+        ("nodetally_retries", "Tries beyond each post's first.", |of| of.retries),
+    ];
+    for (family, help, figure) in counters {
+        let mut family = all.counter(family, help);
+        for (name, figures) in told {
+            family.sample(&[("endpoint", name)], figure(figures));
+        }
+    }
+}
+
+/// What is yet to be sent.
+fn waiting(all: &mut Exposition, told: &Told<'_>) {
+    let gauges: [Figure<[u64; 2]>; 3] = [
+        ("nodetally_queue_samples", "Samples that wait or are under way.", |of| {
+            [of.in_memory_samples as u64, of.on_disk.samples]
+        }),
+        ("nodetally_queue_posts", "Posts that wait or are under way.", |of| {
+            [of.in_memory_posts as u64, of.on_disk.posts]
+        }),
+        ("nodetally_queue_bytes", "What waits, in bytes.", |of| {
+            [of.in_memory_bytes as u64, of.on_disk.bytes]
+        }),
+    ];
+    for (family, help, figures_of) in gauges {
+        let mut family = all.gauge(family, help);
+        for (name, figures) in told {
+            for (place, count) in ["memory", "disk"].iter().zip(figures_of(figures)) {
+                family.sample(&[("endpoint", name), ("place", place)], count);
+            }
+        }
+    }
+    let mut oldest = all.gauge(
+        "nodetally_queue_oldest_age_seconds",
+        "Age of the oldest sample that waits; absent while none does.",
+    );
+    for (name, figures) in told {
+        if let Some(age) = figures.oldest_age {
+            oldest.sample(&[("endpoint", name)], age.as_secs_f64());
+        }
+    }
+}
+
+/// How the endpoint takes it.
+fn state(all: &mut Exposition, told: &Told<'_>) {
+    let mut states = all.gauge("nodetally_endpoint_state", "1 for the state that it is in.");
+    for (name, figures) in told {
+        for state in [Health::Well, Health::Slow, Health::Down] {
+            let labels = [("endpoint", *name), ("state", state.as_str())];
+            states.sample(&labels, u8::from(state == figures.health));
+        }
+    }
+    let mut since = all.gauge("nodetally_endpoint_state_age_seconds", "Time since it is in it.");
+    for (name, figures) in told {
+        since.sample(&[("endpoint", name)], figures.health_age.as_secs_f64());
+    }
+    let mut trouble = all.gauge(
+        "nodetally_spool_trouble",
+        "1 while samples that should be on disk are not, because the disk fails.",
+    );
+    for (name, figures) in told {
+        trouble.sample(&[("endpoint", name)], u8::from(figures.spool_trouble.is_some()));
+    }
+    let mut success = all.gauge(
+        "nodetally_last_success_age_seconds",
+        "Time since a post was last accepted; absent before the first.",
+    );
+    for (name, figures) in told {
+        if let Some(age) = figures.last_success_age {
+            success.sample(&[("endpoint", name)], age.as_secs_f64());
+        }
+    }
+    let mut newest = all.gauge(
+        "nodetally_newest_accepted_timestamp_seconds",
+        "When the newest sample was taken of which a post was accepted; absent before the first.",
+    );
+    for (name, figures) in told {
+        if let Some(at) = figures.newest_accepted {
+            newest.sample(&[("endpoint", name)], at.as_unix_millis() as f64 / 1000.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Directory, SourceKind};
+
+    #[test]
+    fn the_directorys_age_and_trouble_stand_in_the_figures() {
+        let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
+        let (directory, publishers) =
+            Directory::new(&[SourceKind::Kubernetes, SourceKind::Cri, SourceKind::File]);
+        publishers[0].still_current(at(100));
+        publishers[0].failed("connection refused", at(130));
+        publishers[1].still_current(at(150));
+        let subjects = Subjects { directory, ..Subjects::default() };
+        let text = exposition(&Vitals::default(), &subjects, at(160));
+        for line in [
+            "nodetally_directory_up{source=\"kubernetes\"} 0\n",
+            "nodetally_directory_up{source=\"cri\"} 1\n",
+            "nodetally_directory_up{source=\"file\"} 0\n",
+            "nodetally_directory_age_seconds{source=\"kubernetes\"} 60\n",
+            "nodetally_directory_age_seconds{source=\"cri\"} 10\n",
+            "nodetally_samples_total 0\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        assert!(!text.contains("age_seconds{source=\"file\"}"), "{text}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The agent's own figures for `GET /status`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Endpoint, Shared, Subjects};
+use crate::delivery::{Health, Statistics};
+use crate::directory::SourceStatus;
+use crate::identity::BootId;
+use crate::payload::stamp::Rfc3339Millis;
+use crate::payload::status::{
+    self, EndpointState, LastSample, SCHEMA_VERSION, Sampling, Source, Status, Waiting,
+};
+use crate::quantity::BootTime;
+use crate::runtime::clock;
+
+pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Status {
+    let vitals = &shared.vitals;
+    let last = vitals.last_at().map(|at| LastSample {
+        age_ms: millis(now.since(at)),
+        took_usec: vitals.took_usec(),
+        cgroups: vitals.cgroups(),
+        gaps: vitals.gaps(),
+    });
+    let moment = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
+    let catalog = subjects.directory.catalog();
+    Status {
+        schema_version: SCHEMA_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: subjects.node_name.clone(),
+        pid: std::process::id(),
+        at: Rfc3339Millis(moment.wall).to_string(),
+        up_ms: millis(now.since(shared.started_at)),
+        is_well: vitals.is_well(shared.started_at, now),
+        sampling: Sampling {
+            interval_ms: millis(vitals.interval()),
+            samples: vitals.samples(),
+            last,
+        },
+        directory: catalog.sources.iter().map(|known| source(known, now)).collect(),
+        endpoints: subjects
+            .endpoints
+            .iter()
+            .map(|told| endpoint(told, told.handle.statistics(&moment)))
+            .collect(),
+    }
+}
+
+fn source(known: &SourceStatus, now: BootTime) -> Source {
+    let trouble = known.trouble.as_ref();
+    Source {
+        source: known.kind.as_str().to_owned(),
+        known: known.known as u64,
+        age_ms: known.current_at.map(|at| millis(now.since(at))),
+        trouble: trouble.map(|trouble| trouble.text.to_string()),
+        trouble_ms: trouble.map(|trouble| millis(now.since(trouble.since))),
+    }
+}
+
+fn endpoint(told: &Endpoint, figures: Statistics) -> status::Endpoint {
+    let in_memory = Waiting {
+        samples: figures.in_memory_samples as u64,
+        posts: figures.in_memory_posts as u64,
+        bytes: figures.in_memory_bytes as u64,
+    };
+    let on_disk = Waiting {
+        samples: figures.on_disk.samples,
+        posts: figures.on_disk.posts,
+        bytes: figures.on_disk.bytes,
+    };
+    let dropped = figures.dropped_posts.by_reason();
+    let dropped: BTreeMap<String, u64> =
+        dropped.map(|(reason, count)| (reason.to_owned(), count)).collect();
+    status::Endpoint {
+        name: told.name.clone(),
+        url: told.url.clone(),
+        embedded: told.embedded,
+        state: match figures.health {
+            Health::Well => EndpointState::Well,
+            Health::Slow => EndpointState::Slow,
+            Health::Down => EndpointState::Down,
+        },
+        state_ms: millis(figures.health_age),
+        waiting: Waiting {
+            samples: figures.waiting_samples(),
+            posts: figures.waiting_posts,
+            bytes: in_memory.bytes + on_disk.bytes,
+        },
+        in_memory,
+        on_disk,
+        oldest_age_ms: figures.oldest_age.map(millis),
+        offered_posts: figures.offered_posts,
+        recovered_posts: figures.recovered_posts,
+        accepted_posts: figures.accepted_posts,
+        accepted_bytes: figures.accepted_bytes,
+        merged_posts: figures.merged_posts,
+        dropped_posts: dropped,
+        answers: figures.answers,
+        unanswered: figures.unanswered,
+        retries: figures.retries,
+        last_success_age_ms: figures.last_success_age.map(millis),
+        newest_accepted: figures.newest_accepted.map(|at| Rfc3339Millis(at).to_string()),
+        spool_trouble: figures.spool_trouble,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
