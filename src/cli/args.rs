@@ -73,6 +73,16 @@ pub enum Command {
                       Exit status: 0 all is well, 1 something will be missing, 2 it cannot work."
     )]
     Check(RunFlags),
+    /// Ask the agent that runs here how it and its endpoints are
+    #[command(
+        long_about = "Ask the agent that runs here how it is: its samples, its sources of names, \
+                      and of each endpoint what waits, what became of the rest, and whether it \
+                      takes what it is sent. The agent is found by the settings that `run` has: at \
+                      status.socket, else at status.listen.\n\n\
+                      Exit status: 0 it answered, 1 no agent answers, 2 it cannot be asked, and \
+                      with --check 3 if it takes no samples or an endpoint is down."
+    )]
+    Status(StatusFlags),
     /// Print the settings as resolved, and where each came from
     #[command(
         long_about = "Print the settings as resolved, as TOML that can be used as a configuration \
@@ -132,6 +142,34 @@ pub struct DumpFlags {
     /// Show two captured instants, DIR/t0 and DIR/t1, instead of this host
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StatusFlags {
+    /// Ask at this unix socket, whatever the settings say
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub socket: Option<PathBuf>,
+    /// Ask at this address, such as http://127.0.0.1:7644, whatever the settings say
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The state directory of the agent, as `run` has it
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// What to print: a table for eyes, or the agent's own JSON
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    pub format: StatusFormat,
+    /// Exit with 3 if it takes no samples or an endpoint is down
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub check: bool,
+    /// Colour in the table; auto: on a terminal
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    Table,
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -210,6 +248,7 @@ impl Cli {
                 ..flags
             },
             Command::Dump(dump) => Flags { cmdline: dump.cmdline, ..flags },
+            Command::Status(status) => Flags { state_dir: status.state_dir.clone(), ..flags },
         }
     }
 }

@@ -1,13 +1,13 @@
 //! `nodetally dump`: two samples, and whose usage lies between them.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::args::{ColorChoice, DumpFlags, Format};
+use super::args::{DumpFlags, Format};
 use super::table::{self, Page, Style};
 use super::view;
 use crate::config::Settings;
@@ -48,18 +48,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 filesystems: &observed.filesystems,
                 gaps: &observed.gaps,
             };
-            let is_terminal = io::stdout().is_terminal();
-            let style = Style {
-                colour: match flags.color {
-                    ColorChoice::Always => true,
-                    ColorChoice::Never => false,
-                    ColorChoice::Auto => {
-                        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-                    }
-                },
-                width: is_terminal.then(terminal_width).flatten(),
-                top: flags.top,
-            };
+            let style = Style::of_output(flags.color, flags.top);
             out.write_all(table::render(&page, style).as_bytes())
         }
         Format::MetricsK8sIo => {
@@ -158,10 +147,4 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
     }
     let catalog = capture::load_catalog(dir)?;
     Ok(Observed { host, account, catalog, gaps, filesystems: Vec::new() })
-}
-
-/// Of the terminal on standard output.
-fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }

@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod dump;
 pub mod show_config;
+pub mod status;
 pub mod table;
 pub mod view;
 
@@ -47,9 +48,10 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 }
 
 fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let settings = settings(cli)?;
+    let settings = || settings(cli);
     match &cli.command {
         Command::Run(_) => {
+            let settings = settings()?;
             let level = log_to_stderr(settings.log.level);
             let reload = Reload {
                 settings: &|| self::settings(cli).map_err(|error| format!("{error:#}")),
@@ -61,15 +63,16 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             agent::run(settings, reload, &mut std::io::stdout())?;
         }
         Command::Config(_) => {
-            let text = show_config::render(&settings, show_config::TokenState::of_file);
+            let text = show_config::render(&settings()?, show_config::TokenState::of_file);
             print(&text)?;
         }
         Command::Check(_) => {
-            let report = check::check(&settings);
+            let report = check::check(&settings()?);
             print(&report.text)?;
             return Ok(ExitCode::from(report.code));
         }
-        Command::Dump(flags) => dump::run(&settings, flags)?,
+        Command::Dump(flags) => dump::run(&settings()?, flags)?,
+        Command::Status(flags) => return status::run(flags, settings),
     }
     Ok(ExitCode::SUCCESS)
 }

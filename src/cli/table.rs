@@ -1,7 +1,9 @@
 //! `dump` for eyes: aligned columns, units that a person reads, colour only where it is wanted.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
+use super::args::ColorChoice;
 use super::view::{self, View};
 use crate::directory::Catalog;
 use crate::identity::{ContainerId, PodUid};
@@ -148,22 +150,22 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
 }
 
 /// Name, then right-aligned cells.
-struct Grid<const N: usize> {
+pub(super) struct Grid<const N: usize> {
     title: String,
     heads: [&'static str; N],
     rows: Vec<(String, [String; N])>,
 }
 
 impl<const N: usize> Grid<N> {
-    fn new(title: String, heads: [&'static str; N]) -> Self {
+    pub(super) fn new(title: String, heads: [&'static str; N]) -> Self {
         Self { title, heads, rows: Vec::new() }
     }
 
-    fn add(&mut self, name: String, cells: [String; N]) {
+    pub(super) fn add(&mut self, name: String, cells: [String; N]) {
         self.rows.push((name, cells));
     }
 
-    fn draw(self, style: Style, out: &mut String) {
+    pub(super) fn draw(self, style: Style, out: &mut String) {
         let mut widths = self.heads.map(|head| head.chars().count());
         for (_, cells) in &self.rows {
             for (width, cell) in widths.iter_mut().zip(cells) {
@@ -433,7 +435,24 @@ fn gaps(page: &Page<'_>, style: Style, out: &mut String) {
 }
 
 impl Style {
-    fn bold(self, text: &str) -> String {
+    /// As standard output takes it.
+    #[must_use]
+    pub fn of_output(colour: ColorChoice, top: usize) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        Self {
+            colour: match colour {
+                ColorChoice::Always => true,
+                ColorChoice::Never => false,
+                ColorChoice::Auto => {
+                    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+                }
+            },
+            width: is_terminal.then(terminal_width).flatten(),
+            top,
+        }
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
     }
 
@@ -442,8 +461,14 @@ impl Style {
     }
 }
 
+/// Of the terminal on standard output.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// What stands for a figure that is not known.
-fn nothing() -> String {
+pub(super) fn nothing() -> String {
     "-".to_owned()
 }
 
@@ -460,7 +485,7 @@ fn cores(usec: u64, over_usec: u64) -> String {
 }
 
 /// Three digits and a binary unit.
-fn size(bytes: Bytes) -> String {
+pub(super) fn size(bytes: Bytes) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes.as_bytes() as f64;
     let mut unit = 0;
@@ -488,7 +513,7 @@ fn rate(bytes: Bytes, over_usec: u64) -> String {
 }
 
 /// Text that cannot steer the terminal: a process may call itself an escape sequence.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()

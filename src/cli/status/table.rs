@@ -1,0 +1,276 @@
+//! What an agent tells of itself, for eyes.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::cli::table::{Grid, Style, nothing, printable, size};
+use crate::payload::status::{Endpoint, EndpointState, Source, Status, Waiting};
+use crate::quantity::Bytes;
+
+/// Another's words are cut behind this many characters.
+const WORDS_CHARS_MAX: usize = 200;
+
+pub(super) fn render(status: &Status, style: Style) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail, here and below.
+    let _ = write!(out, "{}", style.bold(&words(&status.node)));
+    let _ = writeln!(
+        out,
+        "  nodetally {}, pid {}, up {}",
+        words(&status.version),
+        status.pid,
+        time(status.up_ms)
+    );
+    let _ = writeln!(out, "{}", samples(status));
+    endpoints(status, style, &mut out);
+    directory(status, style, &mut out);
+    out
+}
+
+fn samples(status: &Status) -> String {
+    let sampling = &status.sampling;
+    let Some(last) = &sampling.last else { return "no sample yet".to_owned() };
+    let mut text = format!(
+        "{} samples, one every {}; the last {} ago: {} cgroups in {:.1} ms",
+        sampling.samples,
+        time(sampling.interval_ms),
+        time(last.age_ms),
+        last.cgroups,
+        last.took_usec as f64 / 1000.0
+    );
+    match last.gaps {
+        0 => {}
+        1 => text.push_str(", 1 gap"),
+        gaps => {
+            let _ = write!(text, ", {gaps} gaps");
+        }
+    }
+    if !status.is_well {
+        text.push_str("; NO LONGER SAMPLING");
+    }
+    text
+}
+
+const ENDPOINT_HEADS: [&str; 9] =
+    ["STATE", "SAMPLES", "POSTS", "MEMORY", "DISK", "OLDEST", "ACCEPTED", "DROPPED", "SUCCESS"];
+
+fn endpoints(status: &Status, style: Style, out: &mut String) {
+    let mut grid = Grid::new(format!("ENDPOINTS ({})", status.endpoints.len()), ENDPOINT_HEADS);
+    for endpoint in &status.endpoints {
+        let Waiting { samples, posts, .. } = endpoint.waiting;
+        let ago = |age_ms: u64| format!("{} ago", time(age_ms));
+        grid.add(
+            words(&endpoint.name),
+            [
+                format!("{} {}", word(endpoint.state), time(endpoint.state_ms)),
+                samples.to_string(),
+                posts.to_string(),
+                size(Bytes::from_bytes(endpoint.in_memory.bytes)),
+                size(Bytes::from_bytes(endpoint.on_disk.bytes)),
+                endpoint.oldest_age_ms.map_or_else(nothing, time),
+                endpoint.accepted_posts.to_string(),
+                endpoint.dropped_posts.values().sum::<u64>().to_string(),
+                endpoint.last_success_age_ms.map_or_else(nothing, ago),
+            ],
+        );
+    }
+    grid.draw(style, out);
+    for endpoint in &status.endpoints {
+        details(endpoint, out);
+    }
+}
+
+fn word(state: EndpointState) -> &'static str {
+    match state {
+        EndpointState::Well => "well",
+        EndpointState::Slow => "slow",
+        EndpointState::Down => "down",
+        EndpointState::Unknown => "?",
+    }
+}
+
+/// What has no column: lists, and what is mostly nothing.
+fn details(endpoint: &Endpoint, out: &mut String) {
+    let own = if endpoint.embedded { " (the agent's own receiver)" } else { "" };
+    let _ = writeln!(out, "\n{} at {}{own}", words(&endpoint.name), words(&endpoint.url));
+    let mut answers: Vec<String> =
+        endpoint.answers.iter().map(|(status, count)| format!("{count} × {status}")).collect();
+    if endpoint.unanswered > 0 {
+        answers.push(format!("{} × none", endpoint.unanswered));
+    }
+    let retries = match endpoint.retries {
+        0 => String::new(),
+        1 => "; 1 retry".to_owned(),
+        retries => format!("; {retries} retries"),
+    };
+    if !answers.is_empty() {
+        let _ = writeln!(out, "  answers  {}{retries}", answers.join(", "));
+    }
+    let drops = endpoint.dropped_posts.iter().filter(|(_, count)| **count > 0);
+    let drops: Vec<String> =
+        drops.map(|(reason, count)| format!("{count} {}", words(reason))).collect();
+    if !drops.is_empty() {
+        let _ = writeln!(out, "  dropped  {}", drops.join(", "));
+    }
+    let moved = [("recovered", endpoint.recovered_posts), ("merged", endpoint.merged_posts)];
+    let moved: Vec<String> = moved
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    if !moved.is_empty() {
+        let _ = writeln!(out, "  posts    {}", moved.join(", "));
+    }
+    if let Some(trouble) = &endpoint.spool_trouble {
+        let _ = writeln!(out, "  disk     {}", words(trouble));
+    }
+}
+
+fn directory(status: &Status, style: Style, out: &mut String) {
+    if status.directory.is_empty() {
+        return;
+    }
+    let mut grid = Grid::new("DIRECTORY".to_owned(), ["STATE", "KNOWN", "AGE"]);
+    for source in &status.directory {
+        let state = match (source.trouble_ms, source.age_ms) {
+            (Some(since), _) => format!("down {}", time(since)),
+            (None, None) => "asked".to_owned(),
+            (None, Some(_)) => "well".to_owned(),
+        };
+        let age = source.age_ms.map_or_else(nothing, time);
+        grid.add(words(&source.source), [state, source.known.to_string(), age]);
+    }
+    grid.draw(style, out);
+    let troubles = status.directory.iter().filter_map(|Source { source, trouble, .. }| {
+        Some(format!("{}: {}", words(source), words(trouble.as_deref()?)))
+    });
+    for trouble in troubles {
+        let _ = writeln!(out, "{trouble}");
+    }
+}
+
+/// Another's words, which cannot steer the terminal and have an end.
+fn words(text: &str) -> String {
+    let mut shown: String = text.chars().take(WORDS_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    printable(&shown)
+}
+
+/// The two largest units of a time, below 10 s with a tenth.
+fn time(millis: u64) -> String {
+    if millis < 10_000 {
+        let tenths = millis / 100;
+        return match tenths % 10 {
+            0 => format!("{}s", tenths / 10),
+            tenth => format!("{}.{tenth}s", tenths / 10),
+        };
+    }
+    let whole = humantime::format_duration(Duration::from_secs(millis / 1000)).to_string();
+    whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::payload::status::{LastSample, SCHEMA_VERSION, Sampling};
+
+    const PLAIN: Style = Style { colour: false, width: None, top: usize::MAX };
+
+    #[test]
+    fn a_time_has_its_two_largest_units() {
+        let shown =
+            [0, 3_240, 9_999, 10_000, 192_000, 3_600_000, 11_532_000, 200_000_000].map(time);
+        assert_eq!(shown, ["0s", "3.2s", "9.9s", "10s", "3m 12s", "1h", "3h 12m", "2days 7h"]);
+    }
+
+    #[test]
+    fn an_agent_with_an_endpoint_that_is_down_is_shown_whole() {
+        let well = Endpoint {
+            name: "central".to_owned(),
+            url: "http://10.0.0.1:5000/".to_owned(),
+            state: EndpointState::Well,
+            state_ms: 11_532_000,
+            accepted_posts: 85_470,
+            last_success_age_ms: Some(2_000),
+            answers: BTreeMap::from([(201, 85_470)]),
+            ..Endpoint::default()
+        };
+        let waiting = Waiting { samples: 48, posts: 5328, bytes: 6 << 20 };
+        let down = Endpoint {
+            name: "other".to_owned(),
+            url: "https://other.example.com/".to_owned(),
+            state: EndpointState::Down,
+            state_ms: 723_000,
+            waiting,
+            on_disk: waiting,
+            oldest_age_ms: Some(725_000),
+            recovered_posts: 3,
+            accepted_posts: 80_000,
+            dropped_posts: BTreeMap::from([("late".to_owned(), 3), ("closed".to_owned(), 0)]),
+            answers: BTreeMap::from([(201, 80_000), (503, 7)]),
+            unanswered: 12,
+            retries: 19,
+            last_success_age_ms: Some(725_000),
+            spool_trouble: Some("no space \u{1b}[2J is left".to_owned()),
+            ..Endpoint::default()
+        };
+        let source = Source {
+            source: "kubernetes".to_owned(),
+            known: 9,
+            age_ms: Some(312_000),
+            trouble: Some("connection refused".to_owned()),
+            trouble_ms: Some(300_000),
+        };
+        let status = Status {
+            schema_version: SCHEMA_VERSION,
+            version: "0.1.0".to_owned(),
+            node: "worker-1".to_owned(),
+            pid: 4711,
+            at: String::new(),
+            up_ms: 11_540_000,
+            is_well: true,
+            sampling: Sampling {
+                interval_ms: 15_000,
+                samples: 770,
+                last: Some(LastSample { age_ms: 3_200, took_usec: 12_400, cgroups: 120, gaps: 2 }),
+            },
+            directory: vec![source],
+            endpoints: vec![well, down],
+        };
+        let expected = "\
+worker-1  nodetally 0.1.0, pid 4711, up 3h 12m
+770 samples, one every 15s; the last 3.2s ago: 120 cgroups in 12.4 ms, 2 gaps
+
+ENDPOINTS (2)        STATE  SAMPLES  POSTS  MEMORY      DISK  OLDEST  ACCEPTED  DROPPED     SUCCESS
+central        well 3h 12m        0      0     0 B       0 B       -     85470        0      2s ago
+other          down 12m 3s       48   5328     0 B  6.00 MiB  12m 5s     80000        3  12m 5s ago
+
+central at http://10.0.0.1:5000/
+  answers  85470 × 201
+
+other at https://other.example.com/
+  answers  80000 × 201, 7 × 503, 12 × none; 19 retries
+  dropped  3 late
+  posts    3 recovered
+  disk     no space \\u{1b}[2J is left
+
+DIRECTORY     STATE  KNOWN     AGE
+kubernetes  down 5m      9  5m 12s
+kubernetes: connection refused
+";
+        assert_eq!(render(&status, PLAIN), expected);
+    }
+
+    #[test]
+    fn an_agent_that_has_no_sample_or_takes_none_any_more_says_so() {
+        let fresh = Status::default();
+        assert!(render(&fresh, PLAIN).contains("\nno sample yet\n"));
+        let sampling = Sampling { last: Some(LastSample::default()), ..Sampling::default() };
+        let stopped = Status { sampling, ..Status::default() };
+        assert!(render(&stopped, PLAIN).contains("NO LONGER SAMPLING"));
+    }
+}
