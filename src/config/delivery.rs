@@ -15,6 +15,9 @@ use crate::quantity::Bytes;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// However long the interval, nobody waits longer by default.
+const SPREAD_MOST: Duration = Duration::from_secs(30);
+
 /// What the default place of the spool hangs on.
 pub(super) struct Surroundings<'a> {
     /// `$STATE_DIRECTORY`.
@@ -114,7 +117,7 @@ pub(super) fn waiting(
             }
         })?,
         tries_max: layers.get_or(&key::TRIES_MAX, origins, 3, |raw| value::count(raw, 1..=100))?,
-        spread: layers.get_or(&key::SPREAD, origins, interval / 2, |raw| {
+        spread: layers.get_or(&key::SPREAD, origins, (interval / 2).min(SPREAD_MOST), |raw| {
             value::duration(raw, Duration::ZERO..=interval)
         })?,
     };

@@ -59,8 +59,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// The most samples that may wait in memory (4096).
     pub queue_samples_max: usize,
-    /// From the offer of a sample to its first try (none): nodes that sample in the same instant do
-    /// not send in it.
+    /// From the offer of a sample, but the first of all, to its first try (none): nodes that sample
+    /// in the same instant do not send in it.
     pub spread: Duration,
     /// An endpoint that has not taken a sample within this time takes its time, and what comes is
     /// put to disk before it is sent (5 s).

@@ -184,11 +184,15 @@ impl Handle {
     /// are not just being sent make some, counted as dropped. May be called from any thread, with or
     /// without a runtime. `handed_over` is what [`Handle::hand_over`] said of it.
     pub fn offer(&self, batch: Batch, handed_over: bool) {
-        let mut entry = Entry::new(batch, Instant::now() + self.0.spread);
-        entry.handed_over = handed_over;
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
+        // The first is sent at once: whoever has just started the agent is looking.
+        let spread = match state.statistics.offered_posts {
+            0 => Duration::ZERO,
+            _ => self.0.spread,
+        };
+        let entry = Entry { handed_over, ..Entry::new(batch, Instant::now() + spread) };
         let posts = entry.posts.len() as u64;
         state.statistics.offered_posts += posts;
         if state.closed {

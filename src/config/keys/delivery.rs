@@ -95,9 +95,9 @@ pub const SPREAD: Key = Key {
     section: ENDPOINT,
     name: "spread",
     allowed: "a number with a unit from 0s to the interval, such as \"5s\"",
-    default: "half of sampling.interval",
+    default: "half of sampling.interval, at most \"30s\"",
     environment: &["NODETALLY_ENDPOINT_SPREAD"],
     flag: None,
     purpose: "All nodes sample in the same instant; each then waits for its own part of this time, \
-              which hangs on its name, before it sends.",
+              which hangs on its name, before it sends. The first sample of a run is sent at once.",
 };

@@ -143,6 +143,9 @@ async fn what_is_fresh_waits_for_its_time() {
     let limits = Limits { bytes_max: 1 << 20, samples_max: 10, spread: Duration::from_millis(30) };
     let handle = Handle::new(limits, None);
     handle.offer(batch(0, &[1]), false);
+    let first = handle.take_fresh(Some(Instant::now()));
+    assert!(first.is_some(), "somebody is looking");
+    handle.offer(batch(1, &[1]), false);
     assert!(handle.take_fresh(Some(Instant::now())).is_none());
     handle.fresh_due().await;
     assert!(handle.take_fresh(Some(Instant::now())).is_some());
