@@ -280,10 +280,11 @@ impl Database {
         match QueueFile::begin(&self.path) {
             Ok(file) => self.hold(file),
             Err(trouble) => {
+                let judged = trouble.judge(&self.path);
                 // Nothing is in it yet.
                 let _ = std::fs::remove_file(&self.path);
                 let _ = std::fs::remove_file(journal(&self.path));
-                let Damage(what) = trouble.judge(&self.path)?;
+                let Damage(what) = judged?;
                 Err(failed(&self.path, what))
             }
         }

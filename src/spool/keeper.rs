@@ -51,6 +51,26 @@ struct Figures {
     bounds: Bounds,
     kept: Kept,
     lost: Lost,
+    /// Rows that were to be in hands of somebody who did not wait for them.
+    let_go: Vec<RowId>,
+}
+
+/// A row that is to be in somebody's hands, on its way there.
+struct Handed {
+    shelf: Arc<Shelf>,
+    row: Option<RowId>,
+}
+
+impl Handed {
+    fn over(mut self) {
+        self.row = None;
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        lock(&self.shelf.figures).let_go.extend(self.row);
+    }
 }
 
 struct Call {
@@ -84,6 +104,7 @@ impl Keeper {
                     bounds,
                     kept: Kept::default(),
                     lost: Lost::default(),
+                    let_go: Vec::new(),
                 }),
             });
             shelves.insert(name.to_owned(), Arc::downgrade(&shelf));
@@ -118,7 +139,7 @@ impl Keeper {
 
 /// One endpoint's. All calls but [`Queue::kept`] and [`Queue::take_lost`] wait for the disk, on the
 /// thread, in the order in which they were made. A call that nobody waits for any more is carried out
-/// all the same.
+/// all the same, but puts nothing into anybody's hands.
 ///
 /// Numbers of rows grow as long as there is a handle, also over files that were removed or set aside.
 /// Rows that are not there any more, for the queue dropped them, are passed over.
@@ -171,7 +192,14 @@ impl Queue {
         now: Moment,
     ) -> Result<RowId, SpoolError> {
         let batch = batch.clone();
-        self.ask(move |database, bounds| database.append(&batch, in_hand, now, bounds)).await
+        let shelf = self.shelf.clone();
+        let append = move |database: &mut Database, bounds| {
+            let row = database.append(&batch, in_hand, now, bounds)?;
+            Ok((row, Handed { shelf, row: in_hand.then_some(row) }))
+        };
+        let (row, handed) = self.ask(append).await?;
+        handed.over();
+        Ok(row)
     }
 
     /// The oldest batch that is not in somebody's hands, and is so from here on. What is too old on
@@ -184,7 +212,14 @@ impl Queue {
         if self.has_nothing()? {
             return Ok(None);
         }
-        self.ask(move |database, bounds| database.next(now, bounds)).await
+        let shelf = self.shelf.clone();
+        let next = move |database: &mut Database, bounds| {
+            let next = database.next(now, bounds)?;
+            Ok(next.map(|(row, batch)| (row, batch, Handed { shelf, row: Some(row) })))
+        };
+        let Some((row, batch, handed)) = self.ask(next).await? else { return Ok(None) };
+        handed.over();
+        Ok(Some((row, batch)))
     }
 
     /// It is no longer in somebody's hands.
@@ -263,7 +298,11 @@ impl Queue {
     ) -> Result<T, SpoolError> {
         let (answer, answered) = oneshot::channel();
         let work = Box::new(move |database: &mut Database, shelf: &Shelf| {
-            let bounds = lock(&shelf.figures).bounds;
+            let (bounds, let_go) = {
+                let mut figures = lock(&shelf.figures);
+                (figures.bounds, std::mem::take(&mut figures.let_go))
+            };
+            let_go.into_iter().for_each(|row| database.release(row));
             let value = work(database, bounds);
             shelf.note(database);
             // Nobody may be waiting any more.
@@ -320,4 +359,130 @@ fn answer_all(mut calls: mpsc::Receiver<Call>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::identity::BootId;
+    use crate::quantity::{BootTime, WallTime};
+
+    const BOUNDS: Bounds = Bounds { bytes_max: 1 << 20, age_max: Duration::from_secs(3600) };
+
+    fn at(secs: u64) -> Moment {
+        Moment {
+            boot: BootId::parse(b"0f3c1d2e-4a5b-4c6d-8e7f-0123456789ab").unwrap(),
+            since_boot: BootTime::from_nanos(secs * 1_000_000_000),
+            wall: WallTime::from_unix_millis(secs * 1000),
+        }
+    }
+
+    fn batch(secs: u64) -> Batch {
+        Batch::new(at(secs), [("/a".to_owned(), Bytes::from_static(b"{}"))])
+    }
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    /// Begins a call and lets go of it before it is answered.
+    fn call_and_leave<T>(call: impl Future<Output = T>) {
+        let mut call = pin!(call);
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    /// Begins a call and lets go of it when its answer is there.
+    fn call_and_leave_answered<T>(queue: &Queue, call: impl Future<Output = T>) {
+        let mut call = pin!(call);
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        wait(queue.ask(|_, _| Ok(()))).unwrap();
+    }
+
+    /// Has the thread at work until the sender is dropped.
+    fn occupy(queue: &Queue) -> mpsc::Sender<()> {
+        let (end, until) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        call_and_leave(queue.ask(move |_, _| {
+            begin.send(()).unwrap();
+            let _ = until.recv();
+            Ok(())
+        }));
+        begun.recv().unwrap();
+        end
+    }
+
+    #[test]
+    fn a_panic_in_the_thread_is_an_error_for_all_who_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+        let end = occupy(&queue);
+        let panics = queue.ask(|_, _| -> Result<(), SpoolError> { panic!("a test's") });
+        let waits = queue.append_and_end(batch(1), end);
+        let (panicked, waited) = wait(async { tokio::join!(panics, waits) });
+        assert_eq!((panicked, waited), (Err(SpoolError::Ended), Err(SpoolError::Ended)));
+        assert_eq!(wait(queue.append(&batch(2), false, at(2))), Err(SpoolError::Ended));
+        assert_eq!(wait(queue.open(at(2))), Err(SpoolError::Ended));
+        wait(queue.rest());
+        assert_eq!(queue.kept(), Kept::default());
+    }
+
+    impl Queue {
+        /// Appends, and lets the thread go on once that is on its way.
+        async fn append_and_end(
+            &self,
+            batch: Batch,
+            end: mpsc::Sender<()>,
+        ) -> Result<RowId, SpoolError> {
+            let ends = async {
+                drop(end);
+            };
+            tokio::join!(self.append(&batch, false, at(1)), ends).0
+        }
+    }
+
+    #[test]
+    fn figures_are_told_while_the_disk_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+        wait(queue.append(&batch(1), false, at(1))).unwrap();
+        let end = occupy(&queue);
+        call_and_leave(queue.append(&batch(2), false, at(2)));
+        // Would be for ever, if it waited.
+        assert_eq!(queue.kept().batches, 1);
+        assert_eq!(queue.take_lost(), Lost::default());
+        drop(end);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_carried_out_and_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+        let end = occupy(&queue);
+        // More than have a place: the last ones were never taken.
+        for secs in 0..CALLS_MAX as u64 + 8 {
+            call_and_leave(queue.append(&batch(secs), true, at(secs)));
+        }
+        drop(end);
+        wait(queue.append(&batch(99), false, at(99))).unwrap();
+        assert_eq!(queue.kept().batches, CALLS_MAX as u64 + 1);
+        // Nor are they in anybody's hands, neither by having been put there nor by having been asked
+        // for; and neither if the answer was given and not taken.
+        let end = occupy(&queue);
+        call_and_leave(queue.next(at(99)));
+        drop(end);
+        call_and_leave_answered(&queue, queue.next(at(99)));
+        let mut taken = Vec::new();
+        while let Some((_, batch)) = wait(queue.next(at(99))).unwrap() {
+            taken.push(batch.taken);
+        }
+        let expected: Vec<Moment> = (0..CALLS_MAX as u64).chain([99]).map(at).collect();
+        assert_eq!(taken, expected);
+    }
 }
