@@ -107,7 +107,7 @@ async fn ask(options: &Options) -> Result<Vec<(ContainerId, Named)>, String> {
             return Err(format!("{path}: {}", unix_socket::no_answer(options.request_timeout)));
         }
     };
-    decode(&body, options.engine).map_err(|error| format!("{path}: {error}"))
+    containers_of_list(&body, options.engine).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Each look has a connection of its own: it costs the server little, and none is ever stale.
@@ -150,7 +150,15 @@ struct Listed {
     labels: Option<HashMap<String, String>>,
 }
 
-fn decode(body: &[u8], engine: Engine) -> Result<Vec<(ContainerId, Named)>, String> {
+/// The containers of an engine's list (`GET /containers/json`) with their names, but for those of
+/// Kubernetes' pods; no more than a source may know.
+///
+/// # Errors
+/// One line without anything of the answer: it is no such list.
+pub fn containers_of_list(
+    body: &[u8],
+    engine: Engine,
+) -> Result<Vec<(ContainerId, Named)>, String> {
     // serde_json's own words quote the answer, and labels can hold secrets.
     let listed: Vec<Listed> = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -189,7 +197,7 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let name = |names: &str| {
             let body = format!(r#"[{{"Id": "{id}", "Names": {names}, "Labels": null}}]"#);
-            decode(body.as_bytes(), Engine::Docker).unwrap().remove(0).1.name
+            containers_of_list(body.as_bytes(), Engine::Docker).unwrap().remove(0).1.name
         };
         assert_eq!(&*name(r#"["/web/db", "/db"]"#), "db");
         assert_eq!(&*name(r#"["db"]"#), "db");
@@ -200,7 +208,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_panics(body in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode(&body, Engine::Podman);
+            let _ = containers_of_list(&body, Engine::Podman);
         }
 
         #[test]
@@ -208,7 +216,7 @@ mod tests {
             let body = serde_json::json!(
                 [{"Id": id, "Names": [names], "Labels": {key: "x"}, "Ports": [1]}]
             );
-            prop_assert!(decode(body.to_string().as_bytes(), Engine::Docker).is_ok());
+            prop_assert!(containers_of_list(body.to_string().as_bytes(), Engine::Docker).is_ok());
         }
     }
 }

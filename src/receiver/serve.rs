@@ -83,7 +83,7 @@ impl Receiver {
     pub async fn bind_over(addr: SocketAddr, kept: Kept) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, router: routes::router(kept.0) })
+        Ok(Self { listener, local_addr, router: router(&kept) })
     }
 
     /// The address that was bound.
@@ -96,6 +96,11 @@ impl Receiver {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         serve_router(self.listener, self.router, shutdown).await;
     }
+}
+
+/// All paths over what is kept, for whoever has connections of their own.
+pub fn router(kept: &Kept) -> axum::Router {
+    routes::router(kept.0.clone())
 }
 
 /// A socket that connections are accepted on.

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct VersionRequest {
+pub struct VersionRequest {
     /// The kubelet's API version, `0.1.0`.
     #[prost(string, tag = "1")]
     pub version: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct VersionResponse {
+pub struct VersionResponse {
     /// `containerd`, `cri-o`, `docker`
     #[prost(string, tag = "2")]
     pub runtime_name: String,
@@ -23,16 +23,16 @@ pub(super) struct VersionResponse {
 
 /// Both lists are asked for without a filter, which is field 1.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ListRequest {}
+pub struct ListRequest {}
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ListPodSandboxResponse {
+pub struct ListPodSandboxResponse {
     #[prost(message, repeated, tag = "1")]
     pub items: Vec<PodSandbox>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PodSandbox {
+pub struct PodSandbox {
     #[prost(string, tag = "1")]
     pub id: String,
     #[prost(message, optional, tag = "2")]
@@ -51,7 +51,7 @@ pub(super) struct PodSandbox {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct PodSandboxMetadata {
+pub struct PodSandboxMetadata {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(string, tag = "2")]
@@ -64,19 +64,19 @@ pub(super) struct PodSandboxMetadata {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
-pub(super) enum PodSandboxState {
+pub enum PodSandboxState {
     Ready = 0,
     NotReady = 1,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ListContainersResponse {
+pub struct ListContainersResponse {
     #[prost(message, repeated, tag = "1")]
     pub containers: Vec<Container>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Container {
+pub struct Container {
     #[prost(string, tag = "1")]
     pub id: String,
     #[prost(string, tag = "2")]
@@ -93,7 +93,7 @@ pub(super) struct Container {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ContainerMetadata {
+pub struct ContainerMetadata {
     #[prost(string, tag = "1")]
     pub name: String,
     #[prost(uint32, tag = "2")]
@@ -101,7 +101,7 @@ pub(super) struct ContainerMetadata {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct ImageSpec {
+pub struct ImageSpec {
     /// What the kubelet asked for, mostly a digest.
     #[prost(string, tag = "1")]
     pub image: String,
@@ -112,7 +112,7 @@ pub(super) struct ImageSpec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
-pub(super) enum ContainerState {
+pub enum ContainerState {
     Created = 0,
     Running = 1,
     Exited = 2,

@@ -5,7 +5,7 @@
 //! on. A call that fails ends the connection, and the next try begins with the socket.
 
 mod client;
-mod messages;
+pub mod messages;
 mod pods;
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,7 @@ use super::pod::Pod;
 use super::{Publisher, SourceKind};
 use crate::quantity::BootTime;
 use client::Runtime;
+pub use pods::pods;
 
 /// Where the runtimes have their sockets unless told otherwise: containerd, CRI-O, cri-dockerd and
 /// k3s' containerd.

@@ -24,7 +24,8 @@ const KUBELETS_LABELS: &str = "io.kubernetes.pod.";
 /// so all are regular; a container that runs is called ready, since nobody else knows of probes; of
 /// one that has exited there is no exit code, hence no state; and a pod whose sandbox is not ready
 /// has ended in one way or the other or is about to be started anew, so its phase is unknown.
-pub(super) fn pods(
+#[must_use]
+pub fn pods(
     sandboxes: Vec<PodSandbox>,
     containers: Vec<messages::Container>,
     annotation_bytes_max: usize,
