@@ -46,9 +46,25 @@ pub fn object_of(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => Err(BodyError::NotAnObject(excerpt(&other))),
-        Err(error) => Err(BodyError::NotJson(error.to_string())),
+        Err(error) => Err(BodyError::NotJson(reason(&error))),
     }
 }
+
+/// What serde_json says. It quotes a text that stands where none should in full: of what is long only
+/// the beginning and the end are kept, where it says what was expected and in which place.
+#[must_use]
+pub fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let chars = text.chars().count();
+    if chars <= 2 * REASON_CHARS_MAX {
+        return text;
+    }
+    let begin = text.chars().take(REASON_CHARS_MAX);
+    begin.chain(['…']).chain(text.chars().skip(chars - REASON_CHARS_MAX)).collect()
+}
+
+/// Of the beginning, and of the end.
+const REASON_CHARS_MAX: usize = 100;
 
 /// An object of the body with its place in it, so that an error can name the field.
 #[derive(Debug, Clone)]
@@ -233,4 +249,25 @@ fn cut(whole: &str) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::payload::pod_batch::decode_pods;
+    use crate::payload::pod_lifecycle::decode_list;
+
+    #[test]
+    fn an_error_does_not_repeat_a_whole_body() {
+        let long = "é".repeat(100_000);
+        let error = decode_pods(format!("{{\"resources\":\"{long}\"}}").as_bytes()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.len() < 500, "{} bytes", error.len());
+        assert!(
+            error.contains("invalid type: string") && error.contains("to be a list"),
+            "{error}"
+        );
+        let error = decode_list(format!("\"{long}\"").as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 500, "{} bytes", error.len());
+        assert!(error.contains("expected an array of pods at line 1"), "{error}");
+    }
 }

@@ -200,8 +200,11 @@ impl StateDir {
             return Err(malformed(format!("larger than {FILE_BYTES_MAX} bytes")));
         }
         let text = read(&self.file).map_err(io)?;
-        let file: File =
-            serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+        // serde_json's own words can quote the file, and so be as long as it.
+        let file: File = serde_json::from_slice(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            malformed(format!("not as it was written (line {line}, column {column})"))
+        })?;
         if file.schema_version != SCHEMA_VERSION {
             return Ok(None);
         }
@@ -513,6 +516,16 @@ mod tests {
             fs::write(&state.file, &whole[..cut]).unwrap();
             assert!(state.load().is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_stands_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        fs::write(&state.file, format!("{{\"schema_version\":\"{}\"}}", "7".repeat(9999))).unwrap();
+        let error = state.load().unwrap_err().to_string();
+        let reason = "counters.json: not as it was written (line 1, column 10019)";
+        assert!(error.ends_with(reason), "{error}");
     }
 
     #[test]

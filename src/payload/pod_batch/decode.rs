@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::payload::body::{BodyError, Fields};
+use crate::payload::body::{BodyError, Fields, reason};
 use crate::payload::resource_api::{
     Figures, LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, check_name,
 };
@@ -90,7 +90,7 @@ fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
         return Err(BodyError::NotAnObject("a list".to_owned()));
     }
     let envelope: Envelope<R> =
-        serde_json::from_slice(body).map_err(|error| BodyError::NotJson(error.to_string()))?;
+        serde_json::from_slice(body).map_err(|error| BodyError::NotJson(reason(&error)))?;
     let mut object = serde_json::Map::new();
     for (key, value) in [
         ("cluster_id", envelope.cluster_id),

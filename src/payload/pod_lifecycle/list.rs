@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::payload::body::reason;
+
 /// More rows are not kept: no node has so many pods.
 pub const LIST_ROWS_MAX: usize = 8192;
 
@@ -21,7 +23,7 @@ pub struct Row {
 
 /// The answer is no list.
 #[derive(Debug, Error)]
-#[error("the list of pods cannot be read: {0}")]
+#[error("the list of pods cannot be read: {}", reason(.0))]
 pub struct ListError(serde_json::Error);
 
 /// The rows, but for those that have no name. What else a row holds is passed over.
