@@ -153,7 +153,21 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::told_by_agent;
+
+    proptest! {
+        #[test]
+        fn no_figures_of_an_agent_panic(
+            lines in prop::collection::vec(
+                "nodetally_(sample|directory)_(known|up|age_seconds)(\\{source=\"[ab]\"\\} )?\\PC{0,9}",
+                0..9,
+            ),
+        ) {
+            prop_assert!(told_by_agent(&lines.join("\n")).starts_with("an agent runs here: "));
+        }
+    }
 
     #[test]
     fn a_running_agent_says_how_old_its_directory_is() {

@@ -73,7 +73,37 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: WallTime) -> Option<Duration>
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_makes_a_wait_panic_or_longer_than_is_granted(
+            values in prop::collection::vec(
+                prop_oneof![
+                    "[0-9]{0,21}",
+                    "\\PC{0,40}",
+                    "[A-Z][a-z]{2}, [0-9]{2} (Jan|Feb|Dec) [0-9]{4} [0-9:]{8} GMT",
+                ],
+                3,
+            ),
+            now_ms: u64,
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in
+                ["retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"].into_iter().zip(values)
+            {
+                headers.extend(HeaderValue::from_str(&value).ok().map(|value| {
+                    (hyper::header::HeaderName::from_static(name), value)
+                }));
+            }
+            let asked = asked_wait(&headers, WallTime::from_unix_millis(now_ms));
+            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60), now_ms);
+            prop_assert!(backoff.after_failure(asked) <= ASKED_MAX + Duration::from_secs(1));
+        }
+    }
 
     fn asked(pairs: &[(&'static str, &'static str)]) -> Option<Duration> {
         let pairs = pairs.iter().map(|(name, value)| {
