@@ -1,0 +1,123 @@
+//! What people write: the configuration file, variables and flags, and the file of names. Settings
+//! that are taken are shown and read again as they were; a refusal is one line.
+//!
+//! ```text
+//! the file
+//! %%, the variables, one a line
+//! %%, the flags: interval, state dir, node name, listen, log level, one a line
+//! ```
+#![no_main]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use nodetally::cli::show_config::{TokenState, render};
+use nodetally::config::{
+    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, one_line, parse_duration,
+};
+use nodetally::delivery::BaseUrl;
+use nodetally::directory::static_file;
+use nodetally::payload::selector::Selector;
+
+const LINE_BYTES_MAX: usize = 4096;
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(input) = std::str::from_utf8(input) else { return };
+    let mut parts = input.splitn(3, "\n%%\n");
+    let (file, variables) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let flags = parts.next().unwrap_or_default();
+    values(input);
+    match static_file::parse(file) {
+        Ok(names) => {
+            assert!(names.len() <= static_file::ENTRIES_MAX);
+            for named in names {
+                assert!(!named.named.name.is_empty() && named.named.labels.len() <= 64);
+            }
+        }
+        Err(error) => {
+            assert!(error.line <= 1 + file.matches('\n').count());
+            is_a_line(&error.problem);
+        }
+    }
+    match resolve(file, variables, flags) {
+        Ok(settings) => taken(settings),
+        Err(error) => is_a_line(&error.to_string()),
+    }
+});
+
+fn resolve(file: &str, variables: &str, flags: &str) -> Result<Settings, ConfigError> {
+    let environment: Vec<(String, String)> = variables
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut flags = flags.lines().map(|flag| Some(flag.to_owned()).filter(|flag| !flag.is_empty()));
+    let mut flag = || flags.next().flatten();
+    Settings::resolve(Inputs {
+        file: Some((PathBuf::from("nodetally.toml"), file.to_owned())),
+        environment,
+        flags: Flags {
+            interval: flag(),
+            state_dir: flag(),
+            node_name: flag(),
+            listen: flag(),
+            log_level: flag(),
+            ..Flags::default()
+        },
+        host_name: "box".to_owned(),
+        is_root: true,
+        xdg_runtime_dir: None,
+    })
+}
+
+fn is_a_line(text: &str) {
+    assert_eq!(one_line(text), text);
+    assert!(text.len() <= LINE_BYTES_MAX, "{} bytes: {text}", text.len());
+}
+
+/// What is shown reads again as the same settings, but for where they come from and for the query
+/// of a URL.
+fn taken(settings: Settings) {
+    for endpoint in &settings.endpoints {
+        let url = endpoint.url.as_url().as_str();
+        assert!(BaseUrl::parse(url).is_ok(), "{url} is taken and cannot be sent to");
+    }
+    let shown = render(&settings, |_: &Path| TokenState::Set);
+    let again = match resolve(&shown, "", "") {
+        Ok(again) => again,
+        Err(error) => panic!("{error}\n{shown}"),
+    };
+    let bare = |settings: &Settings| {
+        let mut settings = settings.clone();
+        settings.origins = Default::default();
+        for endpoint in &mut settings.endpoints {
+            endpoint.origins = Default::default();
+            if endpoint.url.as_url().query().is_some() {
+                endpoint.url = EndpointUrl::parse("http://hidden").expect("a URL");
+            }
+        }
+        settings
+    };
+    assert_eq!(bare(&again), bare(&settings), "{shown}");
+}
+
+fn values(text: &str) {
+    let day = Duration::from_secs(24 * 60 * 60);
+    match parse_duration(text, Duration::ZERO..=day) {
+        Ok(duration) => assert!(duration <= day),
+        Err(reason) => assert!(reason.len() < 200),
+    }
+    if let Ok(url) = EndpointUrl::parse(text) {
+        assert!(BaseUrl::parse(url.as_url().as_str()).is_ok());
+        assert_eq!(EndpointUrl::parse(url.as_url().as_str()), Ok(url));
+    }
+    if let Ok(url) = BaseUrl::parse(text) {
+        let shown = url.to_string();
+        assert!(!shown.contains('#') && BaseUrl::parse(&shown).is_ok());
+    }
+    let _ = Selector::parse(text);
+    let count = text.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(257) + u64::from(byte));
+    let written = format_bytes(nodetally::quantity::Bytes::from_bytes(count));
+    assert!(written.len() <= 20);
+}
