@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use nodetally::quantity::WallTime;
@@ -96,6 +96,7 @@ async fn run(input: &[u8]) {
 
 async fn check(app: &Router, request: Request<Body>, expected: Option<StatusCode>) -> Vec<u8> {
     let path = request.uri().path().to_owned();
+    let is_head = request.method() == Method::HEAD;
     let answer: Response<Body> = match app.clone().oneshot(request).await {
         Ok(answer) => answer,
         Err(never) => match never {},
@@ -106,7 +107,9 @@ async fn check(app: &Router, request: Request<Body>, expected: Option<StatusCode
     let is_json = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
     let body = answer.into_body().collect().await.expect("a body in memory").to_bytes();
     assert!(body.len() <= ANSWER_BYTES_MAX, "{path}: {} bytes", body.len());
-    if is_json {
+    if is_head {
+        assert!(body.is_empty(), "{path}: what was not asked for");
+    } else if is_json {
         let read = serde_json::from_slice::<serde::de::IgnoredAny>(&body);
         assert!(read.is_ok(), "{path}: {read:?}: {}", String::from_utf8_lossy(&body));
     }
