@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod asked_wait;
 pub mod attribution;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod payload;
 pub mod quantity;
 pub mod receiver;
 pub mod runtime;
+mod small_file;
 pub mod snapshot;
 pub mod source;
 pub mod spool;

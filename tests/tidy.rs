@@ -38,6 +38,9 @@ const FOR_ALL: &[&str] = &["quantity", "identity"];
 const ROOMS: &[Room] = &[
     room("quantity"),
     room("identity"),
+    // Two rooms that speak HTTP to somebody and know nothing of each other need the same of these.
+    room_using("asked_wait", &[]),
+    room_using("small_file", &[]),
     room("source"),
     room("snapshot"),
     room("attribution"),
@@ -46,7 +49,7 @@ const ROOMS: &[Room] = &[
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
     room_using("spool", &[]),
-    room_using("delivery", &["spool"]),
+    room_using("delivery", &["spool", "asked_wait", "small_file"]),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload"]),
     // The rooms above take plain arguments, and config knows none of them.

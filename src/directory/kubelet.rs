@@ -18,8 +18,9 @@ use tokio::time::sleep;
 
 use super::objects::{self, Limits, PodPage};
 use super::pace::{self, Pace};
-use super::{Publisher, SourceKind, bounded, small_file, unix_socket};
+use super::{Publisher, SourceKind, bounded, unix_socket};
 use crate::quantity::BootTime;
+use crate::small_file;
 
 /// A bundle of CAs has some ten kilobytes.
 const CA_BYTES_MAX: usize = 1 << 20;

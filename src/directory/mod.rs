@@ -24,7 +24,6 @@ pub mod objects;
 mod pace;
 pub mod pod;
 pub mod resource_quantity;
-mod small_file;
 pub mod static_file;
 mod unix_socket;
 

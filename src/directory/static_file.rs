@@ -23,9 +23,9 @@ use tracing::info;
 use super::catalog::{CgroupPattern, Named, NamedCgroups};
 use super::pace::{self, Pace};
 use super::pod::Labels;
-use super::small_file::{self, Stamp};
 use super::{Publisher, SourceKind, bounded};
 use crate::quantity::BootTime;
+use crate::small_file::{self, Stamp};
 
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

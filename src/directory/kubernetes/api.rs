@@ -11,9 +11,9 @@ use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::instrument::WithSubscriber as _;
 
-use super::backoff::asked_wait;
 use super::failure::{Asked, Failure};
 use super::{Access, Options};
+use crate::asked_wait::asked_wait;
 use crate::quantity::BootTime;
 
 /// A page of pods.

@@ -1,4 +1,4 @@
-//! Files of a few lines that are read now and then: tokens, certificates, the file of names.
+//! Files of a few lines that are read now and then: tokens, certificates, keys, the file of names.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 /// What changes when a file is written or put in another's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size_bytes: u64,
@@ -27,7 +27,7 @@ impl Stamp {
     }
 
     /// The stamp of what lies there now, links followed.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&std::fs::metadata(path)?))
     }
 }
@@ -36,7 +36,7 @@ impl Stamp {
 ///
 /// # Errors
 /// It cannot be opened or read, is no regular file, or is larger than `bytes_max`.
-pub(super) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)> {
+pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)> {
     // Without O_NONBLOCK a fifo in the file's place would hold up everything on this thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(open(path, flags, Mode::empty())?);
@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)
 ///
 /// # Errors
 /// One line without anything of the file's text.
-pub(super) fn read_token(path: &Path) -> Result<String, String> {
+pub(crate) fn read_token(path: &Path) -> Result<String, String> {
     let (bytes, _) = read(path, TOKEN_BYTES_MAX)
         .map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?;
     let text = String::from_utf8(bytes).unwrap_or_default();
