@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
@@ -199,7 +199,6 @@ impl Page {
     fn scope(&mut self, endpoint: &EndpointSettings) {
         use keys::endpoint as key;
         let (origins, scope) = (&endpoint.origins, &endpoint.scope);
-        self.value(&key::AUTH_HEADER, toml_string(&endpoint.auth_header), origins);
         let lists = [
             (&key::NAMESPACES, &scope.namespaces),
             (&key::NAMESPACES_EXCEPT, &scope.namespaces_except),
@@ -233,6 +232,26 @@ impl Page {
         self.value(&key::SPREAD, toml_duration(waiting.spread), origins);
     }
 
+    fn trust(&mut self, endpoint: &EndpointSettings) {
+        use keys::trust as key;
+        let (origins, trust) = (&endpoint.origins, &endpoint.trust);
+        let client = trust.client_certificate.as_ref();
+        let path = |path: &PathBuf| toml_string(&path.to_string_lossy());
+        let values = [
+            (&key::CA_FILE, trust.ca_file.as_ref().map(path)),
+            (&key::CLIENT_CERTIFICATE_FILE, client.map(|client| path(&client.certificate))),
+            (&key::CLIENT_KEY_FILE, client.map(|client| path(&client.key))),
+            (&key::SERVER_NAME, trust.server_name.as_deref().map(toml_string)),
+        ];
+        for (key, value) in values {
+            match value {
+                Some(value) => self.value(key, value, origins),
+                None => self.unset(key),
+            }
+        }
+        self.value(&key::COMPRESSION, toml_string(trust.compression.as_str()), origins);
+    }
+
     fn endpoint(
         &mut self,
         endpoint: &EndpointSettings,
@@ -264,6 +283,15 @@ impl Page {
             }
             None => self.unset(key),
         }
+        let key = &keys::trust::BEARER_TOKEN_ENV;
+        match &endpoint.trust.bearer_token_env {
+            // The variable's name, not what it holds.
+            Some(name) => self.value(key, toml_string(name), origins),
+            None => self.unset(key),
+        }
+        let auth_header = toml_string(&endpoint.auth_header);
+        self.value(&keys::endpoint::AUTH_HEADER, auth_header, origins);
+        self.trust(endpoint);
         self.scope(endpoint);
     }
 }

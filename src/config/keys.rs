@@ -6,6 +6,7 @@
 pub mod delivery;
 pub mod directory;
 pub mod endpoint;
+pub mod trust;
 
 /// One setting as a person meets it.
 #[derive(Debug, PartialEq, Eq)]
@@ -278,7 +279,8 @@ pub const ENDPOINT_BEARER_TOKEN_FILE: Key = Key {
     environment: &["NODETALLY_ENDPOINT_BEARER_TOKEN_FILE"],
     flag: None,
     purpose: "The secret that is sent in `auth_header`. It stands in a file of its own \
-              so that neither this file nor a process list shows it.",
+              so that neither this file nor a process list shows it, and is read again when it \
+              changes and when the endpoint answers 401.",
 };
 
 /// `listen` in `[receiver]`; its `purpose` says what for.
@@ -438,7 +440,13 @@ pub const KEYS: &[&Key] = &[
     &ENDPOINT_UNKNOWN_PODS,
     &ENDPOINT_UNKNOWN_NAMESPACE,
     &ENDPOINT_BEARER_TOKEN_FILE,
+    &trust::BEARER_TOKEN_ENV,
     &endpoint::AUTH_HEADER,
+    &trust::CA_FILE,
+    &trust::CLIENT_CERTIFICATE_FILE,
+    &trust::CLIENT_KEY_FILE,
+    &trust::SERVER_NAME,
+    &trust::COMPRESSION,
     &endpoint::NAMESPACES,
     &endpoint::NAMESPACES_EXCEPT,
     &endpoint::POD_SELECTOR,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, one_line};
-use super::keys::{ENDPOINT_BEARER_TOKEN_FILE, ENDPOINT_URL, Key};
+use super::keys::{ENDPOINT_BEARER_TOKEN_FILE, ENDPOINT_URL, Key, trust};
 use super::value::{Raw, redacted_url};
 
 /// Where a resolved value came from. Displayed as one line.
@@ -51,8 +51,15 @@ impl Entry {
             (Raw::Text(text) | Raw::String(text), key) if *key == ENDPOINT_URL => {
                 format!("\"{}\"", redacted_url(text))
             }
-            // Somebody may have put the token itself here.
-            (Raw::Text(_) | Raw::String(_), key) if *key == ENDPOINT_BEARER_TOKEN_FILE => {
+            // Somebody may have put the token or the key itself here.
+            (Raw::Text(_) | Raw::String(_), key)
+                if [
+                    ENDPOINT_BEARER_TOKEN_FILE,
+                    trust::BEARER_TOKEN_ENV,
+                    trust::CLIENT_KEY_FILE,
+                ]
+                .contains(key) =>
+            {
                 "(hidden)".to_owned()
             }
             (value, _) => value.shown(),
@@ -88,6 +95,11 @@ impl Layers {
     /// Lays a value over what the key has so far.
     pub(super) fn set(&mut self, key: &Key, value: Raw, origin: Origin) {
         self.entries.entry(id(key)).or_default().push(Entry { value, origin });
+    }
+
+    /// Whether anybody set the key.
+    pub(super) fn is_set(&self, key: &Key) -> bool {
+        self.entries.contains_key(&id(key))
     }
 
     /// Where the first value that is set at all stands.

@@ -17,6 +17,7 @@ pub mod keys;
 mod layer;
 mod resolve;
 mod settings;
+mod trust;
 mod value;
 
 pub use directory::{ClusterSettings, DirectorySettings, DirectorySource};
@@ -32,4 +33,5 @@ pub use settings::{
     ScopeSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UnknownPods,
     WaitingSettings,
 };
+pub use trust::{ClientCertificateFiles, Compression, TrustSettings};
 pub use value::{format_bytes, parse_duration};

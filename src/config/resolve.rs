@@ -17,6 +17,7 @@ use super::settings::{
     NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
     StateSettings, StatusSettings, UnknownPods,
 };
+use super::trust::trust;
 use super::value::{self, Raw};
 use crate::quantity::Bytes;
 
@@ -390,6 +391,7 @@ fn endpoint(
     let authorization = "Authorization".to_owned();
     let auth_header =
         layers.get_or(&keys::endpoint::AUTH_HEADER, o, authorization, value::header_name)?;
+    let trust = trust(layers, o, (dialect, &url), defaults.credentials)?;
     let client_errors =
         layers.get_or(&keys::endpoint::CLIENT_ERRORS, o, ClientErrors::Drop, |raw| {
             value::choice(raw, ClientErrors::WORDS)
@@ -408,6 +410,7 @@ fn endpoint(
         unknown_namespace,
         bearer_token_file,
         auth_header,
+        trust,
         client_errors,
         scope,
         origins,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint_url::EndpointUrl;
 use super::layer::Origins;
+use super::trust::TrustSettings;
 use crate::quantity::Bytes;
 
 /// Everything that can be configured.
@@ -163,11 +164,12 @@ pub struct EndpointSettings {
     pub unknown_pods: UnknownPods,
     /// The namespace that stands beside a pod sent under its uid.
     pub unknown_namespace: String,
-    /// The file that holds the bearer token; `None`: none is sent. It is read when the agent
-    /// starts and when it reloads.
+    /// The file that holds the bearer token; `None`: none is sent, unless
+    /// [`TrustSettings::bearer_token_env`] names a variable.
     pub bearer_token_file: Option<PathBuf>,
     /// The header that carries it; `Authorization` as `Bearer`, any other bare.
     pub auth_header: String,
+    pub trust: TrustSettings,
     pub client_errors: ClientErrors,
     pub scope: ScopeSettings,
     /// Where each of these values came from.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::shortened;
-use super::keys::CREDENTIALS_VARIABLE;
+use super::keys::{CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
 /// How many characters of a value an error line quotes.
@@ -230,6 +230,39 @@ pub(super) fn choice<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Strin
         .find(|(word, _)| *word == text)
         .map(|(_, value)| *value)
         .ok_or_else(|| "not one of the known words".to_owned())
+}
+
+/// The name of a variable of the environment that is no setting of this program.
+pub(super) fn foreign_variable(raw: &Raw) -> Result<String, String> {
+    let text = raw.text()?;
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if text.is_empty() || text.len() > 128 || !plain || text.as_bytes()[0].is_ascii_digit() {
+        Err("not a variable's name".to_owned())
+    } else if text.starts_with(VARIABLE_PREFIX) {
+        Err(format!("begins with {VARIABLE_PREFIX}, as only settings do"))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The name of a host; an address is none.
+pub(super) fn dns_name(raw: &Raw) -> Result<String, String> {
+    let text = raw.text()?;
+    let in_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(in_label)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    // The readers of URLs take a last part that begins with a digit for one of an address.
+    let is_address = last.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
+    if text.len() <= 253 && text.split('.').all(is_label) && !is_address {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("not a DNS name".to_owned())
+    }
 }
 
 /// A path: any text that can name a file.

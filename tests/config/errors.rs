@@ -185,10 +185,48 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
-         \"bearer_token_file\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
+         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
          concurrency, queue_bytes, durability, spool_bytes, spool_age, late_after, late, tries_max, \
-         spread, unknown_pods, unknown_namespace, bearer_token_file, auth_header, namespaces, \
+         spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
+         ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
          namespaces_except, pod_selector, annotations, extras, client_errors",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"/t\"\n\
+         bearer_token_env = \"TOKEN\"",
+        "nodetally.toml:5: endpoint.bearer_token_env = (hidden): endpoint.bearer_token_file is set \
+         too (nodetally.toml:4); allowed: the name of an environment variable that holds the \
+         token, which begins with another word than NODETALLY_; in place of bearer_token_file",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_env = \"hunter-2\"",
+        "nodetally.toml:4: endpoint.bearer_token_env = (hidden): not a variable's name; allowed: \
+         the name of an environment variable that holds the token, which begins with another word \
+         than NODETALLY_; in place of bearer_token_file",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nca_file = \"/etc/ca.pem\"",
+        "nodetally.toml:4: endpoint.ca_file = \"/etc/ca.pem\": the URL is none of TLS; allowed: \
+         the absolute path of a file of PEM certificates, or \"${CREDENTIALS_DIRECTORY}/NAME\" for \
+         a credential from systemd; with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"https://a\"\nclient_key_file = \"/etc/key.pem\"",
+        "nodetally.toml:4: endpoint.client_key_file = (hidden): its certificate is missing; \
+         allowed: the absolute path of a PEM file without a passphrase, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd; together with \
+         client_certificate_file, with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"https://10.0.0.1\"\nserver_name = \"10.0.0.2\"",
+        "nodetally.toml:4: endpoint.server_name = \"10.0.0.2\": not a DNS name; allowed: a DNS \
+         name such as \"metrics.example.com\"; with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncompression = \"gzip\"",
+        "nodetally.toml:4: endpoint.compression = \"gzip\": servers of the resource API answer 500 \
+         to a body that is compressed; allowed: \"none\", \"gzip\" or \"zstd\"; with the dialect \
+         \"resource-api\" only \"none\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nconcurrency = 65",

@@ -113,6 +113,11 @@ unknown_pods = "skip"
 unknown_namespace = "nowhere"
 bearer_token_file = "/etc/nodetally/token"
 auth_header = "X-API-Key"
+ca_file = "/etc/nodetally/ca.pem"
+client_certificate_file = "/etc/nodetally/client.pem"
+client_key_file = "/etc/nodetally/client.key"
+server_name = "metrics.internal"
+compression = "zstd"
 namespaces = ["shop", "web"]
 namespaces_except = ["kube-system"]
 pod_selector = "app in (web,db),!canary"
@@ -129,6 +134,8 @@ name = "other"
 url = "http://other"
 late_after = "10m"
 late = "send"
+# What cannot stand beside a token's file.
+bearer_token_env = "BROKER_TOKEN"
 [receiver]
 listen = "[::1]:0"
 retention = "2h"

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::config::{
-    Counters, DirectorySource, Durability, KEYS, Late, LogLevel, Origin, Settings, UnknownPods,
-    file_path, keys,
+    Compression, Counters, DirectorySource, Durability, KEYS, Late, LogLevel, Origin, Settings,
+    UnknownPods, file_path, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -79,12 +79,21 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(waiting.spool_bytes, Bytes::from_bytes(1 << 30));
     assert_eq!(waiting.spool_age, Duration::from_secs(7200));
     assert_eq!((waiting.tries_max, waiting.spread), (5, Duration::from_secs(3)));
-    let other = &settings.endpoints[1].waiting;
-    assert_eq!((other.late, other.late_after), (Late::Send, Duration::from_secs(600)));
     assert_eq!(settings.spool.dir.as_deref(), Some(Path::new("/data/spool")));
     assert_eq!(endpoint.unknown_pods, UnknownPods::Skip);
     assert_eq!(endpoint.unknown_namespace, "nowhere");
     assert_eq!(endpoint.bearer_token_file.as_deref(), Some(Path::new("/etc/nodetally/token")));
+    let trust = &endpoint.trust;
+    assert_eq!(trust.ca_file.as_deref(), Some(Path::new("/etc/nodetally/ca.pem")));
+    let client = trust.client_certificate.as_ref().unwrap();
+    assert_eq!(client.certificate, Path::new("/etc/nodetally/client.pem"));
+    assert_eq!(client.key, Path::new("/etc/nodetally/client.key"));
+    assert_eq!(trust.server_name.as_deref(), Some("metrics.internal"));
+    assert_eq!(trust.compression, Compression::Zstd);
+    let other = &settings.endpoints[1];
+    let late = (other.waiting.late, other.waiting.late_after);
+    assert_eq!(late, (Late::Send, Duration::from_secs(600)));
+    assert_eq!(other.trust.bearer_token_env.as_deref(), Some("BROKER_TOKEN"));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));

@@ -90,7 +90,13 @@ spread = "10s"                        # default
 unknown_pods = "uid"                  # default
 unknown_namespace = "unknown"         # default
 bearer_token_file = "/t"              # nodetally.toml:6; token: set (hidden)
+# bearer_token_env: not set: nothing is sent
 auth_header = "Authorization"         # default
+# ca_file: not set: the CAs that the system trusts
+# client_certificate_file: not set: no certificate is shown
+# client_key_file: not set: no certificate is shown
+# server_name: not set: the URL's host
+compression = "none"                  # default
 namespaces = []                       # default
 namespaces_except = []                # default
 pod_selector = ""                     # default
