@@ -59,6 +59,7 @@ pub enum AgentError {
 /// # Errors
 /// It cannot begin, or the sampling thread has panicked.
 pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
+    host::forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // They look up names and run the credential plugins of kubeconfigs.

@@ -37,6 +37,16 @@ fn system_value(variable: SysconfVar, otherwise: u64) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).filter(|v| *v > 0).unwrap_or(otherwise)
 }
 
+/// Keeps tokens and keys out of core dumps: there are none.
+///
+/// A limit of 0 would not do: where `core_pattern` is a pipe, the kernel heeds no limit but 1, at
+/// which it gives up the dump (core(5), `fs/coredump.c`); and no file begins with one byte.
+pub fn forbid_core_dumps() {
+    let most = getrlimit(Resource::RLIMIT_CORE).map_or(1, |(_, hard)| hard.min(1));
+    // A limit may always be lowered.
+    let _ = setrlimit(Resource::RLIMIT_CORE, most, most);
+}
+
 /// More open files than this are of no use: it is five for each of the cgroups that are followed.
 const OPEN_FILES_MAX: u64 = 65_536;
 
