@@ -26,7 +26,10 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use thiserror::Error;
 
-pub use http::{BaseUrl, Getter, UrlError, secret_header};
+pub use http::{
+    BaseUrl, ClientCertificate, Credential, Encoding, Getter, Proxies, Secret, Tls, TokenSource,
+    Trust, UrlError, secret_header,
+};
 pub use late::{Late, Merge, Then};
 pub use queue::Handle;
 pub use statistics::{Drops, Health, OnDisk, Statistics};
@@ -55,6 +58,9 @@ pub struct Settings {
     pub url: BaseUrl,
     /// Sent with every post, credentials among them ([`secret_header`] keeps those out of `Debug`).
     pub headers: HeaderMap,
+    pub trust: Trust,
+    /// How bodies are sent (as they are).
+    pub encoding: Encoding,
     /// The most that may wait in memory, in bytes (16 MiB).
     pub queue_bytes_max: usize,
     /// The most samples that may wait in memory (4096).
@@ -103,6 +109,8 @@ impl Settings {
             name: name.into(),
             url,
             headers: HeaderMap::new(),
+            trust: Trust::default(),
+            encoding: Encoding::None,
             queue_bytes_max: 16 << 20,
             queue_samples_max: 4096,
             spread: Duration::ZERO,
@@ -124,7 +132,8 @@ impl Settings {
     }
 }
 
-/// Why an endpoint's client could not be made: mostly that the system has no certificates.
+/// Why an endpoint's client could not be made: token, certificates or proxy cannot be used, or the
+/// system has no certificates.
 #[derive(Debug, Error)]
 #[error("endpoint {name}: the HTTP client cannot be made: {reason}")]
 pub struct ClientError {

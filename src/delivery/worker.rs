@@ -408,13 +408,15 @@ impl Worker {
     fn settle(&mut self, answered: Answered, round: &mut Round) {
         let Some(mark) = round.mark(answered.entry) else { return };
         let post = &answered.waiting.post;
-        if matches!(answered.answer, Answer::Accepted | Answer::Refused { .. }) {
+        if matches!(answered.answer, Answer::Accepted { .. } | Answer::Refused { .. }) {
             round.touch(answered.entry);
         }
         match &answered.answer {
-            Answer::Accepted => {
-                self.handle.answered(200);
+            Answer::Accepted { status, pause } => {
+                self.handle.answered(*status);
                 self.handle.accepted(mark, post);
+                round.throttled |= pause.is_some();
+                round.pause = round.pause.max(*pause);
                 round.accepted += 1;
                 round.failed_in_a_row = 0;
             }
@@ -437,8 +439,8 @@ impl Worker {
                 round.refused += 1;
                 self.telling.once(&self.settings.name, status, &post.path, excerpt, None);
             }
-            Answer::Later { status, retry_after, excerpt } => {
-                let (status, pause, reason) = (*status, *retry_after, excerpt.clone());
+            Answer::Later { status, pause, excerpt } => {
+                let (status, pause, reason) = (*status, *pause, excerpt.clone());
                 self.handle.answered(status);
                 round.throttled |= status == 429 || pause.is_some();
                 round.pause = round.pause.max(pause);

@@ -2,8 +2,7 @@
 //! reload, emptied at the end.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,10 @@ use super::sampling::Outlet;
 use super::status;
 use super::told::{self, Told};
 use crate::config::{self, EndpointSettings, Settings};
-use crate::delivery::{self, BaseUrl, Clock, Handle, Places, Worker, secret_header};
+use crate::delivery::{
+    self, BaseUrl, ClientCertificate, Clock, Credential, Encoding, Handle, Places, Proxies, Secret,
+    Tls, TokenSource, Trust, Worker,
+};
 use crate::directory::Directory;
 use crate::identity::BootId;
 use crate::payload::subjects::Filters;
@@ -72,7 +74,7 @@ impl Kept {
 
 impl Wanted {
     /// # Errors
-    /// Its URL or its token cannot be used.
+    /// Its URL, token, certificates or proxy cannot be used.
     pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, AgentError> {
         Ok(Self {
             embedded: false,
@@ -339,7 +341,7 @@ async fn finish_and_tell(endpoint: Endpoint, deadline: Instant) {
 /// How an endpoint of the settings is spoken to.
 ///
 /// # Errors
-/// Its URL or its token cannot be used.
+/// Its URL, token, certificates or proxy cannot be used.
 pub fn delivery_settings(
     endpoint: &EndpointSettings,
     agent: &Settings,
@@ -359,17 +361,13 @@ pub fn delivery_settings(
     settings.prompt = (agent.sampling.interval / 3).clamp(PROMPT_LEAST, PROMPT_MOST);
     told::shape(endpoint, &mut settings);
     settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
-    if let Some(file) = &endpoint.bearer_token_file {
-        let token = read_token(file).map_err(|error| {
-            failed(format!("the token file {} cannot be read: {error}", file.display()))
-        })?;
-        let header = &endpoint.auth_header;
-        let value = match header.eq_ignore_ascii_case("authorization") {
-            true => format!("Bearer {token}"),
-            false => token,
-        };
-        secret_header(&mut settings.headers, header, &value).map_err(failed)?;
-    }
+    settings.trust = trust(endpoint).map_err(failed)?;
+    settings.encoding = match endpoint.trust.compression {
+        config::Compression::None => Encoding::None,
+        config::Compression::Gzip => Encoding::Gzip,
+        config::Compression::Zstd => Encoding::Zstd,
+    };
+    settings.trust.check(&settings.url).map_err(failed)?;
     Ok(settings)
 }
 
@@ -383,21 +381,32 @@ fn own_part(node_name: &str, spread: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// A token is shorter than any server's limit of a header.
-const TOKEN_BYTES_MAX: u64 = 16 << 10;
-
-#[expect(clippy::disallowed_methods, reason = "a secret's file is no file of the kernel's")]
-fn read_token(file: &Path) -> std::io::Result<String> {
-    // Opening a FIFO would wait for somebody to write.
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    std::fs::File::open(file)?.take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
-    match text.trim() {
-        "" => Err(std::io::Error::other("it is empty")),
-        token => Ok(token.to_owned()),
-    }
+/// Files are named here and read by the delivery; of the environment, which stays as it is for as
+/// long as the process runs, the values are.
+fn trust(endpoint: &EndpointSettings) -> Result<Trust, String> {
+    let trust = &endpoint.trust;
+    let token = match (&endpoint.bearer_token_file, &trust.bearer_token_env) {
+        (Some(file), _) => Some(TokenSource::File(file.clone())),
+        (None, Some(variable)) => {
+            let token = std::env::var(variable).map_err(|_| {
+                format!("the variable {variable}, which is to hold the token, is not set")
+            })?;
+            Some(TokenSource::Held { variable: variable.clone(), token: Secret::new(token) })
+        }
+        (None, None) => None,
+    };
+    Ok(Trust {
+        credential: token.map(|token| Credential { header: endpoint.auth_header.clone(), token }),
+        tls: Tls {
+            ca_file: trust.ca_file.clone(),
+            client_certificate: trust.client_certificate.as_ref().map(|files| ClientCertificate {
+                certificate_file: files.certificate.clone(),
+                key_file: files.key.clone(),
+            }),
+            server_name: trust.server_name.clone(),
+        },
+        proxies: Proxies::of_variables(|name| std::env::var(name).ok()),
+    })
 }
 
 /// Different on every node and endpoint, so that retries after a common outage do not come in step.

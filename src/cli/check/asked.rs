@@ -141,7 +141,13 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
         let answer = runtime.block_on(delivery::probe(&wanted.delivery));
         match answer {
             Ok(status) => {
-                findings.add(State::Present, &source, format!("answers with status {status}"));
+                let url = &wanted.delivery.url;
+                let by = match wanted.delivery.trust.proxy_for(url) {
+                    Some(proxy) => format!(" through the proxy {proxy}"),
+                    None => String::new(),
+                };
+                let text = format!("answers{by} with status {status}");
+                findings.add(State::Present, &source, text);
             }
             Err(reason) => {
                 findings.add(State::Failed, &source, format!("does not answer: {reason}")).help =

@@ -1,0 +1,114 @@
+//! The address below which an endpoint's paths are found.
+
+use reqwest::Url;
+use thiserror::Error;
+
+/// An endpoint's base: scheme, host, port and an optional path that all posts' paths follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UrlError {
+    #[error("`{0}` is no URL: {1}; it must look like http://host:5000 or https://host/prefix")]
+    NotUrl(String, String),
+    #[error("`{0}` must begin with http:// or https://")]
+    Scheme(String),
+    #[error("the URL must not have a fragment (`#…`)")]
+    Fragment,
+    /// The URL itself is left out of the message, which goes to logs.
+    #[error("the URL must not hold a user name or password; give credentials as a header")]
+    Credentials,
+}
+
+impl BaseUrl {
+    /// # Errors
+    /// The text is no http or https URL, or has a fragment or credentials.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(text)
+            .map_err(|error| UrlError::NotUrl(text.to_owned(), error.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlError::Credentials);
+        }
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(UrlError::Scheme(text.to_owned()));
+        }
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
+        }
+        Ok(Self(url))
+    }
+
+    pub(super) fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The host as a name or address, IPv6 without brackets.
+    pub(super) fn host(&self) -> String {
+        let host = self.0.host_str().unwrap_or_default();
+        host.trim_start_matches('[').trim_end_matches(']').to_owned()
+    }
+
+    /// The same place below another host's name.
+    pub(super) fn with_host(&self, name: &str) -> Result<Self, String> {
+        let mut url = self.0.clone();
+        url.set_host(Some(name)).map_err(|error| error.to_string())?;
+        Ok(Self(url))
+    }
+
+    /// Scheme, host and port alone.
+    pub(super) fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// A query of the base, which may hold a key, stays behind every path.
+    pub(super) fn join(&self, path: &str) -> Url {
+        let prefix = self.0.path().trim_end_matches('/');
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let joined = format!("{prefix}{slash}{path}");
+        let mut url = self.0.clone();
+        url.set_path(&joined);
+        url
+    }
+}
+
+impl std::fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.0.clone();
+        if shown.query().is_some() {
+            shown.set_query(Some("hidden"));
+        }
+        shown.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_posts_path_follows_the_bases_prefix() {
+        let join = |base: &str, path: &str| BaseUrl::parse(base).unwrap().join(path).to_string();
+        assert_eq!(
+            join("http://host:5000", "/api/nodes/n/metrics"),
+            "http://host:5000/api/nodes/n/metrics"
+        );
+        assert_eq!(join("http://host:5000/", "/api/x"), "http://host:5000/api/x");
+        assert_eq!(join("https://host/in/take/", "/api/x"), "https://host/in/take/api/x");
+        assert_eq!(join("http://host", "/api/a%2Fb%20c"), "http://host/api/a%2Fb%20c");
+    }
+
+    #[test]
+    fn a_base_that_posts_cannot_go_to_is_refused_and_secrets_are_not_repeated() {
+        for (text, part) in [
+            ("host:5000", "http:// or https://"),
+            ("central", "is no URL"),
+            ("ftp://host", "http:// or https://"),
+            ("http://host/#top", "fragment"),
+            ("http://user:hunter2@host", "credentials"),
+        ] {
+            let error = BaseUrl::parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("hunter2"));
+        }
+    }
+}

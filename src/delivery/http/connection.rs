@@ -1,0 +1,215 @@
+//! The HTTP client of one endpoint, made anew when the files behind it change.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::super::Settings;
+use super::Trust;
+use super::base_url::BaseUrl;
+use super::failure::innermost;
+use super::proxy::Proxy;
+use super::tls::Material;
+use super::token::Token;
+use crate::small_file::Stamp;
+
+/// How often the files of token and certificates are looked at, at most.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A connection may rest this long between two samples. Servers that give up sooner close it, which
+/// is seen; and an interval of a minute is still bridged.
+const IDLE_MAX: Duration = Duration::from_secs(90);
+
+/// When a connection at rest is asked whether the other end is still there, and how often before it
+/// counts as lost. What lies between (address translation, balancers) forgets it later than that.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// What is needed of files and variables to speak to an endpoint.
+pub(super) struct Opened {
+    token: Option<Token>,
+    material: Material,
+    /// Of the TLS files before they were read.
+    stamps: Vec<Option<Stamp>>,
+    proxy: Option<Proxy>,
+    /// Under the name that the server goes by.
+    base: BaseUrl,
+}
+
+impl Opened {
+    /// # Errors
+    /// The first thing that cannot be read or used.
+    pub(super) fn read(trust: &Trust, url: &BaseUrl) -> Result<Self, String> {
+        // An error means that one is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let token = trust.credential.as_ref().map(Token::read).transpose()?;
+        let stamps = trust.tls.stamps();
+        let material = trust.tls.read(url)?;
+        let base = trust.tls.named(url)?;
+        let proxy = trust.proxies.for_base(url)?;
+        if proxy.is_some() && trust.tls.server_name.is_some() {
+            // The proxy would be asked for the server by that name, and look for it there.
+            return Err("server_name has no effect through a proxy; allowed: with the URL's host \
+                        in no_proxy"
+                .to_owned());
+        }
+        Ok(Self { token, material, stamps, proxy, base })
+    }
+}
+
+/// What requests are made with.
+#[derive(Debug)]
+pub(super) struct Connection {
+    settings: Settings,
+    /// Under the name that the server goes by.
+    base: BaseUrl,
+    proxy: Option<Proxy>,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    client: Client,
+    token: Option<Token>,
+    /// Of the TLS files when they were looked at last.
+    stamps: Vec<Option<Stamp>>,
+    looked_at: Instant,
+    /// The TLS files could not be used when they were read last, and the log says so.
+    told: bool,
+}
+
+/// The header that shows who asks.
+pub(super) type Shown = Option<(HeaderName, HeaderValue)>;
+
+impl Connection {
+    /// # Errors
+    /// Token, certificates or proxy cannot be used, or the system has no certificates.
+    pub(super) fn open(settings: &Settings) -> Result<Self, String> {
+        let opened = Opened::read(&settings.trust, &settings.url)?;
+        let client = client(settings, opened.proxy.as_ref(), opened.material)?;
+        let current = Current {
+            client,
+            token: opened.token,
+            stamps: opened.stamps,
+            looked_at: Instant::now(),
+            told: false,
+        };
+        Ok(Self {
+            settings: settings.clone(),
+            base: opened.base,
+            proxy: opened.proxy,
+            current: Mutex::new(current),
+        })
+    }
+
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) const fn base(&self) -> &BaseUrl {
+        &self.base
+    }
+
+    /// Where requests go first.
+    pub(super) const fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client and the token for one request, by the files as they are.
+    pub(super) fn current(&self) -> (Client, Shown) {
+        let mut current = self.lock();
+        if current.looked_at.elapsed() >= LOOK_INTERVAL {
+            current.looked_at = Instant::now();
+            if let Some(token) = &mut current.token {
+                token.look(&self.settings.name);
+            }
+            self.look_at_certificates(&mut current);
+        }
+        (current.client.clone(), current.token.as_ref().map(Token::header))
+    }
+
+    /// The token of now, where it is another than `shown`: the server takes that one no longer.
+    pub(super) fn other_token(&self, shown: &Shown) -> Shown {
+        let mut current = self.lock();
+        let token = current.token.as_mut()?;
+        // Another post may have been here first.
+        if Some(token.header()) == *shown {
+            token.read_again(&self.settings.name);
+        }
+        Some(token.header()).filter(|header| Some(header) != shown.as_ref())
+    }
+
+    /// Certificates are exchanged while the agent runs, key and certificate not always in one step:
+    /// until they go together again the client of before stays in use.
+    fn look_at_certificates(&self, current: &mut Current) {
+        let Settings { name, trust, url, .. } = &self.settings;
+        let stamps = trust.tls.stamps();
+        if stamps == current.stamps {
+            return;
+        }
+        current.stamps = stamps;
+        let made = trust
+            .tls
+            .read(url)
+            .and_then(|material| client(&self.settings, self.proxy.as_ref(), material));
+        match made {
+            // Requests under way end on the connections of before.
+            Ok(client) => {
+                current.client = client;
+                current.told = false;
+                info!("endpoint {name}: its certificates have changed and are in use");
+            }
+            Err(reason) => {
+                if !current.told {
+                    current.told = true;
+                    warn!("endpoint {name}: {reason}; the certificates of before stay in use");
+                }
+            }
+        }
+    }
+}
+
+fn client(
+    settings: &Settings,
+    proxy: Option<&Proxy>,
+    material: Material,
+) -> Result<Client, String> {
+    let mut headers = settings.headers.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let timeout = settings.request_timeout;
+    let mut builder = Client::builder()
+        .default_headers(headers)
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        // A redirect would carry what is sent, and the credentials, to where no setting says.
+        .redirect(Policy::none())
+        // The variables have been read, and this host itself taken out.
+        .no_proxy()
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .pool_max_idle_per_host(settings.concurrency_max)
+        .pool_idle_timeout(IDLE_MAX)
+        .tcp_nodelay(true)
+        .tcp_keepalive(KEEPALIVE)
+        .tcp_keepalive_interval(KEEPALIVE)
+        .tcp_keepalive_retries(KEEPALIVE_PROBES)
+        // Over HTTP/1.1 a request that ran out of time takes its connection with it. Over HTTP/2 the
+        // connection stays: one that is dead must be found out, or every request to come runs out
+        // of time on it.
+        .tcp_user_timeout(timeout)
+        .http2_keep_alive_interval(timeout / 2)
+        .http2_keep_alive_timeout(timeout / 2);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy.for_client()?);
+    }
+    let builder = settings.trust.tls.apply(builder, &settings.url, material);
+    builder.build().map_err(|error| innermost(&error))
+}

@@ -1,0 +1,135 @@
+//! Why there was no answer, in words.
+
+use std::error::Error;
+use std::io;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
+
+use super::answer;
+use super::tls::Tls;
+
+/// One line on what stood in the way; the URL, which may hold a key, is not in it.
+pub(super) fn describe(error: &reqwest::Error, request_timeout: Duration, tls: &Tls) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {}", humantime::format_duration(request_timeout));
+    }
+    match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(reason)) => certificate_refused(reason, tls),
+        Some(rustls::Error::AlertReceived(alert)) => refused_by_server(*alert, tls),
+        Some(other) => format!("TLS: {other}"),
+        // reqwest's own text repeats the URL; the innermost cause is what a person can act on.
+        None => innermost(error),
+    }
+}
+
+pub(super) fn innermost(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(String::new, |cause| cause.to_string())
+}
+
+/// Whether the connection ended before a whole head of an answer had come: the server had closed
+/// it when the request was on its way, or closed it on its account.
+pub(super) fn closed_without_answer(error: &reqwest::Error) -> bool {
+    if error.is_timeout() || error.is_connect() {
+        return false;
+    }
+    causes(error).any(|cause| {
+        let http = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<io::Error>();
+        http.is_some_and(|error| error.is_incomplete_message() || error.is_closed())
+            || io.is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::ConnectionAborted
+                )
+            })
+    })
+}
+
+/// The error, then what caused it, to the innermost.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let outermost: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(outermost), |&cause| {
+        // An io::Error names as its source that of the error that it wraps, and so hides that one.
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        }
+    })
+}
+
+fn certificate_refused(reason: &CertificateError, tls: &Tls) -> String {
+    match reason {
+        // The second where another CA has the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => match &tls.ca_file {
+            Some(path) => {
+                format!("its certificate is not signed by a CA in {}", path.display())
+            }
+            None => "its certificate is not signed by a CA that this system trusts; ca_file may \
+                     name the file of another"
+                .to_owned(),
+        },
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("its certificate expired at {}", date(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("its certificate is not valid before {}", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("its certificate is for {} and not for {}", names(presented), expected.to_str())
+        }
+        other => format!("its certificate is refused: {other}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    let since_1970 = Duration::from_secs(time.as_secs());
+    UNIX_EPOCH.checked_add(since_1970).map_or_else(
+        || "an impossible time".to_owned(),
+        |time| humantime::format_rfc3339_seconds(time).to_string(),
+    )
+}
+
+/// The names of a certificate, which come as `DnsName("…")` and `IpAddress(…)`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner);
+        inner.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    let all: Vec<String> = presented.iter().map(bare).collect();
+    match all.is_empty() {
+        true => "no name at all".to_owned(),
+        // Somebody else wrote them.
+        false => answer::excerpt(all.join(", ").as_bytes()),
+    }
+}
+
+fn refused_by_server(alert: AlertDescription, tls: &Tls) -> String {
+    match (alert, &tls.client_certificate) {
+        (
+            AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate,
+            None,
+        ) => "it ended the TLS handshake, which servers do that want a client certificate; \
+              client_certificate_file and client_key_file name one"
+            .to_owned(),
+        (
+            AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError,
+            Some(client),
+        ) => format!(
+            "it refuses the client certificate in {} ({alert:?})",
+            client.certificate_file.display()
+        ),
+        _ => format!("it ended the TLS connection: {alert:?}"),
+    }
+}

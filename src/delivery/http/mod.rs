@@ -1,0 +1,48 @@
+//! One POST over HTTP: where it goes, who vouches for whom on the way, and what its answer means.
+
+mod answer;
+mod base_url;
+mod connection;
+mod encoding;
+mod failure;
+mod proxy;
+mod sender;
+mod tls;
+mod token;
+
+pub use base_url::{BaseUrl, UrlError};
+pub use encoding::Encoding;
+pub use proxy::Proxies;
+pub use sender::Getter;
+pub use tls::{ClientCertificate, Tls};
+pub use token::{Credential, Secret, TokenSource, secret_header};
+
+pub(super) use answer::Answer;
+pub(super) use sender::Sender;
+
+/// Who the endpoint must be, who the agent is to it, and which proxies there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trust {
+    /// `None`: the agent shows no token.
+    pub credential: Option<Credential>,
+    pub tls: Tls,
+    pub proxies: Proxies,
+}
+
+impl Trust {
+    /// Reads all that an endpoint at `url` needs, and keeps none of it.
+    ///
+    /// # Errors
+    /// The first thing that cannot be read or used, in one line without anything secret.
+    pub fn check(&self, url: &BaseUrl) -> Result<(), String> {
+        connection::Opened::read(self, url).map(|_| ())
+    }
+
+    /// The proxy on the way to `url`, without what it is shown; `None`: there is none, or none that
+    /// can be used.
+    #[must_use]
+    pub fn proxy_for(&self, url: &BaseUrl) -> Option<String> {
+        let proxy = self.proxies.for_base(url).ok().flatten()?;
+        Some(proxy.to_string())
+    }
+}

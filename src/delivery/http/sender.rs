@@ -1,0 +1,333 @@
+//! Sends one post and settles on the spot what needs no pause: a token that was exchanged, a
+//! connection that the server had given up, a body that it cannot unpack.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, StatusCode};
+use tokio::sync::{Mutex, MutexGuard};
+use tracing::warn;
+
+use super::super::Settings;
+use super::answer::{self, Answer};
+use super::connection::{Connection, Shown};
+use super::failure;
+use crate::quantity::WallTime;
+
+/// Names the post, the same at every try (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+#[derive(Debug, Clone)]
+pub(in crate::delivery) struct Sender(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    /// The last request was answered, whatever the answer.
+    answers: AtomicBool,
+    /// Held by the first request to a server that has not answered yet.
+    first: Mutex<()>,
+    /// The endpoint has said that it cannot read the encoding of the settings.
+    plain: AtomicBool,
+}
+
+/// Why a request has no answer.
+struct Unanswered {
+    reason: String,
+    /// The connection was closed without a word.
+    closed: bool,
+}
+
+impl Sender {
+    /// # Errors
+    /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
+    pub(in crate::delivery) fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(Self(Arc::new(Inner {
+            connection: Connection::open(settings)?,
+            answers: AtomicBool::new(false),
+            first: Mutex::new(()),
+            plain: AtomicBool::new(false),
+        })))
+    }
+
+    /// POSTs `body` (JSON) to `path` below the endpoint's base. `idempotency_key` is sent as it is.
+    pub(in crate::delivery) async fn send(
+        &self,
+        path: &str,
+        body: &Bytes,
+        idempotency_key: Option<&HeaderValue>,
+    ) -> Answer {
+        let settings = self.0.connection.settings();
+        let encoded = match self.0.plain.load(Ordering::Relaxed) {
+            true => None,
+            false => settings.encoding.encode(body),
+        };
+        let post = Post { path, body, encoded, idempotency_key };
+        match self.0.post(post).await {
+            // Not 413: the same body would be as large the next time.
+            Answer::Refused { status, excerpt }
+                if settings.retry_client_errors
+                    && (400..500).contains(&status)
+                    && status != 413 =>
+            {
+                Answer::Later { status, pause: None, excerpt }
+            }
+            answer => answer,
+        }
+    }
+
+    /// Asks for the base itself. Any answer's status will do: the server is there.
+    pub(in crate::delivery) async fn probe(&self) -> Result<u16, String> {
+        let answer = self.0.get("/").await.map_err(|unanswered| unanswered.reason)?;
+        Ok(answer.status().as_u16())
+    }
+}
+
+/// What is sent, and in which form.
+struct Post<'a> {
+    path: &'a str,
+    body: &'a Bytes,
+    /// The body in the endpoint's encoding, where it is sent in that.
+    encoded: Option<Bytes>,
+    idempotency_key: Option<&'a HeaderValue>,
+}
+
+impl Inner {
+    async fn post(&self, mut post: Post<'_>) -> Answer {
+        let (client, mut shown) = self.connection.current();
+        let (mut has_other_token, mut is_unpacked) = (false, false);
+        loop {
+            let answer = match self.exchange(&client, &post, &shown).await {
+                Ok(answer) => answer::read(answer, wall_time()).await,
+                Err(Unanswered { reason, .. }) => return Answer::None { reason },
+            };
+            match answer {
+                Answer::Refused { status: 401, .. }
+                    if !has_other_token
+                        && let Some(other) = self.connection.other_token(&shown) =>
+                {
+                    has_other_token = true;
+                    shown = Some(other);
+                }
+                Answer::Refused { status: 415, .. } if post.encoded.is_some() => {
+                    is_unpacked = true;
+                    post.encoded = None;
+                }
+                answer => {
+                    if is_unpacked && matches!(answer, Answer::Accepted { .. }) {
+                        self.send_plainly_from_here();
+                    }
+                    return answer;
+                }
+            }
+        }
+    }
+
+    fn send_plainly_from_here(&self) {
+        if self.plain.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let settings = self.connection.settings();
+        warn!(
+            "endpoint {} answers 415 to bodies in {} and takes them as they are: they are sent \
+             uncompressed from here on; `compression = \"none\"` spares it the first",
+            settings.name,
+            settings.encoding.as_str(),
+        );
+    }
+
+    /// One request, and once more at once where the server closed a connection just when it was
+    /// sent. That happens where a connection rested as long as the server lets it, so it says
+    /// nothing about the server. The request may have been heard all the same, so only one that is
+    /// recognised is repeated here; any other is the worker's to try again.
+    async fn exchange(
+        &self,
+        client: &Client,
+        post: &Post<'_>,
+        shown: &Shown,
+    ) -> Result<reqwest::Response, Unanswered> {
+        let answered = self.answers.load(Ordering::Relaxed);
+        let alone = match answered {
+            true => None,
+            false => self.alone().await,
+        };
+        let outcome = self.request(client, post, shown).await;
+        drop(alone);
+        match outcome {
+            Err(Unanswered { closed: true, .. }) if answered && post.idempotency_key.is_some() => {
+                self.request(client, post, shown).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Lets one request go ahead and holds the others until it has its answer. Whether one
+    /// connection is enough for all (HTTP/2) is known from there on; all at once would each open
+    /// one. Only over TLS can it be.
+    async fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        if !self.connection.base().is_https() {
+            return None;
+        }
+        let ahead = self.first.try_lock().ok();
+        if ahead.is_none() {
+            drop(self.first.lock().await);
+        }
+        ahead
+    }
+
+    async fn request(
+        &self,
+        client: &Client,
+        post: &Post<'_>,
+        shown: &Shown,
+    ) -> Result<reqwest::Response, Unanswered> {
+        let mut request = client.post(self.connection.base().join(post.path));
+        if let Some(key) = post.idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        request = match &post.encoded {
+            Some(encoded) => {
+                let encoding = self.connection.settings().encoding.as_str();
+                request.header(CONTENT_ENCODING, encoding).body(encoded.clone())
+            }
+            None => request.body(post.body.clone()),
+        };
+        self.answered(request, shown).await
+    }
+
+    async fn get(&self, path: &str) -> Result<reqwest::Response, Unanswered> {
+        let (client, shown) = self.connection.current();
+        let url = self.connection.base().join(path);
+        let answer = self.answered(client.get(url.clone()), &shown).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let Some(other) = self.connection.other_token(&shown)
+        {
+            return self.answered(client.get(url), &Some(other)).await;
+        }
+        Ok(answer)
+    }
+
+    async fn answered(
+        &self,
+        mut request: RequestBuilder,
+        shown: &Shown,
+    ) -> Result<reqwest::Response, Unanswered> {
+        if let Some((name, value)) = shown {
+            request = request.header(name, value);
+        }
+        let outcome = request.send().await;
+        self.answers.store(outcome.is_ok(), Ordering::Relaxed);
+        outcome.map_err(|error| Unanswered {
+            closed: failure::closed_without_answer(&error),
+            reason: self.describe(&error),
+        })
+    }
+
+    fn describe(&self, error: &reqwest::Error) -> String {
+        let settings = self.connection.settings();
+        let reason = failure::describe(error, settings.request_timeout, &settings.trust.tls);
+        match self.connection.proxy() {
+            Some(proxy) => format!("{reason} (through the proxy {proxy})"),
+            None => reason,
+        }
+    }
+}
+
+/// Asks an endpoint for what it has, with the same client and the same headers as its posts.
+#[derive(Debug, Clone)]
+pub struct Getter(Sender);
+
+impl Getter {
+    /// # Errors
+    /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Sender::new(settings).map(Self)
+    }
+
+    /// The body of a 200 to a GET of `path`, of at most `bytes_max`.
+    ///
+    /// # Errors
+    /// In a few words: no answer, another status, or a longer body.
+    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+        let Sender(inner) = &self.0;
+        let mut answer = inner.get(path).await.map_err(|unanswered| unanswered.reason)?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| inner.describe(&error))? {
+            if body.len() + chunk.len() > bytes_max {
+                return Err(format!("an answer of more than {bytes_max} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        match status {
+            StatusCode::OK => Ok(body),
+            _ => Err(format!("status {}: {}", status.as_u16(), answer::excerpt(&body))),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date that a server names is held against the clock of when it came"
+)]
+fn wall_time() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::BaseUrl;
+    use super::*;
+
+    /// Answers the first request of each connection, and hangs up on the next.
+    async fn hangs_up(requests: Arc<AtomicUsize>) -> BaseUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let requests = Arc::clone(&requests);
+                tokio::spawn(async move {
+                    for is_answered in [true, false] {
+                        let mut request = Vec::new();
+                        while !request.ends_with(b"body") {
+                            if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                                return;
+                            }
+                        }
+                        requests.fetch_add(1, Ordering::Relaxed);
+                        if is_answered {
+                            let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+                            stream.write_all(answer).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        BaseUrl::parse(&format!("http://{address}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_a_post_that_is_recognised_is_sent_again_at_once() {
+        let body = Bytes::from_static(b"body");
+        let accepted = Answer::Accepted { status: 201, pause: None };
+        let key = HeaderValue::from_static("\"1\"");
+        for (key, requests_expected) in [(None, 2), (Some(&key), 3)] {
+            let requests: Arc<AtomicUsize> = Arc::default();
+            let url = hangs_up(Arc::clone(&requests)).await;
+            let sender = Sender::new(&Settings::new("central", url, 1)).unwrap();
+            assert_eq!(sender.send("/", &body, key).await, accepted);
+            let second = sender.send("/", &body, key).await;
+            assert_eq!(second == accepted, key.is_some(), "{second:?}");
+            assert_eq!(requests.load(Ordering::Relaxed), requests_expected);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who an endpoint's certificate must be from, and who the agent is to it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::dns::{Name, Resolve, Resolving};
+use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
+
+use super::base_url::BaseUrl;
+use crate::small_file::{self, Stamp};
+
+/// A bundle of CAs has some hundred kilobytes.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// How TLS to an endpoint differs from the usual: a server that the system's CAs vouch for, under
+/// the name that its URL has, and a client that shows no certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// PEM: only the CAs in it are trusted, and the system's are not.
+    pub ca_file: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+    /// A DNS name: asked for (SNI), found in the certificate, and sent as `Host`, while the
+    /// connection goes to the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// Both PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The client's own, then those between it and its CA.
+    pub certificate_file: PathBuf,
+    /// Not encrypted.
+    pub key_file: PathBuf,
+}
+
+/// What the files held when they were read.
+pub(super) struct Material {
+    roots: Option<Vec<Certificate>>,
+    identity: Option<Identity>,
+}
+
+impl Tls {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client_certificate.iter();
+        let client = client.flat_map(|client| [&client.certificate_file, &client.key_file]);
+        self.ca_file.iter().chain(client).map(PathBuf::as_path)
+    }
+
+    /// What changes when one of the files does.
+    pub(super) fn stamps(&self) -> Vec<Option<Stamp>> {
+        self.files().map(|path| Stamp::read(path).ok()).collect()
+    }
+
+    /// # Errors
+    /// A file cannot be read or used, or what is asked for goes against the URL; in one line.
+    pub(super) fn read(&self, base: &BaseUrl) -> Result<Material, String> {
+        if !base.is_https() && !self.is_usual() {
+            return Err("its URL begins with http://, so that ca_file, client_certificate_file, \
+                        client_key_file and server_name would do nothing; allowed: with https://"
+                .to_owned());
+        }
+        let roots = self.ca_file.as_deref().map(read_roots).transpose()?;
+        let identity = self.client_certificate.as_ref().map(read_identity).transpose()?;
+        Ok(Material { roots, identity })
+    }
+
+    /// The base under the name that the server goes by.
+    ///
+    /// # Errors
+    /// The name is none of a server.
+    pub(super) fn named(&self, base: &BaseUrl) -> Result<BaseUrl, String> {
+        let Some(name) = &self.server_name else { return Ok(base.clone()) };
+        let is_name = matches!(ServerName::try_from(name.as_str()), Ok(ServerName::DnsName(_)));
+        let named = base.with_host(name).ok().filter(|named| {
+            // The URL's own reading of a name may be an address (`0x7f.1`).
+            is_name && named.host().parse::<IpAddr>().is_err()
+        });
+        named.ok_or_else(|| "server_name is no DNS name".to_owned())
+    }
+
+    /// Readies `builder` for connections to `base`.
+    pub(super) fn apply(
+        &self,
+        mut builder: ClientBuilder,
+        base: &BaseUrl,
+        material: Material,
+    ) -> ClientBuilder {
+        let Material { roots, identity } = material;
+        if !base.is_https() {
+            // Without redirects no TLS can follow, so the system's certificates need not be read:
+            // that saves their memory, and an image without any works.
+            return builder.tls_certs_only([]);
+        }
+        if let Some(roots) = roots {
+            builder = builder.tls_certs_only(roots);
+        }
+        if let Some(identity) = identity {
+            builder = builder.identity(identity);
+        }
+        match &self.server_name {
+            Some(_) => builder.dns_resolver(Arc::new(At(base.host()))),
+            None => builder,
+        }
+    }
+}
+
+/// Answers for any name with the addresses of this host.
+struct At(String);
+
+impl Resolve for At {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((host, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Box<_>)
+        })
+    }
+}
+
+fn read_file(what: &str, path: &Path) -> Result<Vec<u8>, String> {
+    let read = small_file::read(path, FILE_BYTES_MAX);
+    let (bytes, _) = read
+        .map_err(|error| format!("the {what} file {} cannot be read: {error}", path.display()))?;
+    Ok(bytes)
+}
+
+fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = read_file(what, path)?;
+    let unusable = |reason: &str| format!("the {what} file {} {reason}", path.display());
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unusable(&format!("is no PEM: {error}")))?;
+    match certificates.is_empty() {
+        true => Err(unusable("holds no certificate (PEM)")),
+        false => Ok(certificates),
+    }
+}
+
+fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
+    let mut store = RootCertStore::empty();
+    let mut roots = Vec::new();
+    for (at, root) in certificates("CA", path)?.into_iter().enumerate() {
+        let unusable = |reason: String| {
+            format!("the CA file {}: its certificate {} is none: {reason}", path.display(), at + 1)
+        };
+        // What the client made of it would not say which one it was.
+        store.add(root.clone()).map_err(|error| unusable(error.to_string()))?;
+        roots.push(Certificate::from_der(&root).map_err(|error| unusable(error.to_string()))?);
+    }
+    Ok(roots)
+}
+
+fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
+    let (chain_path, key_path) = (&client.certificate_file, &client.key_file);
+    let chain = certificates("client certificate", chain_path)?;
+    let mut pem = read_file("client key", key_path)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        // An encrypted key is PEM of another kind, and passed over.
+        let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
+        let reason = match is_encrypted {
+            true => "is encrypted; allowed: a key without a passphrase",
+            false => "holds no private key (PEM)",
+        };
+        format!("the client key file {} {reason}", key_path.display())
+    })?;
+    let fits = match CryptoProvider::get_default() {
+        Some(provider) => CertifiedKey::from_der(chain, key, provider).map(|_| ()),
+        None => Ok(()),
+    };
+    let unusable = |reason: String| {
+        format!(
+            "the client key file {} cannot be used with the certificate in {}: {reason}",
+            key_path.display(),
+            chain_path.display()
+        )
+    };
+    fits.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => unusable("it is the key of another one".to_owned()),
+        other => unusable(other.to_string()),
+    })?;
+    pem.push(b'\n');
+    pem.extend(read_file("client certificate", chain_path)?);
+    Identity::from_pem(&pem).map_err(|error| unusable(error.to_string()))
+}

@@ -1,0 +1,190 @@
+//! The secret that an endpoint is shown.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tracing::{info, warn};
+
+use crate::small_file::{self, Stamp};
+
+/// A text that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Where a token is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// In a file that holds it alone; read again when it changes.
+    File(PathBuf),
+    /// In a variable of the environment, which was read at the edge.
+    Held { variable: String, token: Secret },
+}
+
+/// A token and how it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// `Authorization` carries it as `Bearer`, any other header bare.
+    pub header: String,
+    pub token: TokenSource,
+}
+
+/// Adds a header whose value `Debug` does not show.
+///
+/// # Errors
+/// Name or value cannot stand in an HTTP header; the message does not hold the value.
+pub fn secret_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
+    let (name, value) = secret(name, value)?;
+    headers.insert(name, value);
+    Ok(())
+}
+
+fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is no header name"))?;
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| format!("the value of header {name} holds a character that no header may"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// A token as it was read last.
+#[derive(Debug)]
+pub(super) struct Token {
+    credential: Credential,
+    header: (HeaderName, HeaderValue),
+    /// Of its file when it was looked at last.
+    stamp: Option<Stamp>,
+    /// The file could not be used when it was read last, and the log says so.
+    told: bool,
+}
+
+impl Token {
+    /// # Errors
+    /// It cannot be read or sent; in one line, without the token.
+    pub(super) fn read(credential: &Credential) -> Result<Self, String> {
+        let (stamp, token) = match &credential.token {
+            TokenSource::File(path) => {
+                // Of before it is read: what is written meanwhile shows at the next look.
+                let stamp = Stamp::read(path).ok();
+                (stamp, small_file::read_token(path)?)
+            }
+            TokenSource::Held { variable, token: Secret(text) } => {
+                let token = text.trim();
+                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(format!("the variable {variable} holds no token"));
+                }
+                (None, token.to_owned())
+            }
+        };
+        let name = &credential.header;
+        let value = match name.eq_ignore_ascii_case("authorization") {
+            true => format!("Bearer {token}"),
+            false => token,
+        };
+        let header = secret(name, &value)?;
+        Ok(Self { credential: credential.clone(), header, stamp, told: false })
+    }
+
+    /// What is sent.
+    pub(super) fn header(&self) -> (HeaderName, HeaderValue) {
+        self.header.clone()
+    }
+
+    /// Reads the file again if it is another than at the last look.
+    pub(super) fn look(&mut self, endpoint: &str) {
+        let TokenSource::File(path) = &self.credential.token else { return };
+        if Stamp::read(path).ok() != self.stamp {
+            self.read_again(endpoint);
+        }
+    }
+
+    /// Reads the file again. Where it holds no token, the last one stays in use.
+    pub(super) fn read_again(&mut self, endpoint: &str) {
+        let TokenSource::File(path) = &self.credential.token else { return };
+        match Self::read(&self.credential) {
+            Ok(read) => {
+                if self.told {
+                    info!("endpoint {endpoint}: the token file {} is read again", path.display());
+                }
+                *self = read;
+            }
+            Err(reason) => {
+                self.stamp = Stamp::read(path).ok();
+                if !self.told {
+                    self.told = true;
+                    warn!("endpoint {endpoint}: {reason}; the last token stays in use");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_stays_out_of_debug_and_out_of_errors() {
+        let mut headers = HeaderMap::new();
+        secret_header(&mut headers, "Authorization", "Bearer hunter2").unwrap();
+        assert!(!format!("{headers:?}").contains("hunter2"));
+        let error = secret_header(&mut headers, "X-API-Key", "hunter2\n").unwrap_err();
+        assert!(error.contains("x-api-key") && !error.contains("hunter2"), "{error}");
+
+        let held = |token: &str| Credential {
+            header: "Authorization".to_owned(),
+            token: TokenSource::Held {
+                variable: "KEY".to_owned(),
+                token: Secret::new(token.to_owned()),
+            },
+        };
+        assert!(!format!("{:?}", held("hunter2")).contains("hunter2"));
+        let token = Token::read(&held("hunter2\n")).unwrap();
+        assert_eq!(token.header().1.to_str().unwrap(), "Bearer hunter2");
+        assert!(!format!("{token:?}").contains("hunter2"));
+        for text in ["", " ", "hunter2 hunter2", "hunter2\u{e9}"] {
+            let error = Token::read(&held(text)).unwrap_err();
+            assert_eq!(error, "the variable KEY holds no token");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_when_it_changes_and_the_last_token_outlives_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "first\n").unwrap();
+        let source = TokenSource::File(path.clone());
+        let credential = Credential { header: "X-API-Key".to_owned(), token: source };
+        let mut token = Token::read(&credential).unwrap();
+        let sent = |token: &Token| token.header().1.to_str().unwrap().to_owned();
+        assert_eq!(sent(&token), "first");
+        for gone in [true, false] {
+            match gone {
+                true => std::fs::remove_file(&path).unwrap(),
+                false => std::fs::write(&path, "\n").unwrap(),
+            }
+            token.look("central");
+            assert_eq!(sent(&token), "first");
+            assert!(token.told);
+        }
+        let other = dir.path().join("other");
+        std::fs::write(&other, "second").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        token.look("central");
+        assert_eq!(sent(&token), "second");
+        assert!(!token.told);
+    }
+}
