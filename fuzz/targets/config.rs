@@ -67,7 +67,7 @@ fn resolve(file: &str, variables: &str, flags: &str) -> Result<Settings, ConfigE
         },
         host_name: "box".to_owned(),
         is_root: true,
-        xdg_runtime_dir: None,
+        ..Inputs::default()
     })
 }
 
