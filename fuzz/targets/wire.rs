@@ -8,6 +8,7 @@ use nodetally::payload::pod_lifecycle::{
     LIST_ROWS_MAX, decode_list, decode_mark_dead, decode_spec, mark_dead_body,
 };
 use nodetally::payload::resource_api::{decode_node, decode_pod, encode_node, encode_pod};
+use nodetally::payload::status::Status;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -55,11 +56,19 @@ fuzz_target!(|body: &[u8]| {
         let again = mark_dead_body(&post.pod_name, post.pod_ip.as_deref());
         assert_eq!(decode_mark_dead(&again), Ok(post));
     }
+    agent(body);
     if let Some(rows) = read(decode_list(body)) {
         assert!(rows.len() <= LIST_ROWS_MAX);
         assert!(rows.iter().all(|row| !row.pod_name.trim().is_empty()));
     }
 });
+
+fn agent(body: &[u8]) {
+    if let Some(status) = read(Status::from_json(body)) {
+        assert!(status.down().count() <= status.endpoints.len());
+        assert_eq!(Status::from_json(&status.to_json()).ok(), Some(status));
+    }
+}
 
 fn read<T, E: std::fmt::Display>(outcome: Result<T, E>) -> Option<T> {
     match outcome {
