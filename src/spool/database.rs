@@ -384,14 +384,7 @@ enum Step {
 impl Rows {
     /// The first row that is not settled.
     fn first(&self, file: &QueueFile) -> Result<Option<Row>, Trouble> {
-        let mut at = START;
-        while let Some(row) = file.row_after(at)? {
-            if !self.settled.contains_key(&row.id) {
-                return Ok(Some(row));
-            }
-            at = row.id;
-        }
-        Ok(None)
+        file.row_after(START, |row| !self.settled.contains_key(&row))
     }
 
     /// The batches and posts that are not settled.
@@ -435,11 +428,11 @@ impl Rows {
     ) -> Result<Step, Trouble> {
         let mut dropped = false;
         while self.settled.len() < SETTLED_MAX {
-            let Some(row) = file.row_after(*at)? else { return Ok(Step::End { dropped }) };
-            if self.settled.contains_key(&row.id) || self.in_hand.contains_key(&row.id) {
-                *at = row.id;
-                continue;
-            }
+            let is_free =
+                |row| !self.settled.contains_key(&row) && !self.in_hand.contains_key(&row);
+            let Some(row) = file.row_after(*at, is_free)? else {
+                return Ok(Step::End { dropped });
+            };
             if row.taken.is_some_and(|taken| taken.age(&now) > bounds.age_max) {
                 self.lost.old_posts += row.posts;
             } else {
@@ -506,11 +499,8 @@ impl Rows {
     ) -> Result<(), Trouble> {
         let mut at = START;
         let mut young = 0;
-        while let Some(row) = change.row_after(at)? {
+        while let Some(row) = change.row_after(at, |row| !self.in_hand.contains_key(&row))? {
             at = row.id;
-            if self.in_hand.contains_key(&row.id) {
-                continue;
-            }
             match row.taken {
                 None => lost.damaged_posts += row.posts,
                 Some(taken) if taken.age(&now) > bounds.age_max => lost.old_posts += row.posts,
@@ -534,9 +524,8 @@ impl Rows {
         bounds: Bounds,
         lost: &mut Lost,
     ) -> Result<(), Trouble> {
-        let mut at = START;
         while change.bytes()? > bounds.bytes_max {
-            let oldest = change.row_after(at)?;
+            let oldest = change.row_after(START, |row| !self.in_hand.contains_key(&row))?;
             let Some(oldest) = oldest.filter(|row| row.id != appended) else {
                 // What is in hand leaves no room at present.
                 return Err(match self.in_hand.is_empty() {
@@ -544,10 +533,6 @@ impl Rows {
                     false => Trouble::TooLarge,
                 });
             };
-            at = oldest.id;
-            if self.in_hand.contains_key(&oldest.id) {
-                continue;
-            }
             lost.full_posts += oldest.posts;
             change.remove(oldest.id)?;
         }

@@ -114,9 +114,13 @@ impl QueueFile {
         bytes(&self.connection)
     }
 
-    /// The first row behind `after`.
-    pub(super) fn row_after(&self, after: RowId) -> Result<Option<Row>, Trouble> {
-        row_after(&self.connection, after)
+    /// The first row behind `after` that is wanted.
+    pub(super) fn row_after(
+        &self,
+        after: RowId,
+        is_wanted: impl Fn(RowId) -> bool,
+    ) -> Result<Option<Row>, Trouble> {
+        row_after(&self.connection, after, is_wanted)
     }
 
     /// The batch of a row; `None` if it cannot be read as what was written, with the reason told.
@@ -176,8 +180,13 @@ impl Change<'_> {
         bytes(&self.transaction)
     }
 
-    pub(super) fn row_after(&self, after: RowId) -> Result<Option<Row>, Trouble> {
-        row_after(&self.transaction, after)
+    /// The first row behind `after` that is wanted.
+    pub(super) fn row_after(
+        &self,
+        after: RowId,
+        is_wanted: impl Fn(RowId) -> bool,
+    ) -> Result<Option<Row>, Trouble> {
+        row_after(&self.transaction, after, is_wanted)
     }
 
     /// What is wrong when this much is left of an otherwise empty queue, which does not fit: the record
@@ -322,21 +331,32 @@ fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, Trouble> {
     Ok(posts.map(|posts| u64::try_from(posts).unwrap_or(0)))
 }
 
-fn row_after(connection: &Connection, after: RowId) -> Result<Option<Row>, Trouble> {
+fn row_after(
+    connection: &Connection,
+    after: RowId,
+    is_wanted: impl Fn(RowId) -> bool,
+) -> Result<Option<Row>, Trouble> {
     let mut statement = connection.prepare(
-        "SELECT id, boot, since_boot, wall, posts, bytes FROM batches WHERE id > ?1 \
-         ORDER BY id LIMIT 1",
+        "SELECT id, boot, since_boot, wall, posts, bytes FROM batches WHERE id > ?1 ORDER BY id",
     )?;
-    let row = statement.query_one((after.0,), |row| {
-        let boot = BootId::parse(row.get_ref(1)?.as_bytes()?);
-        let since_boot = BootTime::from_nanos(row.get::<_, i64>(2)?.cast_unsigned());
-        let wall = WallTime::from_unix_millis(row.get::<_, i64>(3)?.cast_unsigned());
-        Ok(Row {
-            id: RowId(row.get(0)?),
-            taken: boot.map(|boot| Moment { boot, since_boot, wall }),
-            posts: u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0),
-            bytes: row.get(5)?,
-        })
-    });
-    Ok(row.optional()?)
+    let mut rows = statement.query((after.0,))?;
+    while let Some(row) = rows.next()? {
+        let id = RowId(row.get(0)?);
+        if is_wanted(id) {
+            return Ok(Some(as_row(id, row)?));
+        }
+    }
+    Ok(None)
+}
+
+fn as_row(id: RowId, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let boot = BootId::parse(row.get_ref(1)?.as_bytes()?);
+    let since_boot = BootTime::from_nanos(row.get::<_, i64>(2)?.cast_unsigned());
+    let wall = WallTime::from_unix_millis(row.get::<_, i64>(3)?.cast_unsigned());
+    Ok(Row {
+        id,
+        taken: boot.map(|boot| Moment { boot, since_boot, wall }),
+        posts: u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0),
+        bytes: row.get(5)?,
+    })
 }
