@@ -23,6 +23,8 @@ pub(super) struct Disk {
     /// All that is there is in somebody's hands.
     is_handed_out: bool,
     is_open: bool,
+    /// What an earlier run left is counted.
+    is_counted: bool,
 }
 
 impl Disk {
@@ -35,6 +37,7 @@ impl Disk {
             left_alone_until: None,
             is_handed_out: false,
             is_open: false,
+            is_counted: false,
         }
     }
 
@@ -43,6 +46,7 @@ impl Disk {
         let Some(queue) = &self.queue else { return };
         let opened = queue.open(now).await;
         let Some(kept) = self.said(handle, opened) else { return };
+        self.is_counted = true;
         if kept.batches > 0 {
             handle.found(kept.posts);
             info!(
@@ -65,7 +69,18 @@ impl Disk {
     }
 
     fn has_more_than(&self, batches: u64) -> bool {
-        !self.is_left_alone() && !self.is_handed_out && self.kept().batches > batches
+        // One that could not be looked into may have some.
+        let may_have = self.kept().batches > batches || !self.is_counted;
+        self.takes() && !self.is_handed_out && may_have
+    }
+
+    /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
+    /// put to disk before would be counted with it.
+    async fn is_ready(&mut self, handle: &Handle, now: Moment) -> bool {
+        if !self.is_counted && !self.is_left_alone() {
+            self.open(handle, now).await;
+        }
+        self.is_counted
     }
 
     /// Puts a batch to disk, and keeps it from being pushed out there if it goes on `in_hand`.
@@ -77,7 +92,10 @@ impl Disk {
         in_hand: bool,
         now: Moment,
     ) -> Option<RowId> {
-        let queue = self.queue.as_ref().filter(|_| !self.is_left_alone())?;
+        if !self.takes() || !self.is_ready(handle, now).await {
+            return None;
+        }
+        let queue = self.queue.as_ref()?;
         let appended = queue.append(batch, in_hand, now).await;
         self.is_open = true;
         self.is_handed_out &= in_hand;
@@ -86,7 +104,10 @@ impl Disk {
 
     /// The oldest that is not in somebody's hands, and is so from here on.
     pub(super) async fn oldest(&mut self, handle: &Handle, now: Moment) -> Option<(RowId, Batch)> {
-        let queue = self.queue.as_ref().filter(|_| self.has_any())?;
+        if !self.has_any() || !self.is_ready(handle, now).await {
+            return None;
+        }
+        let queue = self.queue.as_ref()?;
         let next = queue.next(now).await;
         let next = self.said(handle, next)?;
         self.is_handed_out = next.is_none();
