@@ -150,6 +150,11 @@ pub struct Places {
     pub handover: Option<Handover>,
 }
 
+/// How long a flush waits beyond its deadline for what is in the worker's hands.
+const GRACE: Duration = Duration::from_millis(200);
+/// The same where that has to be written first.
+const GRACE_ON_DISK: Duration = Duration::from_secs(3);
+
 /// The two ends of one endpoint's delivery: the handle for whoever has batches, the worker to be
 /// run ([`Worker::run`]) on a Tokio runtime with time and I/O.
 ///
@@ -162,8 +167,11 @@ pub fn endpoint(
 ) -> Result<(Handle, Worker), ClientError> {
     let sender = http::Sender::new(&settings)
         .map_err(|reason| ClientError { name: settings.name.clone(), reason })?;
+    let has_disk = places.queue.is_some() || places.handover.is_some();
+    let grace = if has_disk { GRACE_ON_DISK } else { GRACE };
     let disk = disk::Disk::new(&settings.name, places.queue);
     let limits = queue::Limits {
+        grace,
         bytes_max: settings.queue_bytes_max,
         samples_max: settings.queue_samples_max,
         spread: settings.spread,

@@ -124,6 +124,8 @@ struct Shared {
     samples_max: usize,
     /// From an offer to the first try of what was offered.
     spread: Duration,
+    /// From the end of a flush to where what a worker has in its hands is not waited for any more.
+    grace: Duration,
     handover: Option<Handover>,
     state: Mutex<State>,
     arrived: Notify,
@@ -142,6 +144,8 @@ pub(super) struct Limits {
     pub(super) bytes_max: usize,
     pub(super) samples_max: usize,
     pub(super) spread: Duration,
+    /// For what has to be put to disk at the end.
+    pub(super) grace: Duration,
 }
 
 impl Handle {
@@ -161,6 +165,7 @@ impl Handle {
             bytes_max: limits.bytes_max,
             samples_max: limits.samples_max,
             spread: limits.spread,
+            grace: limits.grace,
             handover,
             state: Mutex::new(state),
             arrived: Notify::new(),
@@ -264,7 +269,7 @@ impl Handle {
         let mut finished = self.0.finished.subscribe();
         // The worker puts back what it has under way at the deadline itself, and the disk may take
         // its time. A worker that was never run has nothing under way.
-        let grace = deadline + self.grace();
+        let grace = deadline + self.0.grace;
         let _ = tokio::time::timeout_at(grace, finished.wait_for(|finished| *finished)).await;
         let mut state = self.state();
         let state = &mut *state;
@@ -275,13 +280,6 @@ impl Handle {
         state.statistics.waiting_posts =
             state.statistics.waiting_posts.saturating_sub(posts as u64);
         left
-    }
-
-    fn grace(&self) -> Duration {
-        match self.0.handover {
-            Some(_) => Duration::from_secs(3),
-            None => Duration::from_millis(200),
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

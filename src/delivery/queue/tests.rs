@@ -13,8 +13,8 @@ fn batch(number: u64, bodies: &[usize]) -> Batch {
 }
 
 fn handle(bytes_max: usize, samples_max: usize) -> Handle {
-    let spread = Duration::ZERO;
-    Handle::new(Limits { bytes_max, samples_max, spread }, None)
+    let (spread, grace) = (Duration::ZERO, Duration::ZERO);
+    Handle::new(Limits { bytes_max, samples_max, spread, grace }, None)
 }
 
 fn figures(handle: &Handle) -> Statistics {
@@ -140,7 +140,8 @@ fn the_oldest_age_is_that_of_the_oldest_wherever_it_is() {
 
 #[tokio::test]
 async fn what_is_fresh_waits_for_its_time() {
-    let limits = Limits { bytes_max: 1 << 20, samples_max: 10, spread: Duration::from_millis(30) };
+    let (spread, grace) = (Duration::from_millis(30), Duration::ZERO);
+    let limits = Limits { bytes_max: 1 << 20, samples_max: 10, spread, grace };
     let handle = Handle::new(limits, None);
     handle.offer(batch(0, &[1]), false);
     let first = handle.take_fresh(Some(Instant::now()));
