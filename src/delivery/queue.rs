@@ -382,26 +382,14 @@ impl Handle {
         self.take_backlog()
     }
 
-    /// Something that is in memory alone goes back, in front of all; it is the oldest, so when there
-    /// is no room it is dropped.
+    /// Something that is in memory alone goes to its place in the backlog. When there is no room, the
+    /// oldest are dropped, and it with them if it is one.
     pub(super) fn put_back(&self, entry: Entry) {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         state.under_way.take(&entry);
         state.waiting.add(&entry);
-        state.backlog.push_front(entry);
-        self.make_room(&mut state, &mut pushed_out);
-        drop(state);
-        pushed_out.iter().for_each(|entry| self.forget(entry));
-    }
-
-    /// The same behind what was not taken so far.
-    pub(super) fn put_behind(&self, entry: Entry) {
-        let mut pushed_out = Vec::new();
-        let mut state = self.state();
-        state.under_way.take(&entry);
-        state.waiting.add(&entry);
-        state.backlog.push_back(entry);
+        put_in_order(&mut state.backlog, entry);
         self.make_room(&mut state, &mut pushed_out);
         drop(state);
         pushed_out.iter().for_each(|entry| self.forget(entry));
@@ -552,6 +540,19 @@ impl Handle {
         let state = self.state();
         let waiting = state.backlog.iter().chain(&state.fresh);
         waiting.map(|entry| entry.taken.since_boot.as_nanos()).collect()
+    }
+}
+
+/// Puts one to its place among others that are in their order.
+pub(super) fn put_in_order(entries: &mut VecDeque<Entry>, entry: Entry) {
+    let at = entries.partition_point(|other| is_before(&other.taken, &entry.taken));
+    entries.insert(at, entry);
+}
+
+fn is_before(one: &Moment, other: &Moment) -> bool {
+    match one.boot == other.boot {
+        true => one.since_boot < other.since_boot,
+        false => one.wall < other.wall,
     }
 }
 

@@ -28,7 +28,7 @@ use super::backoff::Backoff;
 use super::disk::Disk;
 use super::http::{Answer, Sender};
 use super::late::{self, Then};
-use super::queue::{Entry, Handle, Reason};
+use super::queue::{Entry, Handle, Reason, put_in_order};
 use super::round::{Answered, Failed, Round};
 use super::statistics::Health;
 use super::telling::{Place, Telling};
@@ -210,7 +210,7 @@ impl Worker {
         while let Some(mut entry) = self.handle.take_fresh(None) {
             if self.is_in_order() || self.live.len() >= LIVE_MAX {
                 if let Some(entry) = self.put_to_disk(entry).await {
-                    self.handle.put_behind(entry);
+                    self.handle.put_back(entry);
                 }
             } else {
                 self.keep(&mut entry).await;
@@ -491,7 +491,7 @@ impl Worker {
             }
         }
         let becomes_leftover = round.accepted > 0 && !round.held_back;
-        for mut entry in round.into_entries().into_iter().rev() {
+        for mut entry in round.into_entries() {
             if entry.posts.is_empty() {
                 self.settled(entry).await;
                 continue;
@@ -505,7 +505,7 @@ impl Worker {
         pause
     }
 
-    /// What is left of an entry goes on in front of all others of the backlog.
+    /// What is left of an entry goes on at its place in the backlog.
     async fn keep_left(&mut self, mut entry: Entry) {
         if let Some(row) = entry.row.filter(|_| entry.is_touched) {
             let batch = entry.to_batch();
@@ -522,7 +522,7 @@ impl Worker {
         }
         self.keep(&mut entry).await;
         match entry.row {
-            Some(_) => self.held.push_front(entry),
+            Some(_) => put_in_order(&mut self.held, entry),
             None => self.handle.put_back(entry),
         }
     }
@@ -538,7 +538,7 @@ impl Worker {
                     self.disk.release(row).await;
                 }
                 Some(_) => kept.push_back(entry),
-                None => self.handle.put_behind(entry),
+                None => self.handle.put_back(entry),
             }
         }
         self.held = kept;
@@ -559,7 +559,7 @@ impl Worker {
         for entry in in_hand.collect::<Vec<_>>() {
             match entry.row {
                 Some(row) => self.disk.release(row).await,
-                None => self.handle.put_behind(entry),
+                None => self.handle.put_back(entry),
             }
         }
         let mut not_taken = Vec::new();
