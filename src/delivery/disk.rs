@@ -136,12 +136,14 @@ impl Disk {
         self.said(handle, removed);
     }
 
-    /// It is in nobody's hands any more.
-    pub(super) async fn release(&mut self, row: RowId) {
-        if let Some(queue) = &self.queue {
-            queue.release(row).await;
-            self.is_handed_out = false;
-        }
+    /// It is in nobody's hands any more; whether it is there.
+    pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> Found {
+        let Some(queue) = &self.queue else { return Found::Gone };
+        let found = queue.release(row).await;
+        self.is_handed_out = false;
+        // It may have come out that the file is gone.
+        self.sync(handle);
+        found
     }
 
     /// Makes one of the two oldest, if `merge` does; whether it did.
@@ -165,9 +167,9 @@ impl Disk {
                     handle.merged(fewer as u64);
                 }
             }
-            self.release(second).await;
+            self.release(handle, second).await;
         }
-        self.release(first).await;
+        self.release(handle, first).await;
         merged
     }
 

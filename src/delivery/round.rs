@@ -33,6 +33,8 @@ pub(super) struct Round {
     pub(super) pause: Option<Duration>,
     /// Nothing further is let out: something else goes first.
     pub(super) held_back: bool,
+    /// There was more to be let out, and it was not.
+    was_cut_short: bool,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Round {
             throttled: false,
             pause: None,
             held_back: false,
+            was_cut_short: false,
         }
     }
 
@@ -111,10 +114,10 @@ impl Round {
     /// would only hammer it.
     pub(super) fn let_out(&mut self, sender: &Sender, name: &str, limit: usize) -> u64 {
         let mut retries = 0;
+        let stops = self.throttled || self.held_back || self.failed_in_a_row >= limit;
+        self.was_cut_short = stops && !self.unsent.is_empty();
         while self.under_way.len() < limit
-            && !self.throttled
-            && !self.held_back
-            && self.failed_in_a_row < limit
+            && !stops
             && let Some(at) = self.unsent.pop_front()
         {
             let Some(Some(slot)) = self.slots.get_mut(at) else { continue };
@@ -129,6 +132,10 @@ impl Round {
             });
         }
         retries
+    }
+
+    pub(super) fn was_cut_short(&self) -> bool {
+        self.was_cut_short
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -44,6 +44,9 @@ const MERGES_AT_ONCE: usize = 16;
 /// Fresh samples that are held in memory though they are on disk, so that they can go first.
 const LIVE_MAX: usize = 4;
 
+/// Samples that are held in memory though they are on disk, for what is known of them beyond that.
+const HELD_MAX: usize = 16;
+
 /// Says what time it is.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
@@ -490,7 +493,8 @@ impl Worker {
                 round.goes_on(failed);
             }
         }
-        let becomes_leftover = round.accepted > 0 && !round.held_back;
+        // What was not even tried waits for its turn, however much was taken before it.
+        let becomes_leftover = round.accepted > 0 && !round.was_cut_short();
         for mut entry in round.into_entries() {
             if entry.posts.is_empty() {
                 self.settled(entry).await;
@@ -499,27 +503,13 @@ impl Worker {
             entry.partly_accepted |= becomes_leftover;
             self.keep_left(entry).await;
         }
-        if self.health == Health::Down {
-            self.let_go().await;
-        }
+        self.let_go().await;
         pause
     }
 
     /// What is left of an entry goes on at its place in the backlog.
     async fn keep_left(&mut self, mut entry: Entry) {
-        if let Some(row) = entry.row.filter(|_| entry.is_touched) {
-            let batch = entry.to_batch();
-            match self.disk.replace(&self.handle, row, &batch).await {
-                Some(Found::There) => entry.is_touched = false,
-                Some(Found::Gone) => {
-                    entry.row = None;
-                    self.handle.in_memory_again(&batch.posts);
-                }
-                // Where the disk is ill, what stands there is more than what is left; that will be
-                // recognised by its keys when it comes twice.
-                None => {}
-            }
-        }
+        self.bring_up_to_date(&mut entry).await;
         self.keep(&mut entry).await;
         match entry.row {
             Some(_) => put_in_order(&mut self.held, entry),
@@ -527,21 +517,53 @@ impl Worker {
         }
     }
 
-    /// While the endpoint is down nothing is held in memory that is on disk, but for posts that have
-    /// a count of failures.
+    /// Writes what is left of an entry over what is on disk of it.
+    async fn bring_up_to_date(&mut self, entry: &mut Entry) {
+        let Some(row) = entry.row.filter(|_| entry.is_touched) else { return };
+        let batch = entry.to_batch();
+        match self.disk.replace(&self.handle, row, &batch).await {
+            Some(Found::There) => entry.is_touched = false,
+            Some(Found::Gone) => {
+                entry.row = None;
+                self.handle.in_memory_again(&batch.posts);
+            }
+            // Where the disk is ill, what stands there is more than what is left: as long as the entry
+            // is in hand, it is not read from there.
+            None => {}
+        }
+    }
+
+    /// Nothing is held in memory that is on disk as well, but for what is not to be forgotten: which
+    /// samples the endpoint took a part of, and which posts were tried how often.
     async fn let_go(&mut self) {
-        let in_hand = self.held.drain(..).chain(self.live.drain(..));
-        let mut kept = VecDeque::new();
-        for entry in in_hand.collect::<Vec<_>>() {
-            match entry.row {
-                Some(row) if entry.has_no_failures() && !entry.is_touched => {
-                    self.disk.release(row).await;
-                }
-                Some(_) => kept.push_back(entry),
-                None => self.handle.put_back(entry),
+        let is_down = self.health == Health::Down;
+        let mut in_hand = std::mem::take(&mut self.held);
+        if is_down {
+            self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
+        }
+        for entry in in_hand {
+            let is_known = entry.partly_accepted && !is_down || !entry.has_no_failures();
+            match is_known && entry.row.is_some() && self.held.len() < HELD_MAX {
+                true => self.held.push_back(entry),
+                false => self.release(entry).await,
             }
         }
-        self.held = kept;
+    }
+
+    /// To be read from the disk in its turn, or had from memory if it is not there.
+    async fn release(&mut self, mut entry: Entry) {
+        self.bring_up_to_date(&mut entry).await;
+        match entry.row {
+            Some(_) if entry.is_touched => self.held.push_back(entry),
+            Some(row) => {
+                if self.disk.release(&self.handle, row).await == Found::Gone {
+                    entry.row = None;
+                    self.handle.in_memory_again(&entry.to_batch().posts);
+                    self.handle.put_back(entry);
+                }
+            }
+            None => self.handle.put_back(entry),
+        }
     }
 
     /// Nothing is left of it.
@@ -557,10 +579,12 @@ impl Worker {
     async fn leave(&mut self) {
         let in_hand = self.held.drain(..).chain(self.live.drain(..));
         for entry in in_hand.collect::<Vec<_>>() {
-            match entry.row {
-                Some(row) => self.disk.release(row).await,
-                None => self.handle.put_back(entry),
-            }
+            self.release(entry).await;
+        }
+        // Where the disk is ill, more stands there than is left; that is recognised by its keys when it
+        // comes twice.
+        for row in std::mem::take(&mut self.held).iter().filter_map(|entry| entry.row) {
+            self.disk.release(&self.handle, row).await;
         }
         let mut not_taken = Vec::new();
         while let Some(entry) = self.handle.take_backlog().or_else(|| self.handle.take_fresh(None))

@@ -136,8 +136,13 @@ impl Database {
         }
     }
 
-    pub(super) fn release(&mut self, row: RowId) {
-        self.rows.in_hand.remove(&row);
+    /// Whether it is there: one that was in hand is not any more when its file is gone.
+    pub(super) fn release(&mut self, row: RowId) -> Found {
+        self.miss();
+        match self.rows.in_hand.remove(&row) {
+            Some(_) => Found::There,
+            None => Found::Gone,
+        }
     }
 
     pub(super) fn replace(&mut self, row: RowId, batch: &Batch) -> Result<Found, SpoolError> {
@@ -150,7 +155,7 @@ impl Database {
 
     pub(super) fn merge(&mut self, rows: &[RowId], into: &Batch) -> Result<Found, SpoolError> {
         let found = self.put(rows, into)?;
-        rows.iter().for_each(|row| self.release(*row));
+        self.rows.in_hand.retain(|row, _| !rows.contains(row));
         Ok(found)
     }
 
@@ -162,7 +167,7 @@ impl Database {
     }
 
     pub(super) fn remove(&mut self, rows: &[RowId]) -> Result<(), SpoolError> {
-        rows.iter().for_each(|row| self.release(*row));
+        self.rows.in_hand.retain(|row, _| !rows.contains(row));
         let found = self.attempt(false, |file, gone| {
             for row in rows {
                 if let Some(posts) = file.posts(*row)? {

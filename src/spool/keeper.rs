@@ -222,14 +222,11 @@ impl Queue {
         Ok(Some((row, batch)))
     }
 
-    /// It is no longer in somebody's hands.
-    pub async fn release(&self, row: RowId) {
-        let released = self.ask(move |database, _| {
-            database.release(row);
-            Ok(())
-        });
-        // A thread that has ended holds nothing for anybody.
-        let _ = released.await;
+    /// It is no longer in somebody's hands; whether it is there to be read again.
+    pub async fn release(&self, row: RowId) -> Found {
+        let released = self.ask(move |database, _| Ok(database.release(row)));
+        // A thread that has ended reads nothing for anybody.
+        released.await.unwrap_or(Found::Gone)
     }
 
     /// Puts what is left of a batch in its place.
@@ -302,7 +299,10 @@ impl Queue {
                 let mut figures = lock(&shelf.figures);
                 (figures.bounds, std::mem::take(&mut figures.let_go))
             };
-            let_go.into_iter().for_each(|row| database.release(row));
+            for row in let_go {
+                // Whoever asks for it next is told if it is gone.
+                let _ = database.release(row);
+            }
             let value = work(database, bounds);
             shelf.note(database);
             // Nobody may be waiting any more.
