@@ -39,6 +39,10 @@ impl Eq for Merge {}
 const POSTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 
+/// Where posts are numbered from that a sample gets from an older one: behind all that it ever had of
+/// its own, of which the endpoint may have taken some.
+const NUMBERS_FROM: u32 = 1 << 20;
+
 /// Two samples as one, which goes by the number of the newer. `None`: together they would be too
 /// large.
 pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option<Batch> {
@@ -50,7 +54,8 @@ pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option
     // A dialect posts a path once a sample, unless a post was too large and fell apart.
     let mut places: HashMap<String, usize> =
         posts.iter().enumerate().map(|(at, post)| (post.path.clone(), at)).collect();
-    let mut number = posts.iter().map(|post| post.part.number).max().map_or(0, |last| last + 1);
+    let last = posts.iter().map(|post| post.part.number).max();
+    let mut number = last.map_or(0, |last| last.saturating_add(1)).max(NUMBERS_FROM);
     for post in &older.posts {
         let place = places.get(&post.path).and_then(|at| posts.get_mut(*at));
         if let Some(same) = place
@@ -104,7 +109,7 @@ mod tests {
             ("0", "/node", b"1100"),
             ("1", "/pod", b"220"),
             ("2", "/new", b"3"),
-            ("3", "/gone", b"7"),
+            ("1048576", "/gone", b"7"),
         ];
         let expected = expected.map(|(part, path, body)| (part.to_owned(), path, body));
         assert_eq!(told, expected);
@@ -115,7 +120,19 @@ mod tests {
         let both = merge(&batch(1, &[("/a", 1)]), &batch(2, &[("/a", 2)]), Merge(|_, _| None));
         let both = both.unwrap();
         let parts: Vec<_> = both.posts.iter().map(|post| post.part.to_string()).collect();
-        assert_eq!(parts, ["0", "1"]);
+        assert_eq!(parts, ["0", "1048576"]);
+    }
+
+    #[test]
+    fn no_post_gets_the_number_of_one_that_the_endpoint_has_taken() {
+        let older = batch(1, &[("/gone", 7), ("/went", 8)]);
+        let mut newer = batch(2, &[("/node", 1000), ("/pod", 200), ("/other", 3)]);
+        newer.posts.truncate(1);
+        let both = merge(&older, &newer, Merge(add)).unwrap();
+        let numbers: Vec<u32> = both.posts.iter().map(|post| post.part.number).collect();
+        assert_eq!(numbers, [0, NUMBERS_FROM, NUMBERS_FROM + 1]);
+        let gone_on = merge(&batch(0, &[("/else", 1)]), &both, Merge(add)).unwrap();
+        assert_eq!(gone_on.posts.last().unwrap().part.number, NUMBERS_FROM + 2);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Entry {
         self.posts.iter().all(|waiting| waiting.failures == 0)
     }
 
+    /// Whether the endpoint may have taken a post of it, and it was not heard.
+    pub(super) fn was_tried(&self) -> bool {
+        self.posts.iter().any(|waiting| waiting.sent)
+    }
+
     fn into_batch(self) -> Batch {
         let posts = self.posts.into_iter().map(|waiting| waiting.post).collect();
         Batch { taken: self.taken, posts }
@@ -413,8 +418,8 @@ impl Handle {
         state.under_way.bytes += left.iter().map(cost_bytes).sum::<usize>();
     }
 
-    /// Makes one of the two oldest of the backlog, as long as `merge` does and no more often than
-    /// `times`.
+    /// Makes one of the two oldest of the backlog that were not tried, as long as `merge` does and no
+    /// more often than `times`.
     pub(super) fn merge_oldest(
         &self,
         times: usize,
@@ -422,16 +427,19 @@ impl Handle {
     ) {
         for _ in 0..times {
             let mut state = self.state();
-            let mut two = state.backlog.iter();
+            let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));
+            let at = pairs.position(|(older, newer)| !older.was_tried() && !newer.was_tried());
+            let Some(at) = at else { return };
+            let mut two = state.backlog.iter().skip(at);
             let (Some(older), Some(newer)) = (two.next(), two.next()) else { return };
             let posts = older.posts.len() + newer.posts.len();
             let Some(both) = merge(&older.to_batch(), &newer.to_batch()) else { return };
             let both = Entry { handed_over: newer.handed_over, ..Entry::new(both, newer.due) };
             let merged = (posts - both.posts.len()) as u64;
-            let gone: Vec<Entry> = state.backlog.drain(..2).collect();
+            let gone: Vec<Entry> = state.backlog.drain(at..at + 2).collect();
             gone.iter().for_each(|entry| state.waiting.take(entry));
             state.waiting.add(&both);
-            state.backlog.push_front(both);
+            state.backlog.insert(at, both);
             drop(state);
             // The newer's file is the merged one's, and holds less than it: it is forgotten with it.
             gone.first().into_iter().for_each(|entry| self.forget(entry));

@@ -345,7 +345,7 @@ impl Worker {
 
     /// Makes one of what is too old to be filed under the time it comes at.
     async fn merge_late(&mut self) {
-        let Some(late) = self.settings.late.filter(|_| self.held.is_empty()) else { return };
+        let Some(late) = self.settings.late else { return };
         let Then::Add(merge) = late.then else { return };
         let now = self.now();
         let is_late = |batch: &Batch| batch.taken.age(&now) > late.after;
@@ -534,15 +534,20 @@ impl Worker {
     }
 
     /// Nothing is held in memory that is on disk as well, but for what is not to be forgotten: which
-    /// samples the endpoint took a part of, and which posts were tried how often.
+    /// samples the endpoint took a part of, which posts were tried how often, and what it may have taken
+    /// without a word: added to another sample, that would be taken once more, or for a repeat with all
+    /// that was added to it.
     async fn let_go(&mut self) {
         let is_down = self.health == Health::Down;
+        let adds = self.settings.late.is_some_and(|late| matches!(late.then, Then::Add(_)));
         let mut in_hand = std::mem::take(&mut self.held);
         if is_down {
             self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
         }
         for entry in in_hand {
-            let is_known = entry.partly_accepted && !is_down || !entry.has_no_failures();
+            let is_known = entry.partly_accepted && !is_down
+                || !entry.has_no_failures()
+                || adds && entry.was_tried();
             match is_known && entry.row.is_some() && self.held.len() < HELD_MAX {
                 true => self.held.push_back(entry),
                 false => self.release(entry).await,
