@@ -71,7 +71,8 @@ pub struct Settings {
     /// An endpoint that has not taken a sample within this time takes its time, and what comes is
     /// put to disk before it is sent (5 s).
     pub prompt: Duration,
-    /// Whether what is fresh is sent only when nothing older waits (`false`).
+    /// Whether what is fresh is sent only when nothing older waits, and no post before an older one of
+    /// the same path is taken or given up (`false`).
     pub in_order: bool,
     /// For an endpoint that files what it gets under its own clock (`None`).
     pub late: Option<Late>,

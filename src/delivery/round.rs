@@ -1,6 +1,6 @@
 //! One round: the posts of one sample, and of what was left of others, let out side by side.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Round {
     pub(super) pause: Option<Duration>,
     /// Nothing further is let out: something else goes first.
     pub(super) held_back: bool,
+    /// Whether the posts of one path go one after the other, and none while an older one has failed.
+    is_in_order: bool,
     /// There was more to be let out, and it was not.
     was_cut_short: bool,
 }
@@ -40,7 +42,14 @@ pub(super) struct Round {
 #[derive(Debug)]
 struct Slot {
     entry: usize,
+    is_under_way: bool,
     waiting: Waiting,
+}
+
+impl Slot {
+    fn new(entry: usize, waiting: Waiting) -> Self {
+        Self { entry, is_under_way: false, waiting }
+    }
 }
 
 /// A post that was answered, or was not.
@@ -73,11 +82,11 @@ pub(super) struct Answered {
 }
 
 impl Round {
-    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+    pub(super) fn new(mut entries: Vec<Entry>, is_in_order: bool) -> Self {
         let mut slots = Vec::with_capacity(entries.iter().map(|entry| entry.posts.len()).sum());
         for (number, entry) in entries.iter_mut().enumerate() {
             let posts = mem::take(&mut entry.posts).into_iter();
-            slots.extend(posts.map(|waiting| Some(Slot { entry: number, waiting })));
+            slots.extend(posts.map(|waiting| Some(Slot::new(number, waiting))));
         }
         Self {
             entries,
@@ -92,6 +101,7 @@ impl Round {
             throttled: false,
             pause: None,
             held_back: false,
+            is_in_order,
             was_cut_short: false,
         }
     }
@@ -118,10 +128,11 @@ impl Round {
         self.was_cut_short = stops && !self.unsent.is_empty();
         while self.under_way.len() < limit
             && !stops
-            && let Some(at) = self.unsent.pop_front()
+            && let Some(at) = self.next_unsent()
         {
             let Some(Some(slot)) = self.slots.get_mut(at) else { continue };
             let Some(entry) = self.entries.get(slot.entry) else { continue };
+            slot.is_under_way = true;
             retries += u64::from(mem::replace(&mut slot.waiting.sent, true));
             let post = slot.waiting.post.clone();
             let key = idempotency_key(&entry.taken, name, post.part);
@@ -134,6 +145,33 @@ impl Round {
         retries
     }
 
+    fn next_unsent(&mut self) -> Option<usize> {
+        if !self.is_in_order {
+            return self.unsent.pop_front();
+        }
+        let under_way = self.slots.iter().flatten().filter(|slot| slot.is_under_way);
+        let mut taken: HashSet<&str> =
+            under_way.chain(&self.halves).map(|slot| &*slot.waiting.post.path).collect();
+        taken.extend(self.failed.iter().map(|failed| &*failed.waiting.post.path));
+        let is_next = |at: &usize| match self.slots.get(*at) {
+            Some(Some(slot)) => !taken.contains(&*slot.waiting.post.path),
+            _ => true,
+        };
+        let at = self.unsent.iter().position(is_next)?;
+        self.unsent.remove(at)
+    }
+
+    /// What waits behind it on its path, where order matters, fails with it: else a path on which the
+    /// endpoint always fails would keep ever more.
+    pub(super) fn fail_behind(&mut self, failed: &Failed) {
+        if self.is_in_order {
+            let is_behind = |slot: &&mut Slot| slot.waiting.post.path == failed.waiting.post.path;
+            let behind = self.slots.iter_mut().flatten().filter(is_behind);
+            behind.for_each(|slot| slot.waiting.failures += 1);
+        }
+    }
+
+    /// Whether posts were left for something else than for one of the same path that failed.
     pub(super) fn was_cut_short(&self) -> bool {
         self.was_cut_short
     }
@@ -150,7 +188,7 @@ impl Round {
             Some(Err(_)) => return None,
             None => std::future::pending().await,
         };
-        let Slot { entry, waiting } = self.slots.get_mut(done.at)?.take()?;
+        let Slot { entry, waiting, .. } = self.slots.get_mut(done.at)?.take()?;
         let Done { accepted_before, answer, .. } = done;
         Some(Answered { entry, waiting, accepted_before, answer })
     }
@@ -169,7 +207,7 @@ impl Round {
     }
 
     pub(super) fn fell_apart(&mut self, entry: usize, halves: [Waiting; 2]) {
-        self.halves.extend(halves.map(|waiting| Slot { entry, waiting }));
+        self.halves.extend(halves.map(|waiting| Slot::new(entry, waiting)));
     }
 
     /// One that tells what is the matter.
@@ -184,7 +222,7 @@ impl Round {
     /// A failed post that is not given up.
     pub(super) fn goes_on(&mut self, failed: Failed) {
         let Failed { entry, waiting, .. } = failed;
-        self.halves.push(Slot { entry, waiting });
+        self.halves.push(Slot::new(entry, waiting));
     }
 
     /// Whose posts are nowhere but in memory, with what is left of them.
@@ -212,7 +250,7 @@ impl Round {
 
     /// What is left of each sample; tries under way are given up.
     pub(super) fn into_entries(self) -> Vec<Entry> {
-        let Self { mut entries, slots, halves, failed, .. } = self;
+        let Self { mut entries, slots, halves, failed, is_in_order, .. } = self;
         let failed = failed.into_iter().map(|failed| (failed.entry, failed.waiting));
         let left = slots.into_iter().flatten().chain(halves);
         for (entry, waiting) in left.map(|slot| (slot.entry, slot.waiting)).chain(failed) {
@@ -220,8 +258,29 @@ impl Round {
                 entry.posts.push(waiting);
             }
         }
+        if is_in_order {
+            entries.iter_mut().for_each(|entry| put_paths_in_order(&mut entry.posts));
+        }
         entries
     }
+}
+
+/// Posts of the same path come in the order of their parts, at the places where they are.
+fn put_paths_in_order(posts: &mut Vec<Waiting>) {
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, waiting) in posts.iter().enumerate() {
+        places.entry(&waiting.post.path).or_default().push(at);
+    }
+    let mut order: Vec<usize> = (0..posts.len()).collect();
+    for places in places.values() {
+        let mut sorted = places.clone();
+        sorted.sort_by_key(|at| posts.get(*at).map(|waiting| waiting.post.part.place()));
+        for (place, from) in places.iter().zip(sorted) {
+            order.get_mut(*place).into_iter().for_each(|at| *at = from);
+        }
+    }
+    let mut taken: Vec<Option<Waiting>> = mem::take(posts).into_iter().map(Some).collect();
+    posts.extend(order.into_iter().filter_map(|from| taken.get_mut(from)?.take()));
 }
 
 impl Failed {

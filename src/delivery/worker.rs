@@ -130,7 +130,7 @@ impl Worker {
                 self.wait(&mut deadline).await;
                 continue;
             };
-            let round = Round::new(entries);
+            let round = Round::new(entries, self.settings.in_order);
             self.handle.set_oldest_under_way(round.oldest());
             let ended = self.work(round, is_backlog, &deadline).await;
             let in_time = ended.in_time;
@@ -485,8 +485,11 @@ impl Worker {
         for mut failed in failed {
             let counts =
                 failed.counts(round.accepted, |status| status < 500 + u16::from(bounds_500));
-            failed.waiting.failures += u32::from(counts);
-            if failed.waiting.failures >= self.settings.tries_max.max(1) {
+            if counts {
+                failed.waiting.failures += 1;
+                round.fail_behind(&failed);
+            }
+            if counts && failed.waiting.failures >= self.settings.tries_max.max(1) {
                 round.touch(failed.entry);
                 self.give_up(&failed, &round);
             } else {

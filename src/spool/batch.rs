@@ -47,6 +47,12 @@ impl Part {
         let second = first.checked_add(1)?;
         Some([first, second].map(|piece| Self { piece, ..self }))
     }
+
+    /// What the parts of a sample are in order by: halves stand where the whole stood.
+    #[must_use]
+    pub fn place(self) -> (u32, u32) {
+        (self.number, self.piece.checked_shl(self.piece.leading_zeros()).unwrap_or(0))
+    }
 }
 
 impl fmt::Display for Part {
@@ -123,5 +129,9 @@ mod tests {
         assert_eq!((first.to_string(), second.to_string()), ("7.2".into(), "7.3".into()));
         assert_eq!(second.halves().unwrap().map(|part| part.piece), [6, 7]);
         assert_eq!(Part { number: 0, piece: 1 << 31 }.halves(), None);
+        let [four, five] = first.halves().unwrap();
+        let next = Part { number: 8, piece: 1 };
+        assert!([four, five, second, next].map(Part::place).is_sorted());
+        assert_eq!(four.place(), whole.place());
     }
 }
