@@ -68,6 +68,13 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// Beside the tests that listen others log too. Where their threads listened to nothing, tracing could
+/// hold a line for one that nobody hears, in all threads.
+fn hear_all() {
+    // An error means that another test has been here.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+}
+
 fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
     let lines = Lines::default();
     let subscriber = tracing_subscriber::registry().with(lines.clone());
@@ -75,6 +82,7 @@ fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
 }
 
 fn quick(url: &str) -> Settings {
+    hear_all();
     let mut settings = Settings::new("central", BaseUrl::parse(url).unwrap(), 1);
     settings.backoff_base = Duration::from_millis(20);
     settings.backoff_max = Duration::from_millis(40);
