@@ -360,8 +360,9 @@ impl Handle {
         }
     }
 
+    /// Whether something waits that is more than what the endpoint left of a sample.
     pub(super) fn has_backlog(&self) -> bool {
-        !self.state().backlog.is_empty()
+        self.state().backlog.iter().any(|entry| !entry.partly_accepted)
     }
 
     /// The oldest fresh one, if it is due by `now`, or whenever it is; from here on under way.
@@ -381,10 +382,22 @@ impl Handle {
         Some(entry)
     }
 
+    /// The same, but for what is left of samples: only where there is nothing else.
+    pub(super) fn take_whole(&self) -> Option<Entry> {
+        let mut state = self.state();
+        let at = state.backlog.iter().position(|entry| !entry.partly_accepted);
+        let entry = state.backlog.remove(at.unwrap_or(0))?;
+        state.hand_out(&entry);
+        Some(entry)
+    }
+
     /// What is left of a batch of which the endpoint took a part and that is nowhere else.
     pub(super) fn take_leftover(&self) -> Option<Entry> {
-        self.state().backlog.front().filter(|entry| entry.partly_accepted)?;
-        self.take_backlog()
+        let mut state = self.state();
+        state.backlog.front().filter(|entry| entry.partly_accepted)?;
+        let entry = state.backlog.pop_front()?;
+        state.hand_out(&entry);
+        Some(entry)
     }
 
     /// Something that is in memory alone goes to its place in the backlog. When there is no room, the

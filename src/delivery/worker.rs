@@ -192,8 +192,10 @@ impl Worker {
         self.health == Health::Down || self.settings.in_order
     }
 
+    /// Whether more waits than what the endpoint left of samples, which goes with anything.
     fn has_backlog(&self) -> bool {
-        !self.held.is_empty() || self.handle.has_backlog() || self.disk.has_any()
+        let is_held = self.held.iter().any(|entry| !entry.partly_accepted);
+        is_held || self.handle.has_backlog() || self.disk.has_any()
     }
 
     /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
@@ -299,14 +301,17 @@ impl Worker {
     /// The oldest that waits, from wherever it is.
     async fn next_of_backlog(&mut self) -> Option<Entry> {
         self.merge_late().await;
-        if let Some(entry) = self.held.pop_front() {
+        let whole = self.held.iter().position(|entry| !entry.partly_accepted);
+        if let Some(entry) = whole.and_then(|at| self.held.remove(at)) {
             return Some(entry);
         }
         let now = self.now();
         if let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
             return Some(Entry { row: Some(row), ..Entry::new(batch, Instant::now()) });
         }
-        self.handle.take_backlog()
+        // What is left of samples goes along with what there is, and by itself only where there is nothing:
+        // that alone tells nothing of whether it is the post or the endpoint that is ill.
+        self.handle.take_whole().or_else(|| self.held.pop_front())
     }
 
     /// What is left of samples that the endpoint took a part of goes along.
