@@ -1,0 +1,179 @@
+//! Samples that are too old for a server that files them under its own clock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nodetally::delivery::{Late, Merge, Statistics, Then as What};
+use nodetally::payload::resource_api::{
+    Figures, decode_node, decode_pod, encode_node, encode_pod, merge, node_metrics_path,
+    pod_metrics_path,
+};
+use tokio::time::sleep;
+
+use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
+use super::rig::{BOTH, Rig, Store, quick};
+
+const INTERVAL: Duration = Duration::from_secs(15);
+const OUTAGE_SAMPLES: u64 = 60;
+const AFTER: Duration = Duration::from_secs(60);
+
+fn figures(number: u64) -> Figures {
+    Figures {
+        cpu_millicores: number,
+        memory_bytes: 4096 * number,
+        read_bytes: 10_000 + number,
+        write_bytes: 200 + number % 7,
+        sent_bytes: 3 * number,
+        recv_bytes: number * number,
+    }
+}
+
+/// A node's post and some pods', of which some come and go.
+fn posts(sample: u64) -> Vec<(String, Bytes)> {
+    let mut node = Vec::new();
+    encode_node(&figures(sample + 1000), None, &mut node);
+    let mut posts = vec![(node_metrics_path("worker-1").unwrap(), node.into())];
+    for pod in 0..6 {
+        // The first is gone after ten samples, the last comes after forty.
+        if (pod == 0 && sample >= 10) || (pod == 5 && sample < 40) {
+            continue;
+        }
+        let mut body = Vec::new();
+        encode_pod(&figures(sample * 10 + pod), "worker-1", None, &mut body);
+        posts.push((pod_metrics_path("default", &format!("pod-{pod}")).unwrap(), body.into()));
+    }
+    posts
+}
+
+/// What passed, by path: read, written, sent and received.
+type Sums = BTreeMap<String, [u64; 4]>;
+
+fn add(sums: &mut Sums, path: &str, body: &[u8]) {
+    let figures = match path.contains("/pods/") {
+        true => decode_pod(body).unwrap().figures,
+        false => decode_node(body).unwrap().figures,
+    };
+    let flows = [figures.read_bytes, figures.write_bytes, figures.sent_bytes, figures.recv_bytes];
+    let sums = sums.entry(path.to_owned()).or_default();
+    sums.iter_mut().zip(flows).for_each(|(sum, flow)| *sum += flow);
+}
+
+/// What a server has that knows a key again.
+fn sums_taken(seen: &[Seen]) -> Sums {
+    let (mut sums, mut bodies) = (Sums::new(), BTreeMap::new());
+    for seen in seen.iter().filter(|seen| seen.taken) {
+        match bodies.insert(&seen.key, &seen.body) {
+            None => add(&mut sums, &seen.path, seen.body.as_bytes()),
+            Some(before) => assert_eq!(before, &seen.body, "two bodies under {}", seen.key),
+        }
+    }
+    sums
+}
+
+struct Outage {
+    /// As it ended.
+    during: Statistics,
+    after: Statistics,
+    offered: Sums,
+    seen: Vec<Seen>,
+}
+
+/// A quarter of an hour in which the peer refuses or does as told, and then it is back.
+async fn outage(store: Store, late: Option<Late>, bad: Option<Act>) -> Outage {
+    let addr = nobodys_addr();
+    let bad_peer = bad.map(|act| Peer::start_at(addr, move |_| act.clone()));
+    let mut settings = quick(url(addr));
+    settings.late = late;
+    let rig = Rig::start(settings, store);
+    let mut offered = Sums::new();
+    for sample in 0..OUTAGE_SAMPLES {
+        let posts = posts(sample);
+        posts.iter().for_each(|(path, body)| add(&mut offered, path, body));
+        rig.offer_posts(posts);
+        rig.time.put_forward(INTERVAL);
+        // Until it has been taken in and tried once more.
+        let tries = rig.figures().unanswered;
+        rig.until("tried", |figures| figures.unanswered > tries).await;
+        sleep(Duration::from_millis(1)).await;
+    }
+    let during = rig.figures();
+    let mut seen = match bad_peer {
+        Some(peer) => peer.stop().await,
+        None => Vec::new(),
+    };
+    let peer = Peer::start_at(addr, |_| CREATED);
+    let after = rig.until_settled().await;
+    seen.extend(peer.stop().await);
+    if let Some(file) = rig.file() {
+        let begin = tokio::time::Instant::now();
+        while file.exists() {
+            assert!(begin.elapsed() < super::rig::LONG, "{}", file.display());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Outage { during, after, offered, seen }
+}
+
+fn adds() -> Option<Late> {
+    Some(Late { after: AFTER, then: What::Add(Merge(merge)) })
+}
+
+fn assert_nothing_is_lost_by_adding_up(outage: &Outage) {
+    let Outage { during, after, offered, seen } = outage;
+    assert_eq!(sums_taken(seen), *offered);
+    assert_eq!(after.dropped_posts.total(), 0, "{after:?}");
+    assert!(after.merged_posts > 200, "{after:?}");
+    let samples: u64 = during.waiting_samples();
+    // Those that are not late, the sum of the late ones, what is between, and one that was tried.
+    assert!(samples <= 60 / 15 + 4, "{samples} samples are kept: {during:?}");
+}
+
+#[tokio::test]
+async fn what_passed_in_an_outage_is_added_up_to_the_byte() {
+    for store in BOTH {
+        assert_nothing_is_lost_by_adding_up(&outage(store, adds(), None).await);
+    }
+}
+
+/// A post that the server may have is not added to another: under that one's key it would come twice,
+/// and under its own it would be taken for a repeat, with all that was added to it.
+#[tokio::test]
+async fn what_a_server_may_have_taken_is_added_to_nothing() {
+    let lost: [Act; 2] = [
+        Act::Taken(Box::new(Act::Bytes(b"", Then::Reset))),
+        Act::Taken(Box::new(Act::Bytes(b"HTTP/1.1 201 Crea", Then::Close))),
+    ];
+    for store in BOTH {
+        for act in lost.clone() {
+            assert_nothing_is_lost_by_adding_up(&outage(store, adds(), Some(act)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn late_samples_are_dropped_and_counted_where_that_is_wanted() {
+    let late = Some(Late { after: AFTER, then: What::Drop });
+    for store in BOTH {
+        let Outage { after, seen, .. } = outage(store, late, None).await;
+        let taken = seen.iter().filter(|seen| seen.taken).count() as u64;
+        assert_eq!((taken, after.merged_posts), (after.accepted_posts, 0));
+        assert_eq!(after.dropped_posts.late, after.dropped_posts.total());
+        let all: usize = (0..OUTAGE_SAMPLES).map(|sample| posts(sample).len()).sum();
+        assert_eq!(after.dropped_posts.late + taken, all as u64);
+        // 60 s of 15 s each, and what is sent while the clock runs.
+        let last: usize = (OUTAGE_SAMPLES - 4..OUTAGE_SAMPLES).map(|at| posts(at).len()).sum();
+        assert!(taken <= last as u64 && taken >= last as u64 - 7, "{taken} of the last {last}");
+    }
+}
+
+#[tokio::test]
+async fn late_samples_are_sent_as_they_are_where_nothing_else_is_said() {
+    for store in BOTH {
+        let outage = outage(store, None, None).await;
+        assert_eq!(sums_taken(&outage.seen), outage.offered);
+        let figures = outage.after;
+        assert_eq!((figures.merged_posts, figures.dropped_posts.total()), (0, 0));
+        assert_eq!(figures.accepted_posts, figures.offered_posts);
+    }
+}

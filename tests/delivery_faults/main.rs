@@ -1,0 +1,23 @@
+//! Delivery against a peer over real TCP that behaves as badly as the test tells it, with a queue on
+//! disk and with memory alone. In the end every test holds what went in against what came out and
+//! what was counted as dropped (`rig.rs`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
+
+mod answers;
+mod bounds;
+mod disk;
+mod health;
+mod hour;
+mod late;
+mod mayhem;
+mod order;
+mod peer;
+mod retries;
+mod rig;
