@@ -79,5 +79,4 @@ async fn an_answer_that_says_nothing_remains_holds_the_rest_back() {
     assert_eq!((figures.answers.get(&202), figures.answers.get(&201)), (Some(&1), Some(&2)));
     let at: Vec<_> = server.seen().iter().map(|seen| seen.at).collect();
     assert!(at[1] - at[0] >= Duration::from_secs(1), "{:?}", at[1] - at[0]);
-    assert!(at[2] - at[1] < Duration::from_secs(1), "{:?}", at[2] - at[1]);
 }

@@ -12,31 +12,36 @@ use tokio::time::Instant;
 
 use crate::authority::Ca;
 use crate::server::{Reply, Server, Way};
-use crate::{offer, quick, run, until, until_settled};
+use crate::{PATIENCE, offer, quick, run, until, until_settled};
 
 /// From one end to the other and back.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 const POSTS: usize = 111;
 
-/// Two samples of a full node, each post answered after a round trip; how long each took, and how
-/// many connections there had been after it.
-async fn two_rounds(server: &Server, ca: Option<&Ca>) -> [(Duration, usize); 2] {
+/// Samples of a full node, each post answered after a round trip, until one took less than a second:
+/// one post at a time would take more than two, and a machine that is busy with other things holds up
+/// any. How many connections there had been after each.
+async fn rounds(server: &Server, ca: Option<&Ca>) -> Vec<usize> {
     let dir = TempDir::new().unwrap();
     let mut settings = quick(&server.url());
     settings.trust.tls.ca_file = ca.map(|ca| ca.file(dir.path()));
     let handle = run(settings);
-    let mut rounds = [(Duration::ZERO, 0); 2];
-    for (number, round) in (1..).zip(&mut rounds) {
+    let (first, mut took, mut connections) = (Instant::now(), Vec::new(), Vec::new());
+    let is_quick = |took: &Duration| *took < Duration::from_secs(1);
+    while took.len() < 2 || !took.iter().any(is_quick) {
+        assert!(first.elapsed() < PATIENCE, "{took:?}");
         let begin = Instant::now();
+        let number = took.len() as u64 + 1;
         offer(&handle, number, POSTS, r#"{"cpu_millicores":250}"#);
         let figures = until_settled(&handle).await;
         assert_eq!(figures.accepted_posts, number * POSTS as u64);
         assert_eq!((figures.retries, figures.unanswered), (0, 0));
-        *round = (begin.elapsed(), server.connections());
-        assert!(round.0 < Duration::from_secs(1), "{round:?}");
+        took.push(begin.elapsed());
+        connections.push(server.connections());
     }
-    rounds
+    println!("{POSTS} posts over {connections:?} connections in {took:?}");
+    connections
 }
 
 /// TCP and TLS are a round trip each before the first request.
@@ -49,10 +54,9 @@ async fn far_away(ca: &Ca, http2: bool) -> Server {
 async fn a_full_nodes_posts_go_over_one_connection_of_http2_in_less_than_a_second() {
     let ca = Ca::called("office");
     let server = far_away(&ca, true).await;
-    let rounds = two_rounds(&server, Some(&ca)).await;
-    assert_eq!(rounds.map(|(_, connections)| connections), [1, 1]);
+    let connections = rounds(&server, Some(&ca)).await;
+    assert!(connections.iter().all(|count| *count == 1), "{connections:?}");
     assert!(server.seen().iter().all(|seen| seen.version == Version::HTTP_2));
-    println!("HTTP/2: {POSTS} posts, time and connections: {rounds:?}");
 }
 
 #[tokio::test]
@@ -62,14 +66,12 @@ async fn over_http_1_1_they_share_a_few_connections_that_the_next_sample_finds_o
     let way = Way { opens_after: ROUND_TRIP, ..Way::default() };
     let plain = Server::start(way, |_| Reply::status(201).after(ROUND_TRIP)).await;
     for (server, ca) in [(behind_tls, Some(&ca)), (plain, None)] {
-        let rounds = two_rounds(&server, ca).await;
-        let [first, second] = rounds.map(|(_, connections)| connections);
+        let connections = rounds(&server, ca).await;
         // Eight at once. A post that waits for a connection of its own to open takes one that comes
         // free sooner; the new one then serves another, so there can be a few more in the beginning.
-        assert!((8..16).contains(&first), "{first} connections");
-        assert_eq!(second, first, "the second sample opened more");
+        assert!((8..16).contains(&connections[0]), "{connections:?}");
+        assert!(connections.iter().all(|count| *count == connections[0]), "{connections:?}");
         assert!(server.seen().iter().all(|seen| seen.version == Version::HTTP_11));
-        println!("HTTP/1.1: {POSTS} posts, time and connections: {rounds:?}");
     }
 }
 
