@@ -1,0 +1,17 @@
+//! What outlives what: samples and their sums over kills, full disks, read-only directories, clocks
+//! that are set, restarts and reloads.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
+
+mod child;
+mod kills;
+mod peer;
+
+#[path = "../support/agent.rs"]
+mod agent;
