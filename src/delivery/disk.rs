@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::queue::Handle;
 use super::statistics::OnDisk;
-use crate::spool::{Batch, Found, Kept, Moment, Queue, RowId, SpoolError};
+use crate::spool::{Batch, Found, Kept, Lost, Moment, Queue, RowId, SpoolError};
 
 /// A disk that has just failed is left alone for this long.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
@@ -41,14 +41,28 @@ impl Disk {
         }
     }
 
-    /// Looks for what an earlier run has left.
+    /// Looks for what an earlier run has left, unless that is known or the disk is left alone. A place
+    /// that cannot be used is so told at once, and not in the first outage.
     pub(super) async fn open(&mut self, handle: &Handle, now: Moment) {
-        let Some(queue) = &self.queue else { return };
+        if self.is_counted || self.is_left_alone() {
+            return;
+        }
+        let Some(queue) = self.queue.clone() else { return };
         let opened = queue.open(now).await;
+        // What is damaged was left by it too.
+        let lost = queue.take_lost();
+        handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
+        count_lost(handle, lost);
         let Some(kept) = self.said(handle, opened) else { return };
         self.is_counted = true;
         if kept.batches > 0 {
             handle.found(kept.posts);
+            let handed_over = handle.handed_over();
+            if !handed_over.is_empty()
+                && let Ok(there) = queue.there_of(handed_over).await
+            {
+                handle.are_on_disk(&there);
+            }
             info!(
                 "endpoint {}: {} samples of an earlier run are on disk and will be sent",
                 self.endpoint, kept.batches
@@ -77,9 +91,7 @@ impl Disk {
     /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
     /// put to disk before would be counted with it.
     async fn is_ready(&mut self, handle: &Handle, now: Moment) -> bool {
-        if !self.is_counted && !self.is_left_alone() {
-            self.open(handle, now).await;
-        }
+        self.open(handle, now).await;
         self.is_counted
     }
 
@@ -185,6 +197,14 @@ impl Disk {
         self.queue.as_ref().map(Queue::kept).unwrap_or_default()
     }
 
+    /// When there is to be another look, if there is to be one: what an earlier run has left is not known
+    /// yet, or cannot be had at present.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        let has_something = !self.is_counted || self.kept().batches > 0;
+        let until = self.left_alone_until.filter(|_| self.queue.is_some() && has_something)?;
+        (Instant::now() < until).then_some(until)
+    }
+
     fn is_left_alone(&self) -> bool {
         self.left_alone_until.is_some_and(|until| Instant::now() < until)
     }
@@ -220,11 +240,14 @@ impl Disk {
 
     fn sync(&self, handle: &Handle) {
         let Some(queue) = &self.queue else { return };
-        let lost = queue.take_lost();
-        handle.lost(lost.full_posts, |drops| &mut drops.spool_full);
-        handle.lost(lost.old_posts, |drops| &mut drops.too_old);
-        handle.lost(lost.damaged_posts, |drops| &mut drops.damaged);
+        count_lost(handle, queue.take_lost());
         let Kept { batches: samples, posts, bytes, oldest } = queue.kept();
         handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, self.trouble.as_deref());
     }
+}
+
+fn count_lost(handle: &Handle, lost: Lost) {
+    handle.lost(lost.full_posts, |drops| &mut drops.spool_full);
+    handle.lost(lost.old_posts, |drops| &mut drops.too_old);
+    handle.lost(lost.damaged_posts, |drops| &mut drops.damaged);
 }

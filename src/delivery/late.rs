@@ -39,15 +39,16 @@ impl Eq for Merge {}
 const POSTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 
-/// Where posts are numbered from that a sample gets from an older one: behind all that it ever had of
-/// its own, of which the endpoint may have taken some.
-const NUMBERS_FROM: u32 = 1 << 20;
+/// What was added up is numbered from here on, and no sample has as many posts. The newer of the two
+/// may have arrived though nobody knows: under its number the sum would be passed over as a repeat.
+const SUMS_FROM: u32 = 1 << 31;
 
 /// Two samples as one, which goes by the number of the newer. `None`: together they would be too
-/// large.
+/// large, or they are one already.
 pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option<Batch> {
     let bytes: usize = older.posts.iter().chain(&newer.posts).map(|post| post.body.len()).sum();
-    if older.posts.len() + newer.posts.len() > POSTS_MAX || bytes > BYTES_MAX {
+    let too_large = older.posts.len() + newer.posts.len() > POSTS_MAX || bytes > BYTES_MAX;
+    if too_large || older.taken == newer.taken {
         return None;
     }
     let mut posts = newer.posts.clone();
@@ -55,19 +56,24 @@ pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option
     let mut places: HashMap<String, usize> =
         posts.iter().enumerate().map(|(at, post)| (post.path.clone(), at)).collect();
     let last = posts.iter().map(|post| post.part.number).max();
-    let mut number = last.map_or(0, |last| last.saturating_add(1)).max(NUMBERS_FROM);
+    let mut number = last.map_or(SUMS_FROM, |last| last.saturating_add(1).max(SUMS_FROM));
+    let mut next_part = || {
+        let part = Part { number, piece: 1 };
+        number = number.saturating_add(1);
+        part
+    };
     for post in &older.posts {
         let place = places.get(&post.path).and_then(|at| posts.get_mut(*at));
         if let Some(same) = place
             && let Some(body) = merge(&post.body, &same.body)
         {
             same.body = body;
+            same.part = next_part();
             continue;
         }
         // Of a pod that was gone by then.
         places.entry(post.path.clone()).or_insert(posts.len());
-        posts.push(Post { part: Part { number, piece: 1 }, ..post.clone() });
-        number += 1;
+        posts.push(Post { part: next_part(), ..post.clone() });
     }
     Some(Batch { taken: newer.taken, posts })
 }
@@ -95,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn flows_are_added_path_by_path_and_what_is_gone_keeps_its_own() {
+    fn flows_are_added_path_by_path_and_only_what_is_as_it_was_keeps_its_part() {
         let older = batch(1, &[("/node", 100), ("/gone", 7), ("/pod", 20)]);
         let newer = batch(2, &[("/node", 1000), ("/pod", 200), ("/new", 3)]);
         let both = merge(&older, &newer, Merge(add)).unwrap();
@@ -106,10 +112,10 @@ mod tests {
             .map(|post| (post.part.to_string(), &*post.path, &post.body[..]))
             .collect();
         let expected: [(&str, &str, &[u8]); 4] = [
-            ("0", "/node", b"1100"),
-            ("1", "/pod", b"220"),
+            ("2147483648", "/node", b"1100"),
+            ("2147483650", "/pod", b"220"),
             ("2", "/new", b"3"),
-            ("1048576", "/gone", b"7"),
+            ("2147483649", "/gone", b"7"),
         ];
         let expected = expected.map(|(part, path, body)| (part.to_owned(), path, body));
         assert_eq!(told, expected);
@@ -120,7 +126,7 @@ mod tests {
         let both = merge(&batch(1, &[("/a", 1)]), &batch(2, &[("/a", 2)]), Merge(|_, _| None));
         let both = both.unwrap();
         let parts: Vec<_> = both.posts.iter().map(|post| post.part.to_string()).collect();
-        assert_eq!(parts, ["0", "1048576"]);
+        assert_eq!(parts, ["0", "2147483648"]);
     }
 
     #[test]
@@ -130,9 +136,9 @@ mod tests {
         newer.posts.truncate(1);
         let both = merge(&older, &newer, Merge(add)).unwrap();
         let numbers: Vec<u32> = both.posts.iter().map(|post| post.part.number).collect();
-        assert_eq!(numbers, [0, NUMBERS_FROM, NUMBERS_FROM + 1]);
+        assert_eq!(numbers, [0, SUMS_FROM, SUMS_FROM + 1]);
         let gone_on = merge(&batch(0, &[("/else", 1)]), &both, Merge(add)).unwrap();
-        assert_eq!(gone_on.posts.last().unwrap().part.number, NUMBERS_FROM + 2);
+        assert_eq!(gone_on.posts.last().unwrap().part.number, SUMS_FROM + 2);
     }
 
     #[test]

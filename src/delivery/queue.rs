@@ -1,5 +1,7 @@
 //! What waits for one endpoint in memory, and what became of the rest.
 
+mod backlog;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -143,13 +145,13 @@ struct Shared {
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Shared>);
 
-/// How much may wait in memory, and for how long by intent.
+/// How much may wait in memory, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) bytes_max: usize,
     pub(super) samples_max: usize,
     pub(super) spread: Duration,
-    /// For what has to be put to disk at the end.
+    /// What the worker may take beyond the deadline of a flush, to put to disk what is left.
     pub(super) grace: Duration,
 }
 
@@ -429,35 +431,6 @@ impl Handle {
         state.under_way.samples += 1;
         state.under_way.posts += left.len();
         state.under_way.bytes += left.iter().map(cost_bytes).sum::<usize>();
-    }
-
-    /// Makes one of the two oldest of the backlog that were not tried, as long as `merge` does and no
-    /// more often than `times`.
-    pub(super) fn merge_oldest(
-        &self,
-        times: usize,
-        merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
-    ) {
-        for _ in 0..times {
-            let mut state = self.state();
-            let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));
-            let at = pairs.position(|(older, newer)| !older.was_tried() && !newer.was_tried());
-            let Some(at) = at else { return };
-            let mut two = state.backlog.iter().skip(at);
-            let (Some(older), Some(newer)) = (two.next(), two.next()) else { return };
-            let posts = older.posts.len() + newer.posts.len();
-            let Some(both) = merge(&older.to_batch(), &newer.to_batch()) else { return };
-            let both = Entry { handed_over: newer.handed_over, ..Entry::new(both, newer.due) };
-            let merged = (posts - both.posts.len()) as u64;
-            let gone: Vec<Entry> = state.backlog.drain(at..at + 2).collect();
-            gone.iter().for_each(|entry| state.waiting.take(entry));
-            state.waiting.add(&both);
-            state.backlog.insert(at, both);
-            drop(state);
-            // The newer's file is the merged one's, and holds less than it: it is forgotten with it.
-            gone.first().into_iter().for_each(|entry| self.forget(entry));
-            self.merged(merged);
-        }
     }
 
     pub(super) fn accepted(&self, entry: EntryMark, post: &Post) {

@@ -113,9 +113,9 @@ impl Worker {
 
     /// Sends until [`Handle::flush`] ends it; what is left then goes to disk, if there is one.
     pub async fn run(mut self) {
-        self.disk.open(&self.handle, self.now()).await;
         let mut deadline = self.handle.deadline();
         loop {
+            self.disk.open(&self.handle, self.now()).await;
             let ending = *deadline.borrow_and_update();
             if ending.is_some_and(|end| end <= Instant::now()) {
                 break;
@@ -158,7 +158,8 @@ impl Worker {
         if self.health == Health::Well && !self.disk.has_any() {
             self.disk.rest().await;
         }
-        let due = self.live.front().map(|entry| entry.due);
+        let due = [self.live.front().map(|entry| entry.due), self.disk.look_at()];
+        let due = due.into_iter().flatten().min();
         tokio::select! {
             () = self.handle.something_due() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}

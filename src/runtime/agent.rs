@@ -95,6 +95,9 @@ async fn serve(
     endpoints.carry_out(plan, &settings.node.name, &sources.directory);
     let counters = ledger.counters().filter(|counters| counters.boot == Some(boot));
     endpoints.take_over(counters.map(|counters| counters.ended_at));
+    if let Some(spool) = &settings.spool.dir {
+        endpoints.tell_leftovers(spool);
+    }
     let receiver = receiver.carry_out(None).await;
 
     for endpoint in &settings.endpoints {
@@ -231,7 +234,10 @@ pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Samp
 fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir>, Ledger) {
     let mut ledger = Ledger::new(sampler.roots().units);
     let Some(dir) = &settings.state.dir else { return (None, ledger) };
-    let opened = StateDir::open(dir).map(|state| (state.load(), state));
+    // Counters that cannot be replaced would give again what was sent since they were kept. Why they
+    // cannot is told when the first new ones are not.
+    let load = |state: &StateDir| state.is_writable().map_or(Ok(None), |()| state.load());
+    let opened = StateDir::open(dir).map(|state| (load(&state), state));
     match opened {
         Ok((loaded, state)) => {
             match loaded {

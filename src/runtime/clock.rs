@@ -64,4 +64,25 @@ mod tests {
         // Half a second is too short to say anything of; the next but one it is.
         assert_eq!(at(44_500), Duration::from_millis(15_500));
     }
+    #[test]
+    fn a_wall_clock_that_is_set_changes_one_interval_and_bunches_none() {
+        let (interval, least) = (Duration::from_secs(15), Duration::from_millis(500));
+        for jump_ms in [3_600_000_i64, -3_600_000, 3_599_400, -7_300, 1] {
+            // On the clock that nobody sets, beside the other.
+            let (mut boot_ms, mut wall_ms) = (0, 1_790_000_000_000_i64);
+            let mut sampled_at = Vec::new();
+            for sample in 0..8 {
+                sampled_at.push(boot_ms);
+                let now = WallTime::from_unix_millis(u64::try_from(wall_ms).unwrap());
+                let wait = i64::try_from(until_next(now, interval, least).as_millis()).unwrap();
+                boot_ms += wait;
+                // While it waits.
+                wall_ms += wait + if sample == 3 { jump_ms } else { 0 };
+            }
+            let waits: Vec<i64> = sampled_at.windows(2).map(|two| two[1] - two[0]).collect();
+            assert!(waits.iter().all(|wait| (500..=15_500).contains(wait)), "{jump_ms}: {waits:?}");
+            let others = waits.iter().filter(|wait| **wait != 15_000).count();
+            assert!(others <= 1, "{jump_ms}: {waits:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! reload, emptied at the end.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +132,7 @@ pub struct Endpoints {
 /// What is to run in their place.
 #[derive(Debug)]
 pub struct Plan {
+    keeper: Option<(PathBuf, Keeper)>,
     steps: Vec<Step>,
     reporters: Vec<ReporterPlan>,
 }
@@ -167,7 +168,8 @@ impl Endpoints {
     ///
     /// # Errors
     /// The first client that cannot be made.
-    pub fn plan(&mut self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
+    pub fn plan(&self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
+        let mut keeper = self.keeper.clone();
         let (mut steps, mut outlets, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
         for mut wanted in wanted {
             let same = self.running.iter().position(|running| running.is_of(&wanted));
@@ -188,7 +190,7 @@ impl Endpoints {
                         name: delivery.name.clone(),
                         reason: error.to_string(),
                     };
-                    let places = places(&mut self.keeper, &delivery.name, kept);
+                    let places = places(&mut keeper, &delivery.name, kept);
                     let handover = places.handover.clone();
                     let (handle, worker) =
                         delivery::endpoint(delivery.clone(), places, clock(self.boot))
@@ -207,7 +209,7 @@ impl Endpoints {
                 Told::Lifecycle(filters) => reporters.push((handle, wanted.delivery, filters)),
             }
         }
-        Ok((Plan { steps, reporters }, outlets))
+        Ok((Plan { keeper, steps, reporters }, outlets))
     }
 
     /// Does what was planned, once the sampling thread offers to the plan's outlets alone. What
@@ -216,7 +218,8 @@ impl Endpoints {
         let mut changes = Changes::default();
         let mut before: Vec<Option<Endpoint>> =
             std::mem::take(&mut self.running).into_iter().map(Some).collect();
-        let Plan { steps, reporters } = plan;
+        let Plan { keeper, steps, reporters } = plan;
+        self.keeper = keeper;
         // They begin anew and tell all that there is, which does no harm where it was told before.
         self.reporters.clear();
         for step in steps {
@@ -248,7 +251,9 @@ impl Endpoints {
         }
         for running in before.into_iter().flatten() {
             changes.ended.push(running.delivery.name.clone());
-            self.leaving.spawn(finish_and_tell(running, Instant::now() + FLUSH_DEADLINE));
+            let deadline = Instant::now() + FLUSH_DEADLINE;
+            let until = "an endpoint of that name is configured";
+            self.leaving.spawn(finish_and_tell(running, deadline, self.boot, until));
         }
         self.reporters = reporters
             .into_iter()
@@ -279,6 +284,25 @@ impl Endpoints {
         }
     }
 
+    /// Says what waits in the spool for endpoints that are none, or keep nothing there any more.
+    pub fn tell_leftovers(&self, spool: &Path) {
+        let keeps_there = |endpoint: &&Endpoint| endpoint.kept.spool.is_some();
+        let kept = self.running.iter().filter(keeps_there);
+        let names: Vec<&str> = kept.map(|endpoint| endpoint.delivery.name.as_str()).collect();
+        let leftovers = Keeper::new(spool.to_owned()).leftovers(&names);
+        if !leftovers.is_empty() {
+            let files: Vec<&str> = leftovers.iter().map(|(file, _)| file.as_str()).collect();
+            let bytes: u64 = leftovers.iter().map(|(_, bytes)| bytes).sum();
+            warn!(
+                "spool {}: nobody sends what waits in {} ({} KiB): no endpoint of that name keeps \
+                 samples on disk",
+                spool.display(),
+                files.join(", "),
+                bytes >> 10,
+            );
+        }
+    }
+
     #[must_use]
     pub fn boot(&self) -> BootId {
         self.boot
@@ -300,7 +324,7 @@ impl Endpoints {
     pub async fn finish(mut self) {
         let deadline = Instant::now() + FLUSH_DEADLINE;
         for running in self.running {
-            self.leaving.spawn(finish_and_tell(running, deadline));
+            self.leaving.spawn(finish_and_tell(running, deadline, self.boot, "the next start"));
         }
         while self.leaving.join_next().await.is_some() {}
     }
@@ -330,8 +354,14 @@ async fn hand_over(from: Endpoint, to: Handle, worker: Worker) {
     tokio::spawn(worker.run());
 }
 
-async fn finish_and_tell(endpoint: Endpoint, deadline: Instant) {
+/// `until`: what has to come for what is on disk to be sent.
+async fn finish_and_tell(endpoint: Endpoint, deadline: Instant, boot: BootId, until: &str) {
+    let handle = endpoint.handle.clone();
     let (name, left) = endpoint.finish(deadline).await;
+    let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
+    if on_disk > 0 {
+        info!("endpoint {name}: {on_disk} samples wait on disk until {until}");
+    }
     if !left.is_empty() {
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
         warn!("endpoint {name}: {} samples ({posts} posts) could not be sent", left.len());

@@ -1,6 +1,6 @@
 //! One endpoint's queue: its bounds, what is done with a file that is damaged, and what is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -143,6 +143,21 @@ impl Database {
             Some(_) => Found::There,
             None => Found::Gone,
         }
+    }
+
+    pub(super) fn there_of(&mut self, moments: &[Moment]) -> Result<Vec<Moment>, SpoolError> {
+        let asked: BTreeSet<_> = moments.iter().map(|moment| moment.since_boot).collect();
+        let there = self.attempt(false, |file, _| {
+            let mut there = Vec::new();
+            let mut at = START;
+            while let Some(row) = file.row_after(at, |_| true)? {
+                at = row.id;
+                let taken = row.taken.filter(|taken| asked.contains(&taken.since_boot));
+                there.extend(taken.filter(|taken| moments.contains(taken)));
+            }
+            Ok(there)
+        })?;
+        Ok(there.unwrap_or_default())
     }
 
     pub(super) fn replace(&mut self, row: RowId, batch: &Batch) -> Result<Found, SpoolError> {

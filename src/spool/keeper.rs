@@ -9,7 +9,7 @@ use std::{io, thread};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
-use super::trouble::{failed, of_system};
+use super::trouble::{failed, of_system, room};
 use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError};
 
 /// Calls that may wait for the thread before further ones wait to be put there.
@@ -114,6 +114,21 @@ impl Keeper {
         Queue { desk: self.desk.clone(), shelf }
     }
 
+    /// The bytes that are free where the queues lie.
+    ///
+    /// # Errors
+    /// No queue could be made there.
+    pub fn room(&self) -> Result<u64, SpoolError> {
+        room(&self.desk.dir)
+    }
+
+    /// What the file of the queue of this name takes, in bytes; 0 without one.
+    #[must_use]
+    pub fn file_bytes(&self, name: &str) -> u64 {
+        let file = self.desk.dir.join(format!("{name}{ENDING}"));
+        std::fs::metadata(file).map_or(0, |metadata| metadata.len())
+    }
+
     /// The queues' files that are of none of these names, and their bytes: what endpoints have left
     /// that are no longer in the settings. At most 64; none where the directory cannot be read.
     #[must_use]
@@ -166,12 +181,24 @@ impl Queue {
     /// usable queue is set aside.
     ///
     /// # Errors
-    /// It cannot be read, or another process has it open.
+    /// It cannot be read, or another process has it open; or there is none, and none could be made.
     pub async fn open(&self, now: Moment) -> Result<Kept, SpoolError> {
         if self.has_nothing()? {
+            room(&self.desk.dir)?;
             return Ok(Kept::default());
         }
         self.ask(move |database, _| database.open(now)).await
+    }
+
+    /// Those of these moments at which a batch was taken that is here.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn there_of(&self, moments: Vec<Moment>) -> Result<Vec<Moment>, SpoolError> {
+        if self.has_nothing()? {
+            return Ok(Vec::new());
+        }
+        self.ask(move |database, _| database.there_of(&moments)).await
     }
 
     #[must_use]

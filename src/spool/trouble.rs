@@ -90,6 +90,29 @@ pub(super) fn of_system(path: &Path, error: &io::Error) -> SpoolError {
     }
 }
 
+/// Whether a file could be made in this directory, or in what would be made of it; touches nothing. The
+/// bytes that are free there.
+pub(super) fn room(dir: &Path) -> Result<u64, SpoolError> {
+    // The directory, or what there is of the way to it.
+    let ways = dir.ancestors().map(|way| match way.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => way,
+    });
+    for way in ways {
+        match std::fs::metadata(way) {
+            Ok(metadata) if !metadata.is_dir() => return Err(failed(way, "it is no directory")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(of_system(way, &error)),
+        }
+        let entered = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        access(way, entered).map_err(|errno| of_system(way, &errno.into()))?;
+        let space = statvfs(way).map_err(|errno| of_system(way, &errno.into()))?;
+        return Ok(space.f_bavail.saturating_mul(space.f_frsize));
+    }
+    Err(failed(dir, "there is no such place"))
+}
+
 /// SQLite says only that it cannot write; the system is asked again for the reason.
 fn why_not_writable(path: &Path) -> Option<SpoolError> {
     let dir = path.parent()?;

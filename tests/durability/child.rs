@@ -25,7 +25,7 @@ pub struct Orders<'a> {
     pub seed: u64,
     /// Late samples are added up, which they are very soon.
     pub adds_late: bool,
-    /// It takes a single sample, and ends once everything has been taken from it.
+    /// It samples slowly, and ends once everything has been taken from it.
     pub drains: bool,
 }
 
@@ -174,8 +174,7 @@ fn samples_until_it_is_killed() {
         say(BEGUN);
         let mut random = Rng::with_seed(seed);
         if order(DRAINS) == "true" {
-            sample(&dir, &handle, boot, &mut random);
-            drain(&handle, boot, &dir.join("spool")).await;
+            drain(&handle, boot, &dir, &mut random).await;
             return;
         }
         thread::spawn(move || {
@@ -188,24 +187,29 @@ fn samples_until_it_is_killed() {
     });
 }
 
-/// Ends once nothing waits, and what the queue on disk needs no longer is tidied up.
-async fn drain(handle: &Handle, boot: BootId, spool: &Path) {
+/// Ends once nothing waits, and what the queue on disk needs no longer is tidied up: which is not before
+/// the endpoint has taken something promptly.
+async fn drain(handle: &Handle, boot: BootId, dir: &Path, random: &mut Rng) {
+    let spool = dir.join("spool");
+    let is_empty = || fs::read_dir(&spool).map_or(true, |mut entries| entries.next().is_none());
     loop {
-        let figures = handle.statistics(&clock::moment(boot));
-        assert_eq!(
-            figures.offered_posts + figures.recovered_posts,
-            figures.accepted_posts
-                + figures.dropped_posts.total()
-                + figures.merged_posts
-                + figures.waiting_posts,
-            "{figures:?}"
-        );
-        // What is on disk is known once something was sent.
-        let is_empty = || fs::read_dir(spool).map_or(true, |mut entries| entries.next().is_none());
-        if figures.accepted_posts > 0 && figures.waiting_posts == 0 && is_empty() {
-            say(&format!("{DRAINED}{}", figures.dropped_posts.total()));
-            return;
+        sample(dir, handle, boot, random);
+        for _ in 0..20 {
+            let figures = handle.statistics(&clock::moment(boot));
+            assert_eq!(
+                figures.offered_posts + figures.recovered_posts,
+                figures.accepted_posts
+                    + figures.dropped_posts.total()
+                    + figures.merged_posts
+                    + figures.waiting_posts,
+                "{figures:?}"
+            );
+            // What is on disk is known once something was sent.
+            if figures.accepted_posts > 0 && figures.waiting_posts == 0 && is_empty() {
+                say(&format!("{DRAINED}{}", figures.dropped_posts.total()));
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
         }
-        sleep(Duration::from_millis(5)).await;
     }
 }

@@ -174,3 +174,35 @@ fn a_kill_at_any_moment_neither_loses_nor_doubles_what_was_counted() {
     }
     assert_nothing_is_left(dir.path());
 }
+
+/// What was sent and not answered before it was added to what came later may count twice: a sum has no
+/// other's key. But nothing is missing.
+#[test]
+fn every_interval_arrives_over_kills_where_late_samples_are_added_up() {
+    const KILLS: u32 = 40;
+    let mut random = random();
+    let dir = tempfile::tempdir().unwrap();
+    let peer = Peer::start(Mood::Well);
+    let lives = lives(KILLS, true, dir.path(), &peer, &mut random);
+    let memory = peer.memory();
+    assert_eq!(memory.contradictions, [""; 0]);
+    assert_eq!(lives.dropped_posts, 0);
+    let mut sums = 0;
+    for (path, mut intervals) in intervals(&memory) {
+        let told = intervals.len();
+        intervals.dedup();
+        sums += told - intervals.len();
+        let mut reached = lives.last.first;
+        for (from, to) in intervals {
+            assert_eq!(from, reached, "{path}: behind {reached} comes {from}-{to}");
+            reached = to;
+        }
+        assert_eq!(reached, lives.last.value, "{path}");
+    }
+    let added = memory.posts.values().filter(|post| post.body.contains(',')).count();
+    assert!(added > 0, "nothing was late");
+    println!(
+        "{} kills: {} samples, {added} sums, {sums} intervals more than once",
+        lives.kills, lives.last.samples
+    );
+}

@@ -9,9 +9,18 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod agent_kills;
 mod child;
+mod clocks;
+mod full;
+mod healthy;
 mod kills;
+mod mounts;
 mod peer;
+mod read_only;
+mod restarts;
+mod stage;
+mod worker;
 
 #[path = "../support/agent.rs"]
 mod agent;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::Settings;
+use crate::config::{Durability, EndpointSettings, Settings};
 use crate::runtime::state::StateDir;
 use crate::runtime::{agent, clock, host};
 use crate::snapshot::gaps::{Gap, GapReason};
@@ -15,6 +15,7 @@ use crate::snapshot::roots::Roots;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, Failure};
+use crate::spool::Keeper;
 
 /// How one source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +107,7 @@ pub fn check(settings: &Settings) -> Report {
         }
     }
     look_at_state(settings, &mut findings);
+    look_at_spool(settings, &mut findings);
     asked::look(settings, &mut findings);
     render(settings, hierarchy, &findings.0)
 }
@@ -374,6 +376,49 @@ fn look_at_state(settings: &Settings, findings: &mut Findings) {
             let text = format!("a restart will be a gap: {error}");
             findings.add(State::Failed, &shown, text).help = "--state-dir DIR".into();
         }
+    }
+}
+
+/// Where samples wait for endpoints that do not answer, and what waits there.
+fn look_at_spool(settings: &Settings, findings: &mut Findings) {
+    let keeps = |endpoint: &&EndpointSettings| endpoint.waiting.durability == Durability::Disk;
+    let kept = settings.endpoints.iter().filter(keeps);
+    let names: Vec<&str> = kept.map(|endpoint| endpoint.name.as_str()).collect();
+    let Some(dir) = &settings.spool.dir else {
+        if !settings.endpoints.is_empty() {
+            let text = "none is set: what waits for an endpoint is in memory alone";
+            findings.add(State::Noted, "spool", text).help = "spool.dir".into();
+        }
+        return;
+    };
+    let keeper = Keeper::new(dir.clone());
+    let leftovers = keeper.leftovers(&names);
+    if names.is_empty() && leftovers.is_empty() {
+        return;
+    }
+    let shown = format!("spool {}", dir.display());
+    let mut text = match keeper.room() {
+        Ok(bytes) => format!("{} MiB are free", bytes >> 20),
+        Err(error) => {
+            let text = format!("what waits for an endpoint is in memory alone: {error}");
+            findings.add(State::Failed, &shown, text).help = "spool.dir".into();
+            return;
+        }
+    };
+    for name in names {
+        match keeper.file_bytes(name) {
+            0 => {}
+            bytes => text.push_str(&format!("; {} KiB for {name}", bytes >> 10)),
+        }
+    }
+    findings.add(State::Present, &shown, text);
+    for (file, bytes) in leftovers {
+        let text = format!(
+            "{} KiB that nobody sends: no endpoint of that name keeps samples on disk",
+            bytes >> 10
+        );
+        findings.add(State::Noted, &format!("spool file {file}"), text).help =
+            "an endpoint of that name, or to remove the file".into();
     }
 }
 

@@ -13,8 +13,12 @@ fn batch(number: u64, bodies: &[usize]) -> Batch {
 }
 
 fn handle(bytes_max: usize, samples_max: usize) -> Handle {
-    let (spread, grace) = (Duration::ZERO, Duration::ZERO);
-    Handle::new(Limits { bytes_max, samples_max, spread, grace }, None)
+    handing_over(bytes_max, samples_max, None)
+}
+
+fn handing_over(bytes_max: usize, samples_max: usize, handover: Option<Handover>) -> Handle {
+    let (spread, grace) = (Duration::ZERO, Duration::from_millis(200));
+    Handle::new(Limits { bytes_max, samples_max, spread, grace }, handover)
 }
 
 fn figures(handle: &Handle) -> Statistics {
@@ -123,6 +127,27 @@ fn late_samples_become_one_and_their_posts_are_counted() {
     assert_eq!(handle.order(), [2, 3]);
     let figures = figures(&handle);
     assert_eq!((figures.merged_posts, figures.waiting_posts), (4, 4));
+}
+
+#[test]
+fn late_samples_that_became_one_are_all_in_its_file_until_it_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let handover = Handover::new(dir.path(), "central");
+    let handle = handing_over(1 << 20, 10, Some(handover.clone()));
+    let batches: Vec<Batch> = (0..3).map(|number| batch(number, &[1])).collect();
+    assert!(batches.iter().all(|batch| handle.hand_over(batch)));
+    handle.put_first(batches, true);
+    let merge = |older: &Batch, newer: &Batch| {
+        let posts = older.posts.iter().chain(&newer.posts).cloned().collect();
+        Some(Batch { taken: newer.taken, posts })
+    };
+    handle.merge_oldest(10, &merge);
+    let left = || handover.left(&moment(9), None);
+    assert_eq!(left().iter().map(|batch| batch.posts.len()).collect::<Vec<_>>(), [3]);
+    let both = handle.take_backlog().unwrap();
+    assert_eq!((both.taken, both.posts.len()), (moment(2), 3));
+    handle.forget(&both);
+    assert_eq!(left(), []);
 }
 
 #[test]

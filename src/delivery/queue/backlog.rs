@@ -1,0 +1,73 @@
+//! What waits in memory and was handed over by an earlier run, or has become late.
+
+use super::{Entry, Handle};
+use crate::spool::{Batch, Moment};
+
+impl Handle {
+    /// When what of the backlog was taken that lies in files beside the counters.
+    pub(in super::super) fn handed_over(&self) -> Vec<Moment> {
+        let state = self.state();
+        state.backlog.iter().filter(|entry| entry.handed_over).map(|entry| entry.taken).collect()
+    }
+
+    /// These were put to disk by a run that ended before it forgot their files: what is there is what is
+    /// left of them.
+    pub(in super::super) fn are_on_disk(&self, taken: &[Moment]) {
+        let mut state = self.state();
+        let known = |entry: &Entry| entry.handed_over && taken.contains(&entry.taken);
+        let (on_disk, others): (Vec<Entry>, Vec<Entry>) = state.backlog.drain(..).partition(known);
+        state.backlog = others.into();
+        for entry in &on_disk {
+            state.waiting.take(entry);
+            let posts = entry.posts.len() as u64;
+            let figures = &mut state.statistics;
+            figures.offered_posts = figures.offered_posts.saturating_sub(posts);
+            figures.waiting_posts = figures.waiting_posts.saturating_sub(posts);
+        }
+        drop(state);
+        on_disk.iter().for_each(|entry| self.forget(entry));
+    }
+
+    /// Makes one of the two oldest of the backlog that were not tried, as long as `merge` does and no
+    /// more often than `times`.
+    pub(in super::super) fn merge_oldest(
+        &self,
+        times: usize,
+        merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
+    ) {
+        for _ in 0..times {
+            let Some([older, newer]) = self.take_two() else { return };
+            let Some(both) = merge(&older.to_batch(), &newer.to_batch()) else {
+                self.put_back(newer);
+                self.put_back(older);
+                return;
+            };
+            let merged = (older.posts.len() + newer.posts.len() - both.posts.len()) as u64;
+            // In the place of the newer's file, before the older's is forgotten.
+            let is_kept = (older.handed_over || newer.handed_over) && self.hand_over(&both);
+            if !is_kept {
+                self.forget(&newer);
+            }
+            self.forget(&older);
+            let both = Entry { handed_over: is_kept, ..Entry::new(both, newer.due) };
+            let mut state = self.state();
+            for gone in [older, newer] {
+                state.under_way.take(&gone);
+            }
+            state.under_way.add(&both);
+            drop(state);
+            self.put_back(both);
+            self.merged(merged);
+        }
+    }
+
+    /// The two oldest of the backlog that the endpoint cannot have taken unheard.
+    fn take_two(&self) -> Option<[Entry; 2]> {
+        let mut state = self.state();
+        let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));
+        let at = pairs.position(|(older, newer)| !older.was_tried() && !newer.was_tried())?;
+        let two = [state.backlog.remove(at)?, state.backlog.remove(at)?];
+        two.iter().for_each(|entry| state.hand_out(entry));
+        Some(two)
+    }
+}
