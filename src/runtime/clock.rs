@@ -64,12 +64,13 @@ mod tests {
         // Half a second is too short to say anything of; the next but one it is.
         assert_eq!(at(44_500), Duration::from_millis(15_500));
     }
+
     #[test]
     fn a_wall_clock_that_is_set_changes_one_interval_and_bunches_none() {
         let (interval, least) = (Duration::from_secs(15), Duration::from_millis(500));
         for jump_ms in [3_600_000_i64, -3_600_000, 3_599_400, -7_300, 1] {
             // On the clock that nobody sets, beside the other.
-            let (mut boot_ms, mut wall_ms) = (0, 1_790_000_000_000_i64);
+            let (mut boot_ms, mut wall_ms) = (0, 1_790_000_010_000_i64);
             let mut sampled_at = Vec::new();
             for sample in 0..8 {
                 sampled_at.push(boot_ms);
