@@ -6,22 +6,18 @@ use nodetally::delivery::{Split, Statistics};
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
-use super::rig::{BOTH, Rig, Store, path, quick};
+use super::rig::{BOTH, Rig, Store, on_both, path, quick};
 
 const SAMPLES: u64 = 4;
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const POSTS: u64 = SAMPLES * NAMES.len() as u64;
 
 /// Requests that are treated badly: more than may be under way at once, so the endpoint goes down.
-const BAD: usize = 12;
+const BAD: usize = 10;
 
 /// Lets the peer behave badly to the first requests, and sees all of them through.
 async fn weathers(act: Act) -> Vec<Statistics> {
-    let mut ends = Vec::new();
-    for store in BOTH {
-        ends.push(weathers_with(act.clone(), store, BAD).await);
-    }
-    ends
+    on_both(async |store| weathers_with(act.clone(), store, BAD).await).await.into()
 }
 
 async fn weathers_with(act: Act, store: Store, bad: usize) -> Statistics {
@@ -31,7 +27,7 @@ async fn weathers_with(act: Act, store: Store, bad: usize) -> Statistics {
     };
     let peer = Peer::start(script);
     let mut settings = quick(peer.url());
-    settings.request_timeout = Duration::from_millis(400);
+    settings.request_timeout = Duration::from_millis(300);
     let rig = Rig::start(settings, store);
     for sequence in 0..SAMPLES {
         rig.offer(sequence, &NAMES);
@@ -51,7 +47,7 @@ fn nothing_is_dropped(ends: &[Statistics]) {
 
 #[tokio::test]
 async fn a_peer_that_refuses_connections_gets_all_once_it_listens() {
-    for store in BOTH {
+    on_both(async |store| {
         let addr = nobodys_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..SAMPLES {
@@ -62,7 +58,8 @@ async fn a_peer_that_refuses_connections_gets_all_once_it_listens() {
         let peer = Peer::start_at(addr, |_| CREATED);
         let figures = rig.end(&peer).await;
         nothing_is_dropped(&[figures]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -74,7 +71,7 @@ async fn a_peer_that_accepts_and_stalls_gets_all_once_it_answers() {
 
 #[tokio::test]
 async fn a_peer_that_resets_while_it_is_sent_a_request_gets_it_again() {
-    for store in BOTH {
+    on_both(async |store| {
         let script = |request: &Request| match request.nth < 6 {
             true => Act::ResetMidRequest,
             false => CREATED,
@@ -90,7 +87,8 @@ async fn a_peer_that_resets_while_it_is_sent_a_request_gets_it_again() {
         let figures = rig.end(&peer).await;
         assert_eq!(figures.dropped_posts.total(), 0, "{figures:?}");
         assert!(figures.unanswered >= 3, "{figures:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -126,7 +124,7 @@ async fn a_connection_that_is_closed_at_the_worst_moment_costs_nothing_but_a_ret
 
 #[tokio::test]
 async fn a_connection_that_dies_between_two_requests_is_not_the_next_posts_end() {
-    for store in BOTH {
+    on_both(async |store| {
         let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
         let peer = Peer::start(|_| Act::Taken(Box::new(Act::Bytes(answer, Then::Reset))));
         let rig = Rig::start(quick(peer.url()), store);
@@ -137,7 +135,8 @@ async fn a_connection_that_dies_between_two_requests_is_not_the_next_posts_end()
         }
         let figures = rig.end(&peer).await;
         assert_eq!(figures.dropped_posts.total(), 0, "{figures:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -242,22 +241,24 @@ async fn an_answer_without_end_is_cut_off() {
     let chunked = b"HTTP/1.1 503 Busy\r\ntransfer-encoding: chunked\r\n\r\n";
     nothing_is_dropped(&weathers(Act::Endless(chunked, b"8\r\nabcdefgh\r\n")).await);
     let informed = b"HTTP/1.1 100 Continue\r\n\r\n";
-    for store in BOTH {
+    on_both(async |store| {
         let act = Act::Endless(b"", informed);
         nothing_is_dropped(&[weathers_with(act, store, 2).await]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_answer_that_drips_is_waited_for_no_longer_than_any_other() {
     let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 3\r\n\r\nwhy";
     let drip = |wait| Act::Taken(Box::new(Act::Drip(answer, Duration::from_millis(wait))));
-    for store in BOTH {
+    on_both(async |store| {
         // A byte a second.
         let figures = weathers_with(drip(1000), store, 2).await;
         assert!(figures.unanswered >= 2, "{figures:?}");
         nothing_is_dropped(&[figures, weathers_with(drip(1), store, BAD).await]);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -297,7 +298,7 @@ fn halve(body: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
 /// back that was settled, nor loses one.
 #[tokio::test]
 async fn what_is_too_large_falls_apart_whether_or_not_it_is_on_disk() {
-    for store in BOTH {
+    on_both(async |store| {
         let addr = nobodys_addr();
         let mut settings = quick(url(addr));
         settings.split = Some(Split(halve));
@@ -323,5 +324,6 @@ async fn what_is_too_large_falls_apart_whether_or_not_it_is_on_disk() {
         let keys = super::peer::takes(&peer.log().seen);
         assert!(keys.values().all(|times| *times == 1), "{keys:?}");
         assert!(keys.len() >= taken.len());
-    }
+    })
+    .await;
 }

@@ -10,7 +10,7 @@ use nodetally::spool::Bounds;
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Request, Then};
-use super::rig::{BOTH, BOUNDS, Rig, Store, path, quick};
+use super::rig::{BOUNDS, Rig, Store, on_both, path, quick};
 
 /// A peer that stalls or answers with a 503 until it is let go.
 fn gate(act: Act) -> (Peer, Arc<AtomicBool>) {
@@ -103,7 +103,7 @@ async fn what_the_disk_has_no_room_for_is_counted_with_posts_in_flight_and_in_ha
 
 #[tokio::test]
 async fn what_has_grown_too_old_is_counted_wherever_it_is() {
-    for store in BOTH {
+    on_both(async |store| {
         for act in [Act::Bytes(b"", Then::Stall), Act::Answer("503 Busy")] {
             let (peer, open) = gate(act);
             let mut settings = quick(peer.url());
@@ -126,5 +126,6 @@ async fn what_has_grown_too_old_is_counted_wherever_it_is() {
             let dropped = figures.dropped_posts;
             assert_eq!((dropped.too_old, dropped.total()), (20, 20), "{store:?}: {figures:?}");
         }
-    }
+    })
+    .await;
 }

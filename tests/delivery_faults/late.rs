@@ -12,7 +12,7 @@ use nodetally::payload::resource_api::{
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
-use super::rig::{BOTH, Rig, Store, quick};
+use super::rig::{Rig, Store, on_both, quick};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 const OUTAGE_SAMPLES: u64 = 60;
@@ -131,9 +131,10 @@ fn assert_nothing_is_lost_by_adding_up(outage: &Outage) {
 
 #[tokio::test]
 async fn what_passed_in_an_outage_is_added_up_to_the_byte() {
-    for store in BOTH {
+    on_both(async |store| {
         assert_nothing_is_lost_by_adding_up(&outage(store, adds(), None).await);
-    }
+    })
+    .await;
 }
 
 /// A post that the server may have is not added to another: under that one's key it would come twice,
@@ -144,17 +145,18 @@ async fn what_a_server_may_have_taken_is_added_to_nothing() {
         Act::Taken(Box::new(Act::Bytes(b"", Then::Reset))),
         Act::Taken(Box::new(Act::Bytes(b"HTTP/1.1 201 Crea", Then::Close))),
     ];
-    for store in BOTH {
+    on_both(async |store| {
         for act in lost.clone() {
             assert_nothing_is_lost_by_adding_up(&outage(store, adds(), Some(act)).await);
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn late_samples_are_dropped_and_counted_where_that_is_wanted() {
     let late = Some(Late { after: AFTER, then: What::Drop });
-    for store in BOTH {
+    on_both(async |store| {
         let Outage { after, seen, .. } = outage(store, late, None).await;
         let taken = seen.iter().filter(|seen| seen.taken).count() as u64;
         assert_eq!((taken, after.merged_posts), (after.accepted_posts, 0));
@@ -164,16 +166,18 @@ async fn late_samples_are_dropped_and_counted_where_that_is_wanted() {
         // 60 s of 15 s each, and what is sent while the clock runs.
         let last: usize = (OUTAGE_SAMPLES - 4..OUTAGE_SAMPLES).map(|at| posts(at).len()).sum();
         assert!(taken <= last as u64 && taken >= last as u64 - 7, "{taken} of the last {last}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn late_samples_are_sent_as_they_are_where_nothing_else_is_said() {
-    for store in BOTH {
+    on_both(async |store| {
         let outage = outage(store, None, None).await;
         assert_eq!(sums_taken(&outage.seen), outage.offered);
         let figures = outage.after;
         assert_eq!((figures.merged_posts, figures.dropped_posts.total()), (0, 0));
         assert_eq!(figures.accepted_posts, figures.offered_posts);
-    }
+    })
+    .await;
 }

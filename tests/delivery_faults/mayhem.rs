@@ -10,9 +10,9 @@ use nodetally::delivery::Settings;
 use tokio::time::{Instant, sleep};
 
 use super::peer::{Act, CREATED, Peer, Request, Then};
-use super::rig::{BOTH, Rig, Store, path, quick};
+use super::rig::{Rig, Store, on_both, path, quick};
 
-const MAYHEM: Duration = Duration::from_secs(3);
+const MAYHEM: Duration = Duration::from_secs(2);
 
 fn misbehaves(random: &mut Rng) -> Act {
     const TAKEN: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 3\r\n\r\nwhy";
@@ -106,10 +106,11 @@ async fn survives(seed: u64, store: Store) {
 }
 
 async fn survives_or_tells(seed: u64) {
-    for store in BOTH {
+    on_both(async |store| {
         eprintln!("seed {seed}, {store:?}");
         survives(seed, store).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
-use super::rig::{BOTH, Rig, Store, path, quick, sequence};
+use super::rig::{Rig, Store, on_both, path, quick, sequence};
 
 fn sequences(seen: &[Seen]) -> Vec<u64> {
     let taken = seen.iter().filter(|seen| seen.taken && !seen.body.ends_with("-last"));
@@ -17,7 +17,7 @@ fn sequences(seen: &[Seen]) -> Vec<u64> {
 
 #[tokio::test]
 async fn an_endpoint_that_needs_everything_in_order_gets_it_so_across_an_outage() {
-    for store in BOTH {
+    on_both(async |store| {
         let addr = nobodys_addr();
         let mut settings = quick(url(addr));
         settings.in_order = true;
@@ -35,13 +35,14 @@ async fn an_endpoint_that_needs_everything_in_order_gets_it_so_across_an_outage(
         rig.end(&peer).await;
         let came = sequences(&peer.log().seen);
         assert!(came.is_sorted(), "{store:?}: {came:?}");
-    }
+    })
+    .await;
 }
 
 /// One that subtracts running totals takes one that goes back for a start from nothing.
 #[tokio::test]
 async fn where_order_matters_no_path_is_told_of_something_older_whatever_fails() {
-    for store in BOTH {
+    on_both(async |store| {
         let random = Mutex::new(Rng::with_seed(11));
         let peer = Peer::start(move |_| {
             let mut random = random.lock().unwrap();
@@ -75,12 +76,13 @@ async fn where_order_matters_no_path_is_told_of_something_older_whatever_fails()
         for (path, came) in by_path {
             assert!(came.is_sorted(), "{store:?}: {path}: {came:?}");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn after_an_outage_what_waited_comes_in_its_order_and_what_is_fresh_overtakes_it() {
-    for store in BOTH {
+    on_both(async |store| {
         let addr = nobodys_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..40 {
@@ -105,13 +107,14 @@ async fn after_an_outage_what_waited_comes_in_its_order_and_what_is_fresh_overta
         let last_fresh = came.iter().rposition(|number| *number >= 1000).unwrap();
         let behind = came.len() - last_fresh;
         assert!(behind > 30, "{store:?}: only {behind} of what waited came later: {came:?}");
-    }
+    })
+    .await;
 }
 
 /// Fresh samples that fail in part must not come to stand before what has waited for longer.
 #[tokio::test]
 async fn what_fails_while_the_backlog_is_replayed_takes_nobodys_place() {
-    for store in BOTH {
+    on_both(async |store| {
         let addr = nobodys_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..30 {
@@ -147,5 +150,6 @@ async fn what_fails_while_the_backlog_is_replayed_takes_nobodys_place() {
         let first_fresh = came.iter().position(|number| *number >= 1000).unwrap();
         let before = came[..first_fresh].len();
         assert!(before >= 58, "{store:?}: what failed is the newest of what waits: {came:?}");
-    }
+    })
+    .await;
 }

@@ -29,6 +29,12 @@ pub enum Store {
 
 pub const BOTH: [Store; 2] = [Store::Disk, Store::Memory];
 
+/// Each with a peer and an endpoint of its own, side by side.
+pub async fn on_both<T>(test: impl AsyncFn(Store) -> T) -> [T; 2] {
+    let (disk, memory) = tokio::join!(test(Store::Disk), test(Store::Memory));
+    [disk, memory]
+}
+
 pub const BOUNDS: Bounds =
     Bounds { bytes_max: 256 << 20, age_max: Duration::from_secs(24 * 60 * 60) };
 
@@ -145,6 +151,22 @@ impl Rig {
         }
         drop(offered);
         self.handle.offer(batch, false);
+    }
+
+    /// How many of the samples on disk the worker has in its hands: all but those that somebody else is
+    /// given. What is offered next lets it look again.
+    pub async fn in_hand(&self) -> usize {
+        let (_, keeper) = self.dir.as_ref().unwrap();
+        let queue = keeper.queue(NAME, self.bounds);
+        let mut given = Vec::new();
+        while let Some((row, _)) = queue.next(self.time.now()).await.unwrap() {
+            given.push(row);
+        }
+        let in_hand = usize::try_from(queue.kept().batches).unwrap() - given.len();
+        for row in given {
+            queue.release(row).await;
+        }
+        in_hand
     }
 
     /// The figures, which must be balanced whenever somebody looks.
