@@ -1,7 +1,7 @@
 //! Peak memory and CPU of the real binary's `run` over a generated node of 110 pods.
 //!
 //! Half a minute at one sample a second, one fifth of the pods active, into its own receiver: more
-//! than a real interval asks for. Fails beyond 16 MiB.
+//! than a real interval asks for. Fails beyond 18 MiB.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use host_tree::{Activity, HostTree};
 
 const PODS: usize = 110;
 const SECONDS: u32 = 30;
-const PEAK_KIB_MAX: u64 = 16 * 1024;
+const PEAK_KIB_MAX: u64 = 18 * 1024;
 
 fn main() {
     let mut tree = HostTree::build(PODS);

@@ -124,7 +124,11 @@ class Run:
     """`run`, posting to `posts`, which has a `url`."""
 
     def __init__(self, posts, interval, state_dir="none", log=None):
-        environment = {**os.environ, "NODETALLY_ENDPOINT_URL": posts.url, "NO_COLOR": "1"}
+        # What is measured stands beside the posts by their time of arrival.
+        environment = {
+            **os.environ, "NODETALLY_ENDPOINT_URL": posts.url, "NODETALLY_ENDPOINT_SPREAD": "0s",
+            "NO_COLOR": "1",
+        }  # fmt: skip
         self.log = Path(log or "/run/agent.log")
         self.process = subprocess.Popen(
             [BINARY, "run", "--interval", f"{interval}s", "--state-dir", str(state_dir)],

@@ -24,7 +24,8 @@ CONTAINER_FILES = {"cpu.max", "io.stat", "memory.current", "memory.stat", "pids.
 RATIO_MAX = 5
 # A pod beyond 100 took 1.07 times what one below took, and 1.6 times when the budget ran out at 250.
 GROWTH_MAX = 1.4
-RESIDENT_BYTES_MAX = 16 * MIB
+# The aim is 12: TLS, HTTP/2, SQLite and two compressions lie between what runs, and are mapped with it.
+RESIDENT_BYTES_MAX = 18 * MIB
 
 
 class Sink:

@@ -28,7 +28,7 @@ NAMED = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_PTRACE": 19}
 def configure(posts, interval, more=""):
     CONFIG.write_text(
         f'[sampling]\ninterval = "{interval}s"\n{more}[[endpoint]]\nname = "central"\n'
-        f'url = "{posts.url}"\nbearer_token_file = "${{CREDENTIALS_DIRECTORY}}/nodetally.token"\n'
+        f'url = "{posts.url}"\nspread = "0s"\nbearer_token_file = "${{CREDENTIALS_DIRECTORY}}/nodetally.token"\n'
     )
 
 
