@@ -110,3 +110,34 @@ fn a_token_file_that_is_none_is_said_and_not_waited_for() {
     assert_eq!(code, 2, "`run` would not start: {text}");
     assert!(text.contains("not a regular file"), "{text}");
 }
+
+#[test]
+fn the_spool_is_looked_at_and_what_nobody_sends_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = dir.path().join("spool");
+    let file = dir.path().join("c.toml");
+    let text = format!(
+        "[spool]\ndir = \"{}\"\n[[endpoint]]\nname = \"central\"\nurl = \"http://127.0.0.1:1\"\n",
+        spool.display()
+    );
+    fs::write(&file, text).unwrap();
+    let line = |start: &str| {
+        let (_, text) = check("6.8-crio-systemd", &["--config", file.to_str().unwrap()]);
+        text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned()
+    };
+    let row = format!("spool {}", spool.display());
+    assert!(line(&format!("present  {row}")).ends_with("MiB are free"));
+    assert!(!spool.exists(), "a look leaves nothing behind");
+
+    fs::create_dir(&spool).unwrap();
+    fs::write(spool.join("central.spool"), [0; 8192]).unwrap();
+    fs::write(spool.join("gone.spool"), [0; 4096]).unwrap();
+    assert!(line(&format!("present  {row}")).ends_with("MiB are free; 8 KiB for central"));
+    let left = line("note     spool file gone.spool");
+    assert!(left.contains("4 KiB that nobody sends"), "{left}");
+
+    fs::remove_dir_all(&spool).unwrap();
+    fs::write(&spool, "").unwrap();
+    let failed = line(&format!("failed   {row}"));
+    assert!(failed.contains("in memory alone") && failed.contains("no directory"), "{failed}");
+}

@@ -203,13 +203,14 @@ impl Database {
     /// Closes the file, and removes it if nothing is in it.
     pub(super) fn rest(&mut self) {
         let is_empty = |open: &Open| matches!(self.rows.first(&open.file), Ok(None));
-        // Removed before the lock on it is given up: it is nobody else's yet.
-        let removed =
-            self.open.as_ref().is_some_and(is_empty) && std::fs::remove_file(&self.path).is_ok();
+        // Removed before the lock on it is given up: it is nobody else's yet. The journal first: a process
+        // that ends in between leaves a database that is empty, which the next one tidies up.
+        let removed = self.open.as_ref().is_some_and(is_empty) && {
+            let _ = std::fs::remove_file(journal(&self.path));
+            std::fs::remove_file(&self.path).is_ok()
+        };
         self.close();
         if removed {
-            // One without its database is no harm.
-            let _ = std::fs::remove_file(journal(&self.path));
             self.rows.settled.clear();
             self.kept = Kept::default();
         }

@@ -18,6 +18,8 @@ use nodetally::runtime::clock;
 use nodetally::spool::{Batch, Bounds, Handover, Keeper, Moment};
 use tokio::time::sleep;
 
+use crate::agent::PATIENCE;
+
 /// What one is told by its parent.
 pub struct Orders<'a> {
     pub dir: &'a Path,
@@ -164,7 +166,10 @@ fn samples_until_it_is_killed() {
             queue: Some(Keeper::new(dir.join("spool")).queue("central", bounds)),
             handover: Some(handover.clone()),
         };
-        let settings = settings(&order(URL), seed, order(ADDS_LATE) == "true");
+        let mut settings = settings(&order(URL), seed, order(ADDS_LATE) == "true");
+        if order(DRAINS) == "true" {
+            settings.prompt = PATIENCE;
+        }
         let now: delivery::Clock = Arc::new(move || clock::moment(boot));
         let (handle, worker) = delivery::endpoint(settings, places, now).unwrap();
         let counted_until = Counters::load(&dir).map(|counters| counters.ended_at);
@@ -188,28 +193,35 @@ fn samples_until_it_is_killed() {
 }
 
 /// Ends once nothing waits, and what the queue on disk needs no longer is tidied up: which is not before
-/// the endpoint has taken something promptly.
+/// the endpoint has taken something promptly, so there is to be something, but never more than that.
 async fn drain(handle: &Handle, boot: BootId, dir: &Path, random: &mut Rng) {
     let spool = dir.join("spool");
     let is_empty = || fs::read_dir(&spool).map_or(true, |mut entries| entries.next().is_none());
-    loop {
-        sample(dir, handle, boot, random);
-        for _ in 0..20 {
-            let figures = handle.statistics(&clock::moment(boot));
-            assert_eq!(
-                figures.offered_posts + figures.recovered_posts,
-                figures.accepted_posts
-                    + figures.dropped_posts.total()
-                    + figures.merged_posts
-                    + figures.waiting_posts,
-                "{figures:?}"
-            );
-            // What is on disk is known once something was sent.
-            if figures.accepted_posts > 0 && figures.waiting_posts == 0 && is_empty() {
-                say(&format!("{DRAINED}{}", figures.dropped_posts.total()));
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
+    sample(dir, handle, boot, random);
+    for polls in 1_u64.. {
+        sleep(Duration::from_millis(10)).await;
+        let told = handle.statistics(&clock::moment(boot));
+        assert_eq!(
+            told.offered_posts + told.recovered_posts,
+            told.accepted_posts
+                + told.dropped_posts.total()
+                + told.merged_posts
+                + told.waiting_posts,
+            "{told:?}"
+        );
+        if polls % 100 == 0 {
+            say(&format!("{told:?}"));
+        }
+        // What is on disk is known once something was sent.
+        if told.accepted_posts == 0 || told.waiting_posts > 0 {
+            continue;
+        }
+        if is_empty() {
+            say(&format!("{DRAINED}{}", told.dropped_posts.total()));
+            return;
+        }
+        if polls % 20 == 0 {
+            sample(dir, handle, boot, random);
         }
     }
 }

@@ -51,12 +51,13 @@ fn lines(child: &mut Child) -> Receiver<String> {
 
 fn wait_for(lines: &Receiver<String>, what: &str, within: Duration) -> String {
     let end = Instant::now() + within;
+    let mut last = String::new();
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) if line.starts_with(what) => return line,
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => panic!("not within {within:?}: {what}"),
-            Err(RecvTimeoutError::Disconnected) => panic!("ended before it said {what}"),
+            Ok(line) => last = line,
+            Err(RecvTimeoutError::Timeout) => panic!("not within {within:?}: {what}: {last}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("ended before it said {what}: {last}"),
         }
     }
 }

@@ -199,7 +199,8 @@ fn a_read_only_directory_is_told_as_that_and_used_once_it_is_not() {
         mount(Some(dir), dir, NOTHING, MsFlags::MS_BIND, NOTHING).unwrap();
         let desk = Desk::new(dir, AMPLE);
         remount(dir, MsFlags::MS_RDONLY);
-        assert_eq!(desk.open(at(0)).unwrap().batches, 0);
+        // Told at the start, and not in the first outage.
+        assert_eq!(desk.open(at(0)), Err(read_only(dir)));
         assert_eq!(desk.append(&batch(0, 2, 100), at(0)), Err(read_only(&desk.path)));
         let below = Desk::new(&dir.join("spool"), AMPLE);
         assert_eq!(below.append(&batch(0, 2, 100), at(0)), Err(read_only(&dir.join("spool"))));
