@@ -16,6 +16,8 @@
 //! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
 //! fails, the backlog is in memory ([`super::queue`]).
 
+mod hands;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -28,24 +30,18 @@ use super::backoff::Backoff;
 use super::disk::Disk;
 use super::http::{Answer, Sender};
 use super::late::{self, Then};
-use super::queue::{Entry, Handle, Reason, put_in_order};
+use super::queue::{Entry, Handle, Reason};
 use super::round::{Answered, Failed, Round};
 use super::statistics::Health;
-use super::telling::{Place, Telling};
+use super::telling::Telling;
 use super::{Settings, Split};
-use crate::spool::{Batch, Found, Moment, Post};
+use crate::spool::{Batch, Moment, Post};
 
 /// The longest pause between two tries once the queue is being flushed.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How many late samples become one at a time, before there is a look at what else is to be done.
 const MERGES_AT_ONCE: usize = 16;
-
-/// Fresh samples that are held in memory though they are on disk, so that they can go first.
-const LIVE_MAX: usize = 4;
-
-/// Samples that are held in memory though they are on disk, for what is known of them beyond that.
-const HELD_MAX: usize = 16;
 
 /// Says what time it is.
 pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
@@ -197,72 +193,6 @@ impl Worker {
     fn has_backlog(&self) -> bool {
         let is_held = self.held.iter().any(|entry| !entry.partly_accepted);
         is_held || self.handle.has_backlog() || self.disk.has_any()
-    }
-
-    /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
-    /// that it can go first. Where the disk does not take it, it stays in memory.
-    async fn take_in(&mut self) {
-        if self.is_in_order() && self.disk.takes() {
-            let mut not_taken = Vec::new();
-            while self.disk.takes()
-                && let Some(entry) = self.handle.take_backlog()
-            {
-                not_taken.extend(self.put_to_disk(entry).await);
-            }
-            for entry in not_taken.into_iter().rev() {
-                self.handle.put_back(entry);
-            }
-        }
-        while let Some(mut entry) = self.handle.take_fresh(None) {
-            if self.is_in_order() || self.live.len() >= LIVE_MAX {
-                if let Some(entry) = self.put_to_disk(entry).await {
-                    self.handle.put_back(entry);
-                }
-            } else {
-                self.keep(&mut entry).await;
-                self.live.push_back(entry);
-            }
-        }
-        self.merge_late().await;
-    }
-
-    /// It is given back where the disk does not take it.
-    async fn put_to_disk(&mut self, entry: Entry) -> Option<Entry> {
-        let batch = entry.to_batch();
-        let now = self.now();
-        if self.disk.append(&self.handle, &batch, false, now).await.is_none() {
-            return Some(entry);
-        }
-        self.handle.no_longer_in_memory(&batch.posts);
-        self.handle.forget(&entry);
-        None
-    }
-
-    /// Puts it to disk and goes on with it, unless it is there.
-    async fn keep(&mut self, entry: &mut Entry) {
-        if entry.row.is_some() {
-            return;
-        }
-        let batch = entry.to_batch();
-        let now = self.now();
-        entry.row = self.disk.append(&self.handle, &batch, true, now).await;
-        if entry.row.is_some() {
-            self.handle.no_longer_in_memory(&batch.posts);
-            self.handle.forget(entry);
-            entry.handed_over = false;
-            entry.is_touched = false;
-        }
-    }
-
-    async fn keep_round(&mut self, round: &mut Round) {
-        for (number, batch) in round.not_on_disk() {
-            let now = self.now();
-            let row = self.disk.append(&self.handle, &batch, true, now).await;
-            let Some(entry) = row.and_then(|row| round.is_on_disk(number, row)) else { continue };
-            self.handle.no_longer_in_memory(&batch.posts);
-            self.handle.forget(entry);
-            entry.handed_over = false;
-        }
     }
 
     /// What is to be sent next, and whether it is of the backlog. `at_once`: also what is not due.
@@ -514,108 +444,6 @@ impl Worker {
         }
         self.let_go().await;
         pause
-    }
-
-    /// What is left of an entry goes on at its place in the backlog.
-    async fn keep_left(&mut self, mut entry: Entry) {
-        self.bring_up_to_date(&mut entry).await;
-        self.keep(&mut entry).await;
-        match entry.row {
-            Some(_) => put_in_order(&mut self.held, entry),
-            None => self.handle.put_back(entry),
-        }
-    }
-
-    /// Writes what is left of an entry over what is on disk of it.
-    async fn bring_up_to_date(&mut self, entry: &mut Entry) {
-        let Some(row) = entry.row.filter(|_| entry.is_touched) else { return };
-        let batch = entry.to_batch();
-        match self.disk.replace(&self.handle, row, &batch).await {
-            Some(Found::There) => entry.is_touched = false,
-            Some(Found::Gone) => {
-                entry.row = None;
-                self.handle.in_memory_again(&batch.posts);
-            }
-            // Where the disk is ill, what stands there is more than what is left: as long as the entry
-            // is in hand, it is not read from there.
-            None => {}
-        }
-    }
-
-    /// Nothing is held in memory that is on disk as well, but for what is not to be forgotten: which
-    /// samples the endpoint took a part of, which posts were tried how often, and what it may have taken
-    /// without a word: added to another sample, that would be taken once more, or for a repeat with all
-    /// that was added to it.
-    async fn let_go(&mut self) {
-        let is_down = self.health == Health::Down;
-        let adds = self.settings.late.is_some_and(|late| matches!(late.then, Then::Add(_)));
-        let mut in_hand = std::mem::take(&mut self.held);
-        if is_down {
-            self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
-        }
-        for entry in in_hand {
-            let is_known = entry.partly_accepted && !is_down
-                || !entry.has_no_failures()
-                || adds && entry.was_tried();
-            match is_known && entry.row.is_some() && self.held.len() < HELD_MAX {
-                true => self.held.push_back(entry),
-                false => self.release(entry).await,
-            }
-        }
-    }
-
-    /// To be read from the disk in its turn, or had from memory if it is not there.
-    async fn release(&mut self, mut entry: Entry) {
-        self.bring_up_to_date(&mut entry).await;
-        match entry.row {
-            Some(_) if entry.is_touched => self.held.push_back(entry),
-            Some(row) => {
-                if self.disk.release(&self.handle, row).await == Found::Gone {
-                    entry.row = None;
-                    self.handle.in_memory_again(&entry.to_batch().posts);
-                    self.handle.put_back(entry);
-                }
-            }
-            None => self.handle.put_back(entry),
-        }
-    }
-
-    /// Nothing is left of it.
-    async fn settled(&mut self, entry: Entry) {
-        match entry.row {
-            Some(row) => self.disk.remove(&self.handle, row).await,
-            None => self.handle.no_longer_in_memory(&[]),
-        }
-        self.handle.forget(&entry);
-    }
-
-    /// At the end: what is in memory alone goes to disk, if it can.
-    async fn leave(&mut self) {
-        let in_hand = self.held.drain(..).chain(self.live.drain(..));
-        for entry in in_hand.collect::<Vec<_>>() {
-            self.release(entry).await;
-        }
-        // Where the disk is ill, more stands there than is left; that is recognised by its keys when it
-        // comes twice.
-        for row in std::mem::take(&mut self.held).iter().filter_map(|entry| entry.row) {
-            self.disk.release(&self.handle, row).await;
-        }
-        let mut not_taken = Vec::new();
-        while let Some(entry) = self.handle.take_backlog().or_else(|| self.handle.take_fresh(None))
-        {
-            not_taken.extend(self.put_to_disk(entry).await);
-        }
-        for entry in not_taken.into_iter().rev() {
-            self.handle.put_back(entry);
-        }
-    }
-
-    /// Where samples are kept, and how much of them.
-    fn place(&self) -> Place {
-        match self.disk.bytes_max() {
-            Some(bytes_max) => Place::Disk { bytes_max },
-            None => Place::Memory { bytes_max: self.settings.queue_bytes_max as u64 },
-        }
     }
 
     fn set_health(&mut self, health: Health) {
