@@ -268,11 +268,7 @@ impl Database {
         }
         let found = match std::fs::metadata(&self.path) {
             Ok(metadata) if !metadata.is_file() => Err(Trouble::damaged("it is no file")),
-            // What a crash leaves that comes when the file is made; nothing was in it then.
-            Ok(metadata) if metadata.len() == 0 => QueueFile::begin(&self.path).inspect(|_| {
-                tracing::warn!("spool {}: the file was empty: it begins anew", self.path.display());
-            }),
-            Ok(_) => QueueFile::open(&self.path),
+            Ok(_) => self.open_or_begin(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if makes { self.make() } else { Ok(()) };
             }
@@ -286,6 +282,16 @@ impl Database {
                 if makes { self.make() } else { Ok(()) }
             }
         }
+    }
+
+    fn open_or_begin(&self) -> Result<QueueFile, Trouble> {
+        if let Some(file) = QueueFile::open(&self.path)? {
+            return Ok(file);
+        }
+        // What a crash leaves that comes when the file is made; nothing was in it then.
+        let begun = QueueFile::begin(&self.path)?;
+        tracing::warn!("spool {}: the file was empty: it begins anew", self.path.display());
+        Ok(begun)
     }
 
     fn make(&mut self) -> Result<(), SpoolError> {
@@ -303,8 +309,8 @@ impl Database {
             Err(trouble) => {
                 let judged = trouble.judge(&self.path);
                 // Nothing is in it yet.
-                let _ = std::fs::remove_file(&self.path);
                 let _ = std::fs::remove_file(journal(&self.path));
+                let _ = std::fs::remove_file(&self.path);
                 let Damage(what) = judged?;
                 Err(failed(&self.path, what))
             }
@@ -384,7 +390,9 @@ impl Database {
         self.last = self.last.max(totals.last);
         let (batches, posts) = self.rows.unsettled(totals);
         let oldest = self.rows.first(file).ok().flatten().and_then(|row| row.taken);
-        let bytes = file.bytes().unwrap_or(self.kept.bytes);
+        // Few small batches have their place beside what an empty queue takes, and are not nothing.
+        let least = if batches > 0 { file::PAGE_BYTES } else { 0 };
+        let bytes = file.bytes().unwrap_or(self.kept.bytes).max(least);
         self.kept = Kept { batches, posts, bytes, oldest };
     }
 }

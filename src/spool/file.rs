@@ -40,7 +40,7 @@ const TABLES: [(&str, &str); 2] = [
 
 /// The schema's page and the first of each table.
 const PAGES_WHEN_EMPTY: u64 = 1 + TABLES.len() as u64;
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 const SETTINGS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
@@ -94,15 +94,22 @@ impl QueueFile {
         Ok(Self { connection, totals: Totals::default() })
     }
 
-    /// Opens what an earlier run, or this one, has left.
-    pub(super) fn open(path: &Path) -> Result<Self, Trouble> {
+    /// Opens what an earlier run, or this one, has left; `None` if that came to its end while it wrote an
+    /// empty queue into the file.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Trouble> {
         let mut connection = connect(path)?;
+        // A read takes back what was not finished; an exclusive transaction would put a first page there.
+        // What is left of a damaged file can be shorter than a page as well, but is not nothing.
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        if pages == 0 && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+            return Ok(None);
+        }
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         check_form(&transaction)?;
         let totals = count(&transaction)?;
         transaction.commit()?;
         connection.execute_batch("PRAGMA journal_mode = PERSIST;")?;
-        Ok(Self { connection, totals })
+        Ok(Some(Self { connection, totals }))
     }
 
     pub(super) fn totals(&self) -> Totals {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::agent::{Agent, PATIENCE};
-use crate::child::{self, BEGUN, Counters, DRAINED, OFFERED, Orders, POSTS};
+use crate::child::{self, BEGUN, Counters, DRAINED, OFFERED, Orders, POSTS, SEEN};
 use crate::peer::{Memory, Mood, Peer};
 
 /// Says its seed, and takes one from outside to do it once more.
@@ -51,13 +51,19 @@ fn lines(child: &mut Child) -> Receiver<String> {
 
 fn wait_for(lines: &Receiver<String>, what: &str, within: Duration) -> String {
     let end = Instant::now() + within;
-    let mut last = String::new();
+    // What was seen tells more than that something was offered.
+    let (mut last, mut seen) = (String::new(), String::new());
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) if line.starts_with(what) => return line,
+            Ok(line) if line.starts_with(SEEN) => seen = line,
             Ok(line) => last = line,
-            Err(RecvTimeoutError::Timeout) => panic!("not within {within:?}: {what}: {last}"),
-            Err(RecvTimeoutError::Disconnected) => panic!("ended before it said {what}: {last}"),
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("not within {within:?}: {what}: {last}, {seen}")
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("ended before it said {what}: {last}, {seen}")
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Files that are not what they were: what can be read is given out as it was, what cannot is counted
 //! or set aside, with a word.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nodetally::spool::{Found, Kept};
 use rusqlite::Connection;
 
 use crate::said;
-use crate::support::{AMPLE, Desk, WALL, at, batch, lost, names, noise, quick_dir, sample, wait};
+use crate::support::{
+    AMPLE, Desk, WALL, at, batch, journal, lost, names, noise, quick_dir, sample, wait,
+};
 
 const BATCHES: u64 = 40;
 const POSTS: u64 = BATCHES * 3;
@@ -113,12 +115,6 @@ struct Outcome {
     damaged_posts: u64,
     is_aside: bool,
     said: Vec<String>,
-}
-
-fn journal(path: &Path) -> PathBuf {
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-journal");
-    journal.into()
 }
 
 fn is_aside(name: &str) -> bool {

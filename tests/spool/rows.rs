@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use crate::support::{AMPLE, Desk, at, batch, journal, lost, names, quick_dir, wait};
 use nodetally::spool::{Found, Kept, Part, RowId};
-
-use crate::support::{AMPLE, Desk, at, batch, lost, names, quick_dir, wait};
+use rusqlite::Connection;
 
 #[test]
 fn what_was_appended_is_there_after_a_reopening_in_its_order() {
@@ -114,6 +114,30 @@ fn an_empty_file_of_an_earlier_run_goes_too() {
     std::fs::write(&desk.path, left).unwrap();
     assert_eq!(desk.open(at(1)).unwrap(), Kept::default());
     assert_eq!(names(dir.path()), [""; 0]);
+}
+
+/// A kill in the middle of the first transaction: its journal takes back all there is in the file.
+#[test]
+fn a_file_that_was_only_begun_is_begun_anew() {
+    let (dir, killed) = (quick_dir(), quick_dir());
+    let desk = Desk::new(dir.path(), AMPLE);
+    let path = killed.path().join("q");
+    let connection = Connection::open(&path).unwrap();
+    let statements = "PRAGMA journal_mode = PERSIST; PRAGMA cache_size = 1; BEGIN EXCLUSIVE; \
+                      CREATE TABLE records (id INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT; \
+                      INSERT INTO records VALUES (1, zeroblob(200000));";
+    connection.execute_batch(statements).unwrap();
+    assert!(std::fs::copy(&path, &desk.path).unwrap() > 0);
+    std::fs::copy(journal(&path), journal(&desk.path)).unwrap();
+    assert_eq!(desk.open(at(0)).unwrap(), Kept::default());
+    assert_eq!(names(dir.path()), [""; 0]);
+    assert_eq!(desk.queue.take_lost(), lost(0, 0, 0));
+
+    std::fs::copy(&path, &desk.path).unwrap();
+    std::fs::copy(journal(&path), journal(&desk.path)).unwrap();
+    desk.append(&batch(1, 2, 50), at(1)).unwrap();
+    assert_eq!(desk.samples(at(1)), [1]);
+    assert_eq!(names(dir.path()), ["central.spool", "central.spool-journal"]);
 }
 
 #[test]

@@ -106,11 +106,16 @@ impl Desk {
 
     /// The file's bytes, and its journal's.
     pub fn disk_bytes(&self) -> u64 {
-        let mut journal = self.path.clone().into_os_string();
-        journal.push("-journal");
         let bytes = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-        bytes(&self.path) + bytes(Path::new(&journal))
+        bytes(&self.path) + bytes(&journal(&self.path))
     }
+}
+
+/// Of the queue in this file.
+pub fn journal(path: &Path) -> PathBuf {
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-journal");
+    journal.into()
 }
 
 pub fn sample(batch: &Batch) -> u64 {
