@@ -8,12 +8,15 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "support/log_lines.rs"]
+mod log_lines;
+
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use log_lines::{Lines, hear_all, listen};
 use nodetally::delivery::{
     self, BaseUrl, Clock, Getter, Handle, Places, Settings, Split, Statistics,
 };
@@ -24,9 +27,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// What the peer does with one request.
 #[derive(Clone)]
@@ -178,47 +178,6 @@ fn cut_request(bytes: &mut Vec<u8>) -> Option<(String, String)> {
     Some((head, body))
 }
 
-/// Collects the lines that are logged while it is the default of the test's thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn containing(&self, part: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    let _ = write!(self.0, "{value:?}");
-                }
-            }
-        }
-        if event.metadata().target().starts_with("nodetally") {
-            let mut message = Message(format!("{} ", event.metadata().level()));
-            event.record(&mut message);
-            self.0.lock().unwrap().push(message.0);
-        }
-    }
-}
-
-/// Beside the tests that listen others log too. Where their threads listened to nothing, tracing could
-/// hold a line for one that nobody hears, in all threads.
-fn hear_all() {
-    // An error means that another test has been here.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
-}
-
-fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::registry().with(lines.clone());
-    (lines, tracing::subscriber::set_default(subscriber))
-}
-
 fn quick(url: BaseUrl) -> Settings {
     hear_all();
     let mut settings = Settings::new("central", url, 1);
@@ -350,7 +309,7 @@ async fn while_the_endpoint_is_down_samples_wait_and_the_log_says_so_once() {
     let _peer = Peer::start_at(addr, |_, _| CREATED);
     until_settled(&handle).await;
     assert_eq!(lines.containing("answers again").len(), 2);
-    assert_eq!(lines.0.lock().unwrap().len(), 4);
+    assert_eq!(lines.all().len(), 4);
 }
 
 #[tokio::test]
@@ -373,7 +332,7 @@ async fn a_500_is_tried_three_times_and_then_counted_while_the_rest_arrives_once
     assert_eq!((figures.accepted_posts, figures.dropped_posts.gave_up_5xx), (4, 2));
     assert_eq!((figures.answers_of_class(5), figures.retries), (6, 4));
     assert_eq!(
-        lines.0.lock().unwrap().as_slice(),
+        lines.all(),
         ["WARN endpoint central answers 500 Internal Server Error 3 times to POST \
           /api/nodes/bad/metrics: why; such posts are dropped and counted (said once per status)"]
     );
@@ -482,7 +441,7 @@ async fn what_is_refused_for_good_is_dropped_counted_and_told_once_per_status() 
         ["WARN endpoint central answers 400 Bad Request to POST /api/nodes/bad/metrics: why; \
           such posts are dropped and counted (said once per status)"]
     );
-    assert_eq!(lines.0.lock().unwrap().len(), 2, "a refusal is an answer, not an outage");
+    assert_eq!(lines.all().len(), 2, "a refusal is an answer, not an outage");
 }
 
 #[tokio::test]

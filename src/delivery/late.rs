@@ -35,7 +35,7 @@ impl PartialEq for Merge {
 
 impl Eq for Merge {}
 
-/// A sample that has grown to this is sent as it is, and what is later begins another.
+/// A sample that has grown to this is sent as it is; until it is, what is behind it is not added up.
 const POSTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 

@@ -293,9 +293,7 @@ impl Failed {
             Some(_) | None => self.accepted_before < accepted,
         }
     }
-}
 
-impl Failed {
     pub(super) fn describe(&self) -> String {
         match self.status {
             Some(status) => status_line(status),

@@ -21,8 +21,8 @@ pub struct Drops {
     pub rejected_3xx: u64,
     /// Answered with a status that will not change: 4xx but for 408, 425 and 429.
     pub rejected_4xx: u64,
-    /// Answered with an error too often: a 500 of the resource API, or any 5xx (or 408, 425, 429)
-    /// while the endpoint was otherwise well.
+    /// Answered with an error too often: a 500 of the resource API, a 4xx that the settings have tried
+    /// again, or any 5xx while the endpoint was otherwise well.
     pub gave_up_5xx: u64,
     /// Not answered too often while the endpoint was otherwise well.
     pub gave_up_unanswered: u64,

@@ -356,7 +356,7 @@ async fn hand_over(from: Endpoint, to: Handle, worker: Worker) {
 
 /// `until`: what has to come for what is on disk to be sent.
 async fn finish_and_tell(endpoint: Endpoint, deadline: Instant, boot: BootId, until: &str) {
-    let handle = endpoint.handle.clone();
+    let (handle, is_handed_over) = (endpoint.handle.clone(), endpoint.handover.is_some());
     let (name, left) = endpoint.finish(deadline).await;
     let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
     if on_disk > 0 {
@@ -364,7 +364,11 @@ async fn finish_and_tell(endpoint: Endpoint, deadline: Instant, boot: BootId, un
     }
     if !left.is_empty() {
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
-        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent", left.len());
+        let kept = match is_handed_over {
+            true => " nor put to disk; the next start will send them",
+            false => "",
+        };
+        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent{kept}", left.len());
     }
 }
 

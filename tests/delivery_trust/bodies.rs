@@ -75,7 +75,7 @@ async fn a_server_that_cannot_unpack_gets_bodies_as_they_are_from_then_on() {
     assert_eq!(encodings, [Some("zstd".to_owned()), None, None, None]);
     assert!(server.seen()[1..].iter().all(|seen| unpacked(seen) == body()));
     assert_eq!(
-        *lines.0.lock().unwrap(),
+        lines.all(),
         [
             "WARN endpoint central answers 415 to bodies in zstd and takes them as they are: they are \
           sent uncompressed from here on; `compression = \"none\"` spares it the first"

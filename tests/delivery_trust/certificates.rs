@@ -83,7 +83,7 @@ async fn a_certificate_for_another_name_or_another_time_is_refused_in_words() {
         let handle = run(settings);
         offer(&handle, 1, 1, "body");
         until(&handle, "tried twice", |figures| figures.unanswered >= 2).await;
-        assert_eq!(lines.containing(words).len(), 1, "{lines:?}", lines = lines.0);
+        assert_eq!(lines.containing(words).len(), 1, "{lines:?}", lines = lines.all());
         assert!(server.seen().is_empty());
     }
 }
@@ -153,7 +153,7 @@ async fn certificates_that_are_exchanged_are_used_and_half_of_a_pair_is_waited_o
     let mut post_until = async |part: &str| {
         let begin = std::time::Instant::now();
         while lines.containing(part).is_empty() {
-            assert!(begin.elapsed() < PATIENCE, "not told: {part}: {:?}", lines.0);
+            assert!(begin.elapsed() < PATIENCE, "not told: {part}: {:?}", lines.all());
             offer(&handle, number, 1, "body");
             number += 1;
             until_settled(&handle).await;

@@ -18,14 +18,16 @@ mod secrets;
 mod server;
 mod tokens;
 
+#[path = "../support/log_lines.rs"]
+mod log_lines;
 #[path = "../support/agent.rs"]
 mod support;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use log_lines::{hear_all, listen};
 use nodetally::delivery::{
     self, BaseUrl, Credential, Handle, Places, Settings, Statistics, TokenSource,
 };
@@ -33,53 +35,9 @@ use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
 use nodetally::spool::{Batch, Moment};
 use tokio::time::{Instant, sleep};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 /// Long enough for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Collects the lines that are logged while it is the default of the test's thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn containing(&self, part: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    let _ = write!(self.0, "{value:?}");
-                }
-            }
-        }
-        if event.metadata().target().starts_with("nodetally") {
-            let mut message = Message(format!("{} ", event.metadata().level()));
-            event.record(&mut message);
-            self.0.lock().unwrap().push(message.0);
-        }
-    }
-}
-
-/// Beside the tests that listen others log too. Where their threads listened to nothing, tracing could
-/// hold a line for one that nobody hears, in all threads.
-fn hear_all() {
-    // An error means that another test has been here.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
-}
-
-fn listen() -> (Lines, tracing::subscriber::DefaultGuard) {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::registry().with(lines.clone());
-    (lines, tracing::subscriber::set_default(subscriber))
-}
 
 fn quick(url: &str) -> Settings {
     hear_all();

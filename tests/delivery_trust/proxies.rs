@@ -155,7 +155,7 @@ async fn a_proxy_that_fails_is_told_without_what_it_was_shown() {
             .await;
         }
     }
-    let lines = lines.0.lock().unwrap();
+    let lines = lines.all();
     assert!(lines.len() >= 4, "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("hunter2") || line.contains("dXNlcjp")));
 }

@@ -146,7 +146,7 @@ async fn a_file_that_goes_leaves_the_last_token_in_use_and_is_told_once() {
     std::fs::remove_file(&path).unwrap();
     let begin = Instant::now();
     while lines.containing("stays in use").is_empty() {
-        assert!(begin.elapsed() < PATIENCE, "{:?}", lines.0);
+        assert!(begin.elapsed() < PATIENCE, "{:?}", lines.all());
         until_sent(&handle, &server, "kept").await;
         sleep(Duration::from_millis(20)).await;
     }
@@ -162,7 +162,7 @@ async fn a_file_that_goes_leaves_the_last_token_in_use_and_is_told_once() {
          error 2); the last token stays in use",
         path.display()
     );
-    assert_eq!(*lines.0.lock().unwrap(), [told]);
+    assert_eq!(lines.all(), [told]);
     let figures = handle.statistics(&crate::moment(0));
     assert_eq!(figures.dropped_posts.total(), 0);
 }

@@ -6,9 +6,11 @@ use fastrand::Rng;
 use nodetally::spool::Keeper;
 use tokio::time::sleep;
 
-use crate::mounts::{in_own_mounts, resize, tmpfs, unmount};
+use crate::log_lines::listen;
+use crate::mounts::{resize, tmpfs, unmount};
+use crate::own_mounts::in_own_mounts;
 use crate::peer::{Mood, Peer};
-use crate::worker::{Clock, Lines, Running, boot, run, settings};
+use crate::worker::{Clock, Running, boot, run, settings};
 
 /// Of what cannot be packed, behind its number.
 fn body(number: u64, random: &mut Rng) -> String {
@@ -28,7 +30,7 @@ fn on_a_full_disk_samples_wait_in_memory_and_all_that_were_not_dropped_arrive() 
 
 async fn fill(dir: &std::path::Path) {
     const IN_MEMORY: usize = 256 << 10;
-    let (lines, _guard) = Lines::listen();
+    let (lines, _guard) = listen();
     let peer = Peer::start(Mood::Refusing);
     let clock = Clock::at(boot(1), 1000, 1_000_000);
     let mut settings = settings(&peer.url());

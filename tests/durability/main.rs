@@ -24,3 +24,7 @@ mod worker;
 
 #[path = "../support/agent.rs"]
 mod agent;
+#[path = "../support/log_lines.rs"]
+mod log_lines;
+#[path = "../support/mounts.rs"]
+mod own_mounts;

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::agent::{Agent, eventually};
-use crate::mounts::{in_own_mounts, make_read_only, unmount};
+use crate::mounts::{make_read_only, unmount};
+use crate::own_mounts::in_own_mounts;
 use crate::peer::{Mood, Peer};
 use crate::stage::{Stage, node_posts, stop, written};
 

@@ -1,6 +1,5 @@
-//! A worker in this process, over a queue on disk, with the log that it writes.
+//! A worker in this process, over a queue on disk.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,9 +10,6 @@ use nodetally::quantity::{BootTime, WallTime};
 use nodetally::spool::{Batch, Bounds, Keeper, Moment};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::agent::PATIENCE;
 
@@ -114,38 +110,4 @@ impl Running {
 /// Runs on this thread alone, so that what is logged and mounted here is seen.
 pub fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
-}
-
-/// Collects the lines that are logged on this thread.
-#[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    pub fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
-        let lines = Self::default();
-        let subscriber = tracing_subscriber::registry().with(lines.clone());
-        (lines, tracing::subscriber::set_default(subscriber))
-    }
-
-    pub fn containing(&self, part: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
-    }
-}
-
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    let _ = write!(self.0, "{value:?}");
-                }
-            }
-        }
-        if event.metadata().target().starts_with("nodetally") {
-            let mut message = Message(format!("{} ", event.metadata().level()));
-            event.record(&mut message);
-            self.0.lock().unwrap().push(message.0);
-        }
-    }
 }

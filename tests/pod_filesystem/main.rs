@@ -12,3 +12,6 @@ mod mounts;
 mod oracle;
 mod rounds;
 mod walks;
+
+#[path = "../support/mounts.rs"]
+mod own_mounts;

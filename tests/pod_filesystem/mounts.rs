@@ -4,28 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 
 use crate::oracle;
+use crate::own_mounts::in_own_mounts;
 
 const NOTHING: Option<&str> = None;
-
-/// Runs `test` where mounts are nobody else's; says so where that may not be had.
-fn in_own_mounts(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
-            println!("not tried: no mount namespace may be made here: {errno}");
-            return;
-        }
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        if let Err(errno) = mount(NOTHING, "/", NOTHING, private, NOTHING) {
-            println!("not tried: mounts may not be made private here: {errno}");
-            return;
-        }
-        test();
-    });
-    thread.join().unwrap();
-}
 
 fn bind(from: &Path, onto: &Path) {
     mount(Some(from), onto, NOTHING, MsFlags::MS_BIND, NOTHING).unwrap();

@@ -17,3 +17,6 @@ mod rows;
 mod said;
 mod support;
 mod thread;
+
+#[path = "../support/mounts.rs"]
+mod own_mounts;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nodetally::spool::{Found, RowId, SpoolError};
 
+use crate::own_mounts::in_own_mounts;
 use crate::said;
 use crate::support::{AMPLE, Desk, at, batch, bounds, lost, names, wait};
 
@@ -14,23 +14,13 @@ const NOTHING: Option<&str> = None;
 /// Runs `test` with a directory on a file system of its own, where mounts are nobody else's; says so
 /// where that may not be had. The queues' threads begin below this one, and see the same.
 fn on_own_disk(options: &'static str, test: impl FnOnce(&Path) + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
-            println!("not tried: no mount namespace may be made here: {errno}");
-            return;
-        }
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        if let Err(errno) = mount(NOTHING, "/", NOTHING, private, NOTHING) {
-            println!("not tried: mounts may not be made private here: {errno}");
-            return;
-        }
+    in_own_mounts(move || {
         let dir = tempfile::tempdir().unwrap();
         mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
         test(dir.path());
         // A queue's thread may be about to close its file.
         umount2(dir.path(), MntFlags::MNT_DETACH).unwrap();
     });
-    thread.join().unwrap();
 }
 
 /// Takes all the space that is left.
