@@ -23,6 +23,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("directory/kubelet.rs", "Lacking::parse", "no_refusal_panics_or_breaks_the_line"),
     ("directory/resource_quantity.rs", "Digits::parse", "ResourceQuantity::parse"),
     ("payload/body.rs", "object_of", "decode_node and the other readers of bodies"),
+    ("payload/body.rs", "value_of", "object_of, and decode_pods and decode_nodes"),
     ("payload/pod_batch/decode.rs", "decode::decode", "decode_pods and decode_nodes"),
     ("receiver/metrics_k8s_io.rs", "FieldRequirement::parse", "the target receiver, by its query"),
     ("runtime/capture.rs", "parse_row", "the target state, by capture::load"),

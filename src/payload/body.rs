@@ -20,7 +20,14 @@ pub enum BodyError {
     Wrong { field: String, allowed: String, found: String },
     #[error("{field} is {error}")]
     Name { field: String, error: NameError },
+    #[error("{0} holds more than {VALUES_MAX} values")]
+    TooMany(String),
 }
+
+/// The most values, lists and objects among them, of what is read as a whole: as one it takes up to 700
+/// bytes of memory for each of them, be it two bytes long. A pod with all that the API server knows of it
+/// has some thousand.
+const VALUES_MAX: usize = 16_384;
 
 impl BodyError {
     fn wrong(field: String, allowed: impl Into<String>, found: &Value) -> Self {
@@ -41,13 +48,39 @@ pub struct LabelLimits {
 /// The body as a JSON object.
 ///
 /// # Errors
-/// It is no JSON, or another value.
+/// It is no JSON, another value, or one of too many values.
 pub fn object_of(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(BodyError::NotAnObject(excerpt(&other))),
-        Err(error) => Err(BodyError::NotJson(reason(&error))),
+    match value_of(body, "the body")? {
+        Value::Object(object) => Ok(object),
+        other => Err(BodyError::NotAnObject(excerpt(&other))),
     }
+}
+
+/// The body, or the part of it called `name`.
+///
+/// # Errors
+/// It is no JSON, or of too many values.
+pub fn value_of(json: &[u8], name: &str) -> Result<Value, BodyError> {
+    if values_at_most(json) > VALUES_MAX {
+        return Err(BodyError::TooMany(name.to_owned()));
+    }
+    serde_json::from_slice(json).map_err(|error| BodyError::NotJson(reason(&error)))
+}
+
+/// How many values there are if it is JSON, and perhaps a few less: every one but the first stands behind a
+/// comma or is the first of a list or object.
+fn values_at_most(json: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (1, false, false);
+    for byte in json {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b',' | b'[' | b'{') => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// What serde_json says. It quotes a text that stands where none should in full: of what is long only
@@ -253,8 +286,68 @@ fn cut(whole: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
     use crate::payload::pod_batch::decode_pods;
-    use crate::payload::pod_lifecycle::decode_list;
+    use crate::payload::pod_lifecycle::{decode_list, decode_spec};
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![any::<i64>().prop_map(Value::from), ".{0,9}".prop_map(Value::from)];
+        leaf.prop_recursive(4, 60, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::btree_map(".{0,5}", inner, 0..6)
+                    .prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    fn count(value: &Value) -> usize {
+        let below: usize = match value {
+            Value::Array(all) => all.iter().map(count).sum(),
+            Value::Object(all) => all.values().map(count).sum(),
+            _ => 0,
+        };
+        1 + below
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_is_missed_when_they_are_counted(value in values()) {
+            for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+                let (at_most, values) = (values_at_most(json.as_bytes()), count(&value));
+                prop_assert!(at_most >= values, "{} of {}: {}", at_most, values, json);
+                // An empty list or object is taken for one of one.
+                prop_assert!(at_most <= 2 * values, "{} of {}: {}", at_most, values, json);
+            }
+        }
+    }
+
+    #[test]
+    fn short_texts_that_would_take_much_memory_are_refused() {
+        let many = format!("[{}[0]]", "[0],".repeat(20_000));
+        let batch = |context: &str, resources: &str| {
+            format!(
+                r#"{{"cluster_id":"c","context":{context},"collected_at":"2026-01-01T00:00:00Z","resources":{resources}}}"#
+            )
+        };
+        let error = |body: String| decode_pods(body.as_bytes()).unwrap_err().to_string();
+        let held = "holds more than 16384 values";
+        assert_eq!(error(batch(&many, "[]")), format!("context {held}"));
+        let provider = json!({"name": "", "region": ""});
+        let context = json!({
+            "name": "c", "kubernetes_version": "", "provider": provider, "labels": {},
+            "node_groups": []
+        })
+        .to_string();
+        let resource = error(batch(&context, &format!("[{many}]")));
+        assert_eq!(resource, format!("resources[0] {held}"));
+        let spec = format!(r#"{{"pod_obj":{many}}}"#);
+        let error = decode_spec(spec.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, format!("the body {held}"));
+    }
 
     #[test]
     fn an_error_does_not_repeat_a_whole_body() {

@@ -26,7 +26,7 @@ mod store;
 use std::time::Duration;
 
 pub use series::Counters;
-pub use serve::{Clock, Kept, Listener, Receiver, router, serve_router};
+pub use serve::{Clock, Kept, Limits, Listener, Receiver, router, serve_router};
 
 /// How much a receiver keeps, and how it reads what it keeps.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::pieces::Pieces;
 use super::request::{JsonBody, Refusal};
 use super::routes::{self, App, Turn};
-use super::store::{Dialect, Full};
+use super::store::Dialect;
 use crate::payload::body::BodyError;
 use crate::payload::pod_batch::{NodeResource, PodResource, decode_nodes, decode_pods};
 
@@ -48,19 +48,15 @@ fn invalid(error: &BodyError) -> Refusal {
     Refusal::bad_request(error)
 }
 
-/// The first that had no place, after all others were kept.
-fn accepted(count: usize, full: Option<Full>) -> Result<Response, Refusal> {
-    match full {
-        Some(full) => Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, full)),
-        None => Ok(routes::json(
-            StatusCode::OK,
-            &json!({
-                "status": "success",
-                "message": "Metrics received successfully",
-                "metrics_count": count
-            }),
-        )),
-    }
+fn accepted(count: usize) -> Result<Response, Refusal> {
+    Ok(routes::json(
+        StatusCode::OK,
+        &json!({
+            "status": "success",
+            "message": "Metrics received successfully",
+            "metrics_count": count
+        }),
+    ))
 }
 
 async fn push_pods(State(app): State<App>, body: Body) -> Response {
@@ -72,26 +68,27 @@ fn keep_pods(app: &App, body: Body) -> Result<Response, Refusal> {
     let batch = decode_pods(&body.bytes).map_err(|error| invalid(&error))?;
     app.once(body.post, |turn| match turn {
         Turn::First => keep_pod_resources(app, batch.resources),
-        Turn::Repeat => accepted(batch.resources.len(), None),
+        Turn::Repeat => accepted(batch.resources.len()),
     })
 }
 
-fn keep_pod_resources(app: &App, pods: Vec<PodResource>) -> Result<Response, Refusal> {
+/// All of them or, as far as they are counted, none: a batch that is answered 507 comes again.
+fn keep_pod_resources(app: &App, mut pods: Vec<PodResource>) -> Result<Response, Refusal> {
     let (now, bounds) = (app.now(), app.bounds());
     let count = pods.len();
-    let mut full = None;
     let (mut store, mut resources) = (app.store(), app.resources());
     resources.pods.sweep(now, &bounds);
-    for pod in pods {
-        let recorded = match pod.runs {
-            true => store.record_pod(now, &pod.namespace, &pod.name, pod.post, Dialect::PodBatch),
-            false => Ok(()),
-        };
-        let key = (pod.namespace, pod.name);
-        let kept = resources.pods.put(now, key, Bytes::from(pod.json), bounds.pods_max, &bounds);
-        full = full.or(recorded.err()).or(kept.err());
+    let running = pods.iter().filter(|pod| pod.runs);
+    store.room_for_pods(now, running.map(|pod| (&*pod.namespace, &*pod.name)))?;
+    for pod in &mut pods {
+        let key = (pod.namespace.clone(), pod.name.clone());
+        let json = Bytes::from(std::mem::take(&mut pod.json));
+        resources.pods.put(now, key, json, bounds.pods_max, &bounds)?;
     }
-    accepted(count, full)
+    for pod in pods.into_iter().filter(|pod| pod.runs) {
+        store.record_pod(now, &pod.namespace, &pod.name, pod.post, Dialect::PodBatch)?;
+    }
+    accepted(count)
 }
 
 async fn push_nodes(State(app): State<App>, body: Body) -> Response {
@@ -103,24 +100,27 @@ fn keep_nodes(app: &App, body: Body) -> Result<Response, Refusal> {
     let batch = decode_nodes(&body.bytes).map_err(|error| invalid(&error))?;
     app.once(body.post, |turn| match turn {
         Turn::First => keep_node_resources(app, batch.resources),
-        Turn::Repeat => accepted(batch.resources.len(), None),
+        Turn::Repeat => accepted(batch.resources.len()),
     })
 }
 
-fn keep_node_resources(app: &App, nodes: Vec<NodeResource>) -> Result<Response, Refusal> {
+/// As those of pods.
+fn keep_node_resources(app: &App, mut nodes: Vec<NodeResource>) -> Result<Response, Refusal> {
     let (now, bounds) = (app.now(), app.bounds());
     let count = nodes.len();
-    let mut full = None;
     let (mut store, mut resources) = (app.store(), app.resources());
     resources.nodes.sweep(now, &bounds);
-    for node in nodes {
-        let recorded = store.record_node(now, &node.name, node.post, Dialect::PodBatch);
-        store.set_amounts(&node.name, node.capacity, node.allocatable);
-        let key = (String::new(), node.name);
-        let kept = resources.nodes.put(now, key, Bytes::from(node.json), bounds.nodes_max, &bounds);
-        full = full.or(recorded.err()).or(kept.err());
+    store.room_for_nodes(now, nodes.iter().map(|node| &*node.name))?;
+    for node in &mut nodes {
+        let key = (String::new(), node.name.clone());
+        let json = Bytes::from(std::mem::take(&mut node.json));
+        resources.nodes.put(now, key, json, bounds.nodes_max, &bounds)?;
     }
-    accepted(count, full)
+    for node in nodes {
+        store.record_node(now, &node.name, node.post, Dialect::PodBatch)?;
+        store.set_amounts(&node.name, node.capacity, node.allocatable);
+    }
+    accepted(count)
 }
 
 async fn pods(State(app): State<App>) -> Response {

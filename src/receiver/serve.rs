@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
 use super::Bounds;
@@ -22,12 +23,27 @@ use crate::quantity::WallTime;
 /// The wall clock that stamps the pushes.
 pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
-/// The most connections at once; further ones wait unaccepted.
-const CONNECTIONS_MAX: usize = 512;
+/// What clients may hold of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most connections at once; further ones wait unaccepted.
+    pub connections_max: usize,
+    /// The time a client has for the head of a request, which bounds how long an idle connection
+    /// stays open too.
+    pub head_timeout: Duration,
+    /// The time it has to take something of an answer.
+    pub write_timeout: Duration,
+}
 
-/// The time a client has for the head of a request, which bounds how long an idle connection
-/// stays open too.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+/// Pushers come back after an interval and find their connection open.
+const LIMITS: Limits = Limits {
+    connections_max: 512,
+    head_timeout: Duration::from_secs(90),
+    write_timeout: Duration::from_secs(15),
+};
+
+/// The longest head of a request, and what of an answer waits for its client; held for each connection.
+const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// The time answers under way have at a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -94,7 +110,7 @@ impl Receiver {
 
     /// Serves until `shutdown` ends; answers under way are finished, for a few seconds at most.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        serve_router(self.listener, self.router, shutdown).await;
+        serve_router(self.listener, self.router, LIMITS, shutdown).await;
     }
 }
 
@@ -155,16 +171,17 @@ impl Listener {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown` ends, with bounds on connections and on the time
-/// that a request's head may take.
+/// Serves `router` on `listener` until `shutdown` ends, with bounds on connections, on what is held of
+/// each, and on the time that a request's head and the taking of an answer may take.
 pub async fn serve_router(
     listener: impl Into<Listener>,
     router: axum::Router,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
     let listener = listener.into();
     let mut shutdown = std::pin::pin!(shutdown);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {
@@ -176,8 +193,8 @@ pub async fn serve_router(
             () = &mut shutdown => break,
         };
         match stream {
-            Stream::Tcp(stream) => answer(stream, router.clone(), &graceful, place),
-            Stream::Unix(stream) => answer(stream, router.clone(), &graceful, place),
+            Stream::Tcp(stream) => answer(stream, router.clone(), limits, &graceful, place),
+            Stream::Unix(stream) => answer(stream, router.clone(), limits, &graceful, place),
         }
     }
     drop(listener);
@@ -186,15 +203,19 @@ pub async fn serve_router(
 
 /// Answers what comes over `stream`, beside all others.
 fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
     router: axum::Router,
+    limits: Limits,
     graceful: &GracefulShutdown,
     place: Option<OwnedSemaphorePermit>,
 ) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -211,4 +232,64 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        connections_max: 1,
+        head_timeout: Duration::from_secs(1),
+        write_timeout: Duration::from_millis(300),
+    };
+
+    /// What there is to read for a client that reads at once, or not before the server has ended the
+    /// connection; and when it did.
+    fn talk(request: &[u8], reads_at_once: bool) -> (Vec<u8>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let large = || async { vec![b'x'; 100_000] };
+            let router = axum::Router::new().route("/large", get(large));
+            let (mut client, server) = duplex(32 << 10);
+            let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(1)));
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            let begun = Instant::now();
+            answer(server, router, LIMITS, &graceful, place);
+            client.write_all(request).await.unwrap();
+            let mut read = Vec::new();
+            if reads_at_once {
+                let _ = client.read_to_end(&mut read).await;
+            }
+            let _ = places.acquire().await;
+            let ended = begun.elapsed();
+            let _ = client.read_to_end(&mut read).await;
+            (read, ended)
+        })
+    }
+
+    #[test]
+    fn who_takes_nothing_of_an_answer_does_not_hold_a_connection() {
+        let request = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(20);
+        let (read, ended) = talk(&request, false);
+        assert!(read.len() <= 32 << 10, "{}", read.len());
+        assert!(ended >= LIMITS.write_timeout, "{ended:?}");
+        let (read, ended) = talk(&request, true);
+        assert!(read.len() > 2_000_000, "whoever takes it has all: {}", read.len());
+        assert!(ended >= LIMITS.head_timeout, "and then is waited for: {ended:?}");
+    }
+
+    #[test]
+    fn a_head_has_its_bounds_in_bytes_and_time() {
+        let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n", "x".repeat(BUFFER_BYTES_MAX));
+        let (read, _) = talk(long.as_bytes(), true);
+        assert!(read.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&read));
+        let (_, ended) = talk(b"GET /large HTTP/1.1\r\nhost:", true);
+        assert!(ended >= LIMITS.head_timeout, "{ended:?}");
+    }
 }

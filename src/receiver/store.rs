@@ -8,7 +8,7 @@ mod deployments;
 mod objects;
 mod records;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use objects::Candidate;
 use thiserror::Error;
@@ -82,6 +82,34 @@ impl Store {
     /// sweep.
     pub(super) fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
+    }
+
+    /// Whether all of these nodes can be recorded.
+    pub(super) fn room_for_nodes<'a>(
+        &self,
+        now: WallTime,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Full> {
+        let is_live = |name: &&str| {
+            self.nodes.get(*name).is_some_and(|node| self.live(now, node.series.last().at))
+        };
+        let new: BTreeSet<&str> = names.filter(|name| !is_live(name)).collect();
+        let live = self.nodes.values().filter(|node| self.live(now, node.series.last().at));
+        room("nodes", self.bounds.nodes_max, live.count(), new.len())
+    }
+
+    /// Whether all of these pods, by namespace and name, can be recorded.
+    pub(super) fn room_for_pods<'a>(
+        &self,
+        now: WallTime,
+        names: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), Full> {
+        let is_live = |(namespace, name): &(&str, &str)| {
+            let known = self.namespaces.get(*namespace).and_then(|pods| pods.get(*name));
+            known.is_some_and(|pod| self.live(now, pod.series.last().at))
+        };
+        let new: BTreeSet<_> = names.filter(|name| !is_live(name)).collect();
+        room("pods", self.bounds.pods_max, self.live_pods(now).count(), new.len())
     }
 
     pub(super) fn record_node(
@@ -220,6 +248,14 @@ impl Store {
     }
 }
 
+/// What lives stays, and what is silent makes room.
+fn room(what: &'static str, max: usize, live: usize, new: usize) -> Result<(), Full> {
+    match new == 0 || live + new <= max {
+        true => Ok(()),
+        false => Err(Full { what, max }),
+    }
+}
+
 /// Where the greater dialect takes over, the other has most likely just told of the same interval.
 fn add(series: &mut Series, point: Point, takes_over: bool, bounds: &Bounds) {
     match takes_over && series.last().at >= before(point.at, bounds.interval / 2) {
@@ -290,6 +326,32 @@ mod tests {
         store.record_node(at(70), "c", node_post(), ResourceApi).unwrap();
         let nodes: Vec<_> = store.nodes(at(70)).iter().map(|node| node.node_name).collect();
         assert_eq!(nodes, ["a", "c"]);
+    }
+
+    #[test]
+    fn there_is_room_for_what_can_be_recorded_and_for_no_more() {
+        let mut store = small();
+        let pods = |names: &'static [&'static str]| names.iter().map(|name| ("default", *name));
+        assert!(store.room_for_pods(at(0), pods(&["a", "b", "a"])).is_ok());
+        assert!(store.room_for_pods(at(0), pods(&["a", "b", "c"])).is_err());
+        store.record_pod(at(0), "default", "a", post("n", 1), ResourceApi).unwrap();
+        store.record_pod(at(50), "default", "b", post("n", 1), ResourceApi).unwrap();
+        assert!(store.room_for_pods(at(55), pods(&["a", "b"])).is_ok());
+        assert!(store.room_for_pods(at(55), pods(&["b", "c"])).is_err());
+        // One is silent by now, and may itself be among those that come.
+        for names in [&["b", "c"], &["a", "b"]] {
+            assert!(store.room_for_pods(at(80), pods(names)).is_ok());
+        }
+        assert!(store.room_for_pods(at(80), pods(&["a", "c"])).is_err());
+        store.set_bounds(Bounds { pods_max: 1, ..store.bounds().clone() });
+        assert!(store.room_for_pods(at(55), pods(&["a", "b"])).is_ok(), "they are there");
+
+        for name in ["a", "b"] {
+            store.record_node(at(0), name, node_post(), ResourceApi).unwrap();
+        }
+        assert!(store.room_for_nodes(at(1), ["a", "b"].into_iter()).is_ok());
+        assert!(store.room_for_nodes(at(1), ["c"].into_iter()).is_err());
+        assert!(store.room_for_nodes(at(100), ["c"].into_iter()).is_ok());
     }
 
     #[test]

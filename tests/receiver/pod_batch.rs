@@ -220,16 +220,30 @@ async fn a_body_beyond_four_mebibytes_is_413() {
     );
 }
 
+/// It comes again, and what was kept of it would count twice.
 #[tokio::test]
-async fn a_full_store_says_so_and_keeps_what_had_a_place() {
-    let mut bounds = Bounds::for_interval(Duration::from_secs(15));
-    bounds.pods_max = 1;
-    let server = Server::start_with(bounds).await;
-    let body = envelope(&[pod("default", "a", 1.0), pod("default", "b", 1.0)]);
-    let (status, error) = answer(json_body(server.post(PODS), &body)).await;
-    assert_eq!((status, &error["error"]["code"]), (507, &json!("insufficient_storage")));
-    assert_eq!(server.get_ok(PODS).await["resources"], json!([pod("default", "a", 1.0)]));
-    assert_eq!(server.names("/api/pods", "pod_name").await, ["a"]);
+async fn a_batch_without_room_for_all_of_it_counts_nothing_however_often_it_comes() {
+    for full in [false, true] {
+        let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+        match full {
+            true => {
+                bounds.documents_bytes_max = pod("default", "a", 1.0).to_string().len() * 3 / 2;
+            }
+            false => bounds.pods_max = 1,
+        }
+        let server = Server::start_with(bounds).await;
+        let one = envelope(&[pod("default", "a", 1.0)]);
+        assert_eq!(answer(json_body(server.post(PODS), &one)).await.0, 200);
+        let both = envelope(&[pod("default", "a", 2.0), pod("default", "b", 1.0)]);
+        for _ in 0..3 {
+            let request = server.post(PODS).header("idempotency-key", "\"k\"");
+            let (status, error) = answer(json_body(request, &both)).await;
+            assert_eq!((status, &error["error"]["code"]), (507, &json!("insufficient_storage")));
+        }
+        assert_eq!(server.names("/api/pods", "pod_name").await, ["a"]);
+        let series = server.get_ok("/api/pods/a?window=60").await;
+        assert_eq!(series.as_array().unwrap().len(), 1, "{series}");
+    }
 }
 
 #[tokio::test]

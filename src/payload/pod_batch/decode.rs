@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::payload::body::{BodyError, Fields, reason};
+use crate::payload::body::{BodyError, Fields, reason, value_of};
 use crate::payload::resource_api::{
     Figures, LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, check_name,
 };
@@ -16,7 +17,7 @@ use crate::payload::resource_api::{
 /// The most resources of one envelope.
 const RESOURCES_MAX: usize = 5000;
 
-/// The longest resource, written as JSON, in bytes.
+/// The longest resource, as it was written and as it is kept, in bytes.
 const RESOURCE_BYTES_MAX: usize = 256 << 10;
 
 /// The longest `cluster_id`, `uid` and the like, in bytes.
@@ -89,7 +90,7 @@ fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(BodyError::NotAnObject("a list".to_owned()));
     }
-    let envelope: Envelope<R> =
+    let envelope: Envelope<'_, R> =
         serde_json::from_slice(body).map_err(|error| BodyError::NotJson(reason(&error)))?;
     let mut object = serde_json::Map::new();
     for (key, value) in [
@@ -97,7 +98,9 @@ fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
         ("context", envelope.context),
         ("collected_at", envelope.collected_at),
     ] {
-        object.extend(value.map(|value| (key.to_owned(), value)));
+        if let Some(value) = value {
+            object.insert(key.to_owned(), value_of(value.get().as_bytes(), key)?);
+        }
     }
     let fields = Fields::of(&object);
     let cluster_id = fields.text("cluster_id", TEXT_BYTES_MAX)?;
@@ -132,10 +135,13 @@ fn check_context<'a>(context: &Fields<'a>) -> Result<&'a str, BodyError> {
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "R: Resource"))]
-struct Envelope<R> {
-    cluster_id: Option<Value>,
-    context: Option<Value>,
-    collected_at: Option<Value>,
+struct Envelope<'a, R> {
+    #[serde(borrow)]
+    cluster_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    collected_at: Option<&'a RawValue>,
     resources: Option<Resources<R>>,
 }
 
@@ -159,9 +165,9 @@ impl<'de, R: Resource> Visitor<'de> for List<R> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut resources = Vec::new();
-        while let Some(value) = seq.next_element::<Value>()? {
+        while let Some(value) = seq.next_element::<&RawValue>()? {
             let read = match resources.len() < RESOURCES_MAX {
-                true => read_resource(&value, resources.len()),
+                true => read_resource(value.get(), resources.len()),
                 false => Err(BodyError::Wrong {
                     field: "resources".to_owned(),
                     allowed: format!("a list of at most {RESOURCES_MAX}"),
@@ -180,17 +186,24 @@ impl<'de, R: Resource> Visitor<'de> for List<R> {
     }
 }
 
-fn read_resource<R: Resource>(value: &Value, at: usize) -> Result<R, BodyError> {
-    let fields = Fields::of_part(value, format!("resources[{at}]"))?;
+fn read_resource<R: Resource>(written: &str, at: usize) -> Result<R, BodyError> {
+    let name = format!("resources[{at}]");
+    check_length(&name, written)?;
+    let value = value_of(written.as_bytes(), &name)?;
     let json = value.to_string();
-    if json.len() > RESOURCE_BYTES_MAX {
-        return Err(BodyError::Wrong {
-            field: format!("resources[{at}]"),
-            allowed: format!("at most {RESOURCE_BYTES_MAX} bytes long"),
-            found: format!("{} bytes", json.len()),
-        });
+    check_length(&name, &json)?;
+    R::read(&Fields::of_part(&value, name)?, json)
+}
+
+fn check_length(name: &str, json: &str) -> Result<(), BodyError> {
+    if json.len() <= RESOURCE_BYTES_MAX {
+        return Ok(());
     }
-    R::read(&fields, json)
+    Err(BodyError::Wrong {
+        field: name.to_owned(),
+        allowed: format!("at most {RESOURCE_BYTES_MAX} bytes long"),
+        found: format!("{} bytes", json.len()),
+    })
 }
 
 trait Resource: Sized {

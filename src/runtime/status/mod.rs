@@ -37,8 +37,15 @@ use crate::identity::BootId;
 use crate::payload::open_metrics;
 use crate::payload::status::PATH;
 use crate::quantity::BootTime;
-use crate::receiver::{self, Listener};
+use crate::receiver::{self, Limits, Listener};
 use socket::SocketFile;
+
+/// Whoever asks comes anew each time, and a probe is not to wait for those who only hold connections.
+const LIMITS: Limits = Limits {
+    connections_max: 128,
+    head_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(5),
+};
 
 /// What is told of; a reload changes it.
 #[derive(Debug, Clone, Default)]
@@ -187,7 +194,7 @@ impl<Place> Side<Place> {
         shared: &Arc<Shared>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(receiver::serve_router(listener, router(shared), async {
+        let done = tokio::spawn(receiver::serve_router(listener, router(shared), LIMITS, async {
             let _ = stopped.await;
         }));
         Self { place, stop, done, file }
