@@ -38,10 +38,19 @@ impl Ca {
     }
 
     pub fn signs(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {
+        self.signs_key(&KeyPair::generate().unwrap(), name, change)
+    }
+
+    /// For a key that may have other certificates.
+    pub fn signs_key(
+        &self,
+        key: &KeyPair,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Signed {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(key, &self.issuer).unwrap();
         let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Signed {
             certificate: certificate.pem(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nodetally::delivery::{self, ClientCertificate, Settings};
-use rcgen::date_time_ymd;
+use rcgen::{KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -131,6 +131,32 @@ async fn a_client_certificate_is_shown_and_one_that_is_missing_or_strange_is_tol
     offer(&handle, 1, 2, "body");
     assert_eq!(until_settled(&handle).await.accepted_posts, 2);
     assert!(server.seen().iter().all(|seen| seen.of.has_certificate));
+}
+
+#[tokio::test]
+async fn beside_the_key_and_the_chain_nothing_in_their_files_counts() {
+    let dir = TempDir::new().unwrap();
+    let ca = Ca::called("office");
+    let server = created(Way::tls(ca.signs("127.0.0.1", |_| {}).serves(Some(&ca)))).await;
+    let key = KeyPair::generate().unwrap();
+    let expired =
+        ca.signs_key(&key, "agent", |params| params.not_after = date_time_ymd(2020, 2, 3));
+    let (signed, other) = (ca.signs_key(&key, "agent", |_| {}), ca.signs("other", |_| {}));
+    let mut settings = trusting(&ca, dir.path(), &server.url());
+    let files = shown(&signed, dir.path());
+    settings.trust.tls.client_certificate = Some(files.clone());
+    for (certificate_file, key_file) in [
+        // As tools write them that put both into one file; only the key was renewed in its own.
+        (signed.certificate.clone(), signed.key.clone() + &expired.certificate),
+        (signed.certificate.clone(), expired.certificate + &signed.key),
+        (signed.certificate.clone() + &other.key, signed.key.clone()),
+        (other.key + &signed.certificate, signed.key.clone() + &other.certificate),
+    ] {
+        write(&files.certificate_file, &certificate_file);
+        write(&files.key_file, &key_file);
+        assert_eq!(delivery::probe(&settings).await, Ok(201));
+        assert!(server.seen().pop().unwrap().of.has_certificate);
+    }
 }
 
 #[tokio::test]

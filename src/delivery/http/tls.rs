@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::RootCertStore;
@@ -163,7 +165,7 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
 fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
     let (chain_path, key_path) = (&client.certificate_file, &client.key_file);
     let chain = certificates("client certificate", chain_path)?;
-    let mut pem = read_file("client key", key_path)?;
+    let pem = read_file("client key", key_path)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         // An encrypted key is PEM of another kind, and passed over.
         let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
@@ -174,7 +176,9 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
         format!("the client key file {} {reason}", key_path.display())
     })?;
     let fits = match CryptoProvider::get_default() {
-        Some(provider) => CertifiedKey::from_der(chain, key, provider).map(|_| ()),
+        Some(provider) => {
+            CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map(|_| ())
+        }
         None => Ok(()),
     };
     let unusable = |reason: String| {
@@ -188,7 +192,20 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
         rustls::Error::InconsistentKeys(_) => unusable("it is the key of another one".to_owned()),
         other => unusable(other.to_string()),
     })?;
-    pem.push(b'\n');
-    pem.extend(read_file("client certificate", chain_path)?);
-    Identity::from_pem(&pem).map_err(|error| unusable(error.to_string()))
+    // What else stands in the two files would be taken for a part of the identity: a certificate
+    // beside the key, or another key beside the certificate.
+    let label = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let chain = chain.iter().map(|certificate| section("CERTIFICATE", certificate));
+    let pem: String = std::iter::once(section(label, key.secret_der())).chain(chain).collect();
+    Identity::from_pem(pem.as_bytes()).map_err(|error| unusable(error.to_string()))
+}
+
+/// One section of a PEM file.
+fn section(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
