@@ -59,7 +59,9 @@ pub enum AgentError {
 /// # Errors
 /// It cannot begin, or the sampling thread has panicked.
 pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
-    host::forbid_core_dumps();
+    if !host::forbid_core_dumps() {
+        warn!("{}", host::CORE_DUMPS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // They look up names and run the credential plugins of kubeconfigs.

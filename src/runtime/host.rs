@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
+use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -37,14 +38,20 @@ fn system_value(variable: SysconfVar, otherwise: u64) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).filter(|v| *v > 0).unwrap_or(otherwise)
 }
 
-/// Keeps tokens and keys out of core dumps: there are none.
+/// What is said where [`forbid_core_dumps`] cannot.
+pub const CORE_DUMPS: &str =
+    "core dumps, in which tokens and keys would stand, cannot be ruled out";
+
+/// Keeps tokens and keys out of core dumps: there are none, or the answer is `false`.
 ///
 /// A limit of 0 would not do: where `core_pattern` is a pipe, the kernel heeds no limit but 1, at
 /// which it gives up the dump (core(5), `fs/coredump.c`); and no file begins with one byte.
-pub fn forbid_core_dumps() {
-    let most = getrlimit(Resource::RLIMIT_CORE).map_or(1, |(_, hard)| hard.min(1));
-    // A limit may always be lowered.
-    let _ = setrlimit(Resource::RLIMIT_CORE, most, most);
+#[must_use]
+pub fn forbid_core_dumps() -> bool {
+    // A limit may always be lowered; one of 0 is lifted by nobody but root. Who is not dumped at all
+    // leaves most files of its own /proc/<pid> to root, so that is for where nothing else does: of
+    // those the agent reads one that is not open to all, its own `io`.
+    setrlimit(Resource::RLIMIT_CORE, 1, 1).is_ok() || set_dumpable(false).is_ok()
 }
 
 /// More open files than this are of no use: it is five for each of the cgroups that are followed.

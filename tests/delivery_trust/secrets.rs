@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use crate::support::{Agent, EMBEDDED, Host, eventually};
@@ -111,6 +113,44 @@ fn no_secret_is_said_by_the_running_agent_by_config_or_by_check() {
     let output = agent(&host, dir.path(), &["config"], &proxy).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("bearer_token_env = \"OWN_TOKEN\""), "{text}");
+}
+
+/// Where nobody may lift the limit of 0, which a `core_pattern` with a `|` does not heed.
+#[test]
+fn with_a_hard_limit_of_0_the_process_cannot_be_dumped_and_sees_what_it_needs() {
+    let host = Host::copy(HOST);
+    fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = host.agent(&EMBEDDED);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -Hc 0 && exec \"$0\" \"$@\""]);
+    command.arg(run.get_program()).args(run.get_args());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear();
+    if geteuid().is_root() {
+        command.uid(65534).gid(65534);
+        for path in [host.path(""), env!("CARGO_BIN_EXE_nodetally").into()] {
+            let is_open = path.ancestors().all(|dir| {
+                fs::metadata(dir).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0)
+            });
+            if !is_open {
+                eprintln!("skipped: {} is not for everybody", path.display());
+                return;
+            }
+        }
+    }
+    let mut running = Agent::start(command);
+    running.wait_for_output("http://");
+    let proc = Path::new("/proc").join(running.0.id().to_string());
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..], ["0", "0", "bytes"]);
+    // The kernel gives the files of who is not to be dumped to root.
+    let owner = fs::metadata(proc.join("limits")).unwrap().uid();
+    let user = fs::metadata(&proc).unwrap().uid();
+    assert!(user != 0 && owner == 0, "of {user}: {owner}");
+    running.signal(Signal::SIGTERM);
+    let (status, log) = running.end();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("core dumps") && !log.contains("WARN"), "{log}");
 }
 
 #[test]

@@ -80,6 +80,10 @@ impl Findings {
 #[must_use]
 pub fn check(settings: &Settings) -> Report {
     let mut findings = Findings::default();
+    // Tokens and keys are read here too.
+    if !host::forbid_core_dumps() {
+        findings.add(State::Noted, "core dumps", host::CORE_DUMPS);
+    }
     let roots = host::roots(settings);
     let mut hierarchy = "";
     let held = own_capabilities();
