@@ -289,8 +289,11 @@ impl Page {
             Some(name) => self.value(key, toml_string(name), origins),
             None => self.unset(key),
         }
-        let auth_header = toml_string(&endpoint.auth_header);
-        self.value(&keys::endpoint::AUTH_HEADER, auth_header, origins);
+        let key = &keys::endpoint::AUTH_HEADER;
+        match endpoint.bearer_token_file.is_some() || endpoint.trust.bearer_token_env.is_some() {
+            true => self.value(key, toml_string(&endpoint.auth_header), origins),
+            false => self.unset(key),
+        }
         self.trust(endpoint);
         self.scope(endpoint);
     }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{ConfigError, shortened};
-use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key};
+use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key, Secret};
 use super::layer::{Layers, Origin};
 use super::value::Raw;
 
@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
                     at,
                     &format!(
                         "{section} = {}: found {}; allowed: a table, [{section}] with {}",
-                        source.raw(value).shown(),
+                        source.raw(value).shown(Secret::No),
                         kind(value),
                         listed(section)
                     ),

@@ -23,8 +23,22 @@ pub struct Key {
     pub environment: &'static [&'static str],
     /// The flag that sets it.
     pub flag: Option<&'static str>,
+    /// Whether error lines quote what it was set to.
+    pub secret: Secret,
     /// What it is for.
     pub purpose: &'static str,
+}
+
+/// What of a value may be a secret, by intention or because somebody put it into the wrong key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secret {
+    /// Nothing.
+    No,
+    /// A URL's user, password and query.
+    Url,
+    /// All of it: it says where a secret is or how it is shown, and may have been given the secret
+    /// itself.
+    Place,
 }
 
 impl Key {
@@ -46,6 +60,7 @@ pub const NODE_NAME: Key = Key {
     default: "the variable NODE_NAME, else the host's name",
     environment: &["NODETALLY_NODE_NAME"],
     flag: Some("--node-name"),
+    secret: Secret::No,
     purpose: "What the node is called in everything that is sent.",
 };
 
@@ -57,6 +72,7 @@ pub const SAMPLING_INTERVAL: Key = Key {
     default: "\"15s\"",
     environment: &["NODETALLY_SAMPLING_INTERVAL", "NODETALLY_INTERVAL"],
     flag: Some("--interval"),
+    secret: Secret::No,
     purpose: "The time from one sample to the next.",
 };
 
@@ -68,6 +84,7 @@ pub const SAMPLING_PROCESS_IO: Key = Key {
     default: "false",
     environment: &["NODETALLY_SAMPLING_PROCESS_IO"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether `run` reads each process's own disk figures: one more file per process and \
               sample, and only of processes the agent may inspect. Pods and units have theirs \
               either way.",
@@ -81,6 +98,7 @@ pub const SAMPLING_TCP_SOCKETS: Key = Key {
     default: "true",
     environment: &["NODETALLY_SAMPLING_TCP_SOCKETS"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether the TCP sockets of the host's network namespace are asked for, which is all \
               that is known of the traffic of hostNetwork pods and host units: one or two \
               microseconds a socket and sample.",
@@ -94,6 +112,7 @@ pub const SAMPLING_CMDLINE: Key = Key {
     default: "false",
     environment: &["NODETALLY_SAMPLING_CMDLINE"],
     flag: Some("--cmdline"),
+    secret: Secret::No,
     purpose: "Whether command lines of processes are read. They can hold secrets.",
 };
 
@@ -105,6 +124,7 @@ pub const PATHS_PROCFS: Key = Key {
     default: "\"/proc\"",
     environment: &["NODETALLY_PATH_PROCFS"],
     flag: Some("--path.procfs"),
+    secret: Secret::No,
     purpose: "Where the host's procfs is mounted.",
 };
 
@@ -116,6 +136,7 @@ pub const PATHS_SYSFS: Key = Key {
     default: "\"/sys\"",
     environment: &["NODETALLY_PATH_SYSFS"],
     flag: Some("--path.sysfs"),
+    secret: Secret::No,
     purpose: "Where the host's sysfs is mounted.",
 };
 
@@ -127,6 +148,7 @@ pub const PATHS_CGROUPFS: Key = Key {
     default: "not set: the cgroup2 mount is found in mountinfo",
     environment: &["NODETALLY_PATH_CGROUPFS"],
     flag: Some("--path.cgroupfs"),
+    secret: Secret::No,
     purpose: "Where the host's cgroup2 is mounted.",
 };
 
@@ -138,6 +160,7 @@ pub const PATHS_ROOTFS: Key = Key {
     default: "\"/\"",
     environment: &["NODETALLY_PATH_ROOTFS"],
     flag: Some("--path.rootfs"),
+    secret: Secret::No,
     purpose: "Where the host's root filesystem is mounted.",
 };
 
@@ -149,6 +172,7 @@ pub const STATE_DIR: Key = Key {
     default: "\"/run/nodetally\" for root, else \"$XDG_RUNTIME_DIR/nodetally\", else \"none\"",
     environment: &["NODETALLY_STATE_DIR"],
     flag: Some("--state-dir"),
+    secret: Secret::No,
     purpose: "Where the last counters are kept, so that a restart of the agent is no gap. Counters \
               hold within one boot only, so a directory that is emptied at boot (tmpfs) is the \
               right place.",
@@ -162,6 +186,7 @@ pub const LOG_LEVEL: Key = Key {
     default: "\"info\"",
     environment: &["NODETALLY_LOG_LEVEL"],
     flag: Some("--log-level"),
+    secret: Secret::No,
     purpose: "How much is logged.",
 };
 
@@ -173,6 +198,7 @@ pub const ENDPOINT_NAME: Key = Key {
     default: "required; \"env\" for the endpoint that the environment sets",
     environment: &[],
     flag: None,
+    secret: Secret::No,
     purpose: "What logs and state call the endpoint. No two may share one.",
 };
 
@@ -184,6 +210,7 @@ pub const ENDPOINT_DIALECT: Key = Key {
     default: "\"resource-api\"",
     environment: &["NODETALLY_ENDPOINT_DIALECT"],
     flag: None,
+    secret: Secret::No,
     purpose: "The form in which figures are sent.",
 };
 
@@ -196,6 +223,7 @@ pub const ENDPOINT_URL: Key = Key {
     default: "required",
     environment: &["NODETALLY_ENDPOINT_URL"],
     flag: None,
+    secret: Secret::Url,
     purpose: "The address below which the dialect's paths are found.",
 };
 
@@ -207,6 +235,7 @@ pub const ENDPOINT_COUNTERS: Key = Key {
     default: "\"delta\"",
     environment: &["NODETALLY_ENDPOINT_COUNTERS"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether disk and network figures are what passed in the interval or running totals.",
 };
 
@@ -218,6 +247,7 @@ pub const ENDPOINT_TIMEOUT: Key = Key {
     default: "\"10s\"",
     environment: &["NODETALLY_ENDPOINT_TIMEOUT"],
     flag: None,
+    secret: Secret::No,
     purpose: "How long one request may take, the answer included.",
 };
 
@@ -229,6 +259,7 @@ pub const ENDPOINT_CONCURRENCY: Key = Key {
     default: "8",
     environment: &["NODETALLY_ENDPOINT_CONCURRENCY"],
     flag: None,
+    secret: Secret::No,
     purpose: "How many requests may be under way at once.",
 };
 
@@ -241,6 +272,7 @@ pub const ENDPOINT_QUEUE_BYTES: Key = Key {
     default: "\"16MiB\"",
     environment: &["NODETALLY_ENDPOINT_QUEUE_BYTES"],
     flag: None,
+    secret: Secret::No,
     purpose: "How much is kept for the endpoint in memory: where durability is \"memory\", or the \
               disk fails. Beyond it the oldest goes.",
 };
@@ -253,6 +285,7 @@ pub const ENDPOINT_UNKNOWN_PODS: Key = Key {
     default: "\"wait\" where directory.sources has one that knows pods, else \"uid\"",
     environment: &["NODETALLY_ENDPOINT_UNKNOWN_PODS"],
     flag: None,
+    secret: Secret::No,
     purpose: "What happens to a pod whose name is not known: it is sent once it becomes known, with \
               all that passed until then; or under its uid; or not at all.",
 };
@@ -266,6 +299,7 @@ pub const ENDPOINT_UNKNOWN_NAMESPACE: Key = Key {
     default: "\"unknown\"",
     environment: &["NODETALLY_ENDPOINT_UNKNOWN_NAMESPACE"],
     flag: None,
+    secret: Secret::No,
     purpose: "The namespace that stands beside a pod sent under its uid.",
 };
 
@@ -278,6 +312,7 @@ pub const ENDPOINT_BEARER_TOKEN_FILE: Key = Key {
     default: "not set: nothing is sent",
     environment: &["NODETALLY_ENDPOINT_BEARER_TOKEN_FILE"],
     flag: None,
+    secret: Secret::Place,
     purpose: "The secret that is sent in `auth_header`. It stands in a file of its own \
               so that neither this file nor a process list shows it, and is read again when it \
               changes and when the endpoint answers 401.",
@@ -291,6 +326,7 @@ pub const RECEIVER_LISTEN: Key = Key {
     default: "\"127.0.0.1:7643\"",
     environment: &["NODETALLY_RECEIVER_LISTEN"],
     flag: Some("--listen"),
+    secret: Secret::No,
     purpose: "Where the embedded receiver answers. It runs only while no endpoint is configured.",
 };
 
@@ -302,6 +338,7 @@ pub const RECEIVER_RETENTION: Key = Key {
     default: "\"1h\"",
     environment: &["NODETALLY_RECEIVER_RETENTION"],
     flag: None,
+    secret: Secret::No,
     purpose: "How far back the embedded receiver can answer.",
 };
 
@@ -313,6 +350,7 @@ pub const RECEIVER_STALE_AFTER: Key = Key {
     default: "\"60s\", or four sampling intervals where that is longer",
     environment: &["NODETALLY_RECEIVER_STALE_AFTER"],
     flag: None,
+    secret: Secret::No,
     purpose: "How old a node's or pod's last figures may be before the receiver leaves it out as \
               gone.",
 };
@@ -325,6 +363,7 @@ pub const FILESYSTEM_POD_USAGE: Key = Key {
     default: "true",
     environment: &["NODETALLY_FILESYSTEM_POD_USAGE"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether the writable layers, emptyDir volumes and logs of pods are measured, on a \
               thread of its own that yields to all other I/O.",
 };
@@ -337,6 +376,7 @@ pub const FILESYSTEM_ENTRIES_PER_SECOND: Key = Key {
     default: "2000",
     environment: &["NODETALLY_FILESYSTEM_ENTRIES_PER_SECOND"],
     flag: None,
+    secret: Secret::No,
     purpose: "How many files and directories are looked at in a second at most.",
 };
 
@@ -348,6 +388,7 @@ pub const FILESYSTEM_REFRESH: Key = Key {
     default: "\"5m\"",
     environment: &["NODETALLY_FILESYSTEM_REFRESH"],
     flag: None,
+    secret: Secret::No,
     purpose: "The shortest time from one measurement of a directory to the next.",
 };
 
@@ -359,6 +400,7 @@ pub const FILESYSTEM_KUBELET_DIR: Key = Key {
     default: "\"/var/lib/kubelet\"",
     environment: &["NODETALLY_FILESYSTEM_KUBELET_DIR"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where the kubelet keeps the pods' volumes.",
 };
 
@@ -370,6 +412,7 @@ pub const STATUS_LISTEN: Key = Key {
     default: "\"none\"",
     environment: &["NODETALLY_STATUS_LISTEN"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where `run` answers for itself: /healthz, /readyz, its own figures at /metrics, and \
               what `nodetally status` shows at /status.",
 };
@@ -382,6 +425,7 @@ pub const STATUS_SOCKET: Key = Key {
     default: "\"status.sock\" in state.dir; \"none\" without one, or where its path would be too long",
     environment: &["NODETALLY_STATUS_SOCKET"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where `run` answers the same to its own user and root, and where `nodetally status` \
               asks.",
 };

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, one_line};
-use super::keys::{ENDPOINT_BEARER_TOKEN_FILE, ENDPOINT_URL, Key, trust};
-use super::value::{Raw, redacted_url};
+use super::keys::Key;
+use super::value::Raw;
 
 /// Where a resolved value came from. Displayed as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,23 +47,7 @@ struct Entry {
 impl Entry {
     /// The error line for this value of this key.
     fn refused(&self, key: &Key, reason: &str) -> ConfigError {
-        let shown = match (&self.value, key) {
-            (Raw::Text(text) | Raw::String(text), key) if *key == ENDPOINT_URL => {
-                format!("\"{}\"", redacted_url(text))
-            }
-            // Somebody may have put the token or the key itself here.
-            (Raw::Text(_) | Raw::String(_), key)
-                if [
-                    ENDPOINT_BEARER_TOKEN_FILE,
-                    trust::BEARER_TOKEN_ENV,
-                    trust::CLIENT_KEY_FILE,
-                ]
-                .contains(key) =>
-            {
-                "(hidden)".to_owned()
-            }
-            (value, _) => value.shown(),
-        };
+        let shown = self.value.shown(key.secret);
         let place = &self.origin;
         let allowed = key.allowed;
         ConfigError::new(&match place {

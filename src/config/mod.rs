@@ -34,4 +34,4 @@ pub use settings::{
     WaitingSettings,
 };
 pub use trust::{ClientCertificateFiles, Compression, TrustSettings};
-pub use value::{format_bytes, parse_duration};
+pub use value::{format_bytes, parse_duration, redacted_url};

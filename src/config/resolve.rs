@@ -390,8 +390,16 @@ fn endpoint(
     let o = &mut origins;
     let authorization = "Authorization".to_owned();
     let auth_header =
-        layers.get_or(&keys::endpoint::AUTH_HEADER, o, authorization, value::header_name)?;
+        layers.get_or(&keys::endpoint::AUTH_HEADER, o, authorization, value::token_header)?;
     let trust = trust(layers, o, (dialect, &url), defaults.credentials)?;
+    if layers.is_set(&keys::endpoint::AUTH_HEADER)
+        && bearer_token_file.is_none()
+        && trust.bearer_token_env.is_none()
+    {
+        let key = &keys::endpoint::AUTH_HEADER;
+        let reason = "there is no token that it would carry";
+        return Err(refused(key, &auth_header, o.of(key).clone(), reason));
+    }
     let client_errors =
         layers.get_or(&keys::endpoint::CLIENT_ERRORS, o, ClientErrors::Drop, |raw| {
             value::choice(raw, ClientErrors::WORDS)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::shortened;
-use super::keys::{CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
+use super::keys::{CREDENTIALS_VARIABLE, Secret, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
 /// How many characters of a value an error line quotes.
@@ -34,13 +34,19 @@ pub(super) enum Raw {
 
 impl Raw {
     /// The value as an error line quotes it.
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn shown(&self, secret: Secret) -> String {
+        let told = |text: &str| match secret {
+            Secret::Url => redacted_url(text),
+            Secret::No | Secret::Place => text.to_owned(),
+        };
         match self {
-            Self::Text(text) | Self::String(text) => quoted(text),
+            _ if secret == Secret::Place => "(hidden)".to_owned(),
+            Self::Text(text) | Self::String(text) => quoted(&told(text)),
             Self::Integer { written, .. } => shortened(written, SHOWN_CHARS_MAX),
             Self::Boolean(value) => value.to_string(),
             Self::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+                let items: Vec<String> =
+                    items.iter().map(|item| format!("{:?}", told(item))).collect();
                 shortened(&format!("[{}]", items.join(", ")), SHOWN_CHARS_MAX)
             }
             Self::Other { shown, .. } => shortened(shown, SHOWN_CHARS_MAX),
@@ -182,14 +188,38 @@ pub(super) fn key_and_value(raw: &Raw) -> Result<(String, String), String> {
     }
 }
 
-/// The name of an HTTP header (RFC 9110 token).
-pub(super) fn header_name(raw: &Raw) -> Result<String, String> {
+/// Headers that say what a request is and where it ends, or are for the next hop alone (RFC 9110,
+/// 7.6.1): with a token in one of them the request would be another one.
+const HEADERS_OF_THE_REQUEST: &[&str] = &[
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "Expect",
+    "Host",
+    "HTTP2-Settings",
+    "Idempotency-Key",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// The name of an HTTP header (RFC 9110 token) in which a token can be sent.
+pub(super) fn token_header(raw: &Raw) -> Result<String, String> {
     let text = raw.text()?;
     let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !text.is_empty() && text.len() <= 64 && text.bytes().all(in_token) {
-        Ok(text.to_owned())
-    } else {
-        Err("not a header's name".to_owned())
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(in_token) {
+        return Err("not a header's name".to_owned());
+    }
+    let taken = HEADERS_OF_THE_REQUEST.iter().find(|name| name.eq_ignore_ascii_case(text));
+    match taken {
+        Some(name) => Err(format!("{name} belongs to the request and carries no token")),
+        None => Ok(text.to_owned()),
     }
 }
 
@@ -381,7 +411,8 @@ pub fn format_bytes(bytes: Bytes) -> String {
 /// A URL that may not even be one, as error lines quote it: with an `@` nothing of it but the
 /// scheme, since a password stands before one and may itself hold any character; else without the
 /// query, where a key would be.
-pub(super) fn redacted_url(text: &str) -> String {
+#[must_use]
+pub fn redacted_url(text: &str) -> String {
     if text.contains('@') {
         let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
         return format!("{}hidden", scheme.unwrap_or_default());

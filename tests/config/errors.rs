@@ -420,10 +420,54 @@ fn lists_are_checked_word_by_word_and_none_stands_twice() {
         ),
         (
             "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nauth_header = \"X API\"",
-            "nodetally.toml:4: endpoint.auth_header = \"X API\": not a header's name; allowed: the \
-             name of an HTTP header, such as \"X-API-Key\"",
+            "nodetally.toml:4: endpoint.auth_header = (hidden): not a header's name; allowed: the \
+             name of an HTTP header that the request does not need for itself, such as \
+             \"X-API-Key\"; together with bearer_token_file or bearer_token_env",
+        ),
+        (
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nauth_header = \"X-API-Key\"",
+            "nodetally.toml:4: endpoint.auth_header = (hidden): there is no token that it would \
+             carry; allowed: the name of an HTTP header that the request does not need for itself, \
+             such as \"X-API-Key\"; together with bearer_token_file or bearer_token_env",
         ),
     ] {
         assert_eq!(error(inputs(Some(text), &[])), expected);
+    }
+}
+
+#[test]
+fn a_header_that_the_request_needs_for_itself_carries_no_token() {
+    for name in [
+        "Content-Type",
+        "content-length",
+        "Content-Encoding",
+        "HOST",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Expect",
+        "HTTP2-Settings",
+        "idempotency-key",
+    ] {
+        let text = format!(
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"/t\"\n\
+             auth_header = \"{name}\"",
+        );
+        let line = error(inputs(Some(&text), &[]));
+        let words = " belongs to the request and carries no token; allowed: the name of";
+        let said = line.split_once(words).map(|(before, _)| before.rsplit(' ').next().unwrap());
+        assert!(said.is_some_and(|said| said.eq_ignore_ascii_case(name)), "{line}");
+    }
+    for name in ["X-API-Key", "Authorization", "Cookie", "X-Host"] {
+        let text = format!(
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_env = \"TOKEN\"\n\
+             auth_header = \"{name}\"",
+        );
+        assert_eq!(from_file(&text).endpoints[0].auth_header, name);
     }
 }

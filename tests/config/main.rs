@@ -12,6 +12,7 @@ mod arguments;
 mod errors;
 mod properties;
 mod resolution;
+mod secrets;
 mod shown;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! What becomes of samples that an endpoint does not take at once.
 
-use super::{ENDPOINT, Key};
+use super::{ENDPOINT, Key, Secret};
 
 /// `dir` in `[spool]`; its `purpose` says what for.
 pub const SPOOL_DIR: Key = Key {
@@ -12,6 +12,7 @@ pub const SPOOL_DIR: Key = Key {
               \"$XDG_STATE_HOME/nodetally/spool\", \"~/.local/state/nodetally/spool\" or \"none\"",
     environment: &["NODETALLY_SPOOL_DIR"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where samples wait for endpoints that do not answer. It is to outlive a boot, so a \
               disk is the right place; nothing is written there while all endpoints are well.",
 };
@@ -24,6 +25,7 @@ pub const DURABILITY: Key = Key {
     default: "\"disk\" where spool.dir is a directory, else \"memory\"",
     environment: &["NODETALLY_ENDPOINT_DURABILITY"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where samples wait while the endpoint does not take them.",
 };
 
@@ -36,6 +38,7 @@ pub const SPOOL_BYTES: Key = Key {
     default: "\"256MiB\"",
     environment: &["NODETALLY_ENDPOINT_SPOOL_BYTES"],
     flag: None,
+    secret: Secret::No,
     purpose: "How much waits on disk for the endpoint. Beyond it the oldest goes, and is counted.",
 };
 
@@ -47,6 +50,7 @@ pub const SPOOL_AGE: Key = Key {
     default: "\"24h\"",
     environment: &["NODETALLY_ENDPOINT_SPOOL_AGE"],
     flag: None,
+    secret: Secret::No,
     purpose: "How long a sample waits for the endpoint, on disk or in memory. Beyond it it is \
               dropped and counted.",
 };
@@ -59,6 +63,7 @@ pub const LATE_AFTER: Key = Key {
     default: "\"1m\", at least four intervals",
     environment: &["NODETALLY_ENDPOINT_LATE_AFTER"],
     flag: None,
+    secret: Secret::No,
     purpose: "How old a sample may be for a server that files it under the time at which it comes, \
               as those of the resource API do. The other dialects carry their own time.",
 };
@@ -72,6 +77,7 @@ pub const LATE: Key = Key {
     default: "\"add\", with counters = \"cumulative\" \"drop\"",
     environment: &["NODETALLY_ENDPOINT_LATE"],
     flag: None,
+    secret: Secret::No,
     purpose: "What becomes of samples older than late_after: their bytes and CPU time are added up \
               and sent as one sample; they are dropped and counted; or each is sent, and filed under \
               a wrong time.",
@@ -85,6 +91,7 @@ pub const TRIES_MAX: Key = Key {
     default: "3",
     environment: &["NODETALLY_ENDPOINT_TRIES_MAX"],
     flag: None,
+    secret: Secret::No,
     purpose: "How often a post is tried that the endpoint fails on while it takes others; a 500 of \
               the resource API, which can be for good, always counts. An endpoint that takes \
               nothing is tried for as long as samples may wait.",
@@ -98,6 +105,7 @@ pub const SPREAD: Key = Key {
     default: "half of sampling.interval, at most \"30s\"",
     environment: &["NODETALLY_ENDPOINT_SPREAD"],
     flag: None,
+    secret: Secret::No,
     purpose: "All nodes sample in the same instant; each then waits for its own part of this time, \
               which hangs on its name, before it sends. The first sample of a run is sent at once.",
 };

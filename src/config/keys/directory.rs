@@ -1,6 +1,6 @@
 //! Who pods are, and what cluster they belong to.
 
-use super::Key;
+use super::{Key, Secret};
 
 /// `sources` in `[directory]`; its `purpose` says what for.
 pub const SOURCES: Key = Key {
@@ -11,6 +11,7 @@ pub const SOURCES: Key = Key {
     default: "[\"kubernetes\"] in a pod (where KUBERNETES_SERVICE_HOST is set), else []",
     environment: &["NODETALLY_DIRECTORY_SOURCES"],
     flag: None,
+    secret: Secret::No,
     purpose: "Who is asked for the names of pods and containers. Of a pod that several know, the \
               first in this order is believed. None of them holds up a sample.",
 };
@@ -23,6 +24,7 @@ pub const KUBECONFIG: Key = Key {
     default: "not set: the service account of the pod that the agent runs in",
     environment: &["NODETALLY_DIRECTORY_KUBECONFIG"],
     flag: None,
+    secret: Secret::Place,
     purpose: "How the API server is reached from outside a pod: its current context is used.",
 };
 
@@ -34,6 +36,7 @@ pub const ANNOTATION_BYTES_MAX: Key = Key {
     default: "\"1KiB\"",
     environment: &["NODETALLY_DIRECTORY_ANNOTATION_BYTES_MAX"],
     flag: None,
+    secret: Secret::No,
     purpose: "Annotations with a longer value are not kept.",
 };
 
@@ -46,6 +49,7 @@ pub const KUBELET_URL: Key = Key {
     default: "\"https://127.0.0.1:10250\"",
     environment: &["NODETALLY_DIRECTORY_KUBELET_URL"],
     flag: None,
+    secret: Secret::Url,
     purpose: "Where this node's kubelet answers, by a name or address that its certificate is for.",
 };
 
@@ -57,6 +61,7 @@ pub const KUBELET_CA_FILE: Key = Key {
     default: "\"/var/run/secrets/kubernetes.io/serviceaccount/ca.crt\"",
     environment: &["NODETALLY_DIRECTORY_KUBELET_CA_FILE"],
     flag: None,
+    secret: Secret::No,
     purpose: "Who signs the kubelet's serving certificate.",
 };
 
@@ -68,6 +73,7 @@ pub const KUBELET_INSECURE: Key = Key {
     default: "false",
     environment: &["NODETALLY_DIRECTORY_KUBELET_INSECURE"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether any certificate of the kubelet is believed. Whoever can answer in its place \
               then gets the token.",
 };
@@ -81,6 +87,7 @@ pub const KUBELET_TOKEN_FILE: Key = Key {
     default: "\"/var/run/secrets/kubernetes.io/serviceaccount/token\"",
     environment: &["NODETALLY_DIRECTORY_KUBELET_TOKEN_FILE"],
     flag: None,
+    secret: Secret::Place,
     purpose: "The token that the kubelet is shown. It is read anew for each question.",
 };
 
@@ -93,6 +100,7 @@ pub const CRI_SOCKET: Key = Key {
               /run/crio/crio.sock, /run/cri-dockerd.sock and /run/k3s/containerd/containerd.sock",
     environment: &["NODETALLY_DIRECTORY_CRI_SOCKET"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where the container runtime (containerd, CRI-O) answers.",
 };
 
@@ -104,6 +112,7 @@ pub const FILE: Key = Key {
     default: "\"/etc/nodetally/names.toml\"",
     environment: &["NODETALLY_DIRECTORY_FILE"],
     flag: None,
+    secret: Secret::No,
     purpose: "Names for cgroups, by pattern. It is read again when it changes.",
 };
 
@@ -115,6 +124,7 @@ pub const DOCKER_SOCKET: Key = Key {
     default: "\"/var/run/docker.sock\"",
     environment: &["NODETALLY_DIRECTORY_DOCKER_SOCKET"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where Docker answers.",
 };
 
@@ -126,6 +136,7 @@ pub const PODMAN_SOCKET: Key = Key {
     default: "\"/run/podman/podman.sock\"",
     environment: &["NODETALLY_DIRECTORY_PODMAN_SOCKET"],
     flag: None,
+    secret: Secret::No,
     purpose: "Where Podman answers.",
 };
 
@@ -137,6 +148,7 @@ pub const CLUSTER_ID: Key = Key {
     default: "\"default\"",
     environment: &["NODETALLY_CLUSTER_ID"],
     flag: None,
+    secret: Secret::No,
     purpose: "What the pod batch API calls the cluster: Kubernetes itself has no name for one.",
 };
 
@@ -148,6 +160,7 @@ pub const CLUSTER_NAME: Key = Key {
     default: "the cluster's id",
     environment: &["NODETALLY_CLUSTER_NAME"],
     flag: None,
+    secret: Secret::No,
     purpose: "The name beside the id.",
 };
 
@@ -159,6 +172,7 @@ pub const CLUSTER_PROVIDER: Key = Key {
     default: "not set: from the node's providerID",
     environment: &["NODETALLY_CLUSTER_PROVIDER"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whose machines the nodes are.",
 };
 
@@ -170,6 +184,7 @@ pub const CLUSTER_REGION: Key = Key {
     default: "not set: from the node's label topology.kubernetes.io/region",
     environment: &["NODETALLY_CLUSTER_REGION"],
     flag: None,
+    secret: Secret::No,
     purpose: "The region of the cluster.",
 };
 
@@ -181,6 +196,7 @@ pub const CLUSTER_ZONE: Key = Key {
     default: "not set: from the node's label topology.kubernetes.io/zone",
     environment: &["NODETALLY_CLUSTER_ZONE"],
     flag: None,
+    secret: Secret::No,
     purpose: "The zone of the node.",
 };
 
@@ -192,5 +208,6 @@ pub const CLUSTER_LABELS: Key = Key {
     default: "[]",
     environment: &["NODETALLY_CLUSTER_LABELS"],
     flag: None,
+    secret: Secret::No,
     purpose: "What else is said of the cluster.",
 };

@@ -1,15 +1,17 @@
 //! What of the figures one endpoint is told, and how.
 
-use super::{ENDPOINT, Key};
+use super::{ENDPOINT, Key, Secret};
 
 /// `auth_header` in `[[endpoint]]`; its `purpose` says what for.
 pub const AUTH_HEADER: Key = Key {
     section: ENDPOINT,
     name: "auth_header",
-    allowed: "the name of an HTTP header, such as \"X-API-Key\"",
+    allowed: "the name of an HTTP header that the request does not need for itself, such as \
+              \"X-API-Key\"; together with bearer_token_file or bearer_token_env",
     default: "\"Authorization\"",
     environment: &["NODETALLY_ENDPOINT_AUTH_HEADER"],
     flag: None,
+    secret: Secret::Place,
     purpose: "The header that carries the token: `Authorization` as `Bearer` and the token, any \
               other the token alone.",
 };
@@ -22,6 +24,7 @@ pub const NAMESPACES: Key = Key {
     default: "[]: all",
     environment: &["NODETALLY_ENDPOINT_NAMESPACES"],
     flag: None,
+    secret: Secret::No,
     purpose: "Only pods of these namespaces are sent.",
 };
 
@@ -33,6 +36,7 @@ pub const NAMESPACES_EXCEPT: Key = Key {
     default: "[]: none",
     environment: &["NODETALLY_ENDPOINT_NAMESPACES_EXCEPT"],
     flag: None,
+    secret: Secret::No,
     purpose: "Pods of these namespaces are not sent.",
 };
 
@@ -44,6 +48,7 @@ pub const POD_SELECTOR: Key = Key {
     default: "\"\": all",
     environment: &["NODETALLY_ENDPOINT_POD_SELECTOR"],
     flag: None,
+    secret: Secret::No,
     purpose: "Only pods whose labels it selects are sent.",
 };
 
@@ -56,6 +61,7 @@ pub const ANNOTATIONS: Key = Key {
     default: "[]: none",
     environment: &["NODETALLY_ENDPOINT_ANNOTATIONS"],
     flag: None,
+    secret: Secret::No,
     purpose: "Which annotations the pod batch API is told.",
 };
 
@@ -67,6 +73,7 @@ pub const EXTRAS: Key = Key {
     default: "true",
     environment: &["NODETALLY_ENDPOINT_EXTRAS"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whether the resource API is told more than its document asks for: uid, QoS class, \
               workload, labels, containers.",
 };
@@ -79,6 +86,7 @@ pub const CLIENT_ERRORS: Key = Key {
     default: "\"drop\"",
     environment: &["NODETALLY_ENDPOINT_CLIENT_ERRORS"],
     flag: None,
+    secret: Secret::No,
     purpose: "What becomes of what is answered with a 4xx (but 408, 425 and 429, which are always \
               tried again): it is dropped and counted, or tried again as after a 5xx.",
 };

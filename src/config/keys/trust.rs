@@ -1,6 +1,6 @@
 //! How an endpoint is known, what it is shown, and in which form bodies go there.
 
-use super::{ENDPOINT, Key};
+use super::{ENDPOINT, Key, Secret};
 
 /// `bearer_token_env` in `[[endpoint]]`; its `purpose` says what for.
 pub const BEARER_TOKEN_ENV: Key = Key {
@@ -11,6 +11,7 @@ pub const BEARER_TOKEN_ENV: Key = Key {
     default: "not set: nothing is sent",
     environment: &["NODETALLY_ENDPOINT_BEARER_TOKEN_ENV"],
     flag: None,
+    secret: Secret::Place,
     purpose: "Where the secret that is sent in `auth_header` comes from the environment. It is read \
               at the start.",
 };
@@ -24,6 +25,7 @@ pub const CA_FILE: Key = Key {
     default: "not set: the CAs that the system trusts",
     environment: &["NODETALLY_ENDPOINT_CA_FILE"],
     flag: None,
+    secret: Secret::No,
     purpose: "Whose signature the endpoint's certificate must have. The system's CAs are then not \
               trusted for it. It is read again when it changes.",
 };
@@ -37,6 +39,7 @@ pub const CLIENT_CERTIFICATE_FILE: Key = Key {
     default: "not set: no certificate is shown",
     environment: &["NODETALLY_ENDPOINT_CLIENT_CERTIFICATE_FILE"],
     flag: None,
+    secret: Secret::No,
     purpose: "The certificate that the endpoint is shown, then those between it and its CA. It is \
               read again when it changes.",
 };
@@ -51,6 +54,7 @@ pub const CLIENT_KEY_FILE: Key = Key {
     default: "not set: no certificate is shown",
     environment: &["NODETALLY_ENDPOINT_CLIENT_KEY_FILE"],
     flag: None,
+    secret: Secret::Place,
     purpose: "The key of that certificate.",
 };
 
@@ -62,6 +66,7 @@ pub const SERVER_NAME: Key = Key {
     default: "not set: the URL's host",
     environment: &["NODETALLY_ENDPOINT_SERVER_NAME"],
     flag: None,
+    secret: Secret::No,
     purpose: "The name that the endpoint is asked for (SNI and `Host`) and that its certificate \
               must be for, while the connection goes to the URL's host.",
 };
@@ -74,6 +79,7 @@ pub const COMPRESSION: Key = Key {
     default: "\"none\"",
     environment: &["NODETALLY_ENDPOINT_COMPRESSION"],
     flag: None,
+    secret: Secret::No,
     purpose: "In which form bodies of 1 KiB and more are sent. No server says beforehand what it \
               can unpack.",
 };
