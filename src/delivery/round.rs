@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use tokio::task::JoinSet;
 
-use super::http::{Answer, Sender};
+use super::http::{Answer, Sender, Sent};
 use super::queue::{Entry, EntryMark, Waiting};
 use crate::spool::{Batch, Moment, Part, RowId};
 
@@ -58,7 +58,7 @@ pub(super) struct Done {
     at: usize,
     /// How many posts had been accepted in this round when this try began.
     accepted_before: u32,
-    answer: Answer,
+    sent: Sent,
 }
 
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(super) struct Answered {
     pub(super) waiting: Waiting,
     pub(super) accepted_before: u32,
     pub(super) answer: Answer,
+    /// Of tries that were followed by another at once.
+    pub(super) earlier: Vec<Option<u16>>,
 }
 
 impl Round {
@@ -138,8 +140,8 @@ impl Round {
             let key = idempotency_key(&entry.taken, name, post.part);
             let (sender, accepted_before) = (sender.clone(), self.accepted);
             self.under_way.spawn(async move {
-                let answer = sender.send(&post.path, &post.body, key.as_ref()).await;
-                Done { at, accepted_before, answer }
+                let sent = sender.send(&post.path, &post.body, key.as_ref()).await;
+                Done { at, accepted_before, sent }
             });
         }
         retries
@@ -189,8 +191,8 @@ impl Round {
             None => std::future::pending().await,
         };
         let Slot { entry, waiting, .. } = self.slots.get_mut(done.at)?.take()?;
-        let Done { accepted_before, answer, .. } = done;
-        Some(Answered { entry, waiting, accepted_before, answer })
+        let Done { accepted_before, sent: Sent { answer, earlier }, .. } = done;
+        Some(Answered { entry, waiting, accepted_before, answer, earlier })
     }
 
     /// One of its posts is settled.

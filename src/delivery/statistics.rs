@@ -119,7 +119,7 @@ pub struct Statistics {
     pub answers: BTreeMap<u16, u64>,
     /// Tries without a whole answer: no connection, or too slow.
     pub unanswered: u64,
-    /// Tries beyond each post's first.
+    /// Tries beyond each post's first, also those that follow one at once.
     pub retries: u64,
     /// Posts that live on in others: late ones whose flows were added to later ones.
     pub merged_posts: u64,

@@ -346,6 +346,13 @@ impl Worker {
 
     fn settle(&mut self, answered: Answered, round: &mut Round) {
         let Some(mark) = round.mark(answered.entry) else { return };
+        self.handle.add_retries(answered.earlier.len() as u64);
+        for earlier in &answered.earlier {
+            match *earlier {
+                Some(status) => self.handle.answered(status),
+                None => self.handle.count(|figures| &mut figures.unanswered),
+            }
+        }
         let post = &answered.waiting.post;
         if matches!(answered.answer, Answer::Accepted { .. } | Answer::Refused { .. }) {
             round.touch(answered.entry);

@@ -131,7 +131,9 @@ impl Reporting {
         }
         let path = pod_lifecycle::list_path(&self.node_name);
         let listed = match getter.get(&path, LIST_BYTES_MAX).await {
-            Ok(body) => pod_lifecycle::decode_list(&body).map_err(|error| error.to_string()),
+            Ok(body) => {
+                pod_lifecycle::decode_list(&body).map_err(|error| getter.masked(&error.to_string()))
+            }
             Err(reason) => Err(reason),
         };
         match listed {

@@ -80,3 +80,22 @@ async fn an_answer_that_says_nothing_remains_holds_the_rest_back() {
     let at: Vec<_> = server.seen().iter().map(|seen| seen.at).collect();
     assert!(at[1] - at[0] >= Duration::from_secs(1), "{:?}", at[1] - at[0]);
 }
+
+#[tokio::test]
+async fn a_4xx_that_is_tried_again_waits_as_long_as_the_server_asks() {
+    let asked = AtomicU64::new(0);
+    let server =
+        Server::start(Way::default(), move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Reply::status(404).header("retry-after", "1"),
+            _ => Reply::status(201),
+        });
+    let server = server.await;
+    let mut settings = quick(&server.url());
+    settings.retry_client_errors = true;
+    let handle = run(settings);
+    offer(&handle, 1, 1, "body");
+    let figures = until_settled(&handle).await;
+    assert_eq!((figures.accepted_posts, figures.retries), (1, 1));
+    let at: Vec<_> = server.seen().iter().map(|seen| seen.at).collect();
+    assert!(at[1] - at[0] >= Duration::from_secs(1), "{:?}", at[1] - at[0]);
+}

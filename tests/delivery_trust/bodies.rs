@@ -66,7 +66,8 @@ async fn a_server_that_cannot_unpack_gets_bodies_as_they_are_from_then_on() {
         until_settled(&handle).await;
     }
     let figures = until_settled(&handle).await;
-    assert_eq!((figures.accepted_posts, figures.retries), (3, 0));
+    assert_eq!((figures.accepted_posts, figures.retries), (3, 1));
+    assert_eq!(figures.answers.into_iter().collect::<Vec<_>>(), [(200, 3), (415, 1)]);
     let encodings: Vec<Option<String>> = server
         .seen()
         .iter()

@@ -13,6 +13,7 @@ mod authority;
 mod bodies;
 mod certificates;
 mod connections;
+mod echoes;
 mod proxies;
 mod secrets;
 mod server;

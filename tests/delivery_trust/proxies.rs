@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use nodetally::delivery::{self, Proxies};
+use nodetally::delivery::{self, Getter, Proxies};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +17,11 @@ type Heads = Arc<Mutex<Vec<String>>>;
 
 /// Tunnels to `to`; whoever asks for no tunnel gets a 201. With `refuses` it does neither.
 async fn proxy(to: SocketAddr, refuses: bool) -> (SocketAddr, Heads) {
+    let refusal = "407 Proxy Authentication Required\r\ncontent-length: 0";
+    proxy_saying(to, refuses.then_some(refusal)).await
+}
+
+async fn proxy_saying(to: SocketAddr, refusal: Option<&'static str>) -> (SocketAddr, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let heads = Heads::default();
@@ -33,14 +38,14 @@ async fn proxy(to: SocketAddr, refuses: bool) -> (SocketAddr, Heads) {
                 let head = String::from_utf8(head).unwrap();
                 let is_tunnel = head.starts_with("CONNECT ");
                 log.lock().unwrap().push(head);
-                let answer = match (refuses, is_tunnel) {
-                    (true, _) => "407 Proxy Authentication Required\r\ncontent-length: 0",
-                    (false, true) => "200 Connected",
-                    (false, false) => "201 Created\r\ncontent-length: 0",
+                let answer = match (refusal, is_tunnel) {
+                    (Some(refusal), _) => refusal,
+                    (None, true) => "200 Connected",
+                    (None, false) => "201 Created\r\ncontent-length: 0",
                 };
                 let answer = format!("HTTP/1.1 {answer}\r\n\r\n");
                 stream.write_all(answer.as_bytes()).await.unwrap();
-                if is_tunnel && !refuses {
+                if is_tunnel && refusal.is_none() {
                     let mut server = TcpStream::connect(to).await.unwrap();
                     let _ = copy_bidirectional(&mut stream, &mut server).await;
                 }
@@ -138,24 +143,57 @@ async fn a_proxy_that_fails_is_told_without_what_it_was_shown() {
                 settings.trust.tls.ca_file = Some(ca.clone());
             }
             let probed = delivery::probe(&settings).await;
-            match (address == refusing, url.starts_with("https")) {
-                (true, false) => assert_eq!(probed, Ok(407)),
-                _ => {
-                    let reason = probed.unwrap_err();
-                    let end = format!(" (through the proxy http://{address})");
-                    assert!(reason.ends_with(&end) && !reason.contains("hunter2"), "{reason}");
-                }
-            }
+            let reason = probed.unwrap_err();
+            let end = format!(" (through the proxy http://{address})");
+            assert!(reason.ends_with(&end) && !reason.contains("hunter2"), "{reason}");
             assert!(!format!("{settings:?}").contains("hunter2"));
             let handle = run(settings);
             offer(&handle, 1, 1, "body");
-            until(&handle, "tried", |figures| {
-                figures.unanswered >= 2 || figures.dropped_posts.total() == 1
-            })
-            .await;
+            // Over http:// its 407 is an answer, and yet not the endpoint's: nothing is lost by it.
+            let figures = until(&handle, "tried", |figures| figures.unanswered >= 2).await;
+            assert_eq!((figures.waiting_posts, figures.dropped_posts.total()), (1, 0));
+            assert_eq!(figures.answers_of_class(4), 0);
         }
     }
     let lines = lines.all();
-    assert!(lines.len() >= 4, "{lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    let words = "is not answering: proxy authentication required (through the proxy http://";
+    assert!(lines[2].contains(words), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("hunter2") || line.contains("dXNlcjp")));
+}
+
+#[tokio::test]
+async fn a_refusal_that_may_be_the_proxys_names_it_and_repeats_no_password() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let answer = "403 Forbidden\r\ncontent-length: 30\r\n\r\nno way for user with hunter2 !";
+    let (proxy, _) = proxy_saying(nobody, Some(answer)).await;
+    let (lines, _guard) = listen();
+    let mut settings = quick("http://metrics.example.com");
+    settings.trust.proxies = through(proxy);
+    let handle = run(settings.clone());
+    offer(&handle, 1, 1, "body");
+    assert_eq!(until_settled(&handle).await.dropped_posts.rejected_4xx, 1);
+    let end = format!("no way for user with (hidden) ! (through the proxy http://{proxy})");
+    assert_eq!(lines.containing(&end).len(), 1, "{:?}", lines.all());
+    let error = Getter::new(&settings).unwrap().get("/", 100).await.unwrap_err();
+    assert_eq!(error, format!("status 403: {end}"));
+}
+
+/// A 407 of the endpoint itself is a refusal like any other.
+#[tokio::test]
+async fn a_407_without_a_proxy_or_behind_a_tunnel_is_the_endpoints_own() {
+    let dir = TempDir::new().unwrap();
+    let ca = Ca::called("office");
+    let way = Way::tls(ca.serves("metrics.example.com"));
+    let behind_tls = Server::start(way, |_| Reply::status(407)).await;
+    let plain = Server::start(Way::default(), |_| Reply::status(407)).await;
+    let (tunnel, _) = proxy(behind_tls.address, false).await;
+    let mut tunnelled = quick("https://metrics.example.com");
+    tunnelled.trust.tls.ca_file = Some(ca.file(dir.path()));
+    tunnelled.trust.proxies = through(tunnel);
+    for settings in [quick(&plain.url()), tunnelled] {
+        let handle = run(settings);
+        offer(&handle, 1, 1, "body");
+        assert_eq!(until_settled(&handle).await.dropped_posts.rejected_4xx, 1);
+    }
 }

@@ -45,16 +45,22 @@ pub struct Client {
 pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
+    body: String,
     after: Duration,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), after: Duration::ZERO }
+        Self { status, headers: Vec::new(), body: "why".to_owned(), after: Duration::ZERO }
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn body(mut self, text: String) -> Self {
+        self.body = text;
         self
     }
 
@@ -185,7 +191,7 @@ async fn talk(
             for (name, value) in reply.headers {
                 response = response.header(name, value);
             }
-            Ok::<_, hyper::Error>(response.body(Full::new(Bytes::from("why"))).unwrap())
+            Ok::<_, hyper::Error>(response.body(Full::new(Bytes::from(reply.body))).unwrap())
         }
     });
     let stream = TokioIo::new(stream);

@@ -94,7 +94,8 @@ async fn a_401_reads_the_token_again_and_sends_once_more_at_once() {
     *wanted.lock().unwrap() = "new".to_owned();
     offer(&handle, 2, 1, "body");
     let figures = until_settled(&handle).await;
-    assert_eq!((figures.accepted_posts, figures.retries), (2, 0));
+    assert_eq!((figures.accepted_posts, figures.retries), (2, 1));
+    assert_eq!(figures.answers.into_iter().collect::<Vec<_>>(), [(201, 2), (401, 1)]);
     assert_eq!(tokens(&server), ["Bearer old", "Bearer old", "Bearer new"]);
 
     // Whoever asks is in the same place.

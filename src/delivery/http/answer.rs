@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use super::mask::Mask;
+use super::proxy::Way;
 use crate::asked_wait::{asked_wait, rate_limit_wait};
 use crate::quantity::WallTime;
 
 /// How much of an answer's body is read, in bytes. More of it costs the connection, not memory.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// How much of a refusal's body the log shows, in characters.
+/// How much of what others wrote the log shows, in characters.
 const EXCERPT_CHARS_MAX: usize = 200;
 
 /// What became of one try of one post.
@@ -23,19 +25,27 @@ pub(in crate::delivery) enum Answer {
     },
     /// Sending it again would not help: 3xx, and 4xx but for those of [`Answer::Later`].
     Refused { status: u16, excerpt: String },
-    /// 408, 425, 429 and 5xx.
+    /// 408, 425, 429 and 5xx; with the settings for it, any 4xx but 413.
     Later {
         status: u16,
         /// What the endpoint asks for, of any length.
         pause: Option<Duration>,
         excerpt: String,
     },
-    /// No connection, or no whole answer in time.
+    /// No connection, or no whole answer in time; or the proxy's word that it lets nothing through.
     None { reason: String },
 }
 
-/// Reads the answer and says what it means at `now`.
-pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Answer {
+/// An answer that has been read, before it is said what it means.
+pub(super) struct Heard {
+    status: StatusCode,
+    pause: Option<Duration>,
+    /// The beginning of it.
+    body: Vec<u8>,
+}
+
+/// Reads the answer, which came at `now`.
+pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Heard {
     let status = answer.status();
     let pause = match status.is_success() {
         // A Retry-After says when to look at what came of it, not when to send more.
@@ -51,23 +61,40 @@ pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Answer
             break;
         }
     }
-    classify(status, pause, &body)
+    Heard { status, pause, body }
 }
 
-fn classify(status: StatusCode, pause: Option<Duration>, body: &[u8]) -> Answer {
-    let excerpt = || excerpt(body);
-    match status.as_u16() {
-        code @ 200..=299 => Answer::Accepted { status: code, pause },
-        code @ (408 | 425 | 429 | 500..=599) => {
-            Answer::Later { status: code, pause, excerpt: excerpt() }
+impl Heard {
+    pub(super) const fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// `retries_client_errors`: whether a 4xx that is otherwise for good is tried again. Not 413: the
+    /// same body would be as large the next time.
+    pub(super) fn meaning(self, mask: &Mask, way: Way<'_>, retries_client_errors: bool) -> Answer {
+        let Self { status, pause, body } = self;
+        let excerpt = || way.told(excerpt(&body, mask));
+        match status.as_u16() {
+            code @ 200..=299 => Answer::Accepted { status: code, pause },
+            407 if way.ends_at_proxy() => Answer::None { reason: way.refused() },
+            code @ (408 | 425 | 429 | 500..=599) => {
+                Answer::Later { status: code, pause, excerpt: excerpt() }
+            }
+            code @ 400..=499 if retries_client_errors && code != 413 => {
+                Answer::Later { status: code, pause, excerpt: excerpt() }
+            }
+            code => Answer::Refused { status: code, excerpt: excerpt() },
         }
-        code => Answer::Refused { status: code, excerpt: excerpt() },
     }
 }
 
-/// The beginning of a body as one line of text that cannot steer a terminal.
-pub(super) fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+/// The beginning of a body as [`one_line`], without what the endpoint was shown in confidence.
+pub(super) fn excerpt(body: &[u8], mask: &Mask) -> String {
+    one_line(&mask.apply(&String::from_utf8_lossy(body)))
+}
+
+/// The beginning of what others wrote as one line of text that cannot steer a terminal.
+pub(super) fn one_line(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -78,24 +105,43 @@ pub(super) fn excerpt(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::BaseUrl;
     use super::*;
+
+    fn meaning(code: u16, retries_client_errors: bool) -> Answer {
+        let status = StatusCode::from_u16(code).unwrap();
+        let pause = Some(Duration::from_secs(7));
+        let base = BaseUrl::parse("http://host").unwrap();
+        let heard = Heard { status, pause, body: b"why".to_vec() };
+        heard.meaning(&Mask::none(), Way::to(&base, None), retries_client_errors)
+    }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_refused() {
-        let class = |code| classify(StatusCode::from_u16(code).unwrap(), None, b"why");
+        let (pause, excerpt) = (Some(Duration::from_secs(7)), "why".to_owned());
         for code in [200, 201, 204] {
-            assert_eq!(class(code), Answer::Accepted { status: code, pause: None });
+            assert_eq!(meaning(code, false), Answer::Accepted { status: code, pause });
         }
+        let later = |status| Answer::Later { status, pause, excerpt: excerpt.clone() };
         for code in [408, 425, 429, 500, 502, 503, 504, 507] {
-            assert!(matches!(class(code), Answer::Later { status, .. } if status == code));
+            assert_eq!(meaning(code, false), later(code));
         }
-        for code in [301, 302, 304, 308, 400, 401, 403, 404, 413, 415, 422] {
-            assert_eq!(class(code), Answer::Refused { status: code, excerpt: "why".into() });
+        let refused = |status| Answer::Refused { status, excerpt: excerpt.clone() };
+        for code in [301, 302, 304, 308, 400, 401, 403, 404, 407, 413, 415, 422] {
+            assert_eq!(meaning(code, false), refused(code));
+        }
+        // What is tried again by the settings waits as long as is asked for.
+        for code in [400, 401, 404, 407, 422, 499] {
+            assert_eq!(meaning(code, true), later(code));
+        }
+        for code in [302, 413] {
+            assert_eq!(meaning(code, true), refused(code));
         }
     }
 
     #[test]
     fn a_body_in_the_log_is_one_short_line() {
+        let excerpt = |body: &[u8]| excerpt(body, &Mask::none());
         assert_eq!(excerpt(b"<html>\n\x1b[31mno\xff</html>\n"), "<html>  [31mno\u{fffd}</html>");
         assert_eq!(excerpt("é".repeat(300).as_bytes()).chars().count(), 200);
     }

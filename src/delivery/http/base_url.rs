@@ -60,6 +60,17 @@ impl BaseUrl {
         self.0.origin().ascii_serialization()
     }
 
+    /// The values of its query, each as it is written and as it is meant.
+    pub(super) fn query_values(&self) -> Vec<String> {
+        let written = self.0.query().unwrap_or_default().split('&');
+        let written = written.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        let meant = self.0.query_pairs().map(|(name, value)| match value.is_empty() {
+            true => name.into_owned(),
+            false => value.into_owned(),
+        });
+        written.map(str::to_owned).chain(meant).collect()
+    }
+
     /// A query of the base, which may hold a key, stays behind every path.
     pub(super) fn join(&self, path: &str) -> Url {
         let prefix = self.0.path().trim_end_matches('/');

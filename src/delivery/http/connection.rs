@@ -13,7 +13,8 @@ use super::super::Settings;
 use super::Trust;
 use super::base_url::BaseUrl;
 use super::failure::innermost;
-use super::proxy::Proxy;
+use super::mask::Mask;
+use super::proxy::{Proxy, Way};
 use super::tls::Material;
 use super::token::Token;
 use crate::small_file::Stamp;
@@ -115,9 +116,15 @@ impl Connection {
         &self.base
     }
 
-    /// Where requests go first.
-    pub(super) const fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    /// How requests get there.
+    pub(super) fn way(&self) -> Way<'_> {
+        Way::to(&self.base, self.proxy.as_ref())
+    }
+
+    /// What an answer to a request with this token may repeat.
+    pub(super) fn mask(&self, shown: &Shown) -> Mask {
+        let token = shown.as_ref().map(|(_, value)| value);
+        Mask::of(token, &self.settings.headers, &self.base, self.proxy.as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -211,5 +218,5 @@ fn client(
         builder = builder.proxy(proxy.for_client()?);
     }
     let builder = settings.trust.tls.apply(builder, &settings.url, material);
-    builder.build().map_err(|error| innermost(&error))
+    builder.build().map_err(|error| innermost(&error.without_url()))
 }

@@ -11,21 +11,24 @@ use super::answer;
 use super::tls::Tls;
 
 /// One line on what stood in the way; the URL, which may hold a key, is not in it.
-pub(super) fn describe(error: &reqwest::Error, request_timeout: Duration, tls: &Tls) -> String {
+pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &Tls) -> String {
     if error.is_timeout() {
         return format!("no answer within {}", humantime::format_duration(request_timeout));
     }
-    match causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+    // Else reqwest's own text has it, where there is no other.
+    let error = error.without_url();
+    match causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_refused(reason, tls),
         Some(rustls::Error::AlertReceived(alert)) => refused_by_server(*alert, tls),
-        Some(other) => format!("TLS: {other}"),
-        // reqwest's own text repeats the URL; the innermost cause is what a person can act on.
-        None => innermost(error),
+        Some(other) => format!("TLS: {}", answer::one_line(&other.to_string())),
+        None => innermost(&error),
     }
 }
 
+/// The innermost cause of an error without its URL, which is what a person can act on. The other end
+/// may have written it, at any length: HTTP/2 has a field for it.
 pub(super) fn innermost(error: &reqwest::Error) -> String {
-    causes(error).last().map_or_else(String::new, |cause| cause.to_string())
+    causes(error).last().map_or_else(String::new, |cause| answer::one_line(&cause.to_string()))
 }
 
 /// Whether the connection ended before a whole head of an answer had come: the server had closed
@@ -81,7 +84,9 @@ fn certificate_refused(reason: &CertificateError, tls: &Tls) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!("its certificate is for {} and not for {}", names(presented), expected.to_str())
         }
-        other => format!("its certificate is refused: {other}"),
+        other => {
+            format!("its certificate is refused: {}", answer::one_line(&other.to_string()))
+        }
     }
 }
 
@@ -103,7 +108,7 @@ fn names(presented: &[String]) -> String {
     match all.is_empty() {
         true => "no name at all".to_owned(),
         // Somebody else wrote them.
-        false => answer::excerpt(all.join(", ").as_bytes()),
+        false => answer::one_line(&all.join(", ")),
     }
 }
 
@@ -131,5 +136,22 @@ fn refused_by_server(alert: AlertDescription, tls: &Tls) -> String {
             client.certificate_file.display()
         ),
         _ => format!("it ended the TLS connection: {alert:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::ResponseBuilderExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_without_a_cause_is_told_without_the_url() {
+        let url = "http://host/in?key=hunter2".parse().unwrap();
+        let answer = hyper::Response::builder().status(404).url(url).body("").unwrap();
+        let error = reqwest::Response::from(answer).error_for_status().unwrap_err();
+        assert!(error.to_string().contains("hunter2"), "{error}");
+        let told = describe(error, Duration::from_secs(1), &Tls::default());
+        assert_eq!(told, "HTTP status client error (404 Not Found)");
     }
 }

@@ -5,6 +5,7 @@ mod base_url;
 mod connection;
 mod encoding;
 mod failure;
+mod mask;
 mod proxy;
 mod sender;
 mod tls;
@@ -18,7 +19,7 @@ pub use tls::{ClientCertificate, Tls};
 pub use token::{Credential, Secret, TokenSource, secret_header};
 
 pub(super) use answer::Answer;
-pub(super) use sender::Sender;
+pub(super) use sender::{Sender, Sent};
 
 /// Who the endpoint must be, who the agent is to it, and which proxies there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use reqwest::header::HeaderValue;
 use reqwest::{NoProxy, Url};
 
@@ -84,7 +85,8 @@ impl Proxies {
             return Ok(None);
         }
         let url = Url::parse(&usable.uri().to_string()).map_err(|_| unusable())?;
-        Ok(Some(Proxy { url, authorization: usable.basic_auth().cloned() }))
+        let authorization = usable.basic_auth().cloned();
+        Ok(Some(Proxy { url, authorization, password: password(value) }))
     }
 }
 
@@ -96,15 +98,33 @@ fn is_own(host: &str) -> bool {
     own_name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// The password before the host, as it is written; empty where there is none.
+fn password(proxy: &str) -> String {
+    let behind_scheme = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let user = behind_scheme.rsplit_once('@').map_or("", |(user, _)| user);
+    user.split_once(':').map_or("", |(_, password)| password).to_owned()
+}
+
 /// A proxy. `Display` and `Debug` show where it is and not who asks it.
 #[derive(Clone)]
 pub(super) struct Proxy {
     url: Url,
     /// From user and password of the variable.
     authorization: Option<HeaderValue>,
+    password: String,
 }
 
 impl Proxy {
+    pub(super) const fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// The password as it is written and as it is meant.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let meant = percent_decode_str(&self.password).decode_utf8_lossy().into_owned();
+        vec![self.password.clone(), meant]
+    }
+
     pub(super) fn for_client(&self) -> Result<reqwest::Proxy, String> {
         let failed = |_| format!("{self} is no proxy's URL");
         let mut proxy = reqwest::Proxy::all(self.url.clone()).map_err(failed)?;
@@ -125,6 +145,41 @@ impl fmt::Debug for Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url.origin().ascii_serialization())
+    }
+}
+
+/// What lies between here and an endpoint.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    proxy: Option<&'a Proxy>,
+    /// The proxy passes bytes on that it cannot read.
+    is_tunnel: bool,
+}
+
+impl<'a> Way<'a> {
+    pub(super) fn to(base: &BaseUrl, proxy: Option<&'a Proxy>) -> Self {
+        Self { proxy, is_tunnel: base.is_https() }
+    }
+
+    /// Whether an answer may be the proxy's own.
+    pub(super) const fn ends_at_proxy(self) -> bool {
+        self.proxy.is_some() && !self.is_tunnel
+    }
+
+    /// What is told of an answer, or of none, with the proxy that may have had its part in it.
+    pub(super) fn told(self, reason: String) -> String {
+        match self.proxy {
+            Some(proxy) if reason.is_empty() => {
+                format!("no reason given (through the proxy {proxy})")
+            }
+            Some(proxy) => format!("{reason} (through the proxy {proxy})"),
+            None => reason,
+        }
+    }
+
+    /// Of a proxy that wants to know who asks, in the words that a tunnel's has.
+    pub(super) fn refused(self) -> String {
+        self.told("proxy authentication required".to_owned())
     }
 }
 

@@ -34,6 +34,14 @@ struct Inner {
     plain: AtomicBool,
 }
 
+/// What became of a post that was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::delivery) struct Sent {
+    pub(in crate::delivery) answer: Answer,
+    /// The statuses of the tries before it that were followed by another at once; `None`: no answer.
+    pub(in crate::delivery) earlier: Vec<Option<u16>>,
+}
+
 /// Why a request has no answer.
 struct Unanswered {
     reason: String,
@@ -59,29 +67,21 @@ impl Sender {
         path: &str,
         body: &Bytes,
         idempotency_key: Option<&HeaderValue>,
-    ) -> Answer {
+    ) -> Sent {
         let settings = self.0.connection.settings();
         let encoded = match self.0.plain.load(Ordering::Relaxed) {
             true => None,
             false => settings.encoding.encode(body),
         };
         let post = Post { path, body, encoded, idempotency_key };
-        match self.0.post(post).await {
-            // Not 413: the same body would be as large the next time.
-            Answer::Refused { status, excerpt }
-                if settings.retry_client_errors
-                    && (400..500).contains(&status)
-                    && status != 413 =>
-            {
-                Answer::Later { status, pause: None, excerpt }
-            }
-            answer => answer,
-        }
+        let mut earlier = Vec::new();
+        let answer = self.0.post(post, &mut earlier).await;
+        Sent { answer, earlier }
     }
 
     /// Asks for the base itself. Any answer's status will do: the server is there.
     pub(in crate::delivery) async fn probe(&self) -> Result<u16, String> {
-        let answer = self.0.get("/").await.map_err(|unanswered| unanswered.reason)?;
+        let (answer, _) = self.0.get("/").await.map_err(|unanswered| unanswered.reason)?;
         Ok(answer.status().as_u16())
     }
 }
@@ -96,33 +96,35 @@ struct Post<'a> {
 }
 
 impl Inner {
-    async fn post(&self, mut post: Post<'_>) -> Answer {
+    async fn post(&self, mut post: Post<'_>, earlier: &mut Vec<Option<u16>>) -> Answer {
         let (client, mut shown) = self.connection.current();
         let (mut has_other_token, mut is_unpacked) = (false, false);
         loop {
-            let answer = match self.exchange(&client, &post, &shown).await {
+            let heard = match self.exchange(&client, &post, &shown, earlier).await {
                 Ok(answer) => answer::read(answer, wall_time()).await,
                 Err(Unanswered { reason, .. }) => return Answer::None { reason },
             };
-            match answer {
-                Answer::Refused { status: 401, .. }
-                    if !has_other_token
-                        && let Some(other) = self.connection.other_token(&shown) =>
+            match heard.status() {
+                401 if !has_other_token
+                    && let Some(other) = self.connection.other_token(&shown) =>
                 {
                     has_other_token = true;
                     shown = Some(other);
                 }
-                Answer::Refused { status: 415, .. } if post.encoded.is_some() => {
+                415 if post.encoded.is_some() => {
                     is_unpacked = true;
                     post.encoded = None;
                 }
-                answer => {
-                    if is_unpacked && matches!(answer, Answer::Accepted { .. }) {
+                status => {
+                    if is_unpacked && (200..300).contains(&status) {
                         self.send_plainly_from_here();
                     }
-                    return answer;
+                    let (mask, way) = (self.connection.mask(&shown), self.connection.way());
+                    let retries = self.connection.settings().retry_client_errors;
+                    return heard.meaning(&mask, way, retries);
                 }
             }
+            earlier.push(Some(heard.status()));
         }
     }
 
@@ -148,6 +150,7 @@ impl Inner {
         client: &Client,
         post: &Post<'_>,
         shown: &Shown,
+        earlier: &mut Vec<Option<u16>>,
     ) -> Result<reqwest::Response, Unanswered> {
         let answered = self.answers.load(Ordering::Relaxed);
         let alone = match answered {
@@ -158,6 +161,7 @@ impl Inner {
         drop(alone);
         match outcome {
             Err(Unanswered { closed: true, .. }) if answered && post.idempotency_key.is_some() => {
+                earlier.push(None);
                 self.request(client, post, shown).await
             }
             outcome => outcome,
@@ -198,16 +202,22 @@ impl Inner {
         self.answered(request, shown).await
     }
 
-    async fn get(&self, path: &str) -> Result<reqwest::Response, Unanswered> {
-        let (client, shown) = self.connection.current();
+    /// The answer, and the token that it is the answer to. None is the proxy's alone.
+    async fn get(&self, path: &str) -> Result<(reqwest::Response, Shown), Unanswered> {
+        let (client, mut shown) = self.connection.current();
         let url = self.connection.base().join(path);
-        let answer = self.answered(client.get(url.clone()), &shown).await?;
+        let mut answer = self.answered(client.get(url.clone()), &shown).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
             && let Some(other) = self.connection.other_token(&shown)
         {
-            return self.answered(client.get(url), &Some(other)).await;
+            shown = Some(other);
+            answer = self.answered(client.get(url), &shown).await?;
         }
-        Ok(answer)
+        let way = self.connection.way();
+        match answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && way.ends_at_proxy() {
+            true => Err(Unanswered { reason: way.refused(), closed: false }),
+            false => Ok((answer, shown)),
+        }
     }
 
     async fn answered(
@@ -222,17 +232,14 @@ impl Inner {
         self.answers.store(outcome.is_ok(), Ordering::Relaxed);
         outcome.map_err(|error| Unanswered {
             closed: failure::closed_without_answer(&error),
-            reason: self.describe(&error),
+            reason: self.describe(error, shown),
         })
     }
 
-    fn describe(&self, error: &reqwest::Error) -> String {
+    fn describe(&self, error: reqwest::Error, shown: &Shown) -> String {
         let settings = self.connection.settings();
         let reason = failure::describe(error, settings.request_timeout, &settings.trust.tls);
-        match self.connection.proxy() {
-            Some(proxy) => format!("{reason} (through the proxy {proxy})"),
-            None => reason,
-        }
+        self.connection.way().told(self.connection.mask(shown).apply(&reason))
     }
 }
 
@@ -253,10 +260,12 @@ impl Getter {
     /// In a few words: no answer, another status, or a longer body.
     pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
         let Sender(inner) = &self.0;
-        let mut answer = inner.get(path).await.map_err(|unanswered| unanswered.reason)?;
+        let (mut answer, shown) = inner.get(path).await.map_err(|unanswered| unanswered.reason)?;
         let status = answer.status();
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| inner.describe(&error))? {
+        while let Some(chunk) =
+            answer.chunk().await.map_err(|error| inner.describe(error, &shown))?
+        {
             if body.len() + chunk.len() > bytes_max {
                 return Err(format!("an answer of more than {bytes_max} bytes"));
             }
@@ -264,8 +273,19 @@ impl Getter {
         }
         match status {
             StatusCode::OK => Ok(body),
-            _ => Err(format!("status {}: {}", status.as_u16(), answer::excerpt(&body))),
+            _ => {
+                let excerpt = answer::excerpt(&body, &inner.connection.mask(&shown));
+                Err(inner.connection.way().told(format!("status {}: {excerpt}", status.as_u16())))
+            }
         }
+    }
+
+    /// What somebody says of a body, without what the endpoint was shown in confidence: it may quote it.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
+        let Sender(inner) = &self.0;
+        let (_, shown) = inner.connection.current();
+        inner.connection.mask(&shown).apply(text)
     }
 }
 
@@ -318,15 +338,18 @@ mod tests {
     #[tokio::test]
     async fn only_a_post_that_is_recognised_is_sent_again_at_once() {
         let body = Bytes::from_static(b"body");
-        let accepted = Answer::Accepted { status: 201, pause: None };
+        let accepted = || Answer::Accepted { status: 201, pause: None };
         let key = HeaderValue::from_static("\"1\"");
         for (key, requests_expected) in [(None, 2), (Some(&key), 3)] {
             let requests: Arc<AtomicUsize> = Arc::default();
             let url = hangs_up(Arc::clone(&requests)).await;
             let sender = Sender::new(&Settings::new("central", url, 1)).unwrap();
-            assert_eq!(sender.send("/", &body, key).await, accepted);
+            let first = sender.send("/", &body, key).await;
+            assert_eq!((first.answer, first.earlier), (accepted(), vec![]));
             let second = sender.send("/", &body, key).await;
-            assert_eq!(second == accepted, key.is_some(), "{second:?}");
+            assert_eq!(second.answer == accepted(), key.is_some(), "{second:?}");
+            // The try that came to nothing is told of beside the one that did not.
+            assert_eq!(second.earlier, key.map_or(vec![], |_| vec![None]));
             assert_eq!(requests.load(Ordering::Relaxed), requests_expected);
         }
     }
