@@ -290,11 +290,101 @@ fn who_is_no_agent_is_told_from_one() {
     let other = receiver(any_port());
     let output = status(&["--url", &format!("http://{other}")]).output().unwrap();
     assert_no_agent(&output, &["no agent answers at http://127.0.0.1", "404"]);
-    for wrong in [&["--url", "nonsense"][..], &["--socket", "/dev/null"]] {
-        assert_no_agent(&status(wrong).output().unwrap(), &["no agent answers at"]);
-    }
+    let wrong = status(&["--socket", "/dev/null"]).output().unwrap();
+    assert_no_agent(&wrong, &["no agent answers at"]);
     let both = status(&["--url", "http://a", "--socket", "/b"]).output().unwrap();
     assert_eq!(both.status.code(), Some(2));
+}
+
+/// That the question itself is wrong: exit status 2, and one line that holds `words`.
+#[track_caller]
+fn assert_wrong(output: &Output, words: &[&str]) -> String {
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{line}");
+    assert_eq!((text(&output.stdout).as_str(), line.lines().count()), ("", 1), "{line}");
+    for word in words {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    line
+}
+
+#[test]
+fn a_url_that_is_none_is_a_wrong_flag_and_its_password_is_not_repeated() {
+    let ask = |url: &str| status(&["--url", url]).output().unwrap();
+    assert_wrong(&ask("nonsense"), &["--url nonsense: ", "is no URL"]);
+    assert_wrong(&ask("ftp://host"), &["--url ftp://host: ", "http:// or https://"]);
+    for url in ["http://me:hunter2@host", "http://me:hunter2@host:99999", "me:hunter2@host"] {
+        let line = assert_wrong(&ask(url), &["--url ", "hidden: "]);
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+    let nobody = ask(&format!("http://{}/?key=hunter2", nobody()));
+    assert_no_agent(&nobody, &["/?hidden: "]);
+    assert!(!text(&nobody.stderr).contains("hunter2"));
+}
+
+#[test]
+fn who_asks_has_other_surroundings_than_the_agent() {
+    let desk = Desk::new(receiver(any_port()), "");
+    let agent = desk.start();
+    desk.told("an answer", |_| true);
+    // As the service has it, whose credentials nobody else is told of; and with much that is wrong.
+    let socket = desk.socket();
+    let elsewhere = "bearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"";
+    let file = desk.path("service.toml");
+    fs::write(
+        &file,
+        format!(
+            "wrong = 1\n[sampling]\nintervall = \"1s\"\n[node]\nname = \"..\"\n\
+             [status]\nsocket = {socket:?}\n\
+             [[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n{elsewhere}\n"
+        ),
+    )
+    .unwrap();
+    let ask = |file: &Path| {
+        let mut command = status(&["--config", file.to_str().unwrap()]);
+        command.env("NODETALLY_NONSENSE", "1").env("NODETALLY_INTERVAL", "never");
+        command.output().unwrap()
+    };
+    let output = ask(&file);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("central  "), "{}", text(&output.stdout));
+
+    // What concerns the question is still held against what is allowed.
+    fs::write(&file, "[status]\nsocket = 5\n").unwrap();
+    assert_wrong(&ask(&file), &["service.toml:2: status.socket = 5: found an integer"]);
+    fs::write(&file, "[status\n").unwrap();
+    assert_wrong(&ask(&file), &["service.toml:1:"]);
+    assert_wrong(&ask(&desk.path("nothing.toml")), &["nothing.toml: cannot be read"]);
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.end().0.success());
+}
+
+#[test]
+fn who_names_no_place_is_told_of_all_that_were_asked() {
+    const USUAL: &str = "/run/nodetally/status.sock";
+    if Path::new(USUAL).exists() {
+        eprintln!("skipped: an agent of this host has been there");
+        return;
+    }
+    // The binary may not be for everybody to run.
+    let as_nobody = |command: &mut Command| {
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        command.output().ok()
+    };
+    let both = ["no agent answers at ", USUAL, "; --socket PATH, --state-dir DIR or --url URL"];
+    if let Some(output) = as_nobody(&mut status(&[])) {
+        assert_no_agent(&output, &both);
+        let mut command = status(&[]);
+        let output = as_nobody(command.env("XDG_RUNTIME_DIR", "/nonexistent")).unwrap();
+        let own = "/nonexistent/nodetally/status.sock: there is no such socket; nor at ";
+        assert_no_agent(&output, &[own, both[1], both[2]]);
+    }
+    // What was named is all that counts.
+    let named = status(&["--state-dir", "/nonexistent"]).output().unwrap();
+    assert_no_agent(&named, &["/nonexistent/status.sock"]);
+    assert!(!text(&named.stderr).contains(USUAL), "{}", text(&named.stderr));
 }
 
 /// Every key below `value`, however deep; keys that are data are left out.

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload as filter};
 
-use crate::config::{self, ConfigError, Inputs, Settings};
+use crate::config::{self, ConfigError, Inputs, Settings, Whereabouts};
 use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host};
 use args::{Cli, Command};
@@ -72,7 +72,9 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(report.code));
         }
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
-        Command::Status(flags) => return status::run(flags, settings),
+        Command::Status(flags) => {
+            return status::run(flags, || Ok(Whereabouts::resolve(inputs(cli)?)?));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,6 +90,10 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn settings(cli: &Cli) -> anyhow::Result<Settings> {
+    Ok(Settings::resolve(inputs(cli)?)?)
+}
+
+fn inputs(cli: &Cli) -> anyhow::Result<Inputs<Vec<(String, String)>>> {
     // A variable that is not UTF-8 is none of ours.
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
@@ -100,7 +106,7 @@ fn settings(cli: &Cli) -> anyhow::Result<Settings> {
         }
         None => None,
     };
-    Ok(Settings::resolve(Inputs {
+    Ok(Inputs {
         file,
         environment,
         flags: cli.overrides(),
@@ -109,7 +115,7 @@ fn settings(cli: &Cli) -> anyhow::Result<Settings> {
         xdg_runtime_dir: std::env::var("XDG_RUNTIME_DIR").ok(),
         xdg_state_home: std::env::var("XDG_STATE_HOME").ok(),
         home: std::env::var("HOME").ok(),
-    })?)
+    })
 }
 
 fn read_config(path: &std::path::Path) -> std::io::Result<String> {

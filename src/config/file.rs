@@ -40,6 +40,23 @@ pub(super) struct FileLayers {
 
 /// Reads the text of the file at `path`, which is named in errors and origins only.
 pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
+    read_where(path, text, |_| true)
+}
+
+/// The same of a few sections; the others may be as they like.
+pub(super) fn read_sections(
+    path: &Path,
+    text: &str,
+    sections: &[&str],
+) -> Result<Layers, ConfigError> {
+    Ok(read_where(path, text, |section| sections.contains(&section))?.values)
+}
+
+fn read_where(
+    path: &Path,
+    text: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<FileLayers, ConfigError> {
     let source = Source { path, text };
     if text.len() > FILE_BYTES_MAX {
         return Err(ConfigError::new(&format!(
@@ -54,6 +71,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
         let at = name.span().start;
         let name: &str = name.get_ref();
         match (name, value.get_ref()) {
+            (other, _) if !is_wanted(other) => {}
             (ENDPOINT, DeValue::Array(array)) => {
                 layers.endpoints = source.endpoints(array)?;
             }

@@ -17,6 +17,7 @@ pub mod keys;
 mod layer;
 mod resolve;
 mod settings;
+mod status;
 mod trust;
 mod value;
 
@@ -33,5 +34,6 @@ pub use settings::{
     ScopeSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UnknownPods,
     WaitingSettings,
 };
+pub use status::Whereabouts;
 pub use trust::{ClientCertificateFiles, Compression, TrustSettings};
 pub use value::{format_bytes, parse_duration, redacted_url};

@@ -15,8 +15,9 @@ use super::layer::{Layers, Origin, Origins, refused};
 use super::settings::{
     ClientErrors, Counters, Dialect, EndpointSettings, FilesystemSettings, LogLevel, LogSettings,
     NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
-    StateSettings, StatusSettings, UnknownPods,
+    UnknownPods,
 };
+use super::status::{state, status};
 use super::trust::trust;
 use super::value::{self, Raw};
 use crate::quantity::Bytes;
@@ -65,7 +66,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    fn into_values(self) -> impl Iterator<Item = (&'static Key, String)> {
+    pub(super) fn into_values(self) -> impl Iterator<Item = (&'static Key, String)> {
         [
             (&keys::SAMPLING_INTERVAL, self.interval),
             (&keys::STATE_DIR, self.state_dir),
@@ -130,10 +131,7 @@ impl Settings {
         let directory = directory::directory(&layers, origins_of, in_pod, credentials)?;
         let cluster = directory::cluster(&layers, origins_of)?;
         let filesystem = filesystem(&layers, origins_of)?;
-        let default_dir = default_state_dir(inputs.is_root, inputs.xdg_runtime_dir);
-        let state = StateSettings {
-            dir: layers.get_or(&keys::STATE_DIR, origins_of, default_dir, value::path_or_none)?,
-        };
+        let state = state(&layers, origins_of, inputs.is_root, inputs.xdg_runtime_dir)?;
         let surroundings = Surroundings {
             state_directory: state_directory.as_deref(),
             is_root: inputs.is_root,
@@ -236,29 +234,6 @@ fn filesystem(layers: &Layers, origins: &mut Origins) -> Result<FilesystemSettin
             value::absolute_path,
         )?,
     })
-}
-
-fn status(
-    layers: &Layers,
-    origins: &mut Origins,
-    state_dir: Option<&Path>,
-) -> Result<StatusSettings, ConfigError> {
-    let listen =
-        layers.get_or(&keys::STATUS_LISTEN, origins, None, value::listen_address_or_none)?;
-    let socket = state_dir.map(|dir| dir.join("status.sock"));
-    let socket = socket.filter(|path| value::is_socket_path(path));
-    let socket =
-        layers.get_or(&keys::STATUS_SOCKET, origins, socket, value::socket_path_or_none)?;
-    Ok(StatusSettings { listen, socket })
-}
-
-fn default_state_dir(is_root: bool, xdg_runtime_dir: Option<String>) -> Option<PathBuf> {
-    if is_root {
-        return Some(PathBuf::from("/run/nodetally"));
-    }
-    // A relative $XDG_RUNTIME_DIR counts as unset, as its specification has it.
-    let dir = PathBuf::from(xdg_runtime_dir?);
-    dir.is_absolute().then(|| dir.join("nodetally"))
 }
 
 fn receiver(

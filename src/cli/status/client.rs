@@ -60,9 +60,7 @@ async fn get(path: &Path) -> Result<Vec<u8>, String> {
 
 fn why_not(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such socket; --socket PATH, --state-dir DIR or \
-                                    --url URL names another place"
-            .to_owned(),
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
         io::ErrorKind::PermissionDenied => {
             "permission denied; the agent's user and root may ask".to_owned()
         }
@@ -73,8 +71,7 @@ fn why_not(error: &io::Error) -> String {
 
 /// # Errors
 /// Likewise.
-pub(super) async fn over_url(url: &str) -> Result<Vec<u8>, String> {
-    let url = BaseUrl::parse(url).map_err(|error| error.to_string())?;
+pub(super) async fn over_url(url: BaseUrl) -> Result<Vec<u8>, String> {
     let mut settings = delivery::Settings::new("status", url, 0);
     settings.request_timeout = TIMEOUT;
     Getter::new(&settings)?.get(PATH, ANSWER_BYTES_MAX).await

@@ -5,26 +5,33 @@ mod table;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use super::args::{StatusFlags, StatusFormat};
 use super::table::Style;
-use crate::config::{Settings, StatusSettings};
+use crate::config::{StatusSettings, Whereabouts, redacted_url};
+use crate::delivery::BaseUrl;
 use crate::payload::status::Status;
 
 /// Nobody answers, or nobody that is an agent.
 const NO_AGENT: u8 = 1;
 
+/// What stands behind the places that the settings name.
+const ELSEWHERE: &str = "; --socket PATH, --state-dir DIR or --url URL names another place";
+
 /// With `--check`: it answers, and not all is well.
 const NOT_WELL: u8 = 3;
+
+/// Where an agent that root or systemd has started answers by default.
+const USUAL_SOCKET: &str = "/run/nodetally/status.sock";
 
 /// Where an agent is asked.
 enum Place {
     Socket(PathBuf),
-    Url(String),
+    Url(BaseUrl),
 }
 
 impl std::fmt::Display for Place {
@@ -40,35 +47,39 @@ impl std::fmt::Display for Place {
 /// or not for everybody to read.
 pub fn run(
     flags: &StatusFlags,
-    settings: impl FnOnce() -> anyhow::Result<Settings>,
+    settings: impl FnOnce() -> anyhow::Result<Whereabouts>,
 ) -> anyhow::Result<ExitCode> {
-    let place = match (&flags.socket, &flags.url) {
-        (Some(path), _) => Some(Place::Socket(path.clone())),
-        (None, Some(url)) => Some(Place::Url(url.clone())),
-        (None, None) => place_of(&settings()?.status),
+    let (places, hint) = match (&flags.socket, &flags.url) {
+        (Some(path), _) => (vec![Place::Socket(path.clone())], ""),
+        (None, Some(url)) => {
+            let wrong = |error| anyhow!("--url {}: {error}", redacted_url(url));
+            (vec![Place::Url(BaseUrl::parse(url).map_err(wrong)?)], "")
+        }
+        (None, None) => (places_of(&settings()?)?, ELSEWHERE),
     };
-    let Some(place) = place else {
+    if places.is_empty() {
         return Ok(no_agent(
             "no place to ask an agent at: status.socket and status.listen are \"none\"; --socket \
              PATH or --url URL names one",
         ));
-    };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("no runtime to ask with")?;
-    let answer = runtime.block_on(async {
-        match &place {
-            Place::Socket(path) => client::over_socket(path).await,
-            Place::Url(url) => client::over_url(url).await,
+    let mut told = String::new();
+    let mut found = None;
+    for place in &places {
+        match runtime.block_on(ask(place)) {
+            Ok(read) => {
+                found = Some(read);
+                break;
+            }
+            Err(reason) => {
+                told.push_str(if told.is_empty() { "no agent answers at" } else { "; nor at" });
+                told.push_str(&format!(" {place}: {reason}"));
+            }
         }
-    });
-    let read = answer.and_then(|body| match Status::from_json(&body) {
-        Ok(status) => Ok((status, body)),
-        Err(error) => Err(error.to_string()),
-    });
-    let (status, body) = match read {
-        Ok(read) => read,
-        Err(reason) => return Ok(no_agent(&format!("no agent answers at {place}: {reason}"))),
-    };
+    }
+    let Some((status, body)) = found else { return Ok(no_agent(&(told + hint))) };
     match flags.format {
         StatusFormat::Table => {
             super::print(&table::render(&status, Style::of_output(flags.color, usize::MAX)))?;
@@ -83,21 +94,43 @@ pub fn run(
     Ok(ExitCode::from(if flags.check && !all_well { NOT_WELL } else { 0 }))
 }
 
+/// The answer, and its text as it came.
+async fn ask(place: &Place) -> Result<(Status, Vec<u8>), String> {
+    let body = match place {
+        Place::Socket(path) => client::over_socket(path).await?,
+        Place::Url(url) => client::over_url(url.clone()).await?,
+    };
+    let status = Status::from_json(&body).map_err(|error| error.to_string())?;
+    Ok((status, body))
+}
+
 fn no_agent(line: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "nodetally: {line}");
     ExitCode::from(NO_AGENT)
 }
 
-fn place_of(settings: &StatusSettings) -> Option<Place> {
-    if let Some(path) = &settings.socket {
-        return Some(Place::Socket(path.clone()));
+/// Where nobody has said where the agent is, the usual place comes last: whoever asks may be somebody
+/// else than the agent's user, with other defaults.
+fn places_of(settings: &Whereabouts) -> anyhow::Result<Vec<Place>> {
+    let mut places: Vec<Place> = place_of(&settings.status)?.into_iter().collect();
+    let usual = Path::new(USUAL_SOCKET);
+    if !settings.is_named && settings.status.socket.as_deref() != Some(usual) {
+        places.push(Place::Socket(usual.to_owned()));
     }
-    let address = settings.listen?;
+    Ok(places)
+}
+
+fn place_of(settings: &StatusSettings) -> anyhow::Result<Option<Place>> {
+    if let Some(path) = &settings.socket {
+        return Ok(Some(Place::Socket(path.clone())));
+    }
+    let Some(address) = settings.listen else { return Ok(None) };
     // One that listens on every address answers on the loopback one.
     let loopback = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address.ip(),
     };
-    Some(Place::Url(format!("http://{}", SocketAddr::new(loopback, address.port()))))
+    let url = format!("http://{}", SocketAddr::new(loopback, address.port()));
+    Ok(Some(Place::Url(BaseUrl::parse(&url)?)))
 }

@@ -7,15 +7,16 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
+/// Why a text is no base. The text, which may hold a password wherever it went wrong, is in none of
+/// the messages.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UrlError {
-    #[error("`{0}` is no URL: {1}; it must look like http://host:5000 or https://host/prefix")]
-    NotUrl(String, String),
-    #[error("`{0}` must begin with http:// or https://")]
-    Scheme(String),
+    #[error("it is no URL: {0}; it must look like http://host:5000 or https://host/prefix")]
+    NotUrl(String),
+    #[error("the URL must begin with http:// or https://")]
+    Scheme,
     #[error("the URL must not have a fragment (`#…`)")]
     Fragment,
-    /// The URL itself is left out of the message, which goes to logs.
     #[error("the URL must not hold a user name or password; give credentials as a header")]
     Credentials,
 }
@@ -24,13 +25,12 @@ impl BaseUrl {
     /// # Errors
     /// The text is no http or https URL, or has a fragment or credentials.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text)
-            .map_err(|error| UrlError::NotUrl(text.to_owned(), error.to_string()))?;
+        let url = Url::parse(text).map_err(|error| UrlError::NotUrl(error.to_string()))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError::Credentials);
         }
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlError::Scheme(text.to_owned()));
+            return Err(UrlError::Scheme);
         }
         if url.fragment().is_some() {
             return Err(UrlError::Fragment);
@@ -116,6 +116,8 @@ mod tests {
             ("ftp://host", "http:// or https://"),
             ("http://host/#top", "fragment"),
             ("http://user:hunter2@host", "credentials"),
+            ("http://user:hunter2@host:99999", "is no URL"),
+            ("user:hunter2@host", "http:// or https://"),
         ] {
             let error = BaseUrl::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
