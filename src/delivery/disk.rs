@@ -51,6 +51,8 @@ impl Disk {
         let opened = queue.open(now).await;
         // What is damaged was left by it too.
         let lost = queue.take_lost();
+        // All that is there is found below.
+        let _ = queue.take_found_posts();
         handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
         count_lost(handle, lost);
         let Some(kept) = self.said(handle, opened) else { return };
@@ -240,6 +242,7 @@ impl Disk {
 
     fn sync(&self, handle: &Handle) {
         let Some(queue) = &self.queue else { return };
+        handle.found(queue.take_found_posts());
         count_lost(handle, queue.take_lost());
         let Kept { batches: samples, posts, bytes, oldest } = queue.kept();
         handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, self.trouble.as_deref());

@@ -1,32 +1,26 @@
 //! One endpoint's queue: its bounds, what is done with a file that is damaged, and what is counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use super::aside::set_aside;
-use super::file::{self, Change, QueueFile, Row, Totals};
+use super::file::{self, QueueFile, Totals};
+use super::rows::{Rows, SETTLED_MAX, START, Step};
 use super::trouble::{Damage, Trouble, failed, of_system};
 use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError, record};
 use crate::quantity::WallTime;
-
-/// Rows that may wait to be removed before no further row is given out.
-const SETTLED_MAX: usize = 8192;
-
-/// Rows of other boots that are asked for their age when one is appended. Those of one boot are in the
-/// order of their age.
-const YOUNG_MAX: usize = 64;
-
-/// Before any row.
-const START: RowId = RowId(i64::MIN);
 
 /// A queue and its file, which is opened when it is needed.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
     open: Option<Open>,
+    /// What the file was when it was closed; `None` where there was none.
+    closed: Option<Known>,
     rows: Rows,
     /// The largest number that was given to a row, also in files that are gone.
     last: i64,
@@ -40,22 +34,23 @@ struct Open {
     inode: u64,
 }
 
-/// What is not to be seen in the file.
-#[derive(Debug, Default)]
-struct Rows {
-    /// Rows that are done with and could not be removed yet, with their posts.
-    settled: BTreeMap<RowId, u64>,
-    /// Rows that somebody goes on with, with their posts: neither given out nor pushed out.
-    in_hand: BTreeMap<RowId, u64>,
-    lost: Lost,
-    /// Whether it was said that a row of this file is damaged.
-    told: bool,
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    inode: u64,
+    totals: Totals,
 }
 
 impl Database {
     pub(super) fn new(path: PathBuf) -> Self {
-        let (open, rows) = (None, Rows::default());
-        Self { path, open, rows, last: 0, wall: WallTime::default(), kept: Kept::default() }
+        Self {
+            path,
+            open: None,
+            closed: None,
+            rows: Rows::default(),
+            last: 0,
+            wall: WallTime::default(),
+            kept: Kept::default(),
+        }
     }
 
     pub(super) fn kept(&self) -> Kept {
@@ -64,6 +59,11 @@ impl Database {
 
     pub(super) fn take_lost(&mut self) -> Lost {
         std::mem::take(&mut self.rows.lost)
+    }
+
+    /// Posts in files that this has not written, since this was last asked.
+    pub(super) fn take_found(&mut self) -> u64 {
+        std::mem::take(&mut self.rows.found_posts)
     }
 
     /// Whether there is something to know of it that is not in its file.
@@ -88,17 +88,31 @@ impl Database {
         now: Moment,
         bounds: Bounds,
     ) -> Result<RowId, SpoolError> {
-        self.wall = now.wall;
-        let record = record::encode(batch)
-            .filter(|record| record.len() as u64 <= bounds.bytes_max)
-            .ok_or_else(|| SpoolError::TooLarge { path: self.path.display().to_string() })?;
-        let appended =
-            self.attempt(true, |file, rows| rows.append(file, batch, &record, now, bounds))?;
-        let row = appended.ok_or_else(|| failed(&self.path, "it is not there"))?;
+        let rows = self.append_all(slice::from_ref(batch), now, bounds)?;
+        let row = *rows.first().ok_or_else(|| failed(&self.path, "it is not there"))?;
         if in_hand {
             self.rows.in_hand.insert(row, batch.posts.len() as u64);
         }
         Ok(row)
+    }
+
+    /// All of them, or none.
+    pub(super) fn append_all(
+        &mut self,
+        batches: &[Batch],
+        now: Moment,
+        bounds: Bounds,
+    ) -> Result<Vec<RowId>, SpoolError> {
+        self.wall = now.wall;
+        let record = |batch| {
+            record::encode(batch)
+                .filter(|record| record.len() as u64 <= bounds.bytes_max)
+                .map(|record| (batch, record))
+                .ok_or_else(|| SpoolError::TooLarge { path: self.path.display().to_string() })
+        };
+        let records = batches.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let appended = self.attempt(true, |file, rows| rows.append(file, &records, now, bounds))?;
+        appended.ok_or_else(|| failed(&self.path, "it is not there"))
     }
 
     pub(super) fn next(
@@ -211,15 +225,24 @@ impl Database {
         };
         self.close();
         if removed {
+            self.closed = None;
             self.rows.settled.clear();
             self.kept = Kept::default();
         }
     }
 
+    /// What is known of the file is so still when it is opened again, or is missed then.
     fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.last = self.last.max(open.file.totals().last);
+        if let Some(Open { file, inode }) = self.open.take() {
+            let totals = file.totals();
+            self.last = self.last.max(totals.last);
+            self.closed = Some(Known { inode, totals });
         }
+    }
+
+    fn known(&self) -> Option<Known> {
+        let open = self.open.as_ref();
+        open.map(|open| Known { inode: open.inode, totals: open.file.totals() }).or(self.closed)
     }
 
     fn remove_settled(&mut self) -> Result<(), SpoolError> {
@@ -304,13 +327,21 @@ impl Database {
             .mode(0o600)
             .open(&self.path)
             .map_err(|error| of_system(&self.path, &error))?;
+        self.begin()
+    }
+
+    /// Makes an empty queue of a file of no bytes that was just made.
+    fn begin(&mut self) -> Result<(), SpoolError> {
         match QueueFile::begin(&self.path) {
             Ok(file) => self.hold(file),
             Err(trouble) => {
+                let is_anothers = trouble.is_anothers();
                 let judged = trouble.judge(&self.path);
-                // Nothing is in it yet.
-                let _ = std::fs::remove_file(journal(&self.path));
-                let _ = std::fs::remove_file(&self.path);
+                if !is_anothers {
+                    // Nothing is in it yet.
+                    let _ = std::fs::remove_file(journal(&self.path));
+                    let _ = std::fs::remove_file(&self.path);
+                }
                 let Damage(what) = judged?;
                 Err(failed(&self.path, what))
             }
@@ -320,6 +351,10 @@ impl Database {
     fn hold(&mut self, mut file: QueueFile) -> Result<(), SpoolError> {
         let metadata =
             std::fs::metadata(&self.path).map_err(|error| of_system(&self.path, &error))?;
+        let before = self.closed.take().map(|known| {
+            let is_same = known.totals.is_as(file.totals());
+            (is_same, self.rows.unsettled(known.totals))
+        });
         file.number_from(self.last);
         // Some were settled without a look at whether they are there.
         self.rows.settled.retain(|row, posts| match file.posts(*row) {
@@ -329,34 +364,64 @@ impl Database {
             }
             Err(_) => true,
         });
+        let now = self.rows.unsettled(file.totals());
+        match before {
+            Some((true, _)) => {}
+            Some((false, before)) => self.tell_others(&file, before, now),
+            None => self.rows.found_posts += now.1,
+        }
         self.open = Some(Open { file, inode: metadata.ino() });
         self.look();
         Ok(())
     }
 
-    /// Notices that somebody has removed or exchanged the file.
-    fn miss(&mut self) {
-        let Some(open) = &self.open else { return };
-        let is_there = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata.ino() == open.inode,
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        };
-        if is_there {
-            return;
+    /// While it was closed, somebody has taken batches out of the file or put others into it.
+    fn tell_others(&mut self, file: &QueueFile, before: (u64, u64), now: (u64, u64)) {
+        let mut in_hand_posts = 0;
+        self.rows.in_hand.retain(|row, posts| {
+            let is_gone = matches!(file.posts(*row), Ok(None));
+            in_hand_posts += if is_gone { *posts } else { 0 };
+            !is_gone
+        });
+        // Of what is gone, that is somebody's still.
+        let expected = before.1.saturating_sub(in_hand_posts);
+        self.rows.lost.damaged_posts += expected.saturating_sub(now.1);
+        self.rows.found_posts += now.1.saturating_sub(expected);
+        if before != now {
+            tracing::warn!(
+                "spool {}: somebody has changed the file: of {} batches of {} posts there are {} \
+                 of {}",
+                self.path.display(),
+                before.0,
+                before.1,
+                now.0,
+                now.1
+            );
         }
-        let (batches, posts) = self.rows.unsettled(open.file.totals());
-        tracing::warn!(
-            "spool {}: somebody has removed the file, with {batches} batches of {posts} posts",
-            self.path.display()
-        );
+    }
+
+    /// Notices that somebody has removed, exchanged or emptied the file, be it open or closed.
+    fn miss(&mut self) {
+        let Some(known) = self.known() else { return };
+        let what = match std::fs::metadata(&self.path) {
+            Ok(metadata) if metadata.ino() != known.inode => "exchanged",
+            Ok(metadata) if metadata.len() == 0 => "emptied",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "removed",
+            Ok(_) | Err(_) => return,
+        };
+        let (batches, posts) = self.rows.unsettled(known.totals);
+        if self.open.is_some() || batches > 0 {
+            tracing::warn!(
+                "spool {}: somebody has {what} the file, with {batches} batches of {posts} posts",
+                self.path.display()
+            );
+        }
         self.forget(posts);
     }
 
     fn set_aside(&mut self, damage: &Damage) -> Result<(), SpoolError> {
-        let totals = match &self.open {
-            Some(open) => open.file.totals(),
-            None => file::count_readable(&self.path),
-        };
+        let known = self.known();
+        let totals = known.map_or_else(|| file::count_readable(&self.path), |known| known.totals);
         let (batches, posts) = self.rows.unsettled(totals);
         self.close();
         let aside = set_aside(&self.path, self.wall)?;
@@ -367,6 +432,9 @@ impl Database {
             damage.0,
             aside.display()
         );
+        if known.is_none() {
+            self.rows.found_posts += posts;
+        }
         self.forget(posts);
         Ok(())
     }
@@ -374,6 +442,7 @@ impl Database {
     /// The file is gone, and these posts with it, but for those that somebody goes on with.
     fn forget(&mut self, posts: u64) {
         self.close();
+        self.closed = None;
         let in_hand: u64 = std::mem::take(&mut self.rows.in_hand).into_values().sum();
         let posts = posts.saturating_sub(in_hand);
         self.rows.settled.clear();
@@ -397,178 +466,6 @@ impl Database {
     }
 }
 
-enum Step {
-    Found {
-        row: RowId,
-        batch: Batch,
-        dropped: bool,
-    },
-    End {
-        dropped: bool,
-    },
-    /// No more rows can be remembered to be dropped.
-    Full,
-}
-
-impl Rows {
-    /// The first row that is not settled.
-    fn first(&self, file: &QueueFile) -> Result<Option<Row>, Trouble> {
-        file.row_after(START, |row| !self.settled.contains_key(&row))
-    }
-
-    /// The batches and posts that are not settled.
-    fn unsettled(&self, totals: Totals) -> (u64, u64) {
-        let settled_posts: u64 = self.settled.values().sum();
-        let batches = totals.batches.saturating_sub(self.settled.len() as u64);
-        (batches, totals.posts.saturating_sub(settled_posts))
-    }
-
-    fn append(
-        &mut self,
-        file: &mut QueueFile,
-        batch: &Batch,
-        record: &[u8],
-        now: Moment,
-        bounds: Bounds,
-    ) -> Result<RowId, Trouble> {
-        let (row, lost) = file.change(|change| {
-            self.remove_settled(change)?;
-            let mut lost = Lost::default();
-            self.drop_old(change, now, bounds, &mut lost)?;
-            let row = change.append(batch, record)?;
-            self.drop_excess(change, row, record.len(), bounds, &mut lost)?;
-            Ok((row, lost))
-        })?;
-        self.settled.clear();
-        self.lost.full_posts += lost.full_posts;
-        self.lost.old_posts += lost.old_posts;
-        self.lost.damaged_posts += lost.damaged_posts;
-        Ok(row)
-    }
-
-    /// The next row behind `at` that is worth something. The others on the way are settled.
-    fn step(
-        &mut self,
-        file: &mut QueueFile,
-        path: &Path,
-        at: &mut RowId,
-        now: Moment,
-        bounds: Bounds,
-    ) -> Result<Step, Trouble> {
-        let mut dropped = false;
-        while self.settled.len() < SETTLED_MAX {
-            let is_free =
-                |row| !self.settled.contains_key(&row) && !self.in_hand.contains_key(&row);
-            let Some(row) = file.row_after(*at, is_free)? else {
-                return Ok(Step::End { dropped });
-            };
-            if row.taken.is_some_and(|taken| taken.age(&now) > bounds.age_max) {
-                self.lost.old_posts += row.posts;
-            } else {
-                match file.batch(&row)? {
-                    Ok(batch) => return Ok(Step::Found { row: row.id, batch, dropped }),
-                    Err(what) => self.tell_damaged(path, row.id, row.posts, &what),
-                }
-            }
-            self.settled.insert(row.id, row.posts);
-            *at = row.id;
-            dropped = true;
-        }
-        Ok(Step::Full)
-    }
-
-    fn tell_damaged(&mut self, path: &Path, row: RowId, posts: u64, what: &str) {
-        self.lost.damaged_posts += posts;
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(
-                "spool {}: batch {}: {what}: removed, with its {posts} posts; further ones in this \
-                 file are only counted",
-                path.display(),
-                row.0
-            );
-        }
-    }
-
-    fn merge(
-        &mut self,
-        file: &mut QueueFile,
-        rows: &[RowId],
-        into: &Batch,
-        record: &[u8],
-    ) -> Result<Found, Trouble> {
-        let Some(last) = rows.iter().max().filter(|last| !self.settled.contains_key(last)) else {
-            return Ok(Found::Gone);
-        };
-        let merged = file.change(|change| {
-            if !change.replace(*last, into, record)? {
-                return Ok(false);
-            }
-            for row in rows.iter().filter(|row| *row != last) {
-                change.remove(*row)?;
-            }
-            self.remove_settled(change)?;
-            Ok(true)
-        })?;
-        if merged {
-            self.settled.clear();
-        }
-        Ok(if merged { Found::There } else { Found::Gone })
-    }
-
-    fn remove_settled(&self, change: &mut Change<'_>) -> Result<(), Trouble> {
-        self.settled.keys().try_for_each(|row| change.remove(*row))
-    }
-
-    fn drop_old(
-        &self,
-        change: &mut Change<'_>,
-        now: Moment,
-        bounds: Bounds,
-        lost: &mut Lost,
-    ) -> Result<(), Trouble> {
-        let mut at = START;
-        let mut young = 0;
-        while let Some(row) = change.row_after(at, |row| !self.in_hand.contains_key(&row))? {
-            at = row.id;
-            match row.taken {
-                None => lost.damaged_posts += row.posts,
-                Some(taken) if taken.age(&now) > bounds.age_max => lost.old_posts += row.posts,
-                Some(taken) if taken.boot == now.boot || young == YOUNG_MAX => break,
-                Some(_) => {
-                    young += 1;
-                    continue;
-                }
-            }
-            change.remove(row.id)?;
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest rows until what is there fits, `appended` with them.
-    fn drop_excess(
-        &self,
-        change: &mut Change<'_>,
-        appended: RowId,
-        record_bytes: usize,
-        bounds: Bounds,
-        lost: &mut Lost,
-    ) -> Result<(), Trouble> {
-        while change.bytes()? > bounds.bytes_max {
-            let oldest = change.row_after(START, |row| !self.in_hand.contains_key(&row))?;
-            let Some(oldest) = oldest.filter(|row| row.id != appended) else {
-                // What is in hand leaves no room at present.
-                return Err(match self.in_hand.is_empty() {
-                    true => change.too_large(record_bytes)?,
-                    false => Trouble::TooLarge,
-                });
-            };
-            lost.full_posts += oldest.posts;
-            change.remove(oldest.id)?;
-        }
-        Ok(())
-    }
-}
-
 fn journal(path: &Path) -> PathBuf {
     let mut journal = OsString::from(path);
     journal.push("-journal");
@@ -585,4 +482,31 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the agent's own directory, and not to be read")]
     let parent = std::fs::File::open(parent)?;
     parent.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty_file() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.spool");
+        std::fs::write(&path, "").unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_that_another_process_has_begun_meanwhile_is_its_own() {
+        let (_dir, path) = empty_file();
+        let another = QueueFile::begin(&path).unwrap();
+        let begun = Database::new(path.clone()).begin();
+        let Err(SpoolError::Failed { reason, .. }) = begun else { panic!("{begun:?}") };
+        assert_eq!(reason, "another process has it open");
+        assert!(path.exists());
+        drop(another);
+        let begun = Database::new(path.clone()).begin();
+        let Err(SpoolError::Failed { reason, .. }) = begun else { panic!("{begun:?}") };
+        assert_eq!(reason, "another process has just begun it");
+        assert!(QueueFile::open(&path).unwrap().is_some());
+    }
 }

@@ -68,6 +68,13 @@ pub(super) struct Totals {
     pub(super) last: i64,
 }
 
+impl Totals {
+    /// Whether as much is there, as far as that tells.
+    pub(super) fn is_as(self, other: Self) -> bool {
+        (self.batches, self.posts) == (other.batches, other.posts)
+    }
+}
+
 /// A row of `batches`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
@@ -85,6 +92,11 @@ impl QueueFile {
         let mut connection = connect(path)?;
         connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = PERSIST;")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        let tables: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+        if tables > 0 {
+            return Err(Trouble::Begun);
+        }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         for (_, statement) in TABLES {

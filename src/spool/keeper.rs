@@ -1,7 +1,7 @@
 //! The thread that all queues on disk belong to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{io, thread};
@@ -46,11 +46,11 @@ struct Shelf {
     figures: Mutex<Figures>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Figures {
-    bounds: Bounds,
     kept: Kept,
     lost: Lost,
+    found_posts: u64,
     /// Rows that were to be in hands of somebody who did not wait for them.
     let_go: Vec<RowId>,
 }
@@ -89,7 +89,7 @@ impl Keeper {
     }
 
     /// The queue of this name, which is usable as a file's name. Touches nothing yet. Handles of the
-    /// same name are of the same queue, and it goes by the newest bounds.
+    /// same name are of the same queue; what is done through one of them goes by its own bounds.
     #[must_use]
     pub fn queue(&self, name: &str, bounds: Bounds) -> Queue {
         let mut shelves = lock(&self.desk.shelves);
@@ -100,18 +100,18 @@ impl Keeper {
                 name: name.to_owned(),
                 path: self.desk.dir.join(format!("{name}{ENDING}")),
                 is_known: AtomicBool::new(false),
-                figures: Mutex::new(Figures {
-                    bounds,
-                    kept: Kept::default(),
-                    lost: Lost::default(),
-                    let_go: Vec::new(),
-                }),
+                figures: Mutex::default(),
             });
             shelves.insert(name.to_owned(), Arc::downgrade(&shelf));
             shelf
         });
-        lock(&shelf.figures).bounds = bounds;
-        Queue { desk: self.desk.clone(), shelf }
+        Queue { desk: self.desk.clone(), shelf, bounds }
+    }
+
+    /// Whether there is a queue of it.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        lock(&self.desk.shelves).values().any(|shelf| shelf.strong_count() > 0)
     }
 
     /// The bytes that are free where the queues lie.
@@ -162,6 +162,7 @@ impl Keeper {
 pub struct Queue {
     desk: Arc<Desk>,
     shelf: Arc<Shelf>,
+    bounds: Bounds,
 }
 
 impl Queue {
@@ -175,6 +176,13 @@ impl Queue {
     #[must_use]
     pub fn take_lost(&self) -> Lost {
         std::mem::take(&mut lock(&self.shelf.figures).lost)
+    }
+
+    /// Posts that turned up since this was last asked, in files that the queue knew nothing of: what an
+    /// earlier run has left, and what somebody has put there since.
+    #[must_use]
+    pub fn take_found_posts(&self) -> u64 {
+        std::mem::take(&mut lock(&self.shelf.figures).found_posts)
     }
 
     /// Looks for what an earlier run has left; a queue that has no file stays without. One that is no
@@ -203,7 +211,19 @@ impl Queue {
 
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        lock(&self.shelf.figures).bounds
+        self.bounds
+    }
+
+    /// The same queue by other bounds.
+    #[must_use]
+    pub fn bounded(&self, bounds: Bounds) -> Self {
+        Self { bounds, ..self.clone() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shelf.path
     }
 
     /// Puts a batch at the end; it is on disk when this returns. Makes room for it by age and bytes.
@@ -227,6 +247,15 @@ impl Queue {
         let (row, handed) = self.ask(append).await?;
         handed.over();
         Ok(row)
+    }
+
+    /// Puts several at the end, in nobody's hands: all of them or none.
+    ///
+    /// # Errors
+    /// None is on disk.
+    pub async fn append_all(&self, batches: &[Batch], now: Moment) -> Result<(), SpoolError> {
+        let batches = batches.to_owned();
+        self.ask(move |database, bounds| database.append_all(&batches, now, bounds).map(drop)).await
     }
 
     /// The oldest batch that is not in somebody's hands, and is so from here on. What is too old on
@@ -321,11 +350,9 @@ impl Queue {
         work: impl FnOnce(&mut Database, Bounds) -> Result<T, SpoolError> + Send + 'static,
     ) -> Result<T, SpoolError> {
         let (answer, answered) = oneshot::channel();
+        let bounds = self.bounds;
         let work = Box::new(move |database: &mut Database, shelf: &Shelf| {
-            let (bounds, let_go) = {
-                let mut figures = lock(&shelf.figures);
-                (figures.bounds, std::mem::take(&mut figures.let_go))
-            };
+            let let_go = std::mem::take(&mut lock(&shelf.figures).let_go);
             for row in let_go {
                 // Whoever asks for it next is told if it is gone.
                 let _ = database.release(row);
@@ -351,6 +378,7 @@ impl Shelf {
         figures.lost.full_posts += lost.full_posts;
         figures.lost.old_posts += lost.old_posts;
         figures.lost.damaged_posts += lost.damaged_posts;
+        figures.found_posts += database.take_found();
     }
 }
 

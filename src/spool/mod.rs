@@ -9,6 +9,7 @@ mod file;
 mod handover;
 mod keeper;
 pub mod record;
+mod rows;
 mod trouble;
 
 use std::time::Duration;

@@ -17,11 +17,20 @@ pub(super) enum Trouble {
     Sqlite(rusqlite::Error),
     /// The batch is more than the queue keeps.
     TooLarge,
+    /// The file that was to become a queue is one already.
+    Begun,
 }
 
 impl Trouble {
     pub(super) fn damaged(what: &str) -> Self {
         Self::Damaged(what.to_owned())
+    }
+
+    /// Whether the file is another process's.
+    pub(super) fn is_anothers(&self) -> bool {
+        let Self::Sqlite(error) = self else { return matches!(self, Self::Begun) };
+        let code = error.sqlite_error_code();
+        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
     /// What it comes to for the queue in this file: either a damage, said in words, or an error.
@@ -32,6 +41,7 @@ impl Trouble {
             Self::TooLarge => {
                 return Err(SpoolError::TooLarge { path: path.display().to_string() });
             }
+            Self::Begun => return Err(failed(path, "another process has just begun it")),
         };
         let code = match &error {
             rusqlite::Error::SqliteFailure(failure, _) => failure.code,

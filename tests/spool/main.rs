@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod bounds;
+mod closed;
 mod crash;
 mod damage;
 mod figures;
