@@ -97,9 +97,7 @@ async fn serve(
     endpoints.carry_out(plan, &settings.node.name, &sources.directory);
     let counters = ledger.counters().filter(|counters| counters.boot == Some(boot));
     endpoints.take_over(counters.map(|counters| counters.ended_at));
-    if let Some(spool) = &settings.spool.dir {
-        endpoints.tell_leftovers(spool);
-    }
+    endpoints.tell_leftovers(settings.spool.dir.as_deref(), settings.state.dir.as_deref());
     let receiver = receiver.carry_out(None).await;
 
     for endpoint in &settings.endpoints {

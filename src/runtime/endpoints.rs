@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::agent::AgentError;
 use super::clock;
+use super::hand_over::{FLUSH_DEADLINE, Leaving, Successor, finish_and_tell, hand_over};
 use super::lifecycle::Reporter;
 use super::sampling::Outlet;
 use super::status;
@@ -25,10 +27,7 @@ use crate::directory::Directory;
 use crate::identity::BootId;
 use crate::payload::subjects::Filters;
 use crate::quantity::BootTime;
-use crate::spool::{self, Batch, Handover, Keeper};
-
-/// How long a stop, or a change of an endpoint's settings, may take to send what waits.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+use crate::spool::{self, Batch, Handover, Keeper, Queue};
 
 /// An endpoint that has not taken a sample after a third of the interval, or of these bounds, takes
 /// its time.
@@ -57,19 +56,23 @@ pub struct Kept {
 impl Kept {
     fn of(endpoint: &EndpointSettings, settings: &Settings) -> Self {
         let waiting = &endpoint.waiting;
-        if waiting.durability == config::Durability::Memory {
-            return Self::default();
-        }
         let bounds =
             spool::Bounds { bytes_max: waiting.spool_bytes.as_bytes(), age_max: waiting.spool_age };
+        let on_disk = waiting.durability == config::Durability::Disk;
+        let spool_dir = settings.spool.dir.clone().filter(|_| on_disk);
         // Pods' lives are told anew by every run; figures are not.
         let is_counted = endpoint.dialect != config::Dialect::PodLifecycle;
         let state_dir = settings.state.dir.as_ref().filter(|_| is_counted);
         Self {
-            spool: settings.spool.dir.clone().map(|dir| (dir, bounds)),
-            handover: state_dir.map(|dir| dir.join("handover")),
+            spool: spool_dir.map(|dir| (dir, bounds)),
+            handover: state_dir.map(|dir| handovers(dir)),
         }
     }
+}
+
+/// Where samples on their way are, beside the counters.
+fn handovers(state_dir: &Path) -> PathBuf {
+    state_dir.join("handover")
 }
 
 impl Wanted {
@@ -87,13 +90,15 @@ impl Wanted {
 
 /// One endpoint that is sent to, with the settings that hold for it.
 #[derive(Debug)]
-struct Endpoint {
+pub(super) struct Endpoint {
     embedded: bool,
     delivery: delivery::Settings,
     kept: Kept,
-    handle: Handle,
+    pub(super) handle: Handle,
+    /// Where it waits, if not in memory alone.
+    pub(super) queue: Option<Queue>,
     /// What of an earlier run may be on its way still.
-    handover: Option<Handover>,
+    pub(super) handover: Option<Handover>,
     /// What waits for the settings before these is on its way here; the worker begins behind it.
     handover_task: Option<JoinHandle<()>>,
 }
@@ -108,7 +113,7 @@ impl Endpoint {
     }
 
     /// Lets it send until `deadline`; what is left.
-    async fn finish(self, deadline: Instant) -> (String, Vec<Batch>) {
+    pub(super) async fn finish(self, deadline: Instant) -> (String, Vec<Batch>) {
         if let Some(task) = self.handover_task {
             let _ = task.await;
         }
@@ -120,19 +125,21 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct Endpoints {
     boot: BootId,
-    /// Of the directory that queues on disk lie in.
-    keeper: Option<(PathBuf, Keeper)>,
+    /// By the directory that queues on disk lie in; of more than one while what waits is moved.
+    keepers: Vec<(PathBuf, Keeper)>,
     running: Vec<Endpoint>,
     /// Those that tell of pods that come, change and go.
     reporters: Vec<Reporter>,
     /// Endpoints no longer wanted that still send what waits.
     leaving: JoinSet<()>,
+    /// When what is under way behind the scenes has to be done; set with the agent's end.
+    ending: watch::Sender<Option<Instant>>,
 }
 
 /// What is to run in their place.
 #[derive(Debug)]
 pub struct Plan {
-    keeper: Option<(PathBuf, Keeper)>,
+    keepers: Vec<(PathBuf, Keeper)>,
     steps: Vec<Step>,
     reporters: Vec<ReporterPlan>,
 }
@@ -160,7 +167,8 @@ impl Endpoints {
     #[must_use]
     pub fn new(boot: BootId) -> Self {
         let (running, reporters, leaving) = (Vec::new(), Vec::new(), JoinSet::new());
-        Self { boot, keeper: None, running, reporters, leaving }
+        let (keepers, ending) = (Vec::new(), watch::Sender::new(None));
+        Self { boot, keepers, running, reporters, leaving, ending }
     }
 
     /// Makes all that is needed and changes nothing yet: the plan, and where the sampling thread is
@@ -169,7 +177,7 @@ impl Endpoints {
     /// # Errors
     /// The first client that cannot be made.
     pub fn plan(&self, wanted: Vec<Wanted>) -> Result<(Plan, Vec<Outlet>), AgentError> {
-        let mut keeper = self.keeper.clone();
+        let mut keepers = self.keepers.clone();
         let (mut steps, mut outlets, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
         for mut wanted in wanted {
             let same = self.running.iter().position(|running| running.is_of(&wanted));
@@ -190,16 +198,23 @@ impl Endpoints {
                         name: delivery.name.clone(),
                         reason: error.to_string(),
                     };
-                    let places = places(&mut keeper, &delivery.name, kept);
-                    let handover = places.handover.clone();
+                    let places = places(&mut keepers, &delivery.name, kept);
+                    let (queue, handover) = (places.queue.clone(), places.handover.clone());
                     let (handle, worker) =
                         delivery::endpoint(delivery.clone(), places, clock(self.boot))
                             .map_err(failed)?;
                     let offered_to = handle.clone();
                     let (embedded, delivery, kept) = (*embedded, delivery.clone(), kept.clone());
                     let handover_task = None;
-                    let endpoint =
-                        Endpoint { embedded, delivery, kept, handle, handover, handover_task };
+                    let endpoint = Endpoint {
+                        embedded,
+                        delivery,
+                        kept,
+                        handle,
+                        queue,
+                        handover,
+                        handover_task,
+                    };
                     (Step::Begin(Box::new((endpoint, worker))), offered_to)
                 }
             };
@@ -209,7 +224,7 @@ impl Endpoints {
                 Told::Lifecycle(filters) => reporters.push((handle, wanted.delivery, filters)),
             }
         }
-        Ok((Plan { keeper, steps, reporters }, outlets))
+        Ok((Plan { keepers, steps, reporters }, outlets))
     }
 
     /// Does what was planned, once the sampling thread offers to the plan's outlets alone. What
@@ -218,8 +233,9 @@ impl Endpoints {
         let mut changes = Changes::default();
         let mut before: Vec<Option<Endpoint>> =
             std::mem::take(&mut self.running).into_iter().map(Some).collect();
-        let Plan { keeper, steps, reporters } = plan;
-        self.keeper = keeper;
+        let Plan { keepers, steps, reporters } = plan;
+        self.keepers = keepers;
+        self.keepers.retain(|(_, keeper)| keeper.is_in_use());
         // They begin anew and tell all that there is, which does no harm where it was told before.
         self.reporters.clear();
         for step in steps {
@@ -238,8 +254,15 @@ impl Endpoints {
             let name = endpoint.delivery.name.clone();
             match predecessor {
                 Some(predecessor) => {
-                    let handover = hand_over(predecessor, endpoint.handle.clone(), worker);
-                    endpoint.handover_task = Some(tokio::spawn(handover));
+                    let successor = Successor {
+                        handle: endpoint.handle.clone(),
+                        queue: endpoint.queue.clone(),
+                        handover: endpoint.handover.clone(),
+                        worker,
+                    };
+                    let handing =
+                        hand_over(predecessor, successor, self.boot, self.ending.subscribe());
+                    endpoint.handover_task = Some(tokio::spawn(handing));
                     changes.changed.push(name);
                 }
                 None => {
@@ -252,8 +275,8 @@ impl Endpoints {
         for running in before.into_iter().flatten() {
             changes.ended.push(running.delivery.name.clone());
             let deadline = Instant::now() + FLUSH_DEADLINE;
-            let until = "an endpoint of that name is configured";
-            self.leaving.spawn(finish_and_tell(running, deadline, self.boot, until));
+            let leaves = finish_and_tell(running, deadline, self.boot, Leaving::TakenOut);
+            self.leaving.spawn(leaves);
         }
         self.reporters = reporters
             .into_iter()
@@ -284,11 +307,38 @@ impl Endpoints {
         }
     }
 
-    /// Says what waits in the spool for endpoints that are none, or keep nothing there any more.
-    pub fn tell_leftovers(&self, spool: &Path) {
-        let keeps_there = |endpoint: &&Endpoint| endpoint.kept.spool.is_some();
-        let kept = self.running.iter().filter(keeps_there);
-        let names: Vec<&str> = kept.map(|endpoint| endpoint.delivery.name.as_str()).collect();
+    /// Says what waits for endpoints that are none, or keep nothing there any more: in the spool, and
+    /// beside the counters.
+    pub fn tell_leftovers(&self, spool: Option<&Path>, state: Option<&Path>) {
+        if let Some(spool) = spool {
+            self.tell_left_in_spool(spool);
+        }
+        if let Some(state) = state {
+            self.tell_left_on_their_way(&handovers(state));
+        }
+    }
+
+    fn names_of(&self, which: impl Fn(&Kept) -> bool) -> Vec<&str> {
+        let those = self.running.iter().filter(|endpoint| which(&endpoint.kept));
+        those.map(|endpoint| endpoint.delivery.name.as_str()).collect()
+    }
+
+    fn tell_left_on_their_way(&self, dir: &Path) {
+        let leftovers = Handover::leftovers(dir, &self.names_of(|kept| kept.handover.is_some()));
+        if !leftovers.is_empty() {
+            let names: Vec<&str> = leftovers.iter().map(|(name, _)| name.as_str()).collect();
+            let samples: usize = leftovers.iter().map(|(_, samples)| samples).sum();
+            warn!(
+                "{}: nobody sends the {samples} samples that were on their way to {}: no endpoint \
+                 of that name is sent samples",
+                dir.display(),
+                names.join(", "),
+            );
+        }
+    }
+
+    fn tell_left_in_spool(&self, spool: &Path) {
+        let names = self.names_of(|kept| kept.spool.is_some());
         let leftovers = Keeper::new(spool.to_owned()).leftovers(&names);
         if !leftovers.is_empty() {
             let files: Vec<&str> = leftovers.iter().map(|(file, _)| file.as_str()).collect();
@@ -323,21 +373,25 @@ impl Endpoints {
     /// Lets all of them send what waits, within a few seconds, and says what could not be sent.
     pub async fn finish(mut self) {
         let deadline = Instant::now() + FLUSH_DEADLINE;
+        self.ending.send_replace(Some(deadline));
         for running in self.running {
-            self.leaving.spawn(finish_and_tell(running, deadline, self.boot, "the next start"));
+            let leaves = finish_and_tell(running, deadline, self.boot, Leaving::WithTheAgent);
+            self.leaving.spawn(leaves);
         }
         while self.leaving.join_next().await.is_some() {}
     }
 }
 
 /// The queue and the directory that an endpoint of this name has.
-fn places(keeper: &mut Option<(PathBuf, Keeper)>, name: &str, kept: &Kept) -> Places {
+fn places(keepers: &mut Vec<(PathBuf, Keeper)>, name: &str, kept: &Kept) -> Places {
     let queue = kept.spool.as_ref().map(|(dir, bounds)| {
-        let same = keeper.take().filter(|(before, _)| before == dir);
-        let (dir, same) = same.unwrap_or_else(|| (dir.clone(), Keeper::new(dir.clone())));
-        let queue = same.queue(name, *bounds);
-        *keeper = Some((dir, same));
-        queue
+        let known = keepers.iter().find(|(of, _)| of == dir).map(|(_, keeper)| keeper.clone());
+        let keeper = known.unwrap_or_else(|| {
+            let keeper = Keeper::new(dir.clone());
+            keepers.push((dir.clone(), keeper.clone()));
+            keeper
+        });
+        keeper.queue(name, *bounds)
     });
     let handover = kept.handover.as_ref().map(|dir| Handover::new(dir, name));
     Places { queue, handover }
@@ -345,31 +399,6 @@ fn places(keeper: &mut Option<(PathBuf, Keeper)>, name: &str, kept: &Kept) -> Pl
 
 fn clock(boot: BootId) -> Clock {
     Arc::new(move || clock::moment(boot))
-}
-
-async fn hand_over(from: Endpoint, to: Handle, worker: Worker) {
-    let (_, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
-    // Their files, if they have any, are of the same names.
-    to.put_first(left, true);
-    tokio::spawn(worker.run());
-}
-
-/// `until`: what has to come for what is on disk to be sent.
-async fn finish_and_tell(endpoint: Endpoint, deadline: Instant, boot: BootId, until: &str) {
-    let (handle, is_handed_over) = (endpoint.handle.clone(), endpoint.handover.is_some());
-    let (name, left) = endpoint.finish(deadline).await;
-    let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
-    if on_disk > 0 {
-        info!("endpoint {name}: {on_disk} samples wait on disk until {until}");
-    }
-    if !left.is_empty() {
-        let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
-        let kept = match is_handed_over {
-            true => " nor put to disk; the next start will send them",
-            false => "",
-        };
-        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent{kept}", left.len());
-    }
 }
 
 /// How an endpoint of the settings is spoken to.

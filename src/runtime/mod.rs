@@ -6,6 +6,7 @@ pub mod clock;
 pub mod embedded;
 pub mod endpoints;
 pub mod filesystems;
+mod hand_over;
 pub mod host;
 pub mod identity;
 pub mod lifecycle;

@@ -18,8 +18,15 @@ use super::record;
 use super::{Batch, Moment};
 use crate::quantity::BootTime;
 
-/// No batch is larger; what is has not been written here.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+/// No batch is larger, with what a record has before its contents; what is has not been written here.
+const FILE_BYTES_MAX: u64 = record::CONTENTS_BYTES_MAX as u64 + 4096;
+
+/// A file that is being written has this ending; behind a kill it is of a sample that is not counted.
+const BESIDE: &str = "new";
+
+/// Directories that are looked at for what is nobody's, and those that are told.
+const DIRS_MAX: usize = 10_000;
+const LEFTOVERS_MAX: usize = 64;
 
 /// Of files that are looked at in one directory: more than an endpoint can have in memory.
 const FILES_MAX: usize = 16_384;
@@ -36,6 +43,12 @@ impl Handover {
     #[must_use]
     pub fn new(dir: &Path, endpoint: &str) -> Self {
         Self { dir: dir.join(endpoint).into(), failed: Arc::default() }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Writes it, whole or not at all; whether it is there.
@@ -58,7 +71,7 @@ impl Handover {
 
     fn write(&self, batch: &Batch) -> io::Result<()> {
         let path = self.path(&batch.taken);
-        let beside = path.with_extension("new");
+        let beside = path.with_extension(BESIDE);
         let written = self.write_at(&beside, batch).and_then(|()| fs::rename(&beside, &path));
         if written.is_err() {
             remove(&beside);
@@ -89,23 +102,68 @@ impl Handover {
     /// on from; what was taken later will be counted again, and so is not sent.
     #[must_use]
     pub fn left(&self, now: &Moment, counted_until: Option<BootTime>) -> Vec<Batch> {
-        let mut batches = Vec::new();
+        let (mut batches, mut bad) = (Vec::new(), Vec::new());
         for path in files(&self.dir) {
-            let batch = read(&path).and_then(|bytes| record::decode(&bytes).ok());
             let is_counted = |batch: &Batch| {
                 batch.taken.boot != now.boot
                     || counted_until.is_none_or(|until| batch.taken.since_boot <= until)
             };
-            match batch {
-                // Only what lies where it would be forgotten.
-                Some(batch) if self.path(&batch.taken) == path && is_counted(&batch) => {
+            match self.batch(&path) {
+                Ok(Some(batch)) if is_counted(&batch) => {
                     batches.push(batch);
+                    continue;
                 }
-                _ => remove(&path),
+                Ok(_) => {}
+                Err(what) => bad.push((path.clone(), what)),
             }
+            remove(&path);
+        }
+        if let Some((path, what)) = bad.first() {
+            warn!(
+                "{}: a sample on its way is lost, for its file is removed: {what}{}",
+                path.display(),
+                match bad.len() {
+                    1 => String::new(),
+                    bad => format!("; so are {} others beside it", bad - 1),
+                }
+            );
         }
         batches.sort_by_key(|batch| (batch.taken.boot == now.boot, batch.taken.since_boot));
         batches
+    }
+
+    /// What is in a file; `None` if the writing of it was not finished.
+    fn batch(&self, path: &Path) -> Result<Option<Batch>, String> {
+        if path.extension().is_some_and(|extension| extension == BESIDE) {
+            return Ok(None);
+        }
+        let bytes = read(path).map_err(|error| error.to_string())?;
+        let batch = record::decode(&bytes).map_err(|error| error.to_string())?;
+        // Only what lies where it would be forgotten.
+        match self.path(&batch.taken) == path {
+            true => Ok(Some(batch)),
+            false => Err("it has another sample's name".to_owned()),
+        }
+    }
+
+    /// The endpoints below `dir` that are none of these and have left something, and how many files each
+    /// has: nobody looks for them. At most 64; none where the directory cannot be read.
+    #[must_use]
+    pub fn leftovers(dir: &Path, endpoints: &[&str]) -> Vec<(String, usize)> {
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        let mut leftovers = Vec::new();
+        for entry in entries.take(DIRS_MAX).flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if endpoints.contains(&&*name) || leftovers.len() == LEFTOVERS_MAX {
+                continue;
+            }
+            let files = files(&entry.path()).len();
+            if files > 0 {
+                leftovers.push((name, files));
+            }
+        }
+        leftovers.sort_unstable();
+        leftovers
     }
 
     fn path(&self, taken: &Moment) -> PathBuf {
@@ -119,13 +177,57 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
-fn read(path: &Path) -> Option<Vec<u8>> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn remove(path: &Path) {
     // What is not there need not be removed; what cannot be is sent once more, and recognised.
     let _ = fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::identity::BootId;
+    use crate::quantity::WallTime;
+
+    fn at(secs: u64) -> Moment {
+        Moment {
+            boot: BootId::parse(b"0f3c1d2e-4a5b-4c6d-8e7f-0123456789ab").unwrap(),
+            since_boot: BootTime::from_nanos(secs * 1_000_000_000),
+            wall: WallTime::from_unix_millis(secs * 1000),
+        }
+    }
+
+    fn batch(secs: u64, body_bytes: usize) -> Batch {
+        Batch::new(at(secs), [("/a".to_owned(), Bytes::from(vec![7; body_bytes]))])
+    }
+
+    #[test]
+    fn the_largest_that_is_kept_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let handover = Handover::new(dir.path(), "central");
+        // A post's head and its path are contents as well.
+        let largest = batch(1, record::CONTENTS_BYTES_MAX - 16 - 2);
+        assert!(handover.keep(&largest));
+        assert!(!handover.keep(&batch(2, record::CONTENTS_BYTES_MAX - 16 - 1)));
+        assert!(handover.left(&at(9), None) == [largest], "it is another");
+    }
+
+    #[test]
+    fn what_is_nobodys_is_told_by_the_endpoint_that_it_was_of() {
+        let dir = tempfile::tempdir().unwrap();
+        for (endpoint, samples) in [("gone", 2), ("stays", 1), ("empty", 1)] {
+            let handover = Handover::new(dir.path(), endpoint);
+            assert!((1..=samples).all(|secs| handover.keep(&batch(secs, 1))));
+        }
+        Handover::new(dir.path(), "empty").forget(&at(1));
+        assert_eq!(Handover::leftovers(dir.path(), &["stays"]), [("gone".to_owned(), 2)]);
+        assert_eq!(Handover::leftovers(&dir.path().join("none"), &[]), []);
+    }
 }

@@ -16,6 +16,7 @@ mod full;
 mod healthy;
 mod kills;
 mod mounts;
+mod moves;
 mod peer;
 mod read_only;
 mod restarts;

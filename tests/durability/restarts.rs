@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nodetally::delivery::Places;
+use nodetally::delivery::{Health, Places};
 use nodetally::spool::{Batch, Handover, Keeper};
 
 use crate::agent::{Agent, eventually};
+use crate::log_lines::listen;
 use crate::peer::{Mood, Peer};
 use crate::stage::{Stage, node_posts, stop, written};
 use crate::worker::{BOUNDS, Clock, Running, boot, run, settings};
@@ -19,7 +20,7 @@ fn holds_something(file: &Path) -> bool {
 }
 
 /// Runs over an endpoint that is down until samples of some written sectors are on disk.
-fn leave_something(stage: &Stage, sectors: u64) -> Agent {
+pub fn leave_something(stage: &Stage, sectors: u64) -> Agent {
     let agent = stage.start();
     stage.wait_for_log("is not answering");
     stage.host.write_sectors("sda", sectors);
@@ -196,4 +197,72 @@ fn a_spool_that_cannot_be_opened_at_the_start_is_looked_at_again() {
         let figures = running.until("sent", |figures| figures.accepted_posts == 1).await;
         assert_eq!((figures.recovered_posts, figures.spool_trouble), (1, None));
     });
+}
+
+/// While the queue's file is closed, as behind an error of the disk's.
+#[test]
+fn a_file_that_is_exchanged_or_comes_late_leaves_the_figures_in_balance() {
+    run(async {
+        let scratch = tempfile::tempdir().unwrap();
+        let peer = Peer::start(Mood::Refusing);
+        let clock = Clock::at(boot(1), 1000, 1_000_000);
+        let (other, spool) = (scratch.path().join("other"), scratch.path().join("spool"));
+        {
+            let queue = Keeper::new(other.clone()).queue("central", BOUNDS);
+            for _ in 0..3 {
+                clock.pass(Duration::from_millis(1));
+                let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
+                queue.append(&batch, false, clock.now()).await.unwrap();
+            }
+            queue.rest().await;
+        }
+        let put_other = || {
+            let beside = spool.join("beside");
+            fs::copy(other.join("central.spool"), &beside).unwrap();
+            fs::rename(beside, spool.join("central.spool")).unwrap();
+        };
+        let keeper = Keeper::new(spool.clone());
+        let running = Running::start(settings(&peer.url()), &keeper, &clock);
+        running.until("looked", |figures| figures.health == Health::Well).await;
+        tokio::task::yield_now().await;
+        fs::create_dir(&spool).unwrap();
+        put_other();
+        running.offer("0");
+        let figures = running.until("kept", |figures| figures.on_disk.posts == 4).await;
+        assert_eq!((figures.recovered_posts, figures.waiting_posts), (3, 4), "{figures:?}");
+
+        keeper.queue("central", BOUNDS).rest().await;
+        put_other();
+        running.offer("1");
+        let figures = running.until("missed", |figures| figures.dropped_posts.damaged > 0).await;
+        // One of the four may be in the worker's hands.
+        assert!((3..=4).contains(&figures.dropped_posts.damaged), "{figures:?}");
+        peer.set(Mood::Well);
+        let figures = running.until("all sent", |figures| figures.waiting_posts == 0).await;
+        assert_eq!(figures.recovered_posts, 6, "{figures:?}");
+    });
+}
+
+#[test]
+fn what_was_on_its_way_and_cannot_be_read_is_said_by_name() {
+    let (lines, _guard) = listen();
+    let scratch = tempfile::tempdir().unwrap();
+    let clock = Clock::at(boot(1), 1000, 1_000_000);
+    let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
+    let handover = Handover::new(scratch.path(), "central");
+    assert!(handover.keep(&batch));
+    let of_batch = scratch.path().join("central").join("1000000000000");
+    let whole = fs::read(&of_batch).unwrap();
+    fs::write(scratch.path().join("central/7"), &whole).unwrap();
+    // A kill while it was written; the sample is counted by the next.
+    fs::write(scratch.path().join("central/8.new"), &whole[..9]).unwrap();
+    assert_eq!(handover.left(&clock.now(), None), [batch]);
+    let said = lines.containing("is removed");
+    assert!(said.len() == 1 && said[0].contains("central/7: "), "{said:?}");
+
+    fs::write(&of_batch, &whole[..50]).unwrap();
+    assert_eq!(handover.left(&clock.now(), None), []);
+    assert_eq!(handover.left(&clock.now(), None), []);
+    let said = lines.containing("1000000000000: ");
+    assert!(said.len() == 1 && said[0].starts_with("WARN"), "{said:?}");
 }

@@ -1,5 +1,6 @@
 //! A captured host, an agent over it with directories of its own, and what it says.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -13,11 +14,16 @@ use crate::peer::Peer;
 pub struct Stage {
     pub host: Host,
     pub scratch: tempfile::TempDir,
+    has_other_state: Cell<bool>,
 }
 
 impl Stage {
     pub fn new() -> Self {
-        Self { host: Host::copy("6.12-podman-bare"), scratch: tempfile::tempdir().unwrap() }
+        Self {
+            host: Host::copy("6.12-podman-bare"),
+            scratch: tempfile::tempdir().unwrap(),
+            has_other_state: Cell::new(false),
+        }
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -40,9 +46,31 @@ impl Stage {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.host.agent(&["run", "--interval", "1s"]);
         command.arg("--config").arg(self.path("config.toml"));
-        command.arg("--state-dir").arg(self.path("state"));
+        if !self.has_other_state.get() {
+            command.arg("--state-dir").arg(self.path("state"));
+        }
         command.stderr(log);
         Agent::start(command)
+    }
+
+    /// What is configured, with other words in it.
+    pub fn reconfigure(&self, words: &str, others: &str) {
+        let text = fs::read_to_string(self.path("config.toml")).unwrap();
+        assert!(text.contains(words), "{text}");
+        fs::write(self.path("config.toml"), text.replace(words, others)).unwrap();
+    }
+
+    /// The state is where the configuration has it, which is the directory of this name at first.
+    pub fn configure_state(&self, name: &str) {
+        self.has_other_state.set(true);
+        let dir = self.path(name);
+        self.reconfigure("[spool]", &format!("[state]\ndir = \"{}\"\n[spool]", dir.display()));
+    }
+
+    /// What is on its way to an endpoint, in files beside the counters.
+    pub fn on_their_way(&self, state: &str, endpoint: &str) -> usize {
+        let dir = self.path(state).join("handover").join(endpoint);
+        fs::read_dir(dir).map_or(0, Iterator::count)
     }
 
     /// All that agents here have logged so far.

@@ -1,0 +1,385 @@
+//! What waits for an endpoint, handed from the settings of before to those of now, or let go of.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::clock;
+use super::endpoints::Endpoint;
+use crate::delivery::{Handle, Worker};
+use crate::identity::BootId;
+use crate::spool::{Batch, Bounds, Handover, Moment, Queue, RowId, SpoolError};
+
+/// How long a stop, or a change of an endpoint's settings, may take to send what waits.
+pub const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Of what is moved from one queue to another, in one transaction of each.
+const BATCHES_AT_ONCE: usize = 64;
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// When all that is under way has to be done, once that is known.
+pub type Ending = watch::Receiver<Option<Instant>>;
+
+/// Where what waited for the endpoint of before goes.
+#[derive(Debug)]
+pub struct Successor {
+    pub handle: Handle,
+    pub queue: Option<Queue>,
+    pub handover: Option<Handover>,
+    pub worker: Worker,
+}
+
+/// Lets the endpoint of before send for a moment, hands what is left to its successor, and begins that.
+pub async fn hand_over(from: Endpoint, to: Successor, boot: BootId, ending: Ending) {
+    let (queue, handover) = (from.queue.clone(), from.handover.clone());
+    let (name, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
+    let is_elsewhere =
+        handover.as_ref().map(Handover::dir) != to.handover.as_ref().map(Handover::dir);
+    let taken: Vec<Moment> = left.iter().map(|batch| batch.taken).collect();
+    if is_elsewhere {
+        // Where one cannot be written, that is said there; it is in memory all the same.
+        for batch in &left {
+            let _ = to.handle.hand_over(batch);
+        }
+    }
+    // Those that have no file have none to be forgotten.
+    to.handle.put_first(left, true);
+    if let Some(handover) = handover.filter(|_| is_elsewhere) {
+        taken.iter().for_each(|taken| handover.forget(taken));
+    }
+    let is_same = |from: &Queue| to.queue.as_ref().is_some_and(|to| to.path() == from.path());
+    if let Some(queue) = queue.filter(|queue| !is_same(queue)) {
+        move_and_tell(&name, &queue, &to, boot, ending).await;
+    }
+    tokio::spawn(to.worker.run());
+}
+
+async fn move_and_tell(name: &str, from: &Queue, to: &Successor, boot: BootId, ending: Ending) {
+    // What is too old is found so where it goes, and counted there.
+    let from = from.bounded(Bounds { age_max: Duration::MAX, ..from.bounds() });
+    let mut moved = 0;
+    let outcome = tokio::select! {
+        outcome = move_all(name, &from, to, boot, &mut moved) => outcome.map_err(|error| error.to_string()),
+        () = reached(ending) => Err("the agent stops".to_owned()),
+    };
+    to.handle.damaged_elsewhere(from.take_lost().damaged_posts);
+    let stay = from.kept().batches;
+    let (file, place) = (from.path().display(), place(to));
+    if moved > 0 {
+        info!("endpoint {name}: {moved} samples were moved from {file} to {place}");
+    }
+    if stay > 0 || outcome.is_err() {
+        let why = outcome.err().unwrap_or_else(|| "there is no room for more".to_owned());
+        let what = match stay {
+            // It could not be looked into.
+            0 => "what may wait".to_owned(),
+            stay => format!("{stay} samples"),
+        };
+        warn!(
+            "endpoint {name}: {what} in {file} cannot be moved to {place} and is not sent, unless \
+             its queue is there again: {why}"
+        );
+    }
+    from.rest().await;
+}
+
+fn place(to: &Successor) -> String {
+    to.queue.as_ref().map_or("memory".to_owned(), |queue| queue.path().display().to_string())
+}
+
+/// From the oldest on, as far as there is room. First put there, then removed here: what is ended in
+/// between stands in both, and is recognised when it comes twice.
+async fn move_all(
+    name: &str,
+    from: &Queue,
+    to: &Successor,
+    boot: BootId,
+    moved: &mut u64,
+) -> Result<(), SpoolError> {
+    // No more of them is given out, so nothing is looked at twice.
+    let mut stay = Vec::new();
+    let mut is_told = false;
+    let outcome = loop {
+        let some = match some_of(from, boot).await {
+            Ok(some) if some.is_empty() => break Ok(()),
+            Ok(some) => some,
+            Err(error) => break Err(error),
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            let (batches, file) = (from.kept().batches, from.path().display());
+            info!("endpoint {name}: {batches} samples are moved from {file} to {}", place(to));
+        }
+        let (rows, batches): (Vec<RowId>, Vec<Batch>) = some.into_iter().unzip();
+        let (there, outcome) = put(to, batches, clock::moment(boot)).await;
+        let is_there = |row: &RowId| rows.iter().zip(&there).any(|(of, is)| of == row && *is);
+        let (gone, left): (Vec<RowId>, Vec<RowId>) = rows.iter().partition(|row| is_there(row));
+        *moved += gone.len() as u64;
+        let is_full = to.queue.is_none() && !left.is_empty();
+        stay.extend(left);
+        // They are not given out again either way; what stays on disk is recognised by its keys.
+        let removed = from.remove(&gone).await;
+        if let Err(error) = outcome.and(removed) {
+            break Err(error);
+        }
+        if is_full {
+            break Ok(());
+        }
+    };
+    for row in stay {
+        let _ = from.release(row).await;
+    }
+    outcome
+}
+
+async fn some_of(from: &Queue, boot: BootId) -> Result<Vec<(RowId, Batch)>, SpoolError> {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while some.len() < BATCHES_AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some((row, batch)) = from.next(clock::moment(boot)).await? else { break };
+        bytes += batch.posts.iter().map(|post| post.path.len() + post.body.len()).sum::<usize>();
+        some.push((row, batch));
+    }
+    Ok(some)
+}
+
+/// Which of them are there.
+async fn put(
+    to: &Successor,
+    batches: Vec<Batch>,
+    now: Moment,
+) -> (Vec<bool>, Result<(), SpoolError>) {
+    let Some(queue) = &to.queue else {
+        let mut is_full = false;
+        let adopt = |batch| {
+            is_full = is_full || !to.handle.adopt(batch);
+            !is_full
+        };
+        return (batches.into_iter().map(adopt).collect(), Ok(()));
+    };
+    match queue.append_all(&batches, now).await {
+        Ok(()) => (vec![true; batches.len()], Ok(())),
+        Err(SpoolError::TooLarge { .. }) => {
+            let mut there = Vec::new();
+            for batch in batches {
+                match queue.append(&batch, false, now).await {
+                    Ok(_) => there.push(true),
+                    Err(SpoolError::TooLarge { .. }) => there.push(false),
+                    Err(error) => return (there, Err(error)),
+                }
+            }
+            (there, Ok(()))
+        }
+        Err(error) => (Vec::new(), Err(error)),
+    }
+}
+
+/// Ends when an end is set and over.
+async fn reached(mut ending: Ending) {
+    let end = match ending.wait_for(Option::is_some).await {
+        Ok(end) => *end,
+        Err(_) => None,
+    };
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why an endpoint is let go of.
+#[derive(Debug, Clone, Copy)]
+pub enum Leaving {
+    WithTheAgent,
+    /// It is no longer in the settings.
+    TakenOut,
+}
+
+/// Lets it send until `deadline`, and says what becomes of the rest.
+pub async fn finish_and_tell(
+    endpoint: Endpoint,
+    deadline: Instant,
+    boot: BootId,
+    leaving: Leaving,
+) {
+    let (handle, handover) = (endpoint.handle.clone(), endpoint.handover.clone());
+    let (name, left) = endpoint.finish(deadline).await;
+    let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
+    if on_disk > 0 {
+        let until = match leaving {
+            Leaving::WithTheAgent => "the next start",
+            Leaving::TakenOut => "an endpoint of that name is configured",
+        };
+        info!("endpoint {name}: {on_disk} samples wait on disk until {until}");
+    }
+    if !left.is_empty() {
+        let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
+        let kept = match (handover, leaving) {
+            (None, _) => String::new(),
+            (Some(_), Leaving::WithTheAgent) => {
+                " nor put to disk; the next start will send them".to_owned()
+            }
+            (Some(handover), Leaving::TakenOut) => format!(
+                " nor put to disk; they stay in {}, and the next start with an endpoint of that \
+                 name will send them, if no boot empties it before",
+                handover.dir().display()
+            ),
+        };
+        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent{kept}", left.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::delivery::{self, BaseUrl, Places};
+    use crate::quantity::{BootTime, WallTime};
+    use crate::spool::Keeper;
+
+    const BOUNDS: Bounds = Bounds { bytes_max: 64 << 20, age_max: Duration::from_secs(3600) };
+    const BATCHES: u64 = 150;
+
+    fn boot() -> BootId {
+        BootId::parse(b"0f3c1d2e-4a5b-4c6d-8e7f-0123456789ab").unwrap()
+    }
+
+    /// The `n`th, of a body that grows with the number, and that cannot be packed.
+    fn batch(n: u64) -> Batch {
+        let mut state = n;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let body: Bytes = noise.take(usize::try_from(n * 100).unwrap()).collect();
+        let now = clock::moment(boot());
+        let since_boot = BootTime::from_nanos(now.since_boot.as_nanos() - 1_000_000 + n);
+        let taken = Moment { since_boot, wall: WallTime::from_unix_millis(n), ..now };
+        Batch::new(taken, [("/a".to_owned(), body)])
+    }
+
+    async fn full(keeper: &Keeper) -> (Queue, Vec<Batch>) {
+        let queue = keeper.queue("central", BOUNDS);
+        let batches: Vec<Batch> = (0..BATCHES).map(batch).collect();
+        queue.append_all(&batches, clock::moment(boot())).await.unwrap();
+        (queue, batches)
+    }
+
+    async fn all(queue: &Queue) -> Vec<Batch> {
+        let (mut all, mut rows) = (Vec::new(), Vec::new());
+        while let Some((row, batch)) = queue.next(clock::moment(boot())).await.unwrap() {
+            all.push(batch);
+            rows.push(row);
+        }
+        for row in rows {
+            queue.release(row).await;
+        }
+        all
+    }
+
+    fn successor(queue: Option<Queue>, bytes_max: usize) -> Successor {
+        let url = BaseUrl::parse("http://127.0.0.1:9").unwrap();
+        let mut settings = delivery::Settings::new("central", url, 1);
+        settings.queue_bytes_max = bytes_max;
+        let places = Places { queue: queue.clone(), handover: None };
+        let now = Arc::new(|| clock::moment(boot()));
+        let (handle, worker) = delivery::endpoint(settings, places, now).unwrap();
+        Successor { handle, queue, handover: None, worker }
+    }
+
+    fn never() -> (watch::Sender<Option<Instant>>, Ending) {
+        watch::channel(None)
+    }
+
+    #[tokio::test]
+    async fn all_of_a_queue_goes_to_another_but_what_is_more_than_that_keeps() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, batches) = full(&Keeper::new(dir.path().join("from"))).await;
+        let smaller = Bounds { bytes_max: 12_000, ..BOUNDS };
+        let mut stay = batches.clone();
+        for bounds in [smaller, BOUNDS] {
+            let to = Keeper::new(dir.path().join("to")).queue("central", bounds);
+            let to = successor(Some(to), 1 << 20);
+            let (_sender, ending) = never();
+            move_and_tell("central", &from, &to, boot(), ending).await;
+            let stayed = all(&from).await;
+            let moved = &stay[..stay.len() - stayed.len()];
+            assert!(!moved.is_empty() && batches.ends_with(&stayed));
+            let queue = to.queue.unwrap();
+            let there = all(&queue).await;
+            assert_eq!(there.last(), moved.last());
+            // What is pushed out there is counted there.
+            let lost = queue.take_lost().full_posts;
+            if bounds == smaller {
+                assert!(!stayed.is_empty() && moved.ends_with(&there));
+                assert_eq!(lost, (moved.len() - there.len()) as u64);
+            } else {
+                assert_eq!((stayed.len(), lost), (0, 0));
+            }
+            // Closed for the next.
+            queue.rest().await;
+            stay = stayed;
+        }
+        assert!(!from.path().exists());
+    }
+
+    #[tokio::test]
+    async fn as_much_of_a_queue_goes_to_memory_as_there_is_room_from_the_oldest_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, batches) = full(&Keeper::new(dir.path().to_owned())).await;
+        let to = successor(None, 100_000);
+        let (_sender, ending) = never();
+        move_and_tell("central", &from, &to, boot(), ending).await;
+        let stay = all(&from).await;
+        let figures = to.handle.statistics(&clock::moment(boot()));
+        let there = figures.in_memory_samples;
+        assert!((20..45).contains(&there), "{figures:?}");
+        assert_eq!(stay, batches[there..]);
+        assert_eq!((figures.offered_posts, figures.waiting_posts), (there as u64, there as u64));
+        let left = to.handle.flush(Instant::now()).await;
+        assert_eq!(left, batches[..there]);
+    }
+
+    #[tokio::test]
+    async fn wherever_a_move_is_ended_each_batch_is_here_or_there() {
+        for polls in 0..40 {
+            let dir = tempfile::tempdir().unwrap();
+            let (from, batches) = full(&Keeper::new(dir.path().join("from"))).await;
+            let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
+            let to = successor(Some(to), 1 << 20);
+            let (_sender, ending) = never();
+            let moves = async {
+                let mut moves =
+                    std::pin::pin!(move_and_tell("central", &from, &to, boot(), ending));
+                for _ in 0..polls * 10 {
+                    tokio::select! {
+                        biased;
+                        () = &mut moves => return,
+                        () = tokio::task::yield_now() => {}
+                    }
+                }
+            };
+            moves.await;
+            let (stay, there) = (all(&from).await, all(to.queue.as_ref().unwrap()).await);
+            let is_somewhere = |batch: &&Batch| !stay.contains(batch) && !there.contains(batch);
+            assert_eq!(batches.iter().find(is_somewhere), None, "{polls}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_move_that_takes_longer_than_the_agent_has_is_cut_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, batches) = full(&Keeper::new(dir.path().join("from"))).await;
+        let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
+        // Another process has it, for ever.
+        let other = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
+        other.append(&batch(1), false, clock::moment(boot())).await.unwrap();
+        let to = successor(Some(to), 1 << 20);
+        let (sender, ending) = never();
+        sender.send_replace(Some(Instant::now()));
+        move_and_tell("central", &from, &to, boot(), ending).await;
+        assert_eq!(all(&from).await, batches);
+    }
+}
