@@ -243,6 +243,7 @@ impl Disk {
     fn sync(&self, handle: &Handle) {
         let Some(queue) = &self.queue else { return };
         handle.found(queue.take_found_posts());
+        handle.merged(queue.take_merged_posts());
         count_lost(handle, queue.take_lost());
         let Kept { batches: samples, posts, bytes, oldest } = queue.kept();
         handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, self.trouble.as_deref());

@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -337,19 +338,15 @@ impl Endpoints {
         }
     }
 
+    /// On a thread that lasts no longer than that, since the disk may not answer.
     fn tell_left_in_spool(&self, spool: &Path) {
         let names = self.names_of(|kept| kept.spool.is_some());
-        let leftovers = Keeper::new(spool.to_owned()).leftovers(&names);
-        if !leftovers.is_empty() {
-            let files: Vec<&str> = leftovers.iter().map(|(file, _)| file.as_str()).collect();
-            let bytes: u64 = leftovers.iter().map(|(_, bytes)| bytes).sum();
-            warn!(
-                "spool {}: nobody sends what waits in {} ({} KiB): no endpoint of that name keeps \
-                 samples on disk",
-                spool.display(),
-                files.join(", "),
-                bytes >> 10,
-            );
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let spool = spool.to_owned();
+        let looks = thread::Builder::new().name("spool-look".to_owned());
+        let looked = looks.spawn(move || tell_left_in_spool(&spool, &names));
+        if let Err(error) = looked {
+            warn!("no thread for a look at what waits for nobody: {error}");
         }
     }
 
@@ -395,6 +392,22 @@ fn places(keepers: &mut Vec<(PathBuf, Keeper)>, name: &str, kept: &Kept) -> Plac
     });
     let handover = kept.handover.as_ref().map(|dir| Handover::new(dir, name));
     Places { queue, handover }
+}
+
+fn tell_left_in_spool(spool: &Path, names: &[String]) {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let leftovers = Keeper::new(spool.to_owned()).leftovers(&names);
+    if !leftovers.is_empty() {
+        let files: Vec<&str> = leftovers.iter().map(|(file, _)| file.as_str()).collect();
+        let bytes: u64 = leftovers.iter().map(|(_, bytes)| bytes).sum();
+        warn!(
+            "spool {}: nobody sends what waits in {} ({} KiB): no endpoint of that name keeps \
+             samples on disk",
+            spool.display(),
+            files.join(", "),
+            bytes >> 10,
+        );
+    }
 }
 
 fn clock(boot: BootId) -> Clock {

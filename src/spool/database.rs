@@ -159,6 +159,11 @@ impl Database {
         }
     }
 
+    /// Nobody has it any more who would be told whether it is there.
+    pub(super) fn let_go(&mut self, row: RowId) {
+        self.rows.in_hand.remove(&row);
+    }
+
     pub(super) fn there_of(&mut self, moments: &[Moment]) -> Result<Vec<Moment>, SpoolError> {
         let asked: BTreeSet<_> = moments.iter().map(|moment| moment.since_boot).collect();
         let there = self.attempt(false, |file, _| {

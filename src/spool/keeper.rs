@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use std::{io, thread};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::database::Database;
 use super::trouble::{failed, of_system, room};
@@ -14,6 +16,10 @@ use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError};
 
 /// Calls that may wait for the thread before further ones wait to be put there.
 const CALLS_MAX: usize = 32;
+
+/// How long a disk may take for a call before it is one that does not answer, as one behind a network
+/// that is gone does not.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Directory entries that are looked at for queues of nobody's, and such queues that are told.
 const ENTRIES_MAX: usize = 10_000;
@@ -34,6 +40,11 @@ struct Desk {
     /// To the thread, once there is one.
     calls: Mutex<Option<mpsc::Sender<Call>>>,
     shelves: Mutex<BTreeMap<String, Weak<Shelf>>>,
+    patience: Duration,
+    /// A call that nobody waits for any more, for as long as it is still to be answered.
+    unanswered: Mutex<Weak<()>>,
+    /// For the one look at a time that is had without the thread.
+    look: Arc<Semaphore>,
 }
 
 /// What all handles of one queue and the thread share.
@@ -51,8 +62,12 @@ struct Figures {
     kept: Kept,
     lost: Lost,
     found_posts: u64,
-    /// Rows that were to be in hands of somebody who did not wait for them.
+    /// Posts that became part of others by a merge that nobody waited for.
+    merged_posts: u64,
+    /// Rows that were to be in hands of somebody who did not wait for them, or are in nobody's any more.
     let_go: Vec<RowId>,
+    /// Rows to be removed of which the thread could not be told.
+    done_with: Vec<RowId>,
 }
 
 /// A row that is to be in somebody's hands, on its way there.
@@ -84,8 +99,19 @@ type Work = Box<dyn FnOnce(&mut Database, &Shelf) + Send>;
 impl Keeper {
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        let (calls, shelves) = (Mutex::default(), Mutex::default());
-        Self { desk: Arc::new(Desk { dir, calls, shelves }) }
+        Self::waiting(dir, PATIENCE)
+    }
+
+    fn waiting(dir: PathBuf, patience: Duration) -> Self {
+        let desk = Desk {
+            dir,
+            calls: Mutex::default(),
+            shelves: Mutex::default(),
+            patience,
+            unanswered: Mutex::default(),
+            look: Arc::new(Semaphore::new(1)),
+        };
+        Self { desk: Arc::new(desk) }
     }
 
     /// The queue of this name, which is usable as a file's name. Touches nothing yet. Handles of the
@@ -156,6 +182,9 @@ impl Keeper {
 /// thread, in the order in which they were made. A call that nobody waits for any more is carried out
 /// all the same, but puts nothing into anybody's hands.
 ///
+/// A disk that does not answer within half a minute is an error like any other. What the thread was
+/// asked meanwhile does not come to be then, and until it is heard of again nothing is waited for.
+///
 /// Numbers of rows grow as long as there is a handle, also over files that were removed or set aside.
 /// Rows that are not there any more, for the queue dropped them, are passed over.
 #[derive(Debug, Clone)]
@@ -185,14 +214,20 @@ impl Queue {
         std::mem::take(&mut lock(&self.shelf.figures).found_posts)
     }
 
+    /// Posts that became part of others since this was last asked, by merges that were said to have
+    /// failed.
+    #[must_use]
+    pub fn take_merged_posts(&self) -> u64 {
+        std::mem::take(&mut lock(&self.shelf.figures).merged_posts)
+    }
+
     /// Looks for what an earlier run has left; a queue that has no file stays without. One that is no
     /// usable queue is set aside.
     ///
     /// # Errors
     /// It cannot be read, or another process has it open; or there is none, and none could be made.
     pub async fn open(&self, now: Moment) -> Result<Kept, SpoolError> {
-        if self.has_nothing()? {
-            room(&self.desk.dir)?;
+        if self.has_nothing(|dir| room(dir).map(drop)).await? {
             return Ok(Kept::default());
         }
         self.ask(move |database, _| database.open(now)).await
@@ -203,7 +238,7 @@ impl Queue {
     /// # Errors
     /// It cannot be read.
     pub async fn there_of(&self, moments: Vec<Moment>) -> Result<Vec<Moment>, SpoolError> {
-        if self.has_nothing()? {
+        if self.has_nothing(|_| Ok(())).await? {
             return Ok(Vec::new());
         }
         self.ask(move |database, _| database.there_of(&moments)).await
@@ -244,7 +279,8 @@ impl Queue {
             let row = database.append(&batch, in_hand, now, bounds)?;
             Ok((row, Handed { shelf, row: in_hand.then_some(row) }))
         };
-        let (row, handed) = self.ask(append).await?;
+        let undo = |database: &mut Database, (row, _)| drop(database.remove(&[row]));
+        let (row, handed) = self.ask_or_undo(append, undo).await?;
         handed.over();
         Ok(row)
     }
@@ -255,7 +291,10 @@ impl Queue {
     /// None is on disk.
     pub async fn append_all(&self, batches: &[Batch], now: Moment) -> Result<(), SpoolError> {
         let batches = batches.to_owned();
-        self.ask(move |database, bounds| database.append_all(&batches, now, bounds).map(drop)).await
+        let append =
+            move |database: &mut Database, bounds| database.append_all(&batches, now, bounds);
+        let undo = |database: &mut Database, rows: Vec<RowId>| drop(database.remove(&rows));
+        self.ask_or_undo(append, undo).await.map(drop)
     }
 
     /// The oldest batch that is not in somebody's hands, and is so from here on. What is too old on
@@ -265,7 +304,7 @@ impl Queue {
     /// It cannot be read; or the disk takes no more removals, and of too many rows it is to be
     /// remembered that they are done with.
     pub async fn next(&self, now: Moment) -> Result<Option<(RowId, Batch)>, SpoolError> {
-        if self.has_nothing()? {
+        if self.has_nothing(|_| Ok(())).await? {
             return Ok(None);
         }
         let shelf = self.shelf.clone();
@@ -278,11 +317,17 @@ impl Queue {
         Ok(Some((row, batch)))
     }
 
-    /// It is no longer in somebody's hands; whether it is there to be read again.
+    /// It is no longer in somebody's hands; whether it is there to be read again, as far as is known.
     pub async fn release(&self, row: RowId) -> Found {
-        let released = self.ask(move |database, _| Ok(database.release(row)));
-        // A thread that has ended reads nothing for anybody.
-        released.await.unwrap_or(Found::Gone)
+        match self.ask(move |database, _| Ok(database.release(row))).await {
+            Ok(found) => found,
+            // A thread that has ended reads nothing for anybody.
+            Err(SpoolError::Ended) => Found::Gone,
+            Err(_) => {
+                lock(&self.shelf.figures).let_go.push(row);
+                Found::There
+            }
+        }
     }
 
     /// Puts what is left of a batch in its place.
@@ -290,7 +335,7 @@ impl Queue {
     /// # Errors
     /// The batch stands there as it was.
     pub async fn replace(&self, row: RowId, batch: &Batch) -> Result<Found, SpoolError> {
-        if self.has_nothing()? {
+        if self.has_nothing(|_| Ok(())).await? {
             return Ok(Found::Gone);
         }
         let batch = batch.clone();
@@ -301,11 +346,15 @@ impl Queue {
     /// The rows are on the disk still. They are not given out again by this process, and removed with
     /// the next change that succeeds; there is no need to ask again.
     pub async fn remove(&self, rows: &[RowId]) -> Result<(), SpoolError> {
-        if self.has_nothing()? {
+        if self.has_nothing(|_| Ok(())).await? {
             return Ok(());
         }
-        let rows = rows.to_owned();
-        self.ask(move |database, _| database.remove(&rows)).await
+        let (rows, asked) = (rows.to_owned(), rows.to_owned());
+        let removed = self.ask(move |database, _| Ok(database.remove(&asked))).await;
+        if removed.is_err() {
+            lock(&self.shelf.figures).done_with.extend(rows);
+        }
+        removed?
     }
 
     /// One batch in the place of several, at once or not at all; it stands where the last of them
@@ -314,11 +363,22 @@ impl Queue {
     /// # Errors
     /// The batches stand there as they were.
     pub async fn merge(&self, rows: &[RowId], into: &Batch) -> Result<Found, SpoolError> {
-        if self.has_nothing()? {
+        if self.has_nothing(|_| Ok(())).await? {
             return Ok(Found::Gone);
         }
         let (rows, into) = (rows.to_owned(), into.clone());
-        self.ask(move |database, _| database.merge(&rows, &into)).await
+        let shelf = self.shelf.clone();
+        let merge = move |database: &mut Database, _| {
+            let before = database.kept().posts;
+            let found = database.merge(&rows, &into)?;
+            Ok((found, before.saturating_sub(database.kept().posts)))
+        };
+        let tell = move |_: &mut Database, (found, fewer)| {
+            if found == Found::There {
+                lock(&shelf.figures).merged_posts += fewer;
+            }
+        };
+        self.ask_or_undo(merge, tell).await.map(|(found, _)| found)
     }
 
     /// Closes the file, and removes it if nothing is in it.
@@ -333,44 +393,124 @@ impl Queue {
         }
     }
 
-    /// Whether the thread need not be asked: it has nothing of this queue's, and nor has the disk.
-    fn has_nothing(&self) -> Result<bool, SpoolError> {
+    /// Whether the thread need not be asked: it has nothing of this queue's, and nor has the disk; `look`
+    /// is had at its directory in that case. On a thread that lasts no longer than that.
+    async fn has_nothing(
+        &self,
+        look: impl FnOnce(&Path) -> Result<(), SpoolError> + Send + 'static,
+    ) -> Result<bool, SpoolError> {
         if self.shelf.is_known.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        match std::fs::symlink_metadata(&self.shelf.path) {
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(of_system(&self.shelf.path, &error)),
-        }
+        let (desk, shelf) = (self.desk.clone(), self.shelf.clone());
+        let looked = async move {
+            let one = desk.look.clone().acquire_owned().await.map_err(|_| SpoolError::Ended)?;
+            let (answer, answered) = oneshot::channel();
+            let looks = move || {
+                let found = match std::fs::symlink_metadata(&shelf.path) {
+                    Ok(_) => Ok(false),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        look(&desk.dir).map(|()| true)
+                    }
+                    Err(error) => Err(of_system(&shelf.path, &error)),
+                };
+                drop(one);
+                // Nobody may be waiting any more.
+                let _ = answer.send(found);
+            };
+            let spawned = thread::Builder::new().name("spool-look".to_owned()).spawn(looks);
+            spawned
+                .map_err(|error| failed(&self.desk.dir, format!("no thread for it: {error}")))?;
+            answered.await.unwrap_or(Err(SpoolError::Ended))
+        };
+        timeout(self.desk.patience, looked).await.unwrap_or_else(|_| Err(self.no_answer()))
     }
 
     async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Database, Bounds) -> Result<T, SpoolError> + Send + 'static,
     ) -> Result<T, SpoolError> {
-        let (answer, answered) = oneshot::channel();
+        self.ask_or_undo(work, |_, _| {}).await
+    }
+
+    /// `undo`: what is to be done where the work was still done for somebody who was told that it was
+    /// not.
+    async fn ask_or_undo<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database, Bounds) -> Result<T, SpoolError> + Send + 'static,
+        undo: impl FnOnce(&mut Database, T) + Send + 'static,
+    ) -> Result<T, SpoolError> {
+        if lock(&self.desk.unanswered).strong_count() > 0 {
+            return Err(self.no_answer());
+        }
+        let (answer, mut answered) = oneshot::channel();
         let bounds = self.bounds;
+        let token = Arc::new(());
+        let asked = Arc::downgrade(&token);
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let given_up = is_given_up.clone();
         let work = Box::new(move |database: &mut Database, shelf: &Shelf| {
-            let let_go = std::mem::take(&mut lock(&shelf.figures).let_go);
-            for row in let_go {
-                // Whoever asks for it next is told if it is gone.
-                let _ = database.release(row);
+            // Until the work is done.
+            let _token = token;
+            shelf.catch_up(database);
+            if given_up.load(Ordering::SeqCst) {
+                return;
             }
             let value = work(database, bounds);
             shelf.note(database);
             // Nobody may be waiting any more.
-            let _ = answer.send(value);
+            if let Err(Ok(value)) = answer.send(value)
+                && given_up.load(Ordering::SeqCst)
+            {
+                undo(database, value);
+                shelf.note(database);
+            }
         });
         self.shelf.is_known.store(true, Ordering::Relaxed);
         let calls = self.desk.calls()?;
         let call = Call { shelf: self.shelf.clone(), work };
-        calls.send(call).await.map_err(|_| SpoolError::Ended)?;
-        answered.await.unwrap_or(Err(SpoolError::Ended))
+        let answer = async {
+            calls.send(call).await.map_err(|_| SpoolError::Ended)?;
+            (&mut answered).await.unwrap_or(Err(SpoolError::Ended))
+        };
+        if let Ok(answer) = timeout(self.desk.patience, answer).await {
+            return answer;
+        }
+        is_given_up.store(true, Ordering::SeqCst);
+        answered.close();
+        // It may have come just now.
+        if let Ok(answer) = answered.try_recv() {
+            return answer;
+        }
+        let mut unanswered = lock(&self.desk.unanswered);
+        if unanswered.strong_count() == 0 {
+            *unanswered = asked;
+        }
+        Err(self.no_answer())
+    }
+
+    fn no_answer(&self) -> SpoolError {
+        let waited = humantime::format_duration(self.desk.patience);
+        failed(&self.shelf.path, format!("the disk has not answered within {waited}"))
     }
 }
 
 impl Shelf {
+    /// Does what the thread could not be told in its time.
+    fn catch_up(&self, database: &mut Database) {
+        let (let_go, done_with) = {
+            let mut figures = lock(&self.figures);
+            (std::mem::take(&mut figures.let_go), std::mem::take(&mut figures.done_with))
+        };
+        for row in let_go {
+            database.let_go(row);
+        }
+        if !done_with.is_empty() {
+            // What cannot be removed now is remembered there.
+            let _ = database.remove(&done_with);
+        }
+    }
+
     fn note(&self, database: &mut Database) {
         let mut figures = lock(&self.figures);
         figures.kept = database.kept();
@@ -417,127 +557,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::sync::mpsc;
-    use std::task::{Context, Waker};
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::identity::BootId;
-    use crate::quantity::{BootTime, WallTime};
-
-    const BOUNDS: Bounds = Bounds { bytes_max: 1 << 20, age_max: Duration::from_secs(3600) };
-
-    fn at(secs: u64) -> Moment {
-        Moment {
-            boot: BootId::parse(b"0f3c1d2e-4a5b-4c6d-8e7f-0123456789ab").unwrap(),
-            since_boot: BootTime::from_nanos(secs * 1_000_000_000),
-            wall: WallTime::from_unix_millis(secs * 1000),
-        }
-    }
-
-    fn batch(secs: u64) -> Batch {
-        Batch::new(at(secs), [("/a".to_owned(), Bytes::from_static(b"{}"))])
-    }
-
-    fn wait<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-    }
-
-    /// Begins a call and lets go of it before it is answered.
-    fn call_and_leave<T>(call: impl Future<Output = T>) {
-        let mut call = pin!(call);
-        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    }
-
-    /// Begins a call and lets go of it when its answer is there.
-    fn call_and_leave_answered<T>(queue: &Queue, call: impl Future<Output = T>) {
-        let mut call = pin!(call);
-        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        wait(queue.ask(|_, _| Ok(()))).unwrap();
-    }
-
-    /// Has the thread at work until the sender is dropped.
-    fn occupy(queue: &Queue) -> mpsc::Sender<()> {
-        let (end, until) = mpsc::channel::<()>();
-        let (begin, begun) = mpsc::channel();
-        call_and_leave(queue.ask(move |_, _| {
-            begin.send(()).unwrap();
-            let _ = until.recv();
-            Ok(())
-        }));
-        begun.recv().unwrap();
-        end
-    }
-
-    #[test]
-    fn a_panic_in_the_thread_is_an_error_for_all_who_wait() {
-        let dir = tempfile::tempdir().unwrap();
-        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
-        let end = occupy(&queue);
-        let panics = queue.ask(|_, _| -> Result<(), SpoolError> { panic!("a test's") });
-        let waits = queue.append_and_end(batch(1), end);
-        let (panicked, waited) = wait(async { tokio::join!(panics, waits) });
-        assert_eq!((panicked, waited), (Err(SpoolError::Ended), Err(SpoolError::Ended)));
-        assert_eq!(wait(queue.append(&batch(2), false, at(2))), Err(SpoolError::Ended));
-        assert_eq!(wait(queue.open(at(2))), Err(SpoolError::Ended));
-        wait(queue.rest());
-        assert_eq!(queue.kept(), Kept::default());
-    }
-
-    impl Queue {
-        /// Appends, and lets the thread go on once that is on its way.
-        async fn append_and_end(
-            &self,
-            batch: Batch,
-            end: mpsc::Sender<()>,
-        ) -> Result<RowId, SpoolError> {
-            let ends = async {
-                drop(end);
-            };
-            tokio::join!(self.append(&batch, false, at(1)), ends).0
-        }
-    }
-
-    #[test]
-    fn figures_are_told_while_the_disk_is_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
-        wait(queue.append(&batch(1), false, at(1))).unwrap();
-        let end = occupy(&queue);
-        call_and_leave(queue.append(&batch(2), false, at(2)));
-        // Would be for ever, if it waited.
-        assert_eq!(queue.kept().batches, 1);
-        assert_eq!(queue.take_lost(), Lost::default());
-        drop(end);
-    }
-
-    #[test]
-    fn what_nobody_waits_for_any_more_is_carried_out_and_holds_nobody_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
-        let end = occupy(&queue);
-        // More than have a place: the last ones were never taken.
-        for secs in 0..CALLS_MAX as u64 + 8 {
-            call_and_leave(queue.append(&batch(secs), true, at(secs)));
-        }
-        drop(end);
-        wait(queue.append(&batch(99), false, at(99))).unwrap();
-        assert_eq!(queue.kept().batches, CALLS_MAX as u64 + 1);
-        // Nor are they in anybody's hands, neither by having been put there nor by having been asked
-        // for; and neither if the answer was given and not taken.
-        let end = occupy(&queue);
-        call_and_leave(queue.next(at(99)));
-        drop(end);
-        call_and_leave_answered(&queue, queue.next(at(99)));
-        let mut taken = Vec::new();
-        while let Some((_, batch)) = wait(queue.next(at(99))).unwrap() {
-            taken.push(batch.taken);
-        }
-        let expected: Vec<Moment> = (0..CALLS_MAX as u64).chain([99]).map(at).collect();
-        assert_eq!(taken, expected);
-    }
-}
+mod tests;

@@ -127,7 +127,7 @@ pub fn lost(full_posts: u64, old_posts: u64, damaged_posts: u64) -> Lost {
 }
 
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// The names in a directory, sorted.
