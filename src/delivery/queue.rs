@@ -35,7 +35,8 @@ pub(super) struct Entry {
     pub(super) row: Option<RowId>,
     /// A file beside the counters holds it until it is settled or on disk.
     pub(super) handed_over: bool,
-    /// The endpoint took a part of this batch as it stands.
+    /// The endpoint took a part of this batch as it stands, or could be asked with it in vain only:
+    /// it goes along with others.
     pub(super) partly_accepted: bool,
     /// Some of its posts were settled, or fell apart, since it was put to disk.
     pub(super) is_touched: bool,

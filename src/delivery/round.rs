@@ -1,12 +1,14 @@
 //! One round: the posts of one sample, and of what was left of others, let out side by side.
 
+mod line;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::http::{Answer, Sender, Sent};
 use super::queue::{Entry, EntryMark, Waiting};
@@ -35,29 +37,36 @@ pub(super) struct Round {
     pub(super) held_back: bool,
     /// Whether the posts of one path go one after the other, and none while an older one has failed.
     is_in_order: bool,
-    /// There was more to be let out, and it was not.
-    was_cut_short: bool,
+    /// How many posts there were to choose from for the one that asks whether the endpoint is back;
+    /// absent where none asks.
+    probes: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Slot {
     entry: usize,
-    is_under_way: bool,
+    under_way: Option<Try>,
     waiting: Waiting,
 }
 
 impl Slot {
     fn new(entry: usize, waiting: Waiting) -> Self {
-        Self { entry, is_under_way: false, waiting }
+        Self { entry, under_way: None, waiting }
     }
+}
+
+/// A post that is under way.
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    task: task::Id,
+    /// How many posts had been accepted in this round when it began.
+    accepted_before: u32,
 }
 
 /// A post that was answered, or was not.
 #[derive(Debug)]
-pub(super) struct Done {
+struct Done {
     at: usize,
-    /// How many posts had been accepted in this round when this try began.
-    accepted_before: u32,
     sent: Sent,
 }
 
@@ -84,15 +93,18 @@ pub(super) struct Answered {
 }
 
 impl Round {
-    pub(super) fn new(mut entries: Vec<Entry>, is_in_order: bool) -> Self {
+    /// With `probe`, a single post asks whether the endpoint is back, and it is not the one that did
+    /// when that number was one less.
+    pub(super) fn new(mut entries: Vec<Entry>, is_in_order: bool, probe: Option<usize>) -> Self {
         let mut slots = Vec::with_capacity(entries.iter().map(|entry| entry.posts.len()).sum());
         for (number, entry) in entries.iter_mut().enumerate() {
             let posts = mem::take(&mut entry.posts).into_iter();
             slots.extend(posts.map(|waiting| Some(Slot::new(number, waiting))));
         }
+        let line = line::up(&slots, &entries, is_in_order, probe);
         Self {
             entries,
-            unsent: (0..slots.len()).collect(),
+            unsent: line.posts,
             slots,
             under_way: JoinSet::new(),
             halves: Vec::new(),
@@ -104,7 +116,7 @@ impl Round {
             pause: None,
             held_back: false,
             is_in_order,
-            was_cut_short: false,
+            probes: probe.map(|_| line.probes),
         }
     }
 
@@ -117,50 +129,103 @@ impl Round {
         self.entries.iter().all(|entry| entry.partly_accepted)
     }
 
+    pub(super) const fn probes(&self) -> Option<usize> {
+        self.probes
+    }
+
+    /// Of which sample a post was, whether it goes along with others, and how many posts that had.
+    pub(super) fn sample_of(&self, failed: &Failed) -> Option<(Moment, bool, usize)> {
+        let entry = self.entries.get(failed.entry)?;
+        let slots = self.slots.iter().flatten().map(|slot| slot.entry);
+        let halves = self.halves.iter().map(|slot| slot.entry);
+        let all = slots.chain(halves).chain(self.failed.iter().map(|failed| failed.entry));
+        let posts = all.filter(|number| *number == failed.entry).count();
+        Some((entry.taken, entry.partly_accepted, posts))
+    }
+
+    /// How many samples go along with another.
+    pub(super) fn leftovers(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.partly_accepted).count()
+    }
+
+    /// From here on a sample goes along with others.
+    pub(super) fn goes_along(&mut self, entry: usize) {
+        if let Some(entry) = self.entries.get_mut(entry) {
+            entry.partly_accepted = true;
+        }
+    }
+
     pub(super) fn oldest(&self) -> Option<Moment> {
         self.entries.first().map(|entry| entry.taken)
     }
 
     /// Lets posts out until `limit` are under way; the number of those that had been tried before.
-    /// As many failures in a row as may be under way at once: the endpoint is down, and the rest
-    /// would only hammer it.
-    pub(super) fn let_out(&mut self, sender: &Sender, name: &str, limit: usize) -> u64 {
+    /// After `failures_max` failures in a row the endpoint is down, and the rest would only hammer it.
+    pub(super) fn let_out(
+        &mut self,
+        sender: &Sender,
+        name: &str,
+        limit: usize,
+        failures_max: usize,
+    ) -> u64 {
         let mut retries = 0;
-        let stops = self.throttled || self.held_back || self.failed_in_a_row >= limit;
-        self.was_cut_short = stops && !self.unsent.is_empty();
+        let stops = self.throttled || self.held_back || self.failed_in_a_row >= failures_max;
         while self.under_way.len() < limit
             && !stops
             && let Some(at) = self.next_unsent()
         {
             let Some(Some(slot)) = self.slots.get_mut(at) else { continue };
             let Some(entry) = self.entries.get(slot.entry) else { continue };
-            slot.is_under_way = true;
             retries += u64::from(mem::replace(&mut slot.waiting.sent, true));
             let post = slot.waiting.post.clone();
             let key = idempotency_key(&entry.taken, name, post.part);
-            let (sender, accepted_before) = (sender.clone(), self.accepted);
-            self.under_way.spawn(async move {
+            let sender = sender.clone();
+            self.begin(at, async move {
                 let sent = sender.send(&post.path, &post.body, key.as_ref()).await;
-                Done { at, accepted_before, sent }
+                Done { at, sent }
             });
         }
         retries
+    }
+
+    fn begin(&mut self, at: usize, one_try: impl Future<Output = Done> + Send + 'static) {
+        let task = self.under_way.spawn(one_try).id();
+        if let Some(Some(slot)) = self.slots.get_mut(at) {
+            slot.under_way = Some(Try { task, accepted_before: self.accepted });
+        }
     }
 
     fn next_unsent(&mut self) -> Option<usize> {
         if !self.is_in_order {
             return self.unsent.pop_front();
         }
-        let under_way = self.slots.iter().flatten().filter(|slot| slot.is_under_way);
-        let mut taken: HashSet<&str> =
-            under_way.chain(&self.halves).map(|slot| &*slot.waiting.post.path).collect();
-        taken.extend(self.failed.iter().map(|failed| &*failed.waiting.post.path));
+        let under_way = self.slots.iter().flatten().filter(|slot| slot.under_way.is_some());
+        let mut taken: HashSet<&str> = under_way.map(|slot| &*slot.waiting.post.path).collect();
+        taken.extend(self.stuck());
         let is_next = |at: &usize| match self.slots.get(*at) {
             Some(Some(slot)) => !taken.contains(&*slot.waiting.post.path),
             _ => true,
         };
         let at = self.unsent.iter().position(is_next)?;
         self.unsent.remove(at)
+    }
+
+    /// Paths on which a post was tried and is to be tried again.
+    fn stuck(&self) -> impl Iterator<Item = &str> {
+        let halves = self.halves.iter().map(|slot| &*slot.waiting.post.path);
+        halves.chain(self.failed.iter().map(|failed| &*failed.waiting.post.path))
+    }
+
+    /// The samples of which posts were left for something else than, where order matters, for one of the
+    /// same path that failed.
+    pub(super) fn cut_short(&self) -> HashSet<usize> {
+        let stuck: HashSet<&str> = match self.is_in_order {
+            true => self.stuck().collect(),
+            false => HashSet::new(),
+        };
+        let left = self.unsent.iter().filter_map(|at| self.slots.get(*at)?.as_ref());
+        let left = left.filter(|slot| !stuck.contains(&*slot.waiting.post.path));
+        left.map(|slot| slot.entry).collect()
     }
 
     /// What waits behind it on its path, where order matters, fails with it: else a path on which the
@@ -173,25 +238,25 @@ impl Round {
         }
     }
 
-    /// Whether posts were left for something else than for one of the same path that failed.
-    pub(super) fn was_cut_short(&self) -> bool {
-        self.was_cut_short
-    }
-
     pub(super) fn is_over(&self) -> bool {
         self.under_way.is_empty()
     }
 
     /// The next answer; never, when nothing is under way. May be given up at any moment.
     pub(super) async fn answered(&mut self) -> Option<Answered> {
-        let done = match self.under_way.join_next().await {
+        let Done { at, sent } = match self.under_way.join_next().await {
             Some(Ok(done)) => done,
-            // A try that panicked counts as not made; its post is still in its slot.
-            Some(Err(_)) => return None,
+            Some(Err(error)) => {
+                let is_it = |slot: &Slot| slot.under_way.is_some_and(|at| at.task == error.id());
+                let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is_it))?;
+                let answer = Answer::None { reason: "the try ended in a panic".to_owned() };
+                Done { at, sent: Sent { answer, earlier: Vec::new() } }
+            }
             None => std::future::pending().await,
         };
-        let Slot { entry, waiting, .. } = self.slots.get_mut(done.at)?.take()?;
-        let Done { accepted_before, sent: Sent { answer, earlier }, .. } = done;
+        let Slot { entry, under_way, waiting } = self.slots.get_mut(at)?.take()?;
+        let accepted_before = under_way.map_or(self.accepted, |one| one.accepted_before);
+        let Sent { answer, earlier } = sent;
         Some(Answered { entry, waiting, accepted_before, answer, earlier })
     }
 
@@ -314,3 +379,6 @@ fn idempotency_key(taken: &Moment, endpoint: &str, part: Part) -> Option<HeaderV
     let (boot, number) = (taken.boot, taken.since_boot.as_nanos());
     HeaderValue::try_from(format!("\"{boot}:{endpoint}:{number}:{part}\"")).ok()
 }
+
+#[cfg(test)]
+mod tests;

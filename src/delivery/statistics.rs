@@ -22,7 +22,8 @@ pub struct Drops {
     /// Answered with a status that will not change: 4xx but for 408, 425 and 429.
     pub rejected_4xx: u64,
     /// Answered with an error too often: a 500 of the resource API, a 4xx that the settings have tried
-    /// again, or any 5xx while the endpoint was otherwise well.
+    /// again, or any 5xx while the endpoint was otherwise well, or for minutes to a post that everything
+    /// else had to wait for.
     pub gave_up_5xx: u64,
     /// Not answered too often while the endpoint was otherwise well.
     pub gave_up_unanswered: u64,

@@ -10,13 +10,15 @@
 //! rest is put to disk and tried again after a pause. When the endpoint took part of a sample and not
 //! the rest, the rest travels with the next sample: so one post on which the endpoint always fails
 //! cannot hold up what is behind it, and whether it is the post or the endpoint that is ill shows in
-//! the same round.
+//! the same round. While an endpoint is down, another post asks each time whether it is back
+//! ([`probing`]), for the same reason.
 //!
 //! After an outage what is fresh goes first, as soon as it comes, and what waited follows in its
 //! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
 //! fails, the backlog is in memory ([`super::queue`]).
 
 mod hands;
+mod probing;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,6 +38,11 @@ use super::statistics::Health;
 use super::telling::Telling;
 use super::{Settings, Split};
 use crate::spool::{Batch, Moment, Post};
+use probing::{Probing, Verdict};
+
+/// As many failures in a row end a round, however few posts may be under way at once: one that always
+/// fails is no outage.
+const FAILURES_MIN: usize = 3;
 
 /// The longest pause between two tries once the queue is being flushed.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -60,6 +67,7 @@ pub struct Worker {
     /// goes with the next round; any other is the next of the backlog.
     held: VecDeque<Entry>,
     health: Health,
+    probing: Probing,
     telling: Telling,
 }
 
@@ -76,6 +84,14 @@ struct Ended {
     round: Round,
     was_prompt: bool,
     in_time: bool,
+}
+
+/// A wait before the next round.
+struct Pause {
+    time: Duration,
+    /// What it is for is what the endpoint left of samples that it otherwise takes: that holds up
+    /// nothing.
+    gives_way: bool,
 }
 
 impl fmt::Debug for Worker {
@@ -103,6 +119,7 @@ impl Worker {
             live: VecDeque::new(),
             held: VecDeque::new(),
             health: Health::Well,
+            probing: Probing::default(),
             telling: Telling::default(),
         }
     }
@@ -126,7 +143,8 @@ impl Worker {
                 self.wait(&mut deadline).await;
                 continue;
             };
-            let round = Round::new(entries, self.settings.in_order);
+            let probe = (self.health == Health::Down).then(|| self.probing.failed());
+            let round = Round::new(entries, self.settings.in_order, probe);
             self.handle.set_oldest_under_way(round.oldest());
             let ended = self.work(round, is_backlog, &deadline).await;
             let in_time = ended.in_time;
@@ -165,7 +183,9 @@ impl Worker {
 
     /// Waits before the next try. What comes meanwhile is taken in; the beginning of a flush cuts
     /// the wait short.
-    async fn rest(&mut self, pause: Duration, deadline: &mut watch::Receiver<Option<Instant>>) {
+    async fn rest(&mut self, pause: Pause, deadline: &mut watch::Receiver<Option<Instant>>) {
+        let gives_way = pause.gives_way && self.health != Health::Down;
+        let pause = pause.time;
         let now = Instant::now();
         let ending = *deadline.borrow_and_update();
         let end = match ending {
@@ -173,10 +193,15 @@ impl Worker {
             None => now + pause,
         };
         // A short pause is over before it matters where what comes is kept.
-        let takes_in = self.health != Health::Well || pause > self.settings.prompt;
+        let takes_in = self.health != Health::Well || pause > self.settings.prompt && !gives_way;
         loop {
+            let end = match self.live.front() {
+                Some(entry) if gives_way => end.min(entry.due),
+                _ => end,
+            };
             tokio::select! {
                 () = sleep_until(end) => return,
+                () = self.handle.fresh_due(), if gives_way => return,
                 () = self.handle.any_fresh(), if takes_in => self.take_in().await,
                 _ = deadline.changed(), if ending.is_none() => return,
             }
@@ -208,14 +233,14 @@ impl Worker {
                 if self.health == Health::Slow {
                     self.keep(&mut entry).await;
                 }
-                return Some((false, self.with_leftovers(entry)));
+                return Some((false, self.with_leftovers(entry).await));
             }
         }
         loop {
             let mut entry = self.next_of_backlog().await?;
             self.drop_old(&mut entry);
             if !entry.posts.is_empty() {
-                return Some((true, self.with_leftovers(entry)));
+                return Some((true, self.with_leftovers(entry).await));
             }
             self.settled(entry).await;
         }
@@ -245,17 +270,26 @@ impl Worker {
         self.handle.take_whole().or_else(|| self.held.pop_front())
     }
 
-    /// What is left of samples that the endpoint took a part of goes along.
-    fn with_leftovers(&mut self, entry: Entry) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    /// What is left of samples that the endpoint took a part of goes along, as long as it is not too
+    /// old itself.
+    async fn with_leftovers(&mut self, entry: Entry) -> Vec<Entry> {
+        let mut leftovers = Vec::new();
         for held in std::mem::take(&mut self.held) {
             match held.partly_accepted {
-                true => entries.push(held),
+                true => leftovers.push(held),
                 false => self.held.push_back(held),
             }
         }
         while let Some(leftover) = self.handle.take_leftover() {
-            entries.push(leftover);
+            leftovers.push(leftover);
+        }
+        let mut entries = Vec::with_capacity(leftovers.len() + 1);
+        for mut leftover in leftovers {
+            self.drop_old(&mut leftover);
+            match leftover.posts.is_empty() {
+                true => self.settled(leftover).await,
+                false => entries.push(leftover),
+            }
         }
         entries.push(entry);
         entries
@@ -310,11 +344,14 @@ impl Worker {
         let mut was_prompt = true;
         loop {
             // A single one finds out whether an endpoint that was down is back.
-            let limit = match self.health == Health::Down && round.accepted == 0 {
-                true => 1,
-                false => self.settings.concurrency_max.max(1),
+            let (limit, failures_max) = match self.health == Health::Down && round.accepted == 0 {
+                true => (1, 1),
+                false => {
+                    let limit = self.settings.concurrency_max.max(1);
+                    (limit, limit.max(FAILURES_MIN))
+                }
             };
-            let retries = round.let_out(&self.sender, &self.settings.name, limit);
+            let retries = round.let_out(&self.sender, &self.settings.name, limit, failures_max);
             self.handle.add_retries(retries);
             if round.is_over() {
                 return Ended { round, was_prompt, in_time: true };
@@ -402,12 +439,13 @@ impl Worker {
 
     /// Settles what is given up, keeps the rest, tells a change of state; the pause before the next
     /// round, if one is due.
-    async fn conclude(&mut self, ended: Ended) -> Option<Duration> {
+    async fn conclude(&mut self, ended: Ended) -> Option<Pause> {
         let Ended { mut round, was_prompt, .. } = ended;
         let answers = round.accepted + round.refused > 0;
         if answers {
             self.telling.up(&self.settings.name, &self.handle);
             self.backoff.reset();
+            self.probing.is_answered();
             self.set_health(match was_prompt {
                 true => Health::Well,
                 false => Health::Slow,
@@ -422,8 +460,20 @@ impl Worker {
             self.telling.down(&self.settings.name, &self.handle, &reason, &place);
             self.set_health(Health::Down);
         }
+        let verdict = match round.first_failure() {
+            Some(failed) if !answers => {
+                let Settings { in_order, tries_max, .. } = self.settings;
+                self.probing.is_in_vain(&round, failed, in_order, tries_max, self.now())
+            }
+            _ => Verdict::GoesOn,
+        };
+        let cut_short = round.cut_short();
+        let was_all_tried = round.accepted > 0 && cut_short.is_empty();
         let failed = round.take_failed();
-        let pause = (!failed.is_empty() || round.throttled).then(|| self.pause(round.pause));
+        let pause = (!failed.is_empty() || round.throttled).then(|| Pause {
+            time: self.pause(round.pause),
+            gives_way: !round.throttled && (was_all_tried || round.is_of_leftovers()),
+        });
         let bounds_500 = self.settings.bounds_500;
         for mut failed in failed {
             let counts =
@@ -432,6 +482,16 @@ impl Worker {
                 failed.waiting.failures += 1;
                 round.fail_behind(&failed);
             }
+            match verdict {
+                Verdict::GoesOn => {}
+                Verdict::GoesAlong => round.goes_along(failed.entry),
+                Verdict::GivenUp(tries) => {
+                    failed.waiting.failures = tries;
+                    round.touch(failed.entry);
+                    self.give_up(&failed, &round);
+                    continue;
+                }
+            }
             if counts && failed.waiting.failures >= self.settings.tries_max.max(1) {
                 round.touch(failed.entry);
                 self.give_up(&failed, &round);
@@ -439,14 +499,14 @@ impl Worker {
                 round.goes_on(failed);
             }
         }
-        // What was not even tried waits for its turn, however much was taken before it.
-        let becomes_leftover = round.accepted > 0 && !round.was_cut_short();
-        for mut entry in round.into_entries() {
+        let takes_others = round.accepted > 0;
+        for (number, mut entry) in round.into_entries().into_iter().enumerate() {
             if entry.posts.is_empty() {
                 self.settled(entry).await;
                 continue;
             }
-            entry.partly_accepted |= becomes_leftover;
+            // What was not even tried waits for its turn, however much was taken before it.
+            entry.partly_accepted |= takes_others && !cut_short.contains(&number);
             self.keep_left(entry).await;
         }
         self.let_go().await;

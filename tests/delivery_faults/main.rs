@@ -15,6 +15,7 @@ mod bounds;
 mod disk;
 mod health;
 mod hour;
+mod ill_posts;
 mod late;
 mod mayhem;
 mod order;

@@ -119,9 +119,8 @@ impl Worker {
             self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
         }
         for entry in in_hand {
-            let is_known = entry.partly_accepted && !is_down
-                || !entry.has_no_failures()
-                || adds && entry.was_tried();
+            let is_known =
+                entry.partly_accepted || !entry.has_no_failures() || adds && entry.was_tried();
             match is_known && entry.row.is_some() && self.held.len() < HELD_MAX {
                 true => self.held.push_back(entry),
                 false => self.release(entry).await,

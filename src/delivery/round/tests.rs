@@ -1,0 +1,79 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::identity::BootId;
+use crate::quantity::{BootTime, WallTime};
+use tokio::time::Instant;
+
+/// A sample with posts of these paths.
+fn sample(number: u64, partly_accepted: bool, paths: &[&str]) -> Entry {
+    let taken = Moment {
+        boot: BootId::from_bits(1),
+        since_boot: BootTime::from_nanos(number),
+        wall: WallTime::from_unix_millis(number),
+    };
+    let posts = paths.iter().map(|path| ((*path).to_owned(), Bytes::from_static(b"b")));
+    Entry { partly_accepted, ..Entry::new(Batch::new(taken, posts), Instant::now()) }
+}
+
+/// Sample and path of each post in the order in which they are let out.
+fn line(round: &mut Round) -> Vec<(usize, String)> {
+    let mut line = Vec::new();
+    while let Some(at) = round.unsent.pop_front() {
+        let slot = round.slots[at].as_ref().unwrap();
+        line.push((slot.entry, slot.waiting.post.path.clone()));
+    }
+    line
+}
+
+fn expected(line: &[(usize, &str)]) -> Vec<(usize, String)> {
+    line.iter().map(|(entry, path)| (*entry, (*path).to_owned())).collect()
+}
+
+fn entries() -> Vec<Entry> {
+    vec![
+        sample(1, true, &["/ill"]),
+        sample(2, true, &["/ill", "/bad"]),
+        sample(3, false, &["/ill", "/a", "/b", "/c", "/a"]),
+    ]
+}
+
+#[test]
+fn what_was_left_takes_turns_with_what_is_whole() {
+    let whole = [(0, "/ill"), (2, "/a"), (1, "/ill"), (2, "/b"), (1, "/bad"), (2, "/c"), (2, "/a")];
+    for in_order in [false, true] {
+        let mut round = Round::new(entries(), in_order, None);
+        let mut all = expected(&whole);
+        all.push((2, "/ill".to_owned()));
+        assert_eq!(line(&mut round), all);
+    }
+}
+
+#[test]
+fn which_post_asks_goes_round_among_those_that_may_and_comes_first() {
+    let asks = |in_order, nth, entries| {
+        let mut round = Round::new(entries, in_order, Some(nth));
+        let choices = round.probes().unwrap();
+        let line = line(&mut round);
+        (choices, line[0].clone(), line.len())
+    };
+    let asking = |in_order| (0..6).map(|nth| asks(in_order, nth, entries()).1).collect::<Vec<_>>();
+    let any = [(2, "/a"), (2, "/b"), (2, "/c"), (2, "/a"), (2, "/ill"), (2, "/a")];
+    assert_eq!(asking(false), expected(&any));
+    let first_of_a_path = [(2, "/a"), (2, "/b"), (2, "/c"), (2, "/a"), (2, "/b"), (2, "/c")];
+    assert_eq!(asking(true), expected(&first_of_a_path));
+    let one_path = || vec![sample(1, true, &["/x"]), sample(2, false, &["/x", "/x"])];
+    assert_eq!(asks(true, 7, one_path()), (1, (0, "/x".to_owned()), 3));
+    assert_eq!(asks(false, 7, one_path()), (2, (1, "/x".to_owned()), 3));
+    assert_eq!(line(&mut Round::new(Vec::new(), false, Some(3))), []);
+}
+
+#[tokio::test]
+async fn a_try_that_panics_is_one_without_an_answer() {
+    let mut round = Round::new(vec![sample(1, false, &["/a", "/b"])], false, None);
+    round.begin(1, async { panic!("as a test wants it") });
+    let answered = round.answered().await.unwrap();
+    assert_eq!(answered.waiting.post.path, "/b");
+    assert!(matches!(answered.answer, Answer::None { .. }), "{answered:?}");
+    assert!(round.is_over());
+}

@@ -1,0 +1,120 @@
+//! What is learned of an endpoint that is down from the posts that ask whether it is back: it may be one
+//! post that is ill, and not the endpoint.
+
+use std::time::Duration;
+
+use crate::delivery::round::{Failed, Round};
+use crate::spool::Moment;
+
+/// A sample of one post that has asked in vain this often goes along with others from there on, and the
+/// next sample asks.
+const PROBES_OF_ONE: usize = 3;
+
+/// The same for each post of a sample of several, of which all were answered: that they are all ill is
+/// less likely than an outage.
+const PROBES_OF_EACH: usize = 20;
+
+/// The most samples that so go along.
+const ALONG_MAX: usize = 8;
+
+/// A post behind which everything has to wait is not given up before it was answered with errors alone
+/// for this long, so that a server's short trouble loses nothing.
+const HEAD_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// What an endpoint that is down answered to those who asked, since it last took or refused a post.
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    failed: usize,
+    /// The sample that asked last.
+    head: Option<Head>,
+    /// Posts given up since. Another one takes twice as long as the last: in a long outage few are lost.
+    given_up: u32,
+}
+
+#[derive(Debug)]
+struct Head {
+    taken: Moment,
+    failed: usize,
+    /// Errors that were answers, without silence between them.
+    answered: u32,
+    /// When the first of them came.
+    answered_since: Moment,
+}
+
+/// What becomes of a post that asked in vain, or of its sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It asks again when its turn comes.
+    GoesOn,
+    /// Its sample goes along with others.
+    GoesAlong,
+    /// It is given up, after so many answers.
+    GivenUp(u32),
+}
+
+impl Probing {
+    /// How many asked in vain.
+    pub(super) const fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// The endpoint took a post, or refused one.
+    pub(super) fn is_answered(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A post asked in vain.
+    pub(super) fn is_in_vain(
+        &mut self,
+        round: &Round,
+        failed: &Failed,
+        in_order: bool,
+        tries_max: u32,
+        now: Moment,
+    ) -> Verdict {
+        let (Some(choices), Some((taken, goes_along, posts))) =
+            (round.probes(), round.sample_of(failed))
+        else {
+            return Verdict::GoesOn;
+        };
+        self.failed = self.failed.wrapping_add(1);
+        let new = Head { taken, failed: 0, answered: 0, answered_since: now };
+        let head = match self.head.take() {
+            Some(head) if head.taken == taken => head,
+            _ => new,
+        };
+        let head = self.head.insert(head);
+        head.failed += 1;
+        match failed.status {
+            None => head.answered = 0,
+            Some(408 | 425 | 429) => {}
+            Some(_) => {
+                if head.answered == 0 {
+                    head.answered_since = now;
+                }
+                head.answered += 1;
+            }
+        }
+        if in_order {
+            let wait = HEAD_FOR.saturating_mul(1 << self.given_up.min(16));
+            let is_over = head.answered >= tries_max.max(1)
+                && head.answered_since.age(&now) >= wait
+                && choices == 1;
+            if !is_over {
+                return Verdict::GoesOn;
+            }
+            let tries = head.answered;
+            self.head = None;
+            self.given_up = self.given_up.saturating_add(1);
+            return Verdict::GivenUp(tries);
+        }
+        let is_enough = match posts {
+            1 => head.failed >= PROBES_OF_ONE,
+            _ => head.answered as usize / posts.max(1) >= PROBES_OF_EACH,
+        };
+        match is_enough && !goes_along && round.leftovers() < ALONG_MAX {
+            true => Verdict::GoesAlong,
+            false => Verdict::GoesOn,
+        }
+    }
+}
