@@ -13,12 +13,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -181,6 +184,72 @@ fn an_endpoint_that_is_down_is_shown_with_a_queue_that_grows_and_then_empties() 
     assert_eq!(desk.status(&["--check"]).status.code(), Some(0));
     agent.signal(Signal::SIGTERM);
     assert!(agent.end().0.success());
+}
+
+/// Refuses every post until it is told to take them.
+fn gatekeeper(is_open: Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, is_open) = (stream.unwrap(), Arc::clone(&is_open));
+            thread::spawn(move || {
+                // The agent takes a connection that is closed behind an answer for what it is.
+                let mut request = BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                let mut body_bytes = 0;
+                while request.read_line(&mut line).unwrap_or(0) > 2 {
+                    let (name, value) = line.split_once(':').unwrap_or_default();
+                    if name.eq_ignore_ascii_case("content-length") {
+                        body_bytes = value.trim().parse().unwrap();
+                    }
+                    line.clear();
+                }
+                let _ = request.read_exact(&mut vec![0; body_bytes]);
+                let status = match is_open.load(Ordering::Relaxed) {
+                    true => "201 Created",
+                    false => "401 Unauthorized",
+                };
+                let answer =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_endpoint_that_refuses_everything_is_not_well_until_it_takes_a_post() {
+    let is_open = Arc::new(AtomicBool::new(false));
+    let listen = nobody();
+    let more = format!("[status]\nlisten = \"{listen}\"");
+    let desk = Desk::new(gatekeeper(Arc::clone(&is_open)), &more);
+    let _agent = desk.start();
+    let state = |told: &Value| told["endpoints"][0]["state"].as_str().unwrap().to_owned();
+    let metrics = || {
+        let mut text = String::new();
+        let mut stream = TcpStream::connect(listen).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let is = |state, one| {
+        format!("nodetally_endpoint_state{{endpoint=\"central\",state=\"{state}\"}} {one}\n")
+    };
+    let told = desk.told("an endpoint that refuses", |told| state(told) == "refusing");
+    assert!(told["endpoints"][0]["dropped_posts"]["rejected_4xx"].as_u64().unwrap() > 0);
+    let output = desk.status(&["--check"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("refusing"), "{}", text(&output.stdout));
+    let shown = metrics();
+    assert!(shown.contains(&is("refusing", 1)) && shown.contains(&is("well", 0)), "{shown}");
+
+    is_open.store(true, Ordering::Relaxed);
+    desk.told("an endpoint that is well", |told| state(told) == "well");
+    assert_eq!(desk.status(&["--check"]).status.code(), Some(0));
+    let shown = metrics();
+    assert!(shown.contains(&is("refusing", 0)) && shown.contains(&is("well", 1)), "{shown}");
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub enum Health {
     Well,
     /// It takes what it is sent, and its time: what comes is put to disk first.
     Slow,
+    /// It answers, and lately refused all that it was sent: nothing waits for it, and nothing arrives.
+    Refusing,
     /// It takes nothing: what comes waits, and is tried again and again.
     Down,
 }
@@ -91,6 +93,7 @@ impl Health {
         match self {
             Self::Well => "well",
             Self::Slow => "slow",
+            Self::Refusing => "refusing",
             Self::Down => "down",
         }
     }

@@ -47,6 +47,10 @@ const FAILURES_MIN: usize = 3;
 /// The longest pause between two tries once the queue is being flushed.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// From so many rounds in succession on in which posts were refused and none was accepted, the endpoint
+/// is shown as one that refuses: a single one may be about its posts.
+const REFUSED_ROUNDS: u32 = 2;
+
 /// How many late samples become one at a time, before there is a look at what else is to be done.
 const MERGES_AT_ONCE: usize = 16;
 
@@ -66,7 +70,10 @@ pub struct Worker {
     /// Samples that were tried and are on disk too. What is left of one that was partly accepted
     /// goes with the next round; any other is the next of the backlog.
     held: VecDeque<Entry>,
+    /// Never [`Health::Refusing`], which is shown alone: what comes goes where it would without.
     health: Health,
+    /// Rounds since a post was accepted in which some were refused.
+    refused_rounds: u32,
     probing: Probing,
     telling: Telling,
 }
@@ -119,6 +126,7 @@ impl Worker {
             live: VecDeque::new(),
             held: VecDeque::new(),
             health: Health::Well,
+            refused_rounds: 0,
             probing: Probing::default(),
             telling: Telling::default(),
         }
@@ -446,6 +454,12 @@ impl Worker {
             self.telling.up(&self.settings.name, &self.handle);
             self.backoff.reset();
             self.probing.is_answered();
+            self.refused_rounds = match round.accepted {
+                // Of what was left of samples nothing is known but that it is refused.
+                0 if round.is_of_leftovers() => self.refused_rounds,
+                0 => self.refused_rounds.saturating_add(1),
+                _ => 0,
+            };
             self.set_health(match was_prompt {
                 true => Health::Well,
                 false => Health::Slow,
@@ -515,7 +529,8 @@ impl Worker {
 
     fn set_health(&mut self, health: Health) {
         self.health = health;
-        self.handle.set_health(health);
+        let is_refusing = self.refused_rounds >= REFUSED_ROUNDS && health != Health::Down;
+        self.handle.set_health(if is_refusing { Health::Refusing } else { health });
     }
 
     fn pause(&mut self, asked: Option<Duration>) -> Duration {

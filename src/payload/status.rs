@@ -124,6 +124,7 @@ pub struct Endpoint {
 pub enum EndpointState {
     Well,
     Slow,
+    Refusing,
     Down,
     /// A word that this release does not know.
     #[default]
@@ -174,9 +175,13 @@ impl Status {
         }
     }
 
-    /// The endpoints that take nothing.
-    pub fn down(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Down)
+    /// Whether samples are taken, and every endpoint takes them.
+    #[must_use]
+    pub fn is_all_well(&self) -> bool {
+        let takes_nothing = |endpoint: &Endpoint| {
+            matches!(endpoint.state, EndpointState::Refusing | EndpointState::Down)
+        };
+        self.is_well && !self.endpoints.iter().any(takes_nothing)
     }
 }
 

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use nodetally::delivery::Health;
+use nodetally::delivery::{Health, Statistics};
 use nodetally::spool::Keeper;
 use tokio::time::{Instant, sleep};
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
-use super::rig::{BOTH, BOUNDS, Rig, Store, Time, bytes_beside, quick};
+use super::rig::{BOTH, BOUNDS, LONG, Rig, Store, Time, bytes_beside, on_both, quick};
 
 /// What a queue's file holds: of each sample its number within the boot, and how many posts.
 async fn held_in(file: Vec<u8>) -> BTreeMap<u64, usize> {
@@ -96,6 +96,49 @@ async fn a_sample_that_takes_too_long_goes_to_disk_whole_or_what_is_left_of_it()
     assert_eq!((figures.on_disk.posts, figures.accepted_posts), (1, 3), "only what is left");
     assert!(bytes_beside(&rig.file().unwrap()) > 0);
     rig.end(&peer).await;
+}
+
+/// What is refused is dropped: nothing of it goes to disk, and nobody would see it wait.
+#[tokio::test]
+async fn an_endpoint_that_refuses_all_it_is_sent_shows_it_until_it_takes_a_post() {
+    on_both(async |store| {
+        for answer in ["401 Unauthorized", "301 Moved\r\nlocation: /elsewhere", "403 Forbidden"] {
+            let takes = Arc::new(AtomicBool::new(false));
+            let taking = Arc::clone(&takes);
+            let peer = Peer::start(move |request: &Request| {
+                match taking.load(Ordering::Relaxed) && request.path.contains("/a/") {
+                    true => CREATED,
+                    false => Act::Answer(answer),
+                }
+            });
+            let rig = Rig::start(quick(peer.url()), store);
+            let offer = async |sequence, names: &[&str]| {
+                rig.offer(sequence, names);
+                rig.until_settled().await;
+                // Its last post is counted before its round is at an end.
+                sleep(Duration::from_millis(20)).await;
+                rig.figures()
+            };
+            offer(0, &["a", "b"]).await;
+            let begin = Instant::now();
+            let mut sequence = 1;
+            while rig.figures().health.as_str() != "refusing" {
+                assert!(begin.elapsed() < LONG, "{:?}", rig.figures());
+                let figures = offer(sequence, &["a", "b"]).await;
+                assert_eq!((figures.on_disk.samples, figures.in_memory_samples), (0, 0));
+                sequence += 1;
+            }
+            takes.store(true, Ordering::Relaxed);
+            offer(sequence, &["a", "b"]).await;
+            let is_well = |figures: &Statistics| figures.health == Health::Well;
+            let figures = rig.until("well", is_well).await;
+            assert_eq!(figures.accepted_posts, 1, "{store:?}: {answer}: {figures:?}");
+            // One that is refused may be at fault itself.
+            let figures = offer(sequence + 1, &["b"]).await;
+            assert_eq!(figures.health, Health::Well);
+        }
+    })
+    .await;
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

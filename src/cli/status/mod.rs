@@ -90,8 +90,7 @@ pub fn run(
             super::print("\n")?;
         }
     }
-    let all_well = status.is_well && status.down().next().is_none();
-    Ok(ExitCode::from(if flags.check && !all_well { NOT_WELL } else { 0 }))
+    Ok(ExitCode::from(if flags.check && !status.is_all_well() { NOT_WELL } else { 0 }))
 }
 
 /// The answer, and its text as it came.

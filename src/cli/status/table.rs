@@ -84,6 +84,7 @@ fn word(state: EndpointState) -> &'static str {
     match state {
         EndpointState::Well => "well",
         EndpointState::Slow => "slow",
+        EndpointState::Refusing => "refusing",
         EndpointState::Down => "down",
         EndpointState::Unknown => "?",
     }

@@ -148,7 +148,7 @@ fn waiting(all: &mut Exposition, told: &Told<'_>) {
 fn state(all: &mut Exposition, told: &Told<'_>) {
     let mut states = all.gauge("nodetally_endpoint_state", "1 for the state that it is in.");
     for (name, figures) in told {
-        for state in [Health::Well, Health::Slow, Health::Down] {
+        for state in [Health::Well, Health::Slow, Health::Refusing, Health::Down] {
             let labels = [("endpoint", *name), ("state", state.as_str())];
             states.sample(&labels, u8::from(state == figures.health));
         }

@@ -78,6 +78,7 @@ fn endpoint(told: &Endpoint, figures: Statistics) -> status::Endpoint {
         state: match figures.health {
             Health::Well => EndpointState::Well,
             Health::Slow => EndpointState::Slow,
+            Health::Refusing => EndpointState::Refusing,
             Health::Down => EndpointState::Down,
         },
         state_ms: millis(figures.health_age),
