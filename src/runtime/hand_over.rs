@@ -241,6 +241,7 @@ mod tests {
     use std::task::Poll;
 
     use bytes::Bytes;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::delivery::{self, BaseUrl, Places};
@@ -249,6 +250,11 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { bytes_max: 64 << 20, age_max: Duration::from_secs(3600) };
     const BATCHES: u64 = 150;
+
+    /// On a file system that does not wait for a disk, where there is one.
+    fn quick_dir() -> TempDir {
+        tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    }
 
     fn boot() -> BootId {
         BootId::parse(b"0f3c1d2e-4a5b-4c6d-8e7f-0123456789ab").unwrap()
@@ -315,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_of_a_queue_goes_to_another_but_what_is_more_than_that_keeps() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_dir();
         let (from, batches) = full(&dir.path().join("from")).await;
         let smaller = Bounds { bytes_max: 12_000, ..BOUNDS };
         let mut stay = batches.clone();
@@ -347,7 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn as_much_of_a_queue_goes_to_memory_as_there_is_room_from_the_oldest_on() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_dir();
         let (from, batches) = full(dir.path()).await;
         let to = successor(None, 100_000);
         let (_sender, ending) = never();
@@ -367,8 +373,8 @@ mod tests {
     async fn wherever_a_move_is_ended_each_batch_is_here_or_there() {
         let mut ends_between = false;
         // About one for each row, and for each that is put or removed.
-        for answers in (0..280).step_by(7) {
-            let dir = tempfile::tempdir().unwrap();
+        for answers in (0..280).step_by(23) {
+            let dir = quick_dir();
             let (from, batches) = full(&dir.path().join("from")).await;
             let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
             let to = successor(Some(to), 1 << 20);
@@ -397,7 +403,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_move_that_takes_longer_than_the_agent_has_is_cut_short() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_dir();
         let (from, batches) = full(&dir.path().join("from")).await;
         let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
         let to = successor(Some(to), 1 << 20);
