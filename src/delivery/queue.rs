@@ -1,6 +1,7 @@
 //! What waits for one endpoint in memory, and what became of the rest.
 
 mod backlog;
+mod elsewhere;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -251,36 +252,6 @@ impl Handle {
         drop(state);
         pushed_out.iter().for_each(|entry| self.forget(entry));
         self.0.arrived.notify_one();
-    }
-
-    /// Takes a sample that waited elsewhere to its place among what waits; whether there was room.
-    #[must_use]
-    pub fn adopt(&self, batch: Batch) -> bool {
-        // Before it is gone from where it was.
-        let handed_over = self.hand_over(&batch);
-        let entry = Entry { handed_over, ..Entry::new(batch, Instant::now()) };
-        let mut state = self.state();
-        let bytes = state.waiting.bytes + state.under_way.bytes + entry.cost_bytes();
-        let samples = state.waiting.samples + state.under_way.samples;
-        if state.closed || bytes > self.0.bytes_max || samples >= self.0.samples_max {
-            drop(state);
-            self.forget(&entry);
-            return false;
-        }
-        let posts = entry.posts.len() as u64;
-        state.statistics.offered_posts += posts;
-        state.statistics.waiting_posts += posts;
-        state.waiting.add(&entry);
-        put_in_order(&mut state.backlog, entry);
-        drop(state);
-        self.0.arrived.notify_one();
-        true
-    }
-
-    /// Posts were to come here from a file, and turned out to be damaged there.
-    pub fn damaged_elsewhere(&self, posts: u64) {
-        self.found(posts);
-        self.lost(posts, |drops| &mut drops.damaged);
     }
 
     /// As of `now`, which ages are told by.
