@@ -274,7 +274,8 @@ pub const ENDPOINT_QUEUE_BYTES: Key = Key {
     flag: None,
     secret: Secret::No,
     purpose: "How much is kept for the endpoint in memory: where durability is \"memory\", or the \
-              disk fails. Beyond it the oldest goes.",
+              disk fails. Beyond it the oldest goes. Files in state.dir take as much again, which is \
+              memory too where that is a tmpfs.",
 };
 
 /// `unknown_pods` in `[[endpoint]]`; its `purpose` says what for.

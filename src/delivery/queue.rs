@@ -41,6 +41,10 @@ pub(super) struct Entry {
     pub(super) partly_accepted: bool,
     /// Some of its posts were settled, or fell apart, since it was put to disk.
     pub(super) is_touched: bool,
+    /// An earlier worker may have sent any of it.
+    pub(super) was_tried_before: bool,
+    /// What a kill would leave of it says that it was tried.
+    pub(super) is_marked: bool,
     pub(super) posts: Vec<Waiting>,
 }
 
@@ -48,9 +52,17 @@ impl Entry {
     pub(super) fn new(batch: Batch, due: Instant) -> Self {
         let waiting = |post| Waiting { post, sent: false, failures: 0 };
         let posts = batch.posts.into_iter().map(waiting).collect();
-        let (taken, row) = (batch.taken, None);
-        let (handed_over, partly_accepted, is_touched) = (false, false, false);
-        Self { taken, due, row, handed_over, partly_accepted, is_touched, posts }
+        Self {
+            taken: batch.taken,
+            due,
+            row: None,
+            handed_over: false,
+            partly_accepted: false,
+            is_touched: false,
+            was_tried_before: batch.tried,
+            is_marked: batch.tried,
+            posts,
+        }
     }
 
     pub(super) fn cost_bytes(&self) -> usize {
@@ -60,7 +72,7 @@ impl Entry {
     /// As it goes to disk; bodies are shared, not copied.
     pub(super) fn to_batch(&self) -> Batch {
         let posts = self.posts.iter().map(|waiting| waiting.post.clone()).collect();
-        Batch { taken: self.taken, posts }
+        Batch { taken: self.taken, tried: self.was_tried(), posts }
     }
 
     pub(super) fn mark(&self) -> EntryMark {
@@ -74,12 +86,13 @@ impl Entry {
 
     /// Whether the endpoint may have taken a post of it, and it was not heard.
     pub(super) fn was_tried(&self) -> bool {
-        self.posts.iter().any(|waiting| waiting.sent)
+        self.was_tried_before || self.posts.iter().any(|waiting| waiting.sent)
     }
 
     fn into_batch(self) -> Batch {
+        let tried = self.was_tried();
         let posts = self.posts.into_iter().map(|waiting| waiting.post).collect();
-        Batch { taken: self.taken, posts }
+        Batch { taken: self.taken, tried, posts }
     }
 }
 
@@ -236,7 +249,8 @@ impl Handle {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
-            let entry = Entry { handed_over, ..Entry::new(batch, due) };
+            // Whether its file says that it was tried is not known of all.
+            let entry = Entry { handed_over, is_marked: false, ..Entry::new(batch, due) };
             let posts = entry.posts.len() as u64;
             state.statistics.offered_posts += posts;
             if state.closed {

@@ -301,9 +301,15 @@ impl Round {
             let failed = self.failed.iter().filter(|failed| failed.entry == number);
             let posts = own.chain(failed.map(|failed| &failed.waiting));
             let posts = posts.map(|waiting| waiting.post.clone()).collect();
-            (number, Batch { taken: entry.taken, posts })
+            // Any of it may be sent before it is written again.
+            (number, Batch { taken: entry.taken, tried: true, posts })
         };
         in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
+    }
+
+    /// Whether any of its posts is nowhere but in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        !self.not_on_disk().is_empty()
     }
 
     /// From here on a sample is on disk; what it is counted by in memory, and its entry without
@@ -312,6 +318,7 @@ impl Round {
         let entry = self.entries.get_mut(entry)?;
         entry.row = Some(row);
         entry.is_touched = false;
+        entry.is_marked = true;
         Some(entry)
     }
 

@@ -295,15 +295,13 @@ impl Endpoints {
     pub fn take_over(&self, counted_until: Option<BootTime>) {
         let now = clock::moment(self.boot);
         for endpoint in &self.running {
-            let Some(handover) = &endpoint.handover else { continue };
-            let left = handover.left(&now, counted_until);
-            if !left.is_empty() {
+            let samples = endpoint.handle.take_over(&now, counted_until);
+            if samples > 0 {
                 info!(
-                    "endpoint {}: {} samples of an earlier run were on their way and will be sent",
-                    endpoint.delivery.name,
-                    left.len()
+                    "endpoint {}: {samples} samples of an earlier run were on their way and will be \
+                     sent",
+                    endpoint.delivery.name
                 );
-                endpoint.handle.put_first(left, true);
             }
         }
     }

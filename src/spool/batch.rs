@@ -80,6 +80,9 @@ pub struct Batch {
     /// When the sample was taken. `since_boot` in nanoseconds is its number within the boot: no two
     /// batches of one endpoint have the same, whatever restarts between them.
     pub taken: Moment,
+    /// The endpoint may have taken a post of it though nobody knows: added to another batch, it would
+    /// be recognised by no key.
+    pub tried: bool,
     pub posts: Vec<Post>,
 }
 
@@ -88,7 +91,7 @@ impl Batch {
     #[must_use]
     pub fn new(taken: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
         let post = |(number, (path, body))| Post { part: Part { number, piece: 1 }, path, body };
-        Self { taken, posts: (0..).zip(posts).map(post).collect() }
+        Self { taken, tried: false, posts: (0..).zip(posts).map(post).collect() }
     }
 }
 

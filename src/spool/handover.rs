@@ -7,14 +7,14 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
-use super::record;
+use super::record::{self, Head};
 use super::{Batch, Moment};
 use crate::quantity::BootTime;
 
@@ -31,7 +31,17 @@ const LEFTOVERS_MAX: usize = 64;
 /// Of files that are looked at in one directory: more than an endpoint can have in memory.
 const FILES_MAX: usize = 16_384;
 
-/// One endpoint's files: `<directory>/<endpoint>/<since_boot in ns>`. Clones are the same.
+/// What an earlier run had handed over and not sent.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// Oldest first.
+    pub batches: Vec<Batch>,
+    /// Of older ones, for which there was no room.
+    pub dropped_posts: u64,
+}
+
+/// One endpoint's files: `<directory>/<endpoint>/<since_boot in ns>`, and for a moment `<newer>-<older>`
+/// of what was added up of two. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Handover {
     dir: Arc<Path>,
@@ -54,7 +64,37 @@ impl Handover {
     /// Writes it, whole or not at all; whether it is there.
     #[must_use]
     pub fn keep(&self, batch: &Batch) -> bool {
-        let kept = self.write(batch);
+        let kept = self.write(batch, &self.path(&batch.taken));
+        self.said(kept)
+    }
+
+    /// Writes what was added up of the batch of its own moment and of an older one in the place of both,
+    /// whichever of them is there; whether it did. A kill leaves them as they were or the sum alone.
+    #[must_use]
+    pub fn keep_sum(&self, both: &Batch, older: &Moment) -> bool {
+        let sum = self.sum_path(&both.taken, older);
+        let kept = self.write(both, &sum).and_then(|()| self.put_sum(&sum, &both.taken, older));
+        self.said(kept)
+    }
+
+    /// From here on the sum's file stands for both of the others; a kill leaves the rest of this to
+    /// [`Handover::left`].
+    fn put_sum(&self, sum: &Path, newer: &Moment, older: &Moment) -> io::Result<()> {
+        remove(&self.path(older));
+        fs::rename(sum, self.path(newer))
+    }
+
+    /// Notes that the endpoint may have taken a post of it; whether that is noted.
+    #[must_use]
+    pub fn mark_tried(&self, taken: &Moment) -> bool {
+        let path = self.path(taken);
+        let Ok(Ok((at, changed))) = read(&path).map(record::mark_tried) else { return false };
+        let file = OpenOptions::new().write(true).open(path);
+        // Within a page of the file: no kill comes in between.
+        file.and_then(|file| file.write_all_at(&changed, at)).is_ok()
+    }
+
+    fn said(&self, kept: io::Result<()>) -> bool {
         let failed = kept.is_err();
         if self.failed.swap(failed, Ordering::Relaxed) != failed {
             match kept {
@@ -69,10 +109,9 @@ impl Handover {
         !failed
     }
 
-    fn write(&self, batch: &Batch) -> io::Result<()> {
-        let path = self.path(&batch.taken);
+    fn write(&self, batch: &Batch, path: &Path) -> io::Result<()> {
         let beside = path.with_extension(BESIDE);
-        let written = self.write_at(&beside, batch).and_then(|()| fs::rename(&beside, &path));
+        let written = self.write_at(&beside, batch).and_then(|()| fs::rename(&beside, path));
         if written.is_err() {
             remove(&beside);
         }
@@ -98,19 +137,26 @@ impl Handover {
         remove(&self.path(taken));
     }
 
-    /// What an earlier run left, oldest first. `counted_until`: what the counters reach that are gone
-    /// on from; what was taken later will be counted again, and so is not sent.
+    /// What an earlier run left, oldest first, as far as it comes to no more than `bytes_max`; what is
+    /// older is removed. `counted_until`: what the counters reach that are gone on from; what was taken
+    /// later will be counted again, and so is not sent.
     #[must_use]
-    pub fn left(&self, now: &Moment, counted_until: Option<BootTime>) -> Vec<Batch> {
-        let (mut batches, mut bad) = (Vec::new(), Vec::new());
+    pub fn left(
+        &self,
+        now: &Moment,
+        counted_until: Option<BootTime>,
+        bytes_max: usize,
+    ) -> HandedOver {
+        self.end_sums();
+        let (mut found, mut bad) = (Vec::new(), Vec::new());
         for path in files(&self.dir) {
-            let is_counted = |batch: &Batch| {
-                batch.taken.boot != now.boot
-                    || counted_until.is_none_or(|until| batch.taken.since_boot <= until)
+            let is_counted = |head: &Head| {
+                head.taken.boot != now.boot
+                    || counted_until.is_none_or(|until| head.taken.since_boot <= until)
             };
-            match self.batch(&path) {
-                Ok(Some(batch)) if is_counted(&batch) => {
-                    batches.push(batch);
+            match self.head(&path) {
+                Ok(Some(head)) if is_counted(&head) => {
+                    found.push((path, head));
                     continue;
                 }
                 Ok(_) => {}
@@ -118,30 +164,53 @@ impl Handover {
             }
             remove(&path);
         }
-        if let Some((path, what)) = bad.first() {
-            warn!(
-                "{}: a sample on its way is lost, for its file is removed: {what}{}",
-                path.display(),
-                match bad.len() {
-                    1 => String::new(),
-                    bad => format!("; so are {} others beside it", bad - 1),
+        found.sort_by_key(|(_, head)| (head.taken.boot == now.boot, head.taken.since_boot));
+        let (mut batches, mut dropped_posts, mut bytes) = (Vec::new(), 0, 0_usize);
+        for (path, head) in found.into_iter().rev() {
+            bytes = bytes.saturating_add(head.contents_bytes);
+            if bytes > bytes_max {
+                dropped_posts += head.posts as u64;
+                remove(&path);
+                continue;
+            }
+            match read_batch(&path) {
+                Ok(batch) => batches.push(batch),
+                Err(what) => {
+                    remove(&path);
+                    bad.push((path, what));
                 }
-            );
+            }
         }
-        batches.sort_by_key(|batch| (batch.taken.boot == now.boot, batch.taken.since_boot));
-        batches
+        batches.reverse();
+        tell(&bad);
+        HandedOver { batches, dropped_posts }
     }
 
-    /// What is in a file; `None` if the writing of it was not finished.
-    fn batch(&self, path: &Path) -> Result<Option<Batch>, String> {
+    /// Brings to its end what a kill came into.
+    fn end_sums(&self) {
+        for path in files(&self.dir) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some((newer, older)) = name.split_once('-') else { continue };
+            // One that is still to be renamed is no sum yet.
+            let is_whole = older.parse::<u64>().is_ok()
+                && read_head(&path)
+                    .is_ok_and(|head| head.taken.since_boot.as_nanos().to_string() == newer);
+            if is_whole {
+                remove(&self.dir.join(older));
+                let _ = fs::rename(&path, self.dir.join(newer));
+            }
+        }
+    }
+
+    /// `None` if the writing of the file was not finished.
+    fn head(&self, path: &Path) -> Result<Option<Head>, String> {
         if path.extension().is_some_and(|extension| extension == BESIDE) {
             return Ok(None);
         }
-        let bytes = read(path).map_err(|error| error.to_string())?;
-        let batch = record::decode(&bytes).map_err(|error| error.to_string())?;
+        let head = read_head(path)?;
         // Only what lies where it would be forgotten.
-        match self.path(&batch.taken) == path {
-            true => Ok(Some(batch)),
+        match self.path(&head.taken) == path {
+            true => Ok(Some(head)),
             false => Err("it has another sample's name".to_owned()),
         }
     }
@@ -169,6 +238,11 @@ impl Handover {
     fn path(&self, taken: &Moment) -> PathBuf {
         self.dir.join(taken.since_boot.as_nanos().to_string())
     }
+
+    fn sum_path(&self, newer: &Moment, older: &Moment) -> PathBuf {
+        let [newer, older] = [newer, older].map(|taken| taken.since_boot.as_nanos());
+        self.dir.join(format!("{newer}-{older}"))
+    }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -183,6 +257,40 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn read_batch(path: &Path) -> Result<Batch, String> {
+    let bytes = read(path).map_err(|error| error.to_string())?;
+    record::decode(&bytes).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
+fn read_head(path: &Path) -> Result<Head, String> {
+    let mut bytes = [0; record::HEAD_BYTES];
+    let mut read = || {
+        let mut file = fs::File::open(path)?;
+        file.read_exact(&mut bytes)?;
+        Ok(file.metadata()?.len())
+    };
+    let length = read().map_err(|error: io::Error| error.to_string())?;
+    let head = record::decode_head(&bytes).map_err(|error| error.to_string())?;
+    match length == (bytes.len() + head.contents_bytes) as u64 {
+        true => Ok(head),
+        false => Err("it is not as long as it says".to_owned()),
+    }
+}
+
+/// Says that these files are removed, with the reasons.
+fn tell(bad: &[(PathBuf, String)]) {
+    let Some((path, what)) = bad.first() else { return };
+    warn!(
+        "{}: a sample on its way is lost, for its file is removed: {what}{}",
+        path.display(),
+        match bad.len() {
+            1 => String::new(),
+            bad => format!("; so are {} others beside it", bad - 1),
+        }
+    );
+}
+
 fn remove(path: &Path) {
     // What is not there need not be removed; what cannot be is sent once more, and recognised.
     let _ = fs::remove_file(path);
@@ -195,6 +303,16 @@ mod tests {
     use super::*;
     use crate::identity::BootId;
     use crate::quantity::WallTime;
+
+    fn numbered(number: u64, body: &'static str) -> Batch {
+        let (since_boot, wall) = (BootTime::from_nanos(number), WallTime::default());
+        let taken = Moment { boot: BootId::from_bits(1), since_boot, wall };
+        Batch::new(taken, [("/a".to_owned(), Bytes::from_static(body.as_bytes()))])
+    }
+
+    fn left(handover: &Handover) -> Vec<Batch> {
+        handover.left(&numbered(9, "").taken, None, usize::MAX).batches
+    }
 
     fn at(secs: u64) -> Moment {
         Moment {
@@ -216,7 +334,7 @@ mod tests {
         let largest = batch(1, record::CONTENTS_BYTES_MAX - 16 - 2);
         assert!(handover.keep(&largest));
         assert!(!handover.keep(&batch(2, record::CONTENTS_BYTES_MAX - 16 - 1)));
-        assert!(handover.left(&at(9), None) == [largest], "it is another");
+        assert!(left(&handover) == [largest], "it is another");
     }
 
     #[test]
@@ -229,5 +347,47 @@ mod tests {
         Handover::new(dir.path(), "empty").forget(&at(1));
         assert_eq!(Handover::leftovers(dir.path(), &["stays"]), [("gone".to_owned(), 2)]);
         assert_eq!(Handover::leftovers(&dir.path().join("none"), &[]), []);
+    }
+
+    #[test]
+    fn a_kill_while_a_sum_takes_the_place_of_two_leaves_each_in_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let handover = Handover::new(dir.path(), "central");
+        let file = |name: &str| dir.path().join("central").join(name);
+        let (older, newer, both) = (numbered(1, "1"), numbered(2, "2"), numbered(2, "1,2"));
+        let sum = record::encode_plain(&both).unwrap();
+        let begin = || assert!(handover.keep(&older) && handover.keep(&newer));
+
+        begin();
+        fs::write(file("2-1.new"), &sum).unwrap();
+        assert_eq!(left(&handover), [older.clone(), newer.clone()]);
+        assert!(!file("2-1.new").exists());
+        // A file that was cut short, under the name of a whole one.
+        fs::write(file("2-1"), &sum[..sum.len() - 1]).unwrap();
+        assert_eq!(left(&handover), [older.clone(), newer.clone()]);
+        fs::write(file("2-1"), &sum).unwrap();
+        assert_eq!(left(&handover), [both.clone()]);
+        assert_eq!(left(&handover), [both.clone()]);
+
+        begin();
+        fs::write(file("2-1"), &sum).unwrap();
+        handover.forget(&older.taken);
+        assert_eq!(left(&handover), [both.clone()]);
+
+        begin();
+        assert!(handover.keep_sum(&both, &older.taken));
+        assert_eq!(left(&handover), [both]);
+    }
+
+    #[test]
+    fn what_was_tried_is_so_marked_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let handover = Handover::new(dir.path(), "central");
+        let batches = [numbered(1, "1"), numbered(2, "2")];
+        assert!(batches.iter().all(|batch| handover.keep(batch)));
+        assert!(handover.mark_tried(&batches[1].taken));
+        assert!(!handover.mark_tried(&numbered(3, "3").taken));
+        let [untried, tried] = batches;
+        assert_eq!(left(&handover), [untried, Batch { tried: true, ..tried }]);
     }
 }

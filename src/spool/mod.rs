@@ -17,7 +17,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use batch::{Batch, Moment, Part, Post};
-pub use handover::Handover;
+pub use handover::{HandedOver, Handover};
 pub use keeper::{Keeper, Queue};
 
 /// How much a queue keeps. What is beyond is dropped from the oldest on.

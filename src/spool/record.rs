@@ -6,7 +6,8 @@
 //!   4      4  CRC-32 (IEEE) of all that is behind it
 //!   8      1  version: 1
 //!   9      1  how the contents are packed: 0 not at all, 1 with deflate (RFC 1951)
-//!  10      2  0
+//!  10      1  1 if the endpoint may have taken a post of it, else 0
+//!  11      1  0
 //!  12      4  posts
 //!  16      4  the contents, unpacked, in bytes
 //!  20     36  the boot's id, as text
@@ -39,7 +40,12 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 
+/// Whether it was tried. A program that does not know the mark reads the record all the same.
+const TRIED_AT: usize = 10;
+
 const CHECKED_FROM: usize = MAGIC.len() + 4;
+/// What stands before the contents, in bytes.
+pub const HEAD_BYTES: usize = CONTENTS_AT;
 const CONTENTS_AT: usize = CHECKED_FROM + 1 + 1 + 2 + 4 + 4 + 36 + 8 + 8;
 const POST_BYTES: usize = 4 + 4 + 4 + 4;
 const _: () = assert!(CONTENTS_AT == 72 && POST_BYTES == 16);
@@ -90,6 +96,19 @@ pub fn encode_plain(batch: &Batch) -> Option<Vec<u8>> {
     checked(record)
 }
 
+/// Marks a record as tried: the bytes that are others then, and where. They lie side by side, so that
+/// one write changes them all.
+///
+/// # Errors
+/// It is no record.
+pub fn mark_tried(mut record: Vec<u8>) -> Result<(u64, Vec<u8>), RecordError> {
+    checked_part(&record)?;
+    *record.get_mut(TRIED_AT).ok_or(RecordError::Short)? = 1;
+    let record = checked(record).ok_or(RecordError::Short)?;
+    let changed = record.get(MAGIC.len()..=TRIED_AT).ok_or(RecordError::Short)?;
+    Ok((MAGIC.len() as u64, changed.to_vec()))
+}
+
 fn contents_bytes(batch: &Batch) -> Option<usize> {
     let of_post = |post: &Post| POST_BYTES + post.path.len() + post.body.len();
     let contents_bytes = batch.posts.iter().map(of_post).sum();
@@ -107,7 +126,7 @@ fn header(batch: &Batch, packing: u8, contents_bytes: usize) -> Option<Vec<u8>> 
     let mut header = Vec::with_capacity(CONTENTS_AT);
     header.extend(MAGIC);
     header.extend([0; 4]);
-    header.extend([VERSION, packing, 0, 0]);
+    header.extend([VERSION, packing, u8::from(batch.tried), 0]);
     header.extend(u32::try_from(batch.posts.len()).ok()?.to_le_bytes());
     header.extend(u32::try_from(contents_bytes).ok()?.to_le_bytes());
     header.extend(batch.taken.boot.as_str().as_bytes());
@@ -137,26 +156,62 @@ fn write_contents(batch: &Batch, into: &mut impl Write) -> std::io::Result<()> {
 /// # Errors
 /// They are not, or not all, what [`encode`] made.
 pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
+    let mut rest = checked_part(record)?;
+    let Head { taken, tried, posts, contents_bytes, packing } = take_head(&mut rest)?;
+    let contents = unpack(rest, packing, contents_bytes)?;
+    let posts = decode_posts(posts, contents).ok_or(RecordError::Contents)?;
+    Ok(Batch { taken, tried, posts })
+}
+
+/// What a record says before its contents.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub taken: Moment,
+    pub tried: bool,
+    pub posts: usize,
+    /// Unpacked.
+    pub contents_bytes: usize,
+    packing: u8,
+}
+
+/// The head of a record of which no more than [`HEAD_BYTES`] need be there; nothing vouches for it.
+///
+/// # Errors
+/// It is none of this version.
+pub fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
+    let mut rest = record;
+    if take::<4>(&mut rest)? != MAGIC {
+        return Err(RecordError::Foreign);
+    }
+    take::<4>(&mut rest)?;
+    take_head(&mut rest)
+}
+
+/// What the checksum is of.
+fn checked_part(record: &[u8]) -> Result<&[u8], RecordError> {
     let mut rest = record;
     if take::<4>(&mut rest)? != MAGIC {
         return Err(RecordError::Foreign);
     }
     let told = u32::from_le_bytes(take(&mut rest)?);
-    if checksum(rest) != told {
-        return Err(RecordError::Checksum);
-    }
-    let [version, packing, _, _] = take(&mut rest)?;
+    if checksum(rest) == told { Ok(rest) } else { Err(RecordError::Checksum) }
+}
+
+fn take_head(rest: &mut &[u8]) -> Result<Head, RecordError> {
+    let [version, packing, tried, _] = take(rest)?;
     if version != VERSION {
         return Err(RecordError::Version(version));
     }
-    let posts = take_length(&mut rest)?;
-    let contents_bytes = take_length(&mut rest)?;
-    let boot = BootId::parse(&take::<36>(&mut rest)?).ok_or(RecordError::Contents)?;
-    let since_boot = BootTime::from_nanos(u64::from_le_bytes(take(&mut rest)?));
-    let wall = WallTime::from_unix_millis(u64::from_le_bytes(take(&mut rest)?));
-    let contents = unpack(rest, packing, contents_bytes)?;
-    let posts = decode_posts(posts, contents).ok_or(RecordError::Contents)?;
-    Ok(Batch { taken: Moment { boot, since_boot, wall }, posts })
+    let posts = take_length(rest)?;
+    let contents_bytes = take_length(rest)?;
+    if posts > contents_bytes / POST_BYTES {
+        return Err(RecordError::Contents);
+    }
+    let boot = BootId::parse(&take::<36>(rest)?).ok_or(RecordError::Contents)?;
+    let since_boot = BootTime::from_nanos(u64::from_le_bytes(take(rest)?));
+    let wall = WallTime::from_unix_millis(u64::from_le_bytes(take(rest)?));
+    let taken = Moment { boot, since_boot, wall };
+    Ok(Head { taken, tried: tried & 1 != 0, posts, contents_bytes, packing })
 }
 
 fn unpack(packed: &[u8], packing: u8, bytes: usize) -> Result<Bytes, RecordError> {
@@ -263,6 +318,32 @@ mod tests {
         assert_eq!(contents, plain[72..]);
         plain[9] = DEFLATE;
         assert_eq!(packed[8..72], plain[8..72]);
+
+        plain[9..11].copy_from_slice(&[PLAIN, 1]);
+        reseal(&mut plain);
+        batch.tried = true;
+        assert_eq!(encode_plain(&batch).unwrap(), plain);
+        assert_eq!(decode(&plain).unwrap(), batch);
+    }
+
+    #[test]
+    fn a_record_is_marked_where_it_stands_unless_it_is_damaged() {
+        let mut batch = sample();
+        for record in [encode(&batch).unwrap(), encode_plain(&batch).unwrap()] {
+            let (at, changed) = mark_tried(record.clone()).unwrap();
+            let at = usize::try_from(at).unwrap();
+            let mut marked = record.clone();
+            marked[at..at + changed.len()].copy_from_slice(&changed);
+            batch.tried = true;
+            assert_eq!(decode(&marked).unwrap(), batch);
+            assert_eq!(mark_tried(marked.clone()).unwrap(), (at as u64, changed));
+            batch.tried = false;
+
+            let mut damaged = record;
+            *damaged.last_mut().unwrap() ^= 1;
+            assert_eq!(mark_tried(damaged), Err(RecordError::Checksum));
+        }
+        assert_eq!(mark_tried(Vec::new()), Err(RecordError::Short));
     }
 
     #[test]
@@ -346,8 +427,12 @@ mod tests {
                 body: body.into(),
             },
         );
-        (any::<u64>(), any::<u64>(), proptest::collection::vec(post, 0..12))
-            .prop_map(|(since, wall, posts)| Batch { taken: moment(since, wall), posts })
+        (any::<u64>(), any::<u64>(), any::<bool>(), proptest::collection::vec(post, 0..12))
+            .prop_map(|(since, wall, tried, posts)| Batch {
+                taken: moment(since, wall),
+                tried,
+                posts,
+            })
     }
 
     proptest! {

@@ -112,7 +112,7 @@ fn batch(taken: Moment, from: u64, to: u64, random: &mut Rng) -> Batch {
 }
 
 /// The intervals of both.
-fn add(older: &[u8], newer: &[u8]) -> Option<Bytes> {
+pub fn add(older: &[u8], newer: &[u8]) -> Option<Bytes> {
     let intervals = |body: &[u8]| Some(std::str::from_utf8(body).ok()?.lines().next()?.to_owned());
     Some(format!("{},{}", intervals(older)?, intervals(newer)?).into())
 }
@@ -170,7 +170,7 @@ fn samples_until_it_is_killed() {
         let handover = Handover::new(&dir.join("state/handover"), "central");
         let places = Places {
             queue: Some(Keeper::new(dir.join("spool")).queue("central", bounds)),
-            handover: Some(handover.clone()),
+            handover: Some(handover),
         };
         let mut settings = settings(&order(URL), seed, order(ADDS_LATE) == "true");
         if order(DRAINS) == "true" {
@@ -179,8 +179,7 @@ fn samples_until_it_is_killed() {
         let now: delivery::Clock = Arc::new(move || clock::moment(boot));
         let (handle, worker) = delivery::endpoint(settings, places, now).unwrap();
         let counted_until = Counters::load(&dir).map(|counters| counters.ended_at);
-        let left = handover.left(&clock::moment(boot), counted_until);
-        handle.put_first(left, true);
+        handle.take_over(&clock::moment(boot), counted_until);
         let worker = tokio::spawn(worker.run());
         say(BEGUN);
         let mut random = Rng::with_seed(seed);

@@ -133,17 +133,17 @@ fn what_is_on_disk_and_on_its_way_as_well_is_one() {
         let handover = Handover::new(&scratch.path().join("handover"), "central");
         assert!(handover.keep(&both) && handover.keep(&on_its_way));
 
-        let left = handover.left(&clock.now(), None);
-        assert_eq!(left, [both, on_its_way]);
+        let left = || handover.left(&clock.now(), None, usize::MAX).batches;
+        assert_eq!(left(), [both, on_its_way]);
         let places = Places { queue: Some(queue), handover: Some(handover.clone()) };
         let running = Running::over(settings(&peer.url()), places, &clock);
-        running.handle.put_first(left, true);
+        assert_eq!(running.handle.take_over(&clock.now(), None), 2);
         let figures = running.until("sent", |figures| figures.accepted_posts > 1).await;
         assert_eq!((figures.recovered_posts, figures.offered_posts), (1, 1), "{figures:?}");
         let figures = running.until("sent", |figures| figures.waiting_posts == 0).await;
         assert_eq!(figures.accepted_posts, 2, "{figures:?}");
         assert_eq!(peer.memory().repeats, 0);
-        assert_eq!(handover.left(&clock.now(), None), []);
+        assert_eq!(left(), []);
     });
 }
 
@@ -258,13 +258,13 @@ fn what_was_on_its_way_and_cannot_be_read_is_said_by_name() {
     fs::write(scratch.path().join("central/7"), &whole).unwrap();
     // A kill while it was written; the sample is counted by the next.
     fs::write(scratch.path().join("central/8.new"), &whole[..9]).unwrap();
-    assert_eq!(handover.left(&clock.now(), None), [batch]);
+    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, [batch]);
     let said = lines.containing("is removed");
     assert!(said.len() == 1 && said[0].contains("central/7: "), "{said:?}");
 
     fs::write(&of_batch, &whole[..50]).unwrap();
-    assert_eq!(handover.left(&clock.now(), None), []);
-    assert_eq!(handover.left(&clock.now(), None), []);
+    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, []);
+    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, []);
     let said = lines.containing("1000000000000: ");
     assert!(said.len() == 1 && said[0].starts_with("WARN"), "{said:?}");
 }

@@ -1,7 +1,8 @@
 //! What waits in memory and was handed over by an earlier run, or has become late.
 
 use super::{Entry, Handle};
-use crate::spool::{Batch, Moment};
+use crate::quantity::BootTime;
+use crate::spool::{Batch, HandedOver, Moment};
 
 impl Handle {
     /// When what of the backlog was taken that lies in files beside the counters.
@@ -28,6 +29,28 @@ impl Handle {
         on_disk.iter().for_each(|entry| self.forget(entry));
     }
 
+    /// Takes over what an earlier run had handed over and not sent, as far as there is room for it; how
+    /// many samples. `counted_until`: see [`Handover::left`].
+    pub fn take_over(&self, now: &Moment, counted_until: Option<BootTime>) -> usize {
+        let Some(handover) = &self.0.handover else { return 0 };
+        let HandedOver { batches, dropped_posts } =
+            handover.left(now, counted_until, self.0.bytes_max);
+        let mut state = self.state();
+        state.statistics.offered_posts += dropped_posts;
+        state.statistics.dropped_posts.queue_full += dropped_posts;
+        drop(state);
+        let samples = batches.len();
+        self.put_first(batches, true);
+        samples
+    }
+
+    /// Before anything of it is sent: its file, if there is one, says that it may have been.
+    pub(in super::super) fn mark_tried(&self, entry: &mut Entry) {
+        if let Some(handover) = self.0.handover.as_ref().filter(|_| entry.handed_over) {
+            entry.is_marked = handover.mark_tried(&entry.taken);
+        }
+    }
+
     /// Makes one of the two oldest of the backlog that were not tried, as long as `merge` does and no
     /// more often than `times`.
     pub(in super::super) fn merge_oldest(
@@ -43,12 +66,13 @@ impl Handle {
                 return;
             };
             let merged = (older.posts.len() + newer.posts.len() - both.posts.len()) as u64;
-            // In the place of the newer's file, before the older's is forgotten.
-            let is_kept = (older.handed_over || newer.handed_over) && self.hand_over(&both);
-            if !is_kept {
-                self.forget(&newer);
+            let is_kept = older.handed_over || newer.handed_over;
+            if is_kept && !self.hand_over_sum(&both, &older.taken) {
+                // They stay what outlives the process.
+                self.put_back(newer);
+                self.put_back(older);
+                return;
             }
-            self.forget(&older);
             let both = Entry { handed_over: is_kept, ..Entry::new(both, newer.due) };
             let mut state = self.state();
             for gone in [older, newer] {
@@ -59,6 +83,10 @@ impl Handle {
             self.put_back(both);
             self.merged(merged);
         }
+    }
+
+    fn hand_over_sum(&self, both: &Batch, older: &Moment) -> bool {
+        self.0.handover.as_ref().is_some_and(|handover| handover.keep_sum(both, older))
     }
 
     /// The two oldest of the backlog that the endpoint cannot have taken unheard.

@@ -121,7 +121,7 @@ fn late_samples_become_one_and_their_posts_are_counted() {
     handle.put_first((0..4).map(|number| batch(number, &[1, 1])).collect(), false);
     let merge = |older: &Batch, newer: &Batch| {
         let is_late = newer.taken.since_boot.as_nanos() < 3;
-        is_late.then(|| Batch { taken: newer.taken, posts: older.posts.clone() })
+        is_late.then(|| Batch { posts: older.posts.clone(), ..newer.clone() })
     };
     handle.merge_oldest(10, &merge);
     assert_eq!(handle.order(), [2, 3]);
@@ -139,15 +139,64 @@ fn late_samples_that_became_one_are_all_in_its_file_until_it_is_forgotten() {
     handle.put_first(batches, true);
     let merge = |older: &Batch, newer: &Batch| {
         let posts = older.posts.iter().chain(&newer.posts).cloned().collect();
-        Some(Batch { taken: newer.taken, posts })
+        Some(Batch { posts, ..newer.clone() })
     };
     handle.merge_oldest(10, &merge);
-    let left = || handover.left(&moment(9), None);
+    let left = || handover.left(&moment(9), None, usize::MAX).batches;
     assert_eq!(left().iter().map(|batch| batch.posts.len()).collect::<Vec<_>>(), [3]);
     let both = handle.take_backlog().unwrap();
     assert_eq!((both.taken, both.posts.len()), (moment(2), 3));
     handle.forget(&both);
     assert_eq!(left(), []);
+}
+
+fn add_up(older: &Batch, newer: &Batch) -> Option<Batch> {
+    let posts = older.posts.iter().chain(&newer.posts).cloned().collect();
+    Some(Batch { posts, ..newer.clone() })
+}
+
+/// On a full disk, for one: so nothing can be written under that name.
+#[test]
+fn late_samples_whose_sum_cannot_be_written_stay_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let handover = Handover::new(dir.path(), "central");
+    let handle = handing_over(1 << 20, 10, Some(handover.clone()));
+    let batches: Vec<Batch> = (0..2).map(|number| batch(number, &[1])).collect();
+    assert!(batches.iter().all(|batch| handle.hand_over(batch)));
+    handle.put_first(batches.clone(), true);
+    for name in ["1.new", "1-0.new"] {
+        std::fs::create_dir(dir.path().join("central").join(name)).unwrap();
+    }
+    handle.merge_oldest(10, &add_up);
+    assert_eq!(handle.order(), [0, 1]);
+    assert_eq!(figures(&handle).merged_posts, 0);
+    assert_eq!(handover.left(&moment(9), None, usize::MAX).batches, batches);
+}
+
+#[test]
+fn what_was_tried_is_added_to_nothing_whoever_tried_it() {
+    let handle = handle(1 << 20, 10);
+    let tried = |number| Batch { tried: true, ..batch(number, &[1]) };
+    handle.put_first(vec![tried(0), batch(1, &[1]), tried(2), batch(3, &[1])], false);
+    handle.merge_oldest(10, &add_up);
+    assert_eq!(handle.order(), [0, 1, 2, 3]);
+    assert!(handle.take_backlog().unwrap().to_batch().tried);
+    assert!(!handle.take_backlog().unwrap().to_batch().tried);
+}
+
+#[test]
+fn no_more_of_an_earlier_run_is_taken_over_than_there_is_room_for() {
+    const BYTES: usize = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let handover = Handover::new(dir.path(), "central");
+    let batches: Vec<Batch> = (0..5).map(|number| batch(number, &[BYTES, 1, 1])).collect();
+    assert!(batches.iter().all(|batch| handover.keep(batch)));
+    let handle = handing_over(5 * BYTES / 2, 1000, Some(handover.clone()));
+    assert_eq!(handle.take_over(&moment(9), None), 2);
+    assert_eq!(handle.order(), [3, 4]);
+    let figures = figures(&handle);
+    assert_eq!((figures.offered_posts, figures.dropped_posts.queue_full), (15, 9));
+    assert_eq!(handover.left(&moment(9), None, usize::MAX).batches, batches[3..]);
 }
 
 #[test]
