@@ -10,21 +10,44 @@ use super::queue::Handle;
 use super::statistics::OnDisk;
 use crate::spool::{Batch, Found, Kept, Lost, Moment, Queue, RowId, SpoolError};
 
-/// A disk that has just failed is left alone for this long.
+/// A disk that has just failed is left alone for this long; one that takes nothing is still read.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
+
+/// For this long what has to come in its order waits for a disk that cannot be read. A disk that has
+/// gone for good is no reason to send nothing ever again.
+const WAITED_FOR: Duration = Duration::from_secs(300);
+
+/// Samples that were tried and that are looked past for others to be added up.
+const PASSED_OVER_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Disk {
     endpoint: String,
     /// `None`: what waits is in memory alone, as the settings have it.
     queue: Option<Queue>,
-    trouble: Option<String>,
-    left_alone_until: Option<Instant>,
+    trouble: Option<Trouble>,
+    not_written_until: Option<Instant>,
+    not_read_until: Option<Instant>,
+    unreadable_since: Option<Instant>,
     /// All that is there is in somebody's hands.
     is_handed_out: bool,
     is_open: bool,
     /// What an earlier run left is counted.
     is_counted: bool,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    reason: String,
+    /// That it can be read is not its end.
+    is_of_writing: bool,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }
 
 impl Disk {
@@ -34,7 +57,9 @@ impl Disk {
             endpoint,
             queue,
             trouble: None,
-            left_alone_until: None,
+            not_written_until: None,
+            not_read_until: None,
+            unreadable_since: None,
             is_handed_out: false,
             is_open: false,
             is_counted: false,
@@ -44,7 +69,7 @@ impl Disk {
     /// Looks for what an earlier run has left, unless that is known or the disk is left alone. A place
     /// that cannot be used is so told at once, and not in the first outage.
     pub(super) async fn open(&mut self, handle: &Handle, now: Moment) {
-        if self.is_counted || self.is_left_alone() {
+        if self.is_counted || !self.is_read() {
             return;
         }
         let Some(queue) = self.queue.clone() else { return };
@@ -55,7 +80,7 @@ impl Disk {
         let _ = queue.take_found_posts();
         handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
         count_lost(handle, lost);
-        let Some(kept) = self.said(handle, opened) else { return };
+        let Some(kept) = self.said(handle, Access::Read, opened) else { return };
         self.is_counted = true;
         if kept.batches > 0 {
             handle.found(kept.posts);
@@ -76,7 +101,18 @@ impl Disk {
 
     /// Whether there is one, and it is not known to take nothing at present.
     pub(super) fn takes(&self) -> bool {
-        self.queue.is_some() && !self.is_left_alone()
+        self.queue.is_some() && !is_to_come(self.not_written_until)
+    }
+
+    fn is_read(&self) -> bool {
+        self.queue.is_some() && !is_to_come(self.not_read_until)
+    }
+
+    /// Whether something older than what is in memory is there and cannot be had at present, but may be
+    /// soon.
+    pub(super) fn withholds_any(&self) -> bool {
+        let gave_up = self.unreadable_since.is_some_and(|since| since.elapsed() > WAITED_FOR);
+        self.is_counted && self.kept().batches > 0 && !self.is_read() && !gave_up
     }
 
     /// Whether anything is there that can be had at present.
@@ -87,7 +123,7 @@ impl Disk {
     fn has_more_than(&self, batches: u64) -> bool {
         // One that could not be looked into may have some.
         let may_have = self.kept().batches > batches || !self.is_counted;
-        self.takes() && !self.is_handed_out && may_have
+        self.is_read() && !self.is_handed_out && may_have
     }
 
     /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
@@ -113,7 +149,7 @@ impl Disk {
         let appended = queue.append(batch, in_hand, now).await;
         self.is_open = true;
         self.is_handed_out &= in_hand;
-        self.said(handle, appended)
+        self.said(handle, Access::Write, appended)
     }
 
     /// The oldest that is not in somebody's hands, and is so from here on.
@@ -123,7 +159,7 @@ impl Disk {
         }
         let queue = self.queue.as_ref()?;
         let next = queue.next(now).await;
-        let next = self.said(handle, next)?;
+        let next = self.said(handle, Access::Read, next)?;
         self.is_handed_out = next.is_none();
         next
     }
@@ -136,7 +172,7 @@ impl Disk {
         batch: &Batch,
     ) -> Option<Found> {
         let replaced = self.queue.as_ref()?.replace(row, batch).await;
-        self.said(handle, replaced)
+        self.said(handle, Access::Write, replaced)
     }
 
     /// The most that it holds.
@@ -147,7 +183,7 @@ impl Disk {
     pub(super) async fn remove(&mut self, handle: &Handle, row: RowId) {
         let Some(queue) = &self.queue else { return };
         let removed = queue.remove(&[row]).await;
-        self.said(handle, removed);
+        self.said(handle, Access::Write, removed);
     }
 
     /// It is in nobody's hands any more; whether it is there.
@@ -160,31 +196,54 @@ impl Disk {
         found
     }
 
-    /// Makes one of the two oldest, if `merge` does; whether it did.
+    /// Makes one of the two oldest that were not tried, if `merge` does; whether it did.
     pub(super) async fn merge_oldest(
         &mut self,
         handle: &Handle,
         now: Moment,
         merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
     ) -> bool {
-        let Some(queue) = self.queue.clone().filter(|_| self.has_more_than(1)) else {
-            return false;
-        };
-        let Some((first, older)) = self.oldest(handle, now).await else { return false };
+        let can_be = self.takes() && self.has_more_than(1);
+        let Some(queue) = self.queue.clone().filter(|_| can_be) else { return false };
+        let mut passed_over = Vec::new();
         let mut merged = false;
-        if let Some((second, newer)) = self.oldest(handle, now).await {
-            if let Some(both) = merge(&older, &newer) {
-                let fewer = older.posts.len() + newer.posts.len() - both.posts.len();
-                let put = queue.merge(&[first, second], &both).await;
-                merged = self.said(handle, put) == Some(Found::There);
-                if merged {
-                    handle.merged(fewer as u64);
+        if let Some((first, older)) = self.oldest_untried(handle, now, &mut passed_over).await {
+            if let Some((second, newer)) = self.oldest_untried(handle, now, &mut passed_over).await
+            {
+                if let Some(both) = merge(&older, &newer) {
+                    let fewer = older.posts.len() + newer.posts.len() - both.posts.len();
+                    let put = queue.merge(&[first, second], &both).await;
+                    merged = self.said(handle, Access::Write, put) == Some(Found::There);
+                    if merged {
+                        handle.merged(fewer as u64);
+                    }
                 }
+                self.release(handle, second).await;
             }
-            self.release(handle, second).await;
+            self.release(handle, first).await;
         }
-        self.release(handle, first).await;
+        for row in passed_over {
+            self.release(handle, row).await;
+        }
         merged
+    }
+
+    /// The oldest that the endpoint cannot have taken unheard; older ones that it can are in hand too from
+    /// here on.
+    async fn oldest_untried(
+        &mut self,
+        handle: &Handle,
+        now: Moment,
+        passed_over: &mut Vec<RowId>,
+    ) -> Option<(RowId, Batch)> {
+        while passed_over.len() < PASSED_OVER_MAX {
+            let (row, batch) = self.oldest(handle, now).await?;
+            if !batch.tried {
+                return Some((row, batch));
+            }
+            passed_over.push(row);
+        }
+        None
     }
 
     /// Nothing is there: the file need not be either.
@@ -203,20 +262,26 @@ impl Disk {
     /// yet, or cannot be had at present.
     pub(super) fn look_at(&self) -> Option<Instant> {
         let has_something = !self.is_counted || self.kept().batches > 0;
-        let until = self.left_alone_until.filter(|_| self.queue.is_some() && has_something)?;
+        let until = self.not_read_until.filter(|_| self.queue.is_some() && has_something)?;
         (Instant::now() < until).then_some(until)
     }
 
-    fn is_left_alone(&self) -> bool {
-        self.left_alone_until.is_some_and(|until| Instant::now() < until)
-    }
-
     /// What came of a call; a failure begins or goes on being a trouble, a success ends it.
-    fn said<T>(&mut self, handle: &Handle, outcome: Result<T, SpoolError>) -> Option<T> {
+    fn said<T>(
+        &mut self,
+        handle: &Handle,
+        access: Access,
+        outcome: Result<T, SpoolError>,
+    ) -> Option<T> {
         let said = match outcome {
             Ok(said) => {
-                self.left_alone_until = None;
-                if self.trouble.take().is_some() {
+                (self.not_read_until, self.unreadable_since) = (None, None);
+                let goes_on = access == Access::Read
+                    && self.trouble.as_ref().is_some_and(|trouble| trouble.is_of_writing);
+                if !goes_on {
+                    self.not_written_until = None;
+                }
+                if !goes_on && self.trouble.take().is_some() {
                     info!("endpoint {}: samples are kept on disk again", self.endpoint);
                 }
                 Some(said)
@@ -224,7 +289,12 @@ impl Disk {
             // It says nothing of the disk.
             Err(SpoolError::TooLarge { .. }) => None,
             Err(error) => {
-                self.left_alone_until = Some(Instant::now() + LEFT_ALONE);
+                let now = Instant::now();
+                self.not_written_until = Some(now + LEFT_ALONE);
+                if access == Access::Read {
+                    self.not_read_until = Some(now + LEFT_ALONE);
+                    self.unreadable_since.get_or_insert(now);
+                }
                 let reason = error.to_string();
                 if self.trouble.is_none() {
                     warn!(
@@ -232,7 +302,9 @@ impl Disk {
                         self.endpoint
                     );
                 }
-                self.trouble = Some(reason);
+                let was_of_writing = self.trouble.take().is_some_and(|was| was.is_of_writing);
+                let is_of_writing = was_of_writing || access == Access::Write;
+                self.trouble = Some(Trouble { reason, is_of_writing });
                 None
             }
         };
@@ -246,8 +318,13 @@ impl Disk {
         handle.merged(queue.take_merged_posts());
         count_lost(handle, queue.take_lost());
         let Kept { batches: samples, posts, bytes, oldest } = queue.kept();
-        handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, self.trouble.as_deref());
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.reason.as_str());
+        handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, trouble);
     }
+}
+
+fn is_to_come(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() < until)
 }
 
 fn count_lost(handle: &Handle, lost: Lost) {

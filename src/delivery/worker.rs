@@ -144,13 +144,14 @@ impl Worker {
             if self.health != Health::Well || self.settings.in_order && self.has_backlog() {
                 self.take_in().await;
             }
-            let Some((is_backlog, entries)) = self.pick(ending.is_some()).await else {
+            let Some((is_backlog, mut entries)) = self.pick(ending.is_some()).await else {
                 if ending.is_some() {
                     break;
                 }
                 self.wait(&mut deadline).await;
                 continue;
             };
+            self.mark(&mut entries).await;
             let probe = (self.health == Health::Down).then(|| self.probing.failed());
             let round = Round::new(entries, self.settings.in_order, probe);
             self.handle.set_oldest_under_way(round.oldest());
@@ -182,8 +183,9 @@ impl Worker {
         }
         let due = [self.live.front().map(|entry| entry.due), self.disk.look_at()];
         let due = due.into_iter().flatten().min();
+        let waits_for_disk = due.is_some() && self.waits_for_disk();
         tokio::select! {
-            () = self.handle.something_due() => {}
+            () = self.handle.something_due(), if !waits_for_disk => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = deadline.changed() => {}
         }
@@ -225,7 +227,13 @@ impl Worker {
     /// Whether more waits than what the endpoint left of samples, which goes with anything.
     fn has_backlog(&self) -> bool {
         let is_held = self.held.iter().any(|entry| !entry.partly_accepted);
-        is_held || self.handle.has_backlog() || self.disk.has_any()
+        let is_on_disk = self.disk.has_any() || self.disk.withholds_any();
+        is_held || self.handle.has_backlog() || is_on_disk
+    }
+
+    /// Whether what is in memory has to come behind what cannot be read at present.
+    fn waits_for_disk(&self) -> bool {
+        self.settings.in_order && self.disk.withholds_any()
     }
 
     /// What is to be sent next, and whether it is of the backlog. `at_once`: also what is not due.
@@ -239,7 +247,7 @@ impl Worker {
                     continue;
                 }
                 if self.health == Health::Slow {
-                    self.keep(&mut entry).await;
+                    self.keep_and_send(&mut entry).await;
                 }
                 return Some((false, self.with_leftovers(entry).await));
             }
@@ -272,6 +280,9 @@ impl Worker {
         let now = self.now();
         if let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
             return Some(Entry { row: Some(row), ..Entry::new(batch, Instant::now()) });
+        }
+        if self.waits_for_disk() {
+            return None;
         }
         // What is left of samples goes along with what there is, and by itself only where there is nothing:
         // that alone tells nothing of whether it is the post or the endpoint that is ill.
@@ -335,7 +346,7 @@ impl Worker {
                 break;
             }
         }
-        if !self.disk.has_any() {
+        if !self.disk.has_any() || !self.disk.takes() {
             self.handle.merge_oldest(MERGES_AT_ONCE, &merge);
         }
     }
@@ -383,7 +394,11 @@ impl Worker {
                     self.keep_round(&mut round).await;
                 }
                 Event::Arrived if was_prompt => round.held_back = true,
-                Event::Arrived => self.take_in().await,
+                Event::Arrived => {
+                    // What is under way is the older.
+                    self.keep_round(&mut round).await;
+                    self.take_in_behind(round.is_in_memory()).await;
+                }
                 Event::Deadline => return Ended { round, was_prompt, in_time: false },
             }
         }

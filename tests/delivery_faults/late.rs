@@ -1,10 +1,12 @@
 //! Samples that are too old for a server that files them under its own clock.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodetally::delivery::{Late, Merge, Statistics, Then as What};
+use nodetally::delivery::{Health, Late, Merge, Settings, Statistics, Then as What};
 use nodetally::payload::resource_api::{
     Figures, decode_node, decode_pod, encode_node, encode_pod, merge, node_metrics_path,
     pod_metrics_path,
@@ -12,7 +14,7 @@ use nodetally::payload::resource_api::{
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
-use super::rig::{Rig, Store, on_both, quick};
+use super::rig::{BOUNDS, Rig, Store, on_both, quick, spool_in};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 const OUTAGE_SAMPLES: u64 = 60;
@@ -151,6 +153,86 @@ async fn what_a_server_may_have_taken_is_added_to_nothing() {
         }
     })
     .await;
+}
+
+fn lost() -> Act {
+    Act::Taken(Box::new(Act::Bytes(b"", Then::Reset)))
+}
+
+/// A few samples that have become late, and a peer that is well: all arrives, and nothing twice but under
+/// the key that it had.
+async fn end_late(rig: &Rig, addr: SocketAddr, mut offered: Sums, mut seen: Vec<Seen>) {
+    for sample in 1..10 {
+        let posts = posts(sample);
+        posts.iter().for_each(|(path, body)| add(&mut offered, path, body));
+        rig.offer_posts(posts);
+        rig.time.put_forward(INTERVAL);
+    }
+    rig.time.put_forward(AFTER);
+    let peer = Peer::start_at(addr, |_| CREATED);
+    let figures = rig.until_settled().await;
+    assert_eq!(figures.dropped_posts.total(), 0, "{figures:?}");
+    seen.extend(peer.stop().await);
+    assert_eq!(sums_taken(&seen), offered);
+}
+
+/// A reload or another start: what is known of a sample goes with it, to disk or in memory.
+#[tokio::test]
+async fn what_a_server_may_have_taken_is_added_to_nothing_by_the_next_worker_either() {
+    on_both(async |store| {
+        let addr = nobodys_addr();
+        let bad = Peer::start_at(addr, |_| lost());
+        let mut settings = quick(url(addr));
+        settings.late = adds();
+        let mut rig = Rig::start(settings.clone(), store);
+        let mut offered = Sums::new();
+        let first = posts(0);
+        first.iter().for_each(|(path, body)| add(&mut offered, path, body));
+        rig.offer_posts(first);
+        rig.until("lost", |figures| figures.unanswered > 0).await;
+        rig.reload(settings, Duration::ZERO).await;
+        end_late(&rig, addr, offered, bad.stop().await).await;
+    })
+    .await;
+}
+
+/// A sample that was tried while the disk failed, and gets there later.
+#[tokio::test]
+async fn what_a_server_may_have_taken_is_added_to_nothing_once_it_is_on_disk() {
+    let addr = nobodys_addr();
+    let bad = Peer::start_at(addr, |_| lost());
+    let mut settings = quick(url(addr));
+    settings.late = adds();
+    // It is tried once and no more, until another worker comes.
+    let day = Duration::from_secs(24 * 60 * 60);
+    (settings.backoff_base, settings.backoff_max) = (day, day);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(spool_in(&dir), "").unwrap();
+    let mut rig = Rig::start_over(settings, Some(dir), BOUNDS);
+    rig.until("troubled", |figures| figures.spool_trouble.is_some()).await;
+    let mut offered = Sums::new();
+    let mut offer = |rig: &Rig, sample| {
+        let posts = posts(sample);
+        posts.iter().for_each(|(path, body)| add(&mut offered, path, body));
+        rig.offer_posts(posts);
+    };
+    offer(&rig, 0);
+    rig.until("lost", |figures| figures.unanswered > 0).await;
+    rig.until("down", |figures| figures.health == Health::Down).await;
+    fs::remove_file(rig.file().unwrap().parent().unwrap()).unwrap();
+    // A disk that has failed is left alone for some seconds.
+    for sample in 100.. {
+        let figures = rig.figures();
+        assert!(sample < 400, "{figures:?}");
+        if figures.on_disk.samples > 1 {
+            break;
+        }
+        offer(&rig, sample);
+        sleep(Duration::from_millis(100)).await;
+    }
+    rig.until("on disk", |figures| figures.in_memory_samples == 0).await;
+    rig.reload(Settings { late: adds(), ..quick(url(addr)) }, Duration::ZERO).await;
+    end_late(&rig, addr, offered, bad.stop().await).await;
 }
 
 #[tokio::test]

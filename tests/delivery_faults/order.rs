@@ -1,14 +1,16 @@
 //! What comes when: everything in its order, or what is fresh before what has waited.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use fastrand::Rng;
+use nodetally::delivery::Health;
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
-use super::rig::{Rig, Store, on_both, path, quick, sequence};
+use super::rig::{BOUNDS, LONG, Rig, Store, on_both, path, quick, sequence, spool_in};
 
 fn sequences(seen: &[Seen]) -> Vec<u64> {
     let taken = seen.iter().filter(|seen| seen.taken && !seen.body.ends_with("-last"));
@@ -78,6 +80,39 @@ async fn where_order_matters_no_path_is_told_of_something_older_whatever_fails()
         }
     })
     .await;
+}
+
+/// A disk that takes something again while an older sample is under way from memory.
+#[tokio::test]
+async fn where_order_matters_nothing_gets_to_disk_before_what_is_under_way() {
+    let peer = Peer::start(|request| match request.nth {
+        0 => Act::After(Duration::from_secs(12), "503 Busy"),
+        _ => CREATED,
+    });
+    let mut settings = quick(peer.url());
+    settings.in_order = true;
+    settings.prompt = Duration::from_millis(30);
+    settings.request_timeout = LONG;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(spool_in(&dir), "").unwrap();
+    let rig = Rig::start_over(settings, Some(dir), BOUNDS);
+    rig.until("troubled", |figures| figures.spool_trouble.is_some()).await;
+    rig.offer(0, &["a"]);
+    rig.until("slow", |figures| figures.health == Health::Slow).await;
+    fs::remove_file(rig.file().unwrap().parent().unwrap()).unwrap();
+    // A disk that has failed is left alone for some seconds.
+    for sequence in 1.. {
+        let figures = rig.figures();
+        assert!(sequence < 300, "{figures:?}");
+        if figures.on_disk.samples > 0 {
+            break;
+        }
+        rig.offer(sequence, &["a"]);
+        sleep(Duration::from_millis(100)).await;
+    }
+    rig.end(&peer).await;
+    let came = sequences(&peer.log().seen);
+    assert!(came.is_sorted(), "{came:?}");
 }
 
 #[tokio::test]

@@ -28,6 +28,46 @@ fn on_a_full_disk_samples_wait_in_memory_and_all_that_were_not_dropped_arrive() 
     });
 }
 
+/// A full disk can be read all the same.
+#[test]
+fn where_order_matters_nothing_overtakes_what_is_on_a_full_disk() {
+    in_own_mounts(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        tmpfs(scratch.path(), "512k");
+        run(fill_in_order(scratch.path()));
+        unmount(scratch.path());
+    });
+}
+
+async fn fill_in_order(dir: &std::path::Path) {
+    let peer = Peer::start(Mood::Refusing);
+    let clock = Clock::at(boot(1), 1000, 1_000_000);
+    let mut settings = settings(&peer.url());
+    settings.in_order = true;
+    let running = Running::start(settings, &Keeper::new(dir.join("spool")), &clock);
+    let mut random = Rng::with_seed(7);
+    let mut offered = 0;
+    while running.figures().spool_trouble.is_none() {
+        running.offer(body(offered, &mut random));
+        offered += 1;
+        let figures = running
+            .until("looked at", |figures| {
+                figures.in_memory_samples < 2 || figures.spool_trouble.is_some()
+            })
+            .await;
+        assert!(offered < 100, "{figures:?}");
+    }
+    let figures = running.figures();
+    assert!(figures.on_disk.samples >= 8 && figures.in_memory_samples > 0, "{figures:?}");
+    // Within the seconds for which the disk is not written to.
+    peer.set(Mood::Well);
+    let figures = running.until("all sent", |figures| figures.waiting_posts == 0).await;
+    assert_eq!(figures.accepted_posts, offered, "{figures:?}");
+    let number = |body: &String| body.split(' ').next().unwrap().parse::<u64>().unwrap();
+    let came: Vec<u64> = peer.memory().order.iter().map(number).collect();
+    assert_eq!(came, (0..offered).collect::<Vec<_>>());
+}
+
 async fn fill(dir: &std::path::Path) {
     const IN_MEMORY: usize = 256 << 10;
     let (lines, _guard) = listen();

@@ -35,6 +35,8 @@ pub struct Taken {
 pub struct Memory {
     /// By idempotency key.
     pub posts: BTreeMap<String, Taken>,
+    /// Bodies in the order in which they came for the first time.
+    pub order: Vec<String>,
     /// Posts that came once more, as they had come before.
     pub repeats: u64,
     /// Keys under which something else had come before.
@@ -159,6 +161,7 @@ impl Memory {
         let taken = Taken { path, body };
         match self.posts.get(&key) {
             None => {
+                self.order.push(taken.body.clone());
                 self.posts.insert(key, taken);
             }
             Some(before) if *before == taken => self.repeats += 1,

@@ -6,7 +6,7 @@ use crate::delivery::queue::{Entry, put_in_order};
 use crate::delivery::round::Round;
 use crate::delivery::statistics::Health;
 use crate::delivery::telling::Place;
-use crate::spool::Found;
+use crate::spool::{Batch, Found, RowId};
 
 /// Fresh samples that are held in memory though they are on disk, so that they can go first.
 const LIVE_MAX: usize = 4;
@@ -18,20 +18,24 @@ impl Worker {
     /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
     /// that it can go first. Where the disk does not take it, it stays in memory.
     pub(super) async fn take_in(&mut self) {
-        if self.is_in_order() && self.disk.takes() {
-            let mut not_taken = Vec::new();
-            while self.disk.takes()
-                && let Some(entry) = self.handle.take_backlog()
-            {
-                not_taken.extend(self.put_to_disk(entry).await);
-            }
-            for entry in not_taken.into_iter().rev() {
-                self.handle.put_back(entry);
-            }
+        self.take_in_behind(false).await;
+    }
+
+    /// The same beside a round. Where order is meaning, nothing gets to disk that has to come behind what
+    /// is in memory alone.
+    pub(super) async fn take_in_behind(&mut self, older_in_memory: bool) {
+        let mut appends = self.disk.takes() && !(self.settings.in_order && older_in_memory);
+        if self.is_in_order() && appends {
+            appends = self.put_backlog_to_disk().await || !self.settings.in_order;
         }
         while let Some(mut entry) = self.handle.take_fresh(None) {
             if self.is_in_order() || self.live.len() >= LIVE_MAX {
-                if let Some(entry) = self.put_to_disk(entry).await {
+                let not_taken = match appends {
+                    true => self.put_to_disk(entry).await,
+                    false => Some(entry),
+                };
+                if let Some(entry) = not_taken {
+                    appends &= !self.settings.in_order;
                     self.handle.put_back(entry);
                 }
             } else {
@@ -40,6 +44,22 @@ impl Worker {
             }
         }
         self.merge_late().await;
+    }
+
+    /// Whether all of it is there.
+    async fn put_backlog_to_disk(&mut self) -> bool {
+        let mut not_taken = Vec::new();
+        while self.disk.takes()
+            && (not_taken.is_empty() || !self.settings.in_order)
+            && let Some(entry) = self.handle.take_backlog()
+        {
+            not_taken.extend(self.put_to_disk(entry).await);
+        }
+        let all_taken = not_taken.is_empty() && self.disk.takes();
+        for entry in not_taken.into_iter().rev() {
+            self.handle.put_back(entry);
+        }
+        all_taken
     }
 
     /// It is given back where the disk does not take it.
@@ -56,10 +76,20 @@ impl Worker {
 
     /// Puts it to disk and goes on with it, unless it is there.
     pub(super) async fn keep(&mut self, entry: &mut Entry) {
+        let batch = entry.to_batch();
+        self.keep_as(entry, batch).await;
+    }
+
+    /// The same for what is sent from there on, so that it is written once.
+    pub(super) async fn keep_and_send(&mut self, entry: &mut Entry) {
+        let batch = Batch { tried: true, ..entry.to_batch() };
+        self.keep_as(entry, batch).await;
+    }
+
+    async fn keep_as(&mut self, entry: &mut Entry, batch: Batch) {
         if entry.row.is_some() {
             return;
         }
-        let batch = entry.to_batch();
         let now = self.now();
         entry.row = self.disk.append(&self.handle, &batch, true, now).await;
         if entry.row.is_some() {
@@ -67,7 +97,37 @@ impl Worker {
             self.handle.forget(entry);
             entry.handed_over = false;
             entry.is_touched = false;
+            entry.is_marked = batch.tried;
         }
+    }
+
+    /// What a kill leaves of these says that they were tried, before they are: nobody could tell any
+    /// more whether the endpoint has them, and what has become a part of a sum is recognised by no key.
+    /// Where nothing is added up, it need not say so.
+    pub(super) async fn mark(&mut self, entries: &mut [Entry]) {
+        if !self.adds_late() {
+            return;
+        }
+        for entry in entries.iter_mut().filter(|entry| !entry.is_marked) {
+            match entry.row {
+                // Not for every try while the disk is ill.
+                Some(_) if !self.disk.takes() => {}
+                Some(row) => {
+                    let batch = Batch { tried: true, ..entry.to_batch() };
+                    self.write_over(entry, row, &batch).await;
+                }
+                None => self.handle.mark_tried(entry),
+            }
+        }
+    }
+
+    fn adds_late(&self) -> bool {
+        self.settings.late.is_some_and(|late| matches!(late.then, Then::Add(_)))
+    }
+
+    /// Whether less is known where it is on disk than here.
+    fn is_outdated(&self, entry: &Entry) -> bool {
+        entry.is_touched || self.adds_late() && entry.was_tried() && !entry.is_marked
     }
 
     pub(super) async fn keep_round(&mut self, round: &mut Round) {
@@ -93,10 +153,17 @@ impl Worker {
 
     /// Writes what is left of an entry over what is on disk of it.
     async fn bring_up_to_date(&mut self, entry: &mut Entry) {
-        let Some(row) = entry.row.filter(|_| entry.is_touched) else { return };
+        let Some(row) = entry.row.filter(|_| self.is_outdated(entry)) else { return };
         let batch = entry.to_batch();
-        match self.disk.replace(&self.handle, row, &batch).await {
-            Some(Found::There) => entry.is_touched = false,
+        self.write_over(entry, row, &batch).await;
+    }
+
+    async fn write_over(&mut self, entry: &mut Entry, row: RowId, batch: &Batch) {
+        match self.disk.replace(&self.handle, row, batch).await {
+            Some(Found::There) => {
+                entry.is_touched = false;
+                entry.is_marked = batch.tried;
+            }
             Some(Found::Gone) => {
                 entry.row = None;
                 self.handle.in_memory_again(&batch.posts);
@@ -113,7 +180,7 @@ impl Worker {
     /// that was added to it.
     pub(super) async fn let_go(&mut self) {
         let is_down = self.health == Health::Down;
-        let adds = self.settings.late.is_some_and(|late| matches!(late.then, Then::Add(_)));
+        let adds = self.adds_late();
         let mut in_hand = std::mem::take(&mut self.held);
         if is_down {
             self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
@@ -132,7 +199,7 @@ impl Worker {
     async fn release(&mut self, mut entry: Entry) {
         self.bring_up_to_date(&mut entry).await;
         match entry.row {
-            Some(_) if entry.is_touched => self.held.push_back(entry),
+            Some(_) if self.is_outdated(&entry) => self.held.push_back(entry),
             Some(row) => {
                 if self.disk.release(&self.handle, row).await == Found::Gone {
                     entry.row = None;
@@ -167,7 +234,10 @@ impl Worker {
         let mut not_taken = Vec::new();
         while let Some(entry) = self.handle.take_backlog().or_else(|| self.handle.take_fresh(None))
         {
-            not_taken.extend(self.put_to_disk(entry).await);
+            match self.settings.in_order && !not_taken.is_empty() {
+                true => not_taken.push(entry),
+                false => not_taken.extend(self.put_to_disk(entry).await),
+            }
         }
         for entry in not_taken.into_iter().rev() {
             self.handle.put_back(entry);
