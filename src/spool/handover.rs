@@ -366,13 +366,13 @@ mod tests {
         fs::write(file("2-1"), &sum[..sum.len() - 1]).unwrap();
         assert_eq!(left(&handover), [older.clone(), newer.clone()]);
         fs::write(file("2-1"), &sum).unwrap();
-        assert_eq!(left(&handover), [both.clone()]);
-        assert_eq!(left(&handover), [both.clone()]);
+        assert_eq!(left(&handover), std::slice::from_ref(&both));
+        assert_eq!(left(&handover), std::slice::from_ref(&both));
 
         begin();
         fs::write(file("2-1"), &sum).unwrap();
         handover.forget(&older.taken);
-        assert_eq!(left(&handover), [both.clone()]);
+        assert_eq!(left(&handover), std::slice::from_ref(&both));
 
         begin();
         assert!(handover.keep_sum(&both, &older.taken));
