@@ -8,7 +8,7 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::spool::record::{decode, encode};
+use nodetally::spool::record::{decode, decode_head, encode, encode_plain, mark_tried};
 use nodetally::spool::{Batch, Moment};
 
 /// Where records are written to begin with.
@@ -33,7 +33,8 @@ fuzz_target!(
         }
         let batch = batch(bytes);
         let record = encode(&batch).expect("far from the most");
-        assert_eq!(decode(&record), Ok(batch));
+        assert_eq!(decode(&record).as_ref(), Ok(&batch));
+        mark(&batch);
         // A record that was cut, or of which a byte is another, is none.
         let at = bytes.len() % record.len();
         assert!(decode(&record[..at]).is_err());
@@ -43,8 +44,23 @@ fuzz_target!(
     }
 );
 
+/// What lies beside the counters is marked in its place.
+fn mark(batch: &Batch) {
+    let mut record = encode_plain(batch).expect("far from the most");
+    let (at, changed) = mark_tried(record.clone()).expect("a record");
+    let at = usize::try_from(at).expect("within the record");
+    record[at..at + changed.len()].copy_from_slice(&changed);
+    let marked = decode(&record).expect("a record");
+    assert!(marked.tried && marked.posts == batch.posts && marked.taken == batch.taken);
+}
+
 fn read(record: &[u8]) {
+    let head = decode_head(record);
+    let _ = mark_tried(record.to_vec());
     let Ok(batch) = decode(record) else { return };
+    let head = head.expect("the head of a record");
+    assert_eq!((head.taken, head.tried), (batch.taken, batch.tried));
+    assert_eq!(head.posts, batch.posts.len());
     let bytes: usize = batch.posts.iter().map(|post| 16 + post.path.len() + post.body.len()).sum();
     assert!(bytes <= record.len() * DEFLATE_RATIO_MAX);
     let again = encode(&batch).expect("no larger than it was");

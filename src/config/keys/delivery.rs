@@ -94,7 +94,9 @@ pub const TRIES_MAX: Key = Key {
     secret: Secret::No,
     purpose: "How often a post is tried that the endpoint fails on while it takes others; a 500 of \
               the resource API, which can be for good, always counts. An endpoint that takes \
-              nothing is tried for as long as samples may wait.",
+              nothing is tried for as long as samples may wait; but where everything goes in its \
+              order, the one post in front is given up once it was answered with errors for ten \
+              minutes.",
 };
 
 /// `spread` in `[[endpoint]]`; its `purpose` says what for.
