@@ -29,8 +29,8 @@ pub(super) struct Disk {
     not_written_until: Option<Instant>,
     not_read_until: Option<Instant>,
     unreadable_since: Option<Instant>,
-    /// All that is there is in somebody's hands.
-    is_handed_out: bool,
+    /// What was there when nothing of it was free to be given out.
+    exhausted: Option<Kept>,
     is_open: bool,
     /// What an earlier run left is counted.
     is_counted: bool,
@@ -60,7 +60,7 @@ impl Disk {
             not_written_until: None,
             not_read_until: None,
             unreadable_since: None,
-            is_handed_out: false,
+            exhausted: None,
             is_open: false,
             is_counted: false,
         }
@@ -123,7 +123,7 @@ impl Disk {
     fn has_more_than(&self, batches: u64) -> bool {
         // One that could not be looked into may have some.
         let may_have = self.kept().batches > batches || !self.is_counted;
-        self.is_read() && !self.is_handed_out && may_have
+        self.is_read() && may_have && self.exhausted != Some(self.kept())
     }
 
     /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
@@ -148,7 +148,6 @@ impl Disk {
         let queue = self.queue.as_ref()?;
         let appended = queue.append(batch, in_hand, now).await;
         self.is_open = true;
-        self.is_handed_out &= in_hand;
         self.said(handle, Access::Write, appended)
     }
 
@@ -160,7 +159,7 @@ impl Disk {
         let queue = self.queue.as_ref()?;
         let next = queue.next(now).await;
         let next = self.said(handle, Access::Read, next)?;
-        self.is_handed_out = next.is_none();
+        self.exhausted = next.is_none().then(|| self.kept());
         next
     }
 
@@ -190,7 +189,6 @@ impl Disk {
     pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> Found {
         let Some(queue) = &self.queue else { return Found::Gone };
         let found = queue.release(row).await;
-        self.is_handed_out = false;
         // It may have come out that the file is gone.
         self.sync(handle);
         found
@@ -317,7 +315,7 @@ impl Disk {
         handle.found(queue.take_found_posts());
         handle.merged(queue.take_merged_posts());
         count_lost(handle, queue.take_lost());
-        let Kept { batches: samples, posts, bytes, oldest } = queue.kept();
+        let Kept { batches: samples, posts, bytes, oldest, .. } = queue.kept();
         let trouble = self.trouble.as_ref().map(|trouble| trouble.reason.as_str());
         handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, trouble);
     }

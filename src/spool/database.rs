@@ -54,7 +54,7 @@ impl Database {
     }
 
     pub(super) fn kept(&self) -> Kept {
-        self.kept
+        Kept { in_hand: self.rows.in_hand.len() as u64, ..self.kept }
     }
 
     pub(super) fn take_lost(&mut self) -> Lost {
@@ -467,7 +467,7 @@ impl Database {
         // Few small batches have their place beside what an empty queue takes, and are not nothing.
         let least = if batches > 0 { file::PAGE_BYTES } else { 0 };
         let bytes = file.bytes().unwrap_or(self.kept.bytes).max(least);
-        self.kept = Kept { batches, posts, bytes, oldest };
+        self.kept = Kept { batches, posts, bytes, oldest, in_hand: 0 };
     }
 }
 

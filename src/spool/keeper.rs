@@ -198,7 +198,8 @@ impl Queue {
     /// As of the last call that was answered; nothing before the first.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        lock(&self.shelf.figures).kept
+        let Figures { kept, let_go, .. } = &*lock(&self.shelf.figures);
+        Kept { in_hand: kept.in_hand.saturating_sub(let_go.len() as u64), ..*kept }
     }
 
     /// What was lost since this was last asked.

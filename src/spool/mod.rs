@@ -49,6 +49,8 @@ pub struct Kept {
     pub bytes: u64,
     /// When the oldest batch was taken.
     pub oldest: Option<Moment>,
+    /// How many of the batches are in somebody's hands.
+    pub in_hand: u64,
 }
 
 /// Posts that the queue dropped or lost by itself, by reason.

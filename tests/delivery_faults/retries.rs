@@ -102,7 +102,7 @@ async fn what_an_endpoint_leaves_that_takes_less_than_comes_is_not_held_in_hand(
         };
         rig.offer_posts((10..30).map(post).collect());
         sleep(Duration::from_millis(20)).await;
-        in_hand.push(rig.in_hand().await);
+        in_hand.push(rig.in_hand());
     }
     // The one that is being sent, four that are fresh, and what was left of one.
     assert!(in_hand.iter().all(|samples| *samples <= 6), "{in_hand:?}");

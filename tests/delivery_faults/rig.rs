@@ -153,20 +153,10 @@ impl Rig {
         self.handle.offer(batch, false);
     }
 
-    /// How many of the samples on disk the worker has in its hands: all but those that somebody else is
-    /// given. What is offered next lets it look again.
-    pub async fn in_hand(&self) -> usize {
+    /// How many of the samples on disk the worker has in its hands.
+    pub fn in_hand(&self) -> u64 {
         let (_, keeper) = self.dir.as_ref().unwrap();
-        let queue = keeper.queue(NAME, self.bounds);
-        let mut given = Vec::new();
-        while let Some((row, _)) = queue.next(self.time.now()).await.unwrap() {
-            given.push(row);
-        }
-        let in_hand = usize::try_from(queue.kept().batches).unwrap() - given.len();
-        for row in given {
-            queue.release(row).await;
-        }
-        in_hand
+        keeper.queue(NAME, self.bounds).kept().in_hand
     }
 
     /// The figures, which must be balanced whenever somebody looks.

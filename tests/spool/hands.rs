@@ -16,12 +16,14 @@ fn what_was_given_out_is_not_given_again_until_it_is_let_go() {
     assert_eq!(sample(&found), 0);
     assert_eq!(desk.samples(at(3)), [1, 2]);
     // They are on disk all the same.
-    assert_eq!(desk.queue.kept().batches, 4);
+    let kept = desk.queue.kept();
+    assert_eq!((kept.batches, kept.in_hand), (4, 2));
     desk.rest();
     assert_eq!(desk.samples(at(3)), [1, 2]);
     desk.release(held);
     assert_eq!(desk.samples(at(3)), [1, 2, 3]);
     desk.release(first);
+    assert_eq!(desk.queue.kept().in_hand, 0);
     assert_eq!(desk.samples(at(3)), [0, 1, 2, 3]);
 }
 
