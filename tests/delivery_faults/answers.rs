@@ -6,7 +6,7 @@ use nodetally::delivery::{Split, Statistics};
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
-use super::rig::{BOTH, Rig, Store, on_both, path, quick};
+use super::rig::{BOTH, LONG, Rig, Store, on_both, path, quick};
 
 const SAMPLES: u64 = 4;
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -21,13 +21,17 @@ async fn weathers(act: Act) -> Vec<Statistics> {
 }
 
 async fn weathers_with(act: Act, store: Store, bad: usize) -> Statistics {
+    let keeps_waiting = act.keeps_waiting();
     let script = move |request: &Request| match request.nth < bad {
         true => act.clone(),
         false => CREATED,
     };
     let peer = Peer::start(script);
     let mut settings = quick(peer.url());
-    settings.request_timeout = Duration::from_millis(300);
+    settings.request_timeout = match keeps_waiting {
+        true => Duration::from_millis(300),
+        false => LONG,
+    };
     let rig = Rig::start(settings, store);
     for sequence in 0..SAMPLES {
         rig.offer(sequence, &NAMES);

@@ -214,7 +214,8 @@ async fn an_hours_outage_is_replayed_in_order_beside_live_samples_and_not_from_m
     let peer = Peer::start_at(addr, slow);
     agent.go_on();
     let said = agent.next().await;
-    println!("replayed in {:?}", begin.elapsed());
+    let replayed = begin.elapsed();
+    println!("replayed in {replayed:?}");
     let offered: u64 = said.strip_prefix("offered ").unwrap().parse().unwrap();
     assert!(peer.log().under_way_max <= 8, "{} at once", peer.log().under_way_max);
     assert!(peer.log().connections <= 9, "{} connections", peer.log().connections);
@@ -235,7 +236,13 @@ async fn an_hours_outage_is_replayed_in_order_beside_live_samples_and_not_from_m
     let latencies = latencies(&seen);
     println!("live samples took {latencies:?}");
     assert!(latencies.len() >= 5, "the replay was over too soon: {latencies:?}");
-    // A round of 111 posts of 5 ms, 8 at a time, takes 70 ms where nothing else is done.
-    assert!(latencies[latencies.len() / 2] < Duration::from_secs(1), "{latencies:?}");
-    assert!(latencies.iter().all(|one| *one < Duration::from_secs(4)), "{latencies:?}");
+    // A round of 111 posts of 5 ms, 8 at a time, takes 70 ms where nothing else is done, and all of the
+    // replay some seconds; on a machine that is busy all takes longer alike. Behind the backlog half of
+    // them would take half of the replay.
+    let median_max = Duration::from_secs(1).max(replayed / 20);
+    assert!(latencies[latencies.len() / 2] < median_max, "{latencies:?}");
+    // One that came while nothing was answered for long is on disk, behind the others.
+    let late_min = Duration::from_secs(4).max(replayed / 10);
+    let late = latencies.iter().filter(|one| **one > late_min).count();
+    assert!(late * 20 <= latencies.len(), "{latencies:?}");
 }

@@ -42,6 +42,18 @@ pub enum Then {
     Stall,
 }
 
+impl Act {
+    /// Whether who gets this may have to wait for what never comes.
+    pub fn keeps_waiting(&self) -> bool {
+        match self {
+            Self::Answer(_) | Self::ResetMidRequest => false,
+            Self::Bytes(_, Then::Close | Then::Reset) => false,
+            Self::Taken(act) => act.keeps_waiting(),
+            Self::After(..) | Self::Bytes(..) | Self::Drip(..) | Self::Endless(..) => true,
+        }
+    }
+}
+
 pub const CREATED: Act = Act::Answer("201 Created");
 
 #[derive(Debug, Clone)]

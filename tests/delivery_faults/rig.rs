@@ -252,9 +252,17 @@ impl Rig {
             missing_posts <= dropped && dropped <= missing_posts + untold,
             "{dropped} were dropped, and these are missing: {missing:?}; {figures:?}"
         );
+        // Who waits for a moment only may have stopped listening on a busy machine.
+        let mut unheard = match self.settings.request_timeout < Duration::from_secs(5) {
+            true => figures.unanswered,
+            false => 0,
+        };
         for (key, times) in takes {
             let untold = seen.iter().filter(|seen| seen.key == key && seen.taken && !seen.told);
-            assert!(any_may_repeat || times <= 1 + untold.count(), "{key} was taken {times} times");
+            let repeats = times.saturating_sub(1 + untold.count()) as u64;
+            let is_explained = any_may_repeat || repeats <= unheard;
+            assert!(is_explained, "{key} was taken {times} times: {figures:?}");
+            unheard = unheard.saturating_sub(repeats);
         }
         figures
     }
