@@ -38,7 +38,7 @@ use nodetally::spool::{Batch, Moment};
 use tokio::time::{Instant, sleep};
 
 /// Long enough for a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn quick(url: &str) -> Settings {
     hear_all();
