@@ -30,7 +30,7 @@ impl Handle {
     }
 
     /// Takes over what an earlier run had handed over and not sent, as far as there is room for it; how
-    /// many samples. `counted_until`: see [`Handover::left`].
+    /// many samples. `counted_until`: see [`Handover::left`](crate::spool::Handover::left).
     pub fn take_over(&self, now: &Moment, counted_until: Option<BootTime>) -> usize {
         let Some(handover) = &self.0.handover else { return 0 };
         let HandedOver { batches, dropped_posts } =
