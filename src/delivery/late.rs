@@ -75,7 +75,7 @@ pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option
         places.entry(post.path.clone()).or_insert(posts.len());
         posts.push(Post { part: next_part(), ..post.clone() });
     }
-    Some(Batch { taken: newer.taken, tried: false, posts })
+    Some(Batch { taken: newer.taken, tried: false, left: false, posts })
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 pub use http::{
     BaseUrl, ClientCertificate, Credential, Encoding, Getter, Proxies, Secret, Tls, TokenSource,
@@ -88,11 +90,14 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// The longest `Retry-After` that is honoured (5 min).
     pub retry_after_max: Duration,
-    /// How often a post is sent that the endpoint fails on while it is otherwise well (3): failures
-    /// count when the endpoint accepted something else meanwhile.
+    /// How often a post is sent at least before it is given up (3).
     pub tries_max: u32,
-    /// Whether a 500 always counts (`false`): servers of the resource API answer it for good to what
-    /// they cannot parse.
+    /// For how long at least an endpoint that accepts others fails on a post before that is given up
+    /// (10 min): as long as a part of its servers may be away. The same for a post behind which everything
+    /// has to wait.
+    pub failing_for: Duration,
+    /// Whether a post is given up after `tries_max` answers of 500, however soon and whatever else is
+    /// accepted (`false`): servers of the resource API answer it for good to what they cannot parse.
     pub bounds_500: bool,
     /// Whether a 4xx that is otherwise for good (all but 408, 425 and 429) is tried again like a 5xx
     /// (`false`).
@@ -125,6 +130,7 @@ impl Settings {
             backoff_max: Duration::from_secs(60),
             retry_after_max: Duration::from_secs(300),
             tries_max: 3,
+            failing_for: Duration::from_secs(10 * 60),
             bounds_500: false,
             retry_client_errors: false,
             age_max: Duration::from_secs(24 * 60 * 60),
@@ -180,6 +186,19 @@ pub fn endpoint(
     let handle = Handle::new(limits, places.handover);
     let worker = Worker::new(settings, sender, handle.clone(), disk, clock);
     Ok((handle, worker))
+}
+
+/// Ends when a deadline is set and over.
+pub async fn reached(mut deadline: watch::Receiver<Option<Instant>>) {
+    let end = match deadline.wait_for(Option::is_some).await {
+        Ok(end) => *end,
+        Err(_) => None,
+    };
+    match end {
+        Some(end) => sleep_until(end).await,
+        // Whoever could set one is gone.
+        None => std::future::pending().await,
+    }
 }
 
 /// Asks whether anybody answers at an endpoint: the status of a GET of its base, or why there was

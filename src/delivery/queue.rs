@@ -2,6 +2,7 @@
 
 mod backlog;
 mod elsewhere;
+mod entry;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,94 +12,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::statistics::{Drops, Health, OnDisk, Statistics};
-use crate::spool::{Batch, Handover, Moment, Post, RowId};
+use crate::spool::{Batch, Handover, Moment, Post};
+use entry::cost_bytes;
+pub(super) use entry::{Entry, EntryMark, Waiting, put_in_order};
 
 /// Where drops of one reason are counted.
 pub(super) type Reason = fn(&mut Drops) -> &mut u64;
-
-/// A post and what was tried with it.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) post: Post,
-    /// Whether it was tried at all: a further try is a retry.
-    pub(super) sent: bool,
-    /// Failed tries that count toward giving up.
-    pub(super) failures: u32,
-}
-
-/// What remains of a batch.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) taken: Moment,
-    /// Not to be sent before, unless the endpoint is being left.
-    pub(super) due: Instant,
-    /// Where it is on disk.
-    pub(super) row: Option<RowId>,
-    /// A file beside the counters holds it until it is settled or on disk.
-    pub(super) handed_over: bool,
-    /// The endpoint took a part of this batch as it stands, or could be asked with it in vain only:
-    /// it goes along with others.
-    pub(super) partly_accepted: bool,
-    /// Some of its posts were settled, or fell apart, since it was put to disk.
-    pub(super) is_touched: bool,
-    /// An earlier worker may have sent any of it.
-    pub(super) was_tried_before: bool,
-    /// What a kill would leave of it says that it was tried.
-    pub(super) is_marked: bool,
-    pub(super) posts: Vec<Waiting>,
-}
-
-impl Entry {
-    pub(super) fn new(batch: Batch, due: Instant) -> Self {
-        let waiting = |post| Waiting { post, sent: false, failures: 0 };
-        let posts = batch.posts.into_iter().map(waiting).collect();
-        Self {
-            taken: batch.taken,
-            due,
-            row: None,
-            handed_over: false,
-            partly_accepted: false,
-            is_touched: false,
-            was_tried_before: batch.tried,
-            is_marked: batch.tried,
-            posts,
-        }
-    }
-
-    pub(super) fn cost_bytes(&self) -> usize {
-        self.posts.iter().map(|waiting| cost_bytes(&waiting.post)).sum()
-    }
-
-    /// As it goes to disk; bodies are shared, not copied.
-    pub(super) fn to_batch(&self) -> Batch {
-        let posts = self.posts.iter().map(|waiting| waiting.post.clone()).collect();
-        Batch { taken: self.taken, tried: self.was_tried(), posts }
-    }
-
-    pub(super) fn mark(&self) -> EntryMark {
-        EntryMark { taken: self.taken, on_disk: self.row.is_some() }
-    }
-
-    /// Whether nothing would be forgotten with its posts but themselves.
-    pub(super) fn has_no_failures(&self) -> bool {
-        self.posts.iter().all(|waiting| waiting.failures == 0)
-    }
-
-    /// Whether the endpoint may have taken a post of it, and it was not heard.
-    pub(super) fn was_tried(&self) -> bool {
-        self.was_tried_before || self.posts.iter().any(|waiting| waiting.sent)
-    }
-
-    fn into_batch(self) -> Batch {
-        let tried = self.was_tried();
-        let posts = self.posts.into_iter().map(|waiting| waiting.post).collect();
-        Batch { taken: self.taken, tried, posts }
-    }
-}
-
-pub(super) fn cost_bytes(post: &Post) -> usize {
-    size_of::<Waiting>() + post.path.len() + post.body.len()
-}
 
 /// Samples, posts and bytes that are nowhere but in memory.
 #[derive(Debug, Clone, Copy, Default)]
@@ -409,15 +328,6 @@ impl Handle {
         Some(entry)
     }
 
-    /// What is left of a batch of which the endpoint took a part and that is nowhere else.
-    pub(super) fn take_leftover(&self) -> Option<Entry> {
-        let mut state = self.state();
-        state.backlog.front().filter(|entry| entry.partly_accepted)?;
-        let entry = state.backlog.pop_front()?;
-        state.hand_out(&entry);
-        Some(entry)
-    }
-
     /// Something that is in memory alone goes to its place in the backlog. When there is no room, the
     /// oldest are dropped, and it with them if it is one.
     pub(super) fn put_back(&self, entry: Entry) {
@@ -470,7 +380,7 @@ impl Handle {
                 state.under_way.posts += 1;
                 state.under_way.bytes += cost_bytes(&post);
             }
-            Waiting { post, sent: false, failures: 0 }
+            Waiting::new(post)
         })
     }
 
@@ -551,26 +461,6 @@ impl Handle {
         let waiting = state.backlog.iter().chain(&state.fresh);
         waiting.map(|entry| entry.taken.since_boot.as_nanos()).collect()
     }
-}
-
-/// Puts one to its place among others that are in their order.
-pub(super) fn put_in_order(entries: &mut VecDeque<Entry>, entry: Entry) {
-    let at = entries.partition_point(|other| is_before(&other.taken, &entry.taken));
-    entries.insert(at, entry);
-}
-
-fn is_before(one: &Moment, other: &Moment) -> bool {
-    match one.boot == other.boot {
-        true => one.since_boot < other.since_boot,
-        false => one.wall < other.wall,
-    }
-}
-
-/// What of an entry says how its posts are counted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EntryMark {
-    pub(super) taken: Moment,
-    pub(super) on_disk: bool,
 }
 
 impl State {

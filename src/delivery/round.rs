@@ -1,5 +1,6 @@
 //! One round: the posts of one sample, and of what was left of others, let out side by side.
 
+mod ill;
 mod line;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,7 +13,9 @@ use tokio::task::{self, JoinSet};
 
 use super::http::{Answer, Sender, Sent};
 use super::queue::{Entry, EntryMark, Waiting};
+use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Part, RowId};
+use ill::IllPaths;
 
 /// What one round has come to so far.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Round {
     pub(super) held_back: bool,
     /// Whether the posts of one path go one after the other, and none while an older one has failed.
     is_in_order: bool,
+    /// None where the posts of one path go one after the other anyway.
+    ill: IllPaths,
     /// How many posts there were to choose from for the one that asks whether the endpoint is back;
     /// absent where none asks.
     probes: Option<usize>,
@@ -101,7 +106,9 @@ impl Round {
             let posts = mem::take(&mut entry.posts).into_iter();
             slots.extend(posts.map(|waiting| Some(Slot::new(number, waiting))));
         }
-        let line = line::up(&slots, &entries, is_in_order, probe);
+        let waiting = slots.iter().flatten().map(|slot| &slot.waiting);
+        let ill = IllPaths::of(waiting.filter(|_| !is_in_order));
+        let line = line::up(&slots, &entries, is_in_order, &ill, probe);
         Self {
             entries,
             unsent: line.posts,
@@ -116,6 +123,7 @@ impl Round {
             pause: None,
             held_back: false,
             is_in_order,
+            ill,
             probes: probe.map(|_| line.probes),
         }
     }
@@ -143,15 +151,12 @@ impl Round {
         Some((entry.taken, entry.partly_accepted, posts))
     }
 
-    /// How many samples go along with another.
-    pub(super) fn leftovers(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.partly_accepted).count()
-    }
-
     /// From here on a sample goes along with others.
     pub(super) fn goes_along(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
             entry.partly_accepted = true;
+            // It says so where it is on disk.
+            entry.is_touched = true;
         }
     }
 
@@ -197,7 +202,14 @@ impl Round {
 
     fn next_unsent(&mut self) -> Option<usize> {
         if !self.is_in_order {
-            return self.unsent.pop_front();
+            let path = |at: &usize| Some(&*self.slots.get(*at)?.as_ref()?.waiting.post.path);
+            let is_next = |at: &usize| path(at).is_none_or(|path| !self.ill.is_held_back(path));
+            let place = self.unsent.iter().position(is_next)?;
+            let at = self.unsent.remove(place)?;
+            if let Some(Some(slot)) = self.slots.get(at) {
+                self.ill.let_out(&slot.waiting.post.path);
+            }
+            return Some(at);
         }
         let under_way = self.slots.iter().flatten().filter(|slot| slot.under_way.is_some());
         let mut taken: HashSet<&str> = under_way.map(|slot| &*slot.waiting.post.path).collect();
@@ -216,26 +228,50 @@ impl Round {
         halves.chain(self.failed.iter().map(|failed| &*failed.waiting.post.path))
     }
 
-    /// The samples of which posts were left for something else than, where order matters, for one of the
-    /// same path that failed.
+    /// The samples of which posts were left for something else than for others of the same path that
+    /// failed.
     pub(super) fn cut_short(&self) -> HashSet<usize> {
         let stuck: HashSet<&str> = match self.is_in_order {
             true => self.stuck().collect(),
             false => HashSet::new(),
         };
         let left = self.unsent.iter().filter_map(|at| self.slots.get(*at)?.as_ref());
-        let left = left.filter(|slot| !stuck.contains(&*slot.waiting.post.path));
-        left.map(|slot| slot.entry).collect()
+        let is_cut = |slot: &&Slot| {
+            let path = &*slot.waiting.post.path;
+            !stuck.contains(path) && !self.ill.is_held_back(path)
+        };
+        left.filter(is_cut).map(|slot| slot.entry).collect()
     }
 
-    /// What waits behind it on its path, where order matters, fails with it: else a path on which the
-    /// endpoint always fails would keep ever more.
-    pub(super) fn fail_behind(&mut self, failed: &Failed) {
-        if self.is_in_order {
-            let is_behind = |slot: &&mut Slot| slot.waiting.post.path == failed.waiting.post.path;
-            let behind = self.slots.iter_mut().flatten().filter(is_behind);
-            behind.for_each(|slot| slot.waiting.failures += 1);
+    /// What waits behind it on its path fails with it: else a path on which the endpoint always fails
+    /// would keep ever more.
+    pub(super) fn fail_behind(&mut self, failed: &Failed, blame: Blame, now: BootTime) {
+        let path = &failed.waiting.post.path;
+        if !self.is_in_order && !self.ill.is_held_back(path) {
+            return;
         }
+        let behind = self.slots.iter_mut().flatten().map(|slot| &mut slot.waiting);
+        for waiting in behind.filter(|waiting| waiting.post.path == *path) {
+            match blame {
+                Blame::OthersAreTaken => _ = waiting.fails_beside_others(now),
+                // That one is ill says nothing of the others but where none may go before it.
+                Blame::Status if self.is_in_order => waiting.failures += 1,
+                Blame::Status | Blame::Nothing => {}
+            }
+        }
+    }
+
+    /// The endpoint took or refused a post of this path.
+    pub(super) fn path_is_answered(&mut self, path: &str) {
+        self.ill.is_answered(path);
+    }
+
+    /// It may be the endpoint that is ill.
+    pub(super) fn forget_failing(&mut self) {
+        let slots = self.slots.iter_mut().flatten().chain(&mut self.halves);
+        let failed = self.failed.iter_mut().map(|failed| &mut failed.waiting);
+        let waiting = slots.map(|slot| &mut slot.waiting).chain(failed);
+        waiting.for_each(|waiting| waiting.failing = None);
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -302,7 +338,7 @@ impl Round {
             let posts = own.chain(failed.map(|failed| &failed.waiting));
             let posts = posts.map(|waiting| waiting.post.clone()).collect();
             // Any of it may be sent before it is written again.
-            (number, Batch { taken: entry.taken, tried: true, posts })
+            (number, Batch { taken: entry.taken, tried: true, left: entry.partly_accepted, posts })
         };
         in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
     }
@@ -357,14 +393,28 @@ fn put_paths_in_order(posts: &mut Vec<Waiting>) {
     posts.extend(order.into_iter().filter_map(|from| taken.get_mut(from)?.take()));
 }
 
+/// What a failure may be laid to, if not to the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    Nothing,
+    /// The post alone: the answer says so.
+    Status,
+    /// The post or its path, as the endpoint accepted something else after this try began; or before, if
+    /// that is known of it.
+    OthersAreTaken,
+}
+
 impl Failed {
-    /// Whether the failure is the post's own: a status that `bounded` names, or any other while the
-    /// endpoint accepted something after this try began. A request to come later never is.
-    pub(super) fn counts(&self, accepted: u32, bounded: impl Fn(u16) -> bool) -> bool {
+    /// `bounded`: which answers say that it is the post. A request to come later never does.
+    pub(super) fn blame(&self, accepted: u32, bounded: impl Fn(u16) -> bool) -> Blame {
         match self.status {
-            Some(408 | 425 | 429) => false,
-            Some(status) if bounded(status) => true,
-            Some(_) | None => self.accepted_before < accepted,
+            Some(408 | 425 | 429) => Blame::Nothing,
+            Some(status) if bounded(status) => Blame::Status,
+            Some(_) | None if self.accepted_before < accepted => Blame::OthersAreTaken,
+            Some(_) | None if self.waiting.failing.is_some() && accepted > 0 => {
+                Blame::OthersAreTaken
+            }
+            Some(_) | None => Blame::Nothing,
         }
     }
 

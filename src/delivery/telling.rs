@@ -14,8 +14,9 @@ use super::round::status_line;
 pub(super) struct Telling {
     /// Present while the endpoint accepts nothing of what it is sent.
     down: Option<Down>,
-    /// Statuses that the log has told of: each is told once in the worker's life.
-    told: BTreeSet<u16>,
+    /// Statuses that the log has told of, and silence: each is told once in the worker's life.
+    told: BTreeSet<Option<u16>>,
+    told_left: bool,
 }
 
 #[derive(Debug)]
@@ -48,11 +49,12 @@ impl fmt::Display for Place {
 }
 
 impl Telling {
-    /// A status for which posts are dropped; behind how many `tries`, if it was tried again.
+    /// A status for which posts are dropped, or that there was none; behind how many `tries`, if it was
+    /// tried again.
     pub(super) fn once(
         &mut self,
         endpoint: &str,
-        status: u16,
+        status: Option<u16>,
         path: &str,
         excerpt: &str,
         tries: Option<u32>,
@@ -61,12 +63,29 @@ impl Telling {
             return;
         }
         let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
-        warn!(
-            "endpoint {endpoint} answers {}{tries} to POST {path}: {}; such posts are dropped and \
-             counted (said once per status)",
-            status_line(status),
-            if excerpt.is_empty() { "no reason given" } else { excerpt },
-        );
+        let excerpt = if excerpt.is_empty() { "no reason given" } else { excerpt };
+        match status.map(status_line) {
+            Some(status) => warn!(
+                "endpoint {endpoint} answers {status}{tries} to POST {path}: {excerpt}; such posts are \
+                 dropped and counted (said once per status)"
+            ),
+            None => warn!(
+                "endpoint {endpoint} gives no answer{tries} to POST {path}, while it answers others: \
+                 {excerpt}; such posts are dropped and counted (said once)"
+            ),
+        }
+    }
+
+    /// More was left of samples than is kept.
+    pub(super) fn left(&mut self, endpoint: &str, samples_max: usize, bytes_max: usize) {
+        if !std::mem::replace(&mut self.told_left, true) {
+            let kib = bytes_max >> 10;
+            warn!(
+                "endpoint {endpoint} takes a part of each sample and leaves the rest; no more than what \
+                 is left of {samples_max} samples ({kib} KiB) waits for it, the oldest is dropped and \
+                 counted (said once)"
+            );
+        }
     }
 
     pub(super) fn down(&mut self, endpoint: &str, handle: &Handle, reason: &str, place: &Place) {

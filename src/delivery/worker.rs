@@ -13,10 +13,13 @@
 //! the same round. While an endpoint is down, another post asks each time whether it is back
 //! ([`probing`]), for the same reason.
 //!
+//! What is given up when, and what is kept of the rest, is in [`concluding`].
+//!
 //! After an outage what is fresh goes first, as soon as it comes, and what waited follows in its
 //! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
 //! fails, the backlog is in memory ([`super::queue`]).
 
+mod concluding;
 mod hands;
 mod probing;
 
@@ -32,13 +35,13 @@ use super::backoff::Backoff;
 use super::disk::Disk;
 use super::http::{Answer, Sender};
 use super::late::{self, Then};
-use super::queue::{Entry, Handle, Reason};
-use super::round::{Answered, Failed, Round};
+use super::queue::{Entry, Handle, Reason, put_in_order};
+use super::round::{Answered, Round};
 use super::statistics::Health;
 use super::telling::Telling;
-use super::{Settings, Split};
+use super::{Settings, Split, reached};
 use crate::spool::{Batch, Moment, Post};
-use probing::{Probing, Verdict};
+use probing::Probing;
 
 /// As many failures in a row end a round, however few posts may be under way at once: one that always
 /// fails is no outage.
@@ -277,9 +280,20 @@ impl Worker {
         if let Some(entry) = whole.and_then(|at| self.held.remove(at)) {
             return Some(entry);
         }
+        let gives_way = self.health != Health::Down && !self.settings.in_order;
+        if gives_way && self.is_full_of_leftovers() {
+            let held = self.held.iter().position(|entry| entry.partly_accepted);
+            let held = held.and_then(|at| self.held.remove(at));
+            return held.or_else(|| self.handle.take_leftover());
+        }
         let now = self.now();
-        if let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
-            return Some(Entry { row: Some(row), ..Entry::new(batch, Instant::now()) });
+        while let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
+            let entry = Entry { row: Some(row), ..Entry::new(batch, Instant::now()) };
+            if !entry.partly_accepted {
+                return Some(entry);
+            }
+            // What an earlier worker left of a sample is for this one what it was for that one.
+            put_in_order(&mut self.held, entry);
         }
         if self.waits_for_disk() {
             return None;
@@ -290,27 +304,27 @@ impl Worker {
     }
 
     /// What is left of samples that the endpoint took a part of goes along, as long as it is not too
-    /// old itself.
+    /// old itself; all of them in their order.
     async fn with_leftovers(&mut self, entry: Entry) -> Vec<Entry> {
-        let mut leftovers = Vec::new();
+        let mut together = VecDeque::new();
         for held in std::mem::take(&mut self.held) {
             match held.partly_accepted {
-                true => leftovers.push(held),
+                true => together.push_back(held),
                 false => self.held.push_back(held),
             }
         }
         while let Some(leftover) = self.handle.take_leftover() {
-            leftovers.push(leftover);
+            put_in_order(&mut together, leftover);
         }
-        let mut entries = Vec::with_capacity(leftovers.len() + 1);
-        for mut leftover in leftovers {
-            self.drop_old(&mut leftover);
-            match leftover.posts.is_empty() {
-                true => self.settled(leftover).await,
-                false => entries.push(leftover),
+        put_in_order(&mut together, entry);
+        let mut entries = Vec::with_capacity(together.len());
+        for mut entry in together {
+            self.drop_old(&mut entry);
+            match entry.posts.is_empty() {
+                true => self.settled(entry).await,
+                false => entries.push(entry),
             }
         }
-        entries.push(entry);
         entries
     }
 
@@ -416,6 +430,7 @@ impl Worker {
         let post = &answered.waiting.post;
         if matches!(answered.answer, Answer::Accepted { .. } | Answer::Refused { .. }) {
             round.touch(answered.entry);
+            round.path_is_answered(&post.path);
         }
         match &answered.answer {
             Answer::Accepted { status, pause } => {
@@ -443,7 +458,7 @@ impl Worker {
                 };
                 self.handle.dropped(mark, post, reason);
                 round.refused += 1;
-                self.telling.once(&self.settings.name, status, &post.path, excerpt, None);
+                self.telling.once(&self.settings.name, Some(status), &post.path, excerpt, None);
             }
             Answer::Later { status, pause, excerpt } => {
                 let (status, pause, reason) = (*status, *pause, excerpt.clone());
@@ -459,116 +474,6 @@ impl Worker {
             }
         }
     }
-
-    /// Settles what is given up, keeps the rest, tells a change of state; the pause before the next
-    /// round, if one is due.
-    async fn conclude(&mut self, ended: Ended) -> Option<Pause> {
-        let Ended { mut round, was_prompt, .. } = ended;
-        let answers = round.accepted + round.refused > 0;
-        if answers {
-            self.telling.up(&self.settings.name, &self.handle);
-            self.backoff.reset();
-            self.probing.is_answered();
-            self.refused_rounds = match round.accepted {
-                // Of what was left of samples nothing is known but that it is refused.
-                0 if round.is_of_leftovers() => self.refused_rounds,
-                0 => self.refused_rounds.saturating_add(1),
-                _ => 0,
-            };
-            self.set_health(match was_prompt {
-                true => Health::Well,
-                false => Health::Slow,
-            });
-        } else if let Some(failed) = round.first_failure()
-            // What an endpoint left of samples that it otherwise took says nothing about the
-            // endpoint; the next sample will.
-            && !round.is_of_leftovers()
-        {
-            let reason = failed.describe();
-            let place = self.place();
-            self.telling.down(&self.settings.name, &self.handle, &reason, &place);
-            self.set_health(Health::Down);
-        }
-        let verdict = match round.first_failure() {
-            Some(failed) if !answers => {
-                let Settings { in_order, tries_max, .. } = self.settings;
-                self.probing.is_in_vain(&round, failed, in_order, tries_max, self.now())
-            }
-            _ => Verdict::GoesOn,
-        };
-        let cut_short = round.cut_short();
-        let was_all_tried = round.accepted > 0 && cut_short.is_empty();
-        let failed = round.take_failed();
-        let pause = (!failed.is_empty() || round.throttled).then(|| Pause {
-            time: self.pause(round.pause),
-            gives_way: !round.throttled && (was_all_tried || round.is_of_leftovers()),
-        });
-        let bounds_500 = self.settings.bounds_500;
-        for mut failed in failed {
-            let counts =
-                failed.counts(round.accepted, |status| status < 500 + u16::from(bounds_500));
-            if counts {
-                failed.waiting.failures += 1;
-                round.fail_behind(&failed);
-            }
-            match verdict {
-                Verdict::GoesOn => {}
-                Verdict::GoesAlong => round.goes_along(failed.entry),
-                Verdict::GivenUp(tries) => {
-                    failed.waiting.failures = tries;
-                    round.touch(failed.entry);
-                    self.give_up(&failed, &round);
-                    continue;
-                }
-            }
-            if counts && failed.waiting.failures >= self.settings.tries_max.max(1) {
-                round.touch(failed.entry);
-                self.give_up(&failed, &round);
-            } else {
-                round.goes_on(failed);
-            }
-        }
-        let takes_others = round.accepted > 0;
-        for (number, mut entry) in round.into_entries().into_iter().enumerate() {
-            if entry.posts.is_empty() {
-                self.settled(entry).await;
-                continue;
-            }
-            // What was not even tried waits for its turn, however much was taken before it.
-            entry.partly_accepted |= takes_others && !cut_short.contains(&number);
-            self.keep_left(entry).await;
-        }
-        self.let_go().await;
-        pause
-    }
-
-    fn set_health(&mut self, health: Health) {
-        self.health = health;
-        let is_refusing = self.refused_rounds >= REFUSED_ROUNDS && health != Health::Down;
-        self.handle.set_health(if is_refusing { Health::Refusing } else { health });
-    }
-
-    fn pause(&mut self, asked: Option<Duration>) -> Duration {
-        let own = self.backoff.after_failure();
-        match asked {
-            None => own,
-            Some(asked) => {
-                own.max(asked.min(self.settings.retry_after_max) + self.backoff.jitter())
-            }
-        }
-    }
-
-    fn give_up(&mut self, failed: &Failed, round: &Round) {
-        let Some(mark) = round.mark(failed.entry) else { return };
-        let post = &failed.waiting.post;
-        let Some(status) = failed.status else {
-            self.handle.dropped(mark, post, |drops| &mut drops.gave_up_unanswered);
-            return;
-        };
-        self.handle.dropped(mark, post, |drops| &mut drops.gave_up_5xx);
-        let (name, tries) = (&self.settings.name, Some(failed.waiting.failures));
-        self.telling.once(name, status, &post.path, &failed.reason, tries);
-    }
 }
 
 /// A post that was too large as two.
@@ -579,17 +484,4 @@ fn halves(post: &Post, split: Option<Split>) -> Option<[Post; 2]> {
     let half = |part, body| Post { part, path: post.path.clone(), body };
     let [one, two] = parts;
     Some([half(one, first), half(two, second)])
-}
-
-/// Ends when a deadline is set and over.
-async fn reached(mut deadline: watch::Receiver<Option<Instant>>) {
-    let end = match deadline.wait_for(Option::is_some).await {
-        Ok(end) => *end,
-        Err(_) => None,
-    };
-    match end {
-        Some(end) => sleep_until(end).await,
-        // The handle holds the other end as long as a worker exists.
-        None => std::future::pending().await,
-    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::clock;
 use super::endpoints::Endpoint;
-use crate::delivery::{Handle, Worker};
+use crate::delivery::{Handle, Worker, reached};
 use crate::identity::BootId;
 use crate::spool::{Batch, Bounds, Handover, Moment, Queue, RowId, SpoolError};
 
@@ -175,18 +175,6 @@ async fn put(
             (there, Ok(()))
         }
         Err(error) => (Vec::new(), Err(error)),
-    }
-}
-
-/// Ends when an end is set and over.
-async fn reached(mut ending: Ending) {
-    let end = match ending.wait_for(Option::is_some).await {
-        Ok(end) => *end,
-        Err(_) => None,
-    };
-    match end {
-        Some(end) => sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Batch {
     /// The endpoint may have taken a post of it though nobody knows: added to another batch, it would
     /// be recognised by no key.
     pub tried: bool,
+    /// The endpoint took others of its posts and not these: they go along with other samples.
+    pub left: bool,
     pub posts: Vec<Post>,
 }
 
@@ -91,7 +93,7 @@ impl Batch {
     #[must_use]
     pub fn new(taken: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
         let post = |(number, (path, body))| Post { part: Part { number, piece: 1 }, path, body };
-        Self { taken, tried: false, posts: (0..).zip(posts).map(post).collect() }
+        Self { taken, tried: false, left: false, posts: (0..).zip(posts).map(post).collect() }
     }
 }
 

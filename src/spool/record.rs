@@ -6,7 +6,7 @@
 //!   4      4  CRC-32 (IEEE) of all that is behind it
 //!   8      1  version: 1
 //!   9      1  how the contents are packed: 0 not at all, 1 with deflate (RFC 1951)
-//!  10      1  1 if the endpoint may have taken a post of it, else 0
+//!  10      1  1 if the endpoint may have taken a post of it, plus 2 if it took others of its posts
 //!  11      1  0
 //!  12      4  posts
 //!  16      4  the contents, unpacked, in bytes
@@ -40,8 +40,10 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 
-/// Whether it was tried. A program that does not know the mark reads the record all the same.
-const TRIED_AT: usize = 10;
+/// What is known of it. A program that does not know a mark reads the record all the same.
+const MARKS_AT: usize = 10;
+const TRIED: u8 = 1;
+const LEFT: u8 = 2;
 
 const CHECKED_FROM: usize = MAGIC.len() + 4;
 /// What stands before the contents, in bytes.
@@ -103,9 +105,9 @@ pub fn encode_plain(batch: &Batch) -> Option<Vec<u8>> {
 /// It is no record.
 pub fn mark_tried(mut record: Vec<u8>) -> Result<(u64, Vec<u8>), RecordError> {
     checked_part(&record)?;
-    *record.get_mut(TRIED_AT).ok_or(RecordError::Short)? = 1;
+    *record.get_mut(MARKS_AT).ok_or(RecordError::Short)? |= TRIED;
     let record = checked(record).ok_or(RecordError::Short)?;
-    let changed = record.get(MAGIC.len()..=TRIED_AT).ok_or(RecordError::Short)?;
+    let changed = record.get(MAGIC.len()..=MARKS_AT).ok_or(RecordError::Short)?;
     Ok((MAGIC.len() as u64, changed.to_vec()))
 }
 
@@ -126,7 +128,8 @@ fn header(batch: &Batch, packing: u8, contents_bytes: usize) -> Option<Vec<u8>> 
     let mut header = Vec::with_capacity(CONTENTS_AT);
     header.extend(MAGIC);
     header.extend([0; 4]);
-    header.extend([VERSION, packing, u8::from(batch.tried), 0]);
+    let marks = u8::from(batch.tried) * TRIED + u8::from(batch.left) * LEFT;
+    header.extend([VERSION, packing, marks, 0]);
     header.extend(u32::try_from(batch.posts.len()).ok()?.to_le_bytes());
     header.extend(u32::try_from(contents_bytes).ok()?.to_le_bytes());
     header.extend(batch.taken.boot.as_str().as_bytes());
@@ -157,10 +160,10 @@ fn write_contents(batch: &Batch, into: &mut impl Write) -> std::io::Result<()> {
 /// They are not, or not all, what [`encode`] made.
 pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     let mut rest = checked_part(record)?;
-    let Head { taken, tried, posts, contents_bytes, packing } = take_head(&mut rest)?;
+    let Head { taken, tried, left, posts, contents_bytes, packing } = take_head(&mut rest)?;
     let contents = unpack(rest, packing, contents_bytes)?;
     let posts = decode_posts(posts, contents).ok_or(RecordError::Contents)?;
-    Ok(Batch { taken, tried, posts })
+    Ok(Batch { taken, tried, left, posts })
 }
 
 /// What a record says before its contents.
@@ -168,6 +171,7 @@ pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
 pub struct Head {
     pub taken: Moment,
     pub tried: bool,
+    pub left: bool,
     pub posts: usize,
     /// Unpacked.
     pub contents_bytes: usize,
@@ -198,7 +202,7 @@ fn checked_part(record: &[u8]) -> Result<&[u8], RecordError> {
 }
 
 fn take_head(rest: &mut &[u8]) -> Result<Head, RecordError> {
-    let [version, packing, tried, _] = take(rest)?;
+    let [version, packing, marks, _] = take(rest)?;
     if version != VERSION {
         return Err(RecordError::Version(version));
     }
@@ -211,7 +215,8 @@ fn take_head(rest: &mut &[u8]) -> Result<Head, RecordError> {
     let since_boot = BootTime::from_nanos(u64::from_le_bytes(take(rest)?));
     let wall = WallTime::from_unix_millis(u64::from_le_bytes(take(rest)?));
     let taken = Moment { boot, since_boot, wall };
-    Ok(Head { taken, tried: tried & 1 != 0, posts, contents_bytes, packing })
+    let (tried, left) = (marks & TRIED != 0, marks & LEFT != 0);
+    Ok(Head { taken, tried, left, posts, contents_bytes, packing })
 }
 
 fn unpack(packed: &[u8], packing: u8, bytes: usize) -> Result<Bytes, RecordError> {
@@ -324,11 +329,18 @@ mod tests {
         batch.tried = true;
         assert_eq!(encode_plain(&batch).unwrap(), plain);
         assert_eq!(decode(&plain).unwrap(), batch);
+
+        plain[10] = 2;
+        reseal(&mut plain);
+        batch.tried = false;
+        batch.left = true;
+        assert_eq!(encode_plain(&batch).unwrap(), plain);
+        assert_eq!(decode(&plain).unwrap(), batch);
     }
 
     #[test]
     fn a_record_is_marked_where_it_stands_unless_it_is_damaged() {
-        let mut batch = sample();
+        let mut batch = Batch { left: true, ..sample() };
         for record in [encode(&batch).unwrap(), encode_plain(&batch).unwrap()] {
             let (at, changed) = mark_tried(record.clone()).unwrap();
             let at = usize::try_from(at).unwrap();
@@ -427,10 +439,11 @@ mod tests {
                 body: body.into(),
             },
         );
-        (any::<u64>(), any::<u64>(), any::<bool>(), proptest::collection::vec(post, 0..12))
-            .prop_map(|(since, wall, tried, posts)| Batch {
+        (any::<u64>(), any::<u64>(), any::<[bool; 2]>(), proptest::collection::vec(post, 0..12))
+            .prop_map(|(since, wall, [tried, left], posts)| Batch {
                 taken: moment(since, wall),
                 tried,
+                left,
                 posts,
             })
     }

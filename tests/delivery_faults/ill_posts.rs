@@ -30,7 +30,7 @@ fn impatient(mut settings: Settings) -> Settings {
     settings
 }
 
-/// Offers samples until `posts` were given up, and judges the end.
+/// Offers samples, a minute apart, until `posts` were given up, and judges the end.
 async fn until_given_up(rig: &Rig, peer: &Peer, posts: u64) {
     for sequence in 10_000.. {
         let figures = rig.figures();
@@ -39,6 +39,7 @@ async fn until_given_up(rig: &Rig, peer: &Peer, posts: u64) {
             break;
         }
         let accepted = figures.accepted_posts;
+        rig.time.put_forward(MINUTE);
         rig.offer(sequence, &["a"]);
         rig.until("taken", |figures| figures.accepted_posts > accepted).await;
     }

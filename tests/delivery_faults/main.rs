@@ -19,6 +19,7 @@ mod ill_posts;
 mod late;
 mod mayhem;
 mod order;
+mod partial;
 mod peer;
 mod retries;
 mod rig;

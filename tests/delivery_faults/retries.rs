@@ -157,6 +157,7 @@ async fn a_post_on_which_the_peer_always_fails_is_given_up_and_the_others_flow()
             });
             let mut settings = bounded(&peer);
             settings.bounds_500 = bounds_500;
+            settings.failing_for = Duration::ZERO;
             let rig = Rig::start(settings, store);
             for sequence in 0..10 {
                 rig.offer(sequence, &["a", "poison", "b", "c"]);
@@ -175,7 +176,9 @@ async fn a_post_on_which_the_peer_always_fails_is_given_up_and_the_others_flow()
             let figures = rig.end(&peer).await;
             assert_eq!(figures.dropped_posts.total(), 10);
             let tries = figures.answers[&500];
-            assert!((30..=60).contains(&tries), "{tries} tries of ten posts");
+            // Of a path that fails not every post is tried every time.
+            let least = if bounds_500 { 30 } else { 10 };
+            assert!((least..=60).contains(&tries), "{tries} tries of ten posts");
         }
     })
     .await;
@@ -201,14 +204,15 @@ async fn such_posts_hold_up_neither_a_backlog_nor_what_comes_in_order() {
             let peer = Peer::start_at(addr, poisoned);
             let figures = rig
                 .until("replayed", |figures| {
-                    figures.accepted_posts == 36 && figures.waiting_posts <= 3
+                    figures.accepted_posts == 36 && figures.waiting_posts <= 12
                 })
                 .await;
             let dropped = figures.dropped_posts;
-            assert_eq!(dropped.gave_up_5xx, dropped.total(), "{figures:?}");
             let tries = figures.answers[&503];
             assert!(tries < 150, "{tries} tries of twelve posts");
-            for sequence in 12..30 {
+            assert_eq!(dropped.total(), 0, "{figures:?}");
+            rig.time.put_forward(Duration::from_secs(10 * 60));
+            for sequence in 12..40 {
                 rig.offer(sequence, &["a"]);
                 sleep(Duration::from_millis(10)).await;
             }

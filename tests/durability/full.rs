@@ -106,7 +106,7 @@ async fn fill(dir: &std::path::Path) {
     let figures = running.figures();
     assert!(figures.in_memory_samples >= 8, "{figures:?}");
     assert!(figures.dropped_posts.queue_full > 0, "{figures:?}");
-    assert_eq!(lines.containing("cannot be kept on disk").len(), 1, "{:?}", lines.containing(""));
+    assert_eq!(lines.containing("cannot be kept on disk").len(), 1, "{:?}", lines.all());
     assert_eq!(lines.containing("kept on disk again").len(), 0);
 
     resize(dir, "16m");

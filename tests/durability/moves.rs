@@ -25,6 +25,20 @@ fn leave_on_their_way(stage: &Stage, state: &str, sectors: u64) -> Agent {
     agent
 }
 
+/// Another agent, now that the endpoint is well, until all that was left has come.
+fn send_what_was_left(stage: &Stage, peer: &Peer) -> Agent {
+    peer.set(Mood::Well);
+    let agent = stage.start();
+    eventually("what waited", || (written(peer) == 300 * 512).then_some(()));
+    agent
+}
+
+/// And nothing of it comes twice.
+fn stop_in_peace(agent: Agent, peer: &Peer) {
+    assert!(stop(agent).success());
+    assert_eq!(written(peer), 300 * 512);
+}
+
 fn kill(mut agent: Agent) {
     agent.signal(Signal::SIGKILL);
     agent.0.wait().unwrap();
@@ -42,9 +56,7 @@ fn what_waits_on_disk_goes_along_to_another_directory() {
     eventually("no file", || (!stage.spool_file("central").exists()).then_some(()));
     // Also where it ends before anything is sent.
     kill(agent);
-    peer.set(Mood::Well);
-    let agent = stage.start();
-    eventually("what waited", || (written(&peer) == 300 * 512).then_some(()));
+    let agent = send_what_was_left(&stage, &peer);
 
     // And back, while nothing waits.
     stage.reconfigure("/elsewhere\"", "/spool\"");
@@ -67,11 +79,7 @@ fn what_waits_on_disk_goes_along_to_memory() {
     stage.wait_for_log("to memory");
     eventually("no file", || (!stage.spool_file("central").exists()).then_some(()));
     kill(agent);
-    peer.set(Mood::Well);
-    let agent = stage.start();
-    eventually("what waited", || (written(&peer) == 300 * 512).then_some(()));
-    assert!(stop(agent).success());
-    assert_eq!(written(&peer), 300 * 512);
+    stop_in_peace(send_what_was_left(&stage, &peer), &peer);
 }
 
 #[test]
@@ -80,12 +88,9 @@ fn in_memory_a_killed_agent_loses_nothing_it_had_counted() {
     let peer = Peer::start(Mood::Refusing);
     stage.configure(&[("central", &peer.url(), IN_MEMORY)]);
     kill(leave_on_their_way(&stage, "state", 300));
-    peer.set(Mood::Well);
-    let agent = stage.start();
-    eventually("what waited", || (written(&peer) == 300 * 512).then_some(()));
+    let agent = send_what_was_left(&stage, &peer);
     eventually("nothing", || (stage.on_their_way("state", "central") == 0).then_some(()));
-    assert!(stop(agent).success());
-    assert_eq!(written(&peer), 300 * 512);
+    stop_in_peace(agent, &peer);
     assert!(!stage.path("spool").exists());
 }
 
@@ -105,11 +110,7 @@ fn what_is_on_its_way_is_beside_the_counters_wherever_those_are() {
     let counters = stage.path("now/counters.json");
     eventually("counters", || counters.exists().then_some(()));
     kill(agent);
-    peer.set(Mood::Well);
-    let agent = stage.start();
-    eventually("what waited", || (written(&peer) == 300 * 512).then_some(()));
-    assert!(stop(agent).success());
-    assert_eq!(written(&peer), 300 * 512);
+    stop_in_peace(send_what_was_left(&stage, &peer), &peer);
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What the library logs, as lines that a test can look for.
 
-#![allow(dead_code, reason = "each test program needs a part of it")]
-
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 

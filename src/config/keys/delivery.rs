@@ -92,11 +92,11 @@ pub const TRIES_MAX: Key = Key {
     environment: &["NODETALLY_ENDPOINT_TRIES_MAX"],
     flag: None,
     secret: Secret::No,
-    purpose: "How often a post is tried that the endpoint fails on while it takes others; a 500 of \
-              the resource API, which can be for good, always counts. An endpoint that takes \
-              nothing is tried for as long as samples may wait; but where everything goes in its \
-              order, the one post in front is given up once it was answered with errors for ten \
-              minutes.",
+    purpose: "How often a post is tried before it is given up: one that the resource API answers with \
+              500, which can be for good, at once then; one that the endpoint fails on in another way \
+              while it takes others, and one behind which everything has to wait, after ten minutes of \
+              it at the earliest. An endpoint that takes nothing is tried for as long as samples may \
+              wait.",
 };
 
 /// `spread` in `[[endpoint]]`; its `purpose` says what for.

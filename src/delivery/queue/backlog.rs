@@ -44,6 +44,28 @@ impl Handle {
         samples
     }
 
+    /// What is left of a batch of which the endpoint took a part and that is nowhere else; from here on
+    /// under way.
+    pub(in super::super) fn take_leftover(&self) -> Option<Entry> {
+        let mut state = self.state();
+        let at = state.backlog.iter().position(|entry| entry.partly_accepted)?;
+        let entry = state.backlog.remove(at)?;
+        state.hand_out(&entry);
+        Some(entry)
+    }
+
+    /// Of how many samples there is such, and how much, in bytes.
+    pub(in super::super) fn leftovers(&self) -> (usize, usize) {
+        let state = self.state();
+        let left = state.backlog.iter().filter(|entry| entry.partly_accepted);
+        left.fold((0, 0), |(samples, bytes), entry| (samples + 1, bytes + entry.cost_bytes()))
+    }
+
+    /// It may be the endpoint that is ill, and nothing of what waits.
+    pub(in super::super) fn forget_failing(&self) {
+        self.state().backlog.iter_mut().for_each(Entry::forget_failing);
+    }
+
     /// Before anything of it is sent: its file, if there is one, says that it may have been.
     pub(in super::super) fn mark_tried(&self, entry: &mut Entry) {
         if let Some(handover) = self.0.handover.as_ref().filter(|_| entry.handed_over) {

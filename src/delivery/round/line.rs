@@ -1,9 +1,10 @@
 //! In which order the posts of a round are let out, and which of them asks whether an endpoint that was
 //! down is back.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Slot;
+use super::ill::IllPaths;
 use crate::delivery::queue::Entry;
 
 pub(super) struct Line {
@@ -21,6 +22,7 @@ pub(super) fn up(
     slots: &[Option<Slot>],
     entries: &[Entry],
     is_in_order: bool,
+    ill: &IllPaths,
     probe: Option<usize>,
 ) -> Line {
     let is_left = |slot: &Slot| entries.get(slot.entry).is_some_and(|entry| entry.partly_accepted);
@@ -47,6 +49,7 @@ pub(super) fn up(
         }
     }
     line.extend(behind.iter().map(number));
+    put_asking_first(&mut line, slots, ill, is_left);
     if let Some(nth) = probe
         && let Some(at) = nth.checked_rem(probes.len()).and_then(|nth| probes.get(nth))
     {
@@ -54,6 +57,35 @@ pub(super) fn up(
         line.push_front(*at);
     }
     Line { posts: line, probes: probes.len() }
+}
+
+/// On ill paths one that is whole comes first, at the places where its posts are, then the oldest that was
+/// left.
+fn put_asking_first(
+    line: &mut VecDeque<usize>,
+    slots: &[Option<Slot>],
+    ill: &IllPaths,
+    is_left: impl Fn(&Slot) -> bool,
+) {
+    let slot = |at: usize| slots.get(at)?.as_ref();
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, at) in line.iter().enumerate() {
+        if let Some(path) = slot(*at).map(path).filter(|path| ill.has(path)) {
+            places.entry(path).or_default().push(place);
+        }
+    }
+    for places in places.into_values() {
+        let mut posts: Vec<usize> =
+            places.iter().filter_map(|place| line.get(*place).copied()).collect();
+        posts.sort_by_key(|at| (slot(*at).is_some_and(&is_left), *at));
+        let oldest_left = posts.iter().position(|at| slot(*at).is_some_and(&is_left));
+        if let Some(behind) = oldest_left.and_then(|at| posts.get_mut(1..=at)) {
+            behind.rotate_right(usize::from(!behind.is_empty()));
+        }
+        for (place, at) in places.into_iter().zip(posts) {
+            line.get_mut(place).into_iter().for_each(|old| *old = at);
+        }
+    }
 }
 
 /// Those that may be sent before any other of these.

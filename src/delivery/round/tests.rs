@@ -49,6 +49,40 @@ fn what_was_left_takes_turns_with_what_is_whole() {
     }
 }
 
+/// What is whole comes first on a path on which the endpoint fails, then the oldest; without an answer no
+/// third one is let out, and no sample is cut short by it.
+#[test]
+fn of_an_ill_path_what_is_fresh_asks_and_the_oldest() {
+    let ill = |number: u64, partly| {
+        let mut entry = sample(number, partly, &["/ill"]);
+        if partly {
+            entry.posts[0].fails_beside_others(BootTime::from_nanos(1));
+        }
+        entry
+    };
+    let round = || {
+        let entries = vec![ill(1, true), ill(2, true), ill(3, true), ill(4, false)];
+        Round::new(entries, false, None)
+    };
+    assert_eq!(line(&mut round()), expected(&[(3, "/ill"), (0, "/ill"), (1, "/ill"), (2, "/ill")]));
+    let let_out =
+        |round: &mut Round| std::iter::from_fn(|| round.next_unsent()).collect::<Vec<_>>();
+    let mut in_vain = round();
+    assert_eq!(let_out(&mut in_vain), [3, 0]);
+    assert!(in_vain.cut_short().is_empty());
+    in_vain.path_is_answered("/other");
+    assert!(let_out(&mut in_vain).is_empty());
+    in_vain.path_is_answered("/ill");
+    assert_eq!(let_out(&mut in_vain), [1, 2]);
+    // The oldest asks however many there are of the fresh one.
+    let fresh = sample(4, false, &["/ill", "/ill", "/ill"]);
+    let mut of_several = Round::new(vec![ill(1, true), ill(2, true), fresh], false, None);
+    assert_eq!(let_out(&mut of_several), [2, 0]);
+    // Where order is meaning, the oldest alone is let out.
+    let mut in_order = Round::new(vec![ill(1, true), ill(2, false)], true, None);
+    assert_eq!(in_order.next_unsent(), Some(0));
+}
+
 #[test]
 fn which_post_asks_goes_round_among_those_that_may_and_comes_first() {
     let asks = |in_order, nth, entries| {

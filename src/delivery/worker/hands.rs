@@ -11,7 +11,8 @@ use crate::spool::{Batch, Found, RowId};
 /// Fresh samples that are held in memory though they are on disk, so that they can go first.
 const LIVE_MAX: usize = 4;
 
-/// Samples that are held in memory though they are on disk, for what is known of them beyond that.
+/// Samples that are held in memory though they are on disk, for what is known of them beyond that; what the
+/// endpoint left of others comes on top.
 const HELD_MAX: usize = 16;
 
 impl Worker {
@@ -185,10 +186,12 @@ impl Worker {
         if is_down {
             self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
         }
+        let mut others = 0;
         for entry in in_hand {
-            let is_known =
-                entry.partly_accepted || !entry.has_no_failures() || adds && entry.was_tried();
-            match is_known && entry.row.is_some() && self.held.len() < HELD_MAX {
+            let is_known = !entry.has_no_failures() || adds && entry.was_tried();
+            let is_held = entry.partly_accepted || is_known && others < HELD_MAX;
+            others += usize::from(!entry.partly_accepted && is_held);
+            match is_held && entry.row.is_some() {
                 true => self.held.push_back(entry),
                 false => self.release(entry).await,
             }

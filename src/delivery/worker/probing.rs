@@ -1,8 +1,7 @@
 //! What is learned of an endpoint that is down from the posts that ask whether it is back: it may be one
 //! post that is ill, and not the endpoint.
 
-use std::time::Duration;
-
+use crate::delivery::Settings;
 use crate::delivery::round::{Failed, Round};
 use crate::spool::Moment;
 
@@ -14,17 +13,16 @@ const PROBES_OF_ONE: usize = 3;
 /// less likely than an outage.
 const PROBES_OF_EACH: usize = 20;
 
-/// The most samples that so go along.
+/// The most samples that so go along in one outage, in which everything may have been well but the
+/// endpoint.
 const ALONG_MAX: usize = 8;
-
-/// A post behind which everything has to wait is not given up before it was answered with errors alone
-/// for this long, so that a server's short trouble loses nothing.
-const HEAD_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// What an endpoint that is down answered to those who asked, since it last took or refused a post.
 #[derive(Debug, Default)]
 pub(super) struct Probing {
     failed: usize,
+    /// Samples that go along with others since.
+    along: usize,
     /// The sample that asked last.
     head: Option<Head>,
     /// Posts given up since. Another one takes twice as long as the last: in a long outage few are lost.
@@ -68,8 +66,7 @@ impl Probing {
         &mut self,
         round: &Round,
         failed: &Failed,
-        in_order: bool,
-        tries_max: u32,
+        settings: &Settings,
         now: Moment,
     ) -> Verdict {
         let (Some(choices), Some((taken, goes_along, posts))) =
@@ -95,9 +92,10 @@ impl Probing {
                 head.answered += 1;
             }
         }
-        if in_order {
-            let wait = HEAD_FOR.saturating_mul(1 << self.given_up.min(16));
-            let is_over = head.answered >= tries_max.max(1)
+        if settings.in_order {
+            // Errors alone for this long: a server's short trouble loses nothing.
+            let wait = settings.failing_for.saturating_mul(1 << self.given_up.min(16));
+            let is_over = head.answered >= settings.tries_max.max(1)
                 && head.answered_since.age(&now) >= wait
                 && choices == 1;
             if !is_over {
@@ -112,8 +110,11 @@ impl Probing {
             1 => head.failed >= PROBES_OF_ONE,
             _ => head.answered as usize / posts.max(1) >= PROBES_OF_EACH,
         };
-        match is_enough && !goes_along && round.leftovers() < ALONG_MAX {
-            true => Verdict::GoesAlong,
+        match is_enough && !goes_along && self.along < ALONG_MAX {
+            true => {
+                self.along += 1;
+                Verdict::GoesAlong
+            }
             false => Verdict::GoesOn,
         }
     }

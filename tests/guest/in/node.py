@@ -57,7 +57,7 @@ class Watch:
         self.looks = []
         self.every = every
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):

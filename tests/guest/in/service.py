@@ -147,10 +147,34 @@ def pods(verdict, posts):
         stage.arguments("net", udp=f"10.88.0.2:{host.ECHO_PORT}", datagrams=2000),
     ]  # fmt: skip
     children = [subprocess.Popen([host.LOAD, *load]) for load in of_node]
+    try:
+        watch_loads(verdict, posts, stage, loads_of)
+    finally:
+        stage.close()
+        for child in children:
+            child.kill()
+            child.wait()
+        for container in containers:
+            container.remove()
+        for number in PODS:
+            host.remove_network(number)
+        sh("systemctl", "stop", "kubepods.slice", check=False)
+
+
+def watch_loads(verdict, posts, stage, loads_of):
+    """What was posted beside what the node's own files and the loads themselves say."""
     stage.ready(120)
     sh("sync")
-    watch = Watch()
+    watch, watched_since = Watch(), time.time()
+
+    # Samples fall on multiples of the interval.
+    def sampled_at(arrived):
+        return (time.time() - time.monotonic() + arrived) // 10 * 10
+
     first = posts.wait_for_node(30)
+    if sampled_at(first) <= watched_since:
+        # It was sampled before the watch had begun, and has only just come.
+        first = posts.wait_for_node(30)
     # The pods' posts of the same sample come right behind the node's; and the test's own looks are
     # too far apart to tell what was done just before the sample from what was just behind it.
     time.sleep(2)
@@ -161,10 +185,6 @@ def pods(verdict, posts):
     time.sleep(2)
     watch.end()
     done = stage.settle(done)
-
-    # Samples fall on multiples of the interval.
-    def sampled_at(arrived):
-        return (time.time() - time.monotonic() + arrived) // 10 * 10
 
     since, until = watch.at(sampled_at(first)), watch.at(sampled_at(last))
     own = [post for post in posts.nodes(behind) if post[0] <= last]
@@ -192,15 +212,7 @@ def pods(verdict, posts):
             }
         want = scenarios.added([done[name] for name in names])
         scenarios.compare_owner(verdict, f"pod {uid}", row, want)
-    stage.close()
-    for child in children:
-        child.kill()
-        child.wait()
-    for container in containers:
-        container.remove()
-    for number in PODS:
-        host.remove_network(number)
-    sh("systemctl", "stop", "kubepods.slice", check=False)
+
 
 
 def wait_for_line(word, seconds=20):
@@ -281,6 +293,15 @@ def disturbed(verdict, posts):
 def service(verdict):
     """Installed, checked, measured, reloaded, stuck."""
     posts = Posts(7702)
+    try:
+        play(verdict, posts)
+    finally:
+        # One that broke is played again, and others come behind it.
+        sh("systemctl", "disable", "--now", UNIT, check=False)
+        posts.close()
+
+
+def play(verdict, posts):
     install(posts)
     # What `check` finds with exactly the rights, the filters and the view that `run` will have.
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
@@ -316,4 +337,3 @@ def service(verdict):
     verdict.at_most("seconds to stop", time.monotonic() - begun, 10)
     verdict.true(shown("Result") == "success", f"it ended with {shown('Result')}")
     verdict.true(Path("/run/nodetally/counters.json").exists(), "the counters outlive a stop")
-    posts.close()
