@@ -40,6 +40,7 @@ use super::round::{Answered, Round};
 use super::statistics::Health;
 use super::telling::Telling;
 use super::{Settings, Split, reached};
+use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Post};
 use probing::Probing;
 
@@ -75,6 +76,8 @@ pub struct Worker {
     held: VecDeque<Entry>,
     /// Never [`Health::Refusing`], which is shown alone: what comes goes where it would without.
     health: Health,
+    /// Since when there is little room for more of what the endpoint leaves of samples.
+    full_since: Option<BootTime>,
     /// Rounds since a post was accepted in which some were refused.
     refused_rounds: u32,
     probing: Probing,
@@ -129,6 +132,7 @@ impl Worker {
             live: VecDeque::new(),
             held: VecDeque::new(),
             health: Health::Well,
+            full_since: None,
             refused_rounds: 0,
             probing: Probing::default(),
             telling: Telling::default(),
@@ -256,7 +260,7 @@ impl Worker {
             }
         }
         loop {
-            let mut entry = self.next_of_backlog().await?;
+            let mut entry = self.next_of_backlog(at_once).await?;
             self.drop_old(&mut entry);
             if !entry.posts.is_empty() {
                 return Some((true, self.with_leftovers(entry).await));
@@ -273,15 +277,14 @@ impl Worker {
         }
     }
 
-    /// The oldest that waits, from wherever it is.
-    async fn next_of_backlog(&mut self) -> Option<Entry> {
+    /// The oldest that waits, from wherever it is. `at_once`: there is no later.
+    async fn next_of_backlog(&mut self, at_once: bool) -> Option<Entry> {
         self.merge_late().await;
         let whole = self.held.iter().position(|entry| !entry.partly_accepted);
         if let Some(entry) = whole.and_then(|at| self.held.remove(at)) {
             return Some(entry);
         }
-        let gives_way = self.health != Health::Down && !self.settings.in_order;
-        if gives_way && self.is_full_of_leftovers() {
+        if self.holds_backlog() && !at_once {
             let held = self.held.iter().position(|entry| entry.partly_accepted);
             let held = held.and_then(|at| self.held.remove(at));
             return held.or_else(|| self.handle.take_leftover());

@@ -319,6 +319,38 @@ async fn a_backlog_is_not_sent_into_a_part_that_is_away_until_it_is_lost() {
     .await;
 }
 
+/// For ever it does not wait: a path that has failed for long loses, and no other.
+#[tokio::test]
+async fn a_backlog_is_sent_in_the_end_whatever_is_away_for_good() {
+    on_both(async |store| {
+        let part = Part::default();
+        let addr = nobodys_addr();
+        let rig = Rig::start(quick(url(addr)), store);
+        for sequence in 0..150 {
+            rig.offer(sequence, &["a", "away", "b"]);
+        }
+        rig.until("refused", |figures| figures.unanswered >= 2).await;
+        part.set_away(true);
+        let peer = part.peer_at(addr, Act::Answer("503 Busy"));
+        rig.until("replayed in part", |figures| figures.accepted_posts >= 2 * 48).await;
+        let tries = rig.figures().answers_of_class(5);
+        rig.until("held", |figures| figures.answers_of_class(5) >= tries + 10).await;
+        for sequence in 150..170 {
+            rig.until("well", |figures| figures.health == Health::Well).await;
+            let due = rig.figures().accepted_posts + 2;
+            rig.offer(sequence, &["a", "away", "b"]);
+            rig.until("taken", |figures| figures.accepted_posts >= due).await;
+            rig.time.put_forward(MINUTE);
+        }
+        rig.until("replayed", |figures| figures.accepted_posts == 2 * 170).await;
+        part.set_away(false);
+        let dropped = rig.end(&peer).await.dropped_posts;
+        assert!((100..170).contains(&dropped.total()), "{store:?}: {dropped:?}");
+        assert_eq!(dropped.total(), dropped.queue_full + dropped.gave_up_5xx);
+    })
+    .await;
+}
+
 /// An answer that says that it is the post is asked for as often as is set, whatever came before.
 #[tokio::test]
 async fn a_post_that_failed_beside_others_is_not_given_up_at_its_first_500() {
@@ -370,7 +402,7 @@ async fn what_a_silent_part_left_is_known_as_that_after_a_restart() {
     let peer = part.peer(Act::Bytes(b"", Then::Stall));
     let mut settings = quick(peer.url());
     settings.prompt = Duration::from_millis(20);
-    settings.request_timeout = Duration::from_millis(300);
+    settings.request_timeout = Duration::from_secs(2);
     let mut rig = Rig::start(settings.clone(), Store::Disk);
     rig.offer(0, &["a", "away-b", "away-c"]);
     rig.until("silent", |figures| figures.unanswered >= 2 && figures.accepted_posts == 1).await;

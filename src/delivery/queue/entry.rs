@@ -13,7 +13,8 @@ pub(in super::super) struct Waiting {
     pub(in super::super) post: Post,
     /// Whether it was tried at all: a further try is a retry.
     pub(in super::super) sent: bool,
-    /// Tries that were answered in a way that says that it is the post.
+    /// Tries that were answered in a way that says that it is the post; where order is meaning, also those
+    /// of others behind which it waited.
     pub(in super::super) failures: u32,
     /// That the endpoint fails on it, or on others of its path, and takes others; absent while it may be
     /// the endpoint that is ill.

@@ -128,14 +128,29 @@ impl Worker {
         on_disk.map_or(bytes_max, |on_disk| bytes_max.min(on_disk)) / LEFTOVERS_SHARE
     }
 
-    /// Whether there is little room for more of it. What waits in the backlog is better off there.
-    pub(super) fn is_full_of_leftovers(&self) -> bool {
+    /// Whether what waits in the backlog is better off there than in hand, as there is little room for more
+    /// that is left: for as long as a part of the endpoint may be away, and not for ever.
+    pub(super) fn holds_backlog(&mut self) -> bool {
+        let can_hold = self.health != Health::Down && !self.settings.in_order;
+        if !can_hold || !self.is_left_of(LEFTOVERS_MAX / 2, self.leftovers_bytes_max() / 2) {
+            self.full_since = None;
+            return false;
+        }
+        if !self.is_left_of(LEFTOVERS_MAX / 4 * 3, self.leftovers_bytes_max() / 4 * 3) {
+            return false;
+        }
+        let now = self.now().since_boot;
+        now.since(*self.full_since.get_or_insert(now)) < self.settings.failing_for
+    }
+
+    /// Whether something is left of so many samples, or so many bytes.
+    fn is_left_of(&self, samples_min: usize, bytes_min: usize) -> bool {
         let (in_memory, bytes) = self.handle.leftovers();
         let on_disk = self.held.iter().filter(|entry| entry.partly_accepted);
         let (samples, bytes) = on_disk.fold((in_memory, bytes), |(samples, bytes), entry| {
             (samples + 1, bytes + entry.cost_bytes())
         });
-        samples >= LEFTOVERS_MAX / 4 * 3 || bytes >= self.leftovers_bytes_max() / 4 * 3
+        samples >= samples_min || bytes >= bytes_min
     }
 
     /// What an endpoint leaves of samples that it otherwise takes is in hand, where no bound of the queue
