@@ -340,7 +340,10 @@ async fn a_500_is_tried_three_times_and_then_counted_while_the_rest_arrives_once
 
 #[tokio::test]
 async fn one_post_that_always_fails_holds_up_no_later_sample() {
-    for act in [Act::Answer("507 Insufficient Storage"), Act::Close, Act::Hang] {
+    let (lines, _guard) = listen();
+    let said = ["answers 507 Insufficient Storage", "gives no answer", "gives no answer"];
+    let acts = [Act::Answer("507 Insufficient Storage"), Act::Close, Act::Hang];
+    for (nth, (act, said)) in acts.into_iter().zip(said).enumerate() {
         let peer =
             Peer::start(move |path, _| if path.contains("/bad/") { act.clone() } else { CREATED })
                 .await;
@@ -359,7 +362,38 @@ async fn one_post_that_always_fails_holds_up_no_later_sample() {
         let drops = figures.dropped_posts;
         assert_eq!(drops.gave_up_5xx + drops.gave_up_unanswered, 1, "{drops:?}");
         assert_eq!(peer.accepted().len(), 6);
+        let told = lines.all();
+        assert_eq!(told.len(), nth + 1, "{told:?}");
+        assert!(
+            told[nth].contains(said) && told[nth].contains("/api/nodes/bad/metrics"),
+            "{told:?}"
+        );
     }
+}
+
+#[tokio::test]
+async fn that_more_is_left_than_is_kept_is_said_once() {
+    let (lines, _guard) = listen();
+    let peer = Peer::start(|path, _| match path.contains("/bad/") {
+        true => Act::Answer("503 Busy"),
+        false => CREATED,
+    })
+    .await;
+    let mut settings = quick(peer.url());
+    settings.queue_bytes_max = 8 << 10;
+    let handle = run(settings);
+    for sequence in 0..30 {
+        handle.offer(batch(sequence, &["bad", "good"]), false);
+        until(&handle, "taken", |figures| figures.accepted_posts == sequence + 1).await;
+    }
+    until(&handle, "dropped", |figures| figures.dropped_posts.queue_full > 1).await;
+    assert_eq!(
+        lines.all(),
+        [
+            "WARN endpoint central takes a part of each sample and leaves the rest; no more than what is \
+          left of 64 samples (2 KiB) waits for it, the oldest is dropped and counted (said once)"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -154,9 +154,7 @@ impl Round {
     /// From here on a sample goes along with others.
     pub(super) fn goes_along(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
-            entry.partly_accepted = true;
-            // It says so where it is on disk.
-            entry.is_touched = true;
+            entry.goes_along();
         }
     }
 

@@ -288,25 +288,30 @@ async fn what_is_left_is_bounded_by_samples_and_by_bytes_and_the_oldest_goes() {
     .await;
 }
 
+/// 150 samples that waited for an endpoint of which a part is away when it is back, until as much is left
+/// of them as keeps the others where they are.
+async fn replay_a_part(part: &Part, store: Store) -> (Rig, Peer) {
+    let addr = nobodys_addr();
+    let rig = Rig::start(quick(url(addr)), store);
+    for sequence in 0..150 {
+        rig.offer(sequence, &["a", "away", "b"]);
+    }
+    rig.until("refused", |figures| figures.unanswered >= 2).await;
+    part.set_away(true);
+    let peer = part.peer_at(addr, Act::Answer("503 Busy"));
+    rig.until("replayed in part", |figures| figures.accepted_posts >= 2 * 48).await;
+    (rig, peer)
+}
+
 /// What waits on disk or in memory is better off there than in hand, where there is less room.
 #[tokio::test]
 async fn a_backlog_is_not_sent_into_a_part_that_is_away_until_it_is_lost() {
     on_both(async |store| {
         let part = Part::default();
-        let addr = nobodys_addr();
-        let rig = Rig::start(quick(url(addr)), store);
-        for sequence in 0..150 {
-            rig.offer(sequence, &["a", "away", "b"]);
-        }
-        rig.until("refused", |figures| figures.unanswered >= 2).await;
-        part.set_away(true);
-        let peer = part.peer_at(addr, Act::Answer("503 Busy"));
-        rig.until("replayed in part", |figures| figures.accepted_posts >= 2 * 48).await;
+        let (rig, peer) = replay_a_part(&part, store).await;
         for sequence in 150..156 {
             rig.until("well", |figures| figures.health == Health::Well).await;
-            let due = rig.figures().accepted_posts + 2;
-            rig.offer(sequence, &["a", "away", "b"]);
-            rig.until("taken", |figures| figures.accepted_posts >= due).await;
+            offer_and_wait(&rig, sequence, &["a", "away", "b"]).await;
         }
         let tries = rig.figures().answers_of_class(5);
         let figures =
@@ -324,22 +329,12 @@ async fn a_backlog_is_not_sent_into_a_part_that_is_away_until_it_is_lost() {
 async fn a_backlog_is_sent_in_the_end_whatever_is_away_for_good() {
     on_both(async |store| {
         let part = Part::default();
-        let addr = nobodys_addr();
-        let rig = Rig::start(quick(url(addr)), store);
-        for sequence in 0..150 {
-            rig.offer(sequence, &["a", "away", "b"]);
-        }
-        rig.until("refused", |figures| figures.unanswered >= 2).await;
-        part.set_away(true);
-        let peer = part.peer_at(addr, Act::Answer("503 Busy"));
-        rig.until("replayed in part", |figures| figures.accepted_posts >= 2 * 48).await;
+        let (rig, peer) = replay_a_part(&part, store).await;
         let tries = rig.figures().answers_of_class(5);
         rig.until("held", |figures| figures.answers_of_class(5) >= tries + 10).await;
         for sequence in 150..170 {
             rig.until("well", |figures| figures.health == Health::Well).await;
-            let due = rig.figures().accepted_posts + 2;
-            rig.offer(sequence, &["a", "away", "b"]);
-            rig.until("taken", |figures| figures.accepted_posts >= due).await;
+            offer_and_wait(&rig, sequence, &["a", "away", "b"]).await;
             rig.time.put_forward(MINUTE);
         }
         rig.until("replayed", |figures| figures.accepted_posts == 2 * 170).await;

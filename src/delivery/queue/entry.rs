@@ -98,6 +98,12 @@ impl Entry {
         self.posts.iter().all(|waiting| waiting.failures == 0 && waiting.failing.is_none())
     }
 
+    /// From here on it goes along with others, and says so where it is on disk.
+    pub(in super::super) fn goes_along(&mut self) {
+        self.is_touched |= !self.partly_accepted;
+        self.partly_accepted = true;
+    }
+
     /// It may be the endpoint that is ill.
     pub(in super::super) fn forget_failing(&mut self) {
         self.posts.iter_mut().for_each(|waiting| waiting.failing = None);

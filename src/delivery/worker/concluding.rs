@@ -72,10 +72,8 @@ impl Worker {
         let mut entries = round.into_entries();
         for (number, entry) in entries.iter_mut().enumerate() {
             // What was not even tried waits for its turn, however much was taken before it.
-            if takes_others && !cut_short.contains(&number) && !entry.partly_accepted {
-                entry.partly_accepted = true;
-                // It says so where it is on disk.
-                entry.is_touched = true;
+            if takes_others && !cut_short.contains(&number) {
+                entry.goes_along();
             }
         }
         if takes_others {
