@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-mod asked_wait;
 pub mod attribution;
 pub mod cli;
 pub mod config;
@@ -14,6 +13,7 @@ pub mod ledger;
 pub mod payload;
 pub mod quantity;
 pub mod receiver;
+mod retry_after;
 pub mod runtime;
 mod small_file;
 pub mod snapshot;

@@ -39,7 +39,7 @@ const ROOMS: &[Room] = &[
     room("quantity"),
     room("identity"),
     // Two rooms that speak HTTP to somebody and know nothing of each other need the same of these.
-    room_using("asked_wait", &[]),
+    room_using("retry_after", &[]),
     room_using("small_file", &[]),
     room("source"),
     room("snapshot"),
@@ -49,7 +49,7 @@ const ROOMS: &[Room] = &[
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
     room_using("spool", &[]),
-    room_using("delivery", &["spool", "asked_wait", "small_file"]),
+    room_using("delivery", &["spool", "retry_after", "small_file"]),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload"]),
     // The rooms above take plain arguments, and config knows none of them.

@@ -10,7 +10,6 @@
 //!
 //! This side sees paths, bytes and headers, and knows nothing of what they mean.
 
-mod backoff;
 mod disk;
 mod http;
 mod late;

@@ -31,7 +31,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::Backoff;
 use super::disk::Disk;
 use super::http::{Answer, Sender};
 use super::late::{self, Then};
@@ -41,6 +40,7 @@ use super::statistics::Health;
 use super::telling::Telling;
 use super::{Settings, Split, reached};
 use crate::quantity::BootTime;
+use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment, Post};
 use probing::Probing;
 
@@ -121,7 +121,8 @@ impl Worker {
         disk: Disk,
         clock: Clock,
     ) -> Self {
-        let backoff = Backoff::new(settings.backoff_base, settings.backoff_max, settings.seed);
+        let backoff =
+            Backoff::full_jitter(settings.backoff_base, settings.backoff_max, settings.seed);
         Self {
             settings,
             sender,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use fastrand::Rng;
 use tracing::{info, warn};
 
 use super::{Publisher, SourceKind, bounded};
 use crate::quantity::BootTime;
+use crate::retry_after::Backoff;
 
 /// The first wait after a failure is up to this long.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
@@ -23,13 +23,13 @@ pub(super) struct Pace {
     interval: Duration,
     /// Since when it has failed, and with what.
     failing: Option<(BootTime, String)>,
-    failures: u32,
-    random: Rng,
+    backoff: Backoff,
 }
 
 impl Pace {
     pub(super) fn new(kind: SourceKind, interval: Duration, seed: u64) -> Self {
-        Self { kind, interval, failing: None, failures: 0, random: Rng::with_seed(seed) }
+        let backoff = Backoff::equal_jitter(BACKOFF_BASE, interval, seed);
+        Self { kind, interval, failing: None, backoff }
     }
 
     /// Tells log and directory how it went, each trouble once, and how long to wait now.
@@ -46,8 +46,8 @@ impl Pace {
                     let after = humantime::format_duration(seconds);
                     info!("identity source {} answers again after {after}", self.kind);
                 }
-                self.failures = 0;
-                self.interval.mul_f64(0.9 + 0.2 * self.random.f64())
+                self.backoff.reset();
+                self.backoff.between(self.interval.mul_f64(0.9), self.interval.mul_f64(1.1))
             }
             Err(text) => {
                 let text = shown(text);
@@ -58,9 +58,7 @@ impl Pace {
                     let since = self.failing.take().map_or(now, |(since, _)| since);
                     self.failing = Some((since, text));
                 }
-                let ceiling = BACKOFF_BASE.saturating_mul(1 << self.failures.min(16));
-                self.failures = self.failures.saturating_add(1);
-                ceiling.min(self.interval).mul_f64(0.5 + 0.5 * self.random.f64())
+                self.backoff.after_failure()
             }
         }
     }

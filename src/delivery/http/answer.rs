@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 
 use super::mask::Mask;
 use super::proxy::Way;
-use crate::asked_wait::{asked_wait, rate_limit_wait};
 use crate::quantity::WallTime;
+use crate::retry_after::{asked_wait, rate_limit_wait};
 
 /// How much of an answer's body is read, in bytes. More of it costs the connection, not memory.
 const ANSWER_BYTES_MAX: usize = 4096;

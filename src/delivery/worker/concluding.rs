@@ -181,7 +181,7 @@ impl Worker {
         match asked {
             None => own,
             Some(asked) => {
-                own.max(asked.min(self.settings.retry_after_max) + self.backoff.jitter())
+                own.max(self.backoff.with_jitter(asked.min(self.settings.retry_after_max)))
             }
         }
     }

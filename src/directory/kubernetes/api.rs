@@ -13,8 +13,8 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::failure::{Asked, Failure};
 use super::{Access, Options};
-use crate::asked_wait::asked_wait;
 use crate::quantity::BootTime;
+use crate::retry_after::asked_wait;
 
 /// A page of pods.
 const BODY_BYTES_MAX: usize = 32 << 20;

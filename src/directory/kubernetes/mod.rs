@@ -13,7 +13,6 @@
 
 mod access;
 mod api;
-mod backoff;
 mod failure;
 mod options;
 mod owners;
@@ -30,7 +29,6 @@ use tokio::time::Instant;
 use self::access::Connector;
 pub use self::access::{Access, ServiceAccount};
 use self::api::Api;
-use self::backoff::Backoff;
 use self::failure::{Asked, Failure, Kind};
 pub use self::options::Options;
 use self::owners::{Controller, Owners};
@@ -42,6 +40,7 @@ use super::objects::{self, WatchEvent};
 use super::pod::{OwnerReference, Pod};
 use super::{PODS_MAX, Publisher};
 use crate::quantity::BootTime;
+use crate::retry_after::Backoff;
 
 const JSON: &str = "application/json";
 
@@ -68,9 +67,12 @@ const REFUSALS_MAX: u32 = 2;
 /// After an errand that failed on its way.
 const NODE_AGAIN: Duration = Duration::from_secs(30);
 
+/// The longest wait that a server is granted.
+const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
+
 /// Tells `publisher` of this node's pods for as long as it is polled.
 pub async fn run(options: Options, publisher: Publisher) -> Infallible {
-    let backoff = Backoff::new(options.backoff_min, options.backoff_max, options.seed);
+    let backoff = Backoff::equal_jitter(options.backoff_min, options.backoff_max, options.seed);
     let mut source = Source {
         troubles: Troubles::new(publisher),
         connector: Connector::default(),
@@ -228,7 +230,10 @@ impl Source {
             Ok(api) => api,
             Err(failure) => return End::Unopened(failure),
         };
-        let seconds = self.backoff.spread(self.options.watch_seconds);
+        // Watches of many nodes that began together do not end together.
+        let least = Duration::from_secs(self.options.watch_seconds.into());
+        let timeout = self.backoff.between(least, least.mul_f64(1.2));
+        let seconds = u32::try_from(timeout.as_secs()).unwrap_or(self.options.watch_seconds);
         let path = self.options.watch_path(resource_version, seconds);
         let body = match api.open(Asked::WatchPods, &path, JSON).await {
             Ok(body) => body,
@@ -331,7 +336,12 @@ impl Source {
     }
 
     async fn pause(&mut self, asked: Option<Duration>) {
-        let until = Instant::now() + self.backoff.after_failure(asked);
+        let own = self.backoff.after_failure();
+        let wait = match asked {
+            Some(asked) => self.backoff.with_jitter(asked.min(ASKED_WAIT_MAX)),
+            None => own,
+        };
+        let until = Instant::now() + wait;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,

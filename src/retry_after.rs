@@ -1,7 +1,9 @@
-//! How long a server wants to be left alone, as the headers of its answer say it.
+//! When to retry: the wait that a server asks for in the headers of its answer, and an exponential
+//! backoff with jitter.
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::quantity::WallTime;
@@ -10,11 +12,56 @@ use crate::quantity::WallTime;
 /// seconds since 1970: both are sent under the same name.
 const DELTA_MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
 
-/// `Retry-After`, in seconds or as a date; else the wait of [`rate_limit_wait`]. `None`: the server
-/// asks for none. It may be of any length.
+/// The waits between retries: they double with each failure up to a maximum, and are random, so
+/// that a thousand nodes whose server comes back do not return to it in the same instant.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    base: Duration,
+    max: Duration,
+    /// The part of each wait that is not random, from 0 to 1.
+    fixed_share: f64,
+    failures: u32,
+    random: Rng,
+}
+
+impl Backoff {
+    /// Waits from nothing to all of `base * 2^failures`, at most `max`.
+    pub(crate) fn full_jitter(base: Duration, max: Duration, seed: u64) -> Self {
+        Self { base, max, fixed_share: 0.0, failures: 0, random: Rng::with_seed(seed) }
+    }
+
+    /// Waits from half to all of `base * 2^failures`, at most `max`.
+    pub(crate) fn equal_jitter(base: Duration, max: Duration, seed: u64) -> Self {
+        Self { fixed_share: 0.5, ..Self::full_jitter(base, max, seed) }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after one more failure.
+    pub(crate) fn after_failure(&mut self) -> Duration {
+        let ceiling = self.base.saturating_mul(1 << self.failures.min(30)).min(self.max);
+        self.failures = self.failures.saturating_add(1);
+        self.between(ceiling.mul_f64(self.fixed_share), ceiling)
+    }
+
+    /// A wait that the server asked for, and up to `base` more.
+    pub(crate) fn with_jitter(&mut self, asked: Duration) -> Duration {
+        self.between(asked, asked.saturating_add(self.base))
+    }
+
+    /// A random time, `least` and all below `most`.
+    pub(crate) fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        least + most.saturating_sub(least).mul_f64(self.random.f64())
+    }
+}
+
+/// The wait that `Retry-After` asks for, in seconds or as a date; else that of [`rate_limit_wait`].
+/// `None`: the server asks for none. It may be of any length: the caller caps it.
 ///
-/// A time is held against the answer's own `Date`, since the server's clock is what it goes by, and
-/// against `now` where there is none.
+/// A date is compared with the answer's own `Date`, the server's clock, and with `now` where there
+/// is none.
 pub(crate) fn asked_wait(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     if let Some(after) = text(headers, RETRY_AFTER.as_str()) {
         if let Some(seconds) = digits(after) {
@@ -27,8 +74,8 @@ pub(crate) fn asked_wait(headers: &HeaderMap, now: WallTime) -> Option<Duration>
     rate_limit_wait(headers, now)
 }
 
-/// Until `X-RateLimit-Reset`, where `X-RateLimit-Remaining` is 0; the same of the names without
-/// `X-`. It may stand in the answer to a request that was served.
+/// The wait until `X-RateLimit-Reset`, where `X-RateLimit-Remaining` is 0; the same for the names
+/// without `X-`. An answer to a request that was served may have it too.
 pub(crate) fn rate_limit_wait(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     [("x-ratelimit-remaining", "x-ratelimit-reset"), ("ratelimit-remaining", "ratelimit-reset")]
         .into_iter()
@@ -47,27 +94,28 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// A number of any length; what 64 bits do not hold is as good as for ever.
+/// A number of any length. One that 64 bits do not hold becomes the largest.
 fn digits(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// The first of what may be several, each with parameters: `0, 0;w=60`.
+/// The first number of a list with parameters: `0, 0;w=60`.
 fn leading_number(text: &str) -> Option<u64> {
     digits(text.split([',', ';']).next()?.trim())
 }
 
-/// In seconds since 1970.
+/// An HTTP date in seconds since 1970.
 fn date(text: &str) -> Option<u64> {
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }
 
-/// Until a time in seconds since 1970.
+/// The wait until a time in seconds since 1970.
 fn until(seconds: u64, headers: &HeaderMap, now: WallTime) -> Duration {
-    let told = text(headers, DATE.as_str()).and_then(date).map(|date| date.saturating_mul(1000));
-    let now = told.unwrap_or_else(|| now.as_unix_millis());
+    let date_of_answer =
+        text(headers, DATE.as_str()).and_then(date).map(|date| date.saturating_mul(1000));
+    let now = date_of_answer.unwrap_or_else(|| now.as_unix_millis());
     Duration::from_millis(seconds.saturating_mul(1000).saturating_sub(now))
 }
 
@@ -98,7 +146,7 @@ mod tests {
                 let value = hyper::header::HeaderValue::from_str(&value).ok();
                 headers.extend(value.map(|value| (name, value)));
             }
-            // A server may ask for any time; whoever waits bounds it.
+            // A server may ask for any time; the caller caps it.
             let _ = asked_wait(&headers, WallTime::from_unix_millis(now_ms));
         }
     }
@@ -191,6 +239,48 @@ mod tests {
         for nonsense in [",0", ";w=60", "-1", "1.5", "0x9"] {
             assert_eq!(asked(&[none_left, ("ratelimit-reset", nonsense)]), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_cap_and_fall_back_after_a_success() {
+        let (base, max) = (Duration::from_millis(500), Duration::from_secs(60));
+        let mut full = Backoff::full_jitter(base, max, 7);
+        let mut equal = Backoff::equal_jitter(base, max, 7);
+        let mut longest = Duration::ZERO;
+        for failures in 0..200_u32 {
+            let ceiling = (base * (1 << failures.min(7))).min(max);
+            let wait = full.after_failure();
+            assert!(wait < ceiling, "after {failures} failures: {wait:?}");
+            longest = longest.max(wait);
+            let wait = equal.after_failure();
+            assert!(wait >= ceiling / 2 && wait < ceiling, "after {failures} failures: {wait:?}");
+        }
+        assert!(longest > Duration::from_secs(50), "full jitter reaches near the cap: {longest:?}");
+        for mut backoff in [full, equal] {
+            backoff.reset();
+            assert!(backoff.after_failure() < base);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_is_kept_and_spread() {
+        let base = Duration::from_millis(500);
+        let mut backoff = Backoff::equal_jitter(base, Duration::from_secs(60), 7);
+        let asked = Duration::from_secs(3);
+        let waits: Vec<Duration> = (0..50).map(|_| backoff.with_jitter(asked)).collect();
+        assert!(waits.iter().all(|wait| *wait >= asked && *wait < asked + base));
+        assert!(waits.iter().any(|wait| *wait != waits[0]));
+        assert_eq!(backoff.between(asked, asked), asked);
+    }
+
+    #[test]
+    fn two_seeds_do_not_wait_in_step() {
+        let waits = |seed| {
+            let (base, max) = (Duration::from_secs(1), Duration::from_secs(60));
+            let mut backoff = Backoff::full_jitter(base, max, seed);
+            (0..4).map(|_| backoff.after_failure()).collect::<Vec<_>>()
+        };
+        assert_ne!(waits(1), waits(2));
     }
 
     #[test]
