@@ -3,7 +3,7 @@
 use super::counters::Counters;
 use super::delta::gained;
 use super::flow::signed;
-use super::settle::earlier_of;
+use super::line::earlier_of;
 use crate::snapshot::Snapshot;
 
 /// By how much newborn cgroups may exceed what their parent's gain has left for them: a tick, since

@@ -18,12 +18,14 @@
 //! again; no time is given twice on the way.
 
 pub mod account;
+mod attribute;
+mod balance;
 mod births;
 mod counters;
 mod delta;
 mod flow;
-mod hand_out;
 mod io;
+mod line;
 mod own_parts;
 mod settle;
 mod sockets;

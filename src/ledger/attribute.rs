@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use super::account::{
-    Account, Balance, Conservation, ContainerUsage, DiskUsage, ExitedUsage, NetworkSource,
-    NetworkUsage, NodeCpu, PodUsage, UnitKind, UnitUsage, Usage,
+    Account, ContainerUsage, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage, PodUsage,
+    UnitKind, UnitUsage, Usage,
 };
+use super::balance::{Totals, balance};
 use super::counters::Counters;
 use super::flow::{Tally, unsigned};
-use super::settle::{Line, network_gain};
+use super::line::{Line, network_gain};
 use super::sockets::ByInode;
 use crate::attribution::{Owner, QosClass};
 use crate::identity::PodUid;
 use crate::quantity::{Bytes, CpuTime};
-use crate::snapshot::node::InterruptTime;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 
@@ -40,16 +40,6 @@ pub(super) struct HandOut {
     /// The account's unit of each entry, where it is one.
     units: Vec<Option<usize>>,
     by_inode: ByInode,
-}
-
-/// Sums that no list of the account shows.
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    kernel_usec: u64,
-    kernel_network: NetworkUsage,
-    pods_memory: u64,
-    units_memory: u64,
-    inner_memory: u64,
 }
 
 impl HandOut {
@@ -396,63 +386,5 @@ impl NetworkUsage {
         if is_nothing(&before) || !is_nothing(other) {
             self.from = self.from.max(other.from);
         }
-    }
-}
-
-/// Interrupts that are in no task's usage. Where tasks have those that interrupt them, the others
-/// came while a CPU was idle; the kernel does not say how many, so they are taken to be spread
-/// evenly over the CPUs' time.
-fn interrupts(node: &NodeCpu) -> u64 {
-    let all = (node.irq + node.softirq).as_usec();
-    match node.interrupts {
-        InterruptTime::Apart => all,
-        InterruptTime::InTasks => {
-            let idle = u128::from((node.idle + node.iowait).as_usec());
-            let whole = idle + u128::from(node.busy.as_usec());
-            let over_idle = (u128::from(all) * idle).checked_div(whole).unwrap_or(0);
-            u64::try_from(over_idle).unwrap_or(all)
-        }
-    }
-}
-
-fn balance(account: &Account, totals: &Totals) -> Conservation {
-    let node = &account.node;
-    let pods = || account.pods.iter().map(|pod| &pod.usage);
-    let units = || account.units.iter().map(|unit| &unit.usage);
-    let cpu = |usage: &Usage| usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
-    let disk = |part: fn(&DiskUsage) -> Bytes| {
-        let of = move |usage: &Usage| usage.disk.as_ref().map_or(0, |disk| part(disk).as_bytes());
-        let exited = account.exited.iter().map(|exited| part(&exited.disk).as_bytes()).sum();
-        let node = part(&node.disk?).as_bytes();
-        Some(Balance::new(node, pods().map(of).sum(), units().map(of).sum(), 0, 0, exited))
-    };
-    let network = |part: fn(&NetworkUsage) -> Bytes| {
-        let of = move |usage: &Usage| usage.network.as_ref().map_or(0, |net| part(net).as_bytes());
-        let node = part(&node.network?).as_bytes();
-        let kernel = part(&totals.kernel_network).as_bytes();
-        let exited = account.exited.iter().map(|exited| part(&exited.network).as_bytes()).sum();
-        let (pods, units) = (pods().map(of).sum(), units().map(of).sum());
-        Some(Balance::new(node, pods, units, kernel, 0, exited))
-    };
-    Conservation {
-        cpu_usec: node.cpu.map(|busy| {
-            Balance::new(
-                busy.busy.as_usec(),
-                pods().map(cpu).sum(),
-                units().map(cpu).sum(),
-                totals.kernel_usec,
-                interrupts(&busy),
-                account.exited.iter().map(|exited| exited.cpu.as_usec()).sum(),
-            )
-        }),
-        memory_bytes: node.memory.map(|memory| {
-            let used = memory.total.saturating_sub(memory.free).as_bytes();
-            let Totals { pods_memory, units_memory, inner_memory, .. } = *totals;
-            Balance::new(used, pods_memory, units_memory, 0, 0, inner_memory)
-        }),
-        disk_read_bytes: disk(|disk| disk.read),
-        disk_written_bytes: disk(|disk| disk.written),
-        network_rx_bytes: network(|network| network.rx),
-        network_tx_bytes: network(|network| network.tx),
     }
 }
