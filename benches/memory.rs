@@ -12,7 +12,7 @@
 )]
 
 #[allow(dead_code, reason = "other measurements use more of the tree")]
-#[path = "../tests/support/host_tree.rs"]
+#[path = "../tests/it/support/host_tree.rs"]
 mod host_tree;
 
 use std::fs;

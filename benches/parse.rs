@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "text of our own that must parse")]
 
-#[path = "../tests/support/host_tree.rs"]
+#[path = "../tests/it/support/host_tree.rs"]
 #[allow(dead_code, reason = "only the texts are used here")]
 mod host_tree;
 

@@ -12,7 +12,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a bench that cannot go on ends")]
 
 mod floor;
-#[path = "../../tests/support/host_tree.rs"]
+#[path = "../../tests/it/support/host_tree.rs"]
 #[allow(dead_code, reason = "the tests and the other bench use the rest of it")]
 mod host_tree;
 mod real_kernel;

@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+use nodetally::cli::args::{Cli, Command, PodSelector};
+use nodetally::config::{Flags, KEYS, Origin, Settings};
+
+use crate::config::inputs;
+
+fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from([&["nodetally"], arguments].concat())
+}
+
+#[test]
+fn every_flag_of_a_key_exists_and_overrides_it() {
+    Cli::command().debug_assert();
+    let flags = [
+        ("--interval", "5s"),
+        ("--state-dir", "/d"),
+        ("--node-name", "n"),
+        ("--listen", "127.0.0.1:1"),
+        ("--path.procfs", "/p"),
+        ("--path.sysfs", "/s"),
+        ("--path.cgroupfs", "/c"),
+        ("--path.rootfs", "/r"),
+        ("--log-level", "trace"),
+    ];
+    for (flag, value) in flags {
+        for command in ["run", "check", "config"] {
+            let mut inputs = inputs(None, &[]);
+            inputs.flags = cli(&[command, flag, value]).unwrap().overrides();
+            let settings = Settings::resolve(inputs).unwrap();
+            let key = KEYS.iter().find(|key| key.flag == Some(flag)).unwrap();
+            assert_eq!(settings.origins.of(key), &Origin::Flag(flag), "{command}");
+        }
+    }
+    assert_eq!(KEYS.iter().filter(|key| key.flag.is_some()).count(), flags.len() + 1);
+    let dump = cli(&["--path.procfs", "/p", "dump", "--cmdline", "--interval", "2s"]).unwrap();
+    let expected = Flags { path_procfs: Some("/p".to_owned()), cmdline: true, ..Flags::default() };
+    assert_eq!(dump.overrides(), expected);
+    let Command::Dump(dump) = dump.command else { panic!("{dump:?}") };
+    assert_eq!((dump.interval, dump.top), (Duration::from_secs(2), 10));
+}
+
+#[test]
+fn a_pod_is_asked_for_by_name_or_uid() {
+    let pod = |text: &str| match cli(&["dump", "--pod", text]).map(|cli| cli.command) {
+        Ok(Command::Dump(dump)) => dump.pod,
+        _ => None,
+    };
+    let name = PodSelector::Name { namespace: "ns".to_owned(), name: "web-0".to_owned() };
+    assert_eq!(pod("ns/web-0"), Some(name));
+    let uid = "a533c208-0be3-44e3-adb7-a0dae664d797";
+    assert!(matches!(pod(uid), Some(PodSelector::Uid(found)) if found.to_string() == uid));
+    for bad in ["web-0", "/web-0", "ns/", "a/b/c", ""] {
+        assert_eq!(pod(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_mistyped_command_line_is_answered_with_a_suggestion_and_status_2() {
+    for (arguments, suggestion) in [
+        (&["dmup"][..], "'dump'"),
+        (&["run", "--intervall", "5s"], "'--interval'"),
+        (&["run", "--path.procf", "/p"], "'--path.procfs'"),
+        (&["dump", "--format", "jsn"], "'json'"),
+        (&["dump", "--interval", "5"], "from 100ms to 1h"),
+        (&["dump", "--interval", "2h"], "too large"),
+    ] {
+        let error = cli(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(suggestion), "{error}");
+    }
+    let help = cli(&[]).unwrap_err();
+    assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    assert!(cli(&["--version"]).unwrap_err().to_string().starts_with("nodetally "));
+}

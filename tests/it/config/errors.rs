@@ -1,0 +1,473 @@
+//! What is refused, and the exact line for it.
+
+use nodetally::config::Settings;
+
+use crate::config::{error, from_file, inputs};
+
+/// A bad file, and the line that a person gets for it.
+const BAD_FILES: &[(&str, &str)] = &[
+    (
+        "[sampling]\n\n\n\n\n\ninterval = \"15\"",
+        "nodetally.toml:7: sampling.interval = \"15\": not a duration; allowed: a number with a \
+         unit from 1s to 1h, such as \"15s\" or \"1m 30s\"",
+    ),
+    (
+        "[sampling]\ninterval = 15",
+        "nodetally.toml:2: sampling.interval = 15: found an integer; allowed: a number with a \
+         unit from 1s to 1h, such as \"15s\" or \"1m 30s\"",
+    ),
+    (
+        "sampling = { interval = \"999ms\" }",
+        "nodetally.toml:1: sampling.interval = \"999ms\": too small; allowed: a number with a \
+         unit from 1s to 1h, such as \"15s\" or \"1m 30s\"",
+    ),
+    (
+        "sampling.interval = \"1h 1s\"",
+        "nodetally.toml:1: sampling.interval = \"1h 1s\": too large; allowed: a number with a \
+         unit from 1s to 1h, such as \"15s\" or \"1m 30s\"",
+    ),
+    (
+        "[sampling]\ncmdline = \"yes\"",
+        "nodetally.toml:2: sampling.cmdline = \"yes\": found a string; allowed: true or false",
+    ),
+    (
+        "[sampling]\nintervall = \"15s\"",
+        "nodetally.toml:2: sampling.intervall: unknown key, did you mean \"interval\"?; allowed \
+         in [sampling]: interval, process_io, tcp_sockets, cmdline",
+    ),
+    (
+        "[receiver]\ninterval = \"15s\"",
+        "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
+         allowed in [receiver]: listen, retention, stale_after",
+    ),
+    (
+        "[sampling]\nperiod = \"15s\"",
+        "nodetally.toml:2: sampling.period is now called sampling.interval",
+    ),
+    ("[log]\n\"a\\nb\" = 1", "nodetally.toml:2: log.a\\nb: unknown key; allowed in [log]: level"),
+    (
+        "[samplin]\ninterval = \"15s\"",
+        "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
+         sampling, paths, directory, cluster, filesystem, state, spool, status, log, endpoint, receiver",
+    ),
+    (
+        "interval = \"15s\"",
+        "nodetally.toml:1: interval: unknown key outside any section, did you mean \
+         \"sampling.interval\"?; sections: node, sampling, paths, directory, cluster, \
+         filesystem, state, spool, status, log, endpoint, receiver",
+    ),
+    (
+        "log = \"debug\"",
+        "nodetally.toml:1: log = \"debug\": found a string; allowed: a table, [log] with level",
+    ),
+    (
+        "[log]\nlevel = \"loud\"",
+        "nodetally.toml:2: log.level = \"loud\": not one of the known words; allowed: \"error\", \
+         \"warn\", \"info\", \"debug\" or \"trace\"",
+    ),
+    (
+        "[log]\nlevel = [\"info\"]",
+        "nodetally.toml:2: log.level = [\"info\"]: found an array; allowed: \"error\", \"warn\", \
+         \"info\", \"debug\" or \"trace\"",
+    ),
+    (
+        "[paths]\nprocfs = \"\"",
+        "nodetally.toml:2: paths.procfs = \"\": empty; allowed: a directory's path",
+    ),
+    (
+        "[node]\nname = \"..\"",
+        "nodetally.toml:2: node.name = \"..\": not a plain name; allowed: 1 to 253 letters, \
+         digits, \".\", \"_\" and \"-\", starting with a letter or digit",
+    ),
+    (
+        "[receiver]\nlisten = \"localhost:7643\"",
+        "nodetally.toml:2: receiver.listen = \"localhost:7643\": not an address to listen on; \
+         allowed: an IP address and a port, such as \"127.0.0.1:7643\" or \"[::1]:7643\"",
+    ),
+    (
+        "[directory]\nkubelet_url = \"http://127.0.0.1:10255\"",
+        "nodetally.toml:2: directory.kubelet_url = \"http://127.0.0.1:10255\": not https, and a \
+         token goes there; allowed: an https:// URL without a user, password or fragment, such as \
+         \"https://127.0.0.1:10250\"",
+    ),
+    (
+        "[receiver]\nretention = 1.5",
+        "nodetally.toml:2: receiver.retention = 1.5: found a float; allowed: a number with a unit \
+         from 1m to 24h, such as \"1h\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"pod-batch\"\nlate = \"drop\"",
+        "nodetally.toml:5: endpoint.late = \"drop\": pod-batch carries its own time; allowed: \
+         \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
+         \"delta\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"\nlate = \"add\"",
+        "nodetally.toml:5: endpoint.late = \"add\": running totals do not add up; allowed: \
+         \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
+         \"delta\"",
+    ),
+    (
+        "spool.dir = \"none\"\n[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndurability = \"disk\"",
+        "nodetally.toml:5: endpoint.durability = \"disk\": spool.dir is \"none\"; allowed: \"disk\" \
+         or \"memory\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nspread = \"16s\"",
+        "nodetally.toml:4: endpoint.spread = \"16s\": too large; allowed: a number with a unit \
+         from 0s to the interval, such as \"5s\"",
+    ),
+    (
+        "[endpoint]\nname = \"a\"",
+        "nodetally.toml:1: endpoint: not an array of tables; write [[endpoint]], once per endpoint",
+    ),
+    (
+        "\n[[endpoint]]\nurl = \"http://a\"",
+        "nodetally.toml:2: endpoint.name is missing; allowed: 1 to 63 letters, digits, \".\", \
+         \"_\" and \"-\", starting with a letter or digit",
+    ),
+    (
+        "\n[[endpoint]]\nname = \"a\"",
+        "nodetally.toml:2: endpoint.url is missing; allowed: an http:// or https:// URL without a \
+         user, password or fragment, such as \"http://metrics.example.com:5000\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n[[endpoint]]\nurl = \"http://b\"\n\
+         name = \"a\"",
+        "nodetally.toml:6: endpoint.name = \"a\": also the name of the endpoint at \
+         nodetally.toml:2; allowed: a name of its own",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"otlp\"\nurl = \"http://a\"",
+        "nodetally.toml:3: endpoint.dialect = \"otlp\": a known dialect, but not built yet; \
+         allowed: \"resource-api\", \"pod-batch\" or \"pod-lifecycle\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://me:hunter2@a\"",
+        "nodetally.toml:3: endpoint.url = \"http://hidden\": names a user or password, which \
+         belongs into a file: name that file in endpoint.bearer_token_file; allowed: an http:// \
+         or https:// URL without a user, password or fragment, such as \
+         \"http://metrics.example.com:5000\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a:70000/?key=hunter2\"",
+        "nodetally.toml:3: endpoint.url = \"http://a:70000/?hidden\": not a URL (invalid port \
+         number); allowed: an http:// or https:// URL without a user, password or fragment, such \
+         as \"http://metrics.example.com:5000\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"hunter2\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): not an absolute path; allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): CREDENTIALS_DIRECTORY is not \
+         set, so no credential was handed over (systemd sets it with LoadCredential=); allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): names no credential behind \
+         ${CREDENTIALS_DIRECTORY}/; allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"$HOME/token\"",
+        "nodetally.toml:4: endpoint.bearer_token_file = (hidden): begins with another variable \
+         than ${CREDENTIALS_DIRECTORY}; allowed: \
+         the absolute path of a file that holds the token alone, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
+        "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
+         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
+         concurrency, queue_bytes, durability, spool_bytes, spool_age, late_after, late, tries_max, \
+         spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
+         ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
+         namespaces_except, pod_selector, annotations, extras, client_errors",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"/t\"\n\
+         bearer_token_env = \"TOKEN\"",
+        "nodetally.toml:5: endpoint.bearer_token_env = (hidden): endpoint.bearer_token_file is set \
+         too (nodetally.toml:4); allowed: the name of an environment variable that holds the \
+         token, which begins with another word than NODETALLY_; in place of bearer_token_file",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_env = \"hunter-2\"",
+        "nodetally.toml:4: endpoint.bearer_token_env = (hidden): not a variable's name; allowed: \
+         the name of an environment variable that holds the token, which begins with another word \
+         than NODETALLY_; in place of bearer_token_file",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nca_file = \"/etc/ca.pem\"",
+        "nodetally.toml:4: endpoint.ca_file = \"/etc/ca.pem\": the URL is none of TLS; allowed: \
+         the absolute path of a file of PEM certificates, or \"${CREDENTIALS_DIRECTORY}/NAME\" for \
+         a credential from systemd; with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"https://a\"\nclient_key_file = \"/etc/key.pem\"",
+        "nodetally.toml:4: endpoint.client_key_file = (hidden): its certificate is missing; \
+         allowed: the absolute path of a PEM file without a passphrase, or \
+         \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd; together with \
+         client_certificate_file, with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"https://10.0.0.1\"\nserver_name = \"10.0.0.2\"",
+        "nodetally.toml:4: endpoint.server_name = \"10.0.0.2\": not a DNS name; allowed: a DNS \
+         name such as \"metrics.example.com\"; with an https:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncompression = \"gzip\"",
+        "nodetally.toml:4: endpoint.compression = \"gzip\": servers of the resource API answer 500 \
+         to a body that is compressed; allowed: \"none\", \"gzip\" or \"zstd\"; with the dialect \
+         \"resource-api\" only \"none\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nconcurrency = 65",
+        "nodetally.toml:4: endpoint.concurrency = 65: too large; allowed: an integer from 1 to 64",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nqueue_bytes = \"16MB\"",
+        "nodetally.toml:4: endpoint.queue_bytes = \"16MB\": not an amount of bytes; allowed: from \
+         64KiB to 1GiB: an integer of bytes, or a text such as \"16MiB\" (KiB, MiB or GiB)",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nqueue_bytes = -1",
+        "nodetally.toml:4: endpoint.queue_bytes = -1: too small; allowed: from 64KiB to 1GiB: an \
+         integer of bytes, or a text such as \"16MiB\" (KiB, MiB or GiB)",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nunknown_namespace = \"Kube\"",
+        "nodetally.toml:4: endpoint.unknown_namespace = \"Kube\": not a namespace; allowed: 1 to \
+         63 lower-case letters, digits and \"-\", starting and ending with a letter or digit",
+    ),
+];
+
+#[test]
+fn a_bad_file_is_answered_with_one_exact_line() {
+    for (file, line) in BAD_FILES {
+        assert_eq!(error(inputs(Some(file), &[])), *line);
+    }
+}
+
+#[test]
+fn bad_toml_is_answered_with_line_column_and_reason() {
+    for (file, place) in [
+        ("[sampling]\ninterval = \"15s", "nodetally.toml:2:"),
+        ("[sampling]\nö = 1", "nodetally.toml:2:1: "),
+        ("[log]\nlevel = \"a\"\nlevel = \"b\"", "nodetally.toml:3:1: "),
+        ("[log\n", "nodetally.toml:1:5: "),
+    ] {
+        let line = error(inputs(Some(file), &[]));
+        let reason = line.strip_prefix(place).unwrap_or_else(|| panic!("{line}"));
+        assert!(reason.len() > 5 && !reason.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn each_range_ends_where_its_line_says() {
+    let at = |key: &str, value: &str| {
+        let (section, name) = key.split_once('.').unwrap();
+        let file = match section {
+            "endpoint" => {
+                format!("[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n{name} = {value}")
+            }
+            _ => format!("{key} = {value}"),
+        };
+        Settings::resolve(inputs(Some(&file), &[])).is_ok()
+    };
+    for (key, below, least, most, above) in [
+        ("sampling.interval", "\"999ms\"", "\"1s\"", "\"1h\"", "\"3601s\""),
+        ("receiver.retention", "\"59s\"", "\"1m\"", "\"24h\"", "\"86401s\""),
+        ("receiver.stale_after", "\"999ms\"", "\"1s\"", "\"24h\"", "\"86401s\""),
+        ("endpoint.timeout", "\"99ms\"", "\"100ms\"", "\"5m\"", "\"301s\""),
+        ("endpoint.concurrency", "0", "1", "64", "65"),
+        ("endpoint.queue_bytes", "65535", "\"64KiB\"", "\"1GiB\"", "1073741825"),
+    ] {
+        assert!(!at(key, below) && at(key, least) && at(key, most) && !at(key, above), "{key}");
+    }
+}
+
+#[test]
+fn bad_variables_and_flags_are_answered_with_one_exact_line() {
+    let interval = "a number with a unit from 1s to 1h, such as \"15s\" or \"1m 30s\"";
+    for (environment, line) in [
+        (
+            &[("NODETALLY_SAMPLING_INTERVAL", "x")][..],
+            format!(
+                "environment NODETALLY_SAMPLING_INTERVAL=\"x\": not a duration; allowed: {interval}"
+            ),
+        ),
+        (
+            &[("NODETALLY_INTERVAL", "2s"), ("NODETALLY_SAMPLING_INTERVAL", "2s")],
+            "environment NODETALLY_SAMPLING_INTERVAL: NODETALLY_INTERVAL is set too and means the \
+             same; allowed: one of them"
+                .to_owned(),
+        ),
+        (
+            &[("NODETALLY_LOGLEVEL", "hunter2")],
+            "environment NODETALLY_LOGLEVEL: unknown variable, did you mean NODETALLY_LOG_LEVEL?; \
+             `nodetally config --help` lists all"
+                .to_owned(),
+        ),
+        (
+            &[("NODETALLY_SAMPLING_PERIOD", "15s")],
+            "environment NODETALLY_SAMPLING_PERIOD is now called NODETALLY_SAMPLING_INTERVAL"
+                .to_owned(),
+        ),
+        (
+            &[("NODETALLY_ENDPOINT_DIALECT", "resource-api")],
+            "environment NODETALLY_ENDPOINT_DIALECT: an endpoint without an address; allowed: with \
+             NODETALLY_ENDPOINT_URL beside it"
+                .to_owned(),
+        ),
+        (
+            &[("NODETALLY_ENDPOINT_CONCURRENCY", "many"), ("NODETALLY_ENDPOINT_URL", "http://a")],
+            "environment NODETALLY_ENDPOINT_CONCURRENCY=\"many\": not an integer in range; \
+             allowed: an integer from 1 to 64"
+                .to_owned(),
+        ),
+        (
+            &[("NODE_NAME", "a/b")],
+            "environment NODE_NAME=\"a/b\": not a plain name; allowed: 1 to 253 letters, digits, \
+             \".\", \"_\" and \"-\", starting with a letter or digit"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(error(inputs(None, environment)), line);
+    }
+
+    let mut bad_flag = inputs(None, &[]);
+    bad_flag.flags.interval = Some("x".to_owned());
+    assert_eq!(error(bad_flag), format!("--interval \"x\": not a duration; allowed: {interval}"));
+
+    let mut nameless = inputs(None, &[]);
+    nameless.host_name = String::new();
+    assert_eq!(
+        error(nameless),
+        "default: the host's name \"\": empty; allowed for node.name: 1 to 253 letters, digits, \
+         \".\", \"_\" and \"-\", starting with a letter or digit"
+    );
+
+    let file = "[[endpoint]]\nname = \"env\"\nurl = \"http://a\"";
+    assert_eq!(
+        error(inputs(Some(file), &[("NODETALLY_ENDPOINT_URL", "http://b")])),
+        "environment NODETALLY_ENDPOINT_URL: endpoint.name = \"env\": also the name of the \
+         endpoint at nodetally.toml:2; allowed: a name of its own"
+    );
+}
+
+#[test]
+fn a_bad_value_is_an_error_even_where_another_overrides_it() {
+    let mut overridden = inputs(Some("sampling.interval = \"15\""), &[]);
+    overridden.flags.interval = Some("15s".to_owned());
+    assert!(error(overridden).starts_with("nodetally.toml:1: sampling.interval = \"15\": "));
+}
+
+#[test]
+fn a_file_and_its_endpoints_are_bounded() {
+    let long = "#".repeat((1 << 20) + 1);
+    assert_eq!(
+        error(inputs(Some(&long), &[])),
+        "nodetally.toml: 1048577 bytes long; allowed: at most 1048576"
+    );
+    let endpoints = |count: usize| -> String {
+        (0..count).map(|n| format!("[[endpoint]]\nname = \"e{n}\"\nurl = \"http://a\"\n")).collect()
+    };
+    assert_eq!(from_file(&endpoints(32)).endpoints.len(), 32);
+    assert_eq!(
+        error(inputs(Some(&endpoints(33)), &[])),
+        "nodetally.toml:97: endpoint: too many; allowed: at most 32"
+    );
+    let variable = [("NODETALLY_ENDPOINT_URL", "http://a")];
+    assert!(error(inputs(Some(&endpoints(32)), &variable)).contains("too many"));
+    // Nesting, which a recursive walk would pay for with the stack.
+    let deep = format!("a = {}", "[".repeat(100_000));
+    assert!(Settings::resolve(inputs(Some(&deep), &[])).is_err());
+}
+
+#[test]
+fn lists_are_checked_word_by_word_and_none_stands_twice() {
+    for (text, expected) in [
+        (
+            "[directory]\nsources = [\"kubernetis\"]",
+            "nodetally.toml:2: directory.sources = [\"kubernetis\"]: \"kubernetis\": not one of the \
+             known words; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+             \"docker\" and \"podman\", each once; in a variable with commas between",
+        ),
+        (
+            "[directory]\nsources = [\"cri\", \"file\", \"cri\"]",
+            "nodetally.toml:2: directory.sources = [\"cri\", \"file\", \"cri\"]: \"cri\" stands \
+             there twice; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+             \"docker\" and \"podman\", each once; in a variable with commas between",
+        ),
+        (
+            "[directory]\nsources = [1]",
+            "nodetally.toml:2: directory.sources = […]: found an array of more than texts; allowed: \
+             a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \"docker\" and \"podman\", \
+             each once; in a variable with commas between",
+        ),
+        (
+            "[cluster]\nlabels = [\"env\"]",
+            "nodetally.toml:2: cluster.labels = [\"env\"]: \"env\": not KEY=VALUE; allowed: a list \
+             of up to 32 texts KEY=VALUE; in a variable with commas between",
+        ),
+        (
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nauth_header = \"X API\"",
+            "nodetally.toml:4: endpoint.auth_header = (hidden): not a header's name; allowed: the \
+             name of an HTTP header that the request does not need for itself, such as \
+             \"X-API-Key\"; together with bearer_token_file or bearer_token_env",
+        ),
+        (
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nauth_header = \"X-API-Key\"",
+            "nodetally.toml:4: endpoint.auth_header = (hidden): there is no token that it would \
+             carry; allowed: the name of an HTTP header that the request does not need for itself, \
+             such as \"X-API-Key\"; together with bearer_token_file or bearer_token_env",
+        ),
+    ] {
+        assert_eq!(error(inputs(Some(text), &[])), expected);
+    }
+}
+
+#[test]
+fn a_header_that_the_request_needs_for_itself_carries_no_token() {
+    for name in [
+        "Content-Type",
+        "content-length",
+        "Content-Encoding",
+        "HOST",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Expect",
+        "HTTP2-Settings",
+        "idempotency-key",
+    ] {
+        let text = format!(
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"/t\"\n\
+             auth_header = \"{name}\"",
+        );
+        let line = error(inputs(Some(&text), &[]));
+        let words = " belongs to the request and carries no token; allowed: the name of";
+        let said = line.split_once(words).map(|(before, _)| before.rsplit(' ').next().unwrap());
+        assert!(said.is_some_and(|said| said.eq_ignore_ascii_case(name)), "{line}");
+    }
+    for name in ["X-API-Key", "Authorization", "Cookie", "X-Host"] {
+        let text = format!(
+            "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_env = \"TOKEN\"\n\
+             auth_header = \"{name}\"",
+        );
+        assert_eq!(from_file(&text).endpoints[0].auth_header, name);
+    }
+}

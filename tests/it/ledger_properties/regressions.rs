@@ -1,0 +1,379 @@
+//! Single cases, each named after what it guards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nodetally::identity::{BootId, CgroupKey};
+use nodetally::ledger::Ledger;
+use nodetally::ledger::account::Account;
+use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
+use nodetally::snapshot::node::InterruptTime;
+use nodetally::snapshot::{NamespaceReading, Snapshot};
+use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
+use nodetally::source::proc::pid_io::ProcessIo;
+
+use crate::ledger_properties::model::{Model, Op};
+use crate::ledger_properties::{UNITS, given, sum};
+
+fn settled(snapshots: &[&Snapshot]) -> Account {
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    snapshots.iter().for_each(|snapshot| ledger.settle(snapshot, &mut account));
+    account
+}
+
+#[test]
+fn a_host_without_a_boot_id_still_has_its_deltas() {
+    let mut model = Model::new();
+    model.boot = None;
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 70_000, bytes: 0 });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    assert_eq!(sum(given(&account).values()).usec, 70_000);
+    // But nothing is carried over a restart: nobody can say that the kernel is the same.
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    ledger.settle(&first, &mut account);
+    let kept = ledger.counters().unwrap().clone();
+    let mut resumed = Ledger::new(UNITS);
+    resumed.resume(kept);
+    resumed.settle(&second, &mut account);
+    assert_eq!(account.since, None);
+    assert!(given(&account).is_empty());
+}
+
+/// Some kernels' user or steal time goes back by a tick (and so has it been seen of idle). Taken
+/// for a reset it would give the node all it used since it started.
+#[test]
+fn a_tick_that_goes_back_is_no_spike() {
+    let mut model = Model::new();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let first = model.snapshot();
+    let mut second = model.snapshot();
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() - 1);
+    let account = settled(&[&first, &second]);
+    assert_eq!(account.node.cpu.unwrap().busy.as_usec(), 0);
+}
+
+/// A virtual machine that is not run misses ticks of what it was busy with, never of its idle time.
+#[test]
+fn ticks_that_were_lost_are_still_busy_time() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 500);
+    cpu.iowait = Ticks::from_ticks(cpu.iowait.as_ticks() + 50);
+    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 50);
+    let cpu = settled(&[&first, &second]).node.cpu.unwrap();
+    assert_eq!(cpu.busy.as_usec(), 14_000_000);
+    assert_eq!(cpu.user.as_usec(), 3_000_000);
+}
+
+/// A CPU that is woken and not run at once is idle to itself and stolen as well.
+#[test]
+fn stolen_time_is_not_taken_off_twice() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 81);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1907);
+    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 48);
+    assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 810_000);
+}
+
+/// Of a CPU that was taken off and on, older kernels begin to count the idle time anew.
+#[test]
+fn idle_time_that_starts_anew_is_no_busy_time() {
+    let (mut first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    first.node.cpu.as_mut().unwrap().idle = Ticks::from_ticks(50_000);
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.idle = Ticks::from_ticks(26_000);
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 70);
+    assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 700_000);
+}
+
+/// Where they are in the tasks' usage already, they would be counted twice: of those only what came
+/// to idle CPUs is left, here 19 of 20.
+#[test]
+fn interrupts_are_a_part_only_where_no_task_has_them() {
+    for (interrupts, part) in [(InterruptTime::Apart, 300_000), (InterruptTime::InTasks, 285_000)] {
+        let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+        second.node.interrupts = interrupts;
+        let cpu = second.node.cpu.as_mut().unwrap();
+        cpu.irq = Ticks::from_ticks(cpu.irq.as_ticks() + 10);
+        cpu.softirq = Ticks::from_ticks(cpu.softirq.as_ticks() + 20);
+        cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1900);
+        let balance = settled(&[&first, &second]).conservation.cpu_usec.unwrap();
+        assert_eq!((balance.node, balance.interrupts), (1_000_000, part));
+        assert_eq!(balance.unattributed, 1_000_000 - i64::try_from(part).unwrap());
+    }
+}
+
+/// Suspend is no use of the CPU, and neither is a CPU that was not there all the time.
+#[test]
+fn busy_time_is_not_made_up_by_suspend_or_a_new_cpu() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let hour = Duration::from_secs(3600);
+    second.node.cpu_read_at = second.node.cpu_read_at.plus(hour);
+    second.ended_at = second.ended_at.plus(hour);
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
+    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1700);
+    let busy = |first: &Snapshot, second: &Snapshot| {
+        settled(&[first, second]).node.cpu.unwrap().busy.as_usec()
+    };
+    assert_eq!(busy(&first, &second), 3_000_000);
+    second.node.cpu.as_mut().unwrap().cpus = 4;
+    assert_eq!(busy(&first, &second), 3_000_000);
+}
+
+/// The end of a container is told of before that of its pod, which is read no more: the pod has
+/// used no less than its container.
+#[test]
+fn a_pod_that_is_gone_has_at_least_what_its_noticed_container_had() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 1, name: 0, below: 0, usec: 50_000 });
+    model.apply(&Op::Born { kind: 2, name: 0, below: 0, usec: 60_000 });
+    let first = model.snapshot();
+    let pod = first.cgroups.iter().find(|one| one.key.path.ends_with(b"a.slice")).unwrap();
+    let container = first.cgroups.iter().find(|one| one.key.path.ends_with(b"1.scope")).unwrap();
+    // Counted as the model counts what may be noticed or die: the pod first, then its container.
+    let (pod_pick, container_pick) = (0, 1);
+    assert!(container.key.inode > pod.key.inode);
+    model.apply(&Op::Spend { cgroup: 3, usec: 900_000, bytes: 0 });
+    model.apply(&Op::Notice { cgroup: container_pick });
+    model.apply(&Op::Spend { cgroup: 3, usec: 4_000, bytes: 0 });
+    model.apply(&Op::Die { cgroup: pod_pick });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    let [pod] = &account.pods[..] else { panic!("{:?}", account.pods) };
+    assert!(pod.exited);
+    assert_eq!(pod.usage.cpu.unwrap().usage.as_usec(), 900_000);
+    let [container] = &account.containers[..] else { panic!("{:?}", account.containers) };
+    assert!(container.exited);
+    assert_eq!(container.usage.cpu.unwrap().usage.as_usec(), 900_000);
+    let [exited] = &account.exited[..] else { panic!("{:?}", account.exited) };
+    assert_eq!(exited.cpu.as_usec(), 4_000);
+}
+
+/// Two snapshots of a node of two CPUs on which nothing happened.
+fn two_instants_awake_for(awake: Duration) -> (Snapshot, Snapshot) {
+    let mut model = Model::new();
+    let (mut first, mut second) = (model.snapshot(), model.snapshot());
+    for (snapshot, awake) in [(&mut first, Duration::ZERO), (&mut second, awake)] {
+        snapshot.node.cpu.as_mut().unwrap().cpus = 2;
+        snapshot.node.cpu_awake = Some(Duration::from_secs(100) + awake);
+    }
+    (first, second)
+}
+
+#[test]
+fn the_nodes_files_count_on_from_their_last_reading() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let mut second = model.snapshot();
+    second.node.cpu = None;
+    model.apply(&Op::Spend { cgroup: 0, usec: 1_000_000, bytes: 0 });
+    let third = model.snapshot();
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    ledger.settle(&first, &mut account);
+    ledger.settle(&second, &mut account);
+    assert_eq!(account.node.cpu, None);
+    assert_eq!(account.conservation.cpu_usec, None);
+    ledger.settle(&third, &mut account);
+    let cpu = account.node.cpu.unwrap();
+    assert_eq!(cpu.busy.as_usec(), 4_000_000);
+    assert_eq!(cpu.over_usec, 30_000_000);
+}
+
+#[test]
+fn an_unread_cgroup_has_no_figure_rather_than_a_zero() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 0, usec: 3_000_000, bytes: 0 });
+    let mut second = model.snapshot();
+    let init = |snapshot: &Snapshot| {
+        snapshot.cgroups.iter().position(|one| *one.key.path == *b"/init.scope").unwrap()
+    };
+    let at = init(&second);
+    second.cgroups[at].cpu = None;
+    model.apply(&Op::Spend { cgroup: 0, usec: 1_000_000, bytes: 0 });
+    let third = model.snapshot();
+    let unit = |account: &Account| {
+        account.units.iter().find(|unit| *unit.path == *b"/init.scope").unwrap().usage
+    };
+    let account = settled(&[&first, &second]);
+    assert_eq!(unit(&account).cpu, None);
+    assert!(account.exited.is_empty());
+    let account = settled(&[&first, &second, &third]);
+    let cpu = unit(&account).cpu.unwrap();
+    assert_eq!((cpu.usage.as_usec(), cpu.over_usec), (4_000_000, 30_000_000));
+}
+
+/// Its own counter is too large to be new, so it was rejected, and its children had no parent's
+/// gain to be held against: they came out with their whole past.
+#[test]
+fn children_of_what_was_only_not_seen_bring_no_past() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    let mut hidden = first;
+    model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 900_000_000 });
+    model.apply(&Op::Born { kind: 5, name: 1, below: 2, usec: 800_000_000 });
+    let whole = model.snapshot();
+    // The slice knows its past, but not the unit in it was seen before.
+    hidden.node.cpu = whole.node.cpu;
+    let slice = |snapshot: &Snapshot| {
+        snapshot.cgroups.iter().position(|one| *one.key.path == *b"/system.slice").unwrap()
+    };
+    let (at, from) = (slice(&hidden), slice(&whole));
+    hidden.cgroups[at].cpu = whole.cgroups[from].cpu;
+    model.apply(&Op::Spend { cgroup: 0, usec: 50_000, bytes: 0 });
+    let last = model.snapshot();
+    let paths: Vec<_> = last.cgroups.iter().map(|one| one.key.path.to_vec()).collect();
+    assert!(paths.contains(&b"/system.slice/unit0.service/app.service".to_vec()), "{paths:?}");
+    let account = settled(&[&hidden, &last]);
+    assert_eq!(sum(given(&account).values()).usec, 50_000);
+}
+
+/// The same at the top, where the node's busy time is the bound: what the known cgroups used is
+/// not there for a new one.
+#[test]
+fn a_slice_that_was_only_not_seen_brings_no_past() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 6, name: 0, below: 0, usec: 3_000_000 });
+    let mut first = model.snapshot();
+    first.cgroups.retain(|one| !one.key.path.starts_with(b"/lxc"));
+    model.apply(&Op::Spend { cgroup: 0, usec: 4_000_000, bytes: 0 });
+    let second = model.snapshot();
+    let account = settled(&[&first, &second]);
+    assert_eq!(sum(given(&account).values()).usec, 4_000_000);
+}
+
+fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
+    InterfaceRow {
+        name: InterfaceName::new(name).unwrap(),
+        rx_bytes,
+        rx_packets: 0,
+        rx_errors: 0,
+        rx_dropped: 0,
+        tx_bytes: 0,
+        tx_packets: 0,
+        tx_errors: 0,
+        tx_dropped: 0,
+    }
+}
+
+/// A namespace in the container of a pod, with what its one interface received, or unreadable.
+fn with_namespace(model: &mut Model, rx_bytes: u64, readable: bool) -> Snapshot {
+    let mut snapshot = model.snapshot();
+    let container = |path: &[u8]| path.ends_with(b".scope") && path.starts_with(b"/kubepods");
+    let at = snapshot.cgroups.iter().position(|one| container(&one.key.path)).unwrap();
+    snapshot.cgroups[at].namespace = Some(77);
+    snapshot.namespaces.push(NamespaceReading {
+        inode: 77,
+        is_host: false,
+        leader_pid: snapshot.cgroups[at].processes[0].key.pid,
+        read_at: BootTime::from_nanos(1),
+        interfaces: vec![row(b"eth0", rx_bytes)],
+        readable,
+    });
+    snapshot
+}
+
+#[test]
+fn a_namespace_counts_on_from_its_last_reading() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 0, name: 0, below: 0, usec: 0 });
+    model.apply(&Op::Born { kind: 2, name: 0, below: 0, usec: 0 });
+    let first = with_namespace(&mut model, 1_000, true);
+    // What an unreadable namespace shows are the rows of when it was readable.
+    let second = with_namespace(&mut model, 1_000, false);
+    let third = with_namespace(&mut model, 5_000, true);
+    let rx = |account: &Account| account.pods[0].usage.network.map(|network| network.rx.as_bytes());
+    assert_eq!(rx(&settled(&[&first, &second])), None);
+    assert_eq!(rx(&settled(&[&first, &second, &third])), Some(4_000));
+    assert_eq!(rx(&settled(&[&first, &third])), Some(4_000));
+    let reset = with_namespace(&mut model, 300, true);
+    assert_eq!(rx(&settled(&[&first, &third, &reset])), Some(300));
+}
+
+/// Without a cgroup2 tree there are only the paths that processes name. Those of one container
+/// with systemd in it were as many units.
+#[test]
+fn a_container_of_a_v1_host_is_one_owner_whatever_runs_in_it() {
+    let id = "3f".repeat(32);
+    let mut model = Model::new();
+    let mut on_v1 = |ticks: [u64; 3]| {
+        let mut snapshot = model.snapshot();
+        let template =
+            snapshot.cgroups.iter().find(|one| !one.processes.is_empty()).unwrap().clone();
+        let paths = [
+            format!("/docker/{id}/init.scope"),
+            format!("/docker/{id}/system.slice/web.service"),
+            "/system.slice/ssh.service".to_owned(),
+        ];
+        let cgroups = paths.iter().zip(ticks).enumerate().map(|(number, (path, ticks))| {
+            let mut cgroup = template.clone();
+            cgroup.key = CgroupKey { path: Arc::from(path.as_bytes()), inode: 0 };
+            (cgroup.parent, cgroup.cpu, cgroup.io) = (None, None, None);
+            cgroup.processes[0].key.pid = 10 + number as u32;
+            cgroup.processes[0].cpu = CpuTime::from_usec(ticks * 10_000);
+            cgroup
+        });
+        snapshot.cgroups = cgroups.collect();
+        snapshot
+    };
+    let (first, second) = (on_v1([1, 1, 1]), on_v1([4, 8, 3]));
+    let account = settled(&[&first, &second]);
+    let units = account.units.iter().map(|unit| {
+        let usec = unit.usage.cpu.unwrap().usage.as_usec();
+        (String::from_utf8(unit.path.to_vec()).unwrap(), usec, unit.usage.processes)
+    });
+    let expected = [
+        (format!("/docker/{id}"), 100_000, 2),
+        ("/system.slice/ssh.service".to_owned(), 20_000, 1),
+    ];
+    assert_eq!(units.collect::<Vec<_>>(), expected);
+}
+
+/// write_bytes less cancelled_write_bytes goes back when a file is removed before its pages were
+/// written. Taken for a reset, all that the process ever wrote counted anew.
+#[test]
+fn writes_that_were_cancelled_are_no_reset() {
+    let mut model = Model::new();
+    let written = |model: &mut Model, bytes: u64| {
+        let mut snapshot = model.snapshot();
+        let at = snapshot.cgroups.iter().position(|one| !one.processes.is_empty()).unwrap();
+        let written = Bytes::from_bytes(bytes);
+        snapshot.cgroups[at].processes[0].io = Some(ProcessIo { read: Bytes::ZERO, written });
+        snapshot
+    };
+    let first = written(&mut model, 100_000_000);
+    let second = written(&mut model, 60_000_000);
+    let third = written(&mut model, 61_000_000);
+    let of = |account: &Account| {
+        let disk = account.processes.iter().find_map(|process| process.disk);
+        disk.unwrap().written.as_bytes()
+    };
+    assert_eq!(of(&settled(&[&first, &second])), 0);
+    assert_eq!(of(&settled(&[&first, &second, &third])), 1_000_000);
+}
+
+#[test]
+fn a_kept_file_from_the_future_is_not_used() {
+    let mut model = Model::new();
+    let first = model.snapshot();
+    let second = model.snapshot();
+    let mut account = Account::default();
+    let mut ledger = Ledger::new(UNITS);
+    ledger.settle(&second, &mut account);
+    let kept = ledger.counters().unwrap().clone();
+    let mut resumed = Ledger::new(UNITS);
+    resumed.resume(kept);
+    resumed.settle(&first, &mut account);
+    assert_eq!(account.since, None);
+    assert!(BootId::parse(b"no boot id").is_none());
+}

@@ -1,0 +1,10 @@
+//! Shared by the tests: an agent, a scripted API server, a generated host, what was logged, mounts and
+//! rights.
+
+pub mod agent;
+pub mod api_server;
+#[allow(dead_code, reason = "tests/allocations and the benches use the rest of it")]
+pub mod host_tree;
+pub mod log_lines;
+pub mod mounts;
+pub mod rbac;
