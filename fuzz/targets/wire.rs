@@ -65,7 +65,7 @@ fuzz_target!(|body: &[u8]| {
 
 fn agent(body: &[u8]) {
     if let Some(status) = read(Status::from_json(body)) {
-        assert!(status.is_well || !status.is_all_well());
+        assert!(status.is_healthy || !status.is_all_healthy());
         assert_eq!(Status::from_json(&status.to_json()).ok(), Some(status));
     }
 }

@@ -435,8 +435,8 @@ impl Handle {
     pub(super) fn set_on_disk(&self, on_disk: OnDisk, trouble: Option<&str>) {
         let mut state = self.state();
         state.statistics.on_disk = on_disk;
-        if state.statistics.spool_trouble.as_deref() != trouble {
-            state.statistics.spool_trouble = trouble.map(str::to_owned);
+        if state.statistics.spool_error.as_deref() != trouble {
+            state.statistics.spool_error = trouble.map(str::to_owned);
         }
     }
 

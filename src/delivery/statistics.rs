@@ -73,17 +73,17 @@ impl Drops {
     }
 }
 
-/// How an endpoint takes what it is sent.
+/// The health of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
-    /// What comes is sent from memory.
+    /// It accepts samples in time: they are sent from memory.
     #[default]
-    Well,
-    /// It takes what it is sent, and its time: what comes is put to disk first.
-    Slow,
-    /// It answers, and lately refused all that it was sent: nothing waits for it, and nothing arrives.
-    Refusing,
-    /// It takes nothing: what comes waits, and is tried again and again.
+    Healthy,
+    /// It accepts samples slowly: they are written to disk before they are sent.
+    Degraded,
+    /// It answers, but has rejected all recent samples: they are dropped, and nothing waits.
+    Rejecting,
+    /// It accepts nothing: samples wait, and one post at a time is a probe.
     Down,
 }
 
@@ -91,9 +91,9 @@ impl Health {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Well => "well",
-            Self::Slow => "slow",
-            Self::Refusing => "refusing",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Rejecting => "rejecting",
             Self::Down => "down",
         }
     }
@@ -145,7 +145,7 @@ pub struct Statistics {
     /// Since when it is so.
     pub health_age: Duration,
     /// Why samples that should be on disk are not.
-    pub spool_trouble: Option<String>,
+    pub spool_error: Option<String>,
 }
 
 impl Statistics {

@@ -74,7 +74,7 @@ pub struct Worker {
     /// Samples that were tried and are on disk too. What is left of one that was partly accepted
     /// goes with the next round; any other is the next of the backlog.
     held: VecDeque<Entry>,
-    /// Never [`Health::Refusing`], which is shown alone: what comes goes where it would without.
+    /// Never [`Health::Rejecting`], which is shown alone: what comes goes where it would without.
     health: Health,
     /// Since when there is little room for more of what the endpoint leaves of samples.
     full_since: Option<BootTime>,
@@ -132,7 +132,7 @@ impl Worker {
             backoff,
             live: VecDeque::new(),
             held: VecDeque::new(),
-            health: Health::Well,
+            health: Health::Healthy,
             full_since: None,
             refused_rounds: 0,
             probing: Probing::default(),
@@ -149,7 +149,7 @@ impl Worker {
             if ending.is_some_and(|end| end <= Instant::now()) {
                 break;
             }
-            if self.health != Health::Well || self.settings.in_order && self.has_backlog() {
+            if self.health != Health::Healthy || self.settings.in_order && self.has_backlog() {
                 self.take_in().await;
             }
             let Some((is_backlog, mut entries)) = self.pick(ending.is_some()).await else {
@@ -186,7 +186,7 @@ impl Worker {
 
     /// Ends when there is something to be done.
     async fn wait(&mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
-        if self.health == Health::Well && !self.disk.has_any() {
+        if self.health == Health::Healthy && !self.disk.has_any() {
             self.disk.rest().await;
         }
         let due = [self.live.front().map(|entry| entry.due), self.disk.look_at()];
@@ -211,7 +211,7 @@ impl Worker {
             None => now + pause,
         };
         // A short pause is over before it matters where what comes is kept.
-        let takes_in = self.health != Health::Well || pause > self.settings.prompt && !gives_way;
+        let takes_in = self.health != Health::Healthy || pause > self.settings.prompt && !gives_way;
         loop {
             let end = match self.live.front() {
                 Some(entry) if gives_way => end.min(entry.due),
@@ -254,7 +254,7 @@ impl Worker {
                     self.settled(entry).await;
                     continue;
                 }
-                if self.health == Health::Slow {
+                if self.health == Health::Degraded {
                     self.keep_and_send(&mut entry).await;
                 }
                 return Some((false, self.with_leftovers(entry).await));
@@ -406,8 +406,8 @@ impl Worker {
                 Event::Answered(None) => {}
                 Event::TakesItsTime => {
                     was_prompt = false;
-                    if self.health == Health::Well {
-                        self.set_health(Health::Slow);
+                    if self.health == Health::Healthy {
+                        self.set_health(Health::Degraded);
                     }
                     self.keep_round(&mut round).await;
                 }

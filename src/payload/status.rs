@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"schema_version":1,"version":"0.1.0","node":"worker-1","pid":4711,"at":"…","up_ms":…,
-//!  "is_well":true,"sampling":{…},"directory":[{…}],"endpoints":[{…}]}
+//!  "is_healthy":true,"sampling":{…},"directory":[{…}],"endpoints":[{…}]}
 //! ```
 //!
 //! As in the dump, figures are integers with their unit in the key, what is not known is left out,
@@ -32,7 +32,7 @@ pub struct Status {
     /// Since it began to answer.
     pub up_ms: u64,
     /// Whether samples are taken.
-    pub is_well: bool,
+    pub is_healthy: bool,
     pub sampling: Sampling,
     pub directory: Vec<Source>,
     pub endpoints: Vec<Endpoint>,
@@ -68,11 +68,12 @@ pub struct Source {
     /// Since what it tells was known to be so; `None`: it has not answered yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
-    /// What keeps it from answering, and for how long it does.
+    /// The error of its last try; `None` while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
+    /// Since the first error in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trouble_ms: Option<u64>,
+    pub failing_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -113,18 +114,18 @@ pub struct Endpoint {
     /// RFC 3339: the stamp of the newest sample of which a post was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_accepted: Option<String>,
-    /// Why samples that should be on disk are not.
+    /// Why samples that should be on disk are not; `None` while they are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spool_trouble: Option<String>,
+    pub spool_error: Option<String>,
 }
 
-/// How an endpoint takes what it is sent.
+/// The health of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndpointState {
-    Well,
-    Slow,
-    Refusing,
+    Healthy,
+    Degraded,
+    Rejecting,
     Down,
     /// A word that this release does not know.
     #[default]
@@ -175,13 +176,13 @@ impl Status {
         }
     }
 
-    /// Whether samples are taken, and every endpoint takes them.
+    /// Whether samples are taken and no endpoint is rejecting or down.
     #[must_use]
-    pub fn is_all_well(&self) -> bool {
-        let takes_nothing = |endpoint: &Endpoint| {
-            matches!(endpoint.state, EndpointState::Refusing | EndpointState::Down)
+    pub fn is_all_healthy(&self) -> bool {
+        let is_failing = |endpoint: &Endpoint| {
+            matches!(endpoint.state, EndpointState::Rejecting | EndpointState::Down)
         };
-        self.is_well && !self.endpoints.iter().any(takes_nothing)
+        self.is_healthy && !self.endpoints.iter().any(is_failing)
     }
 }
 

@@ -120,16 +120,16 @@ fn waiting(status: &Value) -> u64 {
 }
 
 #[test]
-fn an_agent_whose_endpoint_is_well_is_shown_until_it_ends() {
+fn an_agent_whose_endpoint_is_healthy_is_shown_until_it_ends() {
     let listen = nobody();
     let desk = Desk::new(receiver(any_port()), &format!("[status]\nlisten = \"{listen}\""));
     assert_no_agent(&desk.status(&[]), &["status.sock: there is no such socket", "--socket"]);
     let agent = desk.start();
     let told = desk.told("two posts", |told| accepted(told) >= 2);
     assert_eq!((&told["schema_version"], &told["node"]), (&1.into(), &"n1".into()));
-    assert_eq!((&told["is_well"], &told["pid"]), (&true.into(), &agent.0.id().into()));
+    assert_eq!((&told["is_healthy"], &told["pid"]), (&true.into(), &agent.0.id().into()));
     let endpoint = &told["endpoints"][0];
-    assert_eq!((&endpoint["name"], &endpoint["state"]), (&"central".into(), &"well".into()));
+    assert_eq!((&endpoint["name"], &endpoint["state"]), (&"central".into(), &"healthy".into()));
     let answers = endpoint["answers"].as_object().unwrap();
     let good = answers.iter().filter(|(status, _)| status.starts_with('2'));
     assert!(good.filter_map(|(_, count)| count.as_u64()).sum::<u64>() >= 2, "{endpoint}");
@@ -146,7 +146,7 @@ fn an_agent_whose_endpoint_is_well_is_shown_until_it_ends() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let shown = text(&output.stdout);
         let row = shown.lines().find(|line| line.starts_with("central  ")).expect(&shown);
-        assert!(row.contains("well"), "{shown}");
+        assert!(row.contains("healthy"), "{shown}");
         assert!(shown.starts_with("n1  nodetally ") && shown.contains(" × 20"), "{shown}");
         assert!(shown.contains(" samples, one every 1s; the last "), "{shown}");
     }
@@ -217,7 +217,7 @@ fn gatekeeper(is_open: Arc<AtomicBool>) -> SocketAddr {
 }
 
 #[test]
-fn an_endpoint_that_refuses_everything_is_not_well_until_it_takes_a_post() {
+fn an_endpoint_that_rejects_everything_is_not_healthy_until_it_accepts_a_post() {
     let is_open = Arc::new(AtomicBool::new(false));
     let listen = nobody();
     let more = format!("[status]\nlisten = \"{listen}\"");
@@ -234,19 +234,19 @@ fn an_endpoint_that_refuses_everything_is_not_well_until_it_takes_a_post() {
     let is = |state, one| {
         format!("nodetally_endpoint_state{{endpoint=\"central\",state=\"{state}\"}} {one}\n")
     };
-    let told = desk.told("an endpoint that refuses", |told| state(told) == "refusing");
+    let told = desk.told("an endpoint that rejects", |told| state(told) == "rejecting");
     assert!(told["endpoints"][0]["dropped_posts"]["rejected_4xx"].as_u64().unwrap() > 0);
     let output = desk.status(&["--check"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("refusing"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("rejecting"), "{}", text(&output.stdout));
     let shown = metrics();
-    assert!(shown.contains(&is("refusing", 1)) && shown.contains(&is("well", 0)), "{shown}");
+    assert!(shown.contains(&is("rejecting", 1)) && shown.contains(&is("healthy", 0)), "{shown}");
 
     is_open.store(true, Ordering::Relaxed);
-    desk.told("an endpoint that is well", |told| state(told) == "well");
+    desk.told("an endpoint that is healthy", |told| state(told) == "healthy");
     assert_eq!(desk.status(&["--check"]).status.code(), Some(0));
     let shown = metrics();
-    assert!(shown.contains(&is("refusing", 0)) && shown.contains(&is("well", 1)), "{shown}");
+    assert!(shown.contains(&is("rejecting", 0)) && shown.contains(&is("healthy", 1)), "{shown}");
 }
 
 #[test]
@@ -480,7 +480,8 @@ fn every_key_and_every_metric_is_described() {
     let more = format!("{names}\n[status]\nlisten = \"{listen}\"");
     let desk = Desk::new(receiver(any_port()), &more);
     let mut agent = desk.start();
-    let is_whole = |told: &Value| accepted(told) > 0 && told["directory"][1]["trouble"].is_string();
+    let is_whole =
+        |told: &Value| accepted(told) > 0 && told["directory"][1]["last_error"].is_string();
     let mut all = BTreeSet::new();
     keys(&desk.told("a post and a source in trouble", is_whole), &mut all);
     assert!(all.len() > 40, "{all:?}");

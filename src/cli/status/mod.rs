@@ -90,7 +90,7 @@ pub fn run(
             super::print("\n")?;
         }
     }
-    Ok(ExitCode::from(if flags.check && !status.is_all_well() { NOT_WELL } else { 0 }))
+    Ok(ExitCode::from(if flags.check && !status.is_all_healthy() { NOT_WELL } else { 0 }))
 }
 
 /// The answer, and its text as it came.

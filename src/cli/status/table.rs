@@ -45,7 +45,7 @@ fn samples(status: &Status) -> String {
             let _ = write!(text, ", {gaps} gaps");
         }
     }
-    if !status.is_well {
+    if !status.is_healthy {
         text.push_str("; NO LONGER SAMPLING");
     }
     text
@@ -82,9 +82,9 @@ fn endpoints(status: &Status, style: Style, out: &mut String) {
 
 fn word(state: EndpointState) -> &'static str {
     match state {
-        EndpointState::Well => "well",
-        EndpointState::Slow => "slow",
-        EndpointState::Refusing => "refusing",
+        EndpointState::Healthy => "healthy",
+        EndpointState::Degraded => "degraded",
+        EndpointState::Rejecting => "rejecting",
         EndpointState::Down => "down",
         EndpointState::Unknown => "?",
     }
@@ -122,8 +122,8 @@ fn details(endpoint: &Endpoint, out: &mut String) {
     if !moved.is_empty() {
         let _ = writeln!(out, "  posts    {}", moved.join(", "));
     }
-    if let Some(trouble) = &endpoint.spool_trouble {
-        let _ = writeln!(out, "  disk     {}", words(trouble));
+    if let Some(error) = &endpoint.spool_error {
+        let _ = writeln!(out, "  disk     {}", words(error));
     }
 }
 
@@ -133,20 +133,20 @@ fn directory(status: &Status, style: Style, out: &mut String) {
     }
     let mut grid = Grid::new("DIRECTORY".to_owned(), ["STATE", "KNOWN", "AGE"]);
     for source in &status.directory {
-        let state = match (source.trouble_ms, source.age_ms) {
-            (Some(since), _) => format!("down {}", time(since)),
-            (None, None) => "asked".to_owned(),
-            (None, Some(_)) => "well".to_owned(),
+        let state = match (source.failing_ms, source.age_ms) {
+            (Some(since), _) => format!("failing {}", time(since)),
+            (None, None) => "pending".to_owned(),
+            (None, Some(_)) => "healthy".to_owned(),
         };
         let age = source.age_ms.map_or_else(nothing, time);
         grid.add(words(&source.source), [state, source.known.to_string(), age]);
     }
     grid.draw(style, out);
-    let troubles = status.directory.iter().filter_map(|Source { source, trouble, .. }| {
-        Some(format!("{}: {}", words(source), words(trouble.as_deref()?)))
+    let errors = status.directory.iter().filter_map(|Source { source, last_error, .. }| {
+        Some(format!("{}: {}", words(source), words(last_error.as_deref()?)))
     });
-    for trouble in troubles {
-        let _ = writeln!(out, "{trouble}");
+    for error in errors {
+        let _ = writeln!(out, "{error}");
     }
 }
 
@@ -190,10 +190,10 @@ mod tests {
 
     #[test]
     fn an_agent_with_an_endpoint_that_is_down_is_shown_whole() {
-        let well = Endpoint {
+        let healthy = Endpoint {
             name: "central".to_owned(),
             url: "http://10.0.0.1:5000/".to_owned(),
-            state: EndpointState::Well,
+            state: EndpointState::Healthy,
             state_ms: 11_532_000,
             accepted_posts: 85_470,
             last_success_age_ms: Some(2_000),
@@ -216,15 +216,15 @@ mod tests {
             unanswered: 12,
             retries: 19,
             last_success_age_ms: Some(725_000),
-            spool_trouble: Some("no space \u{1b}[2J is left".to_owned()),
+            spool_error: Some("no space \u{1b}[2J is left".to_owned()),
             ..Endpoint::default()
         };
         let source = Source {
             source: "kubernetes".to_owned(),
             known: 9,
             age_ms: Some(312_000),
-            trouble: Some("connection refused".to_owned()),
-            trouble_ms: Some(300_000),
+            last_error: Some("connection refused".to_owned()),
+            failing_ms: Some(300_000),
         };
         let status = Status {
             schema_version: SCHEMA_VERSION,
@@ -233,22 +233,22 @@ mod tests {
             pid: 4711,
             at: String::new(),
             up_ms: 11_540_000,
-            is_well: true,
+            is_healthy: true,
             sampling: Sampling {
                 interval_ms: 15_000,
                 samples: 770,
                 last: Some(LastSample { age_ms: 3_200, took_usec: 12_400, cgroups: 120, gaps: 2 }),
             },
             directory: vec![source],
-            endpoints: vec![well, down],
+            endpoints: vec![healthy, down],
         };
         let expected = "\
 worker-1  nodetally 0.1.0, pid 4711, up 3h 12m
 770 samples, one every 15s; the last 3.2s ago: 120 cgroups in 12.4 ms, 2 gaps
 
-ENDPOINTS (2)        STATE  SAMPLES  POSTS  MEMORY      DISK  OLDEST  ACCEPTED  DROPPED     SUCCESS
-central        well 3h 12m        0      0     0 B       0 B       -     85470        0      2s ago
-other          down 12m 3s       48   5328     0 B  6.00 MiB  12m 5s     80000        3  12m 5s ago
+ENDPOINTS (2)           STATE  SAMPLES  POSTS  MEMORY      DISK  OLDEST  ACCEPTED  DROPPED     SUCCESS
+central        healthy 3h 12m        0      0     0 B       0 B       -     85470        0      2s ago
+other             down 12m 3s       48   5328     0 B  6.00 MiB  12m 5s     80000        3  12m 5s ago
 
 central at http://10.0.0.1:5000/
   answers  85470 × 201
@@ -259,8 +259,8 @@ other at https://other.example.com/
   posts    3 recovered
   disk     no space \\u{1b}[2J is left
 
-DIRECTORY     STATE  KNOWN     AGE
-kubernetes  down 5m      9  5m 12s
+DIRECTORY        STATE  KNOWN     AGE
+kubernetes  failing 5m      9  5m 12s
 kubernetes: connection refused
 ";
         assert_eq!(render(&status, PLAIN), expected);

@@ -34,8 +34,8 @@ impl Worker {
                 _ => 0,
             };
             self.set_health(match was_prompt {
-                true => Health::Well,
-                false => Health::Slow,
+                true => Health::Healthy,
+                false => Health::Degraded,
             });
         } else if let Some(failed) = round.first_failure()
             // What an endpoint left of samples that it otherwise took says nothing about the
@@ -173,7 +173,7 @@ impl Worker {
     pub(super) fn set_health(&mut self, health: Health) {
         self.health = health;
         let is_refusing = self.refused_rounds >= REFUSED_ROUNDS && health != Health::Down;
-        self.handle.set_health(if is_refusing { Health::Refusing } else { health });
+        self.handle.set_health(if is_refusing { Health::Rejecting } else { health });
     }
 
     fn pause(&mut self, asked: Option<Duration>) -> Duration {

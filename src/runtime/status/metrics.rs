@@ -144,11 +144,11 @@ fn waiting(all: &mut Exposition, told: &Told<'_>) {
     }
 }
 
-/// How the endpoint takes it.
+/// The health of the endpoints.
 fn state(all: &mut Exposition, told: &Told<'_>) {
     let mut states = all.gauge("nodetally_endpoint_state", "1 for the state that it is in.");
     for (name, figures) in told {
-        for state in [Health::Well, Health::Slow, Health::Refusing, Health::Down] {
+        for state in [Health::Healthy, Health::Degraded, Health::Rejecting, Health::Down] {
             let labels = [("endpoint", *name), ("state", state.as_str())];
             states.sample(&labels, u8::from(state == figures.health));
         }
@@ -157,12 +157,12 @@ fn state(all: &mut Exposition, told: &Told<'_>) {
     for (name, figures) in told {
         since.sample(&[("endpoint", name)], figures.health_age.as_secs_f64());
     }
-    let mut trouble = all.gauge(
-        "nodetally_spool_trouble",
+    let mut error = all.gauge(
+        "nodetally_spool_error",
         "1 while samples that should be on disk are not, because the disk fails.",
     );
     for (name, figures) in told {
-        trouble.sample(&[("endpoint", name)], u8::from(figures.spool_trouble.is_some()));
+        error.sample(&[("endpoint", name)], u8::from(figures.spool_error.is_some()));
     }
     let mut success = all.gauge(
         "nodetally_last_success_age_seconds",

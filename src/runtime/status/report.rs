@@ -31,7 +31,7 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
         pid: std::process::id(),
         at: Rfc3339Millis(moment.wall).to_string(),
         up_ms: millis(now.since(shared.started_at)),
-        is_well: vitals.is_well(shared.started_at, now),
+        is_healthy: vitals.is_well(shared.started_at, now),
         sampling: Sampling {
             interval_ms: millis(vitals.interval()),
             samples: vitals.samples(),
@@ -47,13 +47,13 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
 }
 
 fn source(known: &SourceStatus, now: BootTime) -> Source {
-    let trouble = known.trouble.as_ref();
+    let last_error = known.trouble.as_ref();
     Source {
         source: known.kind.as_str().to_owned(),
         known: known.known as u64,
         age_ms: known.current_at.map(|at| millis(now.since(at))),
-        trouble: trouble.map(|trouble| trouble.text.to_string()),
-        trouble_ms: trouble.map(|trouble| millis(now.since(trouble.since))),
+        last_error: last_error.map(|error| error.text.to_string()),
+        failing_ms: last_error.map(|error| millis(now.since(error.since))),
     }
 }
 
@@ -76,9 +76,9 @@ fn endpoint(told: &Endpoint, figures: Statistics) -> status::Endpoint {
         url: told.url.clone(),
         embedded: told.embedded,
         state: match figures.health {
-            Health::Well => EndpointState::Well,
-            Health::Slow => EndpointState::Slow,
-            Health::Refusing => EndpointState::Refusing,
+            Health::Healthy => EndpointState::Healthy,
+            Health::Degraded => EndpointState::Degraded,
+            Health::Rejecting => EndpointState::Rejecting,
             Health::Down => EndpointState::Down,
         },
         state_ms: millis(figures.health_age),
@@ -101,7 +101,7 @@ fn endpoint(told: &Endpoint, figures: Statistics) -> status::Endpoint {
         retries: figures.retries,
         last_success_age_ms: figures.last_success_age.map(millis),
         newest_accepted: figures.newest_accepted.map(|at| Rfc3339Millis(at).to_string()),
-        spool_trouble: figures.spool_trouble,
+        spool_error: figures.spool_error,
     }
 }
 

@@ -22,7 +22,7 @@ async fn what_an_earlier_run_left_is_counted_once_it_can_be_looked_at() {
     earlier.append(&Batch::new(now, posts), false, now).await.unwrap();
     let peer = Peer::start(|_| CREATED);
     let rig = Rig::start_over(quick(peer.url()), Some(dir), BOUNDS);
-    rig.until("troubled", |figures| figures.spool_trouble.is_some()).await;
+    rig.until("spool failing", |figures| figures.spool_error.is_some()).await;
     rig.offer(1, &["a", "b"]);
     let figures = rig.until_settled().await;
     assert_eq!((figures.accepted_posts, figures.recovered_posts), (2, 0));

@@ -48,7 +48,7 @@ async fn while_an_endpoint_takes_its_time_every_sample_is_on_disk_before_its_fir
     let rig = Rig::start(settings, Store::Disk);
     file.set(rig.file().unwrap()).unwrap();
     rig.offer(0, &["a", "b"]);
-    rig.until("slow", |figures| figures.health == Health::Slow).await;
+    rig.until("degraded", |figures| figures.health == Health::Degraded).await;
     let figures = rig.until("on disk", |figures| figures.on_disk.samples == 1).await;
     assert_eq!((figures.in_memory_posts, figures.dropped_posts.total()), (0, 0));
     for sequence in 1..10 {
@@ -122,7 +122,7 @@ async fn an_endpoint_that_refuses_all_it_is_sent_shows_it_until_it_takes_a_post(
             offer(0, &["a", "b"]).await;
             let begin = Instant::now();
             let mut sequence = 1;
-            while rig.figures().health.as_str() != "refusing" {
+            while rig.figures().health.as_str() != "rejecting" {
                 assert!(begin.elapsed() < LONG, "{:?}", rig.figures());
                 let figures = offer(sequence, &["a", "b"]).await;
                 assert_eq!((figures.on_disk.samples, figures.in_memory_samples), (0, 0));
@@ -130,12 +130,12 @@ async fn an_endpoint_that_refuses_all_it_is_sent_shows_it_until_it_takes_a_post(
             }
             takes.store(true, Ordering::Relaxed);
             offer(sequence, &["a", "b"]).await;
-            let is_well = |figures: &Statistics| figures.health == Health::Well;
-            let figures = rig.until("well", is_well).await;
+            let is_well = |figures: &Statistics| figures.health == Health::Healthy;
+            let figures = rig.until("healthy", is_well).await;
             assert_eq!(figures.accepted_posts, 1, "{store:?}: {answer}: {figures:?}");
             // One that is refused may be at fault itself.
             let figures = offer(sequence + 1, &["b"]).await;
-            assert_eq!(figures.health, Health::Well);
+            assert_eq!(figures.health, Health::Healthy);
         }
     })
     .await;

@@ -262,7 +262,7 @@ async fn what_was_left_of_a_sample_holds_up_no_fresh_one_however_long_its_pause(
                 figures.accepted_posts == sequence + 1
             };
             let figures = rig.until("taken", is_taken).await;
-            assert_eq!(figures.health, Health::Well);
+            assert_eq!(figures.health, Health::Healthy);
         }
     })
     .await;

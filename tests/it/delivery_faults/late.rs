@@ -220,7 +220,7 @@ async fn what_a_server_may_have_taken_is_added_to_nothing_once_it_is_on_disk() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(spool_in(&dir), "").unwrap();
     let mut rig = Rig::start_over(settings, Some(dir), BOUNDS);
-    rig.until("troubled", |figures| figures.spool_trouble.is_some()).await;
+    rig.until("spool failing", |figures| figures.spool_error.is_some()).await;
     let mut offered = Sums::new();
     let mut offer = |rig: &Rig, sample| {
         let posts = posts(sample);

@@ -96,9 +96,9 @@ async fn where_order_matters_nothing_gets_to_disk_before_what_is_under_way() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(spool_in(&dir), "").unwrap();
     let rig = Rig::start_over(settings, Some(dir), BOUNDS);
-    rig.until("troubled", |figures| figures.spool_trouble.is_some()).await;
+    rig.until("spool failing", |figures| figures.spool_error.is_some()).await;
     rig.offer(0, &["a"]);
-    rig.until("slow", |figures| figures.health == Health::Slow).await;
+    rig.until("degraded", |figures| figures.health == Health::Degraded).await;
     fs::remove_file(rig.file().unwrap().parent().unwrap()).unwrap();
     // A disk that has failed is left alone for some seconds.
     for sequence in 1.. {

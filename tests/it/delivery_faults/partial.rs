@@ -242,7 +242,7 @@ async fn after_an_outage_the_time_begins_anew() {
         rig.until("down", |figures| figures.health == Health::Down).await;
         rig.time.put_forward(60 * MINUTE);
         is_down.store(false, Ordering::Relaxed);
-        rig.until("up", |figures| figures.health == Health::Well).await;
+        rig.until("up", |figures| figures.health == Health::Healthy).await;
         for sequence in 5..10 {
             offer_and_wait(&rig, sequence, &["a", "away", "b"]).await;
             rig.time.put_forward(MINUTE);
@@ -310,7 +310,7 @@ async fn a_backlog_is_not_sent_into_a_part_that_is_away_until_it_is_lost() {
         let part = Part::default();
         let (rig, peer) = replay_a_part(&part, store).await;
         for sequence in 150..156 {
-            rig.until("well", |figures| figures.health == Health::Well).await;
+            rig.until("healthy", |figures| figures.health == Health::Healthy).await;
             offer_and_wait(&rig, sequence, &["a", "away", "b"]).await;
         }
         let tries = rig.figures().answers_of_class(5);
@@ -333,7 +333,7 @@ async fn a_backlog_is_sent_in_the_end_whatever_is_away_for_good() {
         let tries = rig.figures().answers_of_class(5);
         rig.until("held", |figures| figures.answers_of_class(5) >= tries + 10).await;
         for sequence in 150..170 {
-            rig.until("well", |figures| figures.health == Health::Well).await;
+            rig.until("healthy", |figures| figures.health == Health::Healthy).await;
             offer_and_wait(&rig, sequence, &["a", "away", "b"]).await;
             rig.time.put_forward(MINUTE);
         }
@@ -427,7 +427,7 @@ async fn what_was_left_holds_up_nothing_after_a_restart_either() {
         rig.reload(settings, Duration::ZERO).await;
         for sequence in 30..40 {
             let figures = offer_and_wait(&rig, sequence, &["a", "away"]).await;
-            assert_eq!(figures.health, Health::Well, "{figures:?}");
+            assert_eq!(figures.health, Health::Healthy, "{figures:?}");
         }
         rig.until("left", |figures| figures.waiting_posts == 40).await;
         if store == Store::Disk {

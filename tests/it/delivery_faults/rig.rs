@@ -216,7 +216,7 @@ impl Rig {
         self.until_settled().await;
         if let Some(file) = self.file() {
             let begin = Instant::now();
-            while self.figures().health != Health::Well || file.exists() {
+            while self.figures().health != Health::Healthy || file.exists() {
                 assert!(
                     begin.elapsed() < LONG,
                     "{} is there: {:?}",
@@ -235,7 +235,7 @@ impl Rig {
         assert_eq!(figures.waiting_posts, 0, "{figures:?}");
         assert_eq!((figures.in_memory_samples, figures.in_memory_posts), (0, 0), "{figures:?}");
         assert_eq!((figures.in_memory_bytes, figures.on_disk.samples), (0, 0), "{figures:?}");
-        assert_eq!(figures.spool_trouble, None);
+        assert_eq!(figures.spool_error, None);
         let offered = self.offered.lock().unwrap();
         for seen in seen {
             let known = offered.get(&seen.key);

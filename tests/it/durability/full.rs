@@ -47,12 +47,12 @@ async fn fill_in_order(dir: &std::path::Path) {
     let running = Running::start(settings, &Keeper::new(dir.join("spool")), &clock);
     let mut random = Rng::with_seed(7);
     let mut offered = 0;
-    while running.figures().spool_trouble.is_none() {
+    while running.figures().spool_error.is_none() {
         running.offer(body(offered, &mut random));
         offered += 1;
         let figures = running
             .until("looked at", |figures| {
-                figures.in_memory_samples < 2 || figures.spool_trouble.is_some()
+                figures.in_memory_samples < 2 || figures.spool_error.is_some()
             })
             .await;
         assert!(offered < 100, "{figures:?}");
@@ -84,18 +84,18 @@ async fn fill(dir: &std::path::Path) {
     };
 
     // One after the other, so that none is dropped before it was looked at.
-    while running.figures().spool_trouble.is_none() {
+    while running.figures().spool_error.is_none() {
         offer();
         running
             .until("looked at", |figures| {
-                figures.in_memory_samples < 8 || figures.spool_trouble.is_some()
+                figures.in_memory_samples < 8 || figures.spool_error.is_some()
             })
             .await;
     }
     let figures = running.figures();
     assert!(figures.on_disk.samples >= 8, "{figures:?}");
     assert_eq!(figures.dropped_posts.total(), 0, "{figures:?}");
-    let trouble = figures.spool_trouble.unwrap();
+    let trouble = figures.spool_error.unwrap();
     assert!(trouble.contains("no space is left"), "{trouble}");
 
     for _ in 0..40 {
@@ -110,7 +110,7 @@ async fn fill(dir: &std::path::Path) {
     assert_eq!(lines.containing("kept on disk again").len(), 0);
 
     resize(dir, "16m");
-    while running.figures().spool_trouble.is_some() {
+    while running.figures().spool_error.is_some() {
         offer();
         sleep(Duration::from_millis(100)).await;
     }

@@ -190,12 +190,12 @@ fn a_spool_that_cannot_be_opened_at_the_start_is_looked_at_again() {
 
         let keeper = Keeper::new(scratch.path().to_owned());
         let running = Running::start(settings(&peer.url()), &keeper, &clock);
-        let figures = running.until("told", |figures| figures.spool_trouble.is_some()).await;
-        assert!(figures.spool_trouble.unwrap().contains("another process has it open"));
+        let figures = running.until("told", |figures| figures.spool_error.is_some()).await;
+        assert!(figures.spool_error.unwrap().contains("another process has it open"));
         drop(other);
         // Nothing is offered meanwhile.
         let figures = running.until("sent", |figures| figures.accepted_posts == 1).await;
-        assert_eq!((figures.recovered_posts, figures.spool_trouble), (1, None));
+        assert_eq!((figures.recovered_posts, figures.spool_error), (1, None));
     });
 }
 
