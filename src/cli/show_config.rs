@@ -222,11 +222,11 @@ impl Page {
         self.value(&key::SPOOL_BYTES, spool_bytes, origins);
         self.value(&key::SPOOL_AGE, toml_duration(waiting.spool_age), origins);
         if endpoint.dialect == Dialect::ResourceApi {
-            self.value(&key::LATE_AFTER, toml_duration(waiting.late_after), origins);
-            self.value(&key::LATE, toml_string(waiting.late.as_str()), origins);
+            self.value(&key::STALE_AFTER, toml_duration(waiting.stale_after), origins);
+            self.value(&key::STALE, toml_string(waiting.stale.as_str()), origins);
         } else {
-            self.unset(&key::LATE_AFTER);
-            self.unset(&key::LATE);
+            self.unset(&key::STALE_AFTER);
+            self.unset(&key::STALE);
         }
         self.value(&key::TRIES_MAX, waiting.tries_max.to_string(), origins);
         self.value(&key::SPREAD, toml_duration(waiting.spread), origins);

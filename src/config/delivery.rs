@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::{Counters, Dialect, Durability, StalePolicy};
 use super::error::ConfigError;
 use super::keys::{self, delivery as key};
 use super::layer::{Layers, Origin, Origins, refused};
-use super::settings::{
-    Counters, Dialect, Durability, Late, SpoolSettings, StateSettings, WaitingSettings,
-};
+use super::settings::{SpoolSettings, StateSettings, WaitingSettings};
 use super::value;
 use crate::quantity::Bytes;
 
@@ -80,9 +79,9 @@ pub(super) fn waiting(
         true => Durability::Disk,
         false => Durability::Memory,
     };
-    let late = match counters {
-        Counters::Delta => Late::Add,
-        Counters::Cumulative => Late::Drop,
+    let stale = match counters {
+        Counters::Delta => StalePolicy::Add,
+        Counters::Cumulative => StalePolicy::Drop,
     };
     let interval = defaults.interval;
     let waiting = WaitingSettings {
@@ -90,7 +89,7 @@ pub(super) fn waiting(
             &key::DURABILITY,
             origins,
             durability,
-            |raw| match value::choice(raw, Durability::WORDS)? {
+            |raw| match value::choice(raw, Durability::from_word)? {
                 Durability::Disk if !defaults.has_spool => Err("spool.dir is \"none\"".to_owned()),
                 durability => Ok(durability),
             },
@@ -105,15 +104,18 @@ pub(super) fn waiting(
         )?,
         spool_age: layers
             .get_or(&key::SPOOL_AGE, origins, DAY, |raw| value::duration(raw, MINUTE..=30 * DAY))?,
-        late_after: layers.get_or(&key::LATE_AFTER, origins, MINUTE.max(4 * interval), |raw| {
-            value::duration(raw, Duration::from_secs(1)..=30 * DAY)
-        })?,
-        late: layers.get_or(&key::LATE, origins, late, |raw| {
-            match value::choice(raw, Late::WORDS)? {
-                Late::Add if counters == Counters::Cumulative => {
+        stale_after: layers.get_or(
+            &key::STALE_AFTER,
+            origins,
+            MINUTE.max(4 * interval),
+            |raw| value::duration(raw, Duration::from_secs(1)..=30 * DAY),
+        )?,
+        stale: layers.get_or(&key::STALE, origins, stale, |raw| {
+            match value::choice(raw, StalePolicy::from_word)? {
+                StalePolicy::Add if counters == Counters::Cumulative => {
                     Err("running totals do not add up".to_owned())
                 }
-                late => Ok(late),
+                stale => Ok(stale),
             }
         })?,
         tries_max: layers.get_or(&key::TRIES_MAX, origins, 3, |raw| value::count(raw, 1..=100))?,
@@ -123,12 +125,12 @@ pub(super) fn waiting(
     };
     if dialect != Dialect::ResourceApi {
         for (key, shown) in
-            [(&key::LATE_AFTER, String::new()), (&key::LATE, waiting.late.as_str().to_owned())]
+            [(&key::STALE_AFTER, String::new()), (&key::STALE, waiting.stale.as_str().to_owned())]
         {
             let origin = origins.of(key);
             if *origin != Origin::Default {
                 let shown = match shown.is_empty() {
-                    true => humantime::format_duration(waiting.late_after).to_string(),
+                    true => humantime::format_duration(waiting.stale_after).to_string(),
                     false => shown,
                 };
                 let reason = format!("{} carries its own time", dialect.as_str());

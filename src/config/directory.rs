@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::choices::DirectorySource;
 use super::endpoint_url::EndpointUrl;
 use super::error::ConfigError;
 use super::keys::directory as keys;
@@ -11,40 +12,6 @@ use crate::quantity::Bytes;
 
 /// Where a pod finds its service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-
-/// Who is asked for names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DirectorySource {
-    Kubernetes,
-    Kubelet,
-    Cri,
-    File,
-    Docker,
-    Podman,
-}
-
-impl DirectorySource {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("kubernetes", Self::Kubernetes),
-        ("kubelet", Self::Kubelet),
-        ("cri", Self::Cri),
-        ("file", Self::File),
-        ("docker", Self::Docker),
-        ("podman", Self::Podman),
-    ];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kubernetes => "kubernetes",
-            Self::Kubelet => "kubelet",
-            Self::Cri => "cri",
-            Self::File => "file",
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-        }
-    }
-}
 
 /// `[directory]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +71,7 @@ pub(super) fn directory(
 ) -> Result<DirectorySettings, ConfigError> {
     let sources = layers.get(&keys::SOURCES, origins, |raw| {
         let sources =
-            value::list(raw, usize::MAX, |raw| value::choice(raw, DirectorySource::WORDS))?;
+            value::list(raw, usize::MAX, |raw| value::choice(raw, DirectorySource::from_word))?;
         let twice = sources.iter().enumerate().find(|(at, one)| sources[..*at].contains(one));
         match twice {
             Some((_, one)) => Err(format!("\"{}\" stands there twice", one.as_str())),

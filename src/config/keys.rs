@@ -478,8 +478,8 @@ pub const KEYS: &[&Key] = &[
     &delivery::DURABILITY,
     &delivery::SPOOL_BYTES,
     &delivery::SPOOL_AGE,
-    &delivery::LATE_AFTER,
-    &delivery::LATE,
+    &delivery::STALE_AFTER,
+    &delivery::STALE,
     &delivery::TRIES_MAX,
     &delivery::SPREAD,
     &ENDPOINT_UNKNOWN_PODS,
@@ -525,8 +525,11 @@ pub(super) struct Renamed {
     pub to: &'static Key,
 }
 
-pub(super) const RENAMED: &[Renamed] =
-    &[Renamed { from: "sampling.period", to: &SAMPLING_INTERVAL }];
+pub(super) const RENAMED: &[Renamed] = &[
+    Renamed { from: "sampling.period", to: &SAMPLING_INTERVAL },
+    Renamed { from: "endpoint.late", to: &delivery::STALE },
+    Renamed { from: "endpoint.late_after", to: &delivery::STALE_AFTER },
+];
 
 /// The key of this name in this section.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {

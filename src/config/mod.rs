@@ -7,12 +7,14 @@
 //! one another and remembers where it came from; `value` checks one value; `resolve` makes the
 //! settings.
 
+mod choices;
 mod delivery;
 mod directory;
 mod endpoint_url;
 mod environment;
 mod error;
 mod file;
+mod inputs;
 pub mod keys;
 mod layer;
 mod resolve;
@@ -21,19 +23,22 @@ mod status;
 mod trust;
 mod value;
 
-pub use directory::{ClusterSettings, DirectorySettings, DirectorySource};
+pub use choices::{
+    ClientErrors, Compression, Counters, Dialect, DirectorySource, Durability, LogLevel,
+    StalePolicy, UnknownPods,
+};
+pub use directory::{ClusterSettings, DirectorySettings};
 pub use endpoint_url::EndpointUrl;
 pub use error::{ConfigError, one_line};
 pub use file::{ENDPOINTS_MAX, FILE_BYTES_MAX};
+pub use inputs::{Flags, Inputs, file_path};
 pub use keys::{KEYS, Key};
 pub use layer::{Origin, Origins};
-pub use resolve::{Flags, Inputs, file_path};
 pub use settings::{
-    ClientErrors, Counters, Dialect, Durability, EndpointSettings, FilesystemSettings, Late,
-    LogLevel, LogSettings, NodeSettings, PathSettings, ReceiverSettings, SamplingSettings,
-    ScopeSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UnknownPods,
-    WaitingSettings,
+    EndpointSettings, FilesystemSettings, LogSettings, NodeSettings, PathSettings,
+    ReceiverSettings, SamplingSettings, ScopeSettings, Settings, SpoolSettings, StateSettings,
+    StatusSettings, WaitingSettings,
 };
 pub use status::Whereabouts;
-pub use trust::{ClientCertificateFiles, Compression, TrustSettings};
+pub use trust::{ClientCertificateFiles, TrustSettings};
 pub use value::{format_bytes, parse_duration, redacted_url};

@@ -1,21 +1,22 @@
 //! Flags as typed, variables as set and the file as written → settings as resolved.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::{ClientErrors, Counters, Dialect, LogLevel, UnknownPods};
 use super::delivery::{self, Surroundings, WaitingDefaults};
 use super::directory;
 use super::endpoint_url::EndpointUrl;
 use super::environment::{self, EnvironmentLayers};
 use super::error::ConfigError;
 use super::file::{self, ENDPOINTS_MAX, FileLayers};
+use super::inputs::Inputs;
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins, refused};
 use super::settings::{
-    ClientErrors, Counters, Dialect, EndpointSettings, FilesystemSettings, LogLevel, LogSettings,
-    NodeSettings, PathSettings, ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
-    UnknownPods,
+    EndpointSettings, FilesystemSettings, LogSettings, NodeSettings, PathSettings,
+    ReceiverSettings, SamplingSettings, ScopeSettings, Settings,
 };
 use super::status::{state, status};
 use super::trust::trust;
@@ -28,75 +29,6 @@ const ENVIRONMENT_ENDPOINT: &str = "env";
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// Everything that settings are made from.
-///
-/// `E` gives the environment's variables. `std::env::vars` panics on one that is not UTF-8, so it
-/// is best made from `std::env::vars_os`.
-#[derive(Debug, Clone, Default)]
-pub struct Inputs<E> {
-    /// The configuration file's path, for naming it, and its text.
-    pub file: Option<(PathBuf, String)>,
-    pub environment: E,
-    pub flags: Flags,
-    /// What the host is called: the node's name if nothing else names it.
-    pub host_name: String,
-    /// Whether the effective user is root, who keeps state in /run.
-    pub is_root: bool,
-    /// `$XDG_RUNTIME_DIR`, if set: where anybody else keeps it.
-    pub xdg_runtime_dir: Option<String>,
-    /// `$XDG_STATE_HOME` and `$HOME`, if set: where anybody else keeps what outlives a boot.
-    pub xdg_state_home: Option<String>,
-    pub home: Option<String>,
-}
-
-/// Flags as typed; `None` where one was not given. Named after the flag.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Flags {
-    pub interval: Option<String>,
-    pub state_dir: Option<String>,
-    pub node_name: Option<String>,
-    pub listen: Option<String>,
-    pub path_procfs: Option<String>,
-    pub path_sysfs: Option<String>,
-    pub path_cgroupfs: Option<String>,
-    pub path_rootfs: Option<String>,
-    pub log_level: Option<String>,
-    pub cmdline: bool,
-}
-
-impl Flags {
-    pub(super) fn into_values(self) -> impl Iterator<Item = (&'static Key, String)> {
-        [
-            (&keys::SAMPLING_INTERVAL, self.interval),
-            (&keys::STATE_DIR, self.state_dir),
-            (&keys::NODE_NAME, self.node_name),
-            (&keys::RECEIVER_LISTEN, self.listen),
-            (&keys::PATHS_PROCFS, self.path_procfs),
-            (&keys::PATHS_SYSFS, self.path_sysfs),
-            (&keys::PATHS_CGROUPFS, self.path_cgroupfs),
-            (&keys::PATHS_ROOTFS, self.path_rootfs),
-            (&keys::LOG_LEVEL, self.log_level),
-            (&keys::SAMPLING_CMDLINE, self.cmdline.then(|| "true".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
-    }
-}
-
-/// The configuration file to read: the flag's, else the one `NODETALLY_CONFIG` names, else none.
-#[must_use]
-pub fn file_path<'e>(
-    flag: Option<&Path>,
-    environment: impl IntoIterator<Item = &'e (String, String)>,
-) -> Option<PathBuf> {
-    flag.map(PathBuf::from).or_else(|| {
-        environment
-            .into_iter()
-            .find(|(name, value)| name == keys::CONFIG_VARIABLE && !value.is_empty())
-            .map(|(_, value)| PathBuf::from(value))
-    })
-}
 
 impl Settings {
     /// Lays file, environment and flags over the defaults and checks all of it.
@@ -141,7 +73,7 @@ impl Settings {
         let spool = delivery::spool(&layers, origins_of, &state, &surroundings)?;
         let status = status(&layers, origins_of, state.dir.as_deref())?;
         let level = layers.get_or(&keys::LOG_LEVEL, origins_of, LogLevel::Info, |raw| {
-            value::choice(raw, LogLevel::WORDS)
+            value::choice(raw, LogLevel::from_word)
         })?;
         let receiver = receiver(&layers, origins_of, sampling.interval)?;
         // Who asks nobody that knows pods never learns a name.
@@ -337,7 +269,7 @@ fn endpoint(
         .ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
     let o = &mut origins;
     let counters = layers.get_or(&keys::ENDPOINT_COUNTERS, o, Counters::Delta, |raw| {
-        value::choice(raw, Counters::WORDS)
+        value::choice(raw, Counters::from_word)
     })?;
     let timeout = layers.get_or(&keys::ENDPOINT_TIMEOUT, o, 10 * SECOND, |raw| {
         value::duration(raw, Duration::from_millis(100)..=5 * MINUTE)
@@ -351,7 +283,7 @@ fn endpoint(
     let waiting = delivery::waiting(layers, o, dialect, counters, defaults.waiting)?;
     let unknown_pods =
         layers.get_or(&keys::ENDPOINT_UNKNOWN_PODS, o, defaults.unknown_pods, |raw| {
-            value::choice(raw, UnknownPods::WORDS)
+            value::choice(raw, UnknownPods::from_word)
         })?;
     let unknown_namespace = layers.get_or(
         &keys::ENDPOINT_UNKNOWN_NAMESPACE,
@@ -377,7 +309,7 @@ fn endpoint(
     }
     let client_errors =
         layers.get_or(&keys::endpoint::CLIENT_ERRORS, o, ClientErrors::Drop, |raw| {
-            value::choice(raw, ClientErrors::WORDS)
+            value::choice(raw, ClientErrors::from_word)
         })?;
     let scope = scope(layers, o)?;
     Ok(EndpointSettings {
@@ -422,7 +354,7 @@ fn scope(layers: &Layers, origins: &mut Origins) -> Result<ScopeSettings, Config
 }
 
 fn dialect(raw: &Raw) -> Result<Dialect, String> {
-    match value::choice(raw, Dialect::WORDS) {
+    match value::choice(raw, Dialect::from_word) {
         Err(_) if raw.text().is_ok_and(|text| Dialect::NOT_BUILT.contains(&text)) => {
             Err("a known dialect, but not built yet".to_owned())
         }

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::{
+    ClientErrors, Counters, Dialect, Durability, LogLevel, StalePolicy, UnknownPods,
+};
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint_url::EndpointUrl;
 use super::layer::Origins;
@@ -113,38 +116,6 @@ pub struct LogSettings {
     pub level: LogLevel,
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-
-    /// The word for it, which `tracing` understands too.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 /// One `[[endpoint]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSettings {
@@ -185,56 +156,12 @@ pub struct WaitingSettings {
     /// How long a sample waits; 1 min to 30 d.
     pub spool_age: Duration,
     /// How old a sample may be for a server that stamps what it gets; 1 s to 30 d.
-    pub late_after: Duration,
-    pub late: Late,
+    pub stale_after: Duration,
+    pub stale: StalePolicy,
     /// How often a post is tried that the endpoint fails on; 1 to 100.
     pub tries_max: usize,
     /// The time over which nodes spread what they send; up to the interval.
     pub spread: Duration,
-}
-
-/// Where samples wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    Disk,
-    Memory,
-}
-
-impl Durability {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("disk", Self::Disk), ("memory", Self::Memory)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disk => "disk",
-            Self::Memory => "memory",
-        }
-    }
-}
-
-/// What becomes of samples that are too old for a server that stamps what it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// What passed in them is added up and sent as one.
-    Add,
-    Drop,
-    /// They are sent all the same.
-    Send,
-}
-
-impl Late {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("add", Self::Add), ("drop", Self::Drop), ("send", Self::Send)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Drop => "drop",
-            Self::Send => "send",
-        }
-    }
 }
 
 /// What an endpoint is told.
@@ -249,105 +176,6 @@ pub struct ScopeSettings {
     pub annotations: Vec<String>,
     /// Whether the resource API is told more than its document asks for.
     pub extras: bool,
-}
-
-/// The form in which an endpoint is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    ResourceApi,
-    PodBatch,
-    PodLifecycle,
-}
-
-impl Dialect {
-    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
-        ("resource-api", Self::ResourceApi),
-        ("pod-batch", Self::PodBatch),
-        ("pod-lifecycle", Self::PodLifecycle),
-    ];
-
-    /// Names that are spoken for, so that whoever tries one is not told that there is no such
-    /// thing.
-    pub(super) const NOT_BUILT: &'static [&'static str] =
-        &["otlp", "prometheus-remote-write", "ndjson"];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ResourceApi => "resource-api",
-            Self::PodBatch => "pod-batch",
-            Self::PodLifecycle => "pod-lifecycle",
-        }
-    }
-}
-
-/// What disk and network figures count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counters {
-    /// What passed in the interval.
-    Delta,
-    /// A running total.
-    Cumulative,
-}
-
-impl Counters {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("delta", Self::Delta), ("cumulative", Self::Cumulative)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Delta => "delta",
-            Self::Cumulative => "cumulative",
-        }
-    }
-}
-
-/// What happens to a pod of which only the uid is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownPods {
-    /// It is sent once its name is known, with all that passed until then.
-    Wait,
-    /// It is sent under its uid, in the namespace `unknown_namespace`.
-    Uid,
-    /// It is not sent.
-    Skip,
-}
-
-impl UnknownPods {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("wait", Self::Wait), ("uid", Self::Uid), ("skip", Self::Skip)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Wait => "wait",
-            Self::Uid => "uid",
-            Self::Skip => "skip",
-        }
-    }
-}
-
-/// What becomes of what an endpoint answers with a 4xx that is not 408, 425 or 429.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientErrors {
-    /// It is dropped, and counted as such.
-    Drop,
-    /// It is tried again as after a 5xx.
-    Retry,
-}
-
-impl ClientErrors {
-    pub(super) const WORDS: &'static [(&'static str, Self)] =
-        &[("drop", Self::Drop), ("retry", Self::Retry)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Retry => "retry",
-        }
-    }
 }
 
 /// `[receiver]`: the embedded one.

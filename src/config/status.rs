@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::environment;
 use super::error::ConfigError;
 use super::file;
+use super::inputs::Inputs;
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins};
-use super::resolve::Inputs;
 use super::settings::{StateSettings, StatusSettings};
 use super::value::{self, Raw};
 

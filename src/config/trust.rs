@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
+use super::choices::{Compression, Dialect};
 use super::endpoint_url::EndpointUrl;
 use super::error::ConfigError;
 use super::keys::trust as keys;
 use super::keys::{ENDPOINT_BEARER_TOKEN_FILE, Key};
 use super::layer::{Layers, Origins, refused};
-use super::settings::Dialect;
 use super::value::{self, Raw};
 
 /// The part of `[[endpoint]]` that says who it must be, what it is shown besides a token's file,
 /// and in which form.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustSettings {
     /// The variable that holds the token, where no file does.
     pub bearer_token_env: Option<String>,
@@ -31,29 +31,6 @@ pub struct ClientCertificateFiles {
     pub key: PathBuf,
 }
 
-/// In which form bodies are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    #[default]
-    None,
-    Gzip,
-    Zstd,
-}
-
-impl Compression {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("none", Self::None), ("gzip", Self::Gzip), ("zstd", Self::Zstd)];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
 /// Of the endpoint at `url`; `credentials` is the directory that systemd hands them over in.
 pub(super) fn trust(
     layers: &Layers,
@@ -68,7 +45,7 @@ pub(super) fn trust(
     let key = file(&keys::CLIENT_KEY_FILE)?;
     let server_name = layers.get(&keys::SERVER_NAME, origins, value::dns_name)?;
     let compression = layers.get_or(&keys::COMPRESSION, origins, Compression::None, |raw| {
-        value::choice(raw, Compression::WORDS)
+        value::choice(raw, Compression::from_word)
     })?;
 
     let refused = |key: &Key, value: &str, reason: &str| {

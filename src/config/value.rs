@@ -253,13 +253,8 @@ pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String> {
-    let text = raw.text()?;
-    words
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| "not one of the known words".to_owned())
+pub(super) fn choice<T>(raw: &Raw, from_word: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+    from_word(raw.text()?).ok_or_else(|| "not one of the known words".to_owned())
 }
 
 /// The name of a variable of the environment that is no setting of this program.

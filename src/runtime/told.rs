@@ -140,12 +140,12 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::Settings) {
     settings.split =
         (endpoint.dialect == config::Dialect::PodBatch).then_some(Split(pod_batch::split));
     settings.bounds_500 = is_resource_api;
-    let late = match endpoint.waiting.late {
-        config::Late::Add => Some(Then::Add(Merge(resource_api::merge))),
-        config::Late::Drop => Some(Then::Drop),
-        config::Late::Send => None,
+    let late = match endpoint.waiting.stale {
+        config::StalePolicy::Add => Some(Then::Add(Merge(resource_api::merge))),
+        config::StalePolicy::Drop => Some(Then::Drop),
+        config::StalePolicy::Send => None,
     };
-    let late = late.map(|then| Late { after: endpoint.waiting.late_after, then });
+    let late = late.map(|then| Late { after: endpoint.waiting.stale_after, then });
     settings.late = late.filter(|_| is_resource_api);
 }
 

@@ -55,30 +55,30 @@ pub const SPOOL_AGE: Key = Key {
               dropped and counted.",
 };
 
-/// `late_after` in `[[endpoint]]`; its `purpose` says what for.
-pub const LATE_AFTER: Key = Key {
+/// `stale_after` in `[[endpoint]]`; its `purpose` says what for.
+pub const STALE_AFTER: Key = Key {
     section: ENDPOINT,
-    name: "late_after",
+    name: "stale_after",
     allowed: "a number with a unit from 1s to 30d, such as \"1m\"; of resource-api alone",
     default: "\"1m\", at least four intervals",
-    environment: &["NODETALLY_ENDPOINT_LATE_AFTER"],
+    environment: &["NODETALLY_ENDPOINT_STALE_AFTER"],
     flag: None,
     secret: Secret::No,
     purpose: "How old a sample may be for a server that files it under the time at which it comes, \
               as those of the resource API do. The other dialects carry their own time.",
 };
 
-/// `late` in `[[endpoint]]`; its `purpose` says what for.
-pub const LATE: Key = Key {
+/// `stale` in `[[endpoint]]`; its `purpose` says what for.
+pub const STALE: Key = Key {
     section: ENDPOINT,
-    name: "late",
+    name: "stale",
     allowed: "\"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
               \"delta\"",
     default: "\"add\", with counters = \"cumulative\" \"drop\"",
-    environment: &["NODETALLY_ENDPOINT_LATE"],
+    environment: &["NODETALLY_ENDPOINT_STALE"],
     flag: None,
     secret: Secret::No,
-    purpose: "What becomes of samples older than late_after: their bytes and CPU time are added up \
+    purpose: "What becomes of samples older than stale_after: their bytes and CPU time are added up \
               and sent as one sample; they are dropped and counted; or each is sent, and filed under \
               a wrong time.",
 };

@@ -44,6 +44,10 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[sampling]\nperiod = \"15s\"",
         "nodetally.toml:2: sampling.period is now called sampling.interval",
     ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nlate = \"add\"",
+        "nodetally.toml:4: endpoint.late is now called endpoint.stale",
+    ),
     ("[log]\n\"a\\nb\" = 1", "nodetally.toml:2: log.a\\nb: unknown key; allowed in [log]: level"),
     (
         "[samplin]\ninterval = \"15s\"",
@@ -96,14 +100,14 @@ const BAD_FILES: &[(&str, &str)] = &[
          from 1m to 24h, such as \"1h\"",
     ),
     (
-        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"pod-batch\"\nlate = \"drop\"",
-        "nodetally.toml:5: endpoint.late = \"drop\": pod-batch carries its own time; allowed: \
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"pod-batch\"\nstale = \"drop\"",
+        "nodetally.toml:5: endpoint.stale = \"drop\": pod-batch carries its own time; allowed: \
          \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
          \"delta\"",
     ),
     (
-        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"\nlate = \"add\"",
-        "nodetally.toml:5: endpoint.late = \"add\": running totals do not add up; allowed: \
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"\nstale = \"add\"",
+        "nodetally.toml:5: endpoint.stale = \"add\": running totals do not add up; allowed: \
          \"add\", \"drop\" or \"send\"; of resource-api alone; \"add\" only with counters = \
          \"delta\"",
     ),
@@ -186,7 +190,7 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
          \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
-         concurrency, queue_bytes, durability, spool_bytes, spool_age, late_after, late, tries_max, \
+         concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
          spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
          ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
          namespaces_except, pod_selector, annotations, extras, client_errors",
@@ -319,6 +323,11 @@ fn bad_variables_and_flags_are_answered_with_one_exact_line() {
         (
             &[("NODETALLY_SAMPLING_PERIOD", "15s")],
             "environment NODETALLY_SAMPLING_PERIOD is now called NODETALLY_SAMPLING_INTERVAL"
+                .to_owned(),
+        ),
+        (
+            &[("NODETALLY_ENDPOINT_LATE_AFTER", "1m")],
+            "environment NODETALLY_ENDPOINT_LATE_AFTER is now called NODETALLY_ENDPOINT_STALE_AFTER"
                 .to_owned(),
         ),
         (

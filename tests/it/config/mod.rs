@@ -133,8 +133,8 @@ spread = "3s"
 [[endpoint]]
 name = "other"
 url = "http://other"
-late_after = "10m"
-late = "send"
+stale_after = "10m"
+stale = "send"
 # What cannot stand beside a token's file.
 bearer_token_env = "BROKER_TOKEN"
 [receiver]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::config::{
-    Compression, Counters, DirectorySource, Durability, KEYS, Late, LogLevel, Origin, Settings,
-    UnknownPods, file_path, keys,
+    Compression, Counters, DirectorySource, Durability, KEYS, LogLevel, Origin, Settings,
+    StalePolicy, UnknownPods, file_path, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -49,7 +49,7 @@ fn an_endpoint_has_its_documented_defaults_and_turns_the_receiver_off() {
     assert_eq!(waiting.durability, Durability::Disk);
     assert_eq!(waiting.spool_bytes, Bytes::from_bytes(256 << 20));
     assert_eq!(waiting.spool_age, Duration::from_secs(24 * 3600));
-    assert_eq!((waiting.late, waiting.late_after), (Late::Add, Duration::from_secs(60)));
+    assert_eq!((waiting.stale, waiting.stale_after), (StalePolicy::Add, Duration::from_secs(60)));
     assert_eq!((waiting.tries_max, waiting.spread), (3, Duration::from_millis(7500)));
     assert_eq!(endpoint.unknown_pods, UnknownPods::Uid);
     assert_eq!(endpoint.unknown_namespace, "unknown");
@@ -91,8 +91,8 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(trust.server_name.as_deref(), Some("metrics.internal"));
     assert_eq!(trust.compression, Compression::Zstd);
     let other = &settings.endpoints[1];
-    let late = (other.waiting.late, other.waiting.late_after);
-    assert_eq!(late, (Late::Send, Duration::from_secs(600)));
+    let late = (other.waiting.stale, other.waiting.stale_after);
+    assert_eq!(late, (StalePolicy::Send, Duration::from_secs(600)));
     assert_eq!(other.trust.bearer_token_env.as_deref(), Some("BROKER_TOKEN"));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
@@ -187,9 +187,9 @@ fn without_a_spool_samples_wait_in_memory_and_running_totals_are_never_added() {
     };
     assert_eq!(waiting("spool.dir = \"none\"").durability, Durability::Memory);
     let slow = waiting("sampling.interval = \"1m\"");
-    assert_eq!(slow.late_after, Duration::from_secs(240));
+    assert_eq!(slow.stale_after, Duration::from_secs(240));
     let endpoint = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncounters = \"cumulative\"";
-    assert_eq!(from_file(endpoint).endpoints[0].waiting.late, Late::Drop);
+    assert_eq!(from_file(endpoint).endpoints[0].waiting.stale, StalePolicy::Drop);
 }
 
 #[test]
