@@ -27,6 +27,7 @@ mod flow;
 mod io;
 mod line;
 mod own_parts;
+mod running;
 mod settle;
 mod sockets;
 mod unread;
@@ -36,4 +37,5 @@ pub use counters::{
     CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
     SocketCounters, SocketsCounters,
 };
+pub use running::RunningContainer;
 pub use settle::Ledger;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::dump;
 use super::metrics_k8s_io;
 use super::pod_batch::{self, ClusterContext, decode_nodes, decode_pods};
 use super::pod_lifecycle::{decode_mark_dead, decode_spec, mark_dead_body, spec_body};
+use super::posts;
 use super::resource_api::{
     self, ContainerFigures, Figures, NodeExtras, PodExtras, decode_node, decode_pod,
 };
@@ -15,6 +17,7 @@ use super::samples::*;
 use super::subjects::{Filters, RunningTotals, UnknownPods};
 use crate::attribution::QosClass;
 use crate::quantity::WallTime;
+use crate::snapshot::gaps::Gaps;
 
 /// Names that the API server gives nobody, and a receiver has no place for.
 fn is_nameless(resource: &Value) -> bool {
@@ -96,21 +99,120 @@ proptest! {
         prop_assert_eq!(read.pod_ip.as_deref(), ip);
     }
 
+    /// The rules are the ledger's: two endpoints of one agent list the same pods and containers
+    /// with the same CPU and memory, whatever dialect each speaks, and `dump` shows the same.
     #[test]
-    fn an_accounts_list_has_only_pods_that_the_catalog_has_running(
+    fn all_dialects_agree_about_who_runs_and_what_it_uses(
         account in any_account(),
         catalog in any_catalog(),
     ) {
+        let view = view(&account, &catalog);
+        let subjects = RunningTotals::default().add(&view);
+        let unknown = UnknownPods::Uid { namespace: "unknown" };
+        let filters = Filters::default();
+        let post_form = posts::Form {
+            node_name: "node-1", cumulative: false, unknown, filters: &filters, extras: true,
+        };
+        let mut posted: BTreeMap<String, Value> = BTreeMap::new();
+        for message in posts::of_subjects(&view, &subjects, &post_form) {
+            let body: Value = serde_json::from_slice(&message.body).unwrap();
+            posted.insert(message.path, body);
+        }
+        let path_of = |namespace: &Value, name: &Value| {
+            let (namespace, name) = (namespace.as_str().unwrap(), name.as_str().unwrap());
+            resource_api::pod_metrics_path(namespace, name).ok()
+        };
+
         let wall = WallTime::from_unix_millis(0);
-        let (_, pods) = metrics_k8s_io::of_account(&account, &catalog, "node-1", wall);
-        let pods = serde_json::json!(pods);
-        for pod in pods["items"].as_array().unwrap() {
-            let name = pod["metadata"]["name"].as_str().unwrap();
-            let known = catalog.pods().iter().any(|known| {
-                &*known.name == name && known.phase == crate::directory::pod::Phase::Running
-            });
-            prop_assert!(known);
-            prop_assert!(!pod["containers"].as_array().unwrap().is_empty());
+        let (_, list) = metrics_k8s_io::of_account(&account, &catalog, "node-1", wall);
+        let list = json!(list);
+        let mut listed: BTreeMap<String, Value> = BTreeMap::new();
+        for pod in list["items"].as_array().unwrap() {
+            let metadata = &pod["metadata"];
+            let Some(path) = path_of(&metadata["namespace"], &metadata["name"]) else { continue };
+            let twice = listed.insert(path, pod["containers"].clone());
+            prop_assert!(twice.is_none());
+        }
+        let is_unmeasured = |path: &str| {
+            let pods = account.pods.iter().filter(|pod| pod.usage.cpu.is_none());
+            pods.filter_map(|pod| catalog.pod(pod.uid)).any(|pod| {
+                resource_api::pod_metrics_path(&pod.namespace, &pod.name).ok().as_deref() == Some(path)
+            })
+        };
+        for (path, body) in &posted {
+            let Some(containers) = body.get("containers") else {
+                prop_assert_eq!(listed.get(path), None);
+                continue;
+            };
+            let wanted: Vec<Value> = containers.as_array().unwrap().iter().map(|container| {
+                let usage = metrics_k8s_io::ResourceUsage::new(
+                    container["cpu_nanocores"].as_u64().unwrap(),
+                    container["memory_bytes"].as_u64().unwrap(),
+                );
+                json!({"name": container["name"], "usage": usage})
+            }).collect();
+            match listed.remove(path) {
+                Some(containers) => prop_assert_eq!(containers, Value::from(wanted)),
+                None => prop_assert!(is_unmeasured(path), "{} is not listed", path),
+            }
+        }
+        prop_assert!(listed.is_empty(), "listed and not posted: {:?}", listed.keys());
+
+        let cluster = ClusterContext::default();
+        let batch_form = pod_batch::Form {
+            node_name: "node-1", cluster: &cluster, cumulative: false, unknown, filters: &filters,
+            annotations: &[], resources_max: 100,
+        };
+        let mut in_batch: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
+        for message in pod_batch::pods(&view, &subjects, &batch_form) {
+            let body: Value = serde_json::from_slice(&message.body).unwrap();
+            for pod in body["resources"].as_array().unwrap() {
+                let Some(path) = path_of(&pod["namespace"], &pod["name"]) else { continue };
+                if pod["status"]["phase"] == "Running" {
+                    let metrics = &pod["metrics"];
+                    let cpu = (metrics["cpu"]["usage"].as_f64().unwrap() * 1e9).round();
+                    let both = (json!(cpu), metrics["memory"]["usage_bytes"].clone());
+                    in_batch.entry(path).or_default().push(both);
+                }
+            }
+        }
+        for (path, body) in posted.iter().filter(|(path, _)| path.contains("/pods/")) {
+            let cpu = body["cpu_nanocores"].as_u64().unwrap();
+            let wanted = (json!(cpu as f64), body["memory_bytes"].clone());
+            let found = in_batch.get(path).is_some_and(|pods| pods.contains(&wanted));
+            prop_assert!(found, "{} {:?} not in {:?}", path, wanted, in_batch);
+        }
+
+        let printed = dump::Dump {
+            host: &dump::HostFacts::default(),
+            account: &account,
+            catalog: &catalog,
+            gaps: &Gaps::default(),
+            filesystems: &[],
+            pods: account.pods.iter().collect(),
+            units: Vec::new(),
+            processes: Vec::new(),
+            rests: Vec::new(),
+        };
+        let mut document = Vec::new();
+        dump::write_json(&printed, &mut document).unwrap();
+        let document: Value = serde_json::from_slice(&document).unwrap();
+        for pod in document["pods"].as_array().unwrap() {
+            let is_it = |body: &&Value| body["pod_uid"] == pod["uid"];
+            let Some(body) = posted.values().find(is_it).filter(|_| pod["phase"].is_string()) else {
+                continue;
+            };
+            prop_assert_ne!(&pod["exited"], &Value::Bool(true));
+            prop_assert_eq!(pod["cpu_millicores"].as_u64().unwrap_or(0), body["cpu_millicores"].as_u64().unwrap());
+            let memory = pod.get("memory_working_set_bytes").unwrap_or(&pod["memory_resident_bytes"]);
+            prop_assert_eq!(memory, &body["memory_bytes"]);
+            let containers = pod["containers"].as_array().unwrap();
+            for posted in body.get("containers").and_then(Value::as_array).into_iter().flatten() {
+                let runs = containers.iter().any(|container| {
+                    container["container_name"] == posted["name"] && container.get("exited").is_none()
+                });
+                prop_assert!(runs, "{} in {}", posted, pod);
+            }
         }
     }
 }

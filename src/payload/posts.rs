@@ -1,7 +1,6 @@
 //! From an account to the resource API's posts.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes as Body;
 
@@ -10,9 +9,8 @@ pub use super::subjects::RunningTotals;
 use super::subjects::{
     Filters, Flows, Passed, Subject, Subjects, UnknownPods, View, Who, workload_of,
 };
-use crate::directory::pod::{Labels, Pod};
+use crate::directory::pod::Labels;
 use crate::ledger::Account;
-use crate::ledger::account::PodUsage;
 
 /// What an endpoint of the resource API wants.
 #[derive(Debug, Clone, Copy)]
@@ -125,42 +123,10 @@ fn extras<'a>(
         labels,
         window_millis,
         cpu_nanocores: subject.cpu_nanocores,
-        containers: match (pod, subject.usage) {
-            (Some(pod), Some(usage)) => containers(account, pod, usage),
-            _ => Vec::new(),
-        },
+        containers: pod.map_or_else(Vec::new, |pod| {
+            account.running_containers(pod).into_iter().map(ContainerFigures::from).collect()
+        }),
     }
-}
-
-/// The containers of a pod that have a name, in the order of their names. The runs of a restarted
-/// one are one container: their CPU together, and the memory of the one that lives.
-///
-/// Where a pod runs in a sandbox of its own (gVisor, Kata), its containers' cgroups can be empty
-/// beside a busy sandbox. Nothing is said of them then: a reader who sums them up would come to
-/// nothing, and the pod's own figure is the one that counts.
-pub(super) fn containers<'a>(
-    account: &Account,
-    pod: &'a Pod,
-    usage: &PodUsage,
-) -> Vec<ContainerFigures<'a>> {
-    let mut by_name: BTreeMap<&str, ContainerFigures<'a>> = BTreeMap::new();
-    let mut in_use = false;
-    for container in account.containers_of(usage.uid) {
-        // The sandbox is no container of the pod's, and one that is not known has no name.
-        let Some(known) = pod.container(container.id) else { continue };
-        let used = &container.usage;
-        let cpu_nanocores = used.cpu.map_or(0, |cpu| cpu.nanocores());
-        let memory_bytes = if container.exited { 0 } else { used.memory_in_use().as_bytes() };
-        in_use |= used.processes > 0
-            || used.pids.current.is_some_and(|count| count > 0)
-            || cpu_nanocores > 0;
-        let name = &*known.name;
-        let empty = ContainerFigures { name, cpu_nanocores: 0, memory_bytes: 0 };
-        let figures = by_name.entry(name).or_insert(empty);
-        figures.cpu_nanocores = figures.cpu_nanocores.saturating_add(cpu_nanocores);
-        figures.memory_bytes = figures.memory_bytes.saturating_add(memory_bytes);
-    }
-    if in_use { by_name.into_values().collect() } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl<'a> Subject<'a> {
         }
         let memory = usage.memory_in_use().as_bytes();
         self.memory_bytes = self.memory_bytes.saturating_add(memory);
-        self.runs |= !exited && has_processes(usage);
+        self.runs |= !exited && usage.has_tasks();
     }
 
     /// Namespace and labels, and the name; `None`: it is known by its uid alone.
@@ -211,6 +211,16 @@ impl<'a> Subject<'a> {
             Who::Pod(pod) => Some((&pod.namespace, &pod.name, &pod.labels)),
             Who::Named(named) => Some((&named.namespace, &named.name, &named.labels)),
             Who::Uid(_) => None,
+        }
+    }
+
+    /// The directory's phase; where no source knows it, `Running` if it runs.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.who {
+            Who::Pod(pod) if pod.phase != Phase::Unknown => pod.phase,
+            _ if self.runs => Phase::Running,
+            _ => Phase::Unknown,
         }
     }
 
@@ -237,12 +247,6 @@ impl<'a> Subject<'a> {
 #[must_use]
 pub fn workload_of(pod: &Pod) -> Option<(&str, &str)> {
     pod.workload().filter(|(kind, _)| *kind != "Node")
-}
-
-/// A pod whose processes have all gone is not running. Outside the host's pid namespace they cannot
-/// be seen, and the cgroup's own count tells.
-fn has_processes(usage: &Usage) -> bool {
-    usage.processes > 0 || usage.pids.current.is_some_and(|count| count > 0)
 }
 
 /// All subjects of one interval: pods by uid, those without a cgroup behind them, then what is
@@ -376,15 +380,7 @@ fn subjects<'a>(view: &View<'a>) -> Vec<Subject<'a>> {
         let mut subject = Subject::new(who);
         subject.usage = Some(usage);
         subject.measure(&usage.usage, usage.exited);
-        if let Who::Pod(pod) = who {
-            subject.runs = match pod.phase {
-                // Also one that the kubelet is deleting.
-                Phase::Running => !usage.exited,
-                // The source does not say; what is there does.
-                Phase::Unknown => subject.runs,
-                Phase::Pending | Phase::Succeeded | Phase::Failed => false,
-            };
-        }
+        subject.runs = usage.runs(known.map_or(Phase::Unknown, |pod| pod.phase));
         all.push(subject);
     }
     let is_measured = |uid: PodUid| account.pods.binary_search_by_key(&uid, |pod| pod.uid).is_ok();

@@ -7,18 +7,17 @@ use super::{
     Taken,
 };
 use crate::directory::Catalog;
-use crate::directory::pod::{Labels, Phase, Pod};
+use crate::directory::pod::Labels;
 use crate::ledger::Account;
-use crate::ledger::account::{PodUsage, Usage};
+use crate::payload::subjects::{RunningTotals, Subject, View, Who};
 use crate::quantity::WallTime;
 
 /// The node and its pods in one interval that ended at `wall`.
 ///
-/// Pods are those that the catalog knows and that are Running, with the containers that it has
-/// names for and that run; the sandbox is none of them. What a container used before it was
-/// restarted in the interval counts with what it uses now. Memory is the working set. Something
-/// whose CPU is not known (in the first sample of all, nothing is) is left out, as metrics-server
-/// leaves out what it has seen only once.
+/// Pods are those that the catalog knows and that run, with their running containers; the sandbox
+/// is none of them. What a container used before it was restarted in the interval counts with what
+/// it uses now. Memory is the working set. Something whose CPU is not known (in the first sample of
+/// all, nothing is) is left out, as metrics-server leaves out what it has seen only once.
 #[must_use]
 pub fn of_account(
     account: &Account,
@@ -26,7 +25,10 @@ pub fn of_account(
     node_name: &str,
     wall: WallTime,
 ) -> (NodeMetricsList, PodMetricsList) {
-    let pods = account.pods.iter().filter_map(|pod| pod_metrics(account, catalog, pod, wall));
+    let (filesystems, node_filesystem) = (&BTreeMap::new(), None);
+    let view = View { account, catalog, filesystems, node_filesystem };
+    let subjects = RunningTotals::default().add(&view).all;
+    let pods = subjects.iter().filter_map(|subject| pod_metrics(account, subject, wall));
     let node = node_metrics(account, catalog, node_name, wall);
     (NodeMetricsList::nodes(node.into_iter().collect()), PodMetricsList::pods(pods.collect()))
 }
@@ -45,57 +47,23 @@ fn node_metrics(
     Some(NodeMetrics::new(name, labels, Taken::new(wall, cpu.over_usec / 1000), usage))
 }
 
-fn pod_metrics(
-    account: &Account,
-    catalog: &Catalog,
-    used: &PodUsage,
-    wall: WallTime,
-) -> Option<PodMetrics> {
-    let pod = catalog.pod(used.uid)?;
-    if used.exited || pod.phase != Phase::Running {
-        return None;
-    }
-    let containers = containers(account, pod, used);
+fn pod_metrics(account: &Account, subject: &Subject<'_>, wall: WallTime) -> Option<PodMetrics> {
+    let (Who::Pod(pod), Some(used)) = (subject.who, subject.usage) else { return None };
+    // Of two running pods with one name only one is listed, as at the endpoints.
+    subject.by_name?;
+    let containers: Vec<ContainerMetrics> = account
+        .running_containers(pod)
+        .into_iter()
+        .map(|container| ContainerMetrics {
+            name: container.name.to_owned(),
+            usage: ResourceUsage::new(container.cpu_nanocores, container.memory_bytes),
+        })
+        .collect();
     if containers.is_empty() {
         return None;
     }
     let taken = Taken::new(wall, used.usage.cpu?.over_usec / 1000);
     Some(PodMetrics::new(&pod.namespace, &pod.name, by_key(&pod.labels), taken, containers))
-}
-
-#[derive(Default)]
-struct Sum {
-    cpu_nanocores: u64,
-    memory_bytes: u64,
-    runs: bool,
-}
-
-/// In the order of the pod's specification.
-fn containers(account: &Account, pod: &Pod, used: &PodUsage) -> Vec<ContainerMetrics> {
-    let mut by_name: BTreeMap<&str, Sum> = BTreeMap::new();
-    for container in account.containers_of(used.uid) {
-        let Some(named) = pod.container(container.id) else { continue };
-        let Some(cpu) = container.usage.cpu else { continue };
-        let sum = by_name.entry(&named.name).or_default();
-        sum.cpu_nanocores = sum.cpu_nanocores.saturating_add(cpu.nanocores());
-        if !container.exited && runs(&container.usage) {
-            let memory = container.usage.memory_in_use().as_bytes();
-            sum.memory_bytes = sum.memory_bytes.saturating_add(memory);
-            sum.runs = true;
-        }
-    }
-    let running = pod.containers.iter().filter_map(|container| {
-        let sum = by_name.remove(&*container.name).filter(|sum| sum.runs)?;
-        let usage = ResourceUsage::new(sum.cpu_nanocores, sum.memory_bytes);
-        Some(ContainerMetrics { name: container.name.to_string(), usage })
-    });
-    running.collect()
-}
-
-/// A cgroup may outlive its processes; outside the host's pid namespace they cannot be seen, and
-/// the cgroup's own count tells.
-fn runs(usage: &Usage) -> bool {
-    usage.processes > 0 || usage.pids.current.is_some_and(|count| count > 0)
 }
 
 fn by_key(labels: &Labels) -> BTreeMap<String, String> {
@@ -111,10 +79,10 @@ mod tests {
     use super::*;
     use crate::attribution::{QosClass, Runtime};
     use crate::directory::node::Node;
-    use crate::directory::pod::{Amounts, Container, ContainerKind, Resources};
+    use crate::directory::pod::{Amounts, Container, ContainerKind, Phase, Pod, Resources};
     use crate::directory::{Directory, SourceKind};
     use crate::identity::{ContainerId, PodUid};
-    use crate::ledger::account::{ContainerUsage, CpuUsage, NodeCpu, NodeUsage};
+    use crate::ledger::account::{ContainerUsage, CpuUsage, NodeCpu, NodeUsage, PodUsage, Usage};
     use crate::quantity::{BootTime, Bytes, CpuTime};
     use crate::source::proc::meminfo::MemInfo;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{ConditionWire, Form, Map, conditions, cores, or_empty};
-use crate::directory::pod::{Container, ContainerState, Labels, Phase, Pod};
+use crate::directory::pod::{Container, ContainerState, Labels, Pod};
 use crate::payload::subjects::{Subject, UnknownPods, View, Who};
 
 #[derive(Serialize)]
@@ -128,7 +128,6 @@ pub(super) fn resource<'a>(
     }
     let metrics = metrics(view, subject, form);
     let Who::Pod(pod) = subject.who else {
-        let phase = if subject.runs { Phase::Running } else { Phase::Unknown };
         let uid = match (subject.usage, subject.container) {
             (Some(usage), _) => usage.uid.to_string(),
             (None, Some(id)) => id.to_string(),
@@ -138,7 +137,7 @@ pub(super) fn resource<'a>(
             namespace,
             name,
             uid: uid.into(),
-            status: Status { phase: phase.as_str(), ..Status::default() },
+            status: Status { phase: subject.phase().as_str(), ..Status::default() },
             spec: Spec { node_name: form.node_name, ..Spec::default() },
             metadata: Metadata {
                 labels: Map::labels(labels),
@@ -154,7 +153,7 @@ pub(super) fn resource<'a>(
         name,
         uid: if pod.api_uid.is_empty() { pod.uid.to_string().into() } else { pod.api_uid.clone() },
         status: Status {
-            phase: pod.phase.as_str(),
+            phase: subject.phase().as_str(),
             conditions: conditions(&pod.conditions),
             container_statuses: pod.containers.iter().map(container_status).collect(),
         },

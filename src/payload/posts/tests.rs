@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::directory::Catalog;
-use crate::directory::pod::{Container, Phase};
-use crate::ledger::account::{ContainerUsage, Usage};
+use crate::directory::pod::{Container, Phase, Pod};
+use crate::ledger::account::{ContainerUsage, PodUsage, Usage};
 use crate::payload::samples::*;
 use crate::payload::selector::Selector;
 

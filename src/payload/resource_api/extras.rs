@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::attribution::QosClass;
 use crate::directory::pod::Labels;
 use crate::identity::PodUid;
+use crate::ledger::RunningContainer;
 
 /// Keys of a node's post that the API does not name.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -44,7 +45,7 @@ pub struct PodExtras<'a> {
     pub window_millis: u64,
     /// CPU use in billionths of one CPU.
     pub cpu_nanocores: u64,
-    /// Those that have a name; their sum is less than the pod, which has its sandbox and what the
+    /// Those that have a name and run; their sum is less than the pod, which has its sandbox and what the
     /// runtime spends as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerFigures<'a>>,
@@ -56,6 +57,13 @@ pub struct ContainerFigures<'a> {
     pub name: &'a str,
     pub cpu_nanocores: u64,
     pub memory_bytes: u64,
+}
+
+impl<'a> From<RunningContainer<'a>> for ContainerFigures<'a> {
+    fn from(container: RunningContainer<'a>) -> Self {
+        let RunningContainer { name, cpu_nanocores, memory_bytes } = container;
+        Self { name, cpu_nanocores, memory_bytes }
+    }
 }
 
 #[expect(clippy::ref_option, reason = "serde hands the field over as it is")]
