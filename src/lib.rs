@@ -4,10 +4,14 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+pub mod checkpoint;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod directory;
+pub mod disk_usage;
+pub mod endpoint;
 pub mod identity;
 pub mod ledger;
 pub mod payload;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use nodetally::ledger::{Account, Counters, Ledger};
 use nodetally::runtime::capture;
-use nodetally::runtime::state::StateDir;
+use nodetally::checkpoint::StateDir;
 use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};

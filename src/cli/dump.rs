@@ -10,13 +10,15 @@ use anyhow::{Context as _, bail};
 use super::args::{DumpFlags, Format};
 use super::table::{self, Page, Style};
 use super::view;
+use crate::clock;
 use crate::config::Settings;
 use crate::directory::Catalog;
+use crate::disk_usage::node;
+use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::metrics_k8s_io;
-use crate::runtime::{agent, capture, clock, filesystems, host, identity, wait};
-use crate::snapshot::filesystems::FilesystemUsage;
+use crate::runtime::{agent, capture, host, identity, wait};
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
@@ -112,7 +114,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     wait::until(due, &stop, &mut sampler);
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
 
-    let (filesystems, all_answered) = filesystems::read(sampler.roots(), FILESYSTEMS_DEADLINE);
+    let (filesystems, all_answered) = node::read(sampler.roots(), FILESYSTEMS_DEADLINE);
     let mut gaps = sampler.into_gaps();
     if !all_answered {
         let consequence = "a filesystem did not answer within a second: it and those behind it \

@@ -6,13 +6,13 @@ use std::io::{self, IsTerminal as _};
 use super::args::ColorChoice;
 use super::view::{self, View};
 use crate::directory::Catalog;
+use crate::disk_usage::usage::FilesystemUsage;
 use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
 use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
 use crate::payload::dump::{HostFacts, ProcessOwner};
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::Bytes;
-use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::Gaps;
 
 /// How the table is drawn.

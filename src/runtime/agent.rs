@@ -11,19 +11,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::embedded::{self, Embedded};
-use super::endpoints::{Endpoints, Wanted};
+use super::embedded::{Embedded, EmbeddedPlan};
 use super::identity::Sources;
 use super::notify::{self, Pulse};
 use super::pod_files::PodFiles;
 use super::reload::{Reload, Running};
 use super::sampling::Sampling;
-use super::state::StateDir;
 use super::status::{Status, Subjects};
-use super::usage_lane::{UsageLane, UsageOptions};
 use super::vitals::Vitals;
-use super::{clock, host, wait};
+use super::{host, wait};
+use crate::checkpoint::StateDir;
+use crate::clock;
 use crate::config::{Dialect, Settings};
+use crate::disk_usage::target::UsageOptions;
+use crate::disk_usage::worker::UsageLane;
+use crate::endpoint::endpoint::EndpointSpec;
+use crate::endpoint::error::EndpointError;
+use crate::endpoint::supervisor::Endpoints;
 use crate::ledger::Ledger;
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Hierarchy;
@@ -48,8 +52,8 @@ pub enum AgentError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("the status side cannot listen on {address}: {source}; status.listen names the place")]
     ListenStatus { address: SocketAddr, source: std::io::Error },
-    #[error("endpoint {name}: {reason}")]
-    Endpoint { name: String, reason: String },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
 }
@@ -88,16 +92,16 @@ async fn serve(
     let (receiver, wanted) = wanted(&settings, None).await?;
     let boot = host::boot_id(&settings);
     let mut endpoints = Endpoints::new(boot);
-    let (plan, outlets) = endpoints.plan(wanted)?;
+    let (plan, handles) = endpoints.plan(wanted)?;
     let vitals: Arc<Vitals> = Arc::default();
     let mut status = Status::new(Arc::clone(&vitals));
     let status_plan = status.plan(&settings.status).await?;
     let sources = Sources::start(&settings);
     let (state, ledger) = resume(&settings, &sampler);
-    endpoints.carry_out(plan, &settings.node.name, &sources.directory);
+    endpoints.apply(plan, &settings.node.name, &sources.directory);
     let counters = ledger.counters().filter(|counters| counters.boot == Some(boot));
-    endpoints.take_over(counters.map(|counters| counters.ended_at));
-    endpoints.tell_leftovers(settings.spool.dir.as_deref(), settings.state.dir.as_deref());
+    endpoints.recover(counters.map(|counters| counters.ended_at));
+    endpoints.log_orphans(settings.spool.dir.as_deref(), settings.state.dir.as_deref());
     let receiver = receiver.carry_out(None).await;
 
     for endpoint in &settings.endpoints {
@@ -109,7 +113,7 @@ async fn serve(
     let subjects = Subjects {
         node_name: settings.node.name.clone(),
         directory: sources.directory.clone(),
-        endpoints: endpoints.told_of(),
+        endpoints: endpoints.views(),
         boot: Some(boot),
     };
     status.carry_out(status_plan, subjects).await;
@@ -117,7 +121,7 @@ async fn serve(
         sampler,
         ledger,
         state,
-        outlets,
+        endpoints: handles,
         directory: sources.directory.clone(),
         pod_files: pod_files(&settings),
         boot,
@@ -178,10 +182,11 @@ async fn serve(
 pub(super) async fn wanted(
     settings: &Settings,
     receiver: Option<&Embedded>,
-) -> Result<(embedded::Plan, Vec<Wanted>), AgentError> {
-    let (plan, receiver) = embedded::Plan::of(settings, receiver).await?;
-    let configured = settings.endpoints.iter().map(|endpoint| Wanted::of(endpoint, settings));
-    let wanted = receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, _>>()?;
+) -> Result<(EmbeddedPlan, Vec<EndpointSpec>), AgentError> {
+    let (plan, receiver) = EmbeddedPlan::of(settings, receiver).await?;
+    let configured = settings.endpoints.iter().map(|endpoint| EndpointSpec::of(endpoint, settings));
+    let wanted =
+        receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, EndpointError>>()?;
     Ok((plan, wanted))
 }
 

@@ -8,11 +8,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::agent::AgentError;
-use super::clock;
-use super::endpoints::{Kept as KeptOnDisk, Wanted, seed};
-use super::told::Told;
+use crate::clock;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
+use crate::endpoint::client::seed;
+use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
+use crate::endpoint::error::EndpointError;
+use crate::endpoint::render::Encoder;
 use crate::receiver::{Bounds, Kept, Receiver};
 
 /// The most points of one series, however long the retention and short the interval.
@@ -35,7 +37,7 @@ pub struct Embedded {
 }
 
 /// What is to be in its place.
-pub enum Plan {
+pub enum EmbeddedPlan {
     /// There is none and none is wanted, or the one that runs ends.
     None,
     /// The one that runs goes on within these bounds.
@@ -51,7 +53,7 @@ pub struct Beginning {
     bounds: Bounds,
 }
 
-impl Plan {
+impl EmbeddedPlan {
     /// Binds what is needed and changes nothing yet; and how the receiver is sent to, where one is
     /// wanted.
     ///
@@ -60,7 +62,7 @@ impl Plan {
     pub async fn of(
         settings: &Settings,
         running: Option<&Embedded>,
-    ) -> Result<(Self, Option<Wanted>), AgentError> {
+    ) -> Result<(Self, Option<EndpointSpec>), AgentError> {
         if !settings.uses_embedded_receiver() {
             return Ok((Self::None, None));
         }
@@ -132,7 +134,7 @@ fn bounds(settings: &Settings) -> Bounds {
     bounds
 }
 
-fn wanted(address: SocketAddr, settings: &Settings) -> Result<Wanted, AgentError> {
+fn wanted(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
     // A receiver on every address is reached on the loopback one.
     let reached = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
@@ -143,14 +145,15 @@ fn wanted(address: SocketAddr, settings: &Settings) -> Result<Wanted, AgentError
         }
         address => address,
     };
-    let url = BaseUrl::parse(&format!("http://{reached}/")).map_err(|error| {
-        AgentError::Endpoint { name: "receiver".to_owned(), reason: error.to_string() }
+    let url = BaseUrl::parse(&format!("http://{reached}/")).map_err(|error| EndpointError {
+        name: "receiver".to_owned(),
+        reason: error.to_string(),
     })?;
-    Ok(Wanted {
+    Ok(EndpointSpec {
         embedded: true,
         delivery: delivery::Settings::new("receiver", url, seed(&settings.node.name)),
         // What it keeps itself is in memory too.
-        kept: KeptOnDisk::default(),
-        told: Told::all(settings),
+        storage: BacklogStorage::default(),
+        encoder: Encoder::all(settings),
     })
 }

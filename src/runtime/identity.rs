@@ -9,8 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::clock;
-use super::endpoints::seed;
+use crate::clock;
 use crate::config::{DirectorySettings, DirectorySource, Settings};
 use crate::directory::docker::Engine;
 use crate::directory::kubelet::Trust;
@@ -19,6 +18,7 @@ use crate::directory::{
     Catalog, Directory, Publisher, SourceKind, SourceStatus, cri, docker, kubelet, kubernetes,
     static_file,
 };
+use crate::endpoint::client::seed;
 use crate::quantity::BootTime;
 
 /// What a source told may be this old before the log says so.

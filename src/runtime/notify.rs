@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use super::clock;
+use crate::clock;
 use crate::quantity::BootTime;
 
 // Whether the words arrive is systemd's to see: an agent that is not heard goes on all the same.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::usage_lane::{Container, Target, UsageFigures, UsageLane};
 use crate::attribution::Owner;
+use crate::disk_usage::target::{Target, TargetContainer};
+use crate::disk_usage::worker::{UsageFigures, UsageLane};
 use crate::identity::{ContainerId, PodUid, ProcessKey};
 use crate::ledger::Account;
 use crate::payload::subjects::{NodeFilesystem, PodFilesystem};
@@ -107,7 +108,7 @@ fn targets(account: &Account) -> Vec<Target> {
     let pods = account.pods.iter().filter(|pod| !pod.exited);
     pods.map(|pod| {
         let live = account.containers_of(pod.uid).iter().filter(|container| !container.exited);
-        let containers = live.map(|container| Container {
+        let containers = live.map(|container| TargetContainer {
             id: container.id,
             process: oldest.get(&container.id).copied(),
         });

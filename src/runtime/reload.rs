@@ -9,15 +9,16 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::agent::{self, AgentError};
-use super::embedded::{self, Embedded};
-use super::endpoints::{self, Changes, Endpoints};
+use super::embedded::{Embedded, EmbeddedPlan};
 use super::identity::Sources;
 use super::notify;
-use super::sampling::{Change, Outlet};
-use super::state::StateDir;
+use super::sampling::Change;
 use super::status::{self, Status, Subjects};
 use super::wait::KeepGoing;
+use crate::checkpoint::StateDir;
 use crate::config::{LogLevel, SamplingSettings, Settings};
+use crate::endpoint::endpoint::EndpointHandle;
+use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
 use crate::snapshot::sampler::Sampler;
 
 /// What a reload needs of whoever started the agent.
@@ -43,10 +44,10 @@ pub(super) struct Running {
 struct Prepared {
     sampler: Option<Sampler>,
     state: Option<StateDir>,
-    receiver: embedded::Plan,
-    endpoints: endpoints::Plan,
-    outlets: Vec<Outlet>,
-    status: status::Plan,
+    receiver: EmbeddedPlan,
+    endpoints: EndpointsPlan,
+    handles: Vec<EndpointHandle>,
+    status: status::StatusPlan,
 }
 
 impl Running {
@@ -79,7 +80,7 @@ impl Running {
             Some(agent::open_sampler(settings, agent::run_options(settings))?)
         };
         let (receiver, wanted) = agent::wanted(settings, self.receiver.as_ref()).await?;
-        let (endpoints, outlets) = self.endpoints.plan(wanted)?;
+        let (endpoints, handles) = self.endpoints.plan(wanted)?;
         let state = settings.state.dir.as_deref().and_then(|dir| match StateDir::open(dir) {
             Ok(state) => Some(state),
             Err(error) => {
@@ -88,11 +89,15 @@ impl Running {
             }
         });
         let status = self.status.plan(&settings.status).await?;
-        Ok(Prepared { sampler, state, receiver, endpoints, outlets, status })
+        Ok(Prepared { sampler, state, receiver, endpoints, handles, status })
     }
 
-    async fn bring_into_force(&mut self, settings: &Settings, prepared: Prepared) -> Changes {
-        let Prepared { sampler, state, receiver, endpoints, outlets, status } = prepared;
+    async fn bring_into_force(
+        &mut self,
+        settings: &Settings,
+        prepared: Prepared,
+    ) -> EndpointChanges {
+        let Prepared { sampler, state, receiver, endpoints, handles, status } = prepared;
         // What the sources of before had told is known again in a moment; until then pods wait.
         let sources = (!asks_the_same(&self.settings, settings)).then(|| Sources::start(settings));
         let pod_files =
@@ -101,7 +106,7 @@ impl Running {
         let change = Change {
             sampler,
             state,
-            outlets,
+            endpoints: handles,
             directory: sources.as_ref().map(|sources| sources.directory.clone()),
             pod_files,
             node_name: settings.node.name.clone(),
@@ -116,12 +121,12 @@ impl Running {
             self.sources = sources;
         }
         let directory = &self.sources.directory;
-        let changes = self.endpoints.carry_out(endpoints, &settings.node.name, directory);
+        let changes = self.endpoints.apply(endpoints, &settings.node.name, directory);
         self.receiver = receiver.carry_out(self.receiver.take()).await;
         let subjects = Subjects {
             node_name: settings.node.name.clone(),
             directory: directory.clone(),
-            endpoints: self.endpoints.told_of(),
+            endpoints: self.endpoints.views(),
             boot: Some(self.endpoints.boot()),
         };
         self.status.carry_out(status, subjects).await;
@@ -147,7 +152,7 @@ fn measures_the_same(before: &Settings, now: &Settings) -> bool {
 }
 
 /// What has changed, in a few words.
-fn told(before: &Settings, now: &Settings, endpoints: &Changes) -> String {
+fn told(before: &Settings, now: &Settings, endpoints: &EndpointChanges) -> String {
     let mut words = Vec::new();
     if before.sampling.interval != now.sampling.interval {
         let interval = humantime::format_duration(now.sampling.interval);

@@ -6,15 +6,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use super::clock;
 use super::notify::Pulse;
 use super::pod_files::PodFiles;
-use super::state::StateDir;
-use super::told::Figures;
 use super::vitals::Vitals;
 use super::wait::{self, Stop, Woken};
-use crate::delivery::Handle;
+use crate::checkpoint::{StateDir, StateError};
+use crate::clock;
 use crate::directory::Directory;
+use crate::endpoint::endpoint::EndpointHandle;
 use crate::identity::BootId;
 use crate::ledger::{Account, Ledger};
 use crate::payload::posts::RunningTotals;
@@ -23,17 +22,11 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
 use crate::spool::{Batch, Moment};
 
-/// An endpoint as the sampling thread sees it.
-pub struct Outlet {
-    pub handle: Handle,
-    pub figures: Figures,
-}
-
 pub struct Sampling {
     pub sampler: Sampler,
     pub ledger: Ledger,
     pub state: Option<StateDir>,
-    pub outlets: Vec<Outlet>,
+    pub endpoints: Vec<EndpointHandle>,
     pub directory: Directory,
     pub pod_files: PodFiles,
     pub boot: BootId,
@@ -47,14 +40,14 @@ pub struct Change {
     /// `None`: the one that is there reads the same host as before.
     pub sampler: Option<Sampler>,
     pub state: Option<StateDir>,
-    pub outlets: Vec<Outlet>,
+    pub endpoints: Vec<EndpointHandle>,
     /// `None`: the one that is there goes on.
     pub directory: Option<Directory>,
     /// `None`: likewise.
     pub pod_files: Option<PodFiles>,
     pub node_name: String,
     pub interval: Duration,
-    /// Told once the change is in force: from then on no outlet of before is offered anything.
+    /// Told once the change is in force: from then on no endpoint of before is offered anything.
     pub in_force: oneshot::Sender<()>,
 }
 
@@ -98,16 +91,16 @@ impl Sampling {
             // Handed over, then counted, then sent: whenever the process ends, an interval stands in
             // what it has handed over or is counted again, and never both.
             let handed_over: Vec<bool> = self
-                .outlets
+                .endpoints
                 .iter()
                 .zip(&batches)
-                .map(|(outlet, batch)| outlet.handle.hand_over(batch))
+                .map(|(endpoint, batch)| endpoint.handle.hand_over(batch))
                 .collect();
             if let (Some(state), Some(counters)) = (&self.state, self.ledger.counters()) {
                 notes.state(state.save(counters).err());
             }
-            for ((outlet, batch), kept) in self.outlets.iter().zip(batches).zip(handed_over) {
-                outlet.handle.offer(batch, kept);
+            for ((endpoint, batch), kept) in self.endpoints.iter().zip(batches).zip(handed_over) {
+                endpoint.handle.offer(batch, kept);
             }
             if account.since.is_some() {
                 sequence += 1;
@@ -141,7 +134,7 @@ impl Sampling {
         }
     }
 
-    /// What each outlet is told of the sample that was just settled; nothing where it was the first.
+    /// What each endpoint is told of the sample that was just settled; nothing where it was the first.
     fn batches(
         &mut self,
         account: &Account,
@@ -161,9 +154,10 @@ impl Sampling {
         };
         let subjects = totals.add(&view);
         let node_name = &self.node_name;
-        let batch =
-            |outlet: &Outlet| Batch::new(taken, outlet.figures.posts(&view, &subjects, node_name));
-        self.outlets.iter().map(batch).collect()
+        let batch = |endpoint: &EndpointHandle| {
+            Batch::new(taken, endpoint.encoder.posts(&view, &subjects, node_name))
+        };
+        self.endpoints.iter().map(batch).collect()
     }
 
     fn take(&mut self, change: Change) {
@@ -182,7 +176,7 @@ impl Sampling {
             left.forget();
         }
         self.state = change.state;
-        self.outlets = change.outlets;
+        self.endpoints = change.endpoints;
         if let Some(directory) = change.directory {
             self.directory = directory;
         }
@@ -225,7 +219,7 @@ impl Notes {
         self.gaps = count;
     }
 
-    fn state(&mut self, failed: Option<super::state::StateError>) {
+    fn state(&mut self, failed: Option<StateError>) {
         match failed {
             Some(error) if !self.state_failed => {
                 warn!("the counters cannot be kept, a restart will be a gap: {error}");

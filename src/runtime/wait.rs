@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::clock;
+use crate::clock;
 use crate::quantity::BootTime;
 use crate::snapshot::sampler::{Alarm, Sampler};
 

@@ -5,7 +5,6 @@
 //! that could not be read is data too ([`gaps::Gap`]) and never spoils what stands beside it.
 
 pub mod cgroups;
-pub mod filesystems;
 pub mod gaps;
 pub mod held;
 pub mod namespaces;
@@ -16,7 +15,6 @@ pub mod roots;
 pub mod sampler;
 pub mod sockets;
 pub mod topology;
-pub mod usage_walk;
 
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};

@@ -1,34 +1,10 @@
 //! What is to be sent: the posts of one sample, and what makes each of them recognisable.
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::identity::BootId;
-use crate::quantity::{BootTime, WallTime};
-
-/// A moment by all clocks there are, and the boot that they ran in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    pub boot: BootId,
-    /// Since that boot, suspend included: what ages are told by, as nobody can set this clock.
-    pub since_boot: BootTime,
-    pub wall: WallTime,
-}
-
-impl Moment {
-    /// How long ago it was at `now`. Across a boot only the wall clock can tell, and one that was set
-    /// back meanwhile says that no time has passed.
-    #[must_use]
-    pub fn age(&self, now: &Self) -> Duration {
-        if self.boot == now.boot {
-            return now.since_boot.since(self.since_boot);
-        }
-        let millis = now.wall.as_unix_millis().saturating_sub(self.wall.as_unix_millis());
-        Duration::from_millis(millis)
-    }
-}
+use crate::clock::Moment;
 
 /// Which post of its sample one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,31 +76,6 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn moment(boot: u8, since_boot_secs: u64, wall_secs: u64) -> Moment {
-        let id = format!("{boot:08x}-0000-4000-8000-000000000000");
-        Moment {
-            boot: BootId::parse(id.as_bytes()).unwrap(),
-            since_boot: BootTime::from_nanos(since_boot_secs * 1_000_000_000),
-            wall: WallTime::from_unix_millis(wall_secs * 1000),
-        }
-    }
-
-    #[test]
-    fn a_wall_clock_that_is_set_changes_no_age_within_a_boot() {
-        let taken = moment(1, 1000, 500_000);
-        for wall in [500_010, 503_610, 496_410] {
-            assert_eq!(taken.age(&moment(1, 1010, wall)), Duration::from_secs(10));
-        }
-        assert_eq!(taken.age(&moment(1, 999, 500_000)), Duration::ZERO);
-    }
-
-    #[test]
-    fn across_a_boot_the_wall_clock_tells_the_age() {
-        let taken = moment(1, 1000, 500_000);
-        assert_eq!(taken.age(&moment(2, 5, 500_090)), Duration::from_secs(90));
-        assert_eq!(taken.age(&moment(2, 5, 400_000)), Duration::ZERO);
-    }
 
     #[test]
     fn every_piece_has_a_name_of_its_own() {

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use batch::{Batch, Moment, Part, Post};
+pub use batch::{Batch, Part, Post};
+// The samples of the queue carry it.
+pub use crate::clock::Moment;
 pub use handover::{HandedOver, Handover};
 pub use keeper::{Keeper, Queue};
 

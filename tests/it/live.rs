@@ -21,10 +21,11 @@ use std::thread;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use nodetally::clock;
 use nodetally::identity::PodUid;
 use nodetally::ledger::account::{UnitUsage, Usage};
 use nodetally::ledger::{Account, Ledger};
-use nodetally::runtime::{clock, wait};
+use nodetally::runtime::wait;
 use nodetally::snapshot::processes::ProcessDetail;
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use super::{Findings, State};
 use crate::config::{Dialect, Settings};
 use crate::delivery::{self, BaseUrl, Getter};
+use crate::endpoint::endpoint::EndpointSpec;
 use crate::runtime::agent::NO_ADDRESSES;
-use crate::runtime::endpoints::Wanted;
 use crate::runtime::identity;
 
 /// Of a source that a running agent gets no answer from.
@@ -128,7 +128,7 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
         // What `run` would make of it, so that a selector that is none is told here too.
-        let wanted = match Wanted::of(endpoint, settings) {
+        let wanted = match EndpointSpec::of(endpoint, settings) {
             Ok(wanted) => wanted,
             Err(error) => {
                 findings.add(State::Failed, &source, error.to_string()).vital = true;

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::checkpoint::StateDir;
+use crate::clock;
 use crate::config::{Durability, EndpointSettings, Settings};
-use crate::runtime::state::StateDir;
-use crate::runtime::{agent, clock, host};
+use crate::runtime::{agent, host};
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;

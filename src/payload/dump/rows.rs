@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Dump, ProcessOwner, Rest};
 use crate::attribution::InnerNode;
+use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::account::{
     Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage,
     ProcessUsage, Usage,
@@ -11,7 +12,6 @@ use crate::ledger::account::{
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::{Bytes, Limit};
 use crate::snapshot::PressureReading;
-use crate::snapshot::filesystems::FilesystemUsage;
 use crate::snapshot::gaps::{Gap, Gaps};
 use crate::source::cgroup::pressure::{Pressure, Stall};
 

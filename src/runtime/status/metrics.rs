@@ -1,11 +1,11 @@
 //! The agent's own figures as OpenMetrics text.
 
 use super::Subjects;
+use crate::clock;
 use crate::delivery::{Health, Statistics};
 use crate::identity::BootId;
 use crate::payload::open_metrics::Exposition;
 use crate::quantity::BootTime;
-use crate::runtime::clock;
 use crate::runtime::vitals::Vitals;
 
 pub(super) fn exposition(vitals: &Vitals, subjects: &Subjects, now: BootTime) -> String {

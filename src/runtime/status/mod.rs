@@ -28,11 +28,11 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::agent::AgentError;
-use super::clock;
 use super::vitals::Vitals;
+use crate::clock;
 use crate::config::StatusSettings;
-use crate::delivery::Handle;
 use crate::directory::Directory;
+use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::payload::open_metrics;
 use crate::payload::status::PATH;
@@ -52,19 +52,8 @@ const LIMITS: Limits = Limits {
 pub struct Subjects {
     pub node_name: String,
     pub directory: Directory,
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointView>,
     pub boot: Option<BootId>,
-}
-
-/// An endpoint that is told of.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    pub name: String,
-    /// Without what may be secret.
-    pub url: String,
-    /// Whether it is the agent's own receiver.
-    pub embedded: bool,
-    pub handle: Handle,
 }
 
 #[derive(Debug)]
@@ -101,7 +90,7 @@ struct Side<Place> {
 
 /// Where it is to answer, with what could have failed done.
 #[derive(Debug)]
-pub struct Plan {
+pub struct StatusPlan {
     tcp: TcpPlan,
     socket: Option<PathBuf>,
 }
@@ -127,7 +116,7 @@ impl Status {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn plan(&self, settings: &StatusSettings) -> Result<Plan, AgentError> {
+    pub async fn plan(&self, settings: &StatusSettings) -> Result<StatusPlan, AgentError> {
         let running = self.tcp.as_ref().map(|side| side.place);
         let tcp = match settings.listen {
             listen if listen == running => TcpPlan::Keep,
@@ -138,12 +127,12 @@ impl Status {
                 TcpPlan::Begin(listen, bound.map_err(failed)?)
             }
         };
-        Ok(Plan { tcp, socket: settings.socket.clone() })
+        Ok(StatusPlan { tcp, socket: settings.socket.clone() })
     }
 
     /// Does what was planned, and tells of these from here on. A socket that cannot be had is no
     /// reason not to sample: it is warned of, and tried again at the next reload.
-    pub async fn carry_out(&mut self, plan: Plan, subjects: Subjects) {
+    pub async fn carry_out(&mut self, plan: StatusPlan, subjects: Subjects) {
         *self.shared.subjects.lock().unwrap_or_else(PoisonError::into_inner) = subjects;
         let ended = match plan.tcp {
             TcpPlan::Keep => None,

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Endpoint, Shared, Subjects};
+use super::{Shared, Subjects};
+use crate::clock;
 use crate::delivery::{Health, Statistics};
 use crate::directory::SourceStatus;
+use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::payload::stamp::Rfc3339Millis;
 use crate::payload::status::{
     self, EndpointState, LastSample, SCHEMA_VERSION, Sampling, Source, Status, Waiting,
 };
 use crate::quantity::BootTime;
-use crate::runtime::clock;
 
 pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Status {
     let vitals = &shared.vitals;
@@ -57,7 +58,7 @@ fn source(known: &SourceStatus, now: BootTime) -> Source {
     }
 }
 
-fn endpoint(told: &Endpoint, figures: Statistics) -> status::Endpoint {
+fn endpoint(told: &EndpointView, figures: Statistics) -> status::Endpoint {
     let in_memory = Waiting {
         samples: figures.in_memory_samples as u64,
         posts: figures.in_memory_posts as u64,

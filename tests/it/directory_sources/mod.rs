@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the sources take for the clock.
 fn clock() -> BootTime {
-    nodetally::runtime::clock::boot_time()
+    nodetally::clock::boot_time()
 }
 
 fn directory_of(kind: SourceKind) -> (Directory, Publisher) {

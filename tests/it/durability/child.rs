@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use nodetally::clock;
 use nodetally::delivery::{self, BaseUrl, Handle, Late, Merge, Places, Settings, Then};
 use nodetally::identity::BootId;
 use nodetally::quantity::BootTime;
-use nodetally::runtime::clock;
 use nodetally::spool::{Batch, Bounds, Handover, Keeper, Moment};
 use tokio::time::sleep;
 

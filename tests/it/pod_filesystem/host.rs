@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nodetally::disk_usage::target::{Target, TargetContainer};
+use nodetally::disk_usage::walk::TreeUsage;
 use nodetally::identity::{ContainerId, PodUid, ProcessKey};
-use nodetally::runtime::usage_lane::{Container, Target};
 use nodetally::snapshot::roots::{Roots, Units};
-use nodetally::snapshot::usage_walk::TreeUsage;
 use tempfile::TempDir;
 
 use crate::pod_filesystem::oracle;
@@ -78,11 +78,11 @@ impl Host {
     }
 
     /// A container that writes to `upper` of the host.
-    pub fn add_container(&mut self, number: u8, upper: &str) -> Container {
+    pub fn add_container(&mut self, number: u8, upper: &str) -> TargetContainer {
         let line = format!(
             "overlay overlay rw,lowerdir=/layers/2/fs:/layers/1/fs,upperdir={upper},workdir=/w"
         );
-        Container { id: container_id(number), process: Some(self.add_process(&line)) }
+        TargetContainer { id: container_id(number), process: Some(self.add_process(&line)) }
     }
 
     /// Makes `bytes` bytes in the file `path` of the host.

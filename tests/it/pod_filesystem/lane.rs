@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nodetally::runtime::clock;
-use nodetally::runtime::usage_lane::{Target, UsageFigures, UsageLane, UsageOptions, UsageTable};
+use nodetally::clock;
+use nodetally::disk_usage::target::{Target, UsageOptions};
+use nodetally::disk_usage::worker::{UsageFigures, UsageLane, UsageTable};
 
 use crate::pod_filesystem::host::{Host, empty_dirs, fill, pod_uid};
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use nodetally::snapshot::usage_walk::{Progress, TreeUsage, Walk, Workspace};
+use nodetally::disk_usage::walk::{Progress, TreeUsage, Walk, Workspace};
 
 /// Allocated bytes and inodes of the tree at `root`.
 pub fn count(root: &Path) -> TreeUsage {

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nodetally::disk_usage::pace::Pace;
+use nodetally::disk_usage::rounds::{Counted, Rounds};
+use nodetally::disk_usage::target::{Target, TargetContainer, UsageOptions};
+use nodetally::disk_usage::usage::UsageSource;
 use nodetally::identity::{PodUid, ProcessKey};
 use nodetally::quantity::BootTime;
-use nodetally::runtime::usage_lane::{Container, Counted, Pace, Rounds, Target, UsageOptions};
-use nodetally::snapshot::filesystems::UsageSource;
 
 use crate::pod_filesystem::host::{Host, container_id, empty_dirs, fill, pod_uid};
 
@@ -122,7 +124,7 @@ fn a_layer_that_cannot_be_found_leaves_the_figure_incomplete() {
     let reused = ProcessKey { start_ticks: 778, ..well };
     let ended = ProcessKey { pid: 9999, ..well };
     let of = |process: Option<ProcessKey>| {
-        let containers = vec![Container { id: container_id(1), process }];
+        let containers = vec![TargetContainer { id: container_id(1), process }];
         let counted = counted_alone(&host, Target { pod: pod_uid(1), containers });
         (counted.writable_layer_bytes, counted.incomplete)
     };

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
-use nodetally::snapshot::usage_walk::{DEPTH_MAX, OPEN_MAX, Progress, TreeUsage, Walk, Workspace};
+use nodetally::disk_usage::walk::{DEPTH_MAX, OPEN_MAX, Progress, TreeUsage, Walk, Workspace};
 use nodetally::source::root::Failure;
 use proptest::prelude::*;
 

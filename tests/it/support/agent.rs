@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use nodetally::clock;
 use nodetally::receiver::{Bounds, Receiver};
-use nodetally::runtime::clock;
 use serde_json::Value;
 
 /// Long enough for a machine that is busy with other things.

@@ -37,22 +37,27 @@ const FOR_ALL: &[&str] = &["quantity", "identity"];
 const ROOMS: &[Room] = &[
     room("quantity"),
     room("identity"),
+    room_using("clock", &[]),
     // Two rooms that speak HTTP to somebody and know nothing of each other need the same of these.
     room_using("retry_after", &[]),
     room_using("small_file", &[]),
     room("source"),
     room("snapshot"),
     room("attribution"),
+    // Counts files on threads of its own; `snapshot` lends it the host's roots.
+    room("disk_usage"),
     room("directory"),
     room("ledger"),
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
-    room_using("spool", &[]),
-    room_using("delivery", &["spool", "retry_after", "small_file"]),
+    room_using("spool", &["clock"]),
+    room_using("delivery", &["spool", "clock", "retry_after", "small_file"]),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload"]),
     // The rooms above take plain arguments, and config knows none of them.
     room_using("config", &[]),
+    room("checkpoint"),
+    room("endpoint"),
     room("runtime"),
     room("cli"),
 ];

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::quota;
+use super::target::{PODS_MAX, Target, UsageOptions};
 use super::trees::{Finder, Tree, TreeKind};
-use super::{PODS_MAX, Target, UsageOptions};
+use super::usage::UsageSource;
+use super::walk::{Progress, Walk, Workspace};
 use crate::identity::PodUid;
 use crate::quantity::BootTime;
-use crate::snapshot::filesystems::UsageSource;
 use crate::snapshot::roots::Roots;
-use crate::snapshot::usage_walk::{Progress, Walk, Workspace};
 use crate::source::root::Failure;
 use crate::source::tree::TreeDir;
 

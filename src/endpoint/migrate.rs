@@ -1,4 +1,4 @@
-//! What waits for an endpoint, handed from the settings of before to those of now, or let go of.
+//! Migrates the backlog of an endpoint from its previous settings to the new ones, or ends it.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::clock;
-use super::endpoints::Endpoint;
+use super::endpoint::Endpoint;
+use crate::clock;
 use crate::delivery::{Handle, Worker, reached};
 use crate::identity::BootId;
 use crate::spool::{Batch, Bounds, Handover, Moment, Queue, RowId, SpoolError};
 
-/// How long a stop, or a change of an endpoint's settings, may take to send what waits.
+/// The time to flush an endpoint at a stop or a change of its settings.
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Of what is moved from one queue to another, in one transaction of each.
+/// Batches that move from one queue to another in one transaction.
 const BATCHES_AT_ONCE: usize = 64;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// When all that is under way has to be done, once that is known.
+/// The deadline of all migrations, once the agent stops.
 pub type Ending = watch::Receiver<Option<Instant>>;
 
-/// Where what waited for the endpoint of before goes.
+/// The endpoint that receives the backlog.
 #[derive(Debug)]
 pub struct Successor {
     pub handle: Handle,
@@ -31,8 +31,8 @@ pub struct Successor {
     pub worker: Worker,
 }
 
-/// Lets the endpoint of before send for a moment, hands what is left to its successor, and begins that.
-pub async fn hand_over(from: Endpoint, to: Successor, boot: BootId, ending: Ending) {
+/// Flushes the predecessor, moves its unacknowledged batches to the successor and starts that.
+pub async fn migrate(from: Endpoint, to: Successor, boot: BootId, ending: Ending) {
     let (queue, handover) = (from.queue.clone(), from.handover.clone());
     let (name, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
     let is_elsewhere =
@@ -51,12 +51,12 @@ pub async fn hand_over(from: Endpoint, to: Successor, boot: BootId, ending: Endi
     }
     let is_same = |from: &Queue| to.queue.as_ref().is_some_and(|to| to.path() == from.path());
     if let Some(queue) = queue.filter(|queue| !is_same(queue)) {
-        move_and_tell(&name, &queue, &to, boot, ending).await;
+        move_queue(&name, &queue, &to, boot, ending).await;
     }
     tokio::spawn(to.worker.run());
 }
 
-async fn move_and_tell(name: &str, from: &Queue, to: &Successor, boot: BootId, ending: Ending) {
+async fn move_queue(name: &str, from: &Queue, to: &Successor, boot: BootId, ending: Ending) {
     // What is too old is found so where it goes, and counted there.
     let from = from.bounded(Bounds { age_max: Duration::MAX, ..from.bounds() });
     let mut moved = 0;
@@ -83,8 +83,8 @@ async fn move_and_tell(name: &str, from: &Queue, to: &Successor, boot: BootId, e
             stay => format!("{stay} samples"),
         };
         warn!(
-            "endpoint {name}: {what} in {file} cannot be moved to {place} and is not sent, unless \
-             its queue is there again: {why}"
+            "endpoint {name}: {what} in {file} cannot be moved to {place} and is not sent until its \
+             queue is configured again: {why}"
         );
     }
 }
@@ -104,14 +104,14 @@ async fn move_all(
 ) -> Result<(), SpoolError> {
     // No more of them is given out, so nothing is looked at twice.
     let mut stay = Vec::new();
-    let mut is_told = false;
+    let mut is_logged = false;
     let outcome = loop {
         let some = match some_of(from, boot).await {
             Ok(some) if some.is_empty() => break Ok(()),
             Ok(some) => some,
             Err(error) => break Err(error),
         };
-        if !std::mem::replace(&mut is_told, true) {
+        if !std::mem::replace(&mut is_logged, true) {
             let (batches, file) = (from.kept().batches, from.path().display());
             info!("endpoint {name}: {batches} samples are moved from {file} to {}", place(to));
         }
@@ -178,28 +178,23 @@ async fn put(
     }
 }
 
-/// Why an endpoint is let go of.
+/// The reason why an endpoint ends.
 #[derive(Debug, Clone, Copy)]
 pub enum Leaving {
-    WithTheAgent,
-    /// It is no longer in the settings.
-    TakenOut,
+    AgentStops,
+    /// The settings no longer name it.
+    Removed,
 }
 
-/// Lets it send until `deadline`, and says what becomes of the rest.
-pub async fn finish_and_tell(
-    endpoint: Endpoint,
-    deadline: Instant,
-    boot: BootId,
-    leaving: Leaving,
-) {
+/// Flushes an endpoint until `deadline` and logs where its backlog stays.
+pub async fn finish(endpoint: Endpoint, deadline: Instant, boot: BootId, leaving: Leaving) {
     let (handle, handover) = (endpoint.handle.clone(), endpoint.handover.clone());
     let (name, left) = endpoint.finish(deadline).await;
     let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
     if on_disk > 0 {
         let until = match leaving {
-            Leaving::WithTheAgent => "the next start",
-            Leaving::TakenOut => "an endpoint of that name is configured",
+            Leaving::AgentStops => "the next start",
+            Leaving::Removed => "an endpoint of that name is configured",
         };
         info!("endpoint {name}: {on_disk} samples wait on disk until {until}");
     }
@@ -207,10 +202,10 @@ pub async fn finish_and_tell(
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
         let kept = match (handover, leaving) {
             (None, _) => String::new(),
-            (Some(_), Leaving::WithTheAgent) => {
+            (Some(_), Leaving::AgentStops) => {
                 " nor put to disk; the next start will send them".to_owned()
             }
-            (Some(handover), Leaving::TakenOut) => format!(
+            (Some(handover), Leaving::Removed) => format!(
                 " nor put to disk; they stay in {}, and the next start with an endpoint of that \
                  name will send them, if no boot empties it before",
                 handover.dir().display()
@@ -317,7 +312,7 @@ mod tests {
             let to = Keeper::new(dir.path().join("to")).queue("central", bounds);
             let to = successor(Some(to), 1 << 20);
             let (_sender, ending) = never();
-            move_and_tell("central", &from, &to, boot(), ending).await;
+            move_queue("central", &from, &to, boot(), ending).await;
             let stayed = all(&from).await;
             let moved = &stay[..stay.len() - stayed.len()];
             assert!(!moved.is_empty() && batches.ends_with(&stayed));
@@ -345,7 +340,7 @@ mod tests {
         let (from, batches) = full(dir.path()).await;
         let to = successor(None, 100_000);
         let (_sender, ending) = never();
-        move_and_tell("central", &from, &to, boot(), ending).await;
+        move_queue("central", &from, &to, boot(), ending).await;
         let stay = all(&from).await;
         let figures = to.handle.statistics(&clock::moment(boot()));
         let there = figures.in_memory_samples;
@@ -368,7 +363,7 @@ mod tests {
             let to = successor(Some(to), 1 << 20);
             let (_sender, ending) = never();
             {
-                let mut moves = pin!(move_and_tell("central", &from, &to, boot(), ending));
+                let mut moves = pin!(move_queue("central", &from, &to, boot(), ending));
                 let mut left = answers;
                 let cut = poll_fn(|context| match left {
                     0 => Poll::Ready(()),
@@ -397,7 +392,7 @@ mod tests {
         let to = successor(Some(to), 1 << 20);
         let (sender, ending) = never();
         sender.send_replace(Some(Instant::now()));
-        move_and_tell("central", &from, &to, boot(), ending).await;
+        move_queue("central", &from, &to, boot(), ending).await;
         drop(from);
         assert_eq!(found(&dir.path().join("from")).await, batches);
     }

@@ -13,20 +13,20 @@ use crate::source::tree::{Space, TreeDir};
 const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The thread that asks, started at the first question; it ends with this.
-pub struct CapacityDesk {
+pub struct CapacityReader {
     host_root: PathBuf,
     deadline: Duration,
-    desk: Option<Desk>,
+    desk: Option<CapacityThread>,
     latest: Option<(BootTime, Space)>,
 }
 
-struct Desk {
+struct CapacityThread {
     questions: SyncSender<PathBuf>,
     answers: Receiver<Option<Space>>,
     is_waiting: bool,
 }
 
-impl CapacityDesk {
+impl CapacityReader {
     #[must_use]
     pub fn new(host_root: PathBuf, deadline: Duration) -> Self {
         Self { host_root, deadline, desk: None, latest: None }
@@ -41,7 +41,7 @@ impl CapacityDesk {
             return Some(space);
         }
         if self.desk.is_none() {
-            self.desk = Desk::open(self.host_root.clone());
+            self.desk = CapacityThread::open(self.host_root.clone());
         }
         let space = self.desk.as_mut()?.ask(path, self.deadline);
         self.latest = space.map(|space| (now, space));
@@ -49,7 +49,7 @@ impl CapacityDesk {
     }
 }
 
-impl Desk {
+impl CapacityThread {
     fn open(host_root: PathBuf) -> Option<Self> {
         let (questions, asked) = sync_channel::<PathBuf>(1);
         let (answer, answers) = sync_channel(1);
@@ -97,7 +97,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("kubelet")).unwrap();
         let expected = nix::sys::statvfs::statvfs(folder.path()).unwrap();
-        let mut desk = CapacityDesk::new(folder.path().to_owned(), Duration::from_secs(60));
+        let mut desk = CapacityReader::new(folder.path().to_owned(), Duration::from_secs(60));
         let space = desk.ask(Path::new("/kubelet"), seconds(1)).unwrap();
         assert_eq!(space.capacity_bytes, expected.blocks() * expected.fragment_size());
         assert!(space.available_bytes <= space.free_bytes);
@@ -111,7 +111,7 @@ mod tests {
         // A desk at which nobody sits.
         let (questions, asked) = sync_channel(1);
         let (answer, answers) = sync_channel(1);
-        let mut desk = Desk { questions, answers, is_waiting: false };
+        let mut desk = CapacityThread { questions, answers, is_waiting: false };
         assert_eq!(desk.ask(Path::new("/a"), Duration::from_millis(1)), None);
         // Would be for ever, if it waited.
         assert_eq!(desk.ask(Path::new("/a"), Duration::MAX), None);

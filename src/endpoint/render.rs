@@ -1,10 +1,10 @@
-//! What each endpoint is told, as its settings have it.
+//! Renders a sample into the posts of an endpoint, as its settings ask.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::agent::AgentError;
+use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
 use crate::delivery::{self, Late, Merge, Split, Then};
 use crate::directory::pod::Labels;
@@ -14,26 +14,26 @@ use crate::payload::resource_api;
 use crate::payload::selector::Selector;
 use crate::payload::subjects::{Filters, Subjects, UnknownPods, View};
 
-/// What an endpoint is told.
+/// The renderer of an endpoint's posts.
 #[derive(Debug, Clone)]
-pub enum Told {
-    /// Figures, with every sample.
-    Figures(Figures),
-    /// Pods that come, change and go.
+pub enum Encoder {
+    /// Posts with every sample.
+    Samples(SampleEncoder),
+    /// Posts when a pod is created, changed or removed; the filters choose the pods.
     Lifecycle(Filters),
 }
 
-/// The figures as one endpoint wants them.
+/// Renders each sample into posts of one dialect.
 #[derive(Debug, Clone)]
-pub struct Figures {
-    dialect: Dialect,
+pub struct SampleEncoder {
+    form: SampleForm,
     cumulative: bool,
     unknown: Unknown,
     filters: Filters,
 }
 
 #[derive(Debug, Clone)]
-enum Dialect {
+enum SampleForm {
     ResourceApi { extras: bool },
     PodBatch { cluster: Arc<ClusterContext>, annotations: Vec<Box<str>> },
 }
@@ -45,15 +45,17 @@ enum Unknown {
     Skip,
 }
 
-impl Told {
+impl Encoder {
     /// # Errors
     /// Its label selector is none.
-    pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, AgentError> {
+    pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, EndpointError> {
         let filters = filters(endpoint)?;
-        let dialect = match endpoint.dialect {
+        let form = match endpoint.dialect {
             config::Dialect::PodLifecycle => return Ok(Self::Lifecycle(filters)),
-            config::Dialect::ResourceApi => Dialect::ResourceApi { extras: endpoint.scope.extras },
-            config::Dialect::PodBatch => Dialect::PodBatch {
+            config::Dialect::ResourceApi => {
+                SampleForm::ResourceApi { extras: endpoint.scope.extras }
+            }
+            config::Dialect::PodBatch => SampleForm::PodBatch {
                 cluster: Arc::new(cluster(&settings.cluster)),
                 annotations: boxed(&endpoint.scope.annotations),
             },
@@ -66,19 +68,20 @@ impl Told {
             config::UnknownPods::Skip => Unknown::Skip,
         };
         let cumulative = endpoint.counters == config::Counters::Cumulative;
-        Ok(Self::Figures(Figures { dialect, cumulative, unknown, filters }))
+        Ok(Self::Samples(SampleEncoder { form, cumulative, unknown, filters }))
     }
 
-    /// All there is, for the receiver that the agent brings along. A pod without a name has the
-    /// namespace `unknown` there, unless somebody is asked who knows pods.
+    /// The renderer for the embedded receiver: all pods, with extra fields. Without a source of names
+    /// an unnamed pod gets the namespace `unknown`; with one it waits for its name.
     #[must_use]
     pub fn all(settings: &Settings) -> Self {
-        let unknown = match settings.directory.knows_pods() {
-            true => Unknown::Wait,
-            false => Unknown::Uid { namespace: "unknown".to_owned() },
+        let unknown = if settings.directory.knows_pods() {
+            Unknown::Wait
+        } else {
+            Unknown::Uid { namespace: "unknown".to_owned() }
         };
-        Self::Figures(Figures {
-            dialect: Dialect::ResourceApi { extras: true },
+        Self::Samples(SampleEncoder {
+            form: SampleForm::ResourceApi { extras: true },
             cumulative: false,
             unknown,
             filters: Filters::default(),
@@ -86,7 +89,7 @@ impl Told {
     }
 }
 
-impl Figures {
+impl SampleEncoder {
     /// The posts of one sample: paths and bodies.
     #[must_use]
     pub fn posts(
@@ -101,13 +104,13 @@ impl Figures {
             Unknown::Skip => UnknownPods::Skip,
         };
         let (cumulative, filters) = (self.cumulative, &self.filters);
-        let messages: Vec<Message> = match &self.dialect {
-            Dialect::ResourceApi { extras } => {
+        let messages: Vec<Message> = match &self.form {
+            SampleForm::ResourceApi { extras } => {
                 let extras = *extras;
                 let form = posts::Form { node_name, cumulative, unknown, filters, extras };
                 posts::of_subjects(view, subjects, &form)
             }
-            Dialect::PodBatch { cluster, annotations } => {
+            SampleForm::PodBatch { cluster, annotations } => {
                 let form = pod_batch::Form {
                     node_name,
                     cluster,
@@ -126,7 +129,7 @@ impl Figures {
     }
 }
 
-/// What of an endpoint's delivery follows from what it is told.
+/// Sets the delivery settings that follow from the dialect.
 pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::Settings) {
     let is_resource_api = endpoint.dialect == config::Dialect::ResourceApi;
     let cumulative = endpoint.counters == config::Counters::Cumulative;
@@ -149,9 +152,9 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::Settings) {
     settings.late = late.filter(|_| is_resource_api);
 }
 
-fn filters(endpoint: &EndpointSettings) -> Result<Filters, AgentError> {
+fn filters(endpoint: &EndpointSettings) -> Result<Filters, EndpointError> {
     let scope = &endpoint.scope;
-    let selector = Selector::parse(&scope.pod_selector).map_err(|error| AgentError::Endpoint {
+    let selector = Selector::parse(&scope.pod_selector).map_err(|error| EndpointError {
         name: endpoint.name.clone(),
         reason: format!("pod_selector = \"{}\": {error}", scope.pod_selector),
     })?;

@@ -1,18 +1,12 @@
-//! What pods have on disk, counted on a thread of its own that is in nobody's way.
+//! The thread that counts the files of pods.
 //!
-//! It has the idle scheduling class, asks the disk for so many entries a second and for no more than
-//! half of the time, and goes round the pods in slices. It is told of pods and its figures are read
-//! without anybody waiting for it: it may be off the CPU for as long as others want that.
-
-mod capacity;
-mod pace;
-mod quota;
-mod rounds;
-mod trees;
+//! It has the idle scheduling class, asks the disk for so many entries a second, and works for no more
+//! than half of the time. It goes round the pods in slices. Nobody waits for it: pods are passed to it
+//! and its figures are read without a lock that it holds for long.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,61 +17,15 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
 };
 
-pub use pace::Pace;
-pub use rounds::{Counted, Rounds, Slice};
-
-use crate::identity::{ContainerId, PodUid, ProcessKey};
+use super::capacity::CapacityReader;
+use super::pace::Pace;
+use super::rounds::{Counted, Rounds};
+use super::target::{Target, UsageOptions};
+use super::usage::PodFilesystemUsage;
+use crate::identity::PodUid;
 use crate::quantity::BootTime;
-use crate::snapshot::filesystems::PodFilesystemUsage;
 use crate::snapshot::roots::Roots;
 use crate::source::tree::Space;
-use capacity::CapacityDesk;
-
-/// More pods than this are not counted.
-pub const PODS_MAX: usize = 4096;
-
-/// How the lane works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageOptions {
-    /// Files and directories asked for a second, at most; 0 counts as 1.
-    pub entries_per_second: u64,
-    /// Between the end of one count of a pod and the beginning of the next.
-    pub refresh: Duration,
-    /// The kubelet's own directory on the host.
-    pub kubelet_dir: PathBuf,
-    /// Where the host keeps the logs of pods.
-    pub pod_logs_dir: PathBuf,
-    /// How long the filesystem's capacity is waited for.
-    pub capacity_deadline: Duration,
-}
-
-impl Default for UsageOptions {
-    fn default() -> Self {
-        Self {
-            entries_per_second: 2000,
-            refresh: Duration::from_secs(300),
-            kubelet_dir: PathBuf::from("/var/lib/kubelet"),
-            pod_logs_dir: PathBuf::from("/var/log/pods"),
-            capacity_deadline: Duration::from_secs(2),
-        }
-    }
-}
-
-/// A pod that is to be counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub pod: PodUid,
-    pub containers: Vec<Container>,
-}
-
-/// One of its containers, with a process of it that stands in its own root and not in that of a
-/// container inside it: the oldest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Container {
-    pub id: ContainerId,
-    /// `None`: none was seen, and then its layer cannot be found.
-    pub process: Option<ProcessKey>,
-}
 
 /// The figures of all pods that have been counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -115,7 +63,7 @@ impl UsageLane {
         let published = Arc::<Mutex<Arc<UsageTable>>>::default();
         let lane = Lane {
             pace: Pace::new(options.entries_per_second),
-            capacity: CapacityDesk::new(roots.rootfs.clone(), options.capacity_deadline),
+            capacity: CapacityReader::new(roots.rootfs.clone(), options.capacity_deadline),
             rounds: Rounds::new(roots, &options),
             pods: BTreeMap::new(),
             node: None,
@@ -165,7 +113,7 @@ impl UsageFigures {
 struct Lane {
     rounds: Rounds,
     pace: Pace,
-    capacity: CapacityDesk,
+    capacity: CapacityReader,
     pods: BTreeMap<PodUid, PodFilesystemUsage>,
     node: Option<Space>,
     node_asked_at: Option<BootTime>,

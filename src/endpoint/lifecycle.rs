@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
-use super::clock;
+use crate::clock;
 use crate::delivery::{self, Getter, Handle};
 use crate::directory::Directory;
 use crate::identity::BootId;

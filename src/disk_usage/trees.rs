@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Container, Target, UsageOptions};
+use super::node;
+use super::target::{Target, TargetContainer, UsageOptions};
 use crate::identity::{ContainerId, PodUid, ProcessKey};
 use crate::quantity::BootTime;
-use crate::runtime::filesystems;
 use crate::snapshot::roots::Roots;
 use crate::source::proc::mountinfo::{self, Mount};
 use crate::source::proc::pid_stat;
@@ -163,7 +163,7 @@ impl Finder {
         // Of two on the same directory the later one is seen.
         let mount = covering.max_by_key(|mount| mount.mount_point.as_os_str().len())?;
         // The last two are roots of nodes that are containers, or that run out of memory alone.
-        let answers = filesystems::is_local(&mount.filesystem)
+        let answers = node::is_local(&mount.filesystem)
             || matches!(mount.filesystem.as_str(), "overlay" | "tmpfs");
         answers.then_some(mount)
     }
@@ -178,7 +178,7 @@ impl Finder {
         found.trees.push(Tree { kind, path, has_projects });
     }
 
-    fn layer_of(&mut self, container: &Container) -> Option<Layer> {
+    fn layer_of(&mut self, container: &TargetContainer) -> Option<Layer> {
         if let Some(layer) = self.layers.get(&container.id) {
             return Some(layer.clone());
         }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
-use super::clock;
-use crate::snapshot::filesystems::FilesystemUsage;
+use super::usage::FilesystemUsage;
+use crate::clock;
 use crate::snapshot::roots::Roots;
 use crate::source::proc::mountinfo::Mount;
 

@@ -1,0 +1,101 @@
+//! The HTTP client of an endpoint, as the settings describe it.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::EndpointError;
+use super::render;
+use crate::clock;
+use crate::config::{self, EndpointSettings, Settings};
+use crate::delivery::{
+    self, BaseUrl, ClientCertificate, Clock, Credential, Encoding, Proxies, Secret, Tls,
+    TokenSource, Trust,
+};
+use crate::identity::BootId;
+
+/// Bounds of the time after which an endpoint counts as degraded; a third of the interval lies between.
+const PROMPT_LEAST: Duration = Duration::from_secs(1);
+const PROMPT_MOST: Duration = Duration::from_secs(5);
+
+/// The clock of a delivery worker.
+pub fn delivery_clock(boot: BootId) -> Clock {
+    Arc::new(move || clock::moment(boot))
+}
+
+/// The delivery settings of a configured endpoint.
+///
+/// # Errors
+/// Its URL, token, certificates or proxy cannot be used.
+pub fn delivery_settings(
+    endpoint: &EndpointSettings,
+    agent: &Settings,
+) -> Result<delivery::Settings, EndpointError> {
+    let failed = |reason: String| EndpointError { name: endpoint.name.clone(), reason };
+    let url = BaseUrl::parse(endpoint.url.as_url().as_str())
+        .map_err(|error| failed(error.to_string()))?;
+    let mut settings = delivery::Settings::new(&endpoint.name, url, seed(&endpoint.name));
+    settings.request_timeout = endpoint.timeout;
+    settings.concurrency_max = endpoint.concurrency;
+    settings.queue_bytes_max =
+        usize::try_from(endpoint.queue_bytes.as_bytes()).unwrap_or(usize::MAX);
+    let waiting = &endpoint.waiting;
+    settings.age_max = waiting.spool_age;
+    settings.tries_max = u32::try_from(waiting.tries_max).unwrap_or(u32::MAX);
+    settings.spread = spread_offset(&agent.node.name, waiting.spread);
+    settings.prompt = (agent.sampling.interval / 3).clamp(PROMPT_LEAST, PROMPT_MOST);
+    render::shape(endpoint, &mut settings);
+    settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
+    settings.trust = trust(endpoint).map_err(failed)?;
+    settings.encoding = match endpoint.trust.compression {
+        config::Compression::None => Encoding::None,
+        config::Compression::Gzip => Encoding::Gzip,
+        config::Compression::Zstd => Encoding::Zstd,
+    };
+    settings.trust.check(&settings.url).map_err(failed)?;
+    Ok(settings)
+}
+
+/// The wait of a node within `spread`: always the same for one name, different between names.
+fn spread_offset(node_name: &str, spread: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    node_name.hash(&mut hasher);
+    // The upper half as a fraction of 2^32.
+    let part = hasher.finish() >> 32;
+    let nanos = (spread.as_nanos() * u128::from(part)) >> 32;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Credential, TLS and proxies of an endpoint. Files are read later, by the delivery, since they may
+/// change; environment variables are read here, since they cannot.
+fn trust(endpoint: &EndpointSettings) -> Result<Trust, String> {
+    let trust = &endpoint.trust;
+    let token = match (&endpoint.bearer_token_file, &trust.bearer_token_env) {
+        (Some(file), _) => Some(TokenSource::File(file.clone())),
+        (None, Some(variable)) => {
+            let token = std::env::var(variable).map_err(|_| {
+                format!("the variable {variable}, which is to hold the token, is not set")
+            })?;
+            Some(TokenSource::Held { variable: variable.clone(), token: Secret::new(token) })
+        }
+        (None, None) => None,
+    };
+    Ok(Trust {
+        credential: token.map(|token| Credential { header: endpoint.auth_header.clone(), token }),
+        tls: Tls {
+            ca_file: trust.ca_file.clone(),
+            client_certificate: trust.client_certificate.as_ref().map(|files| ClientCertificate {
+                certificate_file: files.certificate.clone(),
+                key_file: files.key.clone(),
+            }),
+            server_name: trust.server_name.clone(),
+        },
+        proxies: Proxies::of_variables(|name| std::env::var(name).ok()),
+    })
+}
+
+/// A seed that differs between nodes and endpoints, so that retries after a common outage spread out.
+pub fn seed(name: &str) -> u64 {
+    let start = clock::boot_time().as_nanos();
+    name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
