@@ -83,7 +83,7 @@ fn what_waits_for_an_endpoint_that_is_taken_out_stays_and_is_said_until_it_comes
     assert!(stage.spool_file("central").exists());
 
     let agent = stage.start();
-    stage.wait_for_log("nobody sends what waits in central.spool");
+    stage.wait_for_log("the backlog in central.spool");
     eventually("a post", || (!node_posts(&other).is_empty()).then_some(()));
     assert!(stop(agent).success());
 
@@ -92,7 +92,7 @@ fn what_waits_for_an_endpoint_that_is_taken_out_stays_and_is_said_until_it_comes
     let agent = stage.start();
     eventually("what waited", || (written(&gone) >= 300 * 512).then_some(()));
     assert!(stop(agent).success());
-    assert_eq!(stage.count_in_log("nobody sends"), 1, "{}", stage.log());
+    assert_eq!(stage.count_in_log("is not sent"), 1, "{}", stage.log());
 }
 
 #[test]
