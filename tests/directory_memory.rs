@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use nodetally::directory::objects::{Limits, pods_of_list};
+use nodetally::directory::objects::{ObjectLimits, pods_of_list};
 use nodetally::directory::{Directory, SourceKind};
 use nodetally::quantity::BootTime;
 use serde_json::Value;
@@ -90,7 +90,7 @@ fn pages() -> Vec<Vec<u8>> {
 #[test]
 fn two_hundred_and_fifty_pods_cost_less_than_four_mebibytes() {
     let pages = pages();
-    let limits = Limits { annotation_bytes_max: 256 };
+    let limits = ObjectLimits { annotation_bytes_max: 256 };
     let before = HELD.get();
     PEAK.set(before);
     let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);

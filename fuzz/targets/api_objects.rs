@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use nodetally::directory::docker::{Engine, containers_of_list};
 use nodetally::directory::objects::{
-    Limits, PodPage, WatchEvent, node, owner_of_metadata, pods_of_list, status, version,
+    ObjectLimits, PodPage, WatchEvent, node, owner_of_metadata, pods_of_list, status, version,
     watch_event,
 };
 use nodetally::directory::pod::Pod;
@@ -13,7 +13,7 @@ use nodetally::directory::{Directory, SourceKind};
 use nodetally::payload::pod_lifecycle::{decode_spec, spec_body};
 use nodetally::quantity::{BootTime, WallTime};
 
-const LIMITS: Limits = Limits { annotation_bytes_max: 64 };
+const LIMITS: ObjectLimits = ObjectLimits { annotation_bytes_max: 64 };
 const TEXT_BYTES_MAX: usize = 1024;
 
 fuzz_target!(|body: &[u8]| {

@@ -31,8 +31,8 @@ fuzz_target!(|input: &[u8]| {
     match static_file::parse(file) {
         Ok(names) => {
             assert!(names.len() <= static_file::ENTRIES_MAX);
-            for named in names {
-                assert!(!named.named.name.is_empty() && named.named.labels.len() <= 64);
+            for rule in names {
+                assert!(!rule.entity.name.is_empty() && rule.entity.labels.len() <= 64);
             }
         }
         Err(error) => {

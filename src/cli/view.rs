@@ -99,7 +99,7 @@ fn why_none(account: &Account, catalog: &Catalog) -> String {
             .to_owned();
     }
     let trouble = catalog.sources.iter().find_map(|source| {
-        let trouble = source.trouble.as_ref()?;
+        let trouble = source.last_error.as_ref()?;
         Some(format!("; {}: {}", source.kind, trouble.text))
     });
     let count = account.pods.len();

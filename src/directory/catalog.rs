@@ -13,9 +13,9 @@ pub struct Catalog {
     /// By uid.
     pub(super) pods: Vec<Arc<Pod>>,
     /// By id.
-    pub(super) containers: Vec<(ContainerId, Arc<Named>)>,
+    pub(super) containers: Vec<(ContainerId, Arc<EntityName>)>,
     /// In the file's order.
-    pub(super) cgroups: Arc<[NamedCgroups]>,
+    pub(super) cgroups: Arc<[CgroupNameRule]>,
     /// `None` until a source that knows it has answered.
     pub node: Option<Arc<Node>>,
     /// The API server's `gitVersion`; `None` likewise.
@@ -26,7 +26,7 @@ pub struct Catalog {
 
 /// A name for something that is no pod of Kubernetes', so that it can be sent as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct EntityName {
     pub namespace: Box<str>,
     pub name: Box<str>,
     pub labels: Labels,
@@ -34,9 +34,9 @@ pub struct Named {
 
 /// A name for the cgroups whose path fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedCgroups {
+pub struct CgroupNameRule {
     pub pattern: CgroupPattern,
-    pub named: Named,
+    pub entity: EntityName,
 }
 
 /// A path below the cgroup2 mount in which `*` stands for any run of characters but `/`.
@@ -121,13 +121,13 @@ impl Catalog {
 
     /// The name that the static file has for this cgroup; the first entry that fits counts.
     #[must_use]
-    pub fn cgroup(&self, path: &[u8]) -> Option<&Named> {
-        self.cgroups.iter().find(|named| named.pattern.fits(path)).map(|named| &named.named)
+    pub fn cgroup(&self, path: &[u8]) -> Option<&EntityName> {
+        self.cgroups.iter().find(|rule| rule.pattern.fits(path)).map(|rule| &rule.entity)
     }
 
     /// The name of a container outside Kubernetes.
     #[must_use]
-    pub fn container(&self, id: ContainerId) -> Option<&Named> {
+    pub fn container(&self, id: ContainerId) -> Option<&EntityName> {
         let at = self.containers.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.containers.get(at).map(|(_, named)| &**named)
     }

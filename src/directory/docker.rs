@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use super::catalog::Named;
+use super::catalog::EntityName;
 use super::pace::{self, Pace};
 use super::{PODS_MAX, Publisher, SourceKind, bounded, unix_socket};
 use crate::identity::ContainerId;
@@ -47,9 +47,9 @@ impl Engine {
     }
 }
 
-/// How the socket is asked. [`Options::new`] has the defaults.
+/// How the socket is asked. [`EngineOptions::new`] has the defaults.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct EngineOptions {
     pub engine: Engine,
     pub socket: PathBuf,
     /// From one look at the list to the next (10 s).
@@ -63,7 +63,7 @@ pub struct Options {
     pub clock: fn() -> BootTime,
 }
 
-impl Options {
+impl EngineOptions {
     #[must_use]
     pub fn new(engine: Engine, socket: PathBuf, seed: u64, clock: fn() -> BootTime) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Options {
 }
 
 /// Tells the publisher which containers there are, for ever.
-pub async fn run(options: Options, publisher: Publisher) {
+pub async fn run(options: EngineOptions, publisher: Publisher) {
     let mut pace = Pace::new(options.engine.kind(), options.interval, options.seed);
     loop {
         let asked_at = (options.clock)();
@@ -94,12 +94,12 @@ pub async fn run(options: Options, publisher: Publisher) {
 ///
 /// # Errors
 /// One line: what keeps it from answering.
-pub async fn probe(options: &Options) -> Result<String, String> {
+pub async fn probe(options: &EngineOptions) -> Result<String, String> {
     let containers = ask(options).await.map_err(pace::shown)?;
     Ok(format!("{}: {} containers run", options.socket.display(), containers.len()))
 }
 
-async fn ask(options: &Options) -> Result<Vec<(ContainerId, Named)>, String> {
+async fn ask(options: &EngineOptions) -> Result<Vec<(ContainerId, EntityName)>, String> {
     let path = options.socket.display();
     let body = match timeout(options.request_timeout, get(options)).await {
         Ok(body) => body?,
@@ -111,7 +111,7 @@ async fn ask(options: &Options) -> Result<Vec<(ContainerId, Named)>, String> {
 }
 
 /// Each look has a connection of its own: it costs the server little, and none is ever stale.
-async fn get(options: &Options) -> Result<Bytes, String> {
+async fn get(options: &EngineOptions) -> Result<Bytes, String> {
     let stream = unix_socket::connect(&options.socket, options.request_timeout)
         .await?
         .ok_or_else(|| unix_socket::absent(&options.socket))?;
@@ -143,7 +143,7 @@ async fn get(options: &Options) -> Result<Bytes, String> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct EngineContainer {
     id: String,
     /// With a slash in front; the names of links have two.
     names: Option<Vec<String>>,
@@ -158,16 +158,16 @@ struct Listed {
 pub fn containers_of_list(
     body: &[u8],
     engine: Engine,
-) -> Result<Vec<(ContainerId, Named)>, String> {
+) -> Result<Vec<(ContainerId, EntityName)>, String> {
     // serde_json's own words quote the answer, and labels can hold secrets.
-    let listed: Vec<Listed> = serde_json::from_slice(body).map_err(|error| {
+    let listed: Vec<EngineContainer> = serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         format!("the answer is no list of containers (line {line}, column {column})")
     })?;
     Ok(listed.into_iter().filter_map(|one| named(one, engine)).take(PODS_MAX).collect())
 }
 
-fn named(listed: Listed, engine: Engine) -> Option<(ContainerId, Named)> {
+fn named(listed: EngineContainer, engine: Engine) -> Option<(ContainerId, EntityName)> {
     let id = ContainerId::parse(listed.id.as_bytes())?;
     let labels = listed.labels.unwrap_or_default();
     if labels.contains_key(POD_UID_LABEL) {
@@ -178,7 +178,7 @@ fn named(listed: Listed, engine: Engine) -> Option<(ContainerId, Named)> {
     let own = own.filter(|name| !name.contains('/')).find_map(bounded::name);
     // Both engines call a container by the first 12 digits where nothing else is at hand.
     let name = own.or_else(|| listed.id.get(..12))?;
-    let named = Named {
+    let named = EntityName {
         namespace: engine.namespace().into(),
         name: name.into(),
         labels: bounded::labels(labels),

@@ -16,7 +16,7 @@ use reqwest::{Certificate, Client, StatusCode, Url};
 use rustls::CertificateError;
 use tokio::time::sleep;
 
-use super::objects::{self, Limits, PodPage};
+use super::objects::{self, ObjectLimits, PodPage};
 use super::pace::{self, Pace};
 use super::{Publisher, SourceKind, bounded, unix_socket};
 use crate::quantity::BootTime;
@@ -33,21 +33,21 @@ const EXCERPT_CHARS_MAX: usize = 160;
 
 /// How the kubelet's certificate is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
+pub enum KubeletTrust {
     /// A CA out of this file (PEM) must have signed it. Read anew after each failure.
     CaFile(PathBuf),
     /// Not at all: whoever can take the address gets the token.
     Insecure,
 }
 
-/// How the kubelet is asked. [`Options::new`] has the defaults.
+/// How the kubelet is asked. [`KubeletOptions::new`] has the defaults.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct KubeletOptions {
     /// `https://<host>:10250`
     pub url: String,
     /// Read for each request.
     pub token_file: PathBuf,
-    pub trust: Trust,
+    pub trust: KubeletTrust,
     /// From one look at the list to the next (15 s).
     pub interval: Duration,
     /// How long one answer may take (10 s).
@@ -61,12 +61,12 @@ pub struct Options {
     pub clock: fn() -> BootTime,
 }
 
-impl Options {
+impl KubeletOptions {
     #[must_use]
     pub fn new(
         url: String,
         token_file: PathBuf,
-        trust: Trust,
+        trust: KubeletTrust,
         seed: u64,
         clock: fn() -> BootTime,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Options {
 }
 
 /// Tells the publisher what the kubelet knows, for ever.
-pub async fn run(options: Options, publisher: Publisher) {
+pub async fn run(options: KubeletOptions, publisher: Publisher) {
     let mut pace = Pace::new(SourceKind::Kubelet, options.interval, options.seed);
     let mut kubelet = None;
     loop {
@@ -108,7 +108,7 @@ pub async fn run(options: Options, publisher: Publisher) {
 ///
 /// # Errors
 /// One line: what keeps it from answering.
-pub async fn probe(options: &Options) -> Result<String, String> {
+pub async fn probe(options: &KubeletOptions) -> Result<String, String> {
     let list = ask(options, &mut None).await.map_err(pace::shown)?;
     let unreadable = match list.unreadable {
         0 => String::new(),
@@ -117,14 +117,14 @@ pub async fn probe(options: &Options) -> Result<String, String> {
     Ok(format!("kubelet at {}: {} pods{unreadable}", options.url, list.pods.len()))
 }
 
-async fn ask(options: &Options, kubelet: &mut Option<Kubelet>) -> Result<PodPage, String> {
+async fn ask(options: &KubeletOptions, kubelet: &mut Option<Kubelet>) -> Result<PodPage, String> {
     let at = |text: String| format!("kubelet at {}: {text}", options.url);
     let kubelet = match kubelet {
         Some(kubelet) => kubelet,
         None => kubelet.insert(Kubelet::new(options).map_err(at)?),
     };
     let body = kubelet.get(options).await.map_err(at)?;
-    let limits = Limits { annotation_bytes_max: options.annotation_bytes_max };
+    let limits = ObjectLimits { annotation_bytes_max: options.annotation_bytes_max };
     objects::pods_of_list(&body, &limits)
         .map_err(|error| at(format!("the answer is no list of pods: {error}")))
 }
@@ -136,7 +136,7 @@ struct Kubelet {
 }
 
 impl Kubelet {
-    fn new(options: &Options) -> Result<Self, String> {
+    fn new(options: &KubeletOptions) -> Result<Self, String> {
         // An error means that one is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut pods = Url::parse(&options.url)
@@ -155,8 +155,10 @@ impl Kubelet {
             .pool_max_idle_per_host(1)
             .tcp_nodelay(true);
         let builder = match &options.trust {
-            Trust::Insecure => builder.tls_certs_only([]).tls_danger_accept_invalid_certs(true),
-            Trust::CaFile(path) => {
+            KubeletTrust::Insecure => {
+                builder.tls_certs_only([]).tls_danger_accept_invalid_certs(true)
+            }
+            KubeletTrust::CaFile(path) => {
                 let unusable = |reason: &str| format!("the CA file {}: {reason}", path.display());
                 let (pem, _) = small_file::read(path, CA_BYTES_MAX)
                     .map_err(|error| unusable(&format!("cannot be read: {error}")))?;
@@ -174,7 +176,7 @@ impl Kubelet {
         Ok(Self { client, pods })
     }
 
-    async fn get(&self, options: &Options) -> Result<Vec<u8>, String> {
+    async fn get(&self, options: &KubeletOptions) -> Result<Vec<u8>, String> {
         let token = small_file::read_token(&options.token_file)?;
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
             format!("the token file {} holds no token", options.token_file.display())
@@ -201,7 +203,7 @@ impl Kubelet {
 }
 
 /// What a status other than 200 asks a person to do.
-fn refusal(status: StatusCode, body: &[u8], options: &Options) -> String {
+fn refusal(status: StatusCode, body: &[u8], options: &KubeletOptions) -> String {
     let text = bounded::line(&String::from_utf8_lossy(body), EXCERPT_CHARS_MAX);
     match status {
         StatusCode::UNAUTHORIZED => format!(
@@ -248,7 +250,7 @@ impl<'t> Lacking<'t, std::str::SplitAsciiWhitespace<'t>> {
 }
 
 /// Why there was no answer.
-fn explain(error: &reqwest::Error, options: &Options) -> String {
+fn explain(error: &reqwest::Error, options: &KubeletOptions) -> String {
     if error.is_timeout() {
         return unix_socket::no_answer(options.request_timeout);
     }
@@ -270,10 +272,10 @@ fn explain(error: &reqwest::Error, options: &Options) -> String {
     innermost(error)
 }
 
-fn certificate_refused(reason: &CertificateError, trust: &Trust) -> String {
+fn certificate_refused(reason: &CertificateError, trust: &KubeletTrust) -> String {
     let ca = match trust {
-        Trust::CaFile(path) => path.display().to_string(),
-        Trust::Insecure => "no file".to_owned(),
+        KubeletTrust::CaFile(path) => path.display().to_string(),
+        KubeletTrust::Insecure => "no file".to_owned(),
     };
     match reason {
         // The second where the CA of another cluster has the same name, as all of kubeadm's do.
@@ -312,8 +314,13 @@ mod tests {
     use super::*;
 
     fn refused(body: &[u8]) -> String {
-        let options =
-            Options::new(String::new(), PathBuf::new(), Trust::Insecure, 0, BootTime::default);
+        let options = KubeletOptions::new(
+            String::new(),
+            PathBuf::new(),
+            KubeletTrust::Insecure,
+            0,
+            BootTime::default,
+        );
         refusal(StatusCode::FORBIDDEN, body, &options)
     }
 

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 pub use catalog::Catalog;
-use catalog::{Named, NamedCgroups};
+use catalog::{CgroupNameRule, EntityName};
 use dropped::Dropped;
 use node::Node;
 use pod::{Pod, Workload};
@@ -82,40 +82,40 @@ impl fmt::Display for SourceKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceStatus {
     pub kind: SourceKind,
-    /// The last moment at which what it told was known to be so; `None`: it has not answered yet.
+    /// The last moment at which what it state was known to be so; `None`: it has not answered yet.
     pub current_at: Option<BootTime>,
     /// What is wrong, in one line for a person; `None` while all is well.
-    pub trouble: Option<Trouble>,
+    pub last_error: Option<SourceError>,
     /// How many pods and containers it knows.
     pub known: usize,
 }
 
 /// What keeps a source from answering.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct SourceError {
     /// When it began.
     pub since: BootTime,
     pub text: Arc<str>,
 }
 
-/// What one source has told.
+/// What one source has state.
 #[derive(Debug)]
-struct Told {
+struct SourceState {
     status: SourceStatus,
     /// What stands as trouble although the source answers.
-    lacks: Option<Trouble>,
+    partial_error: Option<SourceError>,
     pods: BTreeMap<PodUid, Arc<Pod>>,
     /// None of these is in `pods`.
     dropped: Dropped,
     /// Those of `pods` that were absent from the last answer.
     absent_once: BTreeSet<PodUid>,
-    containers: BTreeMap<ContainerId, Arc<Named>>,
-    cgroups: Arc<[NamedCgroups]>,
+    containers: BTreeMap<ContainerId, Arc<EntityName>>,
+    cgroups: Arc<[CgroupNameRule]>,
     node: Option<Arc<Node>>,
     server_version: Option<Arc<str>>,
 }
 
-impl Told {
+impl SourceState {
     /// Those of before that are not among `pods`.
     fn replace_pods(&mut self, pods: impl IntoIterator<Item = Pod>) -> BTreeMap<PodUid, Arc<Pod>> {
         let mut before = std::mem::take(&mut self.pods);
@@ -130,8 +130,8 @@ impl Told {
 }
 
 #[derive(Debug)]
-struct Shared {
-    told: Mutex<Vec<Told>>,
+struct DirectoryState {
+    state: Mutex<Vec<SourceState>>,
     merged: watch::Sender<Arc<Catalog>>,
 }
 
@@ -152,9 +152,9 @@ impl Directory {
     /// A directory with these sources in this order, and what each of them is to tell.
     #[must_use]
     pub fn new(sources: &[SourceKind]) -> (Self, Vec<Publisher>) {
-        let told = sources.iter().map(|kind| Told {
-            status: SourceStatus { kind: *kind, current_at: None, trouble: None, known: 0 },
-            lacks: None,
+        let state = sources.iter().map(|kind| SourceState {
+            status: SourceStatus { kind: *kind, current_at: None, last_error: None, known: 0 },
+            partial_error: None,
             pods: BTreeMap::new(),
             dropped: Dropped::default(),
             absent_once: BTreeSet::new(),
@@ -163,9 +163,9 @@ impl Directory {
             node: None,
             server_version: None,
         });
-        let told: Vec<Told> = told.collect();
-        let (merged_tx, merged) = watch::channel(Arc::new(merge(&told)));
-        let shared = Arc::new(Shared { told: Mutex::new(told), merged: merged_tx });
+        let state: Vec<SourceState> = state.collect();
+        let (merged_tx, merged) = watch::channel(Arc::new(merge(&state)));
+        let shared = Arc::new(DirectoryState { state: Mutex::new(state), merged: merged_tx });
         let publisher = |at| Publisher { shared: Arc::clone(&shared), at };
         (Self { merged }, (0..sources.len()).map(publisher).collect())
     }
@@ -176,7 +176,7 @@ impl Directory {
         Arc::clone(&self.merged.borrow())
     }
 
-    /// To be told when something changes.
+    /// To be state when something changes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Catalog>> {
         self.merged.clone()
@@ -186,7 +186,7 @@ impl Directory {
 /// One source's end of a directory.
 #[derive(Debug)]
 pub struct Publisher {
-    shared: Arc<Shared>,
+    shared: Arc<DirectoryState>,
     at: usize,
 }
 
@@ -194,9 +194,9 @@ impl Publisher {
     /// All that the source knows of pods, in place of what it knew before. A pod that is as it was
     /// stays the same object, so that readers see by the pointer what has changed.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
-        self.tell(now, |told| {
-            for (uid, _) in told.replace_pods(pods) {
-                told.dropped.insert(uid);
+        self.publish(now, |state| {
+            for (uid, _) in state.replace_pods(pods) {
+                state.dropped.insert(uid);
             }
         });
     }
@@ -204,14 +204,14 @@ impl Publisher {
     /// As [`Publisher::replace_pods`], but a pod stays until it is absent from two answers running:
     /// of a source that may not know all of its pods yet.
     pub fn replace_pods_absent_twice(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
-        self.tell(now, |told| {
-            let absent_before = std::mem::take(&mut told.absent_once);
-            for (uid, pod) in told.replace_pods(pods) {
-                if absent_before.contains(&uid) || told.pods.len() >= PODS_MAX {
-                    told.dropped.insert(uid);
+        self.publish(now, |state| {
+            let absent_before = std::mem::take(&mut state.absent_once);
+            for (uid, pod) in state.replace_pods(pods) {
+                if absent_before.contains(&uid) || state.pods.len() >= PODS_MAX {
+                    state.dropped.insert(uid);
                 } else {
-                    told.absent_once.insert(uid);
-                    told.pods.insert(uid, pod);
+                    state.absent_once.insert(uid);
+                    state.pods.insert(uid, pod);
                 }
             }
         });
@@ -219,10 +219,10 @@ impl Publisher {
 
     /// A pod that is new or has changed.
     pub fn put_pod(&self, pod: Pod, now: BootTime) {
-        self.tell(now, |told| {
-            if told.pods.len() < PODS_MAX || told.pods.contains_key(&pod.uid) {
-                told.dropped.remove(pod.uid);
-                told.pods.insert(pod.uid, Arc::new(pod));
+        self.publish(now, |state| {
+            if state.pods.len() < PODS_MAX || state.pods.contains_key(&pod.uid) {
+                state.dropped.remove(pod.uid);
+                state.pods.insert(pod.uid, Arc::new(pod));
             }
         });
     }
@@ -230,10 +230,10 @@ impl Publisher {
     /// A pod that is no more. A pod of the same uid that is another object of the API (the mirror of
     /// a static pod, made again) stays.
     pub fn remove_pod(&self, uid: PodUid, api_uid: &str, now: BootTime) {
-        self.tell(now, |told| {
-            if told.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
-                told.pods.remove(&uid);
-                told.dropped.insert(uid);
+        self.publish(now, |state| {
+            if state.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
+                state.pods.remove(&uid);
+                state.dropped.insert(uid);
             }
         });
     }
@@ -241,25 +241,25 @@ impl Publisher {
     /// All containers outside Kubernetes that the source knows, in place of those before.
     pub fn replace_containers(
         &self,
-        containers: impl IntoIterator<Item = (ContainerId, Named)>,
+        containers: impl IntoIterator<Item = (ContainerId, EntityName)>,
         now: BootTime,
     ) {
-        self.tell(now, |told| {
+        self.publish(now, |state| {
             let containers = containers.into_iter().map(|(id, named)| (id, Arc::new(named)));
-            told.containers = containers.take(PODS_MAX).collect();
+            state.containers = containers.take(PODS_MAX).collect();
         });
     }
 
     /// The names that the static file has.
-    pub fn replace_cgroups(&self, cgroups: Vec<NamedCgroups>, now: BootTime) {
-        self.tell(now, |told| told.cgroups = cgroups.into());
+    pub fn replace_cgroups(&self, cgroups: Vec<CgroupNameRule>, now: BootTime) {
+        self.publish(now, |state| state.cgroups = cgroups.into());
     }
 
-    /// What pods belong to, found out after they were told. Says nothing of how current they are.
+    /// What pods belong to, found out after they were state. Says nothing of how current they are.
     pub fn set_workloads(&self, pods: &[PodUid], workload: &Workload) {
-        self.change(|told| {
+        self.update(|state| {
             for uid in pods {
-                if let Some(pod) = told.pods.get_mut(uid) {
+                if let Some(pod) = state.pods.get_mut(uid) {
                     Arc::make_mut(pod).workload = Some(workload.clone());
                 }
             }
@@ -268,82 +268,86 @@ impl Publisher {
 
     /// Says nothing of how current the pods are.
     pub fn set_node(&self, node: Node) {
-        self.change(|told| told.node = Some(Arc::new(node)));
+        self.update(|state| state.node = Some(Arc::new(node)));
     }
 
     /// The API server's `gitVersion`. Says nothing of how current the pods are.
     pub fn set_server_version(&self, version: &str) {
-        self.change(|told| told.server_version = Some(version.into()));
+        self.update(|state| state.server_version = Some(version.into()));
     }
 
     /// What cannot be had although the source answers otherwise; it stands as the trouble whenever
     /// there is no greater one. `None`: nothing any more.
-    pub fn lacks(&self, text: Option<&str>, now: BootTime) {
-        self.change(|told| {
-            let since = told.lacks.as_ref().map_or(now, |trouble| trouble.since);
-            let lacks = text.map(|text| Trouble { since, text: text.into() });
-            if told.status.trouble == told.lacks {
-                told.status.trouble.clone_from(&lacks);
+    pub fn set_partial_error(&self, text: Option<&str>, now: BootTime) {
+        self.update(|state| {
+            let since = state.partial_error.as_ref().map_or(now, |error| error.since);
+            let partial_error = text.map(|text| SourceError { since, text: text.into() });
+            if state.status.last_error == state.partial_error {
+                state.status.last_error.clone_from(&partial_error);
             }
-            told.lacks = lacks;
+            state.partial_error = partial_error;
         });
     }
 
-    /// What was told holds still.
+    /// What was state holds still.
     pub fn still_current(&self, now: BootTime) {
-        self.tell(now, |_| {});
+        self.publish(now, |_| {});
     }
 
-    /// The source does not answer; what it told before stays, and grows old.
+    /// The source does not answer; what it state before stays, and grows old.
     pub fn failed(&self, text: &str, now: BootTime) {
-        self.change(|told| {
-            let before = told.status.trouble.as_ref().filter(|_| told.status.trouble != told.lacks);
-            let since = before.map_or(now, |trouble| trouble.since);
-            told.status.trouble = Some(Trouble { since, text: text.into() });
+        self.update(|state| {
+            let before = state
+                .status
+                .last_error
+                .as_ref()
+                .filter(|_| state.status.last_error != state.partial_error);
+            let since = before.map_or(now, |error| error.since);
+            state.status.last_error = Some(SourceError { since, text: text.into() });
         });
     }
 
-    fn tell(&self, now: BootTime, change: impl FnOnce(&mut Told)) {
-        self.change(|told| {
-            change(told);
-            told.status.current_at = Some(now);
-            told.status.trouble.clone_from(&told.lacks);
-            told.status.known = told.pods.len() + told.containers.len() + told.cgroups.len();
+    fn publish(&self, now: BootTime, change: impl FnOnce(&mut SourceState)) {
+        self.update(|state| {
+            change(state);
+            state.status.current_at = Some(now);
+            state.status.last_error.clone_from(&state.partial_error);
+            state.status.known = state.pods.len() + state.containers.len() + state.cgroups.len();
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut Told)) {
-        // A panic elsewhere leaves what was told as it was.
-        let mut all = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(told) = all.get_mut(self.at) {
-            change(told);
+    fn update(&self, change: impl FnOnce(&mut SourceState)) {
+        // A panic elsewhere leaves what was state as it was.
+        let mut all = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = all.get_mut(self.at) {
+            change(state);
         }
         self.shared.merged.send_replace(Arc::new(merge(&all)));
     }
 }
 
-fn merge(all: &[Told]) -> Catalog {
+fn merge(all: &[SourceState]) -> Catalog {
     // Last source first, so that what an earlier one says stands in the end.
     let mut pods = BTreeMap::new();
     let mut containers = BTreeMap::new();
-    for told in all.iter().rev() {
-        if !told.dropped.is_empty() {
-            pods.retain(|uid, _| !told.dropped.contains(*uid));
+    for state in all.iter().rev() {
+        if !state.dropped.is_empty() {
+            pods.retain(|uid, _| !state.dropped.contains(*uid));
         }
-        pods.extend(told.pods.iter().map(|(uid, pod)| (*uid, Arc::clone(pod))));
-        containers.extend(told.containers.iter().map(|(id, named)| (*id, Arc::clone(named))));
+        pods.extend(state.pods.iter().map(|(uid, pod)| (*uid, Arc::clone(pod))));
+        containers.extend(state.containers.iter().map(|(id, named)| (*id, Arc::clone(named))));
     }
     Catalog {
         pods: pods.into_values().collect(),
         containers: containers.into_iter().collect(),
         cgroups: all
             .iter()
-            .map(|told| &told.cgroups)
+            .map(|state| &state.cgroups)
             .find(|cgroups| !cgroups.is_empty())
             .cloned()
             .unwrap_or_default(),
-        node: all.iter().find_map(|told| told.node.clone()),
-        server_version: all.iter().find_map(|told| told.server_version.clone()),
-        sources: all.iter().map(|told| told.status.clone()).collect(),
+        node: all.iter().find_map(|state| state.node.clone()),
+        server_version: all.iter().find_map(|state| state.server_version.clone()),
+        sources: all.iter().map(|state| state.status.clone()).collect(),
     }
 }

@@ -91,7 +91,7 @@ mod tests {
             let ceiling = Duration::from_secs(1 << failures.min(6)).min(interval);
             assert!(wait >= ceiling / 2 && wait <= ceiling, "{failures}: {wait:?}");
         }
-        let trouble = directory.catalog().sources[0].trouble.clone().unwrap();
+        let trouble = directory.catalog().sources[0].last_error.clone().unwrap();
         assert_eq!((trouble.since, &*trouble.text), (at(5), "gone"));
         well(&mut pace);
         assert!(pace.after(Err("gone".into()), &publisher, at(90)) <= BACKOFF_BASE);

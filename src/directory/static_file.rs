@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing::info;
 
-use super::catalog::{CgroupPattern, Named, NamedCgroups};
+use super::catalog::{CgroupNameRule, CgroupPattern, EntityName};
 use super::pace::{self, Pace};
 use super::pod::Labels;
 use super::{Publisher, SourceKind, bounded};
@@ -44,9 +44,9 @@ const SHOWN_CHARS_MAX: usize = 64;
 
 const KEYS: [&str; 4] = ["pattern", "namespace", "name", "labels"];
 
-/// Where the names are. [`Options::new`] has the defaults.
+/// Where the names are. [`StaticFileOptions::new`] has the defaults.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct StaticFileOptions {
     pub path: PathBuf,
     /// How often it is looked at for changes (10 s).
     pub interval: Duration,
@@ -54,7 +54,7 @@ pub struct Options {
     pub clock: fn() -> BootTime,
 }
 
-impl Options {
+impl StaticFileOptions {
     #[must_use]
     pub fn new(path: PathBuf, seed: u64, clock: fn() -> BootTime) -> Self {
         Self { path, interval: Duration::from_secs(10), seed, clock }
@@ -62,7 +62,7 @@ impl Options {
 }
 
 /// Tells the publisher what stands in the file, now and after each change, for ever.
-pub async fn run(options: Options, publisher: Publisher) {
+pub async fn run(options: StaticFileOptions, publisher: Publisher) {
     let mut pace = Pace::new(SourceKind::File, options.interval, options.seed);
     let mut taken: Option<Stamp> = None;
     loop {
@@ -89,12 +89,12 @@ pub async fn run(options: Options, publisher: Publisher) {
 ///
 /// # Errors
 /// One line: what is wrong with it, and where.
-pub async fn probe(options: &Options) -> Result<String, String> {
+pub async fn probe(options: &StaticFileOptions) -> Result<String, String> {
     let (names, _) = load(&options.path).map_err(pace::shown)?;
     Ok(format!("{}: {} names of cgroups", options.path.display(), names.len()))
 }
 
-fn load(path: &Path) -> Result<(Vec<NamedCgroups>, Stamp), String> {
+fn load(path: &Path) -> Result<(Vec<CgroupNameRule>, Stamp), String> {
     let unreadable = |reason: &str| format!("{}: cannot be read: {reason}", path.display());
     let (bytes, stamp) =
         small_file::read(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error.to_string()))?;
@@ -115,8 +115,8 @@ pub struct FileError {
 ///
 /// # Errors
 /// The topmost thing that is wrong.
-pub fn parse(text: &str) -> Result<Vec<NamedCgroups>, FileError> {
-    let source = Source { text };
+pub fn parse(text: &str) -> Result<Vec<CgroupNameRule>, FileError> {
+    let source = NamesText { text };
     let document = DeTable::parse(text).map_err(|error| {
         let message = bounded::line(error.message(), 2 * SHOWN_CHARS_MAX);
         source.error(error.span().map_or(0, |span| span.start), message)
@@ -153,11 +153,11 @@ fn in_order<'d, 'i>(
     entries
 }
 
-struct Source<'t> {
+struct NamesText<'t> {
     text: &'t str,
 }
 
-impl Source<'_> {
+impl NamesText<'_> {
     fn error(&self, at: usize, problem: String) -> FileError {
         let before = self.text.get(..self.text.floor_char_boundary(at)).unwrap_or(self.text);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
@@ -176,7 +176,7 @@ impl Source<'_> {
         self.error(at, format!("{key}: unknown key{hint}; allowed in {within}: {allowed}"))
     }
 
-    fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<NamedCgroups, FileError> {
+    fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<CgroupNameRule, FileError> {
         let (mut pattern, mut namespace, mut name) = (None, None, None);
         let mut labels = Labels::new();
         for (key, value) in in_order(table) {
@@ -193,9 +193,9 @@ impl Source<'_> {
         let missing = |key: &str| {
             self.error(at, format!("cgroup.{key} is missing; required: pattern, namespace, name"))
         };
-        Ok(NamedCgroups {
+        Ok(CgroupNameRule {
             pattern: pattern.ok_or_else(|| missing("pattern"))?,
-            named: Named {
+            entity: EntityName {
                 namespace: namespace.ok_or_else(|| missing("namespace"))?,
                 name: name.ok_or_else(|| missing("name"))?,
                 labels,
@@ -303,10 +303,10 @@ mod tests {
         .unwrap();
         assert_eq!(names.len(), 2);
         assert!(names[0].pattern.fits(b"/system.slice/nginx-2.service"));
-        assert_eq!((&*names[0].named.namespace, &*names[0].named.name), ("web", "nginx"));
+        assert_eq!((&*names[0].entity.namespace, &*names[0].entity.name), ("web", "nginx"));
         let labels = [("example.com/a".into(), "".into()), ("tier".into(), "front".into())];
-        assert_eq!(names[0].named.labels, labels);
-        assert_eq!(&*names[1].named.name, "top");
+        assert_eq!(names[0].entity.labels, labels);
+        assert_eq!(&*names[1].entity.name, "top");
         assert_eq!(parse("").unwrap(), []);
     }
 
@@ -349,7 +349,7 @@ mod tests {
             let labels = (0..count).map(|n| format!("l{n} = \"\"")).collect::<Vec<_>>();
             format!("{entry}labels = {{ {} }}\n", labels.join(", "))
         };
-        assert_eq!(parse(&labels(LABELS_MAX)).unwrap()[0].named.labels.len(), LABELS_MAX);
+        assert_eq!(parse(&labels(LABELS_MAX)).unwrap()[0].entity.labels.len(), LABELS_MAX);
         let error = parse(&labels(LABELS_MAX + 1)).unwrap_err();
         assert!(error.problem.contains("at most 64"), "{error:?}");
     }

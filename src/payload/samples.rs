@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::subjects::View;
 use crate::attribution::{QosClass, Runtime};
-use crate::directory::catalog::{CgroupPattern, Named, NamedCgroups};
+use crate::directory::catalog::{CgroupNameRule, CgroupPattern, EntityName};
 use crate::directory::pod::{
     Amounts, Container, ContainerKind, ContainerState, Labels, OwnerReference, Phase, Pod,
     Resources,
@@ -154,8 +154,8 @@ pub fn account(mut pods: Vec<PodUsage>) -> Account {
     }
 }
 
-pub fn named(name: &str) -> Named {
-    Named { namespace: "host".into(), name: name.into(), labels: labels(&[("on", "host")]) }
+pub fn named(name: &str) -> EntityName {
+    EntityName { namespace: "host".into(), name: name.into(), labels: labels(&[("on", "host")]) }
 }
 
 /// What the API server, the static file and Docker know.
@@ -167,9 +167,9 @@ pub fn catalog(
     let kinds = [SourceKind::Kubernetes, SourceKind::File, SourceKind::Docker];
     let (directory, told) = Directory::new(&kinds);
     told[0].replace_pods(pods, BootTime::default());
-    let cgroups = cgroups.iter().map(|(pattern, name)| NamedCgroups {
+    let cgroups = cgroups.iter().map(|(pattern, name)| CgroupNameRule {
         pattern: CgroupPattern::new(pattern).unwrap(),
-        named: named(name),
+        entity: named(name),
     });
     told[1].replace_cgroups(cgroups.collect(), BootTime::default());
     let containers = containers.iter().map(|(id, name)| (container_id(*id), named(name)));

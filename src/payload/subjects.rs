@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::selector::Selector;
 use crate::directory::Catalog;
-use crate::directory::catalog::Named;
+use crate::directory::catalog::EntityName;
 use crate::directory::pod::{Labels, Phase, Pod};
 use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
@@ -149,7 +149,7 @@ pub enum Who<'a> {
     Pod(&'a Pod),
     /// Something outside Kubernetes that has a name: a container of Docker or Podman, a unit or a
     /// pod's cgroup that the static file names. All cgroups of one name are one subject.
-    Named(&'a Named),
+    Named(&'a EntityName),
     /// A pod of which only this is known.
     Uid(PodUid),
 }
@@ -402,7 +402,7 @@ fn subjects<'a>(view: &View<'a>) -> Vec<Subject<'a>> {
 fn name_of_unit<'a>(
     catalog: &'a Catalog,
     unit: &UnitUsage,
-) -> (Option<ContainerId>, Option<&'a Named>) {
+) -> (Option<ContainerId>, Option<&'a EntityName>) {
     match unit.kind {
         UnitKind::Container { id, .. } => {
             (Some(id), catalog.container(id).or_else(|| catalog.cgroup(&unit.path)))

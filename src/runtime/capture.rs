@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::directory::objects::{self, Limits};
+use crate::directory::objects::{self, ObjectLimits};
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::quantity::{BootTime, WallTime};
 use crate::snapshot::roots::{CapturedCgroup, CapturedInstant, Roots, Units};
@@ -47,7 +47,7 @@ pub fn load_catalog(dir: &Path) -> Result<Arc<Catalog>, CaptureError> {
         }
         body => body?,
     };
-    let limits = Limits { annotation_bytes_max: 0 };
+    let limits = ObjectLimits { annotation_bytes_max: 0 };
     let page = objects::pods_of_list(body.as_bytes(), &limits).map_err(|error| {
         let reason = error.to_string();
         CaptureError::Malformed { path, reason }

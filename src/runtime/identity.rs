@@ -12,8 +12,8 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::config::{DirectorySettings, DirectorySource, Settings};
 use crate::directory::docker::Engine;
-use crate::directory::kubelet::Trust;
-use crate::directory::kubernetes::{Access, ServiceAccount};
+use crate::directory::kubelet::KubeletTrust;
+use crate::directory::kubernetes::{ApiAccess, ServiceAccount};
 use crate::directory::{
     Catalog, Directory, Publisher, SourceKind, SourceStatus, cri, docker, kubelet, kubernetes,
     static_file,
@@ -37,11 +37,11 @@ pub struct Sources {
 
 /// One source with all that it needs.
 enum Source {
-    Kubernetes(kubernetes::Options),
-    Kubelet(kubelet::Options),
-    Cri(cri::Options),
-    File(static_file::Options),
-    Engine(docker::Options),
+    Kubernetes(kubernetes::KubernetesOptions),
+    Kubelet(kubelet::KubeletOptions),
+    Cri(cri::CriOptions),
+    File(static_file::StaticFileOptions),
+    Engine(docker::EngineOptions),
 }
 
 impl Sources {
@@ -127,7 +127,7 @@ async fn all_have_answered(directory: &Directory) {
     let mut changes = directory.changes();
     let has = |catalog: &Arc<Catalog>| {
         let sources = &catalog.sources;
-        sources.iter().all(|source| source.current_at.is_some() || source.trouble.is_some())
+        sources.iter().all(|source| source.current_at.is_some() || source.last_error.is_some())
     };
     // An error is that no source is left to say anything.
     let _ = changes.wait_for(has).await;
@@ -169,22 +169,25 @@ fn sources(settings: &Settings) -> Vec<(SourceKind, Source)> {
                 Some(socket) => vec![socket.clone()],
                 None => cri::SOCKETS.map(Into::into).to_vec(),
             };
-            let mut options = cri::Options::new(sockets, seed, clock::boot_time);
+            let mut options = cri::CriOptions::new(sockets, seed, clock::boot_time);
             options.annotation_bytes_max = annotation_bytes_max(directory);
             (SourceKind::Cri, Source::Cri(options))
         }
         DirectorySource::File => {
-            let options = static_file::Options::new(directory.file.clone(), seed, clock::boot_time);
+            let options =
+                static_file::StaticFileOptions::new(directory.file.clone(), seed, clock::boot_time);
             (SourceKind::File, Source::File(options))
         }
         DirectorySource::Docker => {
             let socket = directory.docker_socket.clone();
-            let options = docker::Options::new(Engine::Docker, socket, seed, clock::boot_time);
+            let options =
+                docker::EngineOptions::new(Engine::Docker, socket, seed, clock::boot_time);
             (SourceKind::Docker, Source::Engine(options))
         }
         DirectorySource::Podman => {
             let socket = directory.podman_socket.clone();
-            let options = docker::Options::new(Engine::Podman, socket, seed, clock::boot_time);
+            let options =
+                docker::EngineOptions::new(Engine::Podman, socket, seed, clock::boot_time);
             (SourceKind::Podman, Source::Engine(options))
         }
     };
@@ -195,26 +198,31 @@ fn annotation_bytes_max(directory: &DirectorySettings) -> usize {
     usize::try_from(directory.annotation_bytes_max.as_bytes()).unwrap_or(usize::MAX)
 }
 
-fn kubernetes_options(settings: &Settings, seed: u64) -> kubernetes::Options {
+fn kubernetes_options(settings: &Settings, seed: u64) -> kubernetes::KubernetesOptions {
     let access = match &settings.directory.kubeconfig {
-        Some(file) => Access::Kubeconfig(file.clone()),
-        None => Access::InCluster(ServiceAccount::default()),
+        Some(file) => ApiAccess::Kubeconfig(file.clone()),
+        None => ApiAccess::InCluster(ServiceAccount::default()),
     };
     let node_name = settings.node.name.as_str();
-    let mut options =
-        kubernetes::Options::new(node_name, access, clock::boot_time, clock::wall_time, seed);
+    let mut options = kubernetes::KubernetesOptions::new(
+        node_name,
+        access,
+        clock::boot_time,
+        clock::wall_time,
+        seed,
+    );
     options.limits.annotation_bytes_max = annotation_bytes_max(&settings.directory);
     options
 }
 
-fn kubelet_options(directory: &DirectorySettings, seed: u64) -> kubelet::Options {
+fn kubelet_options(directory: &DirectorySettings, seed: u64) -> kubelet::KubeletOptions {
     let trust = match directory.kubelet_insecure {
-        true => Trust::Insecure,
-        false => Trust::CaFile(directory.kubelet_ca_file.clone()),
+        true => KubeletTrust::Insecure,
+        false => KubeletTrust::CaFile(directory.kubelet_ca_file.clone()),
     };
     let url = directory.kubelet_url.as_url().as_str().to_owned();
     let token_file = directory.kubelet_token_file.clone();
-    let mut options = kubelet::Options::new(url, token_file, trust, seed, clock::boot_time);
+    let mut options = kubelet::KubeletOptions::new(url, token_file, trust, seed, clock::boot_time);
     options.annotation_bytes_max = annotation_bytes_max(directory);
     options
 }
@@ -258,7 +266,7 @@ fn changes_of_age(
                 Some(_) => format!("what it told is {age} old"),
                 None => format!("it has told nothing for {age}"),
             };
-            let why = source.trouble.as_ref().map(|trouble| format!(": {}", trouble.text));
+            let why = source.last_error.as_ref().map(|trouble| format!(": {}", trouble.text));
             let why = why.unwrap_or_default();
             changes.push(Age::Old(format!("identity source {}: {what}{why}", source.kind)));
         } else if *told && !is_stale {

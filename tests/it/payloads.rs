@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nodetally::directory::objects::{self, Limits};
+use nodetally::directory::objects::{self, ObjectLimits};
 use nodetally::directory::{Catalog, Directory, SourceKind};
 use nodetally::identity::PodUid;
 use nodetally::ledger::{Account, Ledger};
@@ -53,7 +53,7 @@ fn catalog() -> Arc<Catalog> {
 
 fn catalog_of([pods, node]: [&str; 2]) -> Arc<Catalog> {
     let read = |name: &str| std::fs::read(fixtures().join("kubernetes").join(name)).unwrap();
-    let limits = Limits { annotation_bytes_max: 1024 };
+    let limits = ObjectLimits { annotation_bytes_max: 1024 };
     let page = objects::pods_of_list(&read(pods), &limits).unwrap();
     assert_eq!(page.unreadable, 0);
     let (directory, told) = Directory::new(&[SourceKind::Kubernetes]);

@@ -18,9 +18,9 @@ use tower::service_fn;
 
 use super::super::bounded;
 use super::super::unix_socket::{self, no_answer};
-use super::Options;
+use super::CriOptions;
 use super::messages::{
-    Container, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
+    CriContainer, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
     VersionRequest, VersionResponse,
 };
 
@@ -33,7 +33,7 @@ const LIST_CONTAINERS: &str = "/runtime.v1.RuntimeService/ListContainers";
 const EXCERPT_CHARS_MAX: usize = 160;
 
 /// One connection to a runtime. It is not mended: after a failure another is made.
-pub(super) struct Runtime {
+pub(super) struct CriRuntime {
     grpc: Grpc<Channel>,
     call_timeout: Duration,
     message_bytes_max: usize,
@@ -41,12 +41,12 @@ pub(super) struct Runtime {
     pub name: String,
 }
 
-impl Runtime {
+impl CriRuntime {
     /// Connects to the first of the sockets that is there and asks for the version.
     ///
     /// # Errors
     /// One line: no socket, no right to it, nobody behind it, or somebody who speaks no CRI.
-    pub(super) async fn connect(options: &Options) -> Result<Self, String> {
+    pub(super) async fn connect(options: &CriOptions) -> Result<Self, String> {
         let (path, stream) = connect_first(&options.sockets, options.call_timeout).await?;
         let mut only = Some(TokioIo::new(stream));
         let connector = service_fn(move |_: Uri| {
@@ -79,7 +79,7 @@ impl Runtime {
             Ok(version) => return Ok(called(&version)),
             Err(error) => error,
         };
-        if !matches!(&error, Failed::Status(status) if status.code() == Code::Unimplemented) {
+        if !matches!(&error, CallError::Status(status) if status.code() == Code::Unimplemented) {
             return Err(self.explain(VERSION, &error));
         }
         match self.call(VERSION_V1ALPHA2, request).await {
@@ -103,13 +103,13 @@ impl Runtime {
 
     /// # Errors
     /// One line without the socket's path.
-    pub(super) async fn containers(&mut self) -> Result<Vec<Container>, String> {
+    pub(super) async fn containers(&mut self) -> Result<Vec<CriContainer>, String> {
         let answer: Result<ListContainersResponse, _> =
             self.call(LIST_CONTAINERS, ListRequest {}).await;
         answer.map(|list| list.containers).map_err(|error| self.explain(LIST_CONTAINERS, &error))
     }
 
-    async fn call<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A, Failed>
+    async fn call<Q, A>(&mut self, method: &'static str, request: Q) -> Result<A, CallError>
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
@@ -122,16 +122,16 @@ impl Runtime {
         };
         match timeout(self.call_timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(Failed::Status(Box::new(status))),
-            Err(_) => Err(Failed::TooSlow),
+            Ok(Err(status)) => Err(CallError::Status(Box::new(status))),
+            Err(_) => Err(CallError::TooSlow),
         }
     }
 
-    fn explain(&self, method: &str, failed: &Failed) -> String {
+    fn explain(&self, method: &str, failed: &CallError) -> String {
         let method = method.rsplit('/').next().unwrap_or(method);
         let status = match failed {
-            Failed::TooSlow => return format!("{method}: {}", no_answer(self.call_timeout)),
-            Failed::Status(status) => status,
+            CallError::TooSlow => return format!("{method}: {}", no_answer(self.call_timeout)),
+            CallError::Status(status) => status,
         };
         // tonic's own word for a message beyond the limit; no runtime uses it of a list.
         if status.code() == Code::OutOfRange {
@@ -153,7 +153,7 @@ impl Runtime {
 }
 
 /// Why a call gave nothing.
-enum Failed {
+enum CallError {
     TooSlow,
     Status(Box<Status>),
 }

@@ -72,11 +72,11 @@ pub enum PodSandboxState {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ListContainersResponse {
     #[prost(message, repeated, tag = "1")]
-    pub containers: Vec<Container>,
+    pub containers: Vec<CriContainer>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Container {
+pub struct CriContainer {
     #[prost(string, tag = "1")]
     pub id: String,
     #[prost(string, tag = "2")]
@@ -85,7 +85,7 @@ pub struct Container {
     pub metadata: Option<ContainerMetadata>,
     #[prost(message, optional, tag = "4")]
     pub image: Option<ImageSpec>,
-    #[prost(enumeration = "ContainerState", tag = "6")]
+    #[prost(enumeration = "CriContainerState", tag = "6")]
     pub state: i32,
     /// Nanoseconds since 1970.
     #[prost(int64, tag = "7")]
@@ -112,7 +112,7 @@ pub struct ImageSpec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
-pub enum ContainerState {
+pub enum CriContainerState {
     Created = 0,
     Running = 1,
     Exited = 2,

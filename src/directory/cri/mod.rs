@@ -20,7 +20,7 @@ use super::pace::{self, Pace};
 use super::pod::Pod;
 use super::{Publisher, SourceKind};
 use crate::quantity::BootTime;
-use client::Runtime;
+use client::CriRuntime;
 pub use pods::pods;
 
 /// Where the runtimes have their sockets unless told otherwise: containerd, CRI-O, cri-dockerd and
@@ -32,9 +32,9 @@ pub const SOCKETS: [&str; 4] = [
     "/run/k3s/containerd/containerd.sock",
 ];
 
-/// How the runtime is asked. [`Options::new`] has the defaults.
+/// How the runtime is asked. [`CriOptions::new`] has the defaults.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CriOptions {
     /// The first that is there is the one.
     pub sockets: Vec<PathBuf>,
     /// From one look at the lists to the next (10 s).
@@ -50,7 +50,7 @@ pub struct Options {
     pub clock: fn() -> BootTime,
 }
 
-impl Options {
+impl CriOptions {
     #[must_use]
     pub fn new(sockets: Vec<PathBuf>, seed: u64, clock: fn() -> BootTime) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Options {
 }
 
 /// Tells the publisher what the runtime knows, for ever.
-pub async fn run(options: Options, publisher: Publisher) {
+pub async fn run(options: CriOptions, publisher: Publisher) {
     let mut pace = Pace::new(SourceKind::Cri, options.interval, options.seed);
     let mut connected = None;
     loop {
@@ -89,7 +89,7 @@ pub async fn run(options: Options, publisher: Publisher) {
 ///
 /// # Errors
 /// One line: what keeps it from answering.
-pub async fn probe(options: &Options) -> Result<String, String> {
+pub async fn probe(options: &CriOptions) -> Result<String, String> {
     let mut connected = None;
     let pods = ask(options, &mut connected).await.map_err(pace::shown)?;
     let name = connected.map(|runtime| runtime.name).unwrap_or_default();
@@ -97,11 +97,11 @@ pub async fn probe(options: &Options) -> Result<String, String> {
     Ok(format!("{name}: {} pods, {containers} containers", pods.len()))
 }
 
-async fn ask(options: &Options, connected: &mut Option<Runtime>) -> Result<Vec<Pod>, String> {
+async fn ask(options: &CriOptions, connected: &mut Option<CriRuntime>) -> Result<Vec<Pod>, String> {
     let runtime = match connected {
         Some(runtime) => runtime,
         None => {
-            let runtime = Runtime::connect(options).await?;
+            let runtime = CriRuntime::connect(options).await?;
             info!("identity source {}: {}", SourceKind::Cri, runtime.name);
             connected.insert(runtime)
         }
@@ -112,8 +112,8 @@ async fn ask(options: &Options, connected: &mut Option<Runtime>) -> Result<Vec<P
 }
 
 async fn lists(
-    runtime: &mut Runtime,
-) -> Result<(Vec<messages::PodSandbox>, Vec<messages::Container>), String> {
+    runtime: &mut CriRuntime,
+) -> Result<(Vec<messages::PodSandbox>, Vec<messages::CriContainer>), String> {
     // Containers first: the sandbox of each is then in the list that follows.
     let containers = runtime.containers().await?;
     Ok((runtime.sandboxes().await?, containers))

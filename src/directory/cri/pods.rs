@@ -27,11 +27,11 @@ const KUBELETS_LABELS: &str = "io.kubernetes.pod.";
 #[must_use]
 pub fn pods(
     sandboxes: Vec<PodSandbox>,
-    containers: Vec<messages::Container>,
+    containers: Vec<messages::CriContainer>,
     annotation_bytes_max: usize,
 ) -> Vec<Pod> {
     let mut uids = HashMap::with_capacity(sandboxes.len());
-    let mut by_uid: BTreeMap<PodUid, Found> = BTreeMap::new();
+    let mut by_uid: BTreeMap<PodUid, FoundPod> = BTreeMap::new();
     for sandbox in sandboxes {
         let Some((uid, metadata)) = identity(&sandbox) else { continue };
         uids.insert(sandbox.id.clone(), uid);
@@ -40,7 +40,7 @@ pub fn pods(
             Some(found) if found.rank >= rank => {}
             Some(found) => (found.rank, found.sandbox) = (rank, sandbox),
             None => {
-                by_uid.insert(uid, Found { rank, sandbox, containers: Vec::new() });
+                by_uid.insert(uid, FoundPod { rank, sandbox, containers: Vec::new() });
             }
         }
     }
@@ -52,16 +52,16 @@ pub fn pods(
             found.containers.push(container);
         }
     }
-    let mut found: Vec<(PodUid, Found)> = by_uid.into_iter().collect();
+    let mut found: Vec<(PodUid, FoundPod)> = by_uid.into_iter().collect();
     found.sort_by_key(|(uid, found)| (!found.rank.0, *uid));
     found.into_iter().filter_map(|(uid, found)| pod(uid, found, annotation_bytes_max)).collect()
 }
 
-struct Found {
+struct FoundPod {
     /// Whether it is ready, its attempt and when it was made: the greatest counts.
     rank: (bool, u32, i64),
     sandbox: PodSandbox,
-    containers: Vec<messages::Container>,
+    containers: Vec<messages::CriContainer>,
 }
 
 fn identity(sandbox: &PodSandbox) -> Option<(PodUid, &PodSandboxMetadata)> {
@@ -74,8 +74,8 @@ fn is_ready(sandbox: &PodSandbox) -> bool {
     sandbox.state == PodSandboxState::Ready as i32
 }
 
-fn pod(uid: PodUid, found: Found, annotation_bytes_max: usize) -> Option<Pod> {
-    let Found { sandbox, containers, .. } = found;
+fn pod(uid: PodUid, found: FoundPod, annotation_bytes_max: usize) -> Option<Pod> {
+    let FoundPod { sandbox, containers, .. } = found;
     let phase = if is_ready(&sandbox) { Phase::Running } else { Phase::Unknown };
     let metadata = sandbox.metadata?;
     Some(Pod {
@@ -111,9 +111,9 @@ fn own_labels(labels: HashMap<String, String>) -> Labels {
 }
 
 /// One container for each name, in the order in which their latest runs were made.
-fn of_each_name(mut all: Vec<messages::Container>) -> Vec<Container> {
+fn of_each_name(mut all: Vec<messages::CriContainer>) -> Vec<Container> {
     let attempt =
-        |one: &messages::Container| one.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
+        |one: &messages::CriContainer| one.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     all.sort_by_key(|one| Reverse((attempt(one), one.created_at)));
     let mut named: Vec<(i64, Container)> = Vec::new();
     for one in all {
@@ -125,7 +125,7 @@ fn of_each_name(mut all: Vec<messages::Container>) -> Vec<Container> {
                 later.last_id = later.last_id.or(Some(id));
             }
             None => {
-                let state = messages::ContainerState::try_from(one.state).ok();
+                let state = messages::CriContainerState::try_from(one.state).ok();
                 let container = Container {
                     name: name.into(),
                     kind: ContainerKind::Regular,
@@ -134,7 +134,7 @@ fn of_each_name(mut all: Vec<messages::Container>) -> Vec<Container> {
                     resources: Resources::default(),
                     id: Some(id),
                     last_id: None,
-                    ready: state == Some(messages::ContainerState::Running),
+                    ready: state == Some(messages::CriContainerState::Running),
                     restart_count: metadata.attempt,
                     state: state.and_then(told_state),
                     last_state: None,
@@ -149,11 +149,11 @@ fn of_each_name(mut all: Vec<messages::Container>) -> Vec<Container> {
     named.into_iter().map(|(_, container)| container).collect()
 }
 
-fn told_state(state: messages::ContainerState) -> Option<ContainerState> {
+fn told_state(state: messages::CriContainerState) -> Option<ContainerState> {
     match state {
-        messages::ContainerState::Created => Some(ContainerState::Waiting { reason: None }),
-        messages::ContainerState::Running => Some(ContainerState::Running { started_at: None }),
-        messages::ContainerState::Exited | messages::ContainerState::Unknown => None,
+        messages::CriContainerState::Created => Some(ContainerState::Waiting { reason: None }),
+        messages::CriContainerState::Running => Some(ContainerState::Running { started_at: None }),
+        messages::CriContainerState::Exited | messages::CriContainerState::Unknown => None,
     }
 }
 

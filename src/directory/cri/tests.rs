@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::messages::{
-    Container, ContainerMetadata, ListContainersResponse, ListPodSandboxResponse, PodSandbox,
+    ContainerMetadata, CriContainer, ListContainersResponse, ListPodSandboxResponse, PodSandbox,
     PodSandboxMetadata, VersionResponse,
 };
 use super::pods::pods;
@@ -135,11 +135,11 @@ fn a_pod_has_no_more_containers_than_can_be_kept() {
         }),
         ..PodSandbox::default()
     };
-    let container = |n: usize| Container {
+    let container = |n: usize| CriContainer {
         id: format!("{n:064x}"),
         pod_sandbox_id: "1".repeat(64),
         metadata: Some(ContainerMetadata { name: format!("c{n}"), attempt: 0 }),
-        ..Container::default()
+        ..CriContainer::default()
     };
     let pods = pods(vec![sandbox], (0..1000).map(container).collect(), 0);
     assert_eq!(pods[0].containers.len(), 256);

@@ -7,7 +7,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Client, config};
 use tokio::task::JoinHandle;
 
-use super::failure::{Failure, Kind, excerpt};
+use super::error::{ApiError, ApiErrorKind, excerpt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -19,7 +19,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// How the API server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
+pub enum ApiAccess {
     InCluster(ServiceAccount),
     /// A kubeconfig with client certificate, bearer token, token file or exec plugin.
     Kubeconfig(PathBuf),
@@ -52,16 +52,16 @@ impl ServiceAccount {
         Some(if bare { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
     }
 
-    fn config(&self) -> Result<Config, Failure> {
+    fn config(&self) -> Result<Config, ApiError> {
         let Some(server) = self.server() else {
-            return Err(Failure::new(
-                Kind::Unreachable,
+            return Err(ApiError::new(
+                ApiErrorKind::Unreachable,
                 "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: the agent runs \
                  in no pod, and no kubeconfig is named",
             ));
         };
         let url = format!("https://{server}").parse().map_err(|error| {
-            Failure::new(Kind::Unreachable, format!("{server} names no server: {error}"))
+            ApiError::new(ApiErrorKind::Unreachable, format!("{server} names no server: {error}"))
         })?;
         let mut config = Config::new(url);
         config.root_cert_file = Some(self.folder.join("ca.crt"));
@@ -70,7 +70,7 @@ impl ServiceAccount {
     }
 }
 
-impl Access {
+impl ApiAccess {
     /// ` at HOST:PORT`, where that is known without reading anything.
     pub(super) fn server_name(&self) -> String {
         match self {
@@ -115,13 +115,13 @@ impl Access {
         }
     }
 
-    async fn config(&self) -> Result<Config, Failure> {
+    async fn config(&self) -> Result<Config, ApiError> {
         let mut config = match self {
             Self::InCluster(account) => account.config()?,
             Self::Kubeconfig(path) => {
                 let failed = |error: config::KubeconfigError| {
                     let text = format!("the kubeconfig {}: {}", path.display(), reason(&error));
-                    Failure::new(Kind::Unreachable, text)
+                    ApiError::new(ApiErrorKind::Unreachable, text)
                 };
                 let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
                 let options = KubeConfigOptions::default();
@@ -155,30 +155,32 @@ pub(super) struct Connector {
 
 impl Connector {
     /// A client with the credentials as they are now.
-    pub(super) async fn connect(&mut self, access: &Access) -> Result<Client, Failure> {
+    pub(super) async fn connect(&mut self, access: &ApiAccess) -> Result<Client, ApiError> {
         if self.making.is_none() {
             let config = access.config().await?;
             // kube waits for exec plugins where it stands.
             self.making = Some(tokio::task::spawn_blocking(move || Client::try_from(config)));
         }
         let Some(making) = self.making.as_mut() else {
-            return Err(Failure::new(Kind::Unreachable, "no client is being made"));
+            return Err(ApiError::new(ApiErrorKind::Unreachable, "no client is being made"));
         };
         let Ok(made) = tokio::time::timeout(CREDENTIALS_TIMEOUT, making).await else {
             let from = access.credentials();
             let text =
                 format!("the exec plugin of {from} has not ended for {CREDENTIALS_TIMEOUT:?}");
-            return Err(Failure::new(Kind::Unreachable, text));
+            return Err(ApiError::new(ApiErrorKind::Unreachable, text));
         };
         self.making = None;
         match made {
             Ok(made) => made.map_err(|error| setup_failure(&error, access)),
-            Err(error) => Err(Failure::new(Kind::Unreachable, excerpt(&error.to_string()))),
+            Err(error) => {
+                Err(ApiError::new(ApiErrorKind::Unreachable, excerpt(&error.to_string())))
+            }
         }
     }
 }
 
-fn setup_failure(error: &kube::Error, access: &Access) -> Failure {
+fn setup_failure(error: &kube::Error, access: &ApiAccess) -> ApiError {
     match error {
         kube::Error::RustlsTls(error) => {
             let text = format!(
@@ -186,9 +188,9 @@ fn setup_failure(error: &kube::Error, access: &Access) -> Failure {
                 access.authority(),
                 excerpt(&error.to_string())
             );
-            Failure::new(Kind::Unreachable, text)
+            ApiError::new(ApiErrorKind::Unreachable, text)
         }
-        error => Failure::of_client(error, access),
+        error => ApiError::of_client(error, access),
     }
 }
 
@@ -202,7 +204,7 @@ mod tests {
             let server = Some((host.to_owned(), port));
             let account = ServiceAccount { server, ..ServiceAccount::default() };
             let url = account.config().unwrap().cluster_url.to_string();
-            (url, Access::InCluster(account).server_name())
+            (url, ApiAccess::InCluster(account).server_name())
         };
         let expected = |url: &str, name: &str| (url.to_owned(), name.to_owned());
         assert_eq!(

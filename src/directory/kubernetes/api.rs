@@ -11,8 +11,8 @@ use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::instrument::WithSubscriber as _;
 
-use super::failure::{Asked, Failure};
-use super::{Access, Options};
+use super::error::{ApiError, ApiRequest};
+use super::{ApiAccess, KubernetesOptions};
 use crate::quantity::BootTime;
 use crate::retry_after::asked_wait;
 
@@ -33,9 +33,9 @@ pub(super) fn part(text: &str) -> String {
 
 /// One client and what is true for all that it asks.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(super) struct ApiClient {
     client: Client,
-    pub access: Arc<Access>,
+    pub access: Arc<ApiAccess>,
     silence_max: Duration,
     clock: fn() -> BootTime,
     wall_clock: fn() -> crate::quantity::WallTime,
@@ -43,8 +43,8 @@ pub(super) struct Api {
     rest_until: Arc<Mutex<BootTime>>,
 }
 
-impl Api {
-    pub(super) fn new(client: Client, options: &Options) -> Self {
+impl ApiClient {
+    pub(super) fn new(client: Client, options: &KubernetesOptions) -> Self {
         Self {
             client,
             access: Arc::new(options.access.clone()),
@@ -58,10 +58,10 @@ impl Api {
     /// The body of an answer of status 200.
     pub(super) async fn get(
         &self,
-        asked: Asked,
+        asked: ApiRequest,
         path: &str,
         accept: &'static str,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, ApiError> {
         let body = self.open(asked, path, accept).await?;
         self.whole(asked, body).await
     }
@@ -69,10 +69,10 @@ impl Api {
     /// An answer of status 200 whose body is still to come.
     pub(super) async fn open(
         &self,
-        asked: Asked,
+        asked: ApiRequest,
         path: &str,
         accept: &'static str,
-    ) -> Result<Body, Failure> {
+    ) -> Result<Body, ApiError> {
         let rest = self.resting_until().since((self.clock)());
         tokio::time::sleep(rest.min(REST_MAX)).await;
         let request = Request::builder()
@@ -80,12 +80,12 @@ impl Api {
             .uri(path)
             .header(ACCEPT, HeaderValue::from_static(accept))
             .body(Body::empty())
-            .map_err(|error| Failure::new(super::failure::Kind::Other, error.to_string()))?;
+            .map_err(|error| ApiError::new(super::error::ApiErrorKind::Other, error.to_string()))?;
         // kube logs each failure; what is logged here is each change.
         let sent = self.client.send(request).with_subscriber(tracing::Dispatch::none());
         let answer = match tokio::time::timeout(self.silence_max, sent).await {
-            Ok(answer) => answer.map_err(|error| Failure::of_client(&error, &self.access))?,
-            Err(_) => return Err(Failure::late(asked, &self.access, self.silence_max)),
+            Ok(answer) => answer.map_err(|error| ApiError::of_client(&error, &self.access))?,
+            Err(_) => return Err(ApiError::late(asked, &self.access, self.silence_max)),
         };
         let wait = self.hear(&answer);
         if answer.status() == hyper::StatusCode::OK {
@@ -94,7 +94,7 @@ impl Api {
         let code = answer.status();
         // Why it went wrong is worth less than that it did.
         let body = self.whole(asked, answer.into_body()).await.unwrap_or_default();
-        Err(Failure::of_answer(asked, code, &body, wait, &self.access))
+        Err(ApiError::of_answer(asked, code, &body, wait, &self.access))
     }
 
     fn hear(&self, answer: &Response<Body>) -> Option<Duration> {
@@ -110,26 +110,26 @@ impl Api {
         *self.rest_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn whole(&self, asked: Asked, mut body: Body) -> Result<Vec<u8>, Failure> {
+    async fn whole(&self, asked: ApiRequest, mut body: Body) -> Result<Vec<u8>, ApiError> {
         let reading = async {
             let mut whole = Vec::new();
             loop {
                 let frame = body.frame().with_subscriber(tracing::Dispatch::none());
                 let Ok(frame) = tokio::time::timeout(self.silence_max, frame).await else {
-                    return Err(Failure::late(asked, &self.access, self.silence_max));
+                    return Err(ApiError::late(asked, &self.access, self.silence_max));
                 };
                 let Some(frame) = frame else { return Ok(whole) };
-                let frame = frame.map_err(|error| Failure::of_body(asked, &error))?;
+                let frame = frame.map_err(|error| ApiError::of_body(asked, &error))?;
                 let Ok(data) = frame.into_data() else { continue };
                 if whole.len() + data.len() > BODY_BYTES_MAX {
-                    return Err(Failure::too_long(asked, BODY_BYTES_MAX));
+                    return Err(ApiError::too_long(asked, BODY_BYTES_MAX));
                 }
                 whole.extend_from_slice(&data);
             }
         };
         match tokio::time::timeout(ANSWER_TIME_MAX, reading).await {
             Ok(whole) => whole,
-            Err(_) => Err(Failure::late(asked, &self.access, ANSWER_TIME_MAX)),
+            Err(_) => Err(ApiError::late(asked, &self.access, ANSWER_TIME_MAX)),
         }
     }
 }

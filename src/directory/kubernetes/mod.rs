@@ -7,17 +7,17 @@
 //!                                    twice in a row
 //! ```
 //!
-//! Beside that run few errands at a time: ReplicaSets and Jobs (their metadata only), the Node
+//! Beside that run few lookups at a time: ReplicaSets and Jobs (their metadata only), the Node
 //! object, the version. None of them holds up a pod's event, and what goes wrong with them is told
 //! beside the pods. <https://kubernetes.io/docs/reference/using-api/api-concepts/>
 
 mod access;
 mod api;
-mod failure;
+mod error;
+mod error_reporter;
 mod options;
 mod owners;
 mod probe;
-mod troubles;
 mod watch;
 
 use std::convert::Infallible;
@@ -27,14 +27,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::access::Connector;
-pub use self::access::{Access, ServiceAccount};
-use self::api::Api;
-use self::failure::{Asked, Failure, Kind};
-pub use self::options::Options;
+pub use self::access::{ApiAccess, ServiceAccount};
+use self::api::ApiClient;
+use self::error::{ApiError, ApiErrorKind, ApiRequest};
+use self::error_reporter::ErrorReporter;
+pub use self::options::KubernetesOptions;
 use self::owners::{Controller, Owners};
 pub use self::probe::probe;
-use self::troubles::Troubles;
-use self::watch::Watch;
+use self::watch::PodWatch;
 use super::node::Node;
 use super::objects::{self, WatchEvent};
 use super::pod::{OwnerReference, Pod};
@@ -48,7 +48,7 @@ const JSON: &str = "application/json";
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// Of ReplicaSets and Jobs at a time, beside the Node object and the version.
-const ERRANDS_MAX: usize = 4;
+const LOOKUPS_MAX: usize = 4;
 
 /// A server that never comes to an end.
 const PAGES_MAX: usize = 1000;
@@ -64,22 +64,22 @@ const CUTS_UNTOLD: u32 = 3;
 /// the resourceVersion (etcd was restored, the cluster made anew), without saying so by a 410.
 const REFUSALS_MAX: u32 = 2;
 
-/// After an errand that failed on its way.
+/// After an lookup that failed on its way.
 const NODE_AGAIN: Duration = Duration::from_secs(30);
 
 /// The longest wait that a server is granted.
 const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Tells `publisher` of this node's pods for as long as it is polled.
-pub async fn run(options: Options, publisher: Publisher) -> Infallible {
+pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible {
     let backoff = Backoff::equal_jitter(options.backoff_min, options.backoff_max, options.seed);
-    let mut source = Source {
-        troubles: Troubles::new(publisher),
+    let mut source = KubernetesSource {
+        errors: ErrorReporter::new(publisher),
         connector: Connector::default(),
         api: None,
         backoff,
         owners: Owners::default(),
-        errands: JoinSet::new(),
+        lookups: JoinSet::new(),
         refresh_at: Instant::now(),
         credentials_are_new: false,
         cuts: 0,
@@ -93,33 +93,33 @@ pub async fn run(options: Options, publisher: Publisher) -> Infallible {
 }
 
 /// What was found out beside the watch.
-enum Errand {
-    Node(Result<Box<Node>, Failure>),
-    Version(Result<Box<str>, Failure>),
-    Owner(Controller, Result<Option<OwnerReference>, Failure>),
+enum Lookup {
+    Node(Result<Box<Node>, ApiError>),
+    Version(Result<Box<str>, ApiError>),
+    Owner(Controller, Result<Option<OwnerReference>, ApiError>),
 }
 
 /// How a watch ended.
-enum End {
+enum WatchEnd {
     /// As it should.
     AtItsTime,
     /// It has not begun.
-    Unopened(Failure),
+    Unopened(ApiError),
     /// It goes on from the last event.
-    Failed(Failure),
+    Failed(ApiError),
     /// It cannot go on from there.
-    Lost(Failure),
+    Lost(ApiError),
 }
 
-struct Source {
-    options: Options,
-    troubles: Troubles,
+struct KubernetesSource {
+    options: KubernetesOptions,
+    errors: ErrorReporter,
     connector: Connector,
     /// `None`: one is made from the credentials as they are then.
-    api: Option<Api>,
+    api: Option<ApiClient>,
     backoff: Backoff,
     owners: Owners,
-    errands: JoinSet<Errand>,
+    lookups: JoinSet<Lookup>,
     refresh_at: Instant,
     /// They were read again because the server did not accept those before.
     credentials_are_new: bool,
@@ -131,7 +131,7 @@ struct Source {
     unreadable: usize,
 }
 
-impl Source {
+impl KubernetesSource {
     fn now(&self) -> BootTime {
         (self.options.clock)()
     }
@@ -140,49 +140,51 @@ impl Source {
     async fn list_and_watch(&mut self) {
         let mut resource_version = match self.list().await {
             Ok(resource_version) => resource_version,
-            Err(failure) => return self.stumble(failure).await,
+            Err(failure) => return self.report_and_wait(failure).await,
         };
         loop {
             let began = self.now();
             let end = self.watch(&mut resource_version).await;
-            let opened = !matches!(end, End::Unopened(_));
+            let opened = !matches!(end, WatchEnd::Unopened(_));
             let lasted = opened && self.now().since(began) >= WATCH_TIME_MIN;
             if lasted {
                 self.backoff.reset();
                 self.cuts = 0;
             }
             match end {
-                End::AtItsTime if lasted => {}
-                End::AtItsTime => self.pause(None).await,
-                End::Unopened(failure) if failure.is_refusal() => {
+                WatchEnd::AtItsTime if lasted => {}
+                WatchEnd::AtItsTime => self.pause(None).await,
+                WatchEnd::Unopened(failure) if failure.is_refusal() => {
                     self.refusals = self.refusals.saturating_add(1);
                     // Beside the pods, so that it stands while they are listed again and again.
                     let now = self.now();
-                    self.troubles.lacks(Asked::WatchPods, &failure.text, now);
+                    self.errors.lacks(ApiRequest::WatchPods, &failure.text, now);
                     self.pause(failure.wait).await;
                     if self.refusals >= REFUSALS_MAX {
                         return;
                     }
                 }
-                End::Unopened(failure) if failure.kind == Kind::Expired => {
-                    return self.stumble(failure).await;
+                WatchEnd::Unopened(failure) if failure.kind == ApiErrorKind::Expired => {
+                    return self.report_and_wait(failure).await;
                 }
-                End::Unopened(failure) | End::Failed(failure) => self.stumble(failure).await,
-                End::Lost(failure) => return self.stumble(failure).await,
+                WatchEnd::Unopened(failure) | WatchEnd::Failed(failure) => {
+                    self.report_and_wait(failure).await
+                }
+                WatchEnd::Lost(failure) => return self.report_and_wait(failure).await,
             }
         }
     }
 
-    async fn api(&mut self) -> Result<Api, Failure> {
+    async fn api(&mut self) -> Result<ApiClient, ApiError> {
         if let Some(api) = &self.api {
             return Ok(api.clone());
         }
         let client = self.connector.connect(&self.options.access).await?;
-        Ok(self.api.insert(Api::new(client, &self.options)).clone())
+        Ok(self.api.insert(ApiClient::new(client, &self.options)).clone())
     }
 
     /// All pods; the list's resourceVersion.
-    async fn list(&mut self) -> Result<Box<str>, Failure> {
+    async fn list(&mut self) -> Result<Box<str>, ApiError> {
         let api = self.api().await?;
         self.refresh(&api);
         let mut pods: Vec<Pod> = Vec::new();
@@ -190,9 +192,9 @@ impl Source {
         let mut token: Option<Box<str>> = None;
         for _ in 0..PAGES_MAX {
             let path = self.options.page_path(token.as_deref());
-            let body = api.get(Asked::ListPods, &path, JSON).await?;
+            let body = api.get(ApiRequest::ListPods, &path, JSON).await?;
             let page = objects::pods_of_list(&body, &self.options.limits)
-                .map_err(|error| Failure::unreadable(Asked::ListPods, error))?;
+                .map_err(|error| ApiError::unreadable(ApiRequest::ListPods, error))?;
             let room = PODS_MAX - pods.len();
             pods.extend(page.pods.into_iter().take(room));
             unreadable += page.unreadable;
@@ -208,12 +210,12 @@ impl Source {
             // Whether it can also be watched from there decides how soon the next one may follow.
             self.credentials_are_new = false;
             let now = self.now();
-            self.troubles.publisher.replace_pods(pods, now);
-            self.troubles.well();
-            self.ask_for_owners(&api);
+            self.errors.publisher.replace_pods(pods, now);
+            self.errors.well();
+            self.request_owners(&api);
             return Ok(resource_version);
         }
-        Err(Failure::new(Kind::Other, "the API server's list of pods comes to no end"))
+        Err(ApiError::new(ApiErrorKind::Other, "the API server's list of pods comes to no end"))
     }
 
     fn warn_of_unreadable(&mut self, unreadable: usize) {
@@ -225,49 +227,49 @@ impl Source {
         self.unreadable = unreadable;
     }
 
-    async fn watch(&mut self, resource_version: &mut Box<str>) -> End {
+    async fn watch(&mut self, resource_version: &mut Box<str>) -> WatchEnd {
         let api = match self.api().await {
             Ok(api) => api,
-            Err(failure) => return End::Unopened(failure),
+            Err(failure) => return WatchEnd::Unopened(failure),
         };
         // Watches of many nodes that began together do not end together.
         let least = Duration::from_secs(self.options.watch_seconds.into());
         let timeout = self.backoff.between(least, least.mul_f64(1.2));
         let seconds = u32::try_from(timeout.as_secs()).unwrap_or(self.options.watch_seconds);
         let path = self.options.watch_path(resource_version, seconds);
-        let body = match api.open(Asked::WatchPods, &path, JSON).await {
+        let body = match api.open(ApiRequest::WatchPods, &path, JSON).await {
             Ok(body) => body,
-            Err(failure) => return End::Unopened(failure),
+            Err(failure) => return WatchEnd::Unopened(failure),
         };
         // The server has taken it up from where it ended.
         self.credentials_are_new = false;
         self.refusals = 0;
         let now = self.now();
-        self.troubles.has(Asked::WatchPods, now);
-        self.troubles.publisher.still_current(now);
-        self.troubles.well();
+        self.errors.has(ApiRequest::WatchPods, now);
+        self.errors.publisher.still_current(now);
+        self.errors.well();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
-        let mut watch = Watch::new(body, self.options.limits, silence_max, Instant::now())
+        let mut watch = PodWatch::new(body, self.options.limits, silence_max, Instant::now())
             .silence_after_event(self.options.watch_silence);
         loop {
-            self.ask_for_owners(&api);
+            self.request_owners(&api);
             tokio::select! {
                 event = watch.next(&api.access) => match event {
                     Ok(Some(event)) => {
-                        if let Err(failure) = self.take_event(event, resource_version, &api) {
-                            return End::Lost(failure);
+                        if let Err(failure) = self.handle_event(event, resource_version, &api) {
+                            return WatchEnd::Lost(failure);
                         }
                     }
-                    Ok(None) => return End::AtItsTime,
-                    Err(failure) if failure.kind == Kind::Cut => return End::Failed(failure),
-                    Err(failure) if failure.kind == Kind::Unreachable => {
-                        return End::Failed(failure);
+                    Ok(None) => return WatchEnd::AtItsTime,
+                    Err(failure) if failure.kind == ApiErrorKind::Cut => return WatchEnd::Failed(failure),
+                    Err(failure) if failure.kind == ApiErrorKind::Unreachable => {
+                        return WatchEnd::Failed(failure);
                     }
-                    Err(failure) => return End::Lost(failure),
+                    Err(failure) => return WatchEnd::Lost(failure),
                 },
-                Some(errand) = self.errands.join_next(), if !self.errands.is_empty() => {
-                    if let Ok(errand) = errand {
-                        self.take_errand(errand);
+                Some(lookup) = self.lookups.join_next(), if !self.lookups.is_empty() => {
+                    if let Ok(lookup) = lookup {
+                        self.handle_lookup(lookup);
                     }
                 }
                 () = tokio::time::sleep_until(self.refresh_at) => self.refresh(&api),
@@ -275,30 +277,30 @@ impl Source {
         }
     }
 
-    fn take_event(
+    fn handle_event(
         &mut self,
         event: WatchEvent,
         at: &mut Box<str>,
-        api: &Api,
-    ) -> Result<(), Failure> {
+        api: &ApiClient,
+    ) -> Result<(), ApiError> {
         let now = self.now();
         match event {
             WatchEvent::Added { mut pod, resource_version }
             | WatchEvent::Modified { mut pod, resource_version } => {
                 self.owners.put(&mut pod);
-                self.troubles.publisher.put_pod(*pod, now);
+                self.errors.publisher.put_pod(*pod, now);
                 *at = resource_version;
             }
             WatchEvent::Deleted { pod, resource_version } => {
                 self.owners.remove(pod.uid);
-                self.troubles.publisher.remove_pod(pod.uid, &pod.api_uid, now);
+                self.errors.publisher.remove_pod(pod.uid, &pod.api_uid, now);
                 *at = resource_version;
             }
             WatchEvent::Bookmark { resource_version } => {
-                self.troubles.publisher.still_current(now);
+                self.errors.publisher.still_current(now);
                 *at = resource_version;
             }
-            WatchEvent::Error(status) => return Err(Failure::of_event(&status, &api.access)),
+            WatchEvent::Error(status) => return Err(ApiError::of_event(&status, &api.access)),
             WatchEvent::Unreadable { resource_version } => {
                 tracing::debug!("identity source kubernetes: an event is not as the API has them");
                 if let Some(resource_version) = resource_version {
@@ -312,25 +314,25 @@ impl Source {
     }
 
     /// Tells of a failure and waits as long as it takes.
-    async fn stumble(&mut self, failure: Failure) {
+    async fn report_and_wait(&mut self, failure: ApiError) {
         match failure.kind {
-            Kind::Unauthorized if !self.credentials_are_new => {
+            ApiErrorKind::Unauthorized if !self.credentials_are_new => {
                 // They may have been changed since they were read.
                 self.api = None;
                 self.credentials_are_new = true;
                 return;
             }
             // A certificate or a plugin's credentials that have run out show in the handshake.
-            Kind::Unauthorized | Kind::Unreachable => self.api = None,
-            Kind::Cut | Kind::Expired => self.cuts += 1,
+            ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable => self.api = None,
+            ApiErrorKind::Cut | ApiErrorKind::Expired => self.cuts += 1,
             _ => {}
         }
-        let usual = matches!(failure.kind, Kind::Cut | Kind::Expired);
+        let usual = matches!(failure.kind, ApiErrorKind::Cut | ApiErrorKind::Expired);
         if usual && self.cuts <= CUTS_UNTOLD {
             tracing::debug!("identity source kubernetes: {}", failure.text);
         } else {
             let now = self.now();
-            self.troubles.failed(&failure.text, now);
+            self.errors.failed(&failure.text, now);
         }
         self.pause(failure.wait).await;
     }
@@ -345,9 +347,9 @@ impl Source {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
-                Some(errand) = self.errands.join_next(), if !self.errands.is_empty() => {
-                    if let Ok(errand) = errand {
-                        self.take_errand(errand);
+                Some(lookup) = self.lookups.join_next(), if !self.lookups.is_empty() => {
+                    if let Ok(lookup) = lookup {
+                        self.handle_lookup(lookup);
                     }
                 }
             }
@@ -356,7 +358,7 @@ impl Source {
 
     /// Asks for the Node object and the version where it is time, and for owners that could not be
     /// had before.
-    fn refresh(&mut self, api: &Api) {
+    fn refresh(&mut self, api: &ApiClient) {
         let now = Instant::now();
         if now < self.refresh_at {
             return;
@@ -364,80 +366,80 @@ impl Source {
         self.refresh_at = now + self.options.refresh;
         self.owners.ask_again();
         let (node_api, path, limits) = (api.clone(), self.options.node_path(), self.options.limits);
-        self.errands.spawn(async move {
-            let body = node_api.get(Asked::Node, &path, JSON).await;
-            Errand::Node(body.and_then(|body| {
-                let unreadable = |error| Failure::unreadable(Asked::Node, error);
+        self.lookups.spawn(async move {
+            let body = node_api.get(ApiRequest::Node, &path, JSON).await;
+            Lookup::Node(body.and_then(|body| {
+                let unreadable = |error| ApiError::unreadable(ApiRequest::Node, error);
                 objects::node(&body, &limits).map(Box::new).map_err(unreadable)
             }))
         });
         let api = api.clone();
-        self.errands.spawn(async move {
-            let body = api.get(Asked::Version, "/version", JSON).await;
-            Errand::Version(body.and_then(|body| {
-                let unreadable = |error| Failure::unreadable(Asked::Version, error);
+        self.lookups.spawn(async move {
+            let body = api.get(ApiRequest::Version, "/version", JSON).await;
+            Lookup::Version(body.and_then(|body| {
+                let unreadable = |error| ApiError::unreadable(ApiRequest::Version, error);
                 objects::version(&body).map_err(unreadable)
             }))
         });
     }
 
-    fn ask_for_owners(&mut self, api: &Api) {
-        while self.errands.len() < ERRANDS_MAX {
+    fn request_owners(&mut self, api: &ApiClient) {
+        while self.lookups.len() < LOOKUPS_MAX {
             let Some(controller) = self.owners.next_to_ask() else { return };
             let api = api.clone();
-            self.errands.spawn(async move {
+            self.lookups.spawn(async move {
                 let asked = controller.asked;
                 let body = api.get(asked, &controller.path(), METADATA_ONLY).await;
                 let owner = body.and_then(|body| {
-                    let unreadable = |error| Failure::unreadable(asked, error);
+                    let unreadable = |error| ApiError::unreadable(asked, error);
                     objects::owner_of_metadata(&body).map_err(unreadable)
                 });
-                Errand::Owner(controller, owner)
+                Lookup::Owner(controller, owner)
             });
         }
     }
 
-    fn take_errand(&mut self, errand: Errand) {
+    fn handle_lookup(&mut self, lookup: Lookup) {
         let now = self.now();
-        match errand {
-            Errand::Node(Ok(node)) => {
-                self.troubles.publisher.set_node(*node);
-                self.troubles.has(Asked::Node, now);
+        match lookup {
+            Lookup::Node(Ok(node)) => {
+                self.errors.publisher.set_node(*node);
+                self.errors.has(ApiRequest::Node, now);
             }
-            Errand::Node(Err(mut failure)) => {
-                if failure.kind == Kind::NotFound {
+            Lookup::Node(Err(mut failure)) => {
+                if failure.kind == ApiErrorKind::NotFound {
                     failure.text = no_such_node(&self.options.node_name);
                 }
-                self.errand_failed(Asked::Node, &failure, now);
+                self.lookup_failed(ApiRequest::Node, &failure, now);
             }
-            Errand::Version(Ok(version)) => {
-                self.troubles.publisher.set_server_version(&version);
-                self.troubles.has(Asked::Version, now);
+            Lookup::Version(Ok(version)) => {
+                self.errors.publisher.set_server_version(&version);
+                self.errors.has(ApiRequest::Version, now);
             }
-            Errand::Version(Err(failure)) => self.errand_failed(Asked::Version, &failure, now),
-            Errand::Owner(controller, Ok(owner)) => {
+            Lookup::Version(Err(failure)) => self.lookup_failed(ApiRequest::Version, &failure, now),
+            Lookup::Owner(controller, Ok(owner)) => {
                 let workload = controller.workload(owner);
                 let pods = self.owners.answered(&controller, Some(workload.clone()));
-                self.troubles.publisher.set_workloads(&pods, &workload);
-                self.troubles.has(controller.asked, now);
+                self.errors.publisher.set_workloads(&pods, &workload);
+                self.errors.has(controller.asked, now);
             }
-            Errand::Owner(controller, Err(failure)) if failure.kind == Kind::NotFound => {
+            Lookup::Owner(controller, Err(failure)) if failure.kind == ApiErrorKind::NotFound => {
                 self.owners.answered(&controller, None);
             }
-            Errand::Owner(controller, Err(failure)) => {
+            Lookup::Owner(controller, Err(failure)) => {
                 self.owners.failed(&controller);
-                self.errand_failed(controller.asked, &failure, now);
+                self.lookup_failed(controller.asked, &failure, now);
             }
         }
     }
 
-    fn errand_failed(&mut self, asked: Asked, failure: &Failure, now: BootTime) {
+    fn lookup_failed(&mut self, asked: ApiRequest, failure: &ApiError, now: BootTime) {
         match failure.kind {
             // As the pods' requests will find too, if it lasts.
-            Kind::Unauthorized | Kind::Unreachable | Kind::Cut => {
+            ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable | ApiErrorKind::Cut => {
                 self.refresh_at = self.refresh_at.min(Instant::now() + NODE_AGAIN);
             }
-            _ => self.troubles.lacks(asked, &failure.text, now),
+            _ => self.errors.lacks(asked, &failure.text, now),
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::Access;
+use super::ApiAccess;
 use super::api::part;
-use crate::directory::objects::Limits;
+use crate::directory::objects::ObjectLimits;
 use crate::quantity::{BootTime, WallTime};
 
 /// How the source asks.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct KubernetesOptions {
     /// As the cluster calls it (`spec.nodeName`).
     pub node_name: String,
-    pub access: Access,
-    pub limits: Limits,
+    pub access: ApiAccess,
+    pub limits: ObjectLimits,
     /// Pods on one page of a list (50).
     pub page_limit: u32,
     /// How long a watch is asked for, and up to a fifth more (290 s).
@@ -38,12 +38,12 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Options {
+impl KubernetesOptions {
     /// With the values in brackets.
     #[must_use]
     pub fn new(
         node_name: impl Into<String>,
-        access: Access,
+        access: ApiAccess,
         clock: fn() -> BootTime,
         wall_clock: fn() -> WallTime,
         seed: u64,
@@ -51,7 +51,7 @@ impl Options {
         Self {
             node_name: node_name.into(),
             access,
-            limits: Limits { annotation_bytes_max: 256 },
+            limits: ObjectLimits { annotation_bytes_max: 256 },
             page_limit: 50,
             watch_seconds: 290,
             watch_grace: Duration::from_secs(30),
@@ -97,8 +97,8 @@ mod tests {
     fn paths_are_the_apis_with_everything_in_its_place() {
         let clock = || BootTime::from_nanos(0);
         let wall_clock = || WallTime::from_unix_millis(0);
-        let access = Access::InCluster(ServiceAccount::default());
-        let options = Options::new("worker-1.example", access, clock, wall_clock, 0);
+        let access = ApiAccess::InCluster(ServiceAccount::default());
+        let options = KubernetesOptions::new("worker-1.example", access, clock, wall_clock, 0);
         let selector = "/api/v1/pods?fieldSelector=spec.nodeName%3Dworker-1.example";
         assert_eq!(options.page_path(None), format!("{selector}&limit=50"));
         assert_eq!(

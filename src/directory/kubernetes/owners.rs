@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::api::part;
-use super::failure::Asked;
+use super::error::ApiRequest;
 use crate::directory::PODS_MAX;
 use crate::directory::pod::{OwnerReference, Pod, Workload};
 use crate::identity::PodUid;
@@ -13,7 +13,7 @@ use crate::identity::PodUid;
 /// What controls a pod and is itself controlled by something, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Controller {
-    pub asked: Asked,
+    pub asked: ApiRequest,
     namespace: Box<str>,
     name: Box<str>,
     /// Another of the same name is another.
@@ -24,8 +24,8 @@ impl Controller {
     fn of(pod: &Pod) -> Option<Self> {
         let owner = pod.controller()?;
         let asked = match &*owner.kind {
-            "ReplicaSet" => Asked::ReplicaSet,
-            "Job" => Asked::Job,
+            "ReplicaSet" => ApiRequest::ReplicaSet,
+            "Job" => ApiRequest::Job,
             // It is the workload itself.
             _ => return None,
         };
@@ -35,11 +35,11 @@ impl Controller {
 
     pub(super) fn path(&self) -> String {
         let kind = match self.asked {
-            Asked::Job => "batch/v1/namespaces",
+            ApiRequest::Job => "batch/v1/namespaces",
             _ => "apps/v1/namespaces",
         };
         let resource = match self.asked {
-            Asked::Job => "jobs",
+            ApiRequest::Job => "jobs",
             _ => "replicasets",
         };
         format!("/apis/{kind}/{}/{resource}/{}", part(&self.namespace), part(&self.name))
@@ -48,7 +48,7 @@ impl Controller {
     /// What it is part of, or it alone.
     pub(super) fn workload(&self, owner: Option<OwnerReference>) -> Workload {
         let own = match self.asked {
-            Asked::Job => "Job",
+            ApiRequest::Job => "Job",
             _ => "ReplicaSet",
         };
         match owner {
@@ -59,7 +59,7 @@ impl Controller {
 }
 
 #[derive(Debug)]
-enum Known {
+enum OwnerState {
     /// It stands in the queue, or the answer is awaited.
     NotYet,
     /// `None`: it is no more, and nobody will ever know.
@@ -70,7 +70,7 @@ enum Known {
 
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    controllers: BTreeMap<Controller, Known>,
+    controllers: BTreeMap<Controller, OwnerState>,
     /// Of the pods that have such a controller.
     by_pod: BTreeMap<PodUid, Controller>,
     queue: VecDeque<Controller>,
@@ -97,10 +97,10 @@ impl Owners {
         }
         let Some(controller) = controller.filter(|_| self.by_pod.len() < PODS_MAX) else { return };
         match self.controllers.get(&controller) {
-            Some(Known::Answered(workload)) => pod.workload.clone_from(workload),
-            Some(Known::NotYet | Known::Failed) => {}
+            Some(OwnerState::Answered(workload)) => pod.workload.clone_from(workload),
+            Some(OwnerState::NotYet | OwnerState::Failed) => {}
             None => {
-                self.controllers.insert(controller.clone(), Known::NotYet);
+                self.controllers.insert(controller.clone(), OwnerState::NotYet);
                 self.queue.push_back(controller.clone());
             }
         }
@@ -131,22 +131,22 @@ impl Owners {
         workload: Option<Workload>,
     ) -> Vec<PodUid> {
         let Some(known) = self.controllers.get_mut(controller) else { return Vec::new() };
-        *known = Known::Answered(workload);
+        *known = OwnerState::Answered(workload);
         let pods = self.by_pod.iter().filter(|(_, other)| *other == controller);
         pods.map(|(pod, _)| *pod).collect()
     }
 
     pub(super) fn failed(&mut self, controller: &Controller) {
         if let Some(known) = self.controllers.get_mut(controller) {
-            *known = Known::Failed;
+            *known = OwnerState::Failed;
         }
     }
 
     /// What could not be had before is asked for again.
     pub(super) fn ask_again(&mut self) {
         for (controller, known) in &mut self.controllers {
-            if matches!(known, Known::Failed) {
-                *known = Known::NotYet;
+            if matches!(known, OwnerState::Failed) {
+                *known = OwnerState::NotYet;
                 self.queue.push_back(controller.clone());
             }
         }
@@ -156,13 +156,13 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::objects::{Limits, pods_of_list};
+    use crate::directory::objects::{ObjectLimits, pods_of_list};
 
     const BODY: &[u8] =
         include_bytes!("../../../fixtures/kubernetes/recorded/joined-systemd/pods-of-node.json");
 
     fn recorded() -> Vec<Pod> {
-        pods_of_list(BODY, &Limits { annotation_bytes_max: 0 }).unwrap().pods
+        pods_of_list(BODY, &ObjectLimits { annotation_bytes_max: 0 }).unwrap().pods
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::access::Connector;
-use super::api::Api;
-use super::failure::{Asked, Failure, Kind};
-use super::watch::Watch;
-use super::{JSON, METADATA_ONLY, Options, no_such_node};
+use super::api::ApiClient;
+use super::error::{ApiError, ApiErrorKind, ApiRequest};
+use super::watch::PodWatch;
+use super::{JSON, KubernetesOptions, METADATA_ONLY, no_such_node};
 use crate::directory::objects;
 
 /// For each of the requests.
@@ -17,10 +17,10 @@ const NOBODY: &str = "nodetally-asks-whether-it-may";
 
 /// Asks the API server all that the source will ask it: what was asked, and what came of it, in a
 /// line each. Where the server cannot be reached there is one line only.
-pub async fn probe(options: Options) -> Vec<(&'static str, Result<String, String>)> {
+pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<String, String>)> {
     let made = tokio::time::timeout(DEADLINE, Connector::default().connect(&options.access)).await;
     let api = match made {
-        Ok(Ok(client)) => Api::new(client, &options),
+        Ok(Ok(client)) => ApiClient::new(client, &options),
         Ok(Err(failure)) => return vec![("connection", Err(failure.text))],
         Err(_) => {
             let text = format!("no credentials from {} in time", options.access.credentials());
@@ -28,43 +28,47 @@ pub async fn probe(options: Options) -> Vec<(&'static str, Result<String, String
         }
     };
     let mut told = Vec::new();
-    let version = within(Asked::Version, &api, async {
-        let body = api.get(Asked::Version, "/version", JSON).await?;
+    let version = within(ApiRequest::Version, &api, async {
+        let body = api.get(ApiRequest::Version, "/version", JSON).await?;
         let version = objects::version(&body);
-        version.map(String::from).map_err(|error| Failure::unreadable(Asked::Version, error))
+        version.map(String::from).map_err(|error| ApiError::unreadable(ApiRequest::Version, error))
     });
     match version.await {
-        Err(failure) if failure.kind == Kind::Unreachable => {
+        Err(failure) if failure.kind == ApiErrorKind::Unreachable => {
             return vec![("connection", Err(failure.text))];
         }
         version => told.push(("version", version.map_err(|failure| failure.text))),
     }
-    let listed = within(Asked::ListPods, &api, list(&api, &options)).await;
+    let listed = within(ApiRequest::ListPods, &api, list(&api, &options)).await;
     let from = listed.as_ref().ok().map(|(_, resource_version)| resource_version.clone());
     told.push(("list pods", listed.map(|(said, _)| said).map_err(|failure| failure.text)));
-    let watched = within(Asked::WatchPods, &api, watch(&api, &options, from.as_deref())).await;
+    let watched = within(ApiRequest::WatchPods, &api, watch(&api, &options, from.as_deref())).await;
     told.push(("watch pods", watched.map_err(|failure| failure.text)));
-    let node = within(Asked::Node, &api, async {
-        let body = api.get(Asked::Node, &options.node_path(), JSON).await?;
+    let node = within(ApiRequest::Node, &api, async {
+        let body = api.get(ApiRequest::Node, &options.node_path(), JSON).await?;
         let node = objects::node(&body, &options.limits);
-        let node = node.map_err(|error| Failure::unreadable(Asked::Node, error))?;
+        let node = node.map_err(|error| ApiError::unreadable(ApiRequest::Node, error))?;
         Ok(format!("{}, kubelet {}", node.name, node.info.kubelet_version))
     });
     told.push((
         "get node",
         node.await.map_err(|failure| match failure.kind {
-            Kind::NotFound => no_such_node(&options.node_name),
+            ApiErrorKind::NotFound => no_such_node(&options.node_name),
             _ => failure.text,
         }),
     ));
     for (name, asked, path) in [
-        ("get replicasets", Asked::ReplicaSet, "/apis/apps/v1/namespaces/default/replicasets/"),
-        ("get jobs", Asked::Job, "/apis/batch/v1/namespaces/default/jobs/"),
+        (
+            "get replicasets",
+            ApiRequest::ReplicaSet,
+            "/apis/apps/v1/namespaces/default/replicasets/",
+        ),
+        ("get jobs", ApiRequest::Job, "/apis/batch/v1/namespaces/default/jobs/"),
     ] {
         let path = format!("{path}{NOBODY}");
         let may = match within(asked, &api, api.get(asked, &path, METADATA_ONLY)).await {
             Ok(_) => Ok("allowed".to_owned()),
-            Err(failure) if failure.kind == Kind::NotFound => Ok("allowed".to_owned()),
+            Err(failure) if failure.kind == ApiErrorKind::NotFound => Ok("allowed".to_owned()),
             Err(failure) => Err(failure.text),
         };
         told.push((name, may));
@@ -73,22 +77,25 @@ pub async fn probe(options: Options) -> Vec<(&'static str, Result<String, String
 }
 
 async fn within<T>(
-    asked: Asked,
-    api: &Api,
-    request: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    asked: ApiRequest,
+    api: &ApiClient,
+    request: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(answer) => answer,
-        Err(_) => Err(Failure::late(asked, &api.access, DEADLINE)),
+        Err(_) => Err(ApiError::late(asked, &api.access, DEADLINE)),
     }
 }
 
 /// What came, and the list's resourceVersion.
-async fn list(api: &Api, options: &Options) -> Result<(String, Box<str>), Failure> {
-    let one = Options { page_limit: 1, ..options.clone() };
-    let body = api.get(Asked::ListPods, &one.page_path(None), JSON).await?;
+async fn list(
+    api: &ApiClient,
+    options: &KubernetesOptions,
+) -> Result<(String, Box<str>), ApiError> {
+    let one = KubernetesOptions { page_limit: 1, ..options.clone() };
+    let body = api.get(ApiRequest::ListPods, &one.page_path(None), JSON).await?;
     let page = objects::pods_of_list(&body, &options.limits);
-    let page = page.map_err(|error| Failure::unreadable(Asked::ListPods, error))?;
+    let page = page.map_err(|error| ApiError::unreadable(ApiRequest::ListPods, error))?;
     let said = match (page.pods.is_empty(), page.continue_token.is_some()) {
         (true, _) => format!("none on node `{}`", options.node_name),
         (false, true) => format!("more than one on node `{}`", options.node_name),
@@ -97,13 +104,17 @@ async fn list(api: &Api, options: &Options) -> Result<(String, Box<str>), Failur
     Ok((said, page.resource_version.unwrap_or_default()))
 }
 
-async fn watch(api: &Api, options: &Options, from: Option<&str>) -> Result<String, Failure> {
+async fn watch(
+    api: &ApiClient,
+    options: &KubernetesOptions,
+    from: Option<&str>,
+) -> Result<String, ApiError> {
     let path = options.watch_path(from.unwrap_or("0"), 1);
-    let body = api.open(Asked::WatchPods, &path, JSON).await?;
-    let mut watch = Watch::new(body, options.limits, DEADLINE, tokio::time::Instant::now());
+    let body = api.open(ApiRequest::WatchPods, &path, JSON).await?;
+    let mut watch = PodWatch::new(body, options.limits, DEADLINE, tokio::time::Instant::now());
     while let Some(event) = watch.next(&api.access).await? {
         if let objects::WatchEvent::Error(status) = event {
-            return Err(Failure::of_event(&status, &api.access));
+            return Err(ApiError::of_event(&status, &api.access));
         }
     }
     Ok("allowed".to_owned())

@@ -7,9 +7,9 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
 
-use super::Access;
-use super::failure::{Asked, Failure, Kind};
-use crate::directory::objects::{Limits, WatchEvent, watch_event};
+use super::ApiAccess;
+use super::error::{ApiError, ApiErrorKind, ApiRequest};
+use crate::directory::objects::{ObjectLimits, WatchEvent, watch_event};
 
 /// etcd holds no object of more than 1.5 MiB.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -17,9 +17,9 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 /// Between events no more room than this is held on to.
 const RESTING_BYTES_MAX: usize = 64 << 10;
 
-pub(super) struct Watch {
+pub(super) struct PodWatch {
     body: Body,
-    limits: Limits,
+    limits: ObjectLimits,
     /// What has come and is no whole line yet.
     buffer: Vec<u8>,
     /// So far there is no newline in it.
@@ -30,8 +30,13 @@ pub(super) struct Watch {
     last_heard: Instant,
 }
 
-impl Watch {
-    pub(super) fn new(body: Body, limits: Limits, silence_max: Duration, now: Instant) -> Self {
+impl PodWatch {
+    pub(super) fn new(
+        body: Body,
+        limits: ObjectLimits,
+        silence_max: Duration,
+        now: Instant,
+    ) -> Self {
         Self {
             body,
             limits,
@@ -50,7 +55,10 @@ impl Watch {
 
     /// The next event; `None` once the server has ended the watch. What has come stays if the
     /// future is dropped.
-    pub(super) async fn next(&mut self, access: &Access) -> Result<Option<WatchEvent>, Failure> {
+    pub(super) async fn next(
+        &mut self,
+        access: &ApiAccess,
+    ) -> Result<Option<WatchEvent>, ApiError> {
         loop {
             if let Some(event) = self.whole_line()? {
                 self.silence_max = self.silence_after_event_max;
@@ -59,7 +67,7 @@ impl Watch {
             let frame = self.body.frame().with_subscriber(tracing::Dispatch::none());
             let deadline = self.last_heard + self.silence_max;
             let Ok(frame) = tokio::time::timeout_at(deadline, frame).await else {
-                return Err(Failure::late(Asked::WatchPods, access, self.silence_max));
+                return Err(ApiError::late(ApiRequest::WatchPods, access, self.silence_max));
             };
             self.last_heard = Instant::now();
             match frame {
@@ -68,23 +76,23 @@ impl Watch {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Err(Failure::of_body(Asked::WatchPods, &error)),
+                Some(Err(error)) => return Err(ApiError::of_body(ApiRequest::WatchPods, &error)),
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     let text = "the API server's watch ended in the middle of an event";
-                    return Err(Failure::new(Kind::Cut, text));
+                    return Err(ApiError::new(ApiErrorKind::Cut, text));
                 }
             }
         }
     }
 
-    fn whole_line(&mut self) -> Result<Option<WatchEvent>, Failure> {
+    fn whole_line(&mut self) -> Result<Option<WatchEvent>, ApiError> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
             let Some(end) = memchr::memchr(b'\n', unsearched).map(|at| self.searched + at) else {
                 self.searched = self.buffer.len();
                 if self.searched > LINE_BYTES_MAX {
-                    return Err(Failure::too_long(Asked::WatchPods, LINE_BYTES_MAX));
+                    return Err(ApiError::too_long(ApiRequest::WatchPods, LINE_BYTES_MAX));
                 }
                 return Ok(None);
             };
@@ -98,7 +106,7 @@ impl Watch {
                 self.buffer.shrink_to(RESTING_BYTES_MAX);
             }
             if let Some(event) = event {
-                let unreadable = |error| Failure::unreadable(Asked::WatchPods, error);
+                let unreadable = |error| ApiError::unreadable(ApiRequest::WatchPods, error);
                 return event.map(Some).map_err(unreadable);
             }
         }

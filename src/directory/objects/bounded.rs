@@ -23,21 +23,21 @@ const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A text, cut behind [`TEXT_BYTES_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct Text(pub Box<str>);
+pub(super) struct BoundedText(pub Box<str>);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for BoundedText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Cut;
         impl Visitor<'_> for Cut {
-            type Value = Text;
+            type Value = BoundedText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+            fn visit_str<E>(self, text: &str) -> Result<BoundedText, E> {
                 let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-                Ok(Text(text.get(..end).unwrap_or_default().into()))
+                Ok(BoundedText(text.get(..end).unwrap_or_default().into()))
             }
         }
         deserializer.deserialize_str(Cut)
@@ -46,13 +46,13 @@ impl<'de> Deserialize<'de> for Text {
 
 /// A list of which no more than `MAX` are kept.
 #[derive(Debug)]
-pub(super) struct List<T, const MAX: usize>(pub Vec<T>);
+pub(super) struct BoundedList<T, const MAX: usize>(pub Vec<T>);
 
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedList<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct UpTo<T, const MAX: usize>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for UpTo<T, MAX> {
-            type Value = List<T, MAX>;
+            type Value = BoundedList<T, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list")
@@ -63,11 +63,11 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
                 while list.len() < MAX {
                     match seq.next_element()? {
                         Some(element) => list.push(element),
-                        None => return Ok(List(list)),
+                        None => return Ok(BoundedList(list)),
                     }
                 }
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(List(list))
+                Ok(BoundedList(list))
             }
         }
         deserializer.deserialize_seq(UpTo(PhantomData))
@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
         let mut kept = Vec::new();
         let (mut hash, mut is_mirror) = (None, false);
-        while let Some(key) = map.next_key::<Text>()? {
+        while let Some(key) = map.next_key::<BoundedText>()? {
             let key = key.0;
             if *key == *LAST_APPLIED {
                 map.next_value::<IgnoredAny>()?;

@@ -11,7 +11,7 @@ mod tests;
 
 use serde_json::value::RawValue;
 
-use self::bounded::{Quantity, Text, pairs};
+use self::bounded::{BoundedText, Quantity, pairs};
 use super::node::{Node, NodeInfo, NodeResources};
 use super::pod::{
     Amounts, Condition, Container, ContainerKind, ContainerState, OwnerReference, Phase, Pod,
@@ -25,7 +25,7 @@ const LABEL_BYTES_MAX: usize = 256;
 
 /// What is kept of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ObjectLimits {
     /// Longer annotations are dropped.
     pub annotation_bytes_max: usize,
 }
@@ -86,7 +86,7 @@ pub enum WatchEvent {
     Bookmark {
         resource_version: Box<str>,
     },
-    Error(Status),
+    Error(ErrorStatus),
     /// An event of a kind that is not known, or of an object that is not as the API has pods.
     Unreadable {
         resource_version: Option<Box<str>>,
@@ -95,7 +95,7 @@ pub enum WatchEvent {
 
 /// What the API server says of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
+pub struct ErrorStatus {
     /// The HTTP status that it has or would have.
     pub code: Option<u16>,
     /// For programs: `Forbidden`, `Expired`, ...
@@ -113,8 +113,8 @@ pub struct Status {
 }
 
 /// A list of pods, of the API server or of a kubelet.
-pub fn pods_of_list(body: &[u8], limits: &Limits) -> Result<PodPage, DecodeError> {
-    let list: wire::ObjectList<'_> = serde_json::from_slice(body)?;
+pub fn pods_of_list(body: &[u8], limits: &ObjectLimits) -> Result<PodPage, DecodeError> {
+    let list: wire::ApiObjectList<'_> = serde_json::from_slice(body)?;
     let items = match list.items {
         Some(items) => items.0,
         // An empty list may be null, but any object without items is no list.
@@ -134,8 +134,8 @@ pub fn pods_of_list(body: &[u8], limits: &Limits) -> Result<PodPage, DecodeError
 }
 
 /// One line of a watch of pods.
-pub fn watch_event(line: &[u8], limits: &Limits) -> Result<WatchEvent, DecodeError> {
-    let event: wire::Event<'_> = serde_json::from_slice(line)?;
+pub fn watch_event(line: &[u8], limits: &ObjectLimits) -> Result<WatchEvent, DecodeError> {
+    let event: wire::ApiEvent<'_> = serde_json::from_slice(line)?;
     if event.kind == "ERROR" {
         return Ok(WatchEvent::Error(status(event.object.get().as_bytes())?));
     }
@@ -157,17 +157,17 @@ pub fn watch_event(line: &[u8], limits: &Limits) -> Result<WatchEvent, DecodeErr
 }
 
 fn resource_version_of(object: &RawValue) -> Option<Box<str>> {
-    let object: wire::Versioned = serde_json::from_str(object.get()).ok()?;
+    let object: wire::ApiVersioned = serde_json::from_str(object.get()).ok()?;
     optional(object.metadata?.resource_version)
 }
 
 /// A Node object.
-pub fn node(body: &[u8], limits: &Limits) -> Result<Node, DecodeError> {
-    let node: wire::Node<'_> = serde_json::from_slice(body)?;
+pub fn node(body: &[u8], limits: &ObjectLimits) -> Result<Node, DecodeError> {
+    let node: wire::ApiNode<'_> = serde_json::from_slice(body)?;
     let metadata = node.metadata;
     let status = node.status.unwrap_or_default();
     let info = status.node_info.unwrap_or_default();
-    let address = |address: wire::Address| (address.kind.0, address.address.0);
+    let address = |address: wire::ApiAddress| (address.kind.0, address.address.0);
     Ok(Node {
         labels: pairs(metadata.labels, LABEL_BYTES_MAX)?.kept,
         annotations: pairs(metadata.annotations, limits.annotation_bytes_max)?.kept,
@@ -192,26 +192,26 @@ pub fn node(body: &[u8], limits: &Limits) -> Result<Node, DecodeError> {
 
 /// What controls an object, of which the metadata is enough; `None`: nothing does.
 pub fn owner_of_metadata(body: &[u8]) -> Result<Option<OwnerReference>, DecodeError> {
-    let object: wire::PartialObject<'_> = serde_json::from_slice(body)?;
+    let object: wire::ApiPartialObject<'_> = serde_json::from_slice(body)?;
     let owners = all(object.metadata.owner_references, owner);
     Ok(owners.into_iter().find(|owner| owner.controller))
 }
 
 /// The `gitVersion` of `/version`.
 pub fn version(body: &[u8]) -> Result<Box<str>, DecodeError> {
-    let version: wire::Version = serde_json::from_slice(body)?;
+    let version: wire::ApiVersion = serde_json::from_slice(body)?;
     Ok(version.git_version.0)
 }
 
-/// A `Status`; not every error has one (429 and some 404s are plain text).
-pub fn status(body: &[u8]) -> Result<Status, DecodeError> {
-    let status: wire::Status = serde_json::from_slice(body)?;
+/// A `ErrorStatus`; not every error has one (429 and some 404s are plain text).
+pub fn status(body: &[u8]) -> Result<ErrorStatus, DecodeError> {
+    let status: wire::ApiStatus = serde_json::from_slice(body)?;
     if status.kind.is_none_or(|kind| *kind.0 != *"Status") {
         return Err(DecodeError::NotTheApis { line: 1, column: 1 });
     }
     let details = status.details.unwrap_or_default();
     let continue_token = status.metadata.and_then(|metadata| metadata.continue_token);
-    Ok(Status {
+    Ok(ErrorStatus {
         code: status.code,
         reason: text(status.reason),
         message: text(status.message),
@@ -224,8 +224,8 @@ pub fn status(body: &[u8]) -> Result<Status, DecodeError> {
 }
 
 /// `None`: it is not as the API has pods.
-fn pod(raw: &RawValue, limits: &Limits) -> Option<Pod> {
-    let pod: wire::Pod<'_> = serde_json::from_str(raw.get()).ok()?;
+fn pod(raw: &RawValue, limits: &ObjectLimits) -> Option<Pod> {
+    let pod: wire::ApiPod<'_> = serde_json::from_str(raw.get()).ok()?;
     let metadata = pod.metadata;
     let annotations = pairs(metadata.annotations, limits.annotation_bytes_max).ok()?;
     let cgroups_uid = annotations.mirrored.as_deref().unwrap_or(&metadata.uid.0);
@@ -282,12 +282,12 @@ fn pod(raw: &RawValue, limits: &Limits) -> Option<Pod> {
     })
 }
 
-type Specs = bounded::List<wire::Container, { wire::CONTAINERS_MAX }>;
-type Statuses = bounded::List<wire::ContainerStatus, { wire::CONTAINERS_MAX }>;
+type Specs = bounded::BoundedList<wire::ApiContainer, { wire::CONTAINERS_MAX }>;
+type Statuses = bounded::BoundedList<wire::ApiContainerStatus, { wire::CONTAINERS_MAX }>;
 
 fn container(
-    spec: wire::Container,
-    status: Option<wire::ContainerStatus>,
+    spec: wire::ApiContainer,
+    status: Option<wire::ApiContainerStatus>,
     kind: ContainerKind,
 ) -> Container {
     let always = spec.restart_policy.is_some_and(|policy| *policy.0 == *"Always");
@@ -318,7 +318,7 @@ fn container(
 }
 
 /// The state, and which container it was that ended.
-fn state(state: wire::ContainerState) -> (Option<ContainerState>, Option<ContainerId>) {
+fn state(state: wire::ApiContainerState) -> (Option<ContainerState>, Option<ContainerId>) {
     if let Some(ended) = state.terminated {
         let id = ended.container_id.and_then(|id| container_id(&id.0));
         let terminated = ContainerState::Terminated {
@@ -346,13 +346,13 @@ fn container_id(text: &str) -> Option<ContainerId> {
 }
 
 /// `None`: no port has that number.
-fn port(port: wire::Port) -> Option<(u16, Box<str>)> {
+fn port(port: wire::ApiPort) -> Option<(u16, Box<str>)> {
     let number = port.container_port.and_then(|number| u16::try_from(number).ok());
     let number = number.filter(|number| *number != 0)?;
     Some((number, optional(port.protocol).unwrap_or_else(|| "TCP".into())))
 }
 
-fn owner(owner: wire::OwnerReference) -> OwnerReference {
+fn owner(owner: wire::ApiOwnerReference) -> OwnerReference {
     OwnerReference {
         kind: owner.kind.0,
         name: owner.name.0,
@@ -361,7 +361,7 @@ fn owner(owner: wire::OwnerReference) -> OwnerReference {
     }
 }
 
-fn condition(condition: wire::Condition) -> Condition {
+fn condition(condition: wire::ApiCondition) -> Condition {
     Condition {
         kind: condition.kind.0,
         status: text(condition.status),
@@ -371,18 +371,18 @@ fn condition(condition: wire::Condition) -> Condition {
     }
 }
 
-fn resources(resources: Option<wire::Resources>) -> Resources {
+fn resources(resources: Option<wire::ApiResources>) -> Resources {
     let resources = resources.unwrap_or_default();
     Resources { requests: amounts(resources.requests), limits: amounts(resources.limits) }
 }
 
-fn amounts(amounts: Option<wire::Amounts>) -> Amounts {
-    let wire::Amounts { cpu, memory, .. } = amounts.unwrap_or_default();
+fn amounts(amounts: Option<wire::ApiAmounts>) -> Amounts {
+    let wire::ApiAmounts { cpu, memory, .. } = amounts.unwrap_or_default();
     Amounts { cpu: cpu.0, memory: memory.0 }
 }
 
-fn node_resources(amounts: Option<wire::Amounts>) -> NodeResources {
-    let wire::Amounts { cpu, memory, pods, ephemeral_storage } = amounts.unwrap_or_default();
+fn node_resources(amounts: Option<wire::ApiAmounts>) -> NodeResources {
+    let wire::ApiAmounts { cpu, memory, pods, ephemeral_storage } = amounts.unwrap_or_default();
     let of = |Quantity(quantity): Quantity| quantity;
     NodeResources {
         cpu: of(cpu),
@@ -393,20 +393,20 @@ fn node_resources(amounts: Option<wire::Amounts>) -> NodeResources {
 }
 
 /// Nothing and nothing in it are the same to the API.
-fn optional(text: Option<Text>) -> Option<Box<str>> {
+fn optional(text: Option<BoundedText>) -> Option<Box<str>> {
     text.map(|text| text.0).filter(|text| !text.is_empty())
 }
 
-fn text(text: Option<Text>) -> Box<str> {
+fn text(text: Option<BoundedText>) -> Box<str> {
     text.unwrap_or_default().0
 }
 
 fn all<T, U, const MAX: usize>(
-    list: Option<bounded::List<T, MAX>>,
+    list: Option<bounded::BoundedList<T, MAX>>,
     each: impl FnMut(T) -> U,
 ) -> Vec<U> {
     // Not in place: that would keep the greater room of the wire's structs.
-    let Some(bounded::List(list)) = list else { return Vec::new() };
+    let Some(bounded::BoundedList(list)) = list else { return Vec::new() };
     let mut kept = Vec::with_capacity(list.len());
     kept.extend(list.into_iter().map(each));
     kept

@@ -14,7 +14,7 @@ macro_rules! recorded {
 
 const NEWEST_PODS: &[u8] = include_bytes!("../../../fixtures/kubernetes/by-hand/pods-1.37.json");
 const NEWEST_NODE: &[u8] = include_bytes!("../../../fixtures/kubernetes/by-hand/node-1.37.json");
-const LIMITS: Limits = Limits { annotation_bytes_max: 256 };
+const LIMITS: ObjectLimits = ObjectLimits { annotation_bytes_max: 256 };
 
 fn quantity(text: &str) -> Option<ResourceQuantity> {
     Some(ResourceQuantity::parse(text).unwrap())
@@ -140,7 +140,7 @@ fn a_mirror_pod_has_the_uid_of_its_configuration_and_another_pod_cannot_take_it(
     assert_eq!(edge.workload(), Some(("Node", "worker-1")));
 
     // However few bytes of an annotation are kept.
-    let small = Limits { annotation_bytes_max: 4 };
+    let small = ObjectLimits { annotation_bytes_max: 4 };
     let page = pods_of_list(recorded!("joined-systemd/pods-of-node.json"), &small).unwrap();
     let edge = named(&page.pods, "edge-worker-1");
     assert_eq!(edge.uid.to_string(), "72dd719cb36a6d92769b0e001945c7b5");
@@ -164,7 +164,7 @@ fn long_annotations_and_what_is_nobodys_business_are_not_kept() {
     let newest = format!("{:?}", pods_of_list(NEWEST_PODS, &LIMITS).unwrap());
     assert!(!newest.contains("kept-by-nobody") && !newest.contains("PASSWORD"));
 
-    let all = Limits { annotation_bytes_max: usize::MAX };
+    let all = ObjectLimits { annotation_bytes_max: usize::MAX };
     let page = pods_of_list(body, &all).unwrap();
     let kept = &named(&page.pods, "shell").annotations;
     assert_eq!((kept.len(), &*kept[0].0), (1, "example.org/long"));

@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::bounded::{List, Quantity, Text};
+use super::bounded::{BoundedList, BoundedText, Quantity};
 
 /// A pod has some ten containers at most; the kubelet's own limits end it long before this.
 pub(super) const CONTAINERS_MAX: usize = 128;
@@ -18,24 +18,24 @@ const ADDRESSES_MAX: usize = 32;
 const ITEMS_MAX: usize = super::super::PODS_MAX;
 
 #[derive(Deserialize)]
-pub(super) struct ObjectList<'a> {
+pub(super) struct ApiObjectList<'a> {
     #[serde(borrow)]
     pub kind: Option<std::borrow::Cow<'a, str>>,
-    pub metadata: Option<ListMetadata>,
+    pub metadata: Option<ApiListMetadata>,
     #[serde(borrow)]
-    pub items: Option<List<&'a RawValue, ITEMS_MAX>>,
+    pub items: Option<BoundedList<&'a RawValue, ITEMS_MAX>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ListMetadata {
-    pub resource_version: Option<Text>,
+pub(super) struct ApiListMetadata {
+    pub resource_version: Option<BoundedText>,
     #[serde(rename = "continue")]
     pub continue_token: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Event<'a> {
+pub(super) struct ApiEvent<'a> {
     #[serde(rename = "type", borrow)]
     pub kind: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
@@ -44,89 +44,89 @@ pub(super) struct Event<'a> {
 
 /// Of any object, whatever else it is.
 #[derive(Deserialize)]
-pub(super) struct Versioned {
-    pub metadata: Option<ListMetadata>,
+pub(super) struct ApiVersioned {
+    pub metadata: Option<ApiListMetadata>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct PartialObject<'a> {
+pub(super) struct ApiPartialObject<'a> {
     #[serde(borrow)]
-    pub metadata: Metadata<'a>,
+    pub metadata: ApiMetadata<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Metadata<'a> {
-    pub name: Text,
-    pub namespace: Option<Text>,
-    pub uid: Text,
-    pub creation_timestamp: Option<Text>,
-    pub deletion_timestamp: Option<Text>,
+pub(super) struct ApiMetadata<'a> {
+    pub name: BoundedText,
+    pub namespace: Option<BoundedText>,
+    pub uid: BoundedText,
+    pub creation_timestamp: Option<BoundedText>,
+    pub deletion_timestamp: Option<BoundedText>,
     #[serde(borrow)]
     pub labels: Option<&'a RawValue>,
     #[serde(borrow)]
     pub annotations: Option<&'a RawValue>,
-    pub owner_references: Option<List<OwnerReference, OWNERS_MAX>>,
+    pub owner_references: Option<BoundedList<ApiOwnerReference, OWNERS_MAX>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct OwnerReference {
-    pub kind: Text,
-    pub name: Text,
-    pub uid: Option<Text>,
+pub(super) struct ApiOwnerReference {
+    pub kind: BoundedText,
+    pub name: BoundedText,
+    pub uid: Option<BoundedText>,
     pub controller: Option<bool>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Pod<'a> {
+pub(super) struct ApiPod<'a> {
     #[serde(borrow)]
-    pub metadata: Metadata<'a>,
-    pub spec: Option<PodSpec>,
-    pub status: Option<PodStatus>,
+    pub metadata: ApiMetadata<'a>,
+    pub spec: Option<ApiPodSpec>,
+    pub status: Option<ApiPodStatus>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PodSpec {
-    pub node_name: Option<Text>,
-    pub init_containers: Option<List<Container, CONTAINERS_MAX>>,
-    pub containers: Option<List<Container, CONTAINERS_MAX>>,
-    pub ephemeral_containers: Option<List<Container, CONTAINERS_MAX>>,
-    pub resources: Option<Resources>,
-    pub overhead: Option<Amounts>,
+pub(super) struct ApiPodSpec {
+    pub node_name: Option<BoundedText>,
+    pub init_containers: Option<BoundedList<ApiContainer, CONTAINERS_MAX>>,
+    pub containers: Option<BoundedList<ApiContainer, CONTAINERS_MAX>>,
+    pub ephemeral_containers: Option<BoundedList<ApiContainer, CONTAINERS_MAX>>,
+    pub resources: Option<ApiResources>,
+    pub overhead: Option<ApiAmounts>,
     pub host_network: Option<bool>,
-    pub service_account_name: Option<Text>,
-    pub priority_class_name: Option<Text>,
-    pub runtime_class_name: Option<Text>,
+    pub service_account_name: Option<BoundedText>,
+    pub priority_class_name: Option<BoundedText>,
+    pub runtime_class_name: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Container {
-    pub name: Text,
-    pub image: Option<Text>,
-    pub ports: Option<List<Port, PORTS_MAX>>,
-    pub resources: Option<Resources>,
-    pub restart_policy: Option<Text>,
+pub(super) struct ApiContainer {
+    pub name: BoundedText,
+    pub image: Option<BoundedText>,
+    pub ports: Option<BoundedList<ApiPort, PORTS_MAX>>,
+    pub resources: Option<ApiResources>,
+    pub restart_policy: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Port {
+pub(super) struct ApiPort {
     pub container_port: Option<i64>,
-    pub protocol: Option<Text>,
+    pub protocol: Option<BoundedText>,
 }
 
 #[derive(Deserialize, Default)]
-pub(super) struct Resources {
-    pub requests: Option<Amounts>,
-    pub limits: Option<Amounts>,
+pub(super) struct ApiResources {
+    pub requests: Option<ApiAmounts>,
+    pub limits: Option<ApiAmounts>,
 }
 
 /// Of a ResourceList what is sent on; a container has no pods, and a pod's ephemeral storage counts
 /// for nobody yet.
 #[derive(Deserialize, Default)]
-pub(super) struct Amounts {
+pub(super) struct ApiAmounts {
     #[serde(default)]
     pub cpu: Quantity,
     #[serde(default)]
@@ -139,142 +139,142 @@ pub(super) struct Amounts {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PodStatus {
-    pub phase: Option<Text>,
-    pub reason: Option<Text>,
-    pub conditions: Option<List<Condition, CONDITIONS_MAX>>,
+pub(super) struct ApiPodStatus {
+    pub phase: Option<BoundedText>,
+    pub reason: Option<BoundedText>,
+    pub conditions: Option<BoundedList<ApiCondition, CONDITIONS_MAX>>,
     #[serde(rename = "podIP")]
-    pub pod_ip: Option<Text>,
+    pub pod_ip: Option<BoundedText>,
     #[serde(rename = "podIPs")]
-    pub pod_ips: Option<List<PodIp, ADDRESSES_MAX>>,
-    pub init_container_statuses: Option<List<ContainerStatus, CONTAINERS_MAX>>,
-    pub container_statuses: Option<List<ContainerStatus, CONTAINERS_MAX>>,
-    pub ephemeral_container_statuses: Option<List<ContainerStatus, CONTAINERS_MAX>>,
-    pub qos_class: Option<Text>,
+    pub pod_ips: Option<BoundedList<ApiPodIp, ADDRESSES_MAX>>,
+    pub init_container_statuses: Option<BoundedList<ApiContainerStatus, CONTAINERS_MAX>>,
+    pub container_statuses: Option<BoundedList<ApiContainerStatus, CONTAINERS_MAX>>,
+    pub ephemeral_container_statuses: Option<BoundedList<ApiContainerStatus, CONTAINERS_MAX>>,
+    pub qos_class: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct PodIp {
-    pub ip: Option<Text>,
+pub(super) struct ApiPodIp {
+    pub ip: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Condition {
+pub(super) struct ApiCondition {
     #[serde(rename = "type")]
-    pub kind: Text,
-    pub status: Option<Text>,
-    pub reason: Option<Text>,
-    pub message: Option<Text>,
-    pub last_transition_time: Option<Text>,
+    pub kind: BoundedText,
+    pub status: Option<BoundedText>,
+    pub reason: Option<BoundedText>,
+    pub message: Option<BoundedText>,
+    pub last_transition_time: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ContainerStatus {
-    pub name: Text,
+pub(super) struct ApiContainerStatus {
+    pub name: BoundedText,
     #[serde(rename = "containerID")]
-    pub container_id: Option<Text>,
+    pub container_id: Option<BoundedText>,
     pub ready: Option<bool>,
     pub restart_count: Option<i64>,
-    pub state: Option<ContainerState>,
-    pub last_state: Option<ContainerState>,
+    pub state: Option<ApiContainerState>,
+    pub last_state: Option<ApiContainerState>,
 }
 
 /// One of the three is set; none of them is waiting without a reason.
 #[derive(Deserialize, Default)]
-pub(super) struct ContainerState {
-    pub waiting: Option<Waiting>,
-    pub running: Option<Running>,
-    pub terminated: Option<Terminated>,
+pub(super) struct ApiContainerState {
+    pub waiting: Option<ApiWaiting>,
+    pub running: Option<ApiRunning>,
+    pub terminated: Option<ApiTerminated>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Waiting {
-    pub reason: Option<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Running {
-    pub started_at: Option<Text>,
+pub(super) struct ApiWaiting {
+    pub reason: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Terminated {
+pub(super) struct ApiRunning {
+    pub started_at: Option<BoundedText>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApiTerminated {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
-    pub reason: Option<Text>,
-    pub started_at: Option<Text>,
-    pub finished_at: Option<Text>,
+    pub reason: Option<BoundedText>,
+    pub started_at: Option<BoundedText>,
+    pub finished_at: Option<BoundedText>,
     #[serde(rename = "containerID")]
-    pub container_id: Option<Text>,
+    pub container_id: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Node<'a> {
+pub(super) struct ApiNode<'a> {
     #[serde(borrow)]
-    pub metadata: Metadata<'a>,
-    pub spec: Option<NodeSpec>,
-    pub status: Option<NodeStatus>,
+    pub metadata: ApiMetadata<'a>,
+    pub spec: Option<ApiNodeSpec>,
+    pub status: Option<ApiNodeStatus>,
 }
 
 #[derive(Deserialize, Default)]
-pub(super) struct NodeSpec {
+pub(super) struct ApiNodeSpec {
     #[serde(rename = "providerID")]
-    pub provider_id: Option<Text>,
+    pub provider_id: Option<BoundedText>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NodeStatus {
-    pub capacity: Option<Amounts>,
-    pub allocatable: Option<Amounts>,
-    pub conditions: Option<List<Condition, CONDITIONS_MAX>>,
-    pub addresses: Option<List<Address, ADDRESSES_MAX>>,
-    pub node_info: Option<NodeInfo>,
+pub(super) struct ApiNodeStatus {
+    pub capacity: Option<ApiAmounts>,
+    pub allocatable: Option<ApiAmounts>,
+    pub conditions: Option<BoundedList<ApiCondition, CONDITIONS_MAX>>,
+    pub addresses: Option<BoundedList<ApiAddress, ADDRESSES_MAX>>,
+    pub node_info: Option<ApiNodeInfo>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Address {
+pub(super) struct ApiAddress {
     #[serde(rename = "type")]
-    pub kind: Text,
-    pub address: Text,
+    pub kind: BoundedText,
+    pub address: BoundedText,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NodeInfo {
-    pub operating_system: Option<Text>,
-    pub architecture: Option<Text>,
-    pub kubelet_version: Option<Text>,
-    pub container_runtime_version: Option<Text>,
-    pub kernel_version: Option<Text>,
-    pub os_image: Option<Text>,
+pub(super) struct ApiNodeInfo {
+    pub operating_system: Option<BoundedText>,
+    pub architecture: Option<BoundedText>,
+    pub kubelet_version: Option<BoundedText>,
+    pub container_runtime_version: Option<BoundedText>,
+    pub kernel_version: Option<BoundedText>,
+    pub os_image: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Version {
-    pub git_version: Text,
+pub(super) struct ApiVersion {
+    pub git_version: BoundedText,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Status {
-    pub kind: Option<Text>,
-    pub metadata: Option<ListMetadata>,
-    pub message: Option<Text>,
-    pub reason: Option<Text>,
-    pub details: Option<StatusDetails>,
+pub(super) struct ApiStatus {
+    pub kind: Option<BoundedText>,
+    pub metadata: Option<ApiListMetadata>,
+    pub message: Option<BoundedText>,
+    pub reason: Option<BoundedText>,
+    pub details: Option<ApiStatusDetails>,
     pub code: Option<u16>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct StatusDetails {
-    pub group: Option<Text>,
-    pub kind: Option<Text>,
-    pub name: Option<Text>,
+pub(super) struct ApiStatusDetails {
+    pub group: Option<BoundedText>,
+    pub kind: Option<BoundedText>,
+    pub name: Option<BoundedText>,
     pub retry_after_seconds: Option<u32>,
 }

@@ -60,7 +60,7 @@ impl KnownRow {
         }
     }
 
-    fn of_named(named: &catalog::Named) -> Self {
+    fn of_named(named: &catalog::EntityName) -> Self {
         Self {
             namespace: named.namespace.to_string(),
             pod_name: named.name.to_string(),

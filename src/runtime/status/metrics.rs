@@ -43,7 +43,7 @@ fn directory(all: &mut Exposition, subjects: &Subjects, now: BootTime) {
     let mut up =
         all.gauge("nodetally_directory_up", "Whether a source of identity answers at present.");
     for source in &catalog.sources {
-        let up_now = source.trouble.is_none() && source.current_at.is_some();
+        let up_now = source.last_error.is_none() && source.current_at.is_some();
         up.sample(&[("source", source.kind.as_str())], u8::from(up_now));
     }
     let mut age = all.gauge(

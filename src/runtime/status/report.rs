@@ -48,7 +48,7 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
 }
 
 fn source(known: &SourceStatus, now: BootTime) -> Source {
-    let last_error = known.trouble.as_ref();
+    let last_error = known.last_error.as_ref();
     Source {
         source: known.kind.as_str().to_owned(),
         known: known.known as u64,

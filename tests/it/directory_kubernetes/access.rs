@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nodetally::directory::kubernetes::Access;
+use nodetally::directory::kubernetes::ApiAccess;
 
 use crate::directory_kubernetes::{Setup, Source, options};
 use crate::support::api_server::{Answer, ApiServer, Route};
@@ -21,7 +21,7 @@ async fn a_token_that_rotates_is_read_again() {
     drop(watch);
     setup.server.next_watch().await;
     let catalog = source.directory.catalog();
-    assert!(catalog.sources[0].trouble.is_none(), "{:?}", catalog.sources);
+    assert!(catalog.sources[0].last_error.is_none(), "{:?}", catalog.sources);
     let refused = setup.server.log().into_iter().filter(|logged| {
         logged.path_and_query.contains("watch=true")
             && logged.authorization.as_deref() == Some("Bearer the-token")
@@ -38,7 +38,7 @@ async fn an_answer_of_401_before_the_first_list_is_not_told_if_the_next_is_good(
     let source = setup.source();
     let mut changes = source.directory.changes();
     let well = changes.wait_for(|catalog| {
-        assert!(catalog.sources[0].trouble.is_none(), "{:?}", catalog.sources);
+        assert!(catalog.sources[0].last_error.is_none(), "{:?}", catalog.sources);
         catalog.pods().len() == 8
     });
     tokio::time::timeout(crate::directory_kubernetes::PATIENCE, well).await.unwrap().unwrap();
@@ -75,7 +75,7 @@ async fn a_kubeconfig_with_a_client_certificate() {
         key.display()
     );
     let path = kubeconfig(folder, &setup.server, &setup.pki.ca_pem(), &user);
-    let source = Source::start(options(Access::Kubeconfig(path)));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path)));
     assert_eq!(source.well().await.pods().len(), 8);
     assert!(setup.server.log().iter().all(|logged| logged.certificate));
 }
@@ -86,15 +86,15 @@ async fn a_kubeconfig_with_a_token() {
     setup.server.accept_tokens(&["from-the-kubeconfig"]);
     let user = "    token: from-the-kubeconfig";
     let path = kubeconfig(setup.folder.path(), &setup.server, &setup.pki.ca_pem(), user);
-    let source = Source::start(options(Access::Kubeconfig(path.clone())));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path.clone())));
     source.well().await;
     drop(source);
 
     setup.server.accept_tokens(&["another"]);
-    let source = Source::start(options(Access::Kubeconfig(path.clone())));
-    let trouble = source.trouble("401").await;
-    assert!(trouble.text.contains(&*path.display().to_string()), "{}", trouble.text);
-    assert!(!trouble.text.contains("from-the-kubeconfig"));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path.clone())));
+    let error = source.error("401").await;
+    assert!(error.text.contains(&*path.display().to_string()), "{}", error.text);
+    assert!(!error.text.contains("from-the-kubeconfig"));
 }
 
 #[tokio::test]
@@ -120,27 +120,27 @@ async fn a_kubeconfig_with_an_exec_plugin() {
         plugin.display()
     );
     let path = kubeconfig(folder, &setup.server, &setup.pki.ca_pem(), &user);
-    let source = Source::start(options(Access::Kubeconfig(path.clone())));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path.clone())));
     assert_eq!(source.well().await.pods().len(), 8);
     drop(source);
 
     write("#!/bin/sh\necho a-secret\nexit 3\n");
-    let source = Source::start(options(Access::Kubeconfig(path)));
-    let trouble = source.trouble("exec plugin").await;
-    assert!(trouble.text.ends_with("failed: exit status: 3"), "{}", trouble.text);
-    assert!(!trouble.text.contains("a-secret"));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path)));
+    let error = source.error("exec plugin").await;
+    assert!(error.text.ends_with("failed: exit status: 3"), "{}", error.text);
+    assert!(!error.text.contains("a-secret"));
 }
 
 #[tokio::test]
 async fn a_kubeconfig_that_is_none_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kubeconfig");
-    let source = Source::start(options(Access::Kubeconfig(path.clone())));
-    let trouble = source.trouble("kubeconfig").await;
-    assert!(trouble.text.contains("No such file"), "{}", trouble.text);
+    let source = Source::start(options(ApiAccess::Kubeconfig(path.clone())));
+    let error = source.error("kubeconfig").await;
+    assert!(error.text.contains("No such file"), "{}", error.text);
     drop(source);
     std::fs::write(&path, "users: [{token: hunter2").unwrap();
-    let source = Source::start(options(Access::Kubeconfig(path)));
-    let trouble = source.trouble("no YAML of a kubeconfig").await;
-    assert!(!trouble.text.contains("hunter2"));
+    let source = Source::start(options(ApiAccess::Kubeconfig(path)));
+    let error = source.error("no YAML of a kubeconfig").await;
+    assert!(!error.text.contains("hunter2"));
 }

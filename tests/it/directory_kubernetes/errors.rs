@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nodetally::directory::kubernetes::{Access, ServiceAccount, probe};
+use nodetally::directory::kubernetes::{ApiAccess, ServiceAccount, probe};
 use tokio::net::TcpListener;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -19,16 +19,16 @@ async fn no_right_to_list_names_verb_and_resource() {
     let setup = Setup::new().await;
     setup.server.script(Route::List, (0..50).map(|_| Answer::recorded("403-pods")));
     let source = setup.source();
-    let trouble = source.trouble("may not").await;
+    let error = source.error("may not").await;
     assert_eq!(
-        &*trouble.text,
+        &*error.text,
         "the service account (system:serviceaccount:monitoring:nobody) may not list pods: the \
          ClusterRole lacks verb `list` on resource `pods`"
     );
     // The node is known all the same.
     let known = source.until("the node", |catalog| catalog.node.is_some()).await;
     assert_eq!(known.sources[0].current_at, None);
-    assert!(known.sources[0].trouble.is_some());
+    assert!(known.sources[0].last_error.is_some());
 }
 
 #[tokio::test]
@@ -36,8 +36,8 @@ async fn no_right_to_watch_names_it_too() {
     let setup = Setup::new().await;
     setup.server.script(Route::Watch, [Answer::recorded("403-watch")]);
     let source = setup.source();
-    let trouble = source.trouble("may not").await;
-    assert!(trouble.text.ends_with("lacks verb `watch` on resource `pods`"), "{}", trouble.text);
+    let error = source.error("may not").await;
+    assert!(error.text.ends_with("lacks verb `watch` on resource `pods`"), "{}", error.text);
     source.well().await;
 }
 
@@ -53,14 +53,14 @@ async fn without_the_right_to_watch_the_pods_are_listed_again_at_each_backoff() 
     options.backoff_max = Duration::from_secs(60);
     let began = Instant::now();
     let source = Source::start(options);
-    source.trouble("verb `watch`").await;
+    source.error("verb `watch`").await;
     let mut changes = source.directory.changes();
     // At each list the trouble stands, also while the list itself is well.
     for (what, pods) in [("the second list", 0), ("the third", 8)] {
         let listed = changes.wait_for(|catalog| catalog.pods().len() == pods);
         let catalog = tokio::time::timeout(PATIENCE, listed).await.expect(what).unwrap().clone();
-        let trouble = catalog.sources[0].trouble.as_ref().expect(what);
-        assert!(trouble.text.ends_with("lacks verb `watch` on resource `pods`"), "{trouble:?}");
+        let error = catalog.sources[0].last_error.as_ref().expect(what);
+        assert!(error.text.ends_with("lacks verb `watch` on resource `pods`"), "{error:?}");
     }
     source.until("the fourth", |_| setup.server.requests_for(Route::List).len() > 3).await;
     // After the first list two waits, then one each: at least 10, 20, 40 and 80 ms.
@@ -78,8 +78,8 @@ async fn a_node_that_the_cluster_does_not_have_is_a_wrong_name() {
     let mut options = setup.options();
     options.node_name = "absent".to_owned();
     let source = Source::start(options);
-    let trouble = source.trouble("has no node").await;
-    assert!(trouble.text.contains("`absent`") && trouble.text.contains("NODE_NAME"));
+    let error = source.error("has no node").await;
+    assert!(error.text.contains("`absent`") && error.text.contains("NODE_NAME"));
 }
 
 #[tokio::test]
@@ -87,10 +87,10 @@ async fn a_token_that_is_not_accepted_names_its_file() {
     let setup = Setup::new().await;
     setup.server.accept_tokens(&["another"]);
     let source = setup.source();
-    let trouble = source.trouble("401").await;
+    let error = source.error("401").await;
     let file = setup.folder.path().join("token");
     assert_eq!(
-        &*trouble.text,
+        &*error.text,
         format!(
             "the API server does not accept the token in {} (401 Unauthorized)",
             file.display()
@@ -103,15 +103,15 @@ async fn files_of_the_service_account_that_are_missing_are_named() {
     let setup = Setup::new().await;
     std::fs::remove_file(setup.folder.path().join("token")).unwrap();
     let source = setup.source();
-    let trouble = source.trouble("cannot be read").await;
-    assert!(trouble.text.contains("/token cannot be read: No such file"), "{}", trouble.text);
+    let error = source.error("cannot be read").await;
+    assert!(error.text.contains("/token cannot be read: No such file"), "{}", error.text);
     setup.pki.service_account(setup.folder.path(), "the-token");
     source.well().await;
     drop(source);
     std::fs::remove_file(setup.folder.path().join("ca.crt")).unwrap();
     let source = setup.source();
-    let trouble = source.trouble("cannot be used").await;
-    assert!(trouble.text.contains("/ca.crt cannot be used"), "{}", trouble.text);
+    let error = source.error("cannot be used").await;
+    assert!(error.text.contains("/ca.crt cannot be used"), "{}", error.text);
 }
 
 #[tokio::test]
@@ -120,10 +120,10 @@ async fn a_certificate_of_another_ca_names_ours() {
     let other = tempfile::tempdir().unwrap();
     Pki::new("another-ca").service_account(other.path(), "the-token");
     let source = Source::start(options(in_cluster(other.path(), &setup.server)));
-    let trouble = source.trouble("certificate").await;
+    let error = source.error("certificate").await;
     let ca = other.path().join("ca.crt");
     assert_eq!(
-        &*trouble.text,
+        &*error.text,
         format!("the API server's certificate is not signed by the CA in {}", ca.display())
     );
 }
@@ -135,14 +135,14 @@ async fn certificates_for_another_name_or_another_time_are_told_apart() {
     pki.service_account(folder.path(), "the-token");
     let server = ApiServer::start_with(Some(pki.acceptor(&["kube.example.org"]))).await;
     let source = Source::start(options(in_cluster(folder.path(), &server)));
-    let trouble = source.trouble("is not for the name").await;
-    assert!(trouble.text.contains(&server.address.to_string()), "{}", trouble.text);
+    let error = source.error("is not for the name").await;
+    assert!(error.text.contains(&server.address.to_string()), "{}", error.text);
     drop(source);
 
     let expired = pki.acceptor_with(pki.expired_certificate(&["127.0.0.1"]));
     let server = ApiServer::start_with(Some(expired)).await;
     let source = Source::start(options(in_cluster(folder.path(), &server)));
-    source.trouble("certificate has expired, or this host's clock is wrong").await;
+    source.error("certificate has expired, or this host's clock is wrong").await;
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_port_that_speaks_no_tls_is_told() {
     let setup = Setup::new().await;
     let plain = ApiServer::start_with(None).await;
     let source = Source::start(options(in_cluster(setup.folder.path(), &plain)));
-    source.trouble("does not speak TLS").await;
+    source.error("does not speak TLS").await;
 }
 
 #[tokio::test]
@@ -163,8 +163,8 @@ async fn plain_http_to_a_port_that_speaks_tls_is_told() {
     let path = kubeconfig(setup.folder.path(), &plain, &setup.pki.ca_pem(), "    token: t");
     let https = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, https.replace("https://", "http://")).unwrap();
-    let source = Source::start(options(Access::Kubeconfig(path)));
-    source.trouble("speaks TLS, not plain HTTP").await;
+    let source = Source::start(options(ApiAccess::Kubeconfig(path)));
+    source.error("speaks TLS, not plain HTTP").await;
 }
 
 #[tokio::test]
@@ -175,14 +175,14 @@ async fn a_port_that_nobody_listens_at_and_a_name_that_nobody_has_are_told() {
     drop(listener);
     let at = |host: &str, port| {
         let server = Some((host.to_owned(), port));
-        Access::InCluster(ServiceAccount { folder: setup.folder.path().to_owned(), server })
+        ApiAccess::InCluster(ServiceAccount { folder: setup.folder.path().to_owned(), server })
     };
     let source = Source::start(options(at("127.0.0.1", port)));
-    source.trouble("refuses the connection").await;
+    source.error("refuses the connection").await;
     drop(source);
     let source = Source::start(options(at("no-such-host.invalid", 443)));
-    let trouble = source.trouble("name is not known").await;
-    assert!(trouble.text.contains("no-such-host.invalid:443"), "{}", trouble.text);
+    let error = source.error("name is not known").await;
+    assert!(error.text.contains("no-such-host.invalid:443"), "{}", error.text);
 }
 
 #[tokio::test]
@@ -204,9 +204,9 @@ async fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
         setup.server.script(Route::List, [busy]);
         let began = Instant::now();
         let source = setup.source();
-        let trouble = source.trouble("the API server").await;
+        let error = source.error("the API server").await;
         let code = name.split('-').next().unwrap();
-        assert!(trouble.text.contains(code), "{name}: {}", trouble.text);
+        assert!(error.text.contains(code), "{name}: {}", error.text);
         source.well().await;
         assert!(began.elapsed() >= least, "{name}: {:?}", began.elapsed());
         assert_eq!(setup.server.requests_for(Route::List).len(), 2, "{name}");
@@ -264,7 +264,7 @@ async fn a_trouble_is_one_line_when_it_begins_and_one_when_it_ends() {
     let source = setup.source();
     setup.server.next_watch().await;
     setup.server.kill().await;
-    source.trouble("refuses the connection").await;
+    source.error("refuses the connection").await;
     // Some more tries in vain.
     let mut changes = source.directory.changes();
     for _ in 0..10 {

@@ -57,7 +57,7 @@ async fn a_node_is_listed_page_by_page_and_watched_from_there() {
     assert!(named(&catalog, "fleeting").is_none());
     assert!(named(&catalog, "web-c588f84ff-zvlcg").is_some());
     assert_eq!(catalog.pods().len(), 8);
-    assert!(catalog.sources[0].trouble.is_none());
+    assert!(catalog.sources[0].last_error.is_none());
 
     // Its time is over: it goes on behind the last bookmark, without another list.
     drop(watch);
@@ -128,7 +128,7 @@ async fn expired_watches_in_a_row_are_no_storm_of_lists() {
     let source = Source::start(options);
     let began = Instant::now();
     // Waits of at least 10, 20, 40, 80 and 160 ms: by then it is told.
-    source.trouble("what was asked for is too old").await;
+    source.error("what was asked for is too old").await;
     source.until("listed", |catalog| catalog.pods().len() == 8).await;
     while began.elapsed() < Duration::from_secs(1) {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -194,7 +194,7 @@ async fn a_watch_cut_in_an_event_goes_on_from_the_one_before() {
         })
         .await;
     // That a watch was cut is no trouble.
-    assert!(catalog.sources[0].trouble.is_none());
+    assert!(catalog.sources[0].last_error.is_none());
 }
 
 #[tokio::test]
@@ -205,8 +205,8 @@ async fn a_server_that_is_killed_is_found_again() {
     watch.pen.write(&recorded_events("watch-pods")[0]).await;
     source.until("the event", |catalog| named(catalog, "fleeting").is_some()).await;
     setup.server.kill().await;
-    let trouble = source.trouble("refuses the connection").await;
-    assert!(trouble.text.contains(&setup.server.address.to_string()), "{}", trouble.text);
+    let error = source.error("refuses the connection").await;
+    assert!(error.text.contains(&setup.server.address.to_string()), "{}", error.text);
     // What was known stays.
     assert_eq!(source.directory.catalog().pods().len(), 9);
     setup.server.restart().await;
@@ -283,7 +283,7 @@ async fn an_answer_that_stops_is_not_waited_for() {
     options.answer_timeout = Duration::from_millis(300);
     let source = Source::start(options);
     pen.write(b"{\"kind\":").await;
-    source.trouble("sends nothing for 300ms (the list of pods)").await;
+    source.error("sends nothing for 300ms (the list of pods)").await;
     assert_eq!(source.well().await.pods().len(), 8);
 }
 
@@ -308,7 +308,7 @@ async fn an_event_without_end_is_not_read_to_its_end() {
     for _ in 0..6 {
         watch.pen.write(&megabyte).await;
     }
-    source.trouble("sends more than 4194304 bytes (the watch of pods)").await;
+    source.error("sends more than 4194304 bytes (the watch of pods)").await;
     watch.pen.left().await;
     setup.server.next_watch().await;
     assert_eq!(setup.server.requests_for(Route::List).len(), 2);

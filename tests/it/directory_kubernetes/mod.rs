@@ -19,9 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::api_server::{ApiServer, Pki};
 use nodetally::directory::catalog::Catalog;
-use nodetally::directory::kubernetes::{Access, Options, ServiceAccount, run};
+use nodetally::directory::kubernetes::{ApiAccess, KubernetesOptions, ServiceAccount, run};
 use nodetally::directory::pod::Pod;
-use nodetally::directory::{Directory, SourceKind, Trouble};
+use nodetally::directory::{Directory, SourceError, SourceKind};
 use nodetally::quantity::{BootTime, WallTime};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -40,17 +40,17 @@ fn wall_clock() -> WallTime {
 }
 
 /// Quick to try again.
-fn options(access: Access) -> Options {
-    Options {
+fn options(access: ApiAccess) -> KubernetesOptions {
+    KubernetesOptions {
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(200),
-        ..Options::new("worker-1", access, clock, wall_clock, 7)
+        ..KubernetesOptions::new("worker-1", access, clock, wall_clock, 7)
     }
 }
 
-fn in_cluster(folder: &Path, server: &ApiServer) -> Access {
+fn in_cluster(folder: &Path, server: &ApiServer) -> ApiAccess {
     let address = server.address;
-    Access::InCluster(ServiceAccount {
+    ApiAccess::InCluster(ServiceAccount {
         folder: folder.to_owned(),
         server: Some((address.ip().to_string(), address.port())),
     })
@@ -69,7 +69,7 @@ impl Drop for Source {
 }
 
 impl Source {
-    fn start(options: Options) -> Self {
+    fn start(options: KubernetesOptions) -> Self {
         let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
         let publisher = publishers.into_iter().next().unwrap();
         let task = tokio::spawn(async move { match run(options, publisher).await {} });
@@ -99,17 +99,17 @@ impl Source {
 
     /// What is wrong, once something is that says `part`.
     #[track_caller]
-    fn trouble(&self, part: &'static str) -> impl Future<Output = Trouble> {
+    fn error(&self, part: &'static str) -> impl Future<Output = SourceError> {
         let found = self.until(part, move |catalog| {
-            catalog.sources[0].trouble.as_ref().is_some_and(|trouble| trouble.text.contains(part))
+            catalog.sources[0].last_error.as_ref().is_some_and(|error| error.text.contains(part))
         });
-        async move { found.await.sources[0].trouble.clone().unwrap() }
+        async move { found.await.sources[0].last_error.clone().unwrap() }
     }
 
     #[track_caller]
     fn well(&self) -> impl Future<Output = Arc<Catalog>> {
         self.until("well", |catalog| {
-            catalog.sources[0].trouble.is_none() && catalog.sources[0].current_at.is_some()
+            catalog.sources[0].last_error.is_none() && catalog.sources[0].current_at.is_some()
         })
     }
 }
@@ -133,7 +133,7 @@ impl Setup {
         Self { server: ApiServer::start(&pki).await, folder, pki }
     }
 
-    fn options(&self) -> Options {
+    fn options(&self) -> KubernetesOptions {
         options(in_cluster(self.folder.path(), &self.server))
     }
 

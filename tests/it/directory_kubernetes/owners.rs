@@ -108,9 +108,9 @@ async fn a_role_without_replicasets_is_told_and_the_pods_go_on() {
     });
     setup.server.script(Route::ReplicaSet, [Answer::json(denied.to_string()).status(403)]);
     let source = setup.source();
-    let trouble = source.trouble("replicasets").await;
+    let error = source.error("replicasets").await;
     assert_eq!(
-        &*trouble.text,
+        &*error.text,
         "the service account (system:serviceaccount:monitoring:node-agent) may not get \
          replicasets: the ClusterRole lacks verb `get` on resource `replicasets` of API group \
          `apps`"
@@ -120,7 +120,7 @@ async fn a_role_without_replicasets_is_told_and_the_pods_go_on() {
     let events = recorded_file("api/watch-pods.body");
     watch.pen.write(&events[..=events.iter().position(|byte| *byte == b'\n').unwrap()]).await;
     let catalog = source.until("the event", |catalog| named(catalog, "fleeting").is_some()).await;
-    assert_eq!(catalog.sources[0].trouble.as_ref(), Some(&trouble));
+    assert_eq!(catalog.sources[0].last_error.as_ref(), Some(&error));
     let web = named(&catalog, "web-66c5cb679f-dccp2").unwrap();
     assert_eq!(web.workload(), Some(("Deployment", "web")));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nodetally::directory::SourceKind;
-use nodetally::directory::cri::{self, Options};
+use nodetally::directory::cri::{self, CriOptions};
 use nodetally::directory::pod::{ContainerState, Phase};
 use nodetally::identity::ContainerId;
 use tempfile::TempDir;
@@ -15,15 +15,15 @@ use tokio::net::UnixListener;
 use tonic::Code;
 
 use super::runtime_service::{Container, Manner, Runtime, Sandbox, Script};
-use super::{PATIENCE, clock, directory_of, trouble, uid, until, until_trouble};
+use super::{PATIENCE, clock, directory_of, last_error, uid, until, until_error};
 
 const STATIC: &str = "72dd719cb36a6d92769b0e001945c7b5";
 const WEB: &str = "ea7d0c23-3f06-431f-bf11-d0a2eb46183d";
 const SANDBOXED: &str = "e3d5296e-b697-4cba-af3c-352149101fda";
 const JOB: &str = "49c3e27b-4970-4478-9345-74e43b3a8c56";
 
-fn options(socket: &Path) -> Options {
-    let mut options = Options::new(vec![socket.to_owned()], 7, clock);
+fn options(socket: &Path) -> CriOptions {
+    let mut options = CriOptions::new(vec![socket.to_owned()], 7, clock);
     options.interval = Duration::from_millis(20);
     options
 }
@@ -128,7 +128,7 @@ async fn a_runtime_that_dies_is_told_of_and_found_again_and_its_pods_stay_meanwh
 
     runtime.kill().await;
     // The call that was under way may have ended first; the next finds nobody behind the socket.
-    let catalog = until_trouble(&directory, "connection refused").await;
+    let catalog = until_error(&directory, "connection refused").await;
     assert_eq!(catalog.pods().len(), 4, "what it told before stays");
     let current_at = catalog.sources[0].current_at.unwrap();
 
@@ -137,7 +137,7 @@ async fn a_runtime_that_dies_is_told_of_and_found_again_and_its_pods_stay_meanwh
     script.sandboxes.pop();
     let _again = Runtime::start(&socket, script);
     let catalog = until(&directory, "its return", |catalog| catalog.pods().len() == 3).await;
-    assert_eq!(trouble(&catalog.sources[0]), "");
+    assert_eq!(last_error(&catalog.sources[0]), "");
     assert!(catalog.sources[0].current_at.unwrap() > current_at);
     running.abort();
 }

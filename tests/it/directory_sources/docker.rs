@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nodetally::directory::SourceKind;
-use nodetally::directory::docker::{self, Engine, Options};
+use nodetally::directory::docker::{self, Engine, EngineOptions};
 use nodetally::directory::pod::value_of;
 use nodetally::identity::ContainerId;
 use serde_json::json;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
-use super::{PATIENCE, clock, directory_of, until, until_trouble};
+use super::{PATIENCE, clock, directory_of, until, until_error};
 
 /// Header and body, with plain line ends.
 const PODMAN: &str = include_str!("../../../fixtures/podman/containers-json.txt");
@@ -89,8 +89,8 @@ fn answer(body: &str) -> Option<String> {
     ))
 }
 
-fn options(socket: &Path) -> Options {
-    let mut options = Options::new(Engine::Docker, socket.to_owned(), 7, clock);
+fn options(socket: &Path) -> EngineOptions {
+    let mut options = EngineOptions::new(Engine::Docker, socket.to_owned(), 7, clock);
     options.interval = Duration::from_millis(20);
     options
 }
@@ -145,7 +145,7 @@ async fn containers_have_their_names_and_compose_labels_and_pods_are_left_out() 
     assert!(head.starts_with("GET /containers/json HTTP/1.1\r\nhost: localhost\r\n"), "{head}");
 
     *socket.answer.lock().unwrap() = Some("HTTP/1.1 500 Internal Server Error\r\n\r\n".into());
-    let catalog = until_trouble(&directory, "answers 500 Internal Server Error").await;
+    let catalog = until_error(&directory, "answers 500 Internal Server Error").await;
     assert!(catalog.container(container('a')).is_some(), "what it told before stays");
     *socket.answer.lock().unwrap() = answer("[]");
     until(&directory, "an empty list", |catalog| catalog.sources[0].known == 0).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nodetally::directory::SourceKind;
-use nodetally::directory::kubelet::{self, Options, Trust};
+use nodetally::directory::kubelet::{self, KubeletOptions, KubeletTrust};
 use nodetally::directory::pod::Phase;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use super::{PATIENCE, clock, directory_of, trouble, uid, until, until_trouble};
+use super::{PATIENCE, clock, directory_of, last_error, uid, until, until_error};
 
 const PODS: &str = include_str!("../../../fixtures/kubernetes/kubelet/pods.json");
 const BAD_TOKEN: &str = include_str!("../../../fixtures/kubernetes/kubelet/401-bad-token.txt");
@@ -181,9 +181,9 @@ impl Account {
         self.dir.path().join("ca.crt")
     }
 
-    fn options(&self, url: String) -> Options {
-        let trust = Trust::CaFile(self.ca());
-        let mut options = Options::new(url, self.token(), trust, 7, clock);
+    fn options(&self, url: String) -> KubeletOptions {
+        let trust = KubeletTrust::CaFile(self.ca());
+        let mut options = KubeletOptions::new(url, self.token(), trust, 7, clock);
         options.interval = Duration::from_millis(20);
         options
     }
@@ -193,7 +193,7 @@ impl Account {
         self.refused_with(&self.options(kubelet.url())).await
     }
 
-    async fn refused_with(&self, options: &Options) -> String {
+    async fn refused_with(&self, options: &KubeletOptions) -> String {
         let said = tokio::time::timeout(PATIENCE, kubelet::probe(options)).await.unwrap();
         let error = said.unwrap_err();
         assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
@@ -245,10 +245,10 @@ async fn a_kubelet_that_goes_and_comes_back_keeps_its_pods_meanwhile() {
     let known = until(&directory, "pods", |catalog| !catalog.pods().is_empty()).await.pods().len();
 
     kubelet.answers(recorded(BAD_TOKEN));
-    let catalog = until_trouble(&directory, "401").await;
+    let catalog = until_error(&directory, "401").await;
     assert_eq!(catalog.pods().len(), known);
     kubelet.answers(pods());
-    let catalog = until(&directory, "well again", |c| trouble(&c.sources[0]).is_empty()).await;
+    let catalog = until(&directory, "well again", |c| last_error(&c.sources[0]).is_empty()).await;
     assert_eq!(catalog.pods().len(), known);
     running.abort();
 }
@@ -277,7 +277,7 @@ async fn a_kubelet_that_has_just_started_ends_no_pod_by_one_answer() {
         // Then it says nothing, and what is known stands still.
         script.answer = None;
     }
-    let catalog = until_trouble(&directory, "no answer within").await;
+    let catalog = until_error(&directory, "no answer within").await;
     assert!(kubelet.script.lock().unwrap().first.is_empty());
     assert_eq!(catalog.pods().len(), known);
 
@@ -367,13 +367,13 @@ async fn a_certificate_of_another_ca_is_refused_with_what_to_do_and_insecure_tak
     let own = Ca::called("worker-1-ca@1795195617");
     let kubelet = Kubelet::start(localhost(&own), pods()).await;
     let mut options = account.options(kubelet.url());
-    options.trust = Trust::Insecure;
+    options.trust = KubeletTrust::Insecure;
     kubelet::probe(&options).await.unwrap();
 
     // The right CA comes into the file: it is read anew after a failure.
     let (directory, publisher) = directory_of(SourceKind::Kubelet);
     let running = tokio::spawn(kubelet::run(account.options(kubelet.url()), publisher));
-    until_trouble(&directory, "not signed by the CA").await;
+    until_error(&directory, "not signed by the CA").await;
     std::fs::write(account.ca(), format!("{}{}", cluster.pem, own.pem)).unwrap();
     until(&directory, "trust", |catalog| !catalog.pods().is_empty()).await;
     running.abort();

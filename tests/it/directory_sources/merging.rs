@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use nodetally::directory::docker::{self, Engine};
-use nodetally::directory::objects::{Limits, pods_of_list};
+use nodetally::directory::objects::{ObjectLimits, pods_of_list};
 use nodetally::directory::pod::Pod;
 use nodetally::directory::{Directory, SourceKind, cri, static_file};
 
 use super::runtime_service::{Container, Runtime, Sandbox, Script};
-use super::{clock, trouble, uid, until};
+use super::{clock, last_error, uid, until};
 
 const BOTH: &str = "ea7d0c23-3f06-431f-bf11-d0a2eb46183d";
 const ONLY_SECOND: &str = "72dd719cb36a6d92769b0e001945c7b5";
@@ -40,7 +40,7 @@ async fn the_first_that_knows_a_pod_is_believed_and_the_second_fills_the_rest() 
         .iter()
         .zip(publishers)
         .map(|(socket, publisher)| {
-            let mut options = cri::Options::new(vec![socket.clone()], 7, clock);
+            let mut options = cri::CriOptions::new(vec![socket.clone()], 7, clock);
             options.interval = Duration::from_millis(20);
             tokio::spawn(cri::run(options, publisher))
         })
@@ -70,7 +70,7 @@ async fn the_first_that_knows_a_pod_is_believed_and_the_second_fills_the_rest() 
 /// A recorded pod under another uid and name.
 fn pod(of: &str, name: &str) -> Pod {
     let list = include_bytes!("../../../fixtures/kubernetes/kubelet/pods.json");
-    let page = pods_of_list(list, &Limits { annotation_bytes_max: 0 }).unwrap();
+    let page = pods_of_list(list, &ObjectLimits { annotation_bytes_max: 0 }).unwrap();
     let recorded = page.pods.into_iter().next().unwrap();
     Pod { uid: uid(of), api_uid: of.into(), name: name.into(), ..recorded }
 }
@@ -117,15 +117,16 @@ async fn a_source_that_fails_takes_nothing_from_the_others() {
     let (directory, mut publishers) = Directory::new(&[SourceKind::Docker, SourceKind::File]);
     let (file, engine) = (publishers.pop().unwrap(), publishers.pop().unwrap());
     let socket = dir.path().join("docker.sock");
-    let options = docker::Options::new(Engine::Docker, socket, 7, clock);
+    let options = docker::EngineOptions::new(Engine::Docker, socket, 7, clock);
     let engine = tokio::spawn(docker::run(options, engine));
-    let file = tokio::spawn(static_file::run(static_file::Options::new(names, 7, clock), file));
+    let file =
+        tokio::spawn(static_file::run(static_file::StaticFileOptions::new(names, 7, clock), file));
     let catalog = until(&directory, "both sources", |catalog| {
-        catalog.sources[0].trouble.is_some() && catalog.sources[1].current_at.is_some()
+        catalog.sources[0].last_error.is_some() && catalog.sources[1].current_at.is_some()
     })
     .await;
-    assert!(trouble(&catalog.sources[0]).ends_with("docker.sock: there is no such socket"));
-    assert_eq!((catalog.sources[0].current_at, trouble(&catalog.sources[1])), (None, ""));
+    assert!(last_error(&catalog.sources[0]).ends_with("docker.sock: there is no such socket"));
+    assert_eq!((catalog.sources[0].current_at, last_error(&catalog.sources[1])), (None, ""));
     assert_eq!(&*catalog.cgroup(b"/a").unwrap().name, "a");
     engine.abort();
     file.abort();

@@ -51,13 +51,13 @@ async fn until(
     }
 }
 
-fn trouble(status: &SourceStatus) -> &str {
-    status.trouble.as_ref().map_or("", |trouble| &trouble.text)
+fn last_error(status: &SourceStatus) -> &str {
+    status.last_error.as_ref().map_or("", |error| &error.text)
 }
 
 /// Waits for a trouble of the only source that says this.
-async fn until_trouble(directory: &Directory, part: &str) -> Arc<Catalog> {
-    until(directory, part, |catalog| trouble(&catalog.sources[0]).contains(part)).await
+async fn until_error(directory: &Directory, part: &str) -> Arc<Catalog> {
+    until(directory, part, |catalog| last_error(&catalog.sources[0]).contains(part)).await
 }
 
 fn uid(text: &str) -> PodUid {

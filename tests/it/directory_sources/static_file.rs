@@ -4,16 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use nodetally::directory::SourceKind;
-use nodetally::directory::static_file::{self, Options};
+use nodetally::directory::static_file::{self, StaticFileOptions};
 
-use super::{clock, directory_of, trouble, until, until_trouble};
+use super::{clock, directory_of, last_error, until, until_error};
 
 fn entry(pattern: &str, name: &str) -> String {
     format!("[[cgroup]]\npattern = \"{pattern}\"\nnamespace = \"web\"\nname = \"{name}\"\n")
 }
 
-fn options(path: &Path) -> Options {
-    let mut options = Options::new(path.to_owned(), 7, clock);
+fn options(path: &Path) -> StaticFileOptions {
+    let mut options = StaticFileOptions::new(path.to_owned(), 7, clock);
     options.interval = Duration::from_millis(20);
     options
 }
@@ -31,7 +31,7 @@ async fn a_change_is_taken_and_what_is_bad_leaves_the_names_of_before() {
     let path = dir.path().join("names.toml");
     let (directory, publisher) = directory_of(SourceKind::File);
     let running = tokio::spawn(static_file::run(options(&path), publisher));
-    until_trouble(&directory, "names.toml: cannot be read: No such file").await;
+    until_error(&directory, "names.toml: cannot be read: No such file").await;
 
     write(&path, &(entry("/system.slice/nginx*.service", "nginx") + &entry("/*/*", "rest")));
     let catalog = until(&directory, "names", |catalog| catalog.sources[0].known == 2).await;
@@ -39,10 +39,10 @@ async fn a_change_is_taken_and_what_is_bad_leaves_the_names_of_before() {
     assert_eq!(name(b"/system.slice/nginx-2.service").as_deref(), Some("nginx"));
     assert_eq!(name(b"/system.slice/sshd.service").as_deref(), Some("rest"));
     assert_eq!(name(b"/user.slice"), None);
-    assert_eq!(trouble(&catalog.sources[0]), "");
+    assert_eq!(last_error(&catalog.sources[0]), "");
 
     write(&path, &(entry("/a", "a") + "nane = 1\n"));
-    let catalog = until_trouble(&directory, "names.toml:5: nane: unknown key, did you mean").await;
+    let catalog = until_error(&directory, "names.toml:5: nane: unknown key, did you mean").await;
     let kept = catalog.cgroup(b"/system.slice/nginx.service").unwrap();
     assert_eq!(&*kept.name, "nginx");
 
@@ -50,10 +50,10 @@ async fn a_change_is_taken_and_what_is_bad_leaves_the_names_of_before() {
     let catalog =
         until(&directory, "the new name", |catalog| catalog.cgroup(b"/a").is_some()).await;
     assert!(catalog.cgroup(b"/system.slice/nginx.service").is_none());
-    assert_eq!(trouble(&catalog.sources[0]), "");
+    assert_eq!(last_error(&catalog.sources[0]), "");
 
     std::fs::remove_file(&path).unwrap();
-    let catalog = until_trouble(&directory, "cannot be read").await;
+    let catalog = until_error(&directory, "cannot be read").await;
     assert!(catalog.cgroup(b"/a").is_some(), "what it told before stays");
     running.abort();
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use hyper::StatusCode;
 use rustls::CertificateError;
 
-use super::Access;
+use super::ApiAccess;
 use crate::directory::bounded;
-use crate::directory::objects::{self, DecodeError, Status};
+use crate::directory::objects::{self, DecodeError, ErrorStatus};
 
-/// Of a body that is no `Status`, or of a message.
+/// Of a body that is no `ErrorStatus`, or of a message.
 const EXCERPT_CHARS_MAX: usize = 160;
 
 /// What was asked of the server, and so which right it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Asked {
+pub(super) enum ApiRequest {
     ListPods,
     WatchPods,
     Node,
@@ -25,7 +25,7 @@ pub(super) enum Asked {
     Version,
 }
 
-impl Asked {
+impl ApiRequest {
     /// Verb, resource and API group of the role's rule.
     const fn right(self) -> (&'static str, &'static str, &'static str) {
         match self {
@@ -51,7 +51,7 @@ impl Asked {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ApiErrorKind {
     /// 401: new credentials may help.
     Unauthorized,
     /// 403
@@ -70,51 +70,54 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub kind: Kind,
+pub(super) struct ApiError {
+    pub kind: ApiErrorKind,
     pub text: String,
     /// How long the server wants to be left alone.
     pub wait: Option<Duration>,
 }
 
-impl Failure {
-    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+impl ApiError {
+    pub(super) fn new(kind: ApiErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), wait: None }
     }
 
     /// Whether the server has understood and will not, so that to ask for the same again may be in
     /// vain for ever; not where it has no time or other credentials may help.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self.kind, Kind::Forbidden | Kind::NotFound | Kind::Other)
+        matches!(self.kind, ApiErrorKind::Forbidden | ApiErrorKind::NotFound | ApiErrorKind::Other)
     }
 
-    pub(super) fn unreadable(asked: Asked, error: DecodeError) -> Self {
+    pub(super) fn unreadable(asked: ApiRequest, error: DecodeError) -> Self {
         let kind = match error {
-            DecodeError::Cut { .. } => Kind::Cut,
-            _ => Kind::Other,
+            DecodeError::Cut { .. } => ApiErrorKind::Cut,
+            _ => ApiErrorKind::Other,
         };
         let noun = asked.noun();
         Self::new(kind, format!("the API server's answer cannot be read ({noun}): {error}"))
     }
 
-    pub(super) fn too_long(asked: Asked, bytes_max: usize) -> Self {
+    pub(super) fn too_long(asked: ApiRequest, bytes_max: usize) -> Self {
         let noun = asked.noun();
-        Self::new(Kind::Other, format!("the API server sends more than {bytes_max} bytes ({noun})"))
+        Self::new(
+            ApiErrorKind::Other,
+            format!("the API server sends more than {bytes_max} bytes ({noun})"),
+        )
     }
 
-    pub(super) fn late(asked: Asked, access: &Access, after: Duration) -> Self {
+    pub(super) fn late(asked: ApiRequest, access: &ApiAccess, after: Duration) -> Self {
         let (noun, server) = (asked.noun(), access.server_name());
         let text = format!("the API server{server} sends nothing for {after:?} ({noun})");
-        Self::new(Kind::Unreachable, text)
+        Self::new(ApiErrorKind::Unreachable, text)
     }
 
-    /// An answer that is none: what is in `body` is a `Status`, a text, or a page of somebody's.
+    /// An answer that is none: what is in `body` is a `ErrorStatus`, a text, or a page of somebody's.
     pub(super) fn of_answer(
-        asked: Asked,
+        asked: ApiRequest,
         code: StatusCode,
         body: &[u8],
         wait: Option<Duration>,
-        access: &Access,
+        access: &ApiAccess,
     ) -> Self {
         let status = objects::status(body).ok();
         let wait = wait.or_else(|| asked_by(status.as_ref()?));
@@ -122,18 +125,18 @@ impl Failure {
     }
 
     /// An `ERROR` event of a watch.
-    pub(super) fn of_event(status: &Status, access: &Access) -> Self {
+    pub(super) fn of_event(status: &ErrorStatus, access: &ApiAccess) -> Self {
         let code = status.code.unwrap_or(500);
         let wait = asked_by(status);
-        Self { wait, ..Self::of_status(Asked::WatchPods, code, Some(status), b"", access) }
+        Self { wait, ..Self::of_status(ApiRequest::WatchPods, code, Some(status), b"", access) }
     }
 
     fn of_status(
-        asked: Asked,
+        asked: ApiRequest,
         code: u16,
-        status: Option<&Status>,
+        status: Option<&ErrorStatus>,
         body: &[u8],
-        access: &Access,
+        access: &ApiAccess,
     ) -> Self {
         let said = status.map_or_else(
             || excerpt(&String::from_utf8_lossy(body)),
@@ -141,59 +144,66 @@ impl Failure {
         );
         let expired = status.is_some_and(|status| *status.reason == *"Expired");
         let (kind, text) = match code {
-            401 => {
-                (Kind::Unauthorized, format!("{} (401 {said})", access.credentials_not_accepted()))
+            401 => (
+                ApiErrorKind::Unauthorized,
+                format!("{} (401 {said})", access.credentials_not_accepted()),
+            ),
+            403 => (ApiErrorKind::Forbidden, forbidden(asked, &said, access)),
+            404 => (
+                ApiErrorKind::NotFound,
+                format!("the API server has not {} (404 {said})", asked.noun()),
+            ),
+            410 => (ApiErrorKind::Expired, format!("what was asked for is too old (410 {said})")),
+            _ if expired => {
+                (ApiErrorKind::Expired, format!("what was asked for is too old ({said})"))
             }
-            403 => (Kind::Forbidden, forbidden(asked, &said, access)),
-            404 => {
-                (Kind::NotFound, format!("the API server has not {} (404 {said})", asked.noun()))
-            }
-            410 => (Kind::Expired, format!("what was asked for is too old (410 {said})")),
-            _ if expired => (Kind::Expired, format!("what was asked for is too old ({said})")),
             400 if said.contains("HTTP request to an HTTPS server") => (
-                Kind::Unreachable,
+                ApiErrorKind::Unreachable,
                 format!("the API server{} speaks TLS, not plain HTTP", access.server_name()),
             ),
-            429 => (Kind::Busy, format!("the API server has too many requests (429 {said})")),
-            _ => {
-                (Kind::Other, format!("the API server answers {code} to {}: {said}", asked.noun()))
+            429 => {
+                (ApiErrorKind::Busy, format!("the API server has too many requests (429 {said})"))
             }
+            _ => (
+                ApiErrorKind::Other,
+                format!("the API server answers {code} to {}: {said}", asked.noun()),
+            ),
         };
         Self::new(kind, text)
     }
 
     /// No answer: the way to the server or the credentials.
-    pub(super) fn of_client(error: &kube::Error, access: &Access) -> Self {
-        Self::new(Kind::Unreachable, unreachable(error, access))
+    pub(super) fn of_client(error: &kube::Error, access: &ApiAccess) -> Self {
+        Self::new(ApiErrorKind::Unreachable, unreachable(error, access))
     }
 
     /// An answer's body that ends with an error.
-    pub(super) fn of_body(asked: Asked, error: &kube::Error) -> Self {
+    pub(super) fn of_body(asked: ApiRequest, error: &kube::Error) -> Self {
         let reason = excerpt(&innermost(error));
         Self::new(
-            Kind::Cut,
+            ApiErrorKind::Cut,
             format!("the API server's answer was cut ({}): {reason}", asked.noun()),
         )
     }
 }
 
-fn asked_by(status: &Status) -> Option<Duration> {
+fn asked_by(status: &ErrorStatus) -> Option<Duration> {
     status.retry_after_seconds.map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-fn forbidden(asked: Asked, said: &str, access: &Access) -> String {
+fn forbidden(asked: ApiRequest, said: &str, access: &ApiAccess) -> String {
     let (verb, resource, group) = asked.right();
     let (who, role) = access.who();
     // pods is forbidden: User "system:serviceaccount:ns:name" cannot list resource "pods" in …
     let user = said.split_once("User \"").and_then(|(_, rest)| rest.split_once('"'));
     let user = user.map_or_else(String::new, |(user, _)| format!(" ({user})"));
     let group = if group.is_empty() { String::new() } else { format!(" of API group `{group}`") };
-    let of = if asked == Asked::Version { "non-resource URL" } else { "resource" };
+    let of = if asked == ApiRequest::Version { "non-resource URL" } else { "resource" };
     let lacking = format!("{role} lacks verb `{verb}` on {of} `{resource}`{group}");
     format!("{who}{user} may not {verb} {resource}: {lacking}")
 }
 
-fn unreachable(error: &kube::Error, access: &Access) -> String {
+fn unreachable(error: &kube::Error, access: &ApiAccess) -> String {
     use kube::client::AuthError;
     if let kube::Error::Auth(error) = error {
         return match error {
@@ -232,7 +242,7 @@ fn unreachable(error: &kube::Error, access: &Access) -> String {
     })
 }
 
-fn tls_trouble(cause: &(dyn Error + 'static), access: &Access) -> Option<String> {
+fn tls_trouble(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<String> {
     let (server, ca) = (access.server_name(), access.authority());
     Some(match cause.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(reason) => match reason {

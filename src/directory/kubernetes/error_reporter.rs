@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::Asked;
+use super::error::ApiRequest;
 use crate::directory::Publisher;
 use crate::quantity::BootTime;
 
-pub(super) struct Troubles {
+pub(super) struct ErrorReporter {
     pub publisher: Publisher,
     /// Of the pods themselves.
     main: Option<String>,
     /// Beside them, by what cannot be had.
-    lacking: BTreeMap<Asked, String>,
+    lacking: BTreeMap<ApiRequest, String>,
 }
 
-impl Troubles {
+impl ErrorReporter {
     pub(super) const fn new(publisher: Publisher) -> Self {
         Self { publisher, main: None, lacking: BTreeMap::new() }
     }
@@ -36,7 +36,7 @@ impl Troubles {
     }
 
     /// Something else cannot be had.
-    pub(super) fn lacks(&mut self, asked: Asked, text: &str, now: BootTime) {
+    pub(super) fn lacks(&mut self, asked: ApiRequest, text: &str, now: BootTime) {
         if self.lacking.get(&asked).is_some_and(|known| known == text) {
             return;
         }
@@ -46,7 +46,7 @@ impl Troubles {
     }
 
     /// It can be had.
-    pub(super) fn has(&mut self, asked: Asked, now: BootTime) {
+    pub(super) fn has(&mut self, asked: ApiRequest, now: BootTime) {
         if self.lacking.remove(&asked).is_some() {
             tracing::info!("identity source kubernetes: {} can be had again", asked.noun());
             self.tell(now);
@@ -56,6 +56,6 @@ impl Troubles {
     fn tell(&self, now: BootTime) {
         let texts: Vec<&str> = self.lacking.values().map(String::as_str).collect();
         let text = texts.join("; ");
-        self.publisher.lacks(Some(text.as_str()).filter(|text| !text.is_empty()), now);
+        self.publisher.set_partial_error(Some(text.as_str()).filter(|text| !text.is_empty()), now);
     }
 }
