@@ -1,13 +1,13 @@
-//! Files of a few lines that are read now and then: tokens, certificates, keys, the file of names.
+//! Small files that are read again when they change: tokens, certificates, keys, the file of names.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-/// What changes when a file is written or put in another's place.
+/// The identity of a file's content: it changes when the file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     device: u64,
@@ -26,18 +26,18 @@ impl Stamp {
         }
     }
 
-    /// The stamp of what lies there now, links followed.
+    /// The stamp of the file at `path` now; links are followed.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&std::fs::metadata(path)?))
     }
 }
 
-/// The whole of a regular file with its stamp of before it was read.
+/// A regular file's bytes and its stamp from before they were read.
 ///
 /// # Errors
-/// It cannot be opened or read, is no regular file, or is larger than `bytes_max`.
+/// The file cannot be opened or read, is no regular file, or is larger than `bytes_max`.
 pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)> {
-    // Without O_NONBLOCK a fifo in the file's place would hold up everything on this thread.
+    // Without O_NONBLOCK a fifo in the file's place would block this thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;
@@ -53,24 +53,32 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)
     Ok((bytes, Stamp::of(&metadata)))
 }
 
-/// A bearer token: the file's text without the white space around it. It is read for each request,
-/// since projected tokens rotate.
+/// The largest token file, in bytes. Service-account tokens have some 1200 bytes.
+const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// Errors of a token file. They hold nothing of its text.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token file {} cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("the token file {} holds no token", .0.display())]
+    NoToken(PathBuf),
+}
+
+/// A bearer token: the file's text without the white space around it.
 ///
 /// # Errors
-/// One line without anything of the file's text.
-pub(crate) fn read_token(path: &Path) -> Result<String, String> {
+/// The file cannot be read, or its text is empty or no ASCII word.
+pub(crate) fn read_token(path: &Path) -> Result<String, TokenError> {
     let (bytes, _) = read(path, TOKEN_BYTES_MAX)
-        .map_err(|error| format!("the token file {} cannot be read: {error}", path.display()))?;
+        .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("the token file {} holds no token", path.display()));
+        return Err(TokenError::NoToken(path.to_owned()));
     }
     Ok(token.to_owned())
 }
-
-/// Service-account tokens have some 1200 bytes.
-const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -106,10 +114,12 @@ mod tests {
         };
         assert_eq!(token("abc.def\n").unwrap(), "abc.def");
         for bad in ["", "\n", "hunter2 hunter2", "hunter2\u{1b}", "hunter2é"] {
-            let error = token(bad).unwrap_err();
+            let error = token(bad).unwrap_err().to_string();
             assert!(error.ends_with("holds no token") && !error.contains("hunter2"), "{error}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(read_token(&path).unwrap_err().contains("cannot be read: No such file"));
+        assert!(
+            read_token(&path).unwrap_err().to_string().contains("cannot be read: No such file")
+        );
     }
 }

@@ -1,26 +1,26 @@
-//! Names, labels and annotations from outside, no more and no longer than can be kept.
+//! Limits for names, labels and annotations from outside.
 
 use super::pod::Labels;
 
-/// Kubernetes' names, those of Docker's containers and image references are shorter.
+/// The longest name, in bytes. Names of Kubernetes and Docker and image references are shorter.
 pub(super) const NAME_BYTES_MAX: usize = 512;
 
-/// The most labels, and the most annotations, that are kept of one thing.
+/// The most labels of one object, and the most annotations.
 pub(super) const LABELS_MAX: usize = 256;
 
-/// Kubernetes' label values have at most 63 bytes; others' labels (Docker's) have no such limit.
+/// The longest label value, in bytes. Kubernetes allows 63 bytes, Docker has no limit.
 const LABEL_VALUE_BYTES_MAX: usize = 1024;
 
-/// `prefix/name`: a DNS subdomain and 63 bytes.
+/// The longest key, in bytes: `prefix/name`, a DNS subdomain and 63 bytes.
 const KEY_BYTES_MAX: usize = 253 + 1 + 63;
 
-/// A name that can be sent: `None` for one that is empty, too long or not one line of text.
+/// A name that can be sent; `None` if it is empty, too long or not one line of text.
 pub(super) fn name(text: &str) -> Option<&str> {
     let fits = !text.is_empty() && text.len() <= NAME_BYTES_MAX;
     (fits && !text.chars().any(breaks_the_line)).then_some(text)
 }
 
-/// Another's words as the beginning of one line that cannot steer a terminal.
+/// The beginning of a foreign text, as one line that cannot control a terminal.
 pub(super) fn line(text: &str, chars_max: usize) -> String {
     let mut shown: String =
         text.chars().take(chars_max).map(|c| if breaks_the_line(c) { ' ' } else { c }).collect();
@@ -28,23 +28,22 @@ pub(super) fn line(text: &str, chars_max: usize) -> String {
     shown
 }
 
-/// Line breaks, escape sequences and marks that turn the direction of what follows.
+/// `true` for line breaks, escape sequences and marks that turn the direction of text.
 fn breaks_the_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// By key, without those that are too long.
+/// Labels by key, without those that are too long.
 pub(super) fn labels(labels: impl IntoIterator<Item = (String, String)>) -> Labels {
     kept(labels, LABEL_VALUE_BYTES_MAX)
 }
 
-/// What `kubectl apply` leaves: the whole specification, `env` and all.
+/// The annotation of `kubectl apply`: the whole specification with its `env`.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// By key, without those whose value is longer than `bytes_max`, and without that of
-/// `kubectl apply`.
+/// Annotations by key, without values longer than `bytes_max` and without [`LAST_APPLIED`].
 pub(super) fn annotations(
     annotations: impl IntoIterator<Item = (String, String)>,
     bytes_max: usize,
@@ -60,7 +59,7 @@ fn kept(pairs: impl IntoIterator<Item = (String, String)>, value_bytes_max: usiz
         })
         .map(|(key, value)| (key.into(), value.into()))
         .collect();
-    // Sorted first, so that of too many always the same ones are kept.
+    // Sorted first, so that the same ones are always kept.
     kept.sort_unstable();
     kept.truncate(LABELS_MAX);
     kept

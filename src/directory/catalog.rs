@@ -1,4 +1,4 @@
-//! All that is known at one moment, of all sources.
+//! The merged data of all sources at one moment.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use super::node::Node;
 use super::pod::{Labels, Pod};
 use crate::identity::{ContainerId, PodUid};
 
-/// What is known at one moment. It does not change; the directory hands out another.
+/// The names known at one moment. A catalog never changes; the directory replaces it.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// By uid.
     pub(super) pods: Vec<Arc<Pod>>,
     /// By id.
     pub(super) containers: Vec<(ContainerId, Arc<EntityName>)>,
-    /// In the file's order.
+    /// In the order of the file.
     pub(super) cgroups: Arc<[CgroupNameRule]>,
     /// `None` until a source that knows it has answered.
     pub node: Option<Arc<Node>>,
-    /// The API server's `gitVersion`; `None` likewise.
+    /// The API server's `gitVersion`; `None` until the server has answered.
     pub server_version: Option<Arc<str>>,
     /// In the configured order.
     pub sources: Vec<SourceStatus>,
 }
 
-/// A name for something that is no pod of Kubernetes', so that it can be sent as one.
+/// The name of a container or cgroup outside Kubernetes, which is sent as a pod of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityName {
     pub namespace: Box<str>,
@@ -32,7 +32,7 @@ pub struct EntityName {
     pub labels: Labels,
 }
 
-/// A name for the cgroups whose path fits.
+/// A name for all cgroups whose path matches a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupNameRule {
     pub pattern: CgroupPattern,
@@ -43,7 +43,7 @@ pub struct CgroupNameRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupPattern(Box<str>);
 
-/// Why a text is no pattern of cgroups.
+/// Errors of a text as a pattern of cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     #[error("does not begin with `/`")]
@@ -60,8 +60,10 @@ pub enum PatternError {
 pub const PATTERN_BYTES_MAX: usize = 1024;
 
 impl CgroupPattern {
+    /// Checks a pattern.
+    ///
     /// # Errors
-    /// No path below the cgroup2 mount could ever fit, or the text is too long.
+    /// No path below the cgroup2 mount can match, or the text is too long.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(PatternError::TooLong);
@@ -76,11 +78,11 @@ impl CgroupPattern {
         Ok(Self(text.into()))
     }
 
-    /// Whether all of `path` fits.
+    /// `true` if the pattern matches the whole `path`.
     #[must_use]
     pub fn fits(&self, path: &[u8]) -> bool {
-        // The last star and what was left of the path there: the only place to go back to, since an
-        // earlier star could only take less than that one gives back.
+        // The pattern and path behind the last star: the only place to go back to, since an earlier
+        // star could only match less than that one gives back.
         let mut back: Option<(&[u8], &[u8])> = None;
         let (mut pattern, mut path) = (self.0.as_bytes(), path);
         loop {
@@ -94,7 +96,7 @@ impl CgroupPattern {
                 }
                 (None, None) => return true,
                 _ => match back.take() {
-                    Some((rest, [taken, left @ ..])) if *taken != b'/' => {
+                    Some((rest, [byte, left @ ..])) if *byte != b'/' => {
                         back = Some((rest, left));
                         (pattern, path) = (rest, left);
                     }
@@ -113,13 +115,13 @@ impl Catalog {
         self.pods.get(at)
     }
 
-    /// Every pod that is known, by uid.
+    /// All known pods, by uid.
     #[must_use]
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
     }
 
-    /// The name that the static file has for this cgroup; the first entry that fits counts.
+    /// The name of a cgroup in the static file; the first entry that matches counts.
     #[must_use]
     pub fn cgroup(&self, path: &[u8]) -> Option<&EntityName> {
         self.cgroups.iter().find(|rule| rule.pattern.fits(path)).map(|rule| &rule.entity)

@@ -1,7 +1,7 @@
-//! Names of containers outside Kubernetes: Docker's API, which Podman speaks too, over its socket.
+//! Names of containers outside Kubernetes, from Docker's API over its socket. Podman has the same API.
 //!
-//! `GET /containers/json` lists the containers that run. Those of the kubelet (cri-dockerd) are left
-//! out: they are pods, and known as such elsewhere.
+//! `GET /containers/json` lists the running containers. Containers of the kubelet (cri-dockerd) are
+//! left out: other sources know them as pods.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,14 +10,16 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::catalog::EntityName;
-use super::pace::{self, Pace};
+use super::error::{EngineError, PollError, PollReason, SocketError};
+use super::objects::DecodeError;
+use super::poll::Poller;
 use super::{PODS_MAX, Publisher, SourceKind, bounded, unix_socket};
 use crate::identity::ContainerId;
 use crate::quantity::BootTime;
@@ -25,7 +27,9 @@ use crate::quantity::BootTime;
 /// The label that the kubelet gives each container of a pod.
 const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
 
-/// Whose socket it is.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// A container engine with Docker's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     Docker,
@@ -47,18 +51,18 @@ impl Engine {
     }
 }
 
-/// How the socket is asked. [`EngineOptions::new`] has the defaults.
+/// Options of an engine as a source. [`EngineOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
     pub engine: Engine,
     pub socket: PathBuf,
-    /// From one look at the list to the next (10 s).
+    /// Time between two polls (10 s).
     pub interval: Duration,
-    /// How long one answer may take (5 s).
+    /// The time limit of one answer (5 s).
     pub request_timeout: Duration,
     /// The largest answer, in bytes (8 MiB).
     pub answer_bytes_max: usize,
-    /// Where the random parts of the waits begin.
+    /// Seed of the random parts of the waits.
     pub seed: u64,
     pub clock: fn() -> BootTime,
 }
@@ -78,112 +82,102 @@ impl EngineOptions {
     }
 }
 
-/// Tells the publisher which containers there are, for ever.
+/// Publishes the engine's containers, for ever.
 pub async fn run(options: EngineOptions, publisher: Publisher) {
-    let mut pace = Pace::new(options.engine.kind(), options.interval, options.seed);
+    let mut poller = Poller::new(options.engine.kind(), options.interval, options.seed);
     loop {
         let asked_at = (options.clock)();
-        let outcome = ask(&options).await.map(|containers| {
-            publisher.replace_containers(containers, asked_at);
-        });
-        sleep(pace.after(outcome, &publisher, (options.clock)())).await;
+        let answer = containers(&options).await;
+        let outcome = answer.map(|containers| publisher.replace_containers(containers, asked_at));
+        poller.report_and_wait(outcome, &publisher, (options.clock)()).await;
     }
 }
 
-/// One look, for a person.
+/// Asks once and returns the answer as one line for a person.
 ///
 /// # Errors
-/// One line: what keeps it from answering.
-pub async fn probe(options: &EngineOptions) -> Result<String, String> {
-    let containers = ask(options).await.map_err(pace::shown)?;
-    Ok(format!("{}: {} containers run", options.socket.display(), containers.len()))
+/// The engine does not answer.
+pub async fn probe(options: &EngineOptions) -> Result<String, PollError> {
+    let count = containers(options).await?.len();
+    Ok(format!("{}: {count} containers run", options.socket.display()))
 }
 
-async fn ask(options: &EngineOptions) -> Result<Vec<(ContainerId, EntityName)>, String> {
-    let path = options.socket.display();
-    let body = match timeout(options.request_timeout, get(options)).await {
-        Ok(body) => body?,
-        Err(_) => {
-            return Err(format!("{path}: {}", unix_socket::no_answer(options.request_timeout)));
-        }
+async fn containers(options: &EngineOptions) -> Result<Vec<(ContainerId, EntityName)>, PollError> {
+    let asking = async {
+        let body = timeout(options.request_timeout, get(options))
+            .await
+            .unwrap_or(Err(SocketError::NoAnswer(options.request_timeout).into()))?;
+        Ok(containers_of_list(&body, options.engine).map_err(EngineError::NoList)?)
     };
-    containers_of_list(&body, options.engine).map_err(|error| format!("{path}: {error}"))
+    asking.await.map_err(|reason: PollReason| PollError::at(&options.socket, reason))
 }
 
-/// Each look has a connection of its own: it costs the server little, and none is ever stale.
-async fn get(options: &EngineOptions) -> Result<Bytes, String> {
-    let stream = unix_socket::connect(&options.socket, options.request_timeout)
-        .await?
-        .ok_or_else(|| unix_socket::absent(&options.socket))?;
-    let at = |text: String| format!("{}: {text}", options.socket.display());
-    let no_http = |error: hyper::Error| at(format!("no HTTP server answers: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
-    let request = Request::get("/containers/json")
-        .header(HOST, "localhost")
-        .header(USER_AGENT, concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| at(error.to_string()))?;
+/// Each poll has a connection of its own: it costs the server little, and none is ever stale.
+async fn get(options: &EngineOptions) -> Result<Bytes, PollReason> {
+    let stream = unix_socket::connect(&options.socket, options.request_timeout).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(EngineError::NoHttp)?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = Uri::from_static("/containers/json");
+    request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
     let answer = async move {
-        let answer = sender.send_request(request).await.map_err(no_http)?;
+        let answer = sender.send_request(request).await.map_err(EngineError::NoHttp)?;
         if answer.status() != StatusCode::OK {
-            return Err(at(format!("answers {} to GET /containers/json", answer.status())));
+            return Err(EngineError::Refused(answer.status()));
         }
         match Limited::new(answer.into_body(), options.answer_bytes_max).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
-                Err(at(format!("the answer is larger than {} bytes", options.answer_bytes_max)))
+                Err(EngineError::TooLarge(options.answer_bytes_max))
             }
-            Err(error) => Err(at(format!("the answer broke off: {error}"))),
+            Err(error) => Err(EngineError::BrokenOff(error)),
         }
     };
-    // What ails the connection, the answer tells as well.
+    // An error of the connection also ends the answer, so only the answer's is reported.
     let (answer, _) = tokio::join!(answer, connection);
-    answer
+    Ok(answer?)
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct EngineContainer {
     id: String,
-    /// With a slash in front; the names of links have two.
+    /// Names start with a slash; the names of links have two slashes.
     names: Option<Vec<String>>,
     labels: Option<HashMap<String, String>>,
 }
 
-/// The containers of an engine's list (`GET /containers/json`) with their names, but for those of
-/// Kubernetes' pods; no more than a source may know.
+/// The containers of an engine's list (`GET /containers/json`) with their names. Containers of pods
+/// are left out, and so are those beyond [`PODS_MAX`].
 ///
 /// # Errors
-/// One line without anything of the answer: it is no such list.
+/// The answer is no such list. The error holds nothing of the answer, since labels can be secrets.
 pub fn containers_of_list(
     body: &[u8],
     engine: Engine,
-) -> Result<Vec<(ContainerId, EntityName)>, String> {
-    // serde_json's own words quote the answer, and labels can hold secrets.
-    let listed: Vec<EngineContainer> = serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("the answer is no list of containers (line {line}, column {column})")
-    })?;
+) -> Result<Vec<(ContainerId, EntityName)>, DecodeError> {
+    let listed: Vec<EngineContainer> = serde_json::from_slice(body)?;
     Ok(listed.into_iter().filter_map(|one| named(one, engine)).take(PODS_MAX).collect())
 }
 
-fn named(listed: EngineContainer, engine: Engine) -> Option<(ContainerId, EntityName)> {
-    let id = ContainerId::parse(listed.id.as_bytes())?;
-    let labels = listed.labels.unwrap_or_default();
+fn named(container: EngineContainer, engine: Engine) -> Option<(ContainerId, EntityName)> {
+    let id = ContainerId::parse(container.id.as_bytes())?;
+    let labels = container.labels.unwrap_or_default();
     if labels.contains_key(POD_UID_LABEL) {
         return None;
     }
-    let names = listed.names.unwrap_or_default();
+    let names = container.names.unwrap_or_default();
     let own = names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
     let own = own.filter(|name| !name.contains('/')).find_map(bounded::name);
-    // Both engines call a container by the first 12 digits where nothing else is at hand.
-    let name = own.or_else(|| listed.id.get(..12))?;
-    let named = EntityName {
+    // Both engines show the first 12 digits where a container has no name.
+    let name = own.or_else(|| container.id.get(..12))?;
+    let entity = EntityName {
         namespace: engine.namespace().into(),
         name: name.into(),
         labels: bounded::labels(labels),
     };
-    Some((id, named))
+    Some((id, entity))
 }
 
 #[cfg(test)]

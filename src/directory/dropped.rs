@@ -1,18 +1,19 @@
-//! Which pods a source has told of and then let go.
+//! The pods that a source knew and has dropped.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::PODS_MAX;
 use crate::identity::PodUid;
 
-/// Remembered so long that a slower source has let them go too: as many as a source may know.
+/// The most uids that are remembered, as many as a source may have. So a slower source has dropped
+/// a pod too before it is forgotten here.
 const DROPPED_MAX: usize = PODS_MAX;
 
-/// Uids of the pods that one source has dropped, the oldest forgotten first.
+/// The uids of dropped pods; the oldest is forgotten first.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
     uids: BTreeSet<PodUid>,
-    /// The same, in the order in which they were dropped.
+    /// The uids in the order in which they were dropped.
     order: VecDeque<PodUid>,
 }
 
@@ -29,7 +30,7 @@ impl Dropped {
         }
     }
 
-    /// The source knows it again.
+    /// Forgets a pod that the source knows again.
     pub(super) fn remove(&mut self, uid: PodUid) {
         if self.uids.remove(&uid) {
             self.order.retain(|other| *other != uid);

@@ -1,9 +1,8 @@
-//! Pods by way of the kubelet's own list, `GET /pods` on its port 10250.
+//! Pods from the kubelet's own list, `GET /pods` on its port 10250.
 //!
-//! The kubelet knows what the API server knows of its pods, and of static pods also where there is
-//! no mirror; it is asked now and then, since it has no watch. Right after its start it may list
-//! static pods only, until it has heard from the API server: one answer without a pod is not
-//! enough for the pod to be gone.
+//! The kubelet knows of its pods what the API server knows, and it knows static pods that have no
+//! mirror. It has no watch, so it is polled. Right after its start it may list static pods only,
+//! until it has the API server's pods. So a pod is removed after two answers without it.
 
 use std::error::Error as _;
 use std::io;
@@ -14,49 +13,49 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, StatusCode, Url};
 use rustls::CertificateError;
-use tokio::time::sleep;
 
+use super::error::{KubeletError, PollError};
 use super::objects::{self, ObjectLimits, PodPage};
-use super::pace::{self, Pace};
-use super::{Publisher, SourceKind, bounded, unix_socket};
+use super::poll::Poller;
+use super::{Publisher, SourceKind, bounded};
 use crate::quantity::BootTime;
-use crate::small_file;
+use crate::small_file::{self, TokenError};
 
-/// A bundle of CAs has some ten kilobytes.
+/// The largest CA file, in bytes; a bundle has some ten kilobytes.
 const CA_BYTES_MAX: usize = 1 << 20;
 
-/// How much of a refusal's body is read, in bytes.
+/// The part of a refusal's body that is read, in bytes.
 const REFUSAL_BYTES_MAX: usize = 4096;
 
-/// How much of it is repeated, in characters.
+/// The part of a refusal's body that an error repeats, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
 
-/// How the kubelet's certificate is judged.
+/// The check of the kubelet's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KubeletTrust {
-    /// A CA out of this file (PEM) must have signed it. Read anew after each failure.
+    /// A CA out of this file (PEM) must have signed it. The file is read again after each failure.
     CaFile(PathBuf),
-    /// Not at all: whoever can take the address gets the token.
+    /// No check: anything that can take the address gets the token.
     Insecure,
 }
 
-/// How the kubelet is asked. [`KubeletOptions::new`] has the defaults.
+/// Options of the kubelet as a source. [`KubeletOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct KubeletOptions {
     /// `https://<host>:10250`
     pub url: String,
-    /// Read for each request.
+    /// Read for each request, since tokens are rotated.
     pub token_file: PathBuf,
     pub trust: KubeletTrust,
-    /// From one look at the list to the next (15 s).
+    /// Time between two polls (15 s).
     pub interval: Duration,
-    /// How long one answer may take (10 s).
+    /// The time limit of one answer (10 s).
     pub request_timeout: Duration,
     /// The largest answer, in bytes (32 MiB); a pod takes some 4 to 20 KiB.
     pub answer_bytes_max: usize,
-    /// Longer values of annotations are left out, in bytes (1 KiB).
+    /// The longest annotation value that is kept, in bytes (1 KiB).
     pub annotation_bytes_max: usize,
-    /// Where the random parts of the waits begin.
+    /// Seed of the random parts of the waits.
     pub seed: u64,
     pub clock: fn() -> BootTime,
 }
@@ -84,49 +83,50 @@ impl KubeletOptions {
     }
 }
 
-/// Tells the publisher what the kubelet knows, for ever.
+/// Publishes the kubelet's pods, for ever.
 pub async fn run(options: KubeletOptions, publisher: Publisher) {
-    let mut pace = Pace::new(SourceKind::Kubelet, options.interval, options.seed);
+    let mut poller = Poller::new(SourceKind::Kubelet, options.interval, options.seed);
     let mut kubelet = None;
     loop {
         let asked_at = (options.clock)();
-        let outcome = match ask(&options, &mut kubelet).await {
-            Ok(list) => {
-                publisher.replace_pods_absent_twice(list.pods, asked_at);
-                Ok(())
-            }
-            Err(text) => {
-                kubelet = None;
-                Err(text)
-            }
-        };
-        sleep(pace.after(outcome, &publisher, (options.clock)())).await;
+        let answer = pods(&options, &mut kubelet).await;
+        let outcome = answer.map(|list| publisher.replace_pods_absent_twice(list.pods, asked_at));
+        poller.report_and_wait(outcome, &publisher, (options.clock)()).await;
     }
 }
 
-/// One look, for a person.
+/// Asks once and returns the answer as one line for a person.
 ///
 /// # Errors
-/// One line: what keeps it from answering.
-pub async fn probe(options: &KubeletOptions) -> Result<String, String> {
-    let list = ask(options, &mut None).await.map_err(pace::shown)?;
+/// The kubelet does not answer.
+pub async fn probe(options: &KubeletOptions) -> Result<String, PollError> {
+    let list = pods(options, &mut None).await?;
     let unreadable = match list.unreadable {
         0 => String::new(),
-        count => format!(", and {count} that are not as the API has pods"),
+        count => format!(", and {count} that cannot be read"),
     };
     Ok(format!("kubelet at {}: {} pods{unreadable}", options.url, list.pods.len()))
 }
 
-async fn ask(options: &KubeletOptions, kubelet: &mut Option<Kubelet>) -> Result<PodPage, String> {
-    let at = |text: String| format!("kubelet at {}: {text}", options.url);
-    let kubelet = match kubelet {
-        Some(kubelet) => kubelet,
-        None => kubelet.insert(Kubelet::new(options).map_err(at)?),
+/// The kubelet's pods. A failure drops the client, so that the CA file is read again.
+async fn pods(
+    options: &KubeletOptions,
+    kubelet: &mut Option<Kubelet>,
+) -> Result<PodPage, PollError> {
+    let asking = async {
+        let client = match kubelet.take() {
+            Some(client) => client,
+            None => Kubelet::new(options)?,
+        };
+        let body = client.get(options).await?;
+        let limits = ObjectLimits { annotation_bytes_max: options.annotation_bytes_max };
+        let list = objects::pods_of_list(&body, &limits).map_err(KubeletError::NoList)?;
+        *kubelet = Some(client);
+        Ok(list)
     };
-    let body = kubelet.get(options).await.map_err(at)?;
-    let limits = ObjectLimits { annotation_bytes_max: options.annotation_bytes_max };
-    objects::pods_of_list(&body, &limits)
-        .map_err(|error| at(format!("the answer is no list of pods: {error}")))
+    asking.await.map_err(|reason: KubeletError| {
+        PollError::new(format!("kubelet at {}", options.url), reason)
+    })
 }
 
 /// A client made for one kubelet.
@@ -136,13 +136,13 @@ struct Kubelet {
 }
 
 impl Kubelet {
-    fn new(options: &KubeletOptions) -> Result<Self, String> {
-        // An error means that one is installed already, which serves as well.
+    fn new(options: &KubeletOptions) -> Result<Self, KubeletError> {
+        // An error means that a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut pods = Url::parse(&options.url)
-            .map_err(|error| format!("no URL: {error}; it must look like https://host:10250"))?;
+        let mut pods =
+            Url::parse(&options.url).map_err(|error| KubeletError::NoUrl(error.into()))?;
         if pods.scheme() != "https" || !pods.has_host() {
-            return Err("the URL must begin with https://, since a token goes there".to_owned());
+            return Err(KubeletError::NoHttps);
         }
         pods.set_path("/pods");
         let builder = Client::builder()
@@ -159,9 +159,9 @@ impl Kubelet {
                 builder.tls_certs_only([]).tls_danger_accept_invalid_certs(true)
             }
             KubeletTrust::CaFile(path) => {
-                let unusable = |reason: &str| format!("the CA file {}: {reason}", path.display());
                 let (pem, _) = small_file::read(path, CA_BYTES_MAX)
-                    .map_err(|error| unusable(&format!("cannot be read: {error}")))?;
+                    .map_err(|source| KubeletError::CaUnreadable { path: path.clone(), source })?;
+                let unusable = |reason| KubeletError::CaUnusable { path: path.clone(), reason };
                 let certificates = Certificate::from_pem_bundle(&pem)
                     .map_err(|_| unusable("holds what is no certificate (PEM)"))?;
                 if certificates.is_empty() {
@@ -172,27 +172,26 @@ impl Kubelet {
         };
         let client = builder
             .build()
-            .map_err(|error| format!("the client cannot be made: {}", innermost(&error)))?;
+            .map_err(|source| KubeletError::Client { cause: innermost(&source), source })?;
         Ok(Self { client, pods })
     }
 
-    async fn get(&self, options: &KubeletOptions) -> Result<Vec<u8>, String> {
+    async fn get(&self, options: &KubeletOptions) -> Result<Vec<u8>, KubeletError> {
         let token = small_file::read_token(&options.token_file)?;
-        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-            format!("the token file {} holds no token", options.token_file.display())
-        })?;
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| TokenError::NoToken(options.token_file.clone()))?;
         value.set_sensitive(true);
         let request = self.client.get(self.pods.clone()).header(AUTHORIZATION, value);
-        let explain = |error: reqwest::Error| explain(&error, options);
-        let mut answer = request.send().await.map_err(explain)?;
+        let failed = |error: reqwest::Error| request_error(error, options);
+        let mut answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let is_ok = status == StatusCode::OK;
         let bytes_max = if is_ok { options.answer_bytes_max } else { REFUSAL_BYTES_MAX };
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > bytes_max {
                 if is_ok {
-                    return Err(format!("the answer is larger than {bytes_max} bytes"));
+                    return Err(KubeletError::TooLarge(bytes_max));
                 }
                 break;
             }
@@ -202,98 +201,75 @@ impl Kubelet {
     }
 }
 
-/// What a status other than 200 asks a person to do.
-fn refusal(status: StatusCode, body: &[u8], options: &KubeletOptions) -> String {
+/// The error for a status other than 200.
+fn refusal(status: StatusCode, body: &[u8], options: &KubeletOptions) -> KubeletError {
     let text = bounded::line(&String::from_utf8_lossy(body), EXCERPT_CHARS_MAX);
     match status {
-        StatusCode::UNAUTHORIZED => format!(
-            "401: it does not take the token of {}: the token has expired, is another cluster's, \
-             or the kubelet asks nobody about tokens (`authentication.webhook`)",
-            options.token_file.display()
-        ),
-        StatusCode::FORBIDDEN => match Lacking::parse(&text) {
-            Some(Lacking { user, verb, resource, mut subresources }) => {
-                let narrowest = subresources.next().unwrap_or_default();
-                let others = subresources.map(|wider| format!(" or {resource}/{wider}"));
-                let others: String = others.collect();
-                format!("403: the role of {user} lacks `{verb}` on {resource}/{narrowest}{others}")
-            }
-            None => format!("403: the role lacks `get` on nodes/proxy: {text}"),
-        },
-        _ => format!("answers {status} to GET /pods: {text}"),
+        StatusCode::UNAUTHORIZED => KubeletError::Unauthorized(options.token_file.clone()),
+        StatusCode::FORBIDDEN => {
+            missing_right(&text).unwrap_or(KubeletError::ForbiddenUnnamed(text))
+        }
+        _ => KubeletError::Status { status, text },
     }
 }
 
-/// What the kubelet says is missing, in its one line of plain text:
+/// The right that the kubelet's line of plain text names, `None` if it names none.
+///
 /// `Forbidden (user=…, verb=get, resource=nodes, subresource=proxy)`, and since fine-grained
-/// authorization (1.32) `…, subresource(s)=[pods proxy])`, of which either would do.
-struct Lacking<'t, S> {
-    user: &'t str,
-    verb: &'t str,
-    resource: &'t str,
-    subresources: S,
+/// authorization (1.32) `…, subresource(s)=[pods proxy])`, of which either is enough.
+fn missing_right(text: &str) -> Option<KubeletError> {
+    let (_, fields) = text.split_once("Forbidden (user=")?;
+    let (user, fields) = fields.split_once(", verb=")?;
+    let (verb, fields) = fields.split_once(", resource=")?;
+    let (resource, fields) = fields.split_once(", subresource")?;
+    let (_, subresources) = fields.split_once('=')?;
+    let subresources = subresources.trim_start_matches('[');
+    let (subresources, _) = subresources.split_once([']', ')']).unwrap_or((subresources, ""));
+    let rights: Vec<String> =
+        subresources.split_ascii_whitespace().map(|one| format!("{resource}/{one}")).collect();
+    let rights = rights.join(" or ");
+    Some(KubeletError::Forbidden { user: user.to_owned(), verb: verb.to_owned(), rights })
 }
 
-impl<'t> Lacking<'t, std::str::SplitAsciiWhitespace<'t>> {
-    fn parse(text: &'t str) -> Option<Self> {
-        let (_, fields) = text.split_once("Forbidden (user=")?;
-        let (user, fields) = fields.split_once(", verb=")?;
-        let (verb, fields) = fields.split_once(", resource=")?;
-        let (resource, fields) = fields.split_once(", subresource")?;
-        let (_, subresources) = fields.split_once('=')?;
-        let subresources = subresources.trim_start_matches('[');
-        let end = subresources.find([']', ')']).unwrap_or(subresources.len());
-        let (subresources, _) = subresources.split_at_checked(end)?;
-        let subresources = subresources.split_ascii_whitespace();
-        Some(Self { user, verb, resource, subresources })
-    }
-}
-
-/// Why there was no answer.
-fn explain(error: &reqwest::Error, options: &KubeletOptions) -> String {
+/// The error for a request without an answer.
+fn request_error(error: reqwest::Error, options: &KubeletOptions) -> KubeletError {
     if error.is_timeout() {
-        return unix_socket::no_answer(options.request_timeout);
+        return KubeletError::NoAnswer(options.request_timeout);
     }
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(rustls::Error::InvalidCertificate(reason)) = cause.downcast_ref() {
-            return certificate_refused(reason, &options.trust);
+            return certificate_error(reason, &options.trust);
         }
         let io = cause.downcast_ref::<io::Error>();
         if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
-            return "connection refused; no kubelet listens there".to_owned();
+            return KubeletError::ConnectionRefused(error);
         }
-        // An io::Error names as its source that of the error that it wraps, and so hides that one.
+        // The source of an io::Error is the source of the error that it wraps, which skips that one.
         next = match io.and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => cause.source(),
         };
     }
-    innermost(error)
+    KubeletError::Request { cause: innermost(&error), source: error }
 }
 
-fn certificate_refused(reason: &CertificateError, trust: &KubeletTrust) -> String {
-    let ca = match trust {
-        KubeletTrust::CaFile(path) => path.display().to_string(),
-        KubeletTrust::Insecure => "no file".to_owned(),
-    };
+fn certificate_error(reason: &CertificateError, trust: &KubeletTrust) -> KubeletError {
     match reason {
         // The second where the CA of another cluster has the same name, as all of kubeadm's do.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "its certificate is not signed by the CA in {ca}: let the cluster sign it (kubelet \
-             `serverTLSBootstrap: true`), give its own CA as `kubelet_ca_file`, or set \
-             `kubelet_insecure = true`"
-        ),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            KubeletError::UnknownIssuer(match trust {
+                KubeletTrust::CaFile(path) => path.display().to_string(),
+                KubeletTrust::Insecure => "no file".to_owned(),
+            })
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for other names and addresses than the URL's: use one of those"
-                .to_owned()
+            KubeletError::WrongName
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired; a kubelet renews it by itself with \
-             `rotateCertificates: true`"
-                .to_owned()
+            KubeletError::Expired
         }
-        other => format!("its certificate is refused: {other}"),
+        other => KubeletError::Certificate(other.clone()),
     }
 }
 
@@ -321,7 +297,7 @@ mod tests {
             0,
             BootTime::default,
         );
-        refusal(StatusCode::FORBIDDEN, body, &options)
+        refusal(StatusCode::FORBIDDEN, body, &options).to_string()
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The edge to identity: who a pod's uid is, asked of others and never waited for.
+//! The identity of pods and containers: which name, labels and owner belong to a uid or id.
 //!
 //! ```text
 //! kubernetes ─┐
@@ -7,22 +7,23 @@
 //! file, … ────┘                                     └─ life cycle: Directory::changes
 //! ```
 //!
-//! Each source is a task of the asynchronous side and tells its [`Publisher`] what it hears. What
-//! they know is merged, uid by uid, in the configured order: the first source that knows a pod is
-//! believed, also in that it is gone: one that it knew and has dropped is not taken from a source
-//! after it. Readers take the [`Catalog`] of the moment, which never changes under them.
+//! Each source is a task of the asynchronous side and has a [`Publisher`]. The published pods are
+//! merged by uid, in the configured order: the first source that knows a pod wins. That includes its
+//! end: a pod that a source has dropped is not taken from a later source. Readers get an immutable
+//! [`Catalog`] and never wait for a source.
 
 mod bounded;
 pub mod catalog;
 pub mod cri;
 pub mod docker;
 mod dropped;
+pub mod error;
 pub mod kubelet;
 pub mod kubernetes;
 pub mod node;
 pub mod objects;
-mod pace;
 pub mod pod;
+mod poll;
 pub mod resource_quantity;
 pub mod static_file;
 mod unix_socket;
@@ -42,11 +43,11 @@ use pod::{Pod, Workload};
 use crate::identity::{ContainerId, PodUid};
 use crate::quantity::BootTime;
 
-/// More pods than this are not taken from any one source: Kubernetes advises 110 a node, and no
-/// kubelet is configured for more than some hundreds.
+/// The most pods of one source. Kubernetes advises 110 a node, and kubelets are configured for some
+/// hundreds at most.
 pub const PODS_MAX: usize = 4096;
 
-/// Where identity comes from.
+/// The kinds of sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     Kubernetes,
@@ -58,7 +59,7 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// The word for it in the configuration.
+    /// Its name in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,36 +79,37 @@ impl fmt::Display for SourceKind {
     }
 }
 
-/// How a source does.
+/// The state of a source as the catalog shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceStatus {
     pub kind: SourceKind,
-    /// The last moment at which what it state was known to be so; `None`: it has not answered yet.
+    /// The last time at which its answer was known to be current; `None` before the first answer.
     pub current_at: Option<BootTime>,
-    /// What is wrong, in one line for a person; `None` while all is well.
+    /// The error that lasts; `None` while the source answers.
     pub last_error: Option<SourceError>,
-    /// How many pods and containers it knows.
+    /// The number of pods, containers and cgroup names that it knows.
     pub known: usize,
 }
 
-/// What keeps a source from answering.
+/// An error of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceError {
-    /// When it began.
+    /// The time at which the source began to fail.
     pub since: BootTime,
+    /// One line for a person.
     pub text: Arc<str>,
 }
 
-/// What one source has state.
+/// The data that one source has published.
 #[derive(Debug)]
 struct SourceState {
     status: SourceStatus,
-    /// What stands as trouble although the source answers.
+    /// An error that leaves the source's pods current, such as a denied Node object.
     partial_error: Option<SourceError>,
     pods: BTreeMap<PodUid, Arc<Pod>>,
-    /// None of these is in `pods`.
+    /// Pods that the source knew and has removed; none of them is in `pods`.
     dropped: Dropped,
-    /// Those of `pods` that were absent from the last answer.
+    /// The pods in `pods` that the last answer lacked.
     absent_once: BTreeSet<PodUid>,
     containers: BTreeMap<ContainerId, Arc<EntityName>>,
     cgroups: Arc<[CgroupNameRule]>,
@@ -116,14 +118,14 @@ struct SourceState {
 }
 
 impl SourceState {
-    /// Those of before that are not among `pods`.
+    /// Replaces the pods and returns those of before that are not among the new ones.
     fn replace_pods(&mut self, pods: impl IntoIterator<Item = Pod>) -> BTreeMap<PodUid, Arc<Pod>> {
         let mut before = std::mem::take(&mut self.pods);
         for pod in pods.into_iter().take(PODS_MAX) {
             let uid = pod.uid;
             self.dropped.remove(uid);
-            let same = before.remove(&uid).filter(|same| **same == pod);
-            self.pods.insert(uid, same.unwrap_or_else(|| Arc::new(pod)));
+            let unchanged = before.remove(&uid).filter(|known| **known == pod);
+            self.pods.insert(uid, unchanged.unwrap_or_else(|| Arc::new(pod)));
         }
         before
     }
@@ -131,28 +133,28 @@ impl SourceState {
 
 #[derive(Debug)]
 struct DirectoryState {
-    state: Mutex<Vec<SourceState>>,
+    sources: Mutex<Vec<SourceState>>,
     merged: watch::Sender<Arc<Catalog>>,
 }
 
-/// What all sources know together.
+/// The merged data of all sources.
 #[derive(Debug, Clone)]
 pub struct Directory {
     merged: watch::Receiver<Arc<Catalog>>,
 }
 
 impl Default for Directory {
-    /// One without sources, which knows nobody.
+    /// A directory without sources, whose catalog stays empty.
     fn default() -> Self {
         Self::new(&[]).0
     }
 }
 
 impl Directory {
-    /// A directory with these sources in this order, and what each of them is to tell.
+    /// A directory with these sources in this order, and a publisher for each.
     #[must_use]
     pub fn new(sources: &[SourceKind]) -> (Self, Vec<Publisher>) {
-        let state = sources.iter().map(|kind| SourceState {
+        let states = sources.iter().map(|kind| SourceState {
             status: SourceStatus { kind: *kind, current_at: None, last_error: None, known: 0 },
             partial_error: None,
             pods: BTreeMap::new(),
@@ -163,27 +165,27 @@ impl Directory {
             node: None,
             server_version: None,
         });
-        let state: Vec<SourceState> = state.collect();
-        let (merged_tx, merged) = watch::channel(Arc::new(merge(&state)));
-        let shared = Arc::new(DirectoryState { state: Mutex::new(state), merged: merged_tx });
+        let states: Vec<SourceState> = states.collect();
+        let (merged_tx, merged) = watch::channel(Arc::new(merge(&states)));
+        let shared = Arc::new(DirectoryState { sources: Mutex::new(states), merged: merged_tx });
         let publisher = |at| Publisher { shared: Arc::clone(&shared), at };
         (Self { merged }, (0..sources.len()).map(publisher).collect())
     }
 
-    /// What is known now. Never waits longer than it takes to copy a pointer.
+    /// The catalog of now. It copies one pointer and waits for nothing.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         Arc::clone(&self.merged.borrow())
     }
 
-    /// To be state when something changes.
+    /// A receiver that wakes at each change of the catalog.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Arc<Catalog>> {
         self.merged.clone()
     }
 }
 
-/// One source's end of a directory.
+/// The writing end of one source.
 #[derive(Debug)]
 pub struct Publisher {
     shared: Arc<DirectoryState>,
@@ -191,8 +193,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// All that the source knows of pods, in place of what it knew before. A pod that is as it was
-    /// stays the same object, so that readers see by the pointer what has changed.
+    /// Replaces all pods of the source. An unchanged pod stays the same object, so that readers see
+    /// changes by the pointer.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.publish(now, |state| {
             for (uid, _) in state.replace_pods(pods) {
@@ -201,8 +203,8 @@ impl Publisher {
         });
     }
 
-    /// As [`Publisher::replace_pods`], but a pod stays until it is absent from two answers running:
-    /// of a source that may not know all of its pods yet.
+    /// Replaces all pods of a source that may not know all of them yet: a pod is removed after two
+    /// answers in a row without it.
     pub fn replace_pods_absent_twice(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.publish(now, |state| {
             let absent_before = std::mem::take(&mut state.absent_once);
@@ -217,7 +219,7 @@ impl Publisher {
         });
     }
 
-    /// A pod that is new or has changed.
+    /// Adds or replaces one pod.
     pub fn put_pod(&self, pod: Pod, now: BootTime) {
         self.publish(now, |state| {
             if state.pods.len() < PODS_MAX || state.pods.contains_key(&pod.uid) {
@@ -227,8 +229,8 @@ impl Publisher {
         });
     }
 
-    /// A pod that is no more. A pod of the same uid that is another object of the API (the mirror of
-    /// a static pod, made again) stays.
+    /// Removes a pod that has ended. A pod of the same uid with another `api_uid` stays: it is the new
+    /// mirror of the same static pod.
     pub fn remove_pod(&self, uid: PodUid, api_uid: &str, now: BootTime) {
         self.publish(now, |state| {
             if state.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
@@ -238,7 +240,7 @@ impl Publisher {
         });
     }
 
-    /// All containers outside Kubernetes that the source knows, in place of those before.
+    /// Replaces all containers outside Kubernetes.
     pub fn replace_containers(
         &self,
         containers: impl IntoIterator<Item = (ContainerId, EntityName)>,
@@ -250,12 +252,12 @@ impl Publisher {
         });
     }
 
-    /// The names that the static file has.
+    /// Replaces all names of cgroups.
     pub fn replace_cgroups(&self, cgroups: Vec<CgroupNameRule>, now: BootTime) {
         self.publish(now, |state| state.cgroups = cgroups.into());
     }
 
-    /// What pods belong to, found out after they were state. Says nothing of how current they are.
+    /// Sets the workload of pods that are published already. The source's age is unchanged.
     pub fn set_workloads(&self, pods: &[PodUid], workload: &Workload) {
         self.update(|state| {
             for uid in pods {
@@ -266,18 +268,18 @@ impl Publisher {
         });
     }
 
-    /// Says nothing of how current the pods are.
+    /// Sets the Node object. The source's age is unchanged.
     pub fn set_node(&self, node: Node) {
         self.update(|state| state.node = Some(Arc::new(node)));
     }
 
-    /// The API server's `gitVersion`. Says nothing of how current the pods are.
+    /// Sets the API server's `gitVersion`. The source's age is unchanged.
     pub fn set_server_version(&self, version: &str) {
         self.update(|state| state.server_version = Some(version.into()));
     }
 
-    /// What cannot be had although the source answers otherwise; it stands as the trouble whenever
-    /// there is no greater one. `None`: nothing any more.
+    /// Sets the error of a part that is missing while the pods are current; `None` clears it. It is
+    /// shown as the last error while there is no other.
     pub fn set_partial_error(&self, text: Option<&str>, now: BootTime) {
         self.update(|state| {
             let since = state.partial_error.as_ref().map_or(now, |error| error.since);
@@ -289,12 +291,12 @@ impl Publisher {
         });
     }
 
-    /// What was state holds still.
+    /// Confirms that the published data is current.
     pub fn still_current(&self, now: BootTime) {
         self.publish(now, |_| {});
     }
 
-    /// The source does not answer; what it state before stays, and grows old.
+    /// Records that the source does not answer. Its data stays, and its age grows.
     pub fn failed(&self, text: &str, now: BootTime) {
         self.update(|state| {
             let before = state
@@ -317,8 +319,8 @@ impl Publisher {
     }
 
     fn update(&self, change: impl FnOnce(&mut SourceState)) {
-        // A panic elsewhere leaves what was state as it was.
-        let mut all = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A panic elsewhere leaves the published data as it was.
+        let mut all = self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = all.get_mut(self.at) {
             change(state);
         }
@@ -327,7 +329,7 @@ impl Publisher {
 }
 
 fn merge(all: &[SourceState]) -> Catalog {
-    // Last source first, so that what an earlier one says stands in the end.
+    // Last source first, so that earlier sources overwrite it.
     let mut pods = BTreeMap::new();
     let mut containers = BTreeMap::new();
     for state in all.iter().rev() {

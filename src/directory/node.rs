@@ -1,16 +1,16 @@
-//! The node as the API server describes it, and the server itself.
+//! The node as the API server describes it.
 
 use super::pod::{Condition, Labels};
 use super::resource_quantity::ResourceQuantity;
 
-/// A Node object, reduced to what is sent on.
+/// A Node object, with the fields that are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node {
     pub name: Box<str>,
     /// `metadata.uid`
     pub uid: Box<str>,
     pub labels: Labels,
-    /// Those no longer than the configured size.
+    /// Annotations up to the configured size.
     pub annotations: Labels,
     pub creation_timestamp: Option<Box<str>>,
     /// `spec.providerID`, such as `aws:///eu-central-1a/i-0abc`.
@@ -23,7 +23,7 @@ pub struct Node {
     pub info: NodeInfo,
 }
 
-/// `None`: the node does not say.
+/// Resources of a node; `None` where the node does not state one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeResources {
     /// Cores.

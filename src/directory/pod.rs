@@ -1,4 +1,4 @@
-//! A pod as its sources describe it, reduced to what is sent on.
+//! A pod as its sources describe it, with the fields that are sent.
 
 use super::resource_quantity::ResourceQuantity;
 use crate::attribution::QosClass;
@@ -7,26 +7,26 @@ use crate::identity::{ContainerId, PodUid};
 /// Annotation of a static pod's mirror: the uid that the pod's cgroup carries.
 pub const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
-/// What the Deployment controller labels its ReplicaSets and their pods with.
+/// The label that the Deployment controller gives its ReplicaSets and their pods.
 const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// One pod. Texts are those of the API's fields of the same name; stamps are RFC 3339 as the API
-/// writes them. A source that does not know a thing leaves it empty.
+/// One pod. Texts are those of the API's fields of the same name; timestamps are RFC 3339, as the API
+/// writes them. A source leaves empty what it does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
-    /// The uid that the pod's cgroup carries: of a static pod its configuration's hash.
+    /// The uid in the name of the pod's cgroup. A static pod has the hash of its configuration there.
     pub uid: PodUid,
-    /// `metadata.uid`: of a static pod known by its mirror another than `uid`.
+    /// `metadata.uid`. It differs from `uid` for a static pod that is known by its mirror.
     pub api_uid: Box<str>,
     pub namespace: Box<str>,
     pub name: Box<str>,
     /// `spec.nodeName`
     pub node_name: Box<str>,
     pub labels: Labels,
-    /// Those no longer than the configured size.
+    /// Annotations up to the configured size.
     pub annotations: Labels,
     pub owners: Vec<OwnerReference>,
-    /// The end of the owner walk, where it was walked.
+    /// The topmost owner; `None` while the owners were not looked up.
     pub workload: Option<Workload>,
     pub creation_timestamp: Option<Box<str>>,
     /// Present once the pod is being deleted.
@@ -37,9 +37,9 @@ pub struct Pod {
     pub conditions: Vec<Condition>,
     /// In the order init, regular, ephemeral.
     pub containers: Vec<Container>,
-    /// The sandbox's container, where a source (CRI) tells it.
+    /// The sandbox's container; only CRI knows it.
     pub sandbox: Option<ContainerId>,
-    /// `spec.resources`: the pod's own, which stand before its containers' sum.
+    /// `spec.resources`: the pod's own, which override the sum of its containers.
     pub resources: Resources,
     /// `spec.overhead`
     pub overhead: Amounts,
@@ -85,7 +85,7 @@ impl Phase {
         }
     }
 
-    /// What the API has not named yet is `Unknown`.
+    /// The phase of that name; `Unknown` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         match text {
@@ -97,7 +97,7 @@ impl Phase {
         }
     }
 
-    /// Nothing of it will run again.
+    /// `true` if no container of it will run again.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed)
@@ -110,11 +110,11 @@ pub struct OwnerReference {
     pub kind: Box<str>,
     pub name: Box<str>,
     pub uid: Box<str>,
-    /// Whether it is the controller; at most one is.
+    /// `true` for the controller; at most one owner is.
     pub controller: bool,
 }
 
-/// What people deployed: a Deployment, CronJob, StatefulSet, DaemonSet, ...
+/// The topmost owner, which people deploy: a Deployment, CronJob, StatefulSet, DaemonSet, ...
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     pub kind: Box<str>,
@@ -143,18 +143,18 @@ pub enum ContainerKind {
     Ephemeral,
 }
 
-/// A container of the specification with what is known of its state.
+/// A container of the specification and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
     pub name: Box<str>,
     pub kind: ContainerKind,
     pub image: Box<str>,
-    /// `spec…ports[].containerPort` with its protocol (`TCP` where none is said).
+    /// `spec…ports[].containerPort` with its protocol (`TCP` by default).
     pub ports: Vec<(u16, Box<str>)>,
     pub resources: Resources,
-    /// Of the container that runs, or ran last; a restart brings another.
+    /// The id of the container that runs, or ran last; a restart brings a new one.
     pub id: Option<ContainerId>,
-    /// `lastState.terminated.containerID`: the run before.
+    /// `lastState.terminated.containerID`: the id of the run before.
     pub last_id: Option<ContainerId>,
     pub ready: bool,
     pub restart_count: u32,
@@ -185,7 +185,7 @@ pub struct Resources {
     pub limits: Amounts,
 }
 
-/// `None`: not set.
+/// Amounts of CPU and memory; `None` where one is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Amounts {
     /// Cores.
@@ -221,17 +221,18 @@ impl Amounts {
 }
 
 impl Pod {
-    /// What the scheduler reserves for the pod: its own requests, else the greater of what its
-    /// containers ask for together and what its initialisation asks for at any time (sidecars that
-    /// have started included); and its overhead.
+    /// The amounts that the scheduler reserves for the pod, overhead included.
+    ///
+    /// The pod's own requests count, else the greater of two sums: its containers together, and its
+    /// initialisation at any time with the sidecars that have started.
     #[must_use]
     pub fn requests(&self) -> Amounts {
         let sum = self.over_containers(|container| container.resources.requests);
         self.resources.requests.or(sum).plus(self.overhead)
     }
 
-    /// As [`Pod::requests`], of the limits: the sum of those that are set, so a pod of which one
-    /// container has none may use more. The overhead is added to limits that are there.
+    /// The sum of the limits that are set, by the rule of [`Pod::requests`]. A pod with a container
+    /// without a limit may use more. The overhead is added to limits that are set.
     #[must_use]
     pub fn limits(&self) -> Amounts {
         let sum = self.over_containers(|container| container.resources.limits);
@@ -263,7 +264,7 @@ impl Pod {
         running.max(starting)
     }
 
-    /// The container of this id, be it of the run before.
+    /// The container with this id, now or in the run before.
     #[must_use]
     pub fn container(&self, id: ContainerId) -> Option<&Container> {
         let is = |own: Option<ContainerId>| own == Some(id);
@@ -271,15 +272,16 @@ impl Pod {
         current.or_else(|| self.containers.iter().find(|container| is(container.last_id)))
     }
 
-    /// The owner that controls it.
+    /// The owner that controls the pod.
     #[must_use]
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owners.iter().find(|owner| owner.controller)
     }
 
-    /// What it belongs to, as kind and name: the end of the owner walk, else its controller. The
-    /// name of a Deployment's ReplicaSet ends in the hash that its pods are labelled with, so there
-    /// the last step needs no asking.
+    /// Kind and name of the workload: the topmost owner if it is known, else the controller.
+    ///
+    /// The name of a Deployment's ReplicaSet ends in the hash that its pods are labelled with, so a
+    /// Deployment's name needs no request.
     #[must_use]
     pub fn workload(&self) -> Option<(&str, &str)> {
         if let Some(workload) = &self.workload {

@@ -7,14 +7,14 @@
 //!          | (e|E) [+|-] digits           a power of 10
 //! ```
 //!
-//! `1E` is an exa, `1E3` a thousand. The API server rewrites what people write (`0.5` comes back as
-//! `500m`), but hands `1e9` and `200e-3` on as they are. Described with `resource.Quantity` in
+//! `1E` is an exa, `1E3` a thousand. The API server rewrites some texts (`0.5` comes back as `500m`),
+//! but returns `1e9` and `200e-3` unchanged. Described with `resource.Quantity` in
 //! k8s.io/apimachinery.
 
 /// An amount of a resource: cores, bytes, pods.
 ///
-/// Held in billionths, the finest step that the API server keeps; what is finer is rounded up as it
-/// does there, and what is beyond the server's greatest number (2^63 − 1) is held at that.
+/// It is kept in billionths, the finest step of the API server. Finer values are rounded up, and
+/// values beyond the server's greatest number (2^63 − 1) become that number, as the server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ResourceQuantity {
     billionths: i128,
@@ -23,13 +23,13 @@ pub struct ResourceQuantity {
 const BILLION: i128 = 1_000_000_000;
 const GREATEST: i128 = i64::MAX as i128 * BILLION;
 
-/// Longer texts are no quantities: the server writes at most 19 digits and a suffix.
+/// The longest text, in bytes. The server writes at most 19 digits and a suffix.
 const TEXT_BYTES_MAX: usize = 64;
 
 impl ResourceQuantity {
     pub const ZERO: Self = Self { billionths: 0 };
 
-    /// `None`: the text is no quantity.
+    /// Parses a quantity; `None` if the text is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > TEXT_BYTES_MAX {
@@ -67,23 +67,23 @@ impl ResourceQuantity {
         Some(Self { billionths: if negative { -billionths } else { billionths } })
     }
 
-    /// Whole units, rounded up as the API server rounds; nothing below 0.
+    /// Whole units, rounded up as the API server does; at least 0.
     #[must_use]
     pub fn units(self) -> u64 {
         u64::try_from(self.in_steps_of(BILLION)).unwrap_or(0)
     }
 
-    /// Thousandths, rounded up; nothing below 0. Of CPU: millicores.
+    /// Thousandths (millicores of CPU), rounded up; at least 0.
     #[must_use]
     pub fn milli_units(self) -> u64 {
         u64::try_from(self.in_steps_of(BILLION / 1000).clamp(0, i128::from(u64::MAX)))
             .unwrap_or(u64::MAX)
     }
 
-    /// As a number of units, such as cores.
+    /// The number of units, such as cores.
     #[must_use]
     pub fn as_f64(self) -> f64 {
-        // Whole and part apart, so that no digit of a figure in use is lost to the division.
+        // Whole and part are converted apart, so that the division loses no digit that is in use.
         #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 units nobody counts singly")]
         let (whole, part) =
             ((self.billionths / BILLION) as f64, (self.billionths % BILLION) as f64);
@@ -127,8 +127,8 @@ impl Digits {
                     digits = more;
                     exponent -= i32::from(behind_point);
                 }
-                // Beyond what can count; before the point it still moves the others up. What is cut
-                // is rounded up at the end.
+                // The digit is too small to count. Before the point it still multiplies the others by
+                // ten. The lost digits are rounded up at the end.
                 _ => {
                     digits |= 1;
                     exponent += i32::from(!behind_point);

@@ -1,4 +1,4 @@
-//! Names of cgroups out of a file, for what no API knows: services of bare metal, and tests.
+//! Names of cgroups from a file, for services that no API knows.
 //!
 //! ```toml
 //! [[cgroup]]
@@ -8,21 +8,21 @@
 //! labels = { tier = "front" }                 # may be left out
 //! ```
 //!
-//! Keys are strict, as those of the configuration are: a file with a key that means nothing is bad
-//! as a whole, and the names of before stay.
+//! An unknown key makes the whole file invalid, as in the configuration. The last valid names then
+//! stay in use.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::sleep;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing::info;
 
 use super::catalog::{CgroupNameRule, CgroupPattern, EntityName};
-use super::pace::{self, Pace};
+use super::error::{PollError, StaticFileError};
 use super::pod::Labels;
+use super::poll::Poller;
 use super::{Publisher, SourceKind, bounded};
 use crate::quantity::BootTime;
 use crate::small_file::{self, Stamp};
@@ -30,25 +30,25 @@ use crate::small_file::{self, Stamp};
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// The most entries: each cgroup that is new is held against all of them.
+/// The most entries: each new cgroup is matched against all of them.
 pub const ENTRIES_MAX: usize = 1024;
 
 /// The most labels of one entry.
 pub const LABELS_MAX: usize = 64;
 
-/// The longest name, namespace, label key and label value, in bytes: what a DNS name can have.
+/// The longest name, namespace, label key and label value, in bytes: the length of a DNS name.
 pub const TEXT_BYTES_MAX: usize = 253;
 
-/// How much of a key or value an error repeats, in characters.
+/// The part of a key or value that an error repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 64;
 
 const KEYS: [&str; 4] = ["pattern", "namespace", "name", "labels"];
 
-/// Where the names are. [`StaticFileOptions::new`] has the defaults.
+/// Options of the file of names. [`StaticFileOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct StaticFileOptions {
     pub path: PathBuf,
-    /// How often it is looked at for changes (10 s).
+    /// Time between two looks for changes (10 s).
     pub interval: Duration,
     pub seed: u64,
     pub clock: fn() -> BootTime,
@@ -61,60 +61,77 @@ impl StaticFileOptions {
     }
 }
 
-/// Tells the publisher what stands in the file, now and after each change, for ever.
+/// Publishes the names in the file, now and after each change, for ever.
 pub async fn run(options: StaticFileOptions, publisher: Publisher) {
-    let mut pace = Pace::new(SourceKind::File, options.interval, options.seed);
-    let mut taken: Option<Stamp> = None;
+    let mut poller = Poller::new(SourceKind::File, options.interval, options.seed);
+    let mut loaded: Option<Stamp> = None;
     loop {
-        let now = (options.clock)();
-        let outcome = if taken.is_some() && Stamp::read(&options.path).ok() == taken {
-            publisher.still_current(now);
-            Ok(())
-        } else {
-            load(&options.path).map(|(names, stamp)| {
-                info!("{} names of cgroups from {}", names.len(), options.path.display());
-                publisher.replace_cgroups(names, now);
-                taken = Some(stamp);
-            })
-        };
-        if outcome.is_err() {
-            // What lies there is read again even if what is put back looks as it did before.
-            taken = None;
-        }
-        sleep(pace.after(outcome, &publisher, now)).await;
+        let outcome = publish(&options, &publisher, &mut loaded);
+        poller.report_and_wait(outcome, &publisher, (options.clock)()).await;
     }
 }
 
-/// Reads the file once, for a person.
+/// Publishes the names, or that they are still current if the file has the stamp in `loaded`.
+fn publish(
+    options: &StaticFileOptions,
+    publisher: &Publisher,
+    loaded: &mut Option<Stamp>,
+) -> Result<(), PollError> {
+    let now = (options.clock)();
+    // After a failure there is no stamp: the file is read even if it looks as it did before.
+    let stamp = match loaded.take() {
+        Some(stamp) if Stamp::read(&options.path).is_ok_and(|found| found == stamp) => {
+            publisher.still_current(now);
+            stamp
+        }
+        _ => {
+            let (names, stamp) = load(&options.path)?;
+            let (count, path) = (names.len(), options.path.display());
+            info!(
+                "identity source {}: {count} names of cgroups read from {path}",
+                SourceKind::File
+            );
+            publisher.replace_cgroups(names, now);
+            stamp
+        }
+    };
+    *loaded = Some(stamp);
+    Ok(())
+}
+
+/// Reads the file once and returns the result as one line for a person.
 ///
 /// # Errors
-/// One line: what is wrong with it, and where.
-pub async fn probe(options: &StaticFileOptions) -> Result<String, String> {
-    let (names, _) = load(&options.path).map_err(pace::shown)?;
+/// The file cannot be read or an entry is invalid.
+pub async fn probe(options: &StaticFileOptions) -> Result<String, PollError> {
+    let (names, _) = load(&options.path)?;
     Ok(format!("{}: {} names of cgroups", options.path.display(), names.len()))
 }
 
-fn load(path: &Path) -> Result<(Vec<CgroupNameRule>, Stamp), String> {
-    let unreadable = |reason: &str| format!("{}: cannot be read: {reason}", path.display());
-    let (bytes, stamp) =
-        small_file::read(path, FILE_BYTES_MAX).map_err(|error| unreadable(&error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8"))?;
-    let names = parse(&text)
-        .map_err(|error| format!("{}:{}: {}", path.display(), error.line, error.problem))?;
+fn load(path: &Path) -> Result<(Vec<CgroupNameRule>, Stamp), PollError> {
+    let (bytes, stamp) = small_file::read(path, FILE_BYTES_MAX)
+        .map_err(|error| PollError::at(path, StaticFileError::Unreadable(error)))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| PollError::at(path, StaticFileError::NotUtf8))?;
+    let names = parse(&text).map_err(|error| {
+        let place = format!("{}:{}", path.display(), error.line);
+        PollError::new(place, StaticFileError::Entry(error.problem))
+    })?;
     Ok((names, stamp))
 }
 
-/// What is wrong with the text, and in which line, from 1.
+/// The first error in a file of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileError {
+    /// Counted from 1.
     pub line: usize,
     pub problem: String,
 }
 
-/// The entries in their order, in which the first that fits a cgroup counts.
+/// Parses the entries. They keep their order, and the first that matches a cgroup counts.
 ///
 /// # Errors
-/// The topmost thing that is wrong.
+/// The topmost error in the text.
 pub fn parse(text: &str) -> Result<Vec<CgroupNameRule>, FileError> {
     let source = NamesText { text };
     let document = DeTable::parse(text).map_err(|error| {
@@ -144,7 +161,7 @@ pub fn parse(text: &str) -> Result<Vec<CgroupNameRule>, FileError> {
     Ok(names)
 }
 
-/// As the file has them, so that the first error is the topmost.
+/// The entries in the order of the file, so that the first error is the topmost.
 fn in_order<'d, 'i>(
     table: &'d DeTable<'i>,
 ) -> Vec<(&'d Spanned<Cow<'i, str>>, &'d Spanned<DeValue<'i>>)> {

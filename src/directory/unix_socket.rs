@@ -1,4 +1,4 @@
-//! Connections to sockets of the host, and why there is none.
+//! Connections to unix sockets of the host.
 
 use std::io;
 use std::path::Path;
@@ -7,33 +7,20 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// `None`: there is no such socket.
+use super::error::SocketError;
+
+/// Connects to the socket at `path`.
 ///
 /// # Errors
-/// One line with the path: no right to it, nobody behind it, or nobody takes the connection.
-pub(super) async fn connect(path: &Path, within: Duration) -> Result<Option<UnixStream>, String> {
-    let error = match timeout(within, UnixStream::connect(path)).await {
-        Ok(Ok(stream)) => return Ok(Some(stream)),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(format!("{}: {}", path.display(), no_answer(within))),
-    };
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => return Ok(None),
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; run as root or as a member of the socket's group".to_owned()
-        }
-        io::ErrorKind::ConnectionRefused => {
-            "connection refused; it is no socket, or nobody listens on it".to_owned()
-        }
-        _ => error.to_string(),
-    };
-    Err(format!("{}: {reason}", path.display()))
-}
-
-pub(super) fn absent(path: &Path) -> String {
-    format!("{}: there is no such socket", path.display())
-}
-
-pub(super) fn no_answer(within: Duration) -> String {
-    format!("no answer within {}", humantime::format_duration(within))
+/// [`SocketError::Absent`]: there is no such socket. Else there is no right to it, or nothing accepts
+/// the connection.
+pub(super) async fn connect(path: &Path, within: Duration) -> Result<UnixStream, SocketError> {
+    let connecting = timeout(within, UnixStream::connect(path));
+    let connected = connecting.await.map_err(|_| SocketError::NoAnswer(within))?;
+    connected.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => SocketError::Absent,
+        io::ErrorKind::PermissionDenied => SocketError::PermissionDenied(error),
+        io::ErrorKind::ConnectionRefused => SocketError::Refused(error),
+        _ => SocketError::Io(error),
+    })
 }

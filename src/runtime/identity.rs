@@ -140,6 +140,7 @@ pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)>
         let one = match source {
             Source::Kubernetes(options) => {
                 for (asked, answer) in kubernetes::probe(options).await {
+                    let answer = answer.map_err(|error| error.to_string());
                     answers.push((format!("{kind}: {asked}"), answer));
                 }
                 continue;
@@ -149,7 +150,7 @@ pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)>
             Source::File(options) => static_file::probe(&options).await,
             Source::Engine(options) => docker::probe(&options).await,
         };
-        answers.push((kind.to_string(), one));
+        answers.push((kind.to_string(), one.map_err(|error| error.to_string())));
     }
     answers
 }

@@ -79,7 +79,7 @@ impl Token {
             TokenSource::File(path) => {
                 // Of before it is read: what is written meanwhile shows at the next look.
                 let stamp = Stamp::read(path).ok();
-                (stamp, small_file::read_token(path)?)
+                (stamp, small_file::read_token(path).map_err(|error| error.to_string())?)
             }
             TokenSource::Held { variable, token: Secret(text) } => {
                 let token = text.trim();

@@ -1,7 +1,7 @@
-//! The messages of the runtime's API that are used, with the fields that are used.
+//! The messages and fields of the runtime's API that are used.
 //!
 //! Numbers and types are those of `runtime.v1` in k8s.io/cri-api (`pkg/apis/runtime/v1/api.proto`);
-//! what is left out is skipped by the decoder.
+//! the decoder skips other fields.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub struct VersionResponse {
     pub runtime_version: String,
 }
 
-/// Both lists are asked for without a filter, which is field 1.
+/// The request of both lists. The filter, field 1, is not used.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ListRequest {}
 
@@ -102,10 +102,10 @@ pub struct ContainerMetadata {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ImageSpec {
-    /// What the kubelet asked for, mostly a digest.
+    /// The image that the kubelet asked for, mostly a digest.
     #[prost(string, tag = "1")]
     pub image: String,
-    /// What the pod's specification says; runtimes before 2024 leave it empty.
+    /// The image of the pod's specification; runtimes before 2024 leave it empty.
     #[prost(string, tag = "18")]
     pub user_specified_image: String,
 }

@@ -1,8 +1,8 @@
-//! Pods by way of the container runtime (CRI `runtime.v1`), without any API server.
+//! Pods from the container runtime (CRI `runtime.v1`), without an API server.
 //!
-//! The lists of sandboxes and of containers are asked for now and then; that costs a runtime less
-//! than its events, which containerd has had only since 1.7 and CRI-O only where they are switched
-//! on. A call that fails ends the connection, and the next try begins with the socket.
+//! The lists of sandboxes and containers are polled. That costs a runtime less than its events, which
+//! containerd has since 1.7 only and CRI-O only where they are switched on. A call that fails ends the
+//! connection, and the next poll connects again.
 
 mod client;
 pub mod messages;
@@ -13,18 +13,17 @@ mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tracing::info;
 
-use super::pace::{self, Pace};
+use super::error::{CriError, PollError};
 use super::pod::Pod;
+use super::poll::Poller;
 use super::{Publisher, SourceKind};
 use crate::quantity::BootTime;
 use client::CriRuntime;
 pub use pods::pods;
 
-/// Where the runtimes have their sockets unless told otherwise: containerd, CRI-O, cri-dockerd and
-/// k3s' containerd.
+/// The default paths of the runtimes' sockets: containerd, CRI-O, cri-dockerd and k3s' containerd.
 pub const SOCKETS: [&str; 4] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
@@ -32,20 +31,20 @@ pub const SOCKETS: [&str; 4] = [
     "/run/k3s/containerd/containerd.sock",
 ];
 
-/// How the runtime is asked. [`CriOptions::new`] has the defaults.
+/// Options of the container runtime as a source. [`CriOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct CriOptions {
-    /// The first that is there is the one.
+    /// The first socket that exists is used.
     pub sockets: Vec<PathBuf>,
-    /// From one look at the lists to the next (10 s).
+    /// Time between two polls (10 s).
     pub interval: Duration,
-    /// How long one call may take (5 s).
+    /// The time limit of one call (5 s).
     pub call_timeout: Duration,
-    /// The largest answer, in bytes (16 MiB, which is the kubelet's own limit).
+    /// The largest answer, in bytes (16 MiB, the kubelet's own limit).
     pub message_bytes_max: usize,
-    /// Longer values of annotations are left out, in bytes (1 KiB).
+    /// The longest annotation value that is kept, in bytes (1 KiB).
     pub annotation_bytes_max: usize,
-    /// Where the random parts of the waits begin.
+    /// Seed of the random parts of the waits.
     pub seed: u64,
     pub clock: fn() -> BootTime,
 }
@@ -65,55 +64,52 @@ impl CriOptions {
     }
 }
 
-/// Tells the publisher what the runtime knows, for ever.
+/// Publishes the runtime's pods, for ever.
 pub async fn run(options: CriOptions, publisher: Publisher) {
-    let mut pace = Pace::new(SourceKind::Cri, options.interval, options.seed);
+    let mut poller = Poller::new(SourceKind::Cri, options.interval, options.seed);
     let mut connected = None;
     loop {
         let asked_at = (options.clock)();
-        let outcome = match ask(&options, &mut connected).await {
-            Ok(pods) => {
-                publisher.replace_pods(pods, asked_at);
-                Ok(())
-            }
-            Err(text) => {
-                connected = None;
-                Err(text)
-            }
-        };
-        sleep(pace.after(outcome, &publisher, (options.clock)())).await;
+        let answer = ask(&options, &mut connected).await;
+        let outcome = answer.map(|pods| publisher.replace_pods(pods, asked_at));
+        poller.report_and_wait(outcome, &publisher, (options.clock)()).await;
     }
 }
 
-/// One look, for a person: what answers and how many pods it has.
+/// Asks once and returns the answer as one line for a person.
 ///
 /// # Errors
-/// One line: what keeps it from answering.
-pub async fn probe(options: &CriOptions) -> Result<String, String> {
+/// The runtime does not answer.
+pub async fn probe(options: &CriOptions) -> Result<String, PollError> {
     let mut connected = None;
-    let pods = ask(options, &mut connected).await.map_err(pace::shown)?;
+    let pods = ask(options, &mut connected).await?;
     let name = connected.map(|runtime| runtime.name).unwrap_or_default();
     let containers: usize = pods.iter().map(|pod| pod.containers.len()).sum();
     Ok(format!("{name}: {} pods, {containers} containers", pods.len()))
 }
 
-async fn ask(options: &CriOptions, connected: &mut Option<CriRuntime>) -> Result<Vec<Pod>, String> {
-    let runtime = match connected {
+/// The runtime's pods. A failure drops the connection.
+async fn ask(
+    options: &CriOptions,
+    connected: &mut Option<CriRuntime>,
+) -> Result<Vec<Pod>, PollError> {
+    let mut runtime = match connected.take() {
         Some(runtime) => runtime,
         None => {
             let runtime = CriRuntime::connect(options).await?;
-            info!("identity source {}: {}", SourceKind::Cri, runtime.name);
-            connected.insert(runtime)
+            info!("identity source {}: connected to {}", SourceKind::Cri, runtime.name);
+            runtime
         }
     };
-    let lists = lists(runtime).await.map_err(|text| format!("{}: {text}", runtime.name));
-    let (sandboxes, containers) = lists?;
+    let (sandboxes, containers) =
+        lists(&mut runtime).await.map_err(|reason| PollError::new(&*runtime.name, reason))?;
+    *connected = Some(runtime);
     Ok(pods::pods(sandboxes, containers, options.annotation_bytes_max))
 }
 
 async fn lists(
     runtime: &mut CriRuntime,
-) -> Result<(Vec<messages::PodSandbox>, Vec<messages::CriContainer>), String> {
+) -> Result<(Vec<messages::PodSandbox>, Vec<messages::CriContainer>), CriError> {
     // Containers first: the sandbox of each is then in the list that follows.
     let containers = runtime.containers().await?;
     Ok((runtime.sandboxes().await?, containers))

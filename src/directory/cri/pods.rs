@@ -1,4 +1,4 @@
-//! From a runtime's two lists to pods.
+//! Pods from a runtime's lists of sandboxes and containers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -8,22 +8,22 @@ use super::super::pod::{Container, ContainerKind, ContainerState, Labels, Phase,
 use super::messages::{self, PodSandbox, PodSandboxMetadata, PodSandboxState};
 use crate::identity::{ContainerId, PodUid};
 
-/// More containers than this are not taken of one pod.
+/// The most containers of one pod.
 const CONTAINERS_MAX: usize = 256;
 
-/// What the kubelet adds to a pod's own labels when it makes the sandbox.
+/// The prefix of the labels that the kubelet adds to a pod's own.
 const KUBELETS_LABELS: &str = "io.kubernetes.pod.";
 
-/// The pods that the sandboxes are of, those that run first.
+/// The pods of the sandboxes, running pods first.
 ///
-/// A sandbox is left out if what made it was no kubelet, so that its uid is none. Of a pod's
-/// sandboxes the one that is ready counts, else the latest. Of the containers of one name the latest
-/// attempt is the container and the one before it the run before.
+/// A sandbox without a pod's uid is left out: no kubelet made it. A pod's ready sandbox counts, else the
+/// latest. Of the containers of one name the latest attempt counts, and the one before is its last run.
 ///
-/// CRI's lists say less than the API: there is no telling init containers and sidecars from others,
-/// so all are regular; a container that runs is called ready, since nobody else knows of probes; of
-/// one that has exited there is no exit code, hence no state; and a pod whose sandbox is not ready
-/// has ended in one way or the other or is about to be started anew, so its phase is unknown.
+/// CRI's lists hold less than the API:
+/// - All containers are regular, since init containers and sidecars look the same.
+/// - A running container is ready, since the lists know no probes.
+/// - An exited container has no state, since the lists have no exit code.
+/// - A pod without a ready sandbox has an unknown phase: it has ended or is about to start again.
 #[must_use]
 pub fn pods(
     sandboxes: Vec<PodSandbox>,
@@ -58,7 +58,7 @@ pub fn pods(
 }
 
 struct FoundPod {
-    /// Whether it is ready, its attempt and when it was made: the greatest counts.
+    /// Readiness, attempt and creation time of the sandbox; the greatest rank counts.
     rank: (bool, u32, i64),
     sandbox: PodSandbox,
     containers: Vec<messages::CriContainer>,
@@ -110,17 +110,17 @@ fn own_labels(labels: HashMap<String, String>) -> Labels {
     bounded::labels(labels.into_iter().filter(|(key, _)| !key.starts_with(KUBELETS_LABELS)))
 }
 
-/// One container for each name, in the order in which their latest runs were made.
+/// One container for each name, in the order in which their latest runs were created.
 fn of_each_name(mut all: Vec<messages::CriContainer>) -> Vec<Container> {
     let attempt =
         |one: &messages::CriContainer| one.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
     all.sort_by_key(|one| Reverse((attempt(one), one.created_at)));
-    let mut named: Vec<(i64, Container)> = Vec::new();
+    let mut by_name: Vec<(i64, Container)> = Vec::new();
     for one in all {
         let Some(id) = ContainerId::parse(one.id.as_bytes()) else { continue };
         let Some(metadata) = one.metadata else { continue };
         let Some(name) = bounded::name(&metadata.name) else { continue };
-        match named.iter_mut().find(|(_, container)| *container.name == *name) {
+        match by_name.iter_mut().find(|(_, container)| *container.name == *name) {
             Some((_, later)) => {
                 later.last_id = later.last_id.or(Some(id));
             }
@@ -136,20 +136,20 @@ fn of_each_name(mut all: Vec<messages::CriContainer>) -> Vec<Container> {
                     last_id: None,
                     ready: state == Some(messages::CriContainerState::Running),
                     restart_count: metadata.attempt,
-                    state: state.and_then(told_state),
+                    state: state.and_then(container_state),
                     last_state: None,
                 };
-                named.push((one.created_at, container));
+                by_name.push((one.created_at, container));
             }
         }
     }
-    named.sort_by(|(made, one), (other_made, other)| {
+    by_name.sort_by(|(made, one), (other_made, other)| {
         (made, &one.name).cmp(&(other_made, &other.name))
     });
-    named.into_iter().map(|(_, container)| container).collect()
+    by_name.into_iter().map(|(_, container)| container).collect()
 }
 
-fn told_state(state: messages::CriContainerState) -> Option<ContainerState> {
+fn container_state(state: messages::CriContainerState) -> Option<ContainerState> {
     match state {
         messages::CriContainerState::Created => Some(ContainerState::Waiting { reason: None }),
         messages::CriContainerState::Running => Some(ContainerState::Running { started_at: None }),

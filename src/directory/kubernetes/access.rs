@@ -1,4 +1,4 @@
-//! How the API server is reached: as a pod's service account, or by a kubeconfig.
+//! Access to the API server: by a pod's service account or by a kubeconfig.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::error::{ApiError, ApiErrorKind, excerpt};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An exec plugin may ask a cloud.
+/// The time limit of an exec plugin, which may ask a cloud.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where a pod finds its service account.
+/// The folder of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// How the API server is reached.
+/// The credentials and address of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiAccess {
     InCluster(ServiceAccount),
@@ -25,12 +25,12 @@ pub enum ApiAccess {
     Kubeconfig(PathBuf),
 }
 
-/// A pod's way to the API server.
+/// A pod's credentials for the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAccount {
     /// Holds `token` and `ca.crt`, both of which are read again when they change.
     pub folder: PathBuf,
-    /// Host and port; `None`: those in the environment that the kubelet gives a pod
+    /// Host and port. `None`: those in the variables that the kubelet sets in a pod
     /// (`KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT`).
     pub server: Option<(String, u16)>,
 }
@@ -71,7 +71,7 @@ impl ServiceAccount {
 }
 
 impl ApiAccess {
-    /// ` at HOST:PORT`, where that is known without reading anything.
+    /// ` at HOST:PORT` where it is known without a file, else ` of KUBECONFIG`, for error texts.
     pub(super) fn server_name(&self) -> String {
         match self {
             Self::InCluster(account) => {
@@ -81,7 +81,7 @@ impl ApiAccess {
         }
     }
 
-    /// Where the CA stands that the server's certificate is checked by.
+    /// The file with the CA that signs the server's certificate.
     pub(super) fn authority(&self) -> String {
         match self {
             Self::InCluster(account) => account.folder.join("ca.crt").display().to_string(),
@@ -89,7 +89,7 @@ impl ApiAccess {
         }
     }
 
-    /// Where the credentials stand.
+    /// The file with the credentials.
     pub(super) fn credentials(&self) -> String {
         match self {
             Self::InCluster(account) => account.folder.join("token").display().to_string(),
@@ -107,7 +107,7 @@ impl ApiAccess {
         }
     }
 
-    /// Who asks, and what gives or lacks the rights.
+    /// The account and the role that gives it rights, for error texts.
     pub(super) const fn who(&self) -> (&'static str, &'static str) {
         match self {
             Self::InCluster(_) => ("the service account", "the ClusterRole"),
@@ -129,15 +129,15 @@ impl ApiAccess {
             }
         };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // Watches are silent for minutes; what may take how long is decided request by request.
+        // Watches are silent for minutes, so each request has a time limit of its own.
         config.read_timeout = None;
-        // Waits are those of the caller, who also hears what the server asks for.
+        // The caller waits, since it knows the server's `Retry-After`.
         config.default_retry = false;
         Ok(config)
     }
 }
 
-/// The error without what it read, which may be a key.
+/// The error without the text of the kubeconfig, which may hold a key.
 fn reason(error: &config::KubeconfigError) -> String {
     match error {
         config::KubeconfigError::ReadConfig(error, _) => error.to_string(),
@@ -146,19 +146,19 @@ fn reason(error: &config::KubeconfigError) -> String {
     }
 }
 
-/// Makes clients. At most one is being made: an exec plugin that hangs holds one thread, not one
-/// more with each try.
+/// Makes clients, one at a time: an exec plugin that hangs holds one thread, and not one more with
+/// each retry.
 #[derive(Default)]
 pub(super) struct Connector {
     making: Option<JoinHandle<Result<Client, kube::Error>>>,
 }
 
 impl Connector {
-    /// A client with the credentials as they are now.
+    /// A client with the current credentials.
     pub(super) async fn connect(&mut self, access: &ApiAccess) -> Result<Client, ApiError> {
         if self.making.is_none() {
             let config = access.config().await?;
-            // kube waits for exec plugins where it stands.
+            // kube blocks its thread while an exec plugin runs.
             self.making = Some(tokio::task::spawn_blocking(move || Client::try_from(config)));
         }
         let Some(making) = self.making.as_mut() else {
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_as_urls_have_it() {
+    fn a_server_is_named_as_in_urls() {
         let named = |host: &str, port| {
             let server = Some((host.to_owned(), port));
             let account = ServiceAccount { server, ..ServiceAccount::default() };

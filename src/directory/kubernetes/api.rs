@@ -1,4 +1,4 @@
-//! Requests to the API server and their answers, all within bounds of time and size.
+//! Requests to the API server, with limits of time and size.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,26 +12,24 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::instrument::WithSubscriber as _;
 
 use super::error::{ApiError, ApiRequest};
-use super::{ApiAccess, KubernetesOptions};
+use super::{ASKED_WAIT_MAX, ApiAccess, KubernetesOptions};
 use crate::quantity::BootTime;
 use crate::retry_after::asked_wait;
 
-/// A page of pods.
+/// The largest answer: a page of pods.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
-/// All of an answer, however steadily it drips.
+/// The time limit of a whole answer, also one that arrives slowly.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
-
-const REST_MAX: Duration = Duration::from_secs(300);
 
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A text as one part of a path or a query.
+/// A text, encoded as one part of a path or a query.
 pub(super) fn part(text: &str) -> String {
     utf8_percent_encode(text, IN_PATH).to_string()
 }
 
-/// One client and what is true for all that it asks.
+/// A client with the limits of its requests.
 #[derive(Clone)]
 pub(super) struct ApiClient {
     client: Client,
@@ -39,8 +37,8 @@ pub(super) struct ApiClient {
     silence_max: Duration,
     clock: fn() -> BootTime,
     wall_clock: fn() -> crate::quantity::WallTime,
-    /// Until when the server wants to hear nothing, as a good answer's headers may say too.
-    rest_until: Arc<Mutex<BootTime>>,
+    /// No request is sent before this time, as `Retry-After` asks. Answers of status 200 may have it.
+    not_before: Arc<Mutex<BootTime>>,
 }
 
 impl ApiClient {
@@ -51,7 +49,7 @@ impl ApiClient {
             silence_max: options.answer_timeout,
             clock: options.clock,
             wall_clock: options.wall_clock,
-            rest_until: Arc::new(Mutex::new(BootTime::from_nanos(0))),
+            not_before: Arc::new(Mutex::new(BootTime::from_nanos(0))),
         }
     }
 
@@ -66,48 +64,48 @@ impl ApiClient {
         self.whole(asked, body).await
     }
 
-    /// An answer of status 200 whose body is still to come.
+    /// The unread body of an answer of status 200.
     pub(super) async fn open(
         &self,
         asked: ApiRequest,
         path: &str,
         accept: &'static str,
     ) -> Result<Body, ApiError> {
-        let rest = self.resting_until().since((self.clock)());
-        tokio::time::sleep(rest.min(REST_MAX)).await;
+        let wait = self.not_before().since((self.clock)());
+        tokio::time::sleep(wait.min(ASKED_WAIT_MAX)).await;
         let request = Request::builder()
             .method(Method::GET)
             .uri(path)
             .header(ACCEPT, HeaderValue::from_static(accept))
             .body(Body::empty())
             .map_err(|error| ApiError::new(super::error::ApiErrorKind::Other, error.to_string()))?;
-        // kube logs each failure; what is logged here is each change.
+        // kube logs each failure; here only changes are logged.
         let sent = self.client.send(request).with_subscriber(tracing::Dispatch::none());
         let answer = match tokio::time::timeout(self.silence_max, sent).await {
             Ok(answer) => answer.map_err(|error| ApiError::of_client(&error, &self.access))?,
-            Err(_) => return Err(ApiError::late(asked, &self.access, self.silence_max)),
+            Err(_) => return Err(ApiError::timeout(asked, &self.access, self.silence_max)),
         };
-        let wait = self.hear(&answer);
+        let wait = self.note_asked_wait(&answer);
         if answer.status() == hyper::StatusCode::OK {
             return Ok(answer.into_body());
         }
         let code = answer.status();
-        // Why it went wrong is worth less than that it did.
+        // An error while reading the explanation must not hide the status.
         let body = self.whole(asked, answer.into_body()).await.unwrap_or_default();
         Err(ApiError::of_answer(asked, code, &body, wait, &self.access))
     }
 
-    fn hear(&self, answer: &Response<Body>) -> Option<Duration> {
+    fn note_asked_wait(&self, answer: &Response<Body>) -> Option<Duration> {
         let wait = asked_wait(answer.headers(), (self.wall_clock)());
         if let Some(wait) = wait {
-            let until = (self.clock)().plus(wait.min(REST_MAX));
-            *self.rest_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+            let until = (self.clock)().plus(wait.min(ASKED_WAIT_MAX));
+            *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = until;
         }
         wait
     }
 
-    fn resting_until(&self) -> BootTime {
-        *self.rest_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn not_before(&self) -> BootTime {
+        *self.not_before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn whole(&self, asked: ApiRequest, mut body: Body) -> Result<Vec<u8>, ApiError> {
@@ -116,7 +114,7 @@ impl ApiClient {
             loop {
                 let frame = body.frame().with_subscriber(tracing::Dispatch::none());
                 let Ok(frame) = tokio::time::timeout(self.silence_max, frame).await else {
-                    return Err(ApiError::late(asked, &self.access, self.silence_max));
+                    return Err(ApiError::timeout(asked, &self.access, self.silence_max));
                 };
                 let Some(frame) = frame else { return Ok(whole) };
                 let frame = frame.map_err(|error| ApiError::of_body(asked, &error))?;
@@ -129,7 +127,7 @@ impl ApiClient {
         };
         match tokio::time::timeout(ANSWER_TIME_MAX, reading).await {
             Ok(whole) => whole,
-            Err(_) => Err(ApiError::late(asked, &self.access, ANSWER_TIME_MAX)),
+            Err(_) => Err(ApiError::timeout(asked, &self.access, ANSWER_TIME_MAX)),
         }
     }
 }

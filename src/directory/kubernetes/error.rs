@@ -1,4 +1,4 @@
-//! What went wrong with the API server, as one line for a person.
+//! Errors of the API server, each as one line for a person.
 
 use std::error::Error;
 use std::io;
@@ -11,10 +11,10 @@ use super::ApiAccess;
 use crate::directory::bounded;
 use crate::directory::objects::{self, DecodeError, ErrorStatus};
 
-/// Of a body that is no `ErrorStatus`, or of a message.
+/// The part of a message or of a plain body that an error repeats, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
 
-/// What was asked of the server, and so which right it takes.
+/// The requests of this source. Each needs one right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ApiRequest {
     ListPods,
@@ -50,31 +50,34 @@ impl ApiRequest {
     }
 }
 
+/// The kinds of errors that are handled differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ApiErrorKind {
-    /// 401: new credentials may help.
+    /// 401; new credentials may help.
     Unauthorized,
     /// 403
     Forbidden,
     /// 404
     NotFound,
-    /// 410, by whichever way it comes: only a new list helps.
+    /// 410, as an answer or as an event; only a new list helps.
     Expired,
-    /// Nothing was answered, or no answer can be asked for.
+    /// There was no answer, or no request could be sent.
     Unreachable,
-    /// An answer ended before its end.
+    /// The connection ended in the middle of an answer.
     Cut,
     /// 429
     Busy,
     Other,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
-    pub kind: ApiErrorKind,
-    pub text: String,
-    /// How long the server wants to be left alone.
-    pub wait: Option<Duration>,
+/// A failed request to the API server; the text is one line for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ApiError {
+    pub(super) kind: ApiErrorKind,
+    pub(super) text: String,
+    /// The wait that the server asks for.
+    pub(super) wait: Option<Duration>,
 }
 
 impl ApiError {
@@ -82,8 +85,8 @@ impl ApiError {
         Self { kind, text: text.into(), wait: None }
     }
 
-    /// Whether the server has understood and will not, so that to ask for the same again may be in
-    /// vain for ever; not where it has no time or other credentials may help.
+    /// `true` if the same request may be refused for ever: the server has understood it, is not busy,
+    /// and other credentials would not help.
     pub(super) const fn is_refusal(&self) -> bool {
         matches!(self.kind, ApiErrorKind::Forbidden | ApiErrorKind::NotFound | ApiErrorKind::Other)
     }
@@ -105,13 +108,13 @@ impl ApiError {
         )
     }
 
-    pub(super) fn late(asked: ApiRequest, access: &ApiAccess, after: Duration) -> Self {
+    pub(super) fn timeout(asked: ApiRequest, access: &ApiAccess, after: Duration) -> Self {
         let (noun, server) = (asked.noun(), access.server_name());
         let text = format!("the API server{server} sends nothing for {after:?} ({noun})");
         Self::new(ApiErrorKind::Unreachable, text)
     }
 
-    /// An answer that is none: what is in `body` is a `ErrorStatus`, a text, or a page of somebody's.
+    /// The error for a status other than 200. The body is a `Status`, a text or a page of a proxy.
     pub(super) fn of_answer(
         asked: ApiRequest,
         code: StatusCode,
@@ -124,7 +127,7 @@ impl ApiError {
         Self { wait, ..Self::of_status(asked, code.as_u16(), status.as_ref(), body, access) }
     }
 
-    /// An `ERROR` event of a watch.
+    /// The error for an `ERROR` event of a watch.
     pub(super) fn of_event(status: &ErrorStatus, access: &ApiAccess) -> Self {
         let code = status.code.unwrap_or(500);
         let wait = asked_by(status);
@@ -172,12 +175,12 @@ impl ApiError {
         Self::new(kind, text)
     }
 
-    /// No answer: the way to the server or the credentials.
+    /// The error for a request without an answer, by connection or credentials.
     pub(super) fn of_client(error: &kube::Error, access: &ApiAccess) -> Self {
         Self::new(ApiErrorKind::Unreachable, unreachable(error, access))
     }
 
-    /// An answer's body that ends with an error.
+    /// The error for a body that ends too early.
     pub(super) fn of_body(asked: ApiRequest, error: &kube::Error) -> Self {
         let reason = excerpt(&innermost(error));
         Self::new(
@@ -216,7 +219,7 @@ fn unreachable(error: &kube::Error, access: &ApiAccess) -> String {
             AuthError::AuthExecStart(error) => {
                 format!("the exec plugin of {} cannot be run: {error}", access.credentials())
             }
-            // Never what it printed: that may be a token.
+            // Never the plugin's output, which may be a token.
             AuthError::AuthExecRun { cmd, out } => {
                 format!("the exec plugin `{}` failed: {}", excerpt(cmd), out.status)
             }
@@ -234,7 +237,7 @@ fn unreachable(error: &kube::Error, access: &ApiAccess) -> String {
     let mut found = None;
     each_cause(error, &mut |cause| {
         if found.is_none() {
-            found = tls_trouble(cause, access).or_else(|| socket_trouble(cause, &server));
+            found = tls_error(cause, access).or_else(|| socket_error(cause, &server));
         }
     });
     found.unwrap_or_else(|| {
@@ -242,7 +245,7 @@ fn unreachable(error: &kube::Error, access: &ApiAccess) -> String {
     })
 }
 
-fn tls_trouble(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<String> {
+fn tls_error(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<String> {
     let (server, ca) = (access.server_name(), access.authority());
     Some(match cause.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(reason) => match reason {
@@ -274,7 +277,7 @@ fn tls_trouble(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<Stri
     })
 }
 
-fn socket_trouble(cause: &(dyn Error + 'static), server: &str) -> Option<String> {
+fn socket_error(cause: &(dyn Error + 'static), server: &str) -> Option<String> {
     if cause.to_string().starts_with("dns error") {
         let why = cause.source().map(ToString::to_string).unwrap_or_default();
         return Some(format!("the API server's name is not known{server}: {}", excerpt(&why)));
@@ -292,8 +295,8 @@ fn socket_trouble(cause: &(dyn Error + 'static), server: &str) -> Option<String>
     })
 }
 
-/// `see` for the error and all that is behind it. An `io::Error` hides what it wraps: its source is
-/// its content's source.
+/// Calls `see` with the error and all its causes. The source of an `io::Error` is the source of the
+/// error that it wraps, so the wrapped error is taken from it.
 fn each_cause(error: &(dyn Error + 'static), see: &mut dyn FnMut(&(dyn Error + 'static))) {
     let mut next = Some(error);
     while let Some(cause) = next {

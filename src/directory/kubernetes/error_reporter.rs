@@ -1,6 +1,8 @@
-//! What is wrong now, told to the directory whenever it is, and to the log when it changes.
+//! Errors of the API server: the directory gets each one, the log gets each change.
 
 use std::collections::BTreeMap;
+
+use tracing::{info, warn};
 
 use super::error::ApiRequest;
 use crate::directory::Publisher;
@@ -8,54 +10,56 @@ use crate::quantity::BootTime;
 
 pub(super) struct ErrorReporter {
     pub publisher: Publisher,
-    /// Of the pods themselves.
-    main: Option<String>,
-    /// Beside them, by what cannot be had.
-    lacking: BTreeMap<ApiRequest, String>,
+    /// The logged error of the pods.
+    pods: Option<String>,
+    /// The logged errors of other requests.
+    others: BTreeMap<ApiRequest, String>,
 }
 
 impl ErrorReporter {
     pub(super) const fn new(publisher: Publisher) -> Self {
-        Self { publisher, main: None, lacking: BTreeMap::new() }
+        Self { publisher, pods: None, others: BTreeMap::new() }
     }
 
-    /// The pods cannot be had.
-    pub(super) fn failed(&mut self, text: &str, now: BootTime) {
+    /// Reports that there is no answer about the pods.
+    pub(super) fn pods_failed(&mut self, text: &str, now: BootTime) {
         self.publisher.failed(text, now);
-        if self.main.as_deref() != Some(text) {
-            tracing::warn!("identity source kubernetes: {text}");
-            self.main = Some(text.to_owned());
+        if self.pods.as_deref() != Some(text) {
+            warn!(
+                "identity source kubernetes: {text}; its last answer stays in use, retry follows"
+            );
+            self.pods = Some(text.to_owned());
         }
     }
 
-    /// They can be had. The publisher has heard it with the pods.
-    pub(super) fn well(&mut self) {
-        if self.main.take().is_some() {
-            tracing::info!("identity source kubernetes answers again");
+    /// Logs that the pods are answered again. The publisher learns it with the pods.
+    pub(super) fn pods_answered(&mut self) {
+        if self.pods.take().is_some() {
+            info!("identity source kubernetes answers again");
         }
     }
 
-    /// Something else cannot be had.
-    pub(super) fn lacks(&mut self, asked: ApiRequest, text: &str, now: BootTime) {
-        if self.lacking.get(&asked).is_some_and(|known| known == text) {
+    /// Reports a failed request beside the pods.
+    pub(super) fn request_failed(&mut self, request: ApiRequest, text: &str, now: BootTime) {
+        if self.others.get(&request).is_some_and(|known| known == text) {
             return;
         }
-        tracing::warn!("identity source kubernetes: {text}");
-        self.lacking.insert(asked, text.to_owned());
-        self.tell(now);
+        warn!("identity source kubernetes: {text}; known pods stay in use, retry follows");
+        self.others.insert(request, text.to_owned());
+        self.publish_others(now);
     }
 
-    /// It can be had.
-    pub(super) fn has(&mut self, asked: ApiRequest, now: BootTime) {
-        if self.lacking.remove(&asked).is_some() {
-            tracing::info!("identity source kubernetes: {} can be had again", asked.noun());
-            self.tell(now);
+    /// Reports that a request beside the pods is answered.
+    pub(super) fn request_answered(&mut self, request: ApiRequest, now: BootTime) {
+        if self.others.remove(&request).is_some() {
+            info!("identity source kubernetes: {} is answered again", request.noun());
+            self.publish_others(now);
         }
     }
 
-    fn tell(&self, now: BootTime) {
-        let texts: Vec<&str> = self.lacking.values().map(String::as_str).collect();
-        let text = texts.join("; ");
-        self.publisher.set_partial_error(Some(text.as_str()).filter(|text| !text.is_empty()), now);
+    fn publish_others(&self, now: BootTime) {
+        let texts: Vec<&str> = self.others.values().map(String::as_str).collect();
+        let text = (!texts.is_empty()).then(|| texts.join("; "));
+        self.publisher.set_partial_error(text.as_deref(), now);
     }
 }

@@ -7,9 +7,9 @@
 //!                                    twice in a row
 //! ```
 //!
-//! Beside that run few lookups at a time: ReplicaSets and Jobs (their metadata only), the Node
-//! object, the version. None of them holds up a pod's event, and what goes wrong with them is told
-//! beside the pods. <https://kubernetes.io/docs/reference/using-api/api-concepts/>
+//! A few lookups run beside it: ReplicaSets and Jobs (their metadata only), the Node object, the
+//! version. None of them delays a pod's event, and their errors are reported apart from the pods'.
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/>
 
 mod access;
 mod api;
@@ -29,7 +29,8 @@ use tokio::time::Instant;
 use self::access::Connector;
 pub use self::access::{ApiAccess, ServiceAccount};
 use self::api::ApiClient;
-use self::error::{ApiError, ApiErrorKind, ApiRequest};
+pub use self::error::ApiError;
+use self::error::{ApiErrorKind, ApiRequest};
 use self::error_reporter::ErrorReporter;
 pub use self::options::KubernetesOptions;
 use self::owners::{Controller, Owners};
@@ -47,30 +48,30 @@ const JSON: &str = "application/json";
 /// ReplicaSets and Jobs without specification and status.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Of ReplicaSets and Jobs at a time, beside the Node object and the version.
+/// The most lookups at a time; the Node object and the version may come on top.
 const LOOKUPS_MAX: usize = 4;
 
-/// A server that never comes to an end.
+/// The most pages of one list, against a server whose list never ends.
 const PAGES_MAX: usize = 1000;
 
-/// A watch that ends sooner by itself was no good.
+/// A watch that the server ends sooner counts as a failure.
 const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
 
-/// Watches that were cut or expired in a row and are nothing yet: servers are restarted, etcd is
-/// compacted.
-const CUTS_UNTOLD: u32 = 3;
+/// Watches that may be cut or expire in a row before that is an error. It happens when a server
+/// restarts or etcd is compacted.
+const CUTS_UNREPORTED: u32 = 3;
 
-/// Refusals to open a watch in a row after which the pods are listed again: the server may not know
-/// the resourceVersion (etcd was restored, the cluster made anew), without saying so by a 410.
+/// Refusals to open a watch in a row after which the pods are listed again. The server may have lost
+/// the resourceVersion (a restored etcd, a new cluster) without a 410.
 const REFUSALS_MAX: u32 = 2;
 
-/// After an lookup that failed on its way.
-const NODE_AGAIN: Duration = Duration::from_secs(30);
+/// The wait before lookups are repeated after a failed connection.
+const LOOKUP_RETRY: Duration = Duration::from_secs(30);
 
-/// The longest wait that a server is granted.
+/// The longest `Retry-After` that is honoured.
 const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// Tells `publisher` of this node's pods for as long as it is polled.
+/// Publishes this node's pods, for ever.
 pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible {
     let backoff = Backoff::equal_jitter(options.backoff_min, options.backoff_max, options.seed);
     let mut source = KubernetesSource {
@@ -92,22 +93,22 @@ pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible
     }
 }
 
-/// What was found out beside the watch.
+/// The result of a request beside the watch.
 enum Lookup {
     Node(Result<Box<Node>, ApiError>),
     Version(Result<Box<str>, ApiError>),
     Owner(Controller, Result<Option<OwnerReference>, ApiError>),
 }
 
-/// How a watch ended.
+/// The ends of a watch.
 enum WatchEnd {
-    /// As it should.
-    AtItsTime,
-    /// It has not begun.
+    /// The server ended it in time.
+    OnTime,
+    /// The request for it failed.
     Unopened(ApiError),
-    /// It goes on from the last event.
-    Failed(ApiError),
-    /// It cannot go on from there.
+    /// It was interrupted; the next watch starts at the last event.
+    Interrupted(ApiError),
+    /// It cannot be continued; the pods are listed again.
     Lost(ApiError),
 }
 
@@ -115,19 +116,19 @@ struct KubernetesSource {
     options: KubernetesOptions,
     errors: ErrorReporter,
     connector: Connector,
-    /// `None`: one is made from the credentials as they are then.
+    /// `None`: the next request makes one from the credentials of that time.
     api: Option<ApiClient>,
     backoff: Backoff,
     owners: Owners,
     lookups: JoinSet<Lookup>,
     refresh_at: Instant,
-    /// They were read again because the server did not accept those before.
+    /// `true` after the server refused the last ones, until a request succeeds.
     credentials_are_new: bool,
-    /// Watches and lists, cut or expired, since the last event.
+    /// Watches and lists that were cut or expired since the last event.
     cuts: u32,
-    /// To open a watch, since one was opened.
+    /// Refusals to open a watch since the last one was opened.
     refusals: u32,
-    /// In the last list.
+    /// The number of unreadable pods in the last list.
     unreadable: usize,
 }
 
@@ -136,7 +137,7 @@ impl KubernetesSource {
         (self.options.clock)()
     }
 
-    /// Comes back when a new list is due.
+    /// Lists the pods and watches them until a new list is due.
     async fn list_and_watch(&mut self) {
         let mut resource_version = match self.list().await {
             Ok(resource_version) => resource_version,
@@ -152,13 +153,13 @@ impl KubernetesSource {
                 self.cuts = 0;
             }
             match end {
-                WatchEnd::AtItsTime if lasted => {}
-                WatchEnd::AtItsTime => self.pause(None).await,
+                WatchEnd::OnTime if lasted => {}
+                WatchEnd::OnTime => self.pause(None).await,
                 WatchEnd::Unopened(failure) if failure.is_refusal() => {
                     self.refusals = self.refusals.saturating_add(1);
-                    // Beside the pods, so that it stands while they are listed again and again.
+                    // Reported apart from the pods, so that it stays while they are listed again.
                     let now = self.now();
-                    self.errors.lacks(ApiRequest::WatchPods, &failure.text, now);
+                    self.errors.request_failed(ApiRequest::WatchPods, &failure.text, now);
                     self.pause(failure.wait).await;
                     if self.refusals >= REFUSALS_MAX {
                         return;
@@ -167,7 +168,7 @@ impl KubernetesSource {
                 WatchEnd::Unopened(failure) if failure.kind == ApiErrorKind::Expired => {
                     return self.report_and_wait(failure).await;
                 }
-                WatchEnd::Unopened(failure) | WatchEnd::Failed(failure) => {
+                WatchEnd::Unopened(failure) | WatchEnd::Interrupted(failure) => {
                     self.report_and_wait(failure).await
                 }
                 WatchEnd::Lost(failure) => return self.report_and_wait(failure).await,
@@ -183,7 +184,7 @@ impl KubernetesSource {
         Ok(self.api.insert(ApiClient::new(client, &self.options)).clone())
     }
 
-    /// All pods; the list's resourceVersion.
+    /// Lists and publishes all pods. Returns the list's resourceVersion.
     async fn list(&mut self) -> Result<Box<str>, ApiError> {
         let api = self.api().await?;
         self.refresh(&api);
@@ -207,11 +208,10 @@ impl KubernetesSource {
             };
             self.warn_of_unreadable(unreadable);
             self.owners.replace(&mut pods);
-            // Whether it can also be watched from there decides how soon the next one may follow.
             self.credentials_are_new = false;
             let now = self.now();
             self.errors.publisher.replace_pods(pods, now);
-            self.errors.well();
+            self.errors.pods_answered();
             self.request_owners(&api);
             return Ok(resource_version);
         }
@@ -221,7 +221,7 @@ impl KubernetesSource {
     fn warn_of_unreadable(&mut self, unreadable: usize) {
         if unreadable > 0 && unreadable != self.unreadable {
             tracing::warn!(
-                "identity source kubernetes: {unreadable} pods are not as the API has them"
+                "identity source kubernetes: {unreadable} pods cannot be read and have no names"
             );
         }
         self.unreadable = unreadable;
@@ -241,13 +241,13 @@ impl KubernetesSource {
             Ok(body) => body,
             Err(failure) => return WatchEnd::Unopened(failure),
         };
-        // The server has taken it up from where it ended.
+        // The server accepted the resourceVersion.
         self.credentials_are_new = false;
         self.refusals = 0;
         let now = self.now();
-        self.errors.has(ApiRequest::WatchPods, now);
+        self.errors.request_answered(ApiRequest::WatchPods, now);
         self.errors.publisher.still_current(now);
-        self.errors.well();
+        self.errors.pods_answered();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
         let mut watch = PodWatch::new(body, self.options.limits, silence_max, Instant::now())
             .silence_after_event(self.options.watch_silence);
@@ -260,10 +260,10 @@ impl KubernetesSource {
                             return WatchEnd::Lost(failure);
                         }
                     }
-                    Ok(None) => return WatchEnd::AtItsTime,
-                    Err(failure) if failure.kind == ApiErrorKind::Cut => return WatchEnd::Failed(failure),
+                    Ok(None) => return WatchEnd::OnTime,
+                    Err(failure) if failure.kind == ApiErrorKind::Cut => return WatchEnd::Interrupted(failure),
                     Err(failure) if failure.kind == ApiErrorKind::Unreachable => {
-                        return WatchEnd::Failed(failure);
+                        return WatchEnd::Interrupted(failure);
                     }
                     Err(failure) => return WatchEnd::Lost(failure),
                 },
@@ -302,7 +302,9 @@ impl KubernetesSource {
             }
             WatchEvent::Error(status) => return Err(ApiError::of_event(&status, &api.access)),
             WatchEvent::Unreadable { resource_version } => {
-                tracing::debug!("identity source kubernetes: an event is not as the API has them");
+                tracing::debug!(
+                    "identity source kubernetes: an event cannot be read and is skipped"
+                );
                 if let Some(resource_version) = resource_version {
                     *at = resource_version;
                 }
@@ -313,26 +315,26 @@ impl KubernetesSource {
         Ok(())
     }
 
-    /// Tells of a failure and waits as long as it takes.
+    /// Reports a failure and waits for the next try.
     async fn report_and_wait(&mut self, failure: ApiError) {
         match failure.kind {
             ApiErrorKind::Unauthorized if !self.credentials_are_new => {
-                // They may have been changed since they were read.
+                // The credentials may have been rotated since they were read.
                 self.api = None;
                 self.credentials_are_new = true;
                 return;
             }
-            // A certificate or a plugin's credentials that have run out show in the handshake.
+            // Expired certificates and plugin credentials show in the handshake.
             ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable => self.api = None,
             ApiErrorKind::Cut | ApiErrorKind::Expired => self.cuts += 1,
             _ => {}
         }
         let usual = matches!(failure.kind, ApiErrorKind::Cut | ApiErrorKind::Expired);
-        if usual && self.cuts <= CUTS_UNTOLD {
+        if usual && self.cuts <= CUTS_UNREPORTED {
             tracing::debug!("identity source kubernetes: {}", failure.text);
         } else {
             let now = self.now();
-            self.errors.failed(&failure.text, now);
+            self.errors.pods_failed(&failure.text, now);
         }
         self.pause(failure.wait).await;
     }
@@ -356,15 +358,14 @@ impl KubernetesSource {
         }
     }
 
-    /// Asks for the Node object and the version where it is time, and for owners that could not be
-    /// had before.
+    /// Requests the Node object and the version when they are due, and owners whose request failed.
     fn refresh(&mut self, api: &ApiClient) {
         let now = Instant::now();
         if now < self.refresh_at {
             return;
         }
         self.refresh_at = now + self.options.refresh;
-        self.owners.ask_again();
+        self.owners.retry_failed();
         let (node_api, path, limits) = (api.clone(), self.options.node_path(), self.options.limits);
         self.lookups.spawn(async move {
             let body = node_api.get(ApiRequest::Node, &path, JSON).await;
@@ -385,7 +386,7 @@ impl KubernetesSource {
 
     fn request_owners(&mut self, api: &ApiClient) {
         while self.lookups.len() < LOOKUPS_MAX {
-            let Some(controller) = self.owners.next_to_ask() else { return };
+            let Some(controller) = self.owners.next_in_queue() else { return };
             let api = api.clone();
             self.lookups.spawn(async move {
                 let asked = controller.asked;
@@ -404,7 +405,7 @@ impl KubernetesSource {
         match lookup {
             Lookup::Node(Ok(node)) => {
                 self.errors.publisher.set_node(*node);
-                self.errors.has(ApiRequest::Node, now);
+                self.errors.request_answered(ApiRequest::Node, now);
             }
             Lookup::Node(Err(mut failure)) => {
                 if failure.kind == ApiErrorKind::NotFound {
@@ -414,14 +415,14 @@ impl KubernetesSource {
             }
             Lookup::Version(Ok(version)) => {
                 self.errors.publisher.set_server_version(&version);
-                self.errors.has(ApiRequest::Version, now);
+                self.errors.request_answered(ApiRequest::Version, now);
             }
             Lookup::Version(Err(failure)) => self.lookup_failed(ApiRequest::Version, &failure, now),
             Lookup::Owner(controller, Ok(owner)) => {
                 let workload = controller.workload(owner);
                 let pods = self.owners.answered(&controller, Some(workload.clone()));
                 self.errors.publisher.set_workloads(&pods, &workload);
-                self.errors.has(controller.asked, now);
+                self.errors.request_answered(controller.asked, now);
             }
             Lookup::Owner(controller, Err(failure)) if failure.kind == ApiErrorKind::NotFound => {
                 self.owners.answered(&controller, None);
@@ -435,11 +436,11 @@ impl KubernetesSource {
 
     fn lookup_failed(&mut self, asked: ApiRequest, failure: &ApiError, now: BootTime) {
         match failure.kind {
-            // As the pods' requests will find too, if it lasts.
+            // If it lasts, the requests for the pods report it.
             ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable | ApiErrorKind::Cut => {
-                self.refresh_at = self.refresh_at.min(Instant::now() + NODE_AGAIN);
+                self.refresh_at = self.refresh_at.min(Instant::now() + LOOKUP_RETRY);
             }
-            _ => self.errors.lacks(asked, &failure.text, now),
+            _ => self.errors.request_failed(asked, &failure.text, now),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the source asks, and the paths it asks for.
+//! Options of the API server as a source, and the paths of its requests.
 
 use std::time::Duration;
 
@@ -7,39 +7,39 @@ use super::api::part;
 use crate::directory::objects::ObjectLimits;
 use crate::quantity::{BootTime, WallTime};
 
-/// How the source asks.
+/// Options of the API server as a source. [`KubernetesOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
 pub struct KubernetesOptions {
-    /// As the cluster calls it (`spec.nodeName`).
+    /// The node's name in the cluster (`spec.nodeName`).
     pub node_name: String,
     pub access: ApiAccess,
     pub limits: ObjectLimits,
     /// Pods on one page of a list (50).
     pub page_limit: u32,
-    /// How long a watch is asked for, and up to a fifth more (290 s).
+    /// The shortest watch, in seconds (290 s); up to a fifth is added at random.
     pub watch_seconds: u32,
-    /// How much longer than it was asked for a watch may be silent (30 s).
+    /// The silence that is allowed beyond the length of a watch (30 s).
     pub watch_grace: Duration,
-    /// How long a watch may be silent that has told an event or a bookmark (150 s): bookmarks come
-    /// about once a minute, and without them nobody knows whether the other end is still there.
+    /// The longest silence of a watch after an event or a bookmark (150 s). Bookmarks come about once a
+    /// minute; without them a lost connection would stay unnoticed.
     pub watch_silence: Duration,
-    /// How long an answer may be silent (30 s).
+    /// The longest silence within an answer (30 s).
     pub answer_timeout: Duration,
-    /// Between two readings of the Node object and the version (5 min).
+    /// Time between two requests for the Node object and the version (5 min).
     pub refresh: Duration,
     /// The first wait after a failure (500 ms); it doubles.
     pub backoff_min: Duration,
-    /// The longest (60 s).
+    /// The longest wait after a failure (60 s).
     pub backoff_max: Duration,
     pub clock: fn() -> BootTime,
-    /// Only to understand waits that a server gives as a date.
+    /// Used only for waits that a server gives as a date.
     pub wall_clock: fn() -> WallTime,
-    /// Of the jitter; another on each node.
+    /// Seed of the random parts of the waits; it differs between nodes.
     pub seed: u64,
 }
 
 impl KubernetesOptions {
-    /// With the values in brackets.
+    /// Options with the default values, which the fields name in brackets.
     #[must_use]
     pub fn new(
         node_name: impl Into<String>,

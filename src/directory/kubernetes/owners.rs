@@ -1,6 +1,6 @@
-//! From a pod to what people deployed: pod → ReplicaSet → Deployment, pod → Job → CronJob.
+//! The workloads of pods: pod → ReplicaSet → Deployment, pod → Job → CronJob.
 //!
-//! A ReplicaSet or Job is asked for once, for all of its pods, and forgotten with the last of them.
+//! A ReplicaSet or Job is requested once for all its pods, and forgotten with the last of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,13 +10,13 @@ use crate::directory::PODS_MAX;
 use crate::directory::pod::{OwnerReference, Pod, Workload};
 use crate::identity::PodUid;
 
-/// What controls a pod and is itself controlled by something, as a rule.
+/// A ReplicaSet or Job that controls pods. Most have a controller themselves.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Controller {
     pub asked: ApiRequest,
     namespace: Box<str>,
     name: Box<str>,
-    /// Another of the same name is another.
+    /// Tells it from a later object of the same name.
     uid: Box<str>,
 }
 
@@ -26,7 +26,7 @@ impl Controller {
         let asked = match &*owner.kind {
             "ReplicaSet" => ApiRequest::ReplicaSet,
             "Job" => ApiRequest::Job,
-            // It is the workload itself.
+            // Any other kind is the workload itself.
             _ => return None,
         };
         let (name, uid) = (owner.name.clone(), owner.uid.clone());
@@ -45,7 +45,7 @@ impl Controller {
         format!("/apis/{kind}/{}/{resource}/{}", part(&self.namespace), part(&self.name))
     }
 
-    /// What it is part of, or it alone.
+    /// The workload: its own controller, or itself if it has none.
     pub(super) fn workload(&self, owner: Option<OwnerReference>) -> Workload {
         let own = match self.asked {
             ApiRequest::Job => "Job",
@@ -60,25 +60,24 @@ impl Controller {
 
 #[derive(Debug)]
 enum OwnerState {
-    /// It stands in the queue, or the answer is awaited.
-    NotYet,
-    /// `None`: it is no more, and nobody will ever know.
+    /// It is in the queue, or its request is under way.
+    Pending,
+    /// `None` if it no longer exists, so that its workload stays unknown.
     Answered(Option<Workload>),
-    /// Not to be asked again before the next round.
+    /// The request failed; [`Owners::retry_failed`] queues it again.
     Failed,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     controllers: BTreeMap<Controller, OwnerState>,
-    /// Of the pods that have such a controller.
+    /// The controller of each pod that has one.
     by_pod: BTreeMap<PodUid, Controller>,
     queue: VecDeque<Controller>,
 }
 
 impl Owners {
-    /// Gives the pods their workloads where they are known, and has the others asked for. Of pods
-    /// that are not among these nothing is kept.
+    /// Replaces all pods. Sets the workloads that are known and queues the others.
     pub(super) fn replace(&mut self, pods: &mut [Pod]) {
         self.by_pod.clear();
         for pod in pods {
@@ -89,7 +88,7 @@ impl Owners {
         self.drop_from_queue();
     }
 
-    /// As [`Owners::replace`], of one pod more.
+    /// Adds or changes one pod. Sets its workload if it is known, else queues it.
     pub(super) fn put(&mut self, pod: &mut Pod) {
         let controller = Controller::of(pod);
         if self.by_pod.get(&pod.uid) != controller.as_ref() {
@@ -98,9 +97,9 @@ impl Owners {
         let Some(controller) = controller.filter(|_| self.by_pod.len() < PODS_MAX) else { return };
         match self.controllers.get(&controller) {
             Some(OwnerState::Answered(workload)) => pod.workload.clone_from(workload),
-            Some(OwnerState::NotYet | OwnerState::Failed) => {}
+            Some(OwnerState::Pending | OwnerState::Failed) => {}
             None => {
-                self.controllers.insert(controller.clone(), OwnerState::NotYet);
+                self.controllers.insert(controller.clone(), OwnerState::Pending);
                 self.queue.push_back(controller.clone());
             }
         }
@@ -120,11 +119,11 @@ impl Owners {
         self.queue.retain(|controller| controllers.contains_key(controller));
     }
 
-    pub(super) fn next_to_ask(&mut self) -> Option<Controller> {
+    pub(super) fn next_in_queue(&mut self) -> Option<Controller> {
         self.queue.pop_front()
     }
 
-    /// The pods that this is the workload of. `None`: the controller is no more.
+    /// Stores a controller's workload (`None`: it no longer exists) and returns its pods.
     pub(super) fn answered(
         &mut self,
         controller: &Controller,
@@ -142,11 +141,11 @@ impl Owners {
         }
     }
 
-    /// What could not be had before is asked for again.
-    pub(super) fn ask_again(&mut self) {
+    /// Queues all controllers whose request failed.
+    pub(super) fn retry_failed(&mut self) {
         for (controller, known) in &mut self.controllers {
             if matches!(known, OwnerState::Failed) {
-                *known = OwnerState::NotYet;
+                *known = OwnerState::Pending;
                 self.queue.push_back(controller.clone());
             }
         }
@@ -171,7 +170,7 @@ mod tests {
         let mut owners = Owners::default();
         owners.replace(&mut pods);
         // 19 pods of one Job and 3 of one ReplicaSet; the others' controllers are the workload.
-        let asked: Vec<_> = std::iter::from_fn(|| owners.next_to_ask()).collect();
+        let asked: Vec<_> = std::iter::from_fn(|| owners.next_in_queue()).collect();
         let paths: Vec<_> = asked.iter().map(Controller::path).collect();
         assert_eq!(
             paths,
@@ -195,10 +194,10 @@ mod tests {
 
         let mut again = recorded();
         owners.replace(&mut again);
-        assert_eq!(owners.next_to_ask(), None);
+        assert_eq!(owners.next_in_queue(), None);
         assert_eq!(again.iter().filter(|pod| pod.workload == Some(web.clone())).count(), 3);
-        owners.ask_again();
-        assert_eq!(owners.next_to_ask().as_ref(), Some(&asked[0]));
+        owners.retry_failed();
+        assert_eq!(owners.next_in_queue().as_ref(), Some(&asked[0]));
 
         for pod in again.iter().filter(|pod| pod.name.starts_with("web-")) {
             assert!(owners.controllers.contains_key(&asked[1]));

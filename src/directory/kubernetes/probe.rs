@@ -1,4 +1,4 @@
-//! What `check` asks: each kind of request that the source makes, once.
+//! The requests of `check`: each kind of request that the source makes, once.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use super::watch::PodWatch;
 use super::{JSON, KubernetesOptions, METADATA_ONLY, no_such_node};
 use crate::directory::objects;
 
-/// For each of the requests.
+/// The time limit of each request.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A name that nothing has: an answer of 404 says that one may ask.
-const NOBODY: &str = "nodetally-asks-whether-it-may";
+/// A name that no object has: an answer of 404 shows that the request is allowed.
+const ABSENT_NAME: &str = "nodetally-asks-whether-it-may";
 
-/// Asks the API server all that the source will ask it: what was asked, and what came of it, in a
-/// line each. Where the server cannot be reached there is one line only.
-pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<String, String>)> {
+/// Makes each request of the source once. Returns the name of each request with its answer as one
+/// line. There is a single entry if the server cannot be reached.
+pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<String, ApiError>)> {
     let made = tokio::time::timeout(DEADLINE, Connector::default().connect(&options.access)).await;
     let api = match made {
         Ok(Ok(client)) => ApiClient::new(client, &options),
-        Ok(Err(failure)) => return vec![("connection", Err(failure.text))],
+        Ok(Err(failure)) => return vec![("connection", Err(failure))],
         Err(_) => {
             let text = format!("no credentials from {} in time", options.access.credentials());
-            return vec![("connection", Err(text))];
+            return vec![("connection", Err(ApiError::new(ApiErrorKind::Unreachable, text)))];
         }
     };
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     let version = within(ApiRequest::Version, &api, async {
         let body = api.get(ApiRequest::Version, "/version", JSON).await?;
         let version = objects::version(&body);
@@ -35,26 +35,28 @@ pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<Stri
     });
     match version.await {
         Err(failure) if failure.kind == ApiErrorKind::Unreachable => {
-            return vec![("connection", Err(failure.text))];
+            return vec![("connection", Err(failure))];
         }
-        version => told.push(("version", version.map_err(|failure| failure.text))),
+        version => answers.push(("version", version)),
     }
     let listed = within(ApiRequest::ListPods, &api, list(&api, &options)).await;
     let from = listed.as_ref().ok().map(|(_, resource_version)| resource_version.clone());
-    told.push(("list pods", listed.map(|(said, _)| said).map_err(|failure| failure.text)));
+    answers.push(("list pods", listed.map(|(said, _)| said)));
     let watched = within(ApiRequest::WatchPods, &api, watch(&api, &options, from.as_deref())).await;
-    told.push(("watch pods", watched.map_err(|failure| failure.text)));
+    answers.push(("watch pods", watched));
     let node = within(ApiRequest::Node, &api, async {
         let body = api.get(ApiRequest::Node, &options.node_path(), JSON).await?;
         let node = objects::node(&body, &options.limits);
         let node = node.map_err(|error| ApiError::unreadable(ApiRequest::Node, error))?;
         Ok(format!("{}, kubelet {}", node.name, node.info.kubelet_version))
     });
-    told.push((
+    answers.push((
         "get node",
         node.await.map_err(|failure| match failure.kind {
-            ApiErrorKind::NotFound => no_such_node(&options.node_name),
-            _ => failure.text,
+            ApiErrorKind::NotFound => {
+                ApiError::new(ApiErrorKind::NotFound, no_such_node(&options.node_name))
+            }
+            _ => failure,
         }),
     ));
     for (name, asked, path) in [
@@ -65,15 +67,15 @@ pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<Stri
         ),
         ("get jobs", ApiRequest::Job, "/apis/batch/v1/namespaces/default/jobs/"),
     ] {
-        let path = format!("{path}{NOBODY}");
+        let path = format!("{path}{ABSENT_NAME}");
         let may = match within(asked, &api, api.get(asked, &path, METADATA_ONLY)).await {
             Ok(_) => Ok("allowed".to_owned()),
             Err(failure) if failure.kind == ApiErrorKind::NotFound => Ok("allowed".to_owned()),
-            Err(failure) => Err(failure.text),
+            Err(failure) => Err(failure),
         };
-        told.push((name, may));
+        answers.push((name, may));
     }
-    told
+    answers
 }
 
 async fn within<T>(
@@ -83,11 +85,11 @@ async fn within<T>(
 ) -> Result<T, ApiError> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(answer) => answer,
-        Err(_) => Err(ApiError::late(asked, &api.access, DEADLINE)),
+        Err(_) => Err(ApiError::timeout(asked, &api.access, DEADLINE)),
     }
 }
 
-/// What came, and the list's resourceVersion.
+/// The answer as one line, and the list's resourceVersion.
 async fn list(
     api: &ApiClient,
     options: &KubernetesOptions,

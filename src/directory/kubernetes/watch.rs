@@ -1,4 +1,4 @@
-//! A watch's answer: one event a line, over minutes.
+//! The answer of a watch: one event a line, over minutes.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::ApiAccess;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
 use crate::directory::objects::{ObjectLimits, WatchEvent, watch_event};
 
-/// etcd holds no object of more than 1.5 MiB.
+/// The longest line; etcd holds no object of more than 1.5 MiB.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
-/// Between events no more room than this is held on to.
-const RESTING_BYTES_MAX: usize = 64 << 10;
+/// The most buffer space that is kept between events.
+const IDLE_BYTES_MAX: usize = 64 << 10;
 
 pub(super) struct PodWatch {
     body: Body,
     limits: ObjectLimits,
-    /// What has come and is no whole line yet.
+    /// Received bytes that are no whole line yet.
     buffer: Vec<u8>,
-    /// So far there is no newline in it.
+    /// The number of bytes in `buffer` that were searched for a newline.
     searched: usize,
     silence_max: Duration,
-    /// The same once there was an event.
+    /// The limit after the first event.
     silence_after_event_max: Duration,
     last_heard: Instant,
 }
@@ -48,13 +48,12 @@ impl PodWatch {
         }
     }
 
-    /// Not as long a silence once there was an event; a bookmark is one too.
+    /// Sets a shorter limit of silence after the first event or bookmark.
     pub(super) fn silence_after_event(self, silence_max: Duration) -> Self {
         Self { silence_after_event_max: silence_max.min(self.silence_max), ..self }
     }
 
-    /// The next event; `None` once the server has ended the watch. What has come stays if the
-    /// future is dropped.
+    /// The next event; `None` once the server has ended the watch. A dropped future loses no bytes.
     pub(super) async fn next(
         &mut self,
         access: &ApiAccess,
@@ -67,7 +66,7 @@ impl PodWatch {
             let frame = self.body.frame().with_subscriber(tracing::Dispatch::none());
             let deadline = self.last_heard + self.silence_max;
             let Ok(frame) = tokio::time::timeout_at(deadline, frame).await else {
-                return Err(ApiError::late(ApiRequest::WatchPods, access, self.silence_max));
+                return Err(ApiError::timeout(ApiRequest::WatchPods, access, self.silence_max));
             };
             self.last_heard = Instant::now();
             match frame {
@@ -102,8 +101,8 @@ impl PodWatch {
             };
             self.buffer.drain(..=end);
             self.searched = 0;
-            if self.buffer.capacity() > RESTING_BYTES_MAX {
-                self.buffer.shrink_to(RESTING_BYTES_MAX);
+            if self.buffer.capacity() > IDLE_BYTES_MAX {
+                self.buffer.shrink_to(IDLE_BYTES_MAX);
             }
             if let Some(event) = event {
                 let unreadable = |error| ApiError::unreadable(ApiRequest::WatchPods, error);

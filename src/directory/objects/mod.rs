@@ -1,9 +1,9 @@
-//! Kubernetes' objects as the API server and the kubelet's `/pods` write them, in JSON.
+//! Kubernetes' objects in JSON, as the API server and the kubelet's `/pods` write them.
 //!
-//! Only what a [`Pod`] or [`Node`] keeps is ever copied out of a body. An object that is not as the
-//! API has it is counted and passed over; the others of its list are read all the same.
+//! Only the fields of a [`Pod`] or [`Node`] are copied out of a body. An object that does not have the
+//! API's form is counted and skipped; the others of its list are read.
 
-mod bounded;
+mod bounded_json;
 mod wire;
 
 #[cfg(test)]
@@ -11,7 +11,7 @@ mod tests;
 
 use serde_json::value::RawValue;
 
-use self::bounded::{BoundedText, Quantity, pairs};
+use self::bounded_json::{BoundedList, BoundedText, Quantity, pairs};
 use super::node::{Node, NodeInfo, NodeResources};
 use super::pod::{
     Amounts, Condition, Container, ContainerKind, ContainerState, OwnerReference, Phase, Pod,
@@ -20,17 +20,17 @@ use super::pod::{
 use crate::attribution::QosClass;
 use crate::identity::{ContainerId, PodUid};
 
-/// The API allows 63 bytes in a label.
+/// The longest label value, in bytes; the API allows 63.
 const LABEL_BYTES_MAX: usize = 256;
 
-/// What is kept of an object.
+/// Limits of what is kept of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectLimits {
-    /// Longer annotations are dropped.
+    /// The longest annotation value, in bytes; longer ones are dropped.
     pub annotation_bytes_max: usize,
 }
 
-/// Why a body was not read. Nothing of the body stands in it: there may be secrets in there.
+/// Errors of a body. They hold nothing of the body, since it may hold secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("it ends in the middle (line {line}, column {column})")]
@@ -58,11 +58,11 @@ impl From<serde_json::Error> for DecodeError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodPage {
     pub pods: Vec<Pod>,
-    /// `metadata.resourceVersion`: where a watch goes on. The kubelet gives none.
+    /// `metadata.resourceVersion`: a watch starts there. The kubelet gives none.
     pub resource_version: Option<Box<str>>,
-    /// `metadata.continue`: the next page's token; `None` on the last.
+    /// `metadata.continue`: the token of the next page; `None` on the last.
     pub continue_token: Option<Box<str>>,
-    /// Items that are not as the API has pods.
+    /// The number of items that do not have the form of a pod.
     pub unreadable: usize,
 }
 
@@ -77,42 +77,42 @@ pub enum WatchEvent {
         pod: Box<Pod>,
         resource_version: Box<str>,
     },
-    /// What the pod was last; its phase may still be `Running`.
+    /// The last state of the pod; its phase may still be `Running`.
     Deleted {
         pod: Box<Pod>,
         resource_version: Box<str>,
     },
-    /// Nothing but how far the watch is.
+    /// The position of the watch, without a change.
     Bookmark {
         resource_version: Box<str>,
     },
     Error(ErrorStatus),
-    /// An event of a kind that is not known, or of an object that is not as the API has pods.
+    /// An event of an unknown kind, or of an object that does not have the form of a pod.
     Unreadable {
         resource_version: Option<Box<str>>,
     },
 }
 
-/// What the API server says of an error.
+/// A `Status` object: the API server's description of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErrorStatus {
-    /// The HTTP status that it has or would have.
+    /// The HTTP status, also where the error is an event of a watch.
     pub code: Option<u16>,
     /// For programs: `Forbidden`, `Expired`, ...
     pub reason: Box<str>,
     pub message: Box<str>,
-    /// `details.group` of what was asked for; empty for the core group.
+    /// `details.group`, the API group that was asked for; empty for the core group.
     pub group: Box<str>,
     /// `details.kind`, the resource's name in the plural.
     pub kind: Box<str>,
     /// `details.name`
     pub name: Box<str>,
     pub retry_after_seconds: Option<u32>,
-    /// Of an expired list: the token with which the rest can still be had, as it is now.
+    /// Only of an expired list: the token for its remaining pages, in their present state.
     pub continue_token: Option<Box<str>>,
 }
 
-/// A list of pods, of the API server or of a kubelet.
+/// Parses a list of pods of the API server or a kubelet.
 pub fn pods_of_list(body: &[u8], limits: &ObjectLimits) -> Result<PodPage, DecodeError> {
     let list: wire::ApiObjectList<'_> = serde_json::from_slice(body)?;
     let items = match list.items {
@@ -133,7 +133,7 @@ pub fn pods_of_list(body: &[u8], limits: &ObjectLimits) -> Result<PodPage, Decod
     })
 }
 
-/// One line of a watch of pods.
+/// Parses one line of a watch of pods.
 pub fn watch_event(line: &[u8], limits: &ObjectLimits) -> Result<WatchEvent, DecodeError> {
     let event: wire::ApiEvent<'_> = serde_json::from_slice(line)?;
     if event.kind == "ERROR" {
@@ -161,7 +161,7 @@ fn resource_version_of(object: &RawValue) -> Option<Box<str>> {
     optional(object.metadata?.resource_version)
 }
 
-/// A Node object.
+/// Parses a Node object.
 pub fn node(body: &[u8], limits: &ObjectLimits) -> Result<Node, DecodeError> {
     let node: wire::ApiNode<'_> = serde_json::from_slice(body)?;
     let metadata = node.metadata;
@@ -190,20 +190,20 @@ pub fn node(body: &[u8], limits: &ObjectLimits) -> Result<Node, DecodeError> {
     })
 }
 
-/// What controls an object, of which the metadata is enough; `None`: nothing does.
+/// Parses an object's metadata for its controller; `None` if it has none.
 pub fn owner_of_metadata(body: &[u8]) -> Result<Option<OwnerReference>, DecodeError> {
     let object: wire::ApiPartialObject<'_> = serde_json::from_slice(body)?;
     let owners = all(object.metadata.owner_references, owner);
     Ok(owners.into_iter().find(|owner| owner.controller))
 }
 
-/// The `gitVersion` of `/version`.
+/// Parses the `gitVersion` of `/version`.
 pub fn version(body: &[u8]) -> Result<Box<str>, DecodeError> {
     let version: wire::ApiVersion = serde_json::from_slice(body)?;
     Ok(version.git_version.0)
 }
 
-/// A `ErrorStatus`; not every error has one (429 and some 404s are plain text).
+/// Parses a `Status`. Some errors have none: 429 and some 404s are plain text.
 pub fn status(body: &[u8]) -> Result<ErrorStatus, DecodeError> {
     let status: wire::ApiStatus = serde_json::from_slice(body)?;
     if status.kind.is_none_or(|kind| *kind.0 != *"Status") {
@@ -223,7 +223,7 @@ pub fn status(body: &[u8]) -> Result<ErrorStatus, DecodeError> {
     })
 }
 
-/// `None`: it is not as the API has pods.
+/// `None` if the object does not have the form of a pod.
 fn pod(raw: &RawValue, limits: &ObjectLimits) -> Option<Pod> {
     let pod: wire::ApiPod<'_> = serde_json::from_str(raw.get()).ok()?;
     let metadata = pod.metadata;
@@ -282,8 +282,8 @@ fn pod(raw: &RawValue, limits: &ObjectLimits) -> Option<Pod> {
     })
 }
 
-type Specs = bounded::BoundedList<wire::ApiContainer, { wire::CONTAINERS_MAX }>;
-type Statuses = bounded::BoundedList<wire::ApiContainerStatus, { wire::CONTAINERS_MAX }>;
+type Specs = BoundedList<wire::ApiContainer, { wire::CONTAINERS_MAX }>;
+type Statuses = BoundedList<wire::ApiContainerStatus, { wire::CONTAINERS_MAX }>;
 
 fn container(
     spec: wire::ApiContainer,
@@ -317,7 +317,7 @@ fn container(
     container
 }
 
-/// The state, and which container it was that ended.
+/// The state, and the id of the container that ended.
 fn state(state: wire::ApiContainerState) -> (Option<ContainerState>, Option<ContainerId>) {
     if let Some(ended) = state.terminated {
         let id = ended.container_id.and_then(|id| container_id(&id.0));
@@ -339,13 +339,13 @@ fn state(state: wire::ApiContainerState) -> (Option<ContainerState>, Option<Cont
     (waiting, None)
 }
 
-/// `containerd://<64 hex digits>`, of whichever runtime; some have other ids, which name no cgroup.
+/// The id in `containerd://<64 hex digits>`, of any runtime. Other forms of ids name no cgroup.
 fn container_id(text: &str) -> Option<ContainerId> {
     let (_, id) = text.split_once("://")?;
     ContainerId::parse(id.as_bytes())
 }
 
-/// `None`: no port has that number.
+/// `None` if no port has that number.
 fn port(port: wire::ApiPort) -> Option<(u16, Box<str>)> {
     let number = port.container_port.and_then(|number| u16::try_from(number).ok());
     let number = number.filter(|number| *number != 0)?;
@@ -392,7 +392,7 @@ fn node_resources(amounts: Option<wire::ApiAmounts>) -> NodeResources {
     }
 }
 
-/// Nothing and nothing in it are the same to the API.
+/// `None` for an absent and for an empty text, which are the same to the API.
 fn optional(text: Option<BoundedText>) -> Option<Box<str>> {
     text.map(|text| text.0).filter(|text| !text.is_empty())
 }
@@ -402,11 +402,11 @@ fn text(text: Option<BoundedText>) -> Box<str> {
 }
 
 fn all<T, U, const MAX: usize>(
-    list: Option<bounded::BoundedList<T, MAX>>,
+    list: Option<BoundedList<T, MAX>>,
     each: impl FnMut(T) -> U,
 ) -> Vec<U> {
-    // Not in place: that would keep the greater room of the wire's structs.
-    let Some(bounded::BoundedList(list)) = list else { return Vec::new() };
+    // Not in place: that would keep the larger allocation of the wire structs.
+    let Some(BoundedList(list)) = list else { return Vec::new() };
     let mut kept = Vec::with_capacity(list.len());
     kept.extend(list.into_iter().map(each));
     kept

@@ -1,15 +1,15 @@
-//! The fields that are read of the API's objects, under the API's names. What is not named here
-//! (`env`, `volumes`, `managedFields`, ...) is passed over without being copied.
+//! The API's objects with the fields that are read. Other fields (`env`, `volumes`, `managedFields`,
+//! ...) are skipped without a copy.
 //!
-//! Everything but what makes an object itself may be missing or null: a bookmark has
-//! `containers: null`, the kubelet writes `creationTimestamp: null`.
+//! All fields but names and uids may be missing or null: a bookmark has `containers: null`, the kubelet
+//! writes `creationTimestamp: null`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::bounded::{BoundedList, BoundedText, Quantity};
+use super::bounded_json::{BoundedList, BoundedText, Quantity};
 
-/// A pod has some ten containers at most; the kubelet's own limits end it long before this.
+/// The most containers of a pod; real pods have some ten.
 pub(super) const CONTAINERS_MAX: usize = 128;
 pub(super) const CONDITIONS_MAX: usize = 64;
 const PORTS_MAX: usize = 128;
@@ -42,7 +42,7 @@ pub(super) struct ApiEvent<'a> {
     pub object: &'a RawValue,
 }
 
-/// Of any object, whatever else it is.
+/// The version of an object of any kind.
 #[derive(Deserialize)]
 pub(super) struct ApiVersioned {
     pub metadata: Option<ApiListMetadata>,
@@ -123,8 +123,8 @@ pub(super) struct ApiResources {
     pub limits: Option<ApiAmounts>,
 }
 
-/// Of a ResourceList what is sent on; a container has no pods, and a pod's ephemeral storage counts
-/// for nobody yet.
+/// The amounts of a ResourceList that are sent. Only nodes have `pods`; ephemeral storage is used of
+/// nodes only.
 #[derive(Deserialize, Default)]
 pub(super) struct ApiAmounts {
     #[serde(default)]
@@ -181,7 +181,7 @@ pub(super) struct ApiContainerStatus {
     pub last_state: Option<ApiContainerState>,
 }
 
-/// One of the three is set; none of them is waiting without a reason.
+/// The state of a container: one field is set. No field means waiting without a reason.
 #[derive(Deserialize, Default)]
 pub(super) struct ApiContainerState {
     pub waiting: Option<ApiWaiting>,

@@ -69,7 +69,8 @@ async fn probe_of(script: Script) -> Result<String, String> {
     let said = cri::probe(&options(&socket)).await;
     // The directory is another each time.
     let path = socket.display().to_string();
-    said.map(|text| text.replace(&path, "SOCKET")).map_err(|text| text.replace(&path, "SOCKET"))
+    let short = |text: String| text.replace(&path, "SOCKET");
+    said.map(short).map_err(|error| short(error.to_string()))
 }
 
 #[tokio::test]
@@ -157,10 +158,10 @@ async fn the_first_socket_that_is_there_counts() {
     options.sockets.insert(0, dir.path().join("first.sock"));
     assert!(cri::probe(&options).await.unwrap().contains("second.sock: 4 pods"));
     options.sockets.pop();
-    let error = cri::probe(&options).await.unwrap_err();
+    let error = cri::probe(&options).await.unwrap_err().to_string();
     assert!(error.ends_with("first.sock: there is no such socket"), "{error}");
     options.sockets.push(dir.path().join("third.sock"));
-    let error = cri::probe(&options).await.unwrap_err();
+    let error = cri::probe(&options).await.unwrap_err().to_string();
     assert!(error.starts_with("no container runtime's socket is there: "), "{error}");
 }
 
@@ -194,13 +195,17 @@ async fn an_answer_that_is_too_late_or_too_large_is_an_error_and_not_a_wait() {
     let runtime = Runtime::start(&socket, Script { manner: Manner::Hangs, ..node() });
     let mut options = options(&socket);
     options.call_timeout = Duration::from_millis(100);
-    let slow = tokio::time::timeout(PATIENCE, cri::probe(&options)).await.unwrap().unwrap_err();
+    let slow = tokio::time::timeout(PATIENCE, cri::probe(&options))
+        .await
+        .unwrap()
+        .unwrap_err()
+        .to_string();
     assert!(slow.ends_with("cri.sock: Version: no answer within 100ms"), "{slow}");
 
     runtime.script.lock().unwrap().manner = Manner::Well;
     options.call_timeout = PATIENCE;
     options.message_bytes_max = 600;
-    let large = cri::probe(&options).await.unwrap_err();
+    let large = cri::probe(&options).await.unwrap_err().to_string();
     assert!(large.ends_with("ListContainers: the answer is larger than 600 bytes"), "{large}");
 }
 
@@ -219,7 +224,7 @@ async fn what_is_no_grpc_server_is_called_so() {
                 .await;
         }
     });
-    let error = cri::probe(&options(&socket)).await.unwrap_err();
+    let error = cri::probe(&options(&socket)).await.unwrap_err().to_string();
     assert!(error.ends_with("docker.sock: what answers there is no gRPC server"), "{error}");
     serving.abort();
 }
@@ -229,7 +234,7 @@ async fn a_socket_without_the_right_to_it_or_without_anybody_is_said_plainly() {
     let dir = dir();
     let plain = dir.path().join("plain");
     std::fs::write(&plain, "").unwrap();
-    let error = cri::probe(&options(&plain)).await.unwrap_err();
+    let error = cri::probe(&options(&plain)).await.unwrap_err().to_string();
     assert!(error.contains("connection refused; it is no socket, or nobody listens"), "{error}");
 
     let socket = dir.path().join("cri.sock");
@@ -241,6 +246,6 @@ async fn a_socket_without_the_right_to_it_or_without_anybody_is_said_plainly() {
         assert!(said.is_ok());
         return;
     }
-    let error = said.unwrap_err();
+    let error = said.unwrap_err().to_string();
     assert!(error.contains("permission denied; run as root"), "{error}");
 }

@@ -41,7 +41,7 @@ impl Socket {
 
     async fn refused(&self) -> String {
         let said = tokio::time::timeout(PATIENCE, docker::probe(&options(&self.path))).await;
-        let error = said.unwrap().unwrap_err();
+        let error = said.unwrap().unwrap_err().to_string();
         let prefix = format!("{}: ", self.path.display());
         error.strip_prefix(&prefix).unwrap_or_else(|| panic!("{error}")).to_owned()
     }
@@ -181,8 +181,14 @@ async fn a_probe_counts_and_each_way_to_fail_is_one_line() {
     assert_eq!(said, format!("{}: 2 containers run", socket.path.display()));
 
     let cases = [
-        (answer("{\"message\": \"hunter2\"}"), "the answer is no list of containers (line 1"),
-        (answer("[{\"Id\": 1}]"), "the answer is no list of containers (line 1, column 9)"),
+        (
+            answer("{\"message\": \"hunter2\"}"),
+            "the answer is no list of containers: it is not what the API has there (line 1",
+        ),
+        (
+            answer("[{\"Id\": 1}]"),
+            "the answer is no list of containers: it is not what the API has there (line 1, column 9)",
+        ),
         (Some("SSH-2.0-OpenSSH_9.2\r\n".into()), "no HTTP server answers: "),
         (Some("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n[".into()), "the answer broke off: "),
         (
@@ -203,17 +209,21 @@ async fn an_answer_that_is_late_or_large_is_not_waited_for() {
     let socket = Socket::start(None);
     let mut options = options(&socket.path);
     options.request_timeout = Duration::from_millis(100);
-    let error = tokio::time::timeout(PATIENCE, docker::probe(&options)).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(PATIENCE, docker::probe(&options))
+        .await
+        .unwrap()
+        .unwrap_err()
+        .to_string();
     assert!(error.ends_with("docker.sock: no answer within 100ms"), "{error}");
 
     *socket.answer.lock().unwrap() = answer(&list().to_string());
     options.request_timeout = PATIENCE;
     options.answer_bytes_max = 1000;
-    let error = docker::probe(&options).await.unwrap_err();
+    let error = docker::probe(&options).await.unwrap_err().to_string();
     assert!(error.ends_with("docker.sock: the answer is larger than 1000 bytes"), "{error}");
 
     let dir = tempfile::tempdir().unwrap();
     options.socket = dir.path().join("none.sock");
-    let error = docker::probe(&options).await.unwrap_err();
+    let error = docker::probe(&options).await.unwrap_err().to_string();
     assert!(error.ends_with("none.sock: there is no such socket"), "{error}");
 }

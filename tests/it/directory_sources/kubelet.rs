@@ -195,7 +195,7 @@ impl Account {
 
     async fn refused_with(&self, options: &KubeletOptions) -> String {
         let said = tokio::time::timeout(PATIENCE, kubelet::probe(options)).await.unwrap();
-        let error = said.unwrap_err();
+        let error = said.unwrap_err().to_string();
         assert!(!error.contains('\n') && !error.contains("hunter2"), "{error}");
         let prefix = format!("kubelet at {}: ", options.url);
         error.strip_prefix(&prefix).unwrap_or_else(|| panic!("{error}")).to_owned()

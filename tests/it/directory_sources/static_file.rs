@@ -84,6 +84,6 @@ async fn a_probe_says_how_many_names_there_are_or_what_is_wrong() {
     let said = static_file::probe(&options(&path)).await.unwrap();
     assert!(said.ends_with("names.toml: 1 names of cgroups"), "{said}");
     write(&path, &entry("a", "a"));
-    let error = static_file::probe(&options(&path)).await.unwrap_err();
+    let error = static_file::probe(&options(&path)).await.unwrap_err().to_string();
     assert!(error.contains("names.toml:2: cgroup.pattern = \"a\" does not begin"), "{error}");
 }

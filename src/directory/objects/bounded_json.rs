@@ -1,4 +1,4 @@
-//! Texts, lists and maps of a bounded size, and quantities, out of JSON of any size.
+//! Texts, lists and maps of a bounded size, and quantities, from JSON of any size.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,14 +11,14 @@ use super::super::bounded::LAST_APPLIED;
 use super::super::pod::{CONFIG_HASH, Labels};
 use super::super::resource_quantity::ResourceQuantity;
 
-/// Longer texts are cut. Kubernetes' names have 253 bytes at most; what is longer are messages.
+/// The longest text, in bytes; longer ones are cut. Kubernetes' names have 253 bytes at most.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// Labels or annotations of one object. Nodes with their features as labels have some hundred.
+/// The most labels or annotations of one object. Nodes with features as labels have some hundred.
 const PAIRS_MAX: usize = 256;
 
-/// A mirror pod carries it, and so does nothing that a user of the API makes: the API server keeps
-/// it from being added, and a kubelet deletes a pod that has it and is no mirror.
+/// The annotation of mirror pods. No user can add it: the API server refuses it, and the kubelet deletes
+/// a pod that has it and is no mirror.
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A text, cut behind [`TEXT_BYTES_MAX`].
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for BoundedText {
     }
 }
 
-/// A list of which no more than `MAX` are kept.
+/// A list of at most `MAX` elements; further ones are skipped.
 #[derive(Debug)]
 pub(super) struct BoundedList<T, const MAX: usize>(pub Vec<T>);
 
@@ -74,16 +74,16 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedLis
     }
 }
 
-/// What annotations say; of labels there is only the first.
+/// Labels or annotations; only annotations have `mirrored`.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     pub kept: Labels,
-    /// The uid that a mirror pod's cgroup carries.
+    /// The uid in the name of a mirror pod's cgroup.
     pub mirrored: Option<Box<str>>,
 }
 
-/// The labels or annotations in `raw`: no value above `value_bytes_max` and no key above what the
-/// API allows is ever copied.
+/// The labels or annotations in `raw`. Values above `value_bytes_max` and keys above the API's limit
+/// are skipped without a copy.
 pub(super) fn pairs(
     raw: Option<&RawValue>,
     value_bytes_max: usize,
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for PairsVisitor {
     }
 }
 
-/// A text that is dropped where it is longer, or null.
+/// A text of at most so many bytes; `None` for a longer one and for null.
 struct NoLongerThan(usize);
 
 impl<'de> DeserializeSeed<'de> for NoLongerThan {
@@ -158,8 +158,8 @@ impl Visitor<'_> for NoLongerThan {
     }
 }
 
-/// A quantity, which the API writes as a text and people also as a number. `None`: it is neither a
-/// quantity nor null, which costs the amount and not the object.
+/// A quantity, as a text or a number. `None` for null and for anything else, so that one bad amount
+/// does not cost the object.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Quantity(pub Option<ResourceQuantity>);
 
