@@ -1,4 +1,4 @@
-//! What knowing 250 pods costs, counted: the bytes that stay allocated once they are known.
+//! The memory of 250 known pods: the bytes that stay allocated.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "what is not there fails the test")]
 #![allow(clippy::disallowed_methods, reason = "it reads fixtures, no host")]

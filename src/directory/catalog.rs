@@ -48,7 +48,7 @@ pub struct CgroupPattern(Box<str>);
 pub enum PatternError {
     #[error("does not begin with `/`")]
     NotFromRoot,
-    #[error("is the root, which is nobody's")]
+    #[error("is the root, which belongs to no service")]
     Root,
     #[error("has nothing between two slashes or behind the last, which no path has")]
     EmptyComponent,

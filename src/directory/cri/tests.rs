@@ -15,7 +15,7 @@ const VERSION: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/version.
 const SANDBOXES: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/sandboxes.binpb");
 const CONTAINERS: &[u8] = include_bytes!("../../../fixtures/kubernetes/cri/containers.binpb");
 
-/// What containerd 1.6.20 answered.
+/// Recorded answers of containerd 1.6.20.
 const REAL_VERSION: &[u8] =
     include_bytes!("../../../fixtures/kubernetes/cri/containerd-1.6.20/version.bin");
 const REAL_SANDBOXES: &[u8] =
@@ -88,7 +88,7 @@ fn of_two_sandboxes_the_one_that_is_ready_counts_and_runs_are_put_together() {
 }
 
 #[test]
-fn the_handler_is_told_what_has_ended_is_there_and_what_is_no_kubelets_is_not() {
+fn runtime_classes_and_ended_pods_are_kept_and_sandboxes_of_no_kubelet_are_not() {
     let pods = published();
     let gvisor = of(&pods, "e3d5296e-b697-4cba-af3c-352149101fda");
     assert_eq!(gvisor.runtime_class.as_deref(), Some("runsc"));

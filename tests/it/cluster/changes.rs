@@ -1,4 +1,4 @@
-//! What changes while the agent runs: pods that go, start anew and come late, and an API server
+//! Changes while the agent runs: pods that go, start anew and come late, and an API server
 //! that is not there.
 
 use std::process::Stdio;
@@ -139,7 +139,7 @@ pub fn a_container_is_restarted(scene: &mut Scene) {
     drop(stopped);
 }
 
-/// What it read and wrote before anybody knew its name comes with its first post.
+/// The first post of a late pod includes the bytes from before its name was known.
 pub fn a_pod_is_added_late(scene: &mut Scene) {
     let (reader, name) = (scene.reader, name(LATE));
     let bytes = scene.host.disk_bytes(LATE);

@@ -1,4 +1,4 @@
-//! What the scripted API server has: the pods of the host's tree, built from recorded ones, and
+//! The objects of the scripted API server: the pods of the host's tree, built from recorded ones, and
 //! what owns them.
 
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use crate::support::host_tree::HostTree;
 
 pub const NODE: &str = "worker-1";
 
-/// What a pod was deployed as, by the last digit of its number in the tree.
+/// The workload of a pod, by the last digit of its number in the tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub namespace: &'static str,

@@ -10,7 +10,7 @@ use crate::cluster::cluster;
 use crate::support::agent::{Agent, eventually, get};
 use crate::support::host_tree::{Activity, HostTree};
 
-/// What an active pod uses in a tick: each of two containers 10 ms of CPU, and on the topmost
+/// The usage of an active pod in a tick: each of two containers 10 ms of CPU, and on the topmost
 /// device 8 KiB each way.
 pub const CPU_USEC: u64 = 20_000;
 pub const DISK_BYTES: u64 = 16_384;
@@ -143,7 +143,7 @@ impl Reader {
         }
     }
 
-    /// What the pod has read and written in all posts, or `None` before the first.
+    /// The bytes that the pod has read and written in all posts, or `None` before the first.
     pub fn disk_bytes(self, pod: usize) -> Option<[u64; 2]> {
         let (namespace, name) = (cluster::kind(pod).namespace, cluster::name(pod));
         let (status, series) =

@@ -28,10 +28,10 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::json;
 use tokio::runtime::Handle;
 
-/// Those that the API server tells of from the start.
+/// The pods that the API server has from the start.
 const PODS: usize = 110;
 
-/// The tree has one pod more, of which the API server tells later.
+/// The number of the one more pod in the tree, which the API server gets later.
 const LATE: usize = PODS;
 
 /// A runtime on a thread of its own, so that a test can wait for a process while it serves.
@@ -180,7 +180,7 @@ fn requests_to(server: &ApiServer) -> Vec<rbac::Request> {
     requests.iter().map(|(method, target)| rbac::Request::new(method, target)).collect()
 }
 
-/// What the manifests allow.
+/// The rights that the manifests give.
 fn role() -> ClusterRole {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/kubernetes/rbac.yaml");
     let text = std::fs::read_to_string(path).unwrap();

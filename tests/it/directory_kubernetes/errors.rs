@@ -1,4 +1,4 @@
-//! What a person meets: one clear line each.
+//! Error texts of the source `kubernetes`: one clear line each.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -229,7 +229,7 @@ async fn a_good_answer_may_ask_for_a_rest_too() {
 }
 
 thread_local! {
-    /// What this test's thread logged at `info` and above: target, level, message.
+    /// The lines that this test's thread logged at `info` and above: target, level, message.
     static LINES: RefCell<Vec<(String, Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -256,7 +256,7 @@ impl<S: Subscriber> Layer<S> for IntoLines {
 }
 
 #[tokio::test]
-async fn a_trouble_is_one_line_when_it_begins_and_one_when_it_ends() {
+async fn an_error_is_one_line_when_it_begins_and_one_when_it_ends() {
     hear_all();
     let subscriber = tracing_subscriber::registry().with(IntoLines);
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -289,30 +289,30 @@ async fn a_trouble_is_one_line_when_it_begins_and_one_when_it_ends() {
 }
 
 #[tokio::test]
-async fn check_is_told_of_each_request() {
+async fn check_reports_each_request() {
     let setup = Setup::new().await;
     // A watch of one second, which the server ends.
     let (watch, pen) = Answer::written();
     drop(pen);
     setup.server.script(Route::Watch, [watch]);
     setup.server.script(Route::Job, [Answer::recorded("403-pods")]);
-    let told = probe(setup.options()).await;
-    let names: Vec<&str> = told.iter().map(|(name, _)| *name).collect();
+    let answers = probe(setup.options()).await;
+    let names: Vec<&str> = answers.iter().map(|(name, _)| *name).collect();
     assert_eq!(
         names,
         ["version", "list pods", "watch pods", "get node", "get replicasets", "get jobs"]
     );
-    assert_eq!(told[0].1.as_deref(), Ok("v1.20.2"));
-    assert_eq!(told[1].1.as_deref(), Ok("one on node `worker-1`"));
-    assert_eq!(told[2].1.as_deref(), Ok("allowed"));
-    assert_eq!(told[3].1.as_deref(), Ok("worker-1, kubelet v1.20.2"));
-    assert_eq!(told[4].1.as_deref(), Ok("allowed"));
-    let jobs = told[5].1.as_ref().unwrap_err().to_string();
+    assert_eq!(answers[0].1.as_deref(), Ok("v1.20.2"));
+    assert_eq!(answers[1].1.as_deref(), Ok("one on node `worker-1`"));
+    assert_eq!(answers[2].1.as_deref(), Ok("allowed"));
+    assert_eq!(answers[3].1.as_deref(), Ok("worker-1, kubelet v1.20.2"));
+    assert_eq!(answers[4].1.as_deref(), Ok("allowed"));
+    let jobs = answers[5].1.as_ref().unwrap_err().to_string();
     assert!(jobs.contains("lacks verb `get` on resource `jobs` of API group `batch`"), "{jobs}");
 
     let other = tempfile::tempdir().unwrap();
     Pki::new("another-ca").service_account(other.path(), "the-token");
-    let told = probe(options(in_cluster(other.path(), &setup.server))).await;
-    let [("connection", Err(text))] = told.as_slice() else { panic!("{told:?}") };
+    let answers = probe(options(in_cluster(other.path(), &setup.server))).await;
+    let [("connection", Err(text))] = answers.as_slice() else { panic!("{answers:?}") };
     assert!(text.to_string().contains("is not signed by the CA in"), "{text}");
 }

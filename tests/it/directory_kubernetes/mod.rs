@@ -97,7 +97,7 @@ impl Source {
         }
     }
 
-    /// What is wrong, once something is that says `part`.
+    /// The first last error with `part` in its text.
     #[track_caller]
     fn error(&self, part: &'static str) -> impl Future<Output = SourceError> {
         let found = self.until(part, move |catalog| {

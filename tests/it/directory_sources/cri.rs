@@ -61,7 +61,7 @@ fn id(text: &str) -> Option<ContainerId> {
     Some(ContainerId::parse(format!("{text:0>64}").as_bytes()).unwrap())
 }
 
-/// What a probe of such a runtime says.
+/// The answer of a probe of such a runtime.
 async fn probe_of(script: Script) -> Result<String, String> {
     let dir = dir();
     let socket = dir.path().join("cri.sock");

@@ -188,7 +188,7 @@ impl Account {
         options
     }
 
-    /// What a probe says that fails.
+    /// The error of a probe.
     async fn refused(&self, kubelet: &Kubelet) -> String {
         self.refused_with(&self.options(kubelet.url())).await
     }

@@ -27,7 +27,7 @@ use nodetally::quantity::BootTime;
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the sources take for the clock.
+/// The clock of the sources.
 fn clock() -> BootTime {
     nodetally::clock::boot_time()
 }
@@ -55,7 +55,7 @@ fn last_error(status: &SourceStatus) -> &str {
     status.last_error.as_ref().map_or("", |error| &error.text)
 }
 
-/// Waits for a trouble of the only source that says this.
+/// Waits until the last error of the only source contains `part`.
 async fn until_error(directory: &Directory, part: &str) -> Arc<Catalog> {
     until(directory, part, |catalog| last_error(&catalog.sources[0]).contains(part)).await
 }

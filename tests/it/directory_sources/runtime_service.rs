@@ -119,7 +119,7 @@ pub struct Image {
     pub image: String,
 }
 
-/// How a runtime answers.
+/// The manner in which a runtime answers.
 #[derive(Clone, Default)]
 pub enum Manner {
     #[default]
@@ -132,7 +132,7 @@ pub enum Manner {
     Fails(Code, &'static str),
 }
 
-/// What a runtime has, and how it answers.
+/// The lists of a runtime and the manner in which it answers.
 #[derive(Clone, Default)]
 pub struct Script {
     pub manner: Manner,

@@ -18,7 +18,7 @@ fn options(path: &Path) -> StaticFileOptions {
     options
 }
 
-/// As an editor does it: the new file takes the old one's place at once.
+/// Replaces the file in one step, as editors do.
 fn write(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();

@@ -1,4 +1,4 @@
-//! What the manifests tell the agent, held against the agent itself.
+//! The configuration in the manifests, checked against the agent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -28,7 +28,7 @@ fn the_image_is_of_this_version_and_built_by_this_compiler() {
     assert!(file.contains(&label) && file.contains(&image), "{image}");
 }
 
-/// What .dockerignore lets through is all that cargo is given, so it must be all that it asks for.
+/// Cargo gets only what .dockerignore lets through, so that must be all that it needs.
 #[test]
 fn the_image_is_built_from_the_files_that_cargo_needs() {
     let ignored = text(".dockerignore");

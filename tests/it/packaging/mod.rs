@@ -1,4 +1,4 @@
-//! What is applied to a cluster, held against the Kubernetes API's own types and against the agent
+//! The manifests, checked against the Kubernetes API's own types and against the agent
 //! that it is for.
 
 #![allow(
@@ -10,10 +10,10 @@
 
 mod configuration;
 mod image;
+mod messages;
 mod pod;
 mod roles;
 mod strict;
-mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

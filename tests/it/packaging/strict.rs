@@ -39,7 +39,7 @@ pub fn check(object: &Value) -> Result<&str, String> {
     Ok(kind)
 }
 
-/// What of `original` is not in `again`, one line each, by its path.
+/// The parts of `original` that are not in `again`, one line each, by path.
 pub fn lost(original: &Value, again: &Value) -> Vec<String> {
     let mut lost = Vec::new();
     compare("", original, again, &mut lost);

@@ -1,4 +1,4 @@
-//! The lines that docs/kubernetes.md explains are lines that somebody prints.
+//! The messages that docs/kubernetes.md explains are messages that the code has.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{text, tree};
 
-/// What Kubernetes and the node say, and what is no message.
+/// Messages of Kubernetes and the node, and quotes that are no message.
 const NOT_OF_THE_AGENT: [&str; 7] = [
     "violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true, hostPID=true)",
     "insufficient quota to match these scopes: \
@@ -34,8 +34,7 @@ fn quoted(cell: &str) -> Vec<String> {
     quoted
 }
 
-/// What a message may be put together from: a file without its comments, with each string that goes
-/// over several lines in one.
+/// The texts of a source file: its code without comments, each string in one line.
 fn said_in(source: &str) -> String {
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     let mut said = String::new();
@@ -64,13 +63,13 @@ fn collect_said(folder: &Path, into: &mut Vec<String>) {
 #[test]
 fn every_line_that_is_explained_is_one_that_somebody_prints() {
     let mut said = Vec::new();
-    for room in ["directory", "runtime", "cli"] {
+    for room in ["directory", "endpoint", "runtime", "cli"] {
         collect_said(&tree("src").join(room), &mut said);
     }
     // Lines that are put together from several parts stand in a whole where a test provokes them,
     // which that of the URL does in its own file.
     for test in ["directory_kubernetes/errors.rs", "directory_sources/kubelet.rs"] {
-        said.push(said_in(&text(&format!("tests/{test}"))));
+        said.push(said_in(&text(&format!("tests/it/{test}"))));
     }
     said.push(said_in(&text("src/config/endpoint_url.rs")));
 
