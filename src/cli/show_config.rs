@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    ClusterSettings, Dialect, DirectorySettings, EndpointSettings, Key, Origin, Origins, Settings,
+    ClusterSettings, DirectorySettings, EndpointSettings, Key, Origin, Origins, Settings,
     format_bytes, keys, one_line,
 };
 
@@ -221,7 +221,7 @@ impl Page {
         let spool_bytes = toml_string(&format_bytes(waiting.spool_bytes));
         self.value(&key::SPOOL_BYTES, spool_bytes, origins);
         self.value(&key::SPOOL_AGE, toml_duration(waiting.spool_age), origins);
-        if endpoint.dialect == Dialect::ResourceApi {
+        if endpoint.dialect.profile().timestamps.merge().is_some() {
             self.value(&key::STALE_AFTER, toml_duration(waiting.stale_after), origins);
             self.value(&key::STALE, toml_string(waiting.stale.as_str()), origins);
         } else {

@@ -57,21 +57,6 @@ choice! {
 }
 
 choice! {
-    /// The API that an endpoint speaks.
-    Dialect {
-        ResourceApi = "resource-api",
-        PodBatch = "pod-batch",
-        PodLifecycle = "pod-lifecycle",
-    }
-}
-
-impl Dialect {
-    /// Reserved names, whose error says that they are not built yet.
-    pub(super) const NOT_BUILT: &'static [&'static str] =
-        &["otlp", "prometheus-remote-write", "ndjson"];
-}
-
-choice! {
     /// The meaning of disk and network counters in what is sent.
     Counters {
         /// The bytes of the interval.

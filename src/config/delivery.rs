@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choices::{Counters, Dialect, Durability, StalePolicy};
+use super::choices::{Counters, Durability, StalePolicy};
 use super::error::ConfigError;
 use super::keys::{self, delivery as key};
 use super::layer::{Layers, Origin, Origins, refused};
 use super::settings::{SpoolSettings, StateSettings, WaitingSettings};
 use super::value;
+use crate::payload::dialect::Dialect;
 use crate::quantity::Bytes;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -123,7 +124,7 @@ pub(super) fn waiting(
             value::duration(raw, Duration::ZERO..=interval)
         })?,
     };
-    if dialect != Dialect::ResourceApi {
+    if dialect.profile().timestamps.merge().is_none() {
         for (key, shown) in
             [(&key::STALE_AFTER, String::new()), (&key::STALE, waiting.stale.as_str().to_owned())]
         {

@@ -24,8 +24,8 @@ mod trust;
 mod value;
 
 pub use choices::{
-    ClientErrors, Compression, Counters, Dialect, DirectorySource, Durability, LogLevel,
-    StalePolicy, UnknownPods,
+    ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, StalePolicy,
+    UnknownPods,
 };
 pub use directory::{ClusterSettings, DirectorySettings};
 pub use endpoint_url::EndpointUrl;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choices::{ClientErrors, Counters, Dialect, LogLevel, UnknownPods};
+use super::choices::{ClientErrors, Counters, LogLevel, UnknownPods};
 use super::delivery::{self, Surroundings, WaitingDefaults};
 use super::directory;
 use super::endpoint_url::EndpointUrl;
@@ -21,6 +21,7 @@ use super::settings::{
 use super::status::{state, status};
 use super::trust::trust;
 use super::value::{self, Raw};
+use crate::payload::dialect::Dialect;
 use crate::quantity::Bytes;
 
 /// The name of the endpoint that the environment describes.
@@ -263,7 +264,7 @@ fn endpoint(
         None => return Err(missing(name_key)),
     };
     let dialect =
-        layers.get_or(&keys::ENDPOINT_DIALECT, &mut origins, Dialect::ResourceApi, dialect)?;
+        layers.get_or(&keys::ENDPOINT_DIALECT, &mut origins, Dialect::default(), dialect)?;
     let url = layers
         .get(&keys::ENDPOINT_URL, &mut origins, |raw| EndpointUrl::parse(raw.text()?))?
         .ok_or_else(|| missing(&keys::ENDPOINT_URL))?;

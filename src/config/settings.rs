@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choices::{
-    ClientErrors, Counters, Dialect, Durability, LogLevel, StalePolicy, UnknownPods,
-};
+use super::choices::{ClientErrors, Counters, Durability, LogLevel, StalePolicy, UnknownPods};
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint_url::EndpointUrl;
 use super::layer::Origins;
 use super::trust::TrustSettings;
+use crate::payload::dialect::Dialect;
 use crate::quantity::Bytes;
 
 /// Everything that can be configured.

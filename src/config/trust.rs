@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::choices::{Compression, Dialect};
+use super::choices::Compression;
 use super::endpoint_url::EndpointUrl;
 use super::error::ConfigError;
 use super::keys::trust as keys;
 use super::keys::{ENDPOINT_BEARER_TOKEN_FILE, Key};
 use super::layer::{Layers, Origins, refused};
 use super::value::{self, Raw};
+use crate::payload::dialect::Dialect;
 
 /// The part of `[[endpoint]]` that says who it must be, what it is shown besides a token's file,
 /// and in which form.
@@ -84,8 +85,9 @@ pub(super) fn trust(
             return refused(&keys::CLIENT_KEY_FILE, &value, "its certificate is missing");
         }
     };
-    if dialect == Dialect::ResourceApi && compression != Compression::None {
-        let reason = "servers of the resource API answer 500 to a body that is compressed";
+    if let Some(reason) = dialect.profile().uncompressed_because
+        && compression != Compression::None
+    {
         return refused(&keys::COMPRESSION, compression.as_str(), reason);
     }
     Ok(TrustSettings { bearer_token_env, ca_file, client_certificate, server_name, compression })

@@ -57,6 +57,8 @@ pub struct Settings {
     /// The endpoint's name in the log.
     pub name: String,
     pub url: BaseUrl,
+    /// Of every body (`application/json`).
+    pub content_type: &'static str,
     /// Sent with every post, credentials among them ([`secret_header`] keeps those out of `Debug`).
     pub headers: HeaderMap,
     pub trust: Trust,
@@ -113,6 +115,7 @@ impl Settings {
         Self {
             name: name.into(),
             url,
+            content_type: "application/json",
             headers: HeaderMap::new(),
             trust: Trust::default(),
             encoding: Encoding::None,

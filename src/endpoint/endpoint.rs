@@ -10,6 +10,7 @@ use super::error::EndpointError;
 use super::render::{Encoder, SampleEncoder};
 use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{self, Handle};
+use crate::payload::profile::Reports;
 use crate::spool::{self, Batch, Handover, Queue};
 
 /// The specification of an endpoint, from the settings.
@@ -40,7 +41,7 @@ impl BacklogStorage {
         let on_disk = waiting.durability == config::Durability::Disk;
         let spool_dir = settings.spool.dir.clone().filter(|_| on_disk);
         // Every run reports the life cycle of all pods anew; samples are sent once.
-        let is_counted = endpoint.dialect != config::Dialect::PodLifecycle;
+        let is_counted = matches!(endpoint.dialect.profile().reports, Reports::Usage(_));
         let state_dir = settings.state.dir.as_ref().filter(|_| is_counted);
         Self {
             spool: spool_dir.map(|dir| (dir, bounds)),

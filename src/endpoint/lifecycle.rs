@@ -10,8 +10,8 @@ use crate::clock;
 use crate::delivery::{self, Getter, Handle};
 use crate::directory::Directory;
 use crate::identity::BootId;
+use crate::payload::options::PodFilter;
 use crate::payload::pod_lifecycle::{self, Act, Lifecycle};
-use crate::payload::subjects::Filters;
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment};
 
@@ -40,7 +40,7 @@ impl Reporter {
     pub fn start(
         handle: Handle,
         delivery: delivery::Settings,
-        filters: Filters,
+        filters: PodFilter,
         node_name: &str,
         boot: BootId,
         directory: &Directory,
@@ -63,7 +63,7 @@ impl Reporter {
 struct Reporting {
     handle: Handle,
     delivery: delivery::Settings,
-    filters: Filters,
+    filters: PodFilter,
     node_name: String,
     lifecycle: Lifecycle,
     boot: BootId,

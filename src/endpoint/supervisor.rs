@@ -20,7 +20,7 @@ use crate::clock;
 use crate::delivery::{self, Handle, Places, Worker};
 use crate::directory::Directory;
 use crate::identity::BootId;
-use crate::payload::subjects::Filters;
+use crate::payload::options::PodFilter;
 use crate::quantity::BootTime;
 use crate::spool::{Handover, Keeper};
 
@@ -48,7 +48,7 @@ pub struct EndpointsPlan {
 }
 
 /// A life-cycle reporter to start: its endpoint and the pods it reports.
-type ReporterPlan = (Handle, delivery::Settings, Filters);
+type ReporterPlan = (Handle, delivery::Settings, PodFilter);
 
 #[derive(Debug)]
 enum EndpointStep {

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::dump;
 use super::metrics_k8s_io;
-use super::pod_batch::{self, ClusterContext, decode_nodes, decode_pods};
+use super::options::{EncodeOptions, UnknownPodPolicy};
+use super::pod_batch::{self, decode_nodes, decode_pods};
 use super::pod_lifecycle::{decode_mark_dead, decode_spec, mark_dead_body, spec_body};
-use super::posts;
 use super::resource_api::{
     self, ContainerFigures, Figures, NodeExtras, PodExtras, decode_node, decode_pod,
 };
 use super::samples::*;
-use super::subjects::{Filters, RunningTotals, UnknownPods};
+use super::subjects::RunningTotals;
 use crate::attribution::QosClass;
 use crate::quantity::WallTime;
 use crate::snapshot::gaps::Gaps;
@@ -55,17 +55,13 @@ proptest! {
     fn every_batch_is_read(account in any_account(), catalog in any_catalog()) {
         let view = view(&account, &catalog);
         let subjects = RunningTotals::default().add(&view);
-        let (cluster, filters) = (ClusterContext::default(), Filters::default());
-        let form = pod_batch::Form {
-            node_name: "node-1",
-            cluster: &cluster,
-            cumulative: false,
-            unknown: UnknownPods::Uid { namespace: "unknown" },
-            filters: &filters,
-            annotations: &["*".into()],
+        let options = EncodeOptions {
+            unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
+            annotations: vec!["*".into()],
             resources_max: 2,
+            ..EncodeOptions::new("node-1")
         };
-        for message in pod_batch::pods(&view, &subjects, &form) {
+        for message in pod_batch::pods(&view, &subjects, &options) {
             let sent: Value = serde_json::from_slice(&message.body).unwrap();
             let sent = sent["resources"].as_array().unwrap();
             let read = decode_pods(&message.body);
@@ -78,7 +74,7 @@ proptest! {
                 read.iter().map(|pod| serde_json::from_str(&pod.json).unwrap()).collect();
             prop_assert_eq!(&read, sent);
         }
-        let message = pod_batch::nodes(&view, &subjects, &form);
+        let message = pod_batch::nodes(&view, &subjects, &options);
         prop_assert_eq!(decode_nodes(&message.body).unwrap().resources.len(), 1);
     }
 
@@ -108,13 +104,14 @@ proptest! {
     ) {
         let view = view(&account, &catalog);
         let subjects = RunningTotals::default().add(&view);
-        let unknown = UnknownPods::Uid { namespace: "unknown" };
-        let filters = Filters::default();
-        let post_form = posts::Form {
-            node_name: "node-1", cumulative: false, unknown, filters: &filters, extras: true,
+        let options = EncodeOptions {
+            unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
+            extras: true,
+            resources_max: 100,
+            ..EncodeOptions::new("node-1")
         };
         let mut posted: BTreeMap<String, Value> = BTreeMap::new();
-        for message in posts::of_subjects(&view, &subjects, &post_form) {
+        for message in resource_api::of_subjects(&view, &subjects, &options) {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
             posted.insert(message.path, body);
         }
@@ -158,13 +155,8 @@ proptest! {
         }
         prop_assert!(listed.is_empty(), "listed and not posted: {:?}", listed.keys());
 
-        let cluster = ClusterContext::default();
-        let batch_form = pod_batch::Form {
-            node_name: "node-1", cluster: &cluster, cumulative: false, unknown, filters: &filters,
-            annotations: &[], resources_max: 100,
-        };
         let mut in_batch: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
-        for message in pod_batch::pods(&view, &subjects, &batch_form) {
+        for message in pod_batch::pods(&view, &subjects, &options) {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
             for pod in body["resources"].as_array().unwrap() {
                 let Some(path) = path_of(&pod["namespace"], &pod["name"]) else { continue };

@@ -4,12 +4,14 @@
 //! plain integers whose unit its field names say, and writes into a buffer the caller keeps.
 
 pub mod body;
+pub mod dialect;
 pub mod dump;
 pub mod metrics_k8s_io;
 pub mod open_metrics;
+pub mod options;
 pub mod pod_batch;
 pub mod pod_lifecycle;
-pub mod posts;
+pub mod profile;
 pub mod resource_api;
 pub mod selector;
 pub mod stamp;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::selector::Selector;
+use super::options::{EncodeOptions, UnknownPodPolicy};
 use crate::directory::Catalog;
 use crate::directory::catalog::EntityName;
 use crate::directory::pod::{Labels, Phase, Pod};
@@ -45,38 +45,6 @@ pub struct NodeFilesystem {
     pub available_bytes: u64,
     pub inodes_used: u64,
     pub inodes_free: u64,
-}
-
-/// What an endpoint does with a pod that the directory does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownPods<'a> {
-    /// It is sent under its uid in this namespace.
-    Uid { namespace: &'a str },
-    /// It is sent once it is known, and what flowed until then with it.
-    Wait,
-    /// It is not sent, and what flowed until it is known is left out.
-    Skip,
-}
-
-/// Which pods an endpoint is told of; nothing set: all. A pod known by its uid alone is judged by
-/// the namespace it is sent in, without labels. The node's own figures are never filtered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filters {
-    /// Only these namespaces; empty: all.
-    pub include: Vec<Box<str>>,
-    /// Not these, even if they are included.
-    pub exclude: Vec<Box<str>>,
-    pub selector: Selector,
-}
-
-impl Filters {
-    #[must_use]
-    pub fn let_through(&self, namespace: &str, labels: &Labels) -> bool {
-        let is_in = |list: &[Box<str>]| list.iter().any(|name| **name == *namespace);
-        (self.include.is_empty() || is_in(&self.include))
-            && !is_in(&self.exclude)
-            && self.selector.fits(labels)
-    }
 }
 
 /// Bytes that passed.
@@ -131,12 +99,12 @@ pub struct Passed {
 }
 
 impl Passed {
-    /// For an endpoint that counts so and does this with unknown pods.
+    /// The bytes that an endpoint of these options receives.
     #[must_use]
-    pub fn wanted(&self, cumulative: bool, unknown: UnknownPods<'_>) -> Flows {
-        match (cumulative, unknown) {
+    pub fn wanted(&self, options: &EncodeOptions) -> Flows {
+        match (options.cumulative, &options.unknown_pods) {
             (true, _) => self.total,
-            (false, UnknownPods::Wait) => self.interval.plus(self.while_unknown),
+            (false, UnknownPodPolicy::Wait) => self.interval.plus(self.while_unknown),
             (false, _) => self.interval,
         }
     }

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::pieces::Pieces;
 use super::request::{JsonBody, Refusal};
 use super::routes::{self, App, Turn};
-use super::store::Dialect;
 use crate::payload::body::BodyError;
+use crate::payload::dialect::Dialect;
 use crate::payload::pod_batch::{NodeResource, PodResource, decode_nodes, decode_pods};
 
 /// Some hundred pods with their labels, conditions and containers; a client splits what is larger.

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::request::{JsonBody, Names, Refusal, name_of};
 use super::routes::{App, Turn, json};
-use super::store::{Dialect, Full};
+use super::store::Full;
+use crate::payload::dialect::Dialect;
 use crate::payload::resource_api::{decode_node, decode_pod};
 
 /// A post is some 300 bytes and what its labels and containers take; the rest is room for keys

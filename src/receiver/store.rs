@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::Bounds;
 use super::series::{Point, Series, before};
+use crate::payload::dialect::Dialect;
 use crate::payload::pod_batch::NodeAmounts;
 use crate::payload::resource_api::{NodeEcho, NodePost, PodEcho, PodPost};
 use crate::quantity::WallTime;
@@ -46,13 +47,10 @@ struct Pod {
     from: Dialect,
 }
 
-/// Which API a push came by. While a pod or node is pushed by both, only the greater counts, or
-/// each byte would be there twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dialect {
-    /// Without disk figures.
-    PodBatch,
-    ResourceApi,
+/// Whether pushes of one dialect replace those of the other. While a pod or node is pushed in both,
+/// only those count that have disk bytes, or each network byte would count twice.
+fn outranks(one: Dialect, other: Dialect) -> bool {
+    one.profile().has_disk_io && !other.profile().has_disk_io
 }
 
 /// All places are taken by nodes or pods that still push.
@@ -122,10 +120,11 @@ impl Store {
         self.sweep(now);
         let point = Point { at: now, figures: post.figures };
         let is_live = |node: &Node| self.live(now, node.series.last().at);
-        if let Some(outranked) = self.nodes.get(name).map(|node| from < node.from && is_live(node))
+        if let Some(outranked) =
+            self.nodes.get(name).map(|node| outranks(node.from, from) && is_live(node))
         {
             if !outranked && let Some(node) = self.nodes.get_mut(name) {
-                add(&mut node.series, point, from > node.from, &self.bounds);
+                add(&mut node.series, point, outranks(from, node.from), &self.bounds);
                 node.extras = post.extras;
                 node.from = from;
             }
@@ -174,10 +173,10 @@ impl Store {
         let point = Point { at: now, figures: post.figures };
         let known = self.namespaces.get(namespace).and_then(|pods| pods.get(name));
         let is_live = |pod: &Pod| self.live(now, pod.series.last().at);
-        if let Some(outranked) = known.map(|pod| from < pod.from && is_live(pod)) {
+        if let Some(outranked) = known.map(|pod| outranks(pod.from, from) && is_live(pod)) {
             let pod = self.namespaces.get_mut(namespace).and_then(|pods| pods.get_mut(name));
             if !outranked && let Some(pod) = pod {
-                add(&mut pod.series, point, from > pod.from, &self.bounds);
+                add(&mut pod.series, point, outranks(from, pod.from), &self.bounds);
                 pod.node_name = post.node_name;
                 pod.extras = post.extras;
                 pod.from = from;
@@ -268,8 +267,8 @@ fn add(series: &mut Series, point: Point, takes_over: bool, bounds: &Bounds) {
 mod tests {
     use std::time::Duration;
 
-    use super::Dialect::{PodBatch, ResourceApi};
     use super::*;
+    use crate::payload::dialect::Dialect::{PodBatch, ResourceApi};
     use crate::payload::resource_api::Figures;
 
     fn at(seconds: u64) -> WallTime {

@@ -22,7 +22,7 @@ use super::vitals::Vitals;
 use super::{host, wait};
 use crate::checkpoint::StateDir;
 use crate::clock;
-use crate::config::{Dialect, Settings};
+use crate::config::Settings;
 use crate::disk_usage::target::UsageOptions;
 use crate::disk_usage::worker::UsageLane;
 use crate::endpoint::endpoint::EndpointSpec;
@@ -105,7 +105,7 @@ async fn serve(
     let receiver = receiver.carry_out(None).await;
 
     for endpoint in &settings.endpoints {
-        if endpoint.dialect == Dialect::PodLifecycle && !settings.directory.knows_addresses() {
+        if endpoint.dialect.profile().needs_addresses && !settings.directory.knows_addresses() {
             warn!("endpoint {}: {NO_ADDRESSES}", endpoint.name);
         }
     }
@@ -125,7 +125,6 @@ async fn serve(
         directory: sources.directory.clone(),
         pod_files: pod_files(&settings),
         boot,
-        node_name: settings.node.name.clone(),
         interval: settings.sampling.interval,
         vitals: Arc::clone(&vitals),
     };

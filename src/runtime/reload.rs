@@ -109,7 +109,6 @@ impl Running {
             endpoints: handles,
             directory: sources.as_ref().map(|sources| sources.directory.clone()),
             pod_files,
-            node_name: settings.node.name.clone(),
             interval: settings.sampling.interval,
             in_force,
         };

@@ -16,8 +16,7 @@ use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::identity::BootId;
 use crate::ledger::{Account, Ledger};
-use crate::payload::posts::RunningTotals;
-use crate::payload::subjects::View;
+use crate::payload::subjects::{RunningTotals, View};
 use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
 use crate::spool::{Batch, Moment};
@@ -30,7 +29,6 @@ pub struct Sampling {
     pub directory: Directory,
     pub pod_files: PodFiles,
     pub boot: BootId,
-    pub node_name: String,
     pub interval: Duration,
     pub vitals: Arc<Vitals>,
 }
@@ -45,7 +43,6 @@ pub struct Change {
     pub directory: Option<Directory>,
     /// `None`: likewise.
     pub pod_files: Option<PodFiles>,
-    pub node_name: String,
     pub interval: Duration,
     /// Told once the change is in force: from then on no endpoint of before is offered anything.
     pub in_force: oneshot::Sender<()>,
@@ -153,10 +150,8 @@ impl Sampling {
             node_filesystem: files.node,
         };
         let subjects = totals.add(&view);
-        let node_name = &self.node_name;
-        let batch = |endpoint: &EndpointHandle| {
-            Batch::new(taken, endpoint.encoder.posts(&view, &subjects, node_name))
-        };
+        let batch =
+            |endpoint: &EndpointHandle| Batch::new(taken, endpoint.encoder.posts(&view, &subjects));
         self.endpoints.iter().map(batch).collect()
     }
 
@@ -183,7 +178,6 @@ impl Sampling {
         if let Some(pod_files) = change.pod_files {
             self.pod_files = pod_files;
         }
-        self.node_name = change.node_name;
         self.interval = change.interval;
         // Whoever reloads may have been stopped meanwhile.
         let _ = change.in_force.send(());

@@ -17,17 +17,16 @@ use nodetally::directory::objects::{self, ObjectLimits};
 use nodetally::directory::{Catalog, Directory, SourceKind};
 use nodetally::identity::PodUid;
 use nodetally::ledger::{Account, Ledger};
-use nodetally::payload::pod_batch::{self, ClusterContext};
+use nodetally::payload::options::{ClusterContext, EncodeOptions, Message, PodFilter};
 use nodetally::payload::pod_lifecycle::{self, Act, Lifecycle};
-use nodetally::payload::posts::{self, Form, Message, RunningTotals};
-use nodetally::payload::subjects::{Filters, NodeFilesystem, PodFilesystem, UnknownPods, View};
+use nodetally::payload::subjects::{NodeFilesystem, PodFilesystem, RunningTotals, View};
+use nodetally::payload::{pod_batch, resource_api};
 use nodetally::quantity::{BootTime, WallTime};
 use nodetally::runtime::capture;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 use serde_json::{Value, json};
 
 const HOST: &str = "7.2-containerd-systemd";
-const WAIT: UnknownPods<'_> = UnknownPods::Wait;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -107,10 +106,8 @@ fn body(message: &Message) -> Value {
 fn resource_api_posts(node: &Node, extras: bool) -> BTreeMap<String, Value> {
     let view = node.view();
     let subjects = RunningTotals::default().add(&view);
-    let filters = Filters::default();
-    let form =
-        Form { node_name: "worker-1", cumulative: false, unknown: WAIT, filters: &filters, extras };
-    let messages = posts::of_subjects(&view, &subjects, &form);
+    let messages =
+        resource_api::of_subjects(&view, &subjects, &EncodeOptions { extras, ..options() });
     messages.iter().map(|message| (message.path.clone(), body(message))).collect()
 }
 
@@ -118,23 +115,14 @@ fn cluster() -> ClusterContext {
     ClusterContext { cluster_id: "lab".into(), name: "lab".into(), ..ClusterContext::default() }
 }
 
-fn batch_form<'a>(cluster: &'a ClusterContext, filters: &'a Filters) -> pod_batch::Form<'a> {
-    pod_batch::Form {
-        node_name: "worker-1",
-        cluster,
-        cumulative: false,
-        unknown: WAIT,
-        filters,
-        annotations: &[],
-        resources_max: pod_batch::RESOURCES_MAX,
-    }
+fn options() -> EncodeOptions {
+    EncodeOptions { cluster: cluster(), ..EncodeOptions::new("worker-1") }
 }
 
 fn pods_message(node: &Node) -> Value {
     let view = node.view();
     let subjects = RunningTotals::default().add(&view);
-    let (cluster, filters) = (cluster(), Filters::default());
-    let messages = pod_batch::pods(&view, &subjects, &batch_form(&cluster, &filters));
+    let messages = pod_batch::pods(&view, &subjects, &options());
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].path, "/api/v1/metrics/pods");
     body(&messages[0])
@@ -143,12 +131,11 @@ fn pods_message(node: &Node) -> Value {
 fn nodes_message(node: &Node) -> Value {
     let view = node.view();
     let subjects = RunningTotals::default().add(&view);
-    let (cluster, filters) = (cluster(), Filters::default());
-    body(&pod_batch::nodes(&view, &subjects, &batch_form(&cluster, &filters)))
+    body(&pod_batch::nodes(&view, &subjects, &options()))
 }
 
 fn specifications(node: &Node) -> BTreeMap<String, Value> {
-    let acts = Lifecycle::default().changes(&node.catalog, &Filters::default());
+    let acts = Lifecycle::default().changes(&node.catalog, &PodFilter::default());
     let stamp = WallTime::from_unix_millis(1_778_581_934_123);
     let specifications = acts.into_iter().map(|act| {
         let Act::Upsert(pod) = act else { panic!("{act:?}") };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::{Findings, State};
-use crate::config::{Dialect, Settings};
+use crate::config::Settings;
 use crate::delivery::{self, BaseUrl, Getter};
 use crate::endpoint::endpoint::EndpointSpec;
 use crate::runtime::agent::NO_ADDRESSES;
@@ -135,7 +135,7 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
                 continue;
             }
         };
-        if endpoint.dialect == Dialect::PodLifecycle && !settings.directory.knows_addresses() {
+        if endpoint.dialect.profile().needs_addresses && !settings.directory.knows_addresses() {
             findings.add(State::Absent, &source, NO_ADDRESSES).help = "directory.sources".into();
         }
         let answer = runtime.block_on(delivery::probe(&wanted.delivery));

@@ -191,7 +191,7 @@ fn client(
     material: Material,
 ) -> Result<Client, String> {
     let mut headers = settings.headers.clone();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(settings.content_type));
     let timeout = settings.request_timeout;
     let mut builder = Client::builder()
         .default_headers(headers)

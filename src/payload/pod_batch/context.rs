@@ -6,20 +6,7 @@ use super::Map;
 use crate::directory::Catalog;
 use crate::directory::node::Node;
 use crate::directory::pod::{Labels, value_of};
-
-/// What no source can tell of the cluster, and what is said in place of what they tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterContext {
-    pub cluster_id: Box<str>,
-    pub name: Box<str>,
-    pub labels: Labels,
-    /// `None`: the scheme of the node's providerID, `gce` as `gcp`.
-    pub provider: Option<Box<str>>,
-    /// `None`: as the node is labelled.
-    pub region: Option<Box<str>>,
-    /// `None`: as the node is labelled.
-    pub zone: Option<Box<str>>,
-}
+use crate::payload::options::ClusterContext;
 
 #[derive(Serialize)]
 pub(super) struct Context<'a> {

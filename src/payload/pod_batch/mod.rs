@@ -22,53 +22,53 @@ mod split;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-pub use context::ClusterContext;
 pub use decode::{Batch, NodeAmounts, NodeResource, PodResource, decode_nodes, decode_pods};
 pub use split::split;
 
-use super::posts::Message;
+use super::options::{EncodeOptions, Message};
+use super::profile::{Order, Profile, Reports, Timestamps};
 use super::stamp::Rfc3339Seconds;
-use super::subjects::{Filters, Subjects, UnknownPods, View};
+use super::subjects::{Subjects, View};
 use crate::directory::pod::{Condition, Labels};
 
 pub const PODS_PATH: &str = "/api/v1/metrics/pods";
 pub const NODES_PATH: &str = "/api/v1/metrics/nodes";
 
-/// [`Form::resources_max`] where nothing else is configured.
-pub const RESOURCES_MAX: usize = 500;
+pub const PROFILE: Profile = Profile {
+    name: "pod-batch",
+    content_type: "application/json",
+    reports: Reports::Usage(encode),
+    order: Order::Any,
+    timestamps: Timestamps::InBody,
+    split: Some(split),
+    permanent_500: false,
+    uncompressed_because: None,
+    has_disk_io: false,
+    needs_addresses: false,
+};
 
-/// What an endpoint of this API wants.
-#[derive(Debug, Clone, Copy)]
-pub struct Form<'a> {
-    pub node_name: &'a str,
-    pub cluster: &'a ClusterContext,
-    /// Network figures are running totals, and not what passed in the interval.
-    pub cumulative: bool,
-    pub unknown: UnknownPods<'a>,
-    pub filters: &'a Filters,
-    /// The annotations that are sent, by key; a `*` at the end stands for any rest. Annotations
-    /// hold whatever anybody put there, whole manifests and at times secrets among it, so none is
-    /// sent that was not asked for.
-    pub annotations: &'a [Box<str>],
-    /// The most resources of one message; what is more goes into further ones.
-    pub resources_max: usize,
+/// The messages of one sample: the node's, then the pods'.
+#[must_use]
+pub fn encode(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Vec<Message> {
+    let node = nodes(view, subjects, options);
+    std::iter::once(node).chain(pods(view, subjects, options)).collect()
 }
 
 /// The pods' messages: all that the directory knows in any phase, those that ended in the interval
 /// with what they used in it, what is named outside Kubernetes, and unknown pods as the endpoint
 /// wants them. None where there is none.
 #[must_use]
-pub fn pods(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Vec<Message> {
+pub fn pods(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Vec<Message> {
     let all: Vec<pod::Resource<'_>> =
-        subjects.all.iter().filter_map(|subject| pod::resource(view, subject, form)).collect();
-    let parts = all.chunks(form.resources_max.max(1));
-    parts.map(|resources| message(PODS_PATH, view, form, resources)).collect()
+        subjects.all.iter().filter_map(|subject| pod::resource(view, subject, options)).collect();
+    let parts = all.chunks(options.resources_max.max(1));
+    parts.map(|resources| message(PODS_PATH, view, options, resources)).collect()
 }
 
 /// The node's message.
 #[must_use]
-pub fn nodes(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Message {
-    message(NODES_PATH, view, form, &[node::resource(view, subjects, form)])
+pub fn nodes(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Message {
+    message(NODES_PATH, view, options, &[node::resource(view, subjects, options)])
 }
 
 #[derive(Serialize)]
@@ -79,10 +79,15 @@ struct Envelope<'a, R> {
     resources: &'a [R],
 }
 
-fn message<R: Serialize>(path: &str, view: &View<'_>, form: &Form<'_>, resources: &[R]) -> Message {
+fn message<R: Serialize>(
+    path: &str,
+    view: &View<'_>,
+    options: &EncodeOptions,
+    resources: &[R],
+) -> Message {
     let envelope = Envelope {
-        cluster_id: &form.cluster.cluster_id,
-        context: context::context(form.cluster, view.catalog),
+        cluster_id: &options.cluster.cluster_id,
+        context: context::context(&options.cluster, view.catalog),
         collected_at: Rfc3339Seconds(view.account.wall),
         resources,
     };
@@ -135,8 +140,8 @@ impl<'a> Map<'a> {
         Self { all: labels, allowed: None, except: "" }
     }
 
-    fn annotations(annotations: &'a Labels, form: &Form<'a>) -> Self {
-        Self { all: annotations, allowed: Some(form.annotations), except: "" }
+    fn annotations(annotations: &'a Labels, options: &'a EncodeOptions) -> Self {
+        Self { all: annotations, allowed: Some(&options.annotations), except: "" }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{ConditionWire, Form, Map, conditions, cores, or_empty};
+use super::{ConditionWire, Map, conditions, cores, or_empty};
 use crate::directory::node::{Node, NodeResources};
 use crate::directory::pod::Labels;
 use crate::directory::resource_quantity::ResourceQuantity;
+use crate::payload::options::EncodeOptions;
 use crate::payload::subjects::{Subjects, View};
 
 #[derive(Serialize)]
@@ -116,23 +117,23 @@ struct Filesystem {
 pub(super) fn resource<'a>(
     view: &View<'a>,
     subjects: &Subjects<'_>,
-    form: &Form<'a>,
+    options: &'a EncodeOptions,
 ) -> Resource<'a> {
     static NO_LABELS: Labels = Labels::new();
     let node = view.catalog.node.as_deref();
     Resource {
-        name: node.map_or(form.node_name, |node| &node.name),
+        name: node.map_or(&options.node_name, |node| &node.name),
         uid: node.map_or("", |node| &node.uid),
         status: node.map(status).unwrap_or_default(),
         metadata: Metadata {
             labels: Map::labels(node.map_or(&NO_LABELS, |node| &node.labels)),
             annotations: match node {
-                Some(node) => Map::annotations(&node.annotations, form),
+                Some(node) => Map::annotations(&node.annotations, options),
                 None => Map::labels(&NO_LABELS),
             },
             creation_timestamp: or_empty(node.and_then(|n| n.creation_timestamp.as_deref())),
         },
-        metrics: metrics(view, subjects, form),
+        metrics: metrics(view, subjects, options),
     }
 }
 
@@ -146,7 +147,7 @@ fn status(node: &Node) -> Status<'_> {
     }
 }
 
-fn metrics(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Metrics {
+fn metrics(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Metrics {
     let used = &view.account.node;
     let node = view.catalog.node.as_deref();
     let total = node.map(|node| node.capacity).unwrap_or_default();
@@ -154,7 +155,7 @@ fn metrics(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Metrics
     let cpus = total.cpu.map_or(f64::from(used.cpus), ResourceQuantity::as_f64);
     let memory = used.memory.unwrap_or_default();
     let memory_total = total.memory.map_or(memory.total.as_bytes(), ResourceQuantity::units);
-    let flows = subjects.node.wanted(form.cumulative, form.unknown);
+    let flows = subjects.node.wanted(options);
     let network = used.network.unwrap_or_default();
     let filesystem = view.node_filesystem.unwrap_or_default();
     Metrics {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{ConditionWire, Form, Map, conditions, cores, or_empty};
+use super::{ConditionWire, Map, conditions, cores, or_empty};
 use crate::directory::pod::{Container, ContainerState, Labels, Pod};
-use crate::payload::subjects::{Subject, UnknownPods, View, Who};
+use crate::payload::options::{EncodeOptions, UnknownPodPolicy};
+use crate::payload::subjects::{Subject, View, Who};
 
 #[derive(Serialize)]
 pub(super) struct Resource<'a> {
@@ -112,21 +113,21 @@ static NO_LABELS: Labels = Labels::new();
 pub(super) fn resource<'a>(
     view: &View<'_>,
     subject: &Subject<'a>,
-    form: &Form<'a>,
+    options: &'a EncodeOptions,
 ) -> Option<Resource<'a>> {
-    let (namespace, name, labels) = match (subject.who, form.unknown) {
+    let (namespace, name, labels) = match (subject.who, &options.unknown_pods) {
         (Who::Pod(pod), _) => (&*pod.namespace, pod.name.clone(), &pod.labels),
         (Who::Named(named), _) => (&*named.namespace, named.name.clone(), &named.labels),
-        (Who::Uid(uid), UnknownPods::Uid { namespace }) => {
-            (namespace, uid.to_string().into(), &NO_LABELS)
+        (Who::Uid(uid), UnknownPodPolicy::Uid { namespace }) => {
+            (&**namespace, uid.to_string().into(), &NO_LABELS)
         }
-        (Who::Uid(_), UnknownPods::Wait | UnknownPods::Skip) => return None,
+        (Who::Uid(_), UnknownPodPolicy::Wait | UnknownPodPolicy::Skip) => return None,
     };
     // One without a name would cost all the others of its message their place at the server.
-    if namespace.is_empty() || name.is_empty() || !form.filters.let_through(namespace, labels) {
+    if namespace.is_empty() || name.is_empty() || !options.filter.matches(namespace, labels) {
         return None;
     }
-    let metrics = metrics(view, subject, form);
+    let metrics = metrics(view, subject, options);
     let Who::Pod(pod) = subject.who else {
         let uid = match (subject.usage, subject.container) {
             (Some(usage), _) => usage.uid.to_string(),
@@ -138,7 +139,7 @@ pub(super) fn resource<'a>(
             name,
             uid: uid.into(),
             status: Status { phase: subject.phase().as_str(), ..Status::default() },
-            spec: Spec { node_name: form.node_name, ..Spec::default() },
+            spec: Spec { node_name: &options.node_name, ..Spec::default() },
             metadata: Metadata {
                 labels: Map::labels(labels),
                 annotations: Map::labels(&NO_LABELS),
@@ -158,13 +159,13 @@ pub(super) fn resource<'a>(
             container_statuses: pod.containers.iter().map(container_status).collect(),
         },
         spec: Spec {
-            node_name: if pod.node_name.is_empty() { form.node_name } else { &pod.node_name },
+            node_name: if pod.node_name.is_empty() { &options.node_name } else { &pod.node_name },
             priority_class: &pod.priority_class,
             service_account: &pod.service_account,
         },
         metadata: Metadata {
             labels: Map::labels(labels),
-            annotations: Map::annotations(&pod.annotations, form),
+            annotations: Map::annotations(&pod.annotations, options),
             owner_references: owners(pod),
             creation_timestamp: or_empty(pod.creation_timestamp.as_deref()),
         },
@@ -207,8 +208,8 @@ fn state(state: &ContainerState) -> (&'static str, State<'_>) {
     }
 }
 
-fn metrics(view: &View<'_>, subject: &Subject<'_>, form: &Form<'_>) -> Metrics {
-    let flows = subject.own.wanted(form.cumulative, form.unknown);
+fn metrics(view: &View<'_>, subject: &Subject<'_>, options: &EncodeOptions) -> Metrics {
+    let flows = subject.own.wanted(options);
     let (requests, limits) = match subject.who {
         Who::Pod(pod) => (pod.requests(), pod.limits()),
         Who::Named(_) | Who::Uid(_) => Default::default(),

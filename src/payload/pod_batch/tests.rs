@@ -11,6 +11,7 @@ use crate::directory::resource_quantity::ResourceQuantity;
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::ledger::Account;
 use crate::ledger::account::{NetworkUsage, NodeCpu, PodUsage};
+use crate::payload::options::{ClusterContext, RESOURCES_MAX, UnknownPodPolicy};
 use crate::payload::samples::*;
 use crate::payload::subjects::{NodeFilesystem, PodFilesystem, RunningTotals};
 use crate::quantity::{Bytes, CpuTime, WallTime};
@@ -25,38 +26,27 @@ fn cluster() -> ClusterContext {
     }
 }
 
-const BY_UID: UnknownPods<'_> = UnknownPods::Uid { namespace: "unknown" };
+fn by_uid() -> UnknownPodPolicy {
+    UnknownPodPolicy::Uid { namespace: "unknown".into() }
+}
 
 /// All messages' resources, the messages read as JSON.
-fn sent(view: &View<'_>, totals: &mut RunningTotals, form: &Form<'_>) -> Vec<Value> {
+fn sent(view: &View<'_>, totals: &mut RunningTotals, options: &EncodeOptions) -> Vec<Value> {
     let subjects = totals.add(view);
-    let messages = pods(view, &subjects, form);
+    let messages = pods(view, &subjects, options);
     assert!(messages.iter().all(|message| message.path == "/api/v1/metrics/pods"));
     messages.iter().map(|message| serde_json::from_slice(&message.body).unwrap()).collect()
 }
 
-fn resources(view: &View<'_>, unknown: UnknownPods<'_>) -> Vec<Value> {
-    let (cluster, filters) = (cluster(), Filters::default());
-    let form = form(&cluster, &filters, unknown);
-    let messages = sent(view, &mut RunningTotals::default(), &form);
+fn resources(view: &View<'_>, unknown: UnknownPodPolicy) -> Vec<Value> {
+    let options = options(unknown);
+    let messages = sent(view, &mut RunningTotals::default(), &options);
     let all = messages.into_iter().map(|message| message["resources"].as_array().unwrap().clone());
     all.flatten().collect()
 }
 
-fn form<'a>(
-    cluster: &'a ClusterContext,
-    filters: &'a Filters,
-    unknown: UnknownPods<'a>,
-) -> Form<'a> {
-    Form {
-        node_name: "node-1",
-        cluster,
-        cumulative: false,
-        unknown,
-        filters,
-        annotations: &[],
-        resources_max: RESOURCES_MAX,
-    }
+fn options(unknown_pods: UnknownPodPolicy) -> EncodeOptions {
+    EncodeOptions { unknown_pods, cluster: cluster(), ..EncodeOptions::new("node-1") }
 }
 
 fn node_of_eks() -> Node {
@@ -195,10 +185,10 @@ fn a_pod_is_sent_with_all_that_is_known_of_it() {
     };
     let filesystems = BTreeMap::from([(uid(1), filesystem)]);
     let view = View { filesystems: &filesystems, ..view(&account, &catalog) };
-    let (cluster, filters) = (cluster(), Filters::default());
     let allowed = ["checksum/config".into(), "prometheus.io/*".into()];
-    let form = Form { annotations: &allowed, ..form(&cluster, &filters, UnknownPods::Wait) };
-    let messages = sent(&view, &mut RunningTotals::default(), &form);
+    let options =
+        EncodeOptions { annotations: allowed.to_vec(), ..options(UnknownPodPolicy::Wait) };
+    let messages = sent(&view, &mut RunningTotals::default(), &options);
     let expected = json!([{
         "namespace": "shop", "name": "web-0", "uid": "api-uid",
         "status": {
@@ -268,10 +258,10 @@ fn pods_of_every_phase_are_sent_and_those_that_ended_with_what_they_used() {
         is("pending", "Pending", 0),
         is("unit", "Running", 500),
     ];
-    assert_eq!(told(UnknownPods::Wait), expected);
-    assert_eq!(told(UnknownPods::Skip), expected);
+    assert_eq!(told(UnknownPodPolicy::Wait), expected);
+    assert_eq!(told(UnknownPodPolicy::Skip), expected);
     expected.insert(2, is(&uid(4).to_string(), "Unknown", 400));
-    let by_uid: Vec<_> = told(BY_UID);
+    let by_uid: Vec<_> = told(by_uid());
     expected[2].1 = "Running".to_owned();
     assert_eq!(by_uid, expected);
 }
@@ -280,20 +270,23 @@ fn pods_of_every_phase_are_sent_and_those_that_ended_with_what_they_used() {
 fn what_flowed_before_a_pod_was_known_comes_with_its_first_message() {
     let known = catalog(vec![Pod { phase: Phase::Pending, ..pod(1, "web") }], &[], &[]);
     let account = account(vec![used(1, 1)]);
-    let (cluster, filters) = (cluster(), Filters::default());
-    for (unknown, expected) in [(UnknownPods::Wait, 200), (UnknownPods::Skip, 100)] {
-        let form = form(&cluster, &filters, unknown);
+    for (unknown, expected) in [(UnknownPodPolicy::Wait, 200), (UnknownPodPolicy::Skip, 100)] {
+        let options = options(unknown);
         let mut totals = RunningTotals::default();
         let nobody = Catalog::default();
-        assert!(sent(&view(&account, &nobody), &mut totals, &form).is_empty());
+        assert!(sent(&view(&account, &nobody), &mut totals, &options).is_empty());
         let rx_bytes = |messages: &[Value]| {
             messages[0]["resources"][0]["metrics"]["network"]["rx_bytes"].clone()
         };
-        let first = sent(&view(&account, &known), &mut totals, &form);
+        let first = sent(&view(&account, &known), &mut totals, &options);
         assert_eq!(rx_bytes(&first), expected);
-        let second = sent(&view(&account, &known), &mut totals, &form);
+        let second = sent(&view(&account, &known), &mut totals, &options);
         assert_eq!(rx_bytes(&second), 100);
-        let total = sent(&view(&account, &known), &mut totals, &Form { cumulative: true, ..form });
+        let total = sent(
+            &view(&account, &known),
+            &mut totals,
+            &EncodeOptions { cumulative: true, ..options },
+        );
         assert_eq!(rx_bytes(&total), 400);
     }
 }
@@ -302,7 +295,7 @@ fn what_flowed_before_a_pod_was_known_comes_with_its_first_message() {
 fn two_pods_of_one_name_are_two_resources() {
     let catalog = catalog(vec![pod(1, "db-0"), pod(2, "db-0")], &[], &[]);
     let account = account(vec![used(1, 1), used(2, 2)]);
-    let all = resources(&view(&account, &catalog), UnknownPods::Wait);
+    let all = resources(&view(&account, &catalog), UnknownPodPolicy::Wait);
     let rx_bytes = |at: usize| all[at]["metrics"]["network"]["rx_bytes"].as_u64().unwrap();
     assert_eq!((all.len(), rx_bytes(0), rx_bytes(1)), (2, 100, 200));
 }
@@ -335,12 +328,12 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
         inodes_free: 5,
     });
     let view = View { node_filesystem, ..view(&account, &catalog) };
-    let (cluster, filters) = (cluster(), Filters::default());
     let allowed = ["a.example/*".into()];
-    let form = Form { annotations: &allowed, ..form(&cluster, &filters, UnknownPods::Wait) };
+    let options =
+        EncodeOptions { annotations: allowed.to_vec(), ..options(UnknownPodPolicy::Wait) };
     let subjects = RunningTotals::default().add(&view);
     let read = |message: Message| -> Value { serde_json::from_slice(&message.body).unwrap() };
-    let message = nodes(&view, &subjects, &form);
+    let message = nodes(&view, &subjects, &options);
     assert_eq!(message.path, "/api/v1/metrics/nodes");
     let message = read(message);
     assert_eq!(message["collected_at"], "2025-02-23T10:00:00Z");
@@ -376,7 +369,7 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
     let unknown = Catalog::default();
     let view = View { catalog: &unknown, ..view };
     let subjects = RunningTotals::default().add(&view);
-    let resource = read(nodes(&view, &subjects, &form))["resources"][0].clone();
+    let resource = read(nodes(&view, &subjects, &options))["resources"][0].clone();
     assert_eq!((&resource["name"], &resource["uid"]), (&json!("node-1"), &json!("")));
     assert_eq!(resource["metrics"]["cpu"]["capacity"], 2.0);
     assert_eq!(resource["metrics"]["memory"]["capacity_bytes"], 4000);
@@ -449,11 +442,10 @@ fn shape() -> Value {
 }
 
 fn whole_batch(account: &Account, catalog: &Catalog, resources_max: usize) -> Vec<Message> {
-    let (cluster, filters) = (cluster(), Filters::default());
-    let form = Form { resources_max, ..form(&cluster, &filters, BY_UID) };
+    let options = EncodeOptions { resources_max, ..options(by_uid()) };
     let view = view(account, catalog);
     let subjects = RunningTotals::default().add(&view);
-    pods(&view, &subjects, &form)
+    pods(&view, &subjects, &options)
 }
 
 fn resources_of(body: &[u8]) -> Vec<Value> {

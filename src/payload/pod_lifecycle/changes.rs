@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Row, ip_of, spec_body};
 use crate::directory::pod::Pod;
 use crate::directory::{Catalog, SourceKind};
-use crate::payload::subjects::Filters;
+use crate::payload::options::PodFilter;
 use crate::quantity::WallTime;
 
 /// Something to post.
@@ -59,7 +59,7 @@ struct Living<'a> {
 impl Lifecycle {
     /// What has changed since it was last asked. A pod without an IP waits, one that is over or has
     /// left is dead; and nobody is called dead while no source knows this node's pods.
-    pub fn changes(&mut self, catalog: &Catalog, filters: &Filters) -> Vec<Act> {
+    pub fn changes(&mut self, catalog: &Catalog, filters: &PodFilter) -> Vec<Act> {
         let living = living(catalog, filters);
         let mut acts = Vec::new();
         if knows_pods(catalog) {
@@ -100,7 +100,12 @@ impl Lifecycle {
     /// What is to be done about the rows that the server lists as alive on this node: those of no
     /// pod that lives here are dead; a pod that should have one and has none, or another's, is told
     /// again. To be asked after [`changes`](Self::changes), whose acts have been carried out.
-    pub fn reconcile(&mut self, listed: &[Row], catalog: &Catalog, filters: &Filters) -> Vec<Act> {
+    pub fn reconcile(
+        &mut self,
+        listed: &[Row],
+        catalog: &Catalog,
+        filters: &PodFilter,
+    ) -> Vec<Act> {
         if !knows_pods(catalog) {
             return Vec::new();
         }
@@ -203,14 +208,14 @@ fn knows_pods(catalog: &Catalog) -> bool {
     sources.any(|source| of_pods.contains(&source.kind) && source.current_at.is_some())
 }
 
-fn living<'a>(catalog: &'a Catalog, filters: &Filters) -> BTreeMap<&'a str, Living<'a>> {
+fn living<'a>(catalog: &'a Catalog, filters: &PodFilter) -> BTreeMap<&'a str, Living<'a>> {
     let mut living: BTreeMap<&str, Living<'_>> = BTreeMap::new();
     let pods = catalog.pods().iter().filter(|pod| !pod.phase.is_final());
     // The server passes over blank names; it is asked nothing of them.
     for pod in pods.filter(|pod| !pod.name.trim().is_empty()) {
         let of_name = living.entry(&pod.name).or_default();
         of_name.all.push(pod);
-        if ip_of(pod).is_some() && filters.let_through(&pod.namespace, &pod.labels) {
+        if ip_of(pod).is_some() && filters.matches(&pod.namespace, &pod.labels) {
             of_name.to_tell.push(pod);
         }
     }

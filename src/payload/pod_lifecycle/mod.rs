@@ -28,9 +28,23 @@ pub use list::{LIST_ROWS_MAX, ListError, Row, decode_list};
 use super::stamp::NaiveMicros;
 use crate::directory::pod::{Pod, value_of};
 use crate::payload::append;
+use crate::payload::profile::{Order, Profile, Reports, Timestamps};
 use crate::payload::resource_api::segment;
 use crate::payload::subjects::workload_of;
 use crate::quantity::WallTime;
+
+pub const PROFILE: Profile = Profile {
+    name: "pod-lifecycle",
+    content_type: "application/json",
+    reports: Reports::PodChanges,
+    order: Order::AsReported,
+    timestamps: Timestamps::InBody,
+    split: None,
+    permanent_500: false,
+    uncompressed_because: None,
+    has_disk_io: false,
+    needs_addresses: true,
+};
 
 pub const SPEC_PATH: &str = "/pod/spec";
 pub const MARK_DEAD_PATH: &str = "/pod/mark_dead";

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::directory::pod::{Labels, Phase, Workload};
 use crate::directory::{Catalog, Directory, SourceKind};
+use crate::payload::options::PodFilter;
 use crate::payload::samples::{any_pod, catalog, container, labels, owner, pod};
-use crate::payload::subjects::Filters;
 use crate::quantity::BootTime;
 
 fn of(pods: Vec<Pod>) -> Arc<Catalog> {
@@ -28,7 +28,7 @@ fn told(acts: Vec<Act>) -> Vec<String> {
 }
 
 fn changes(life: &mut Lifecycle, pods: Vec<Pod>) -> Vec<String> {
-    told(life.changes(&of(pods), &Filters::default()))
+    told(life.changes(&of(pods), &PodFilter::default()))
 }
 
 fn row(name: &str, namespace: Option<&str>, ip: &str) -> Row {
@@ -179,7 +179,7 @@ fn of_two_namespaces_with_one_name_the_first_keeps_the_row_while_it_lives() {
 
     // The other may not be sent: the row is nobody's.
     let mut life = Lifecycle::default();
-    let filters = Filters { exclude: vec!["b".into()], ..Filters::default() };
+    let filters = PodFilter { exclude: vec!["b".into()], ..PodFilter::default() };
     assert_eq!(told(life.changes(&of(vec![a, b.clone()]), &filters)), ["+web 10.0.0.7"]);
     assert_eq!(told(life.changes(&of(vec![b]), &filters)), ["-web 10.0.0.7"]);
 }
@@ -188,9 +188,9 @@ fn of_two_namespaces_with_one_name_the_first_keeps_the_row_while_it_lives() {
 fn a_pod_that_the_filters_leave_out_is_neither_told_nor_dead() {
     let mut life = Lifecycle::default();
     let all = of(vec![pod(1, "a"), in_namespace("kube-system", pod(2, "b"))]);
-    let only = Filters { include: vec!["shop".into()], ..Filters::default() };
+    let only = PodFilter { include: vec!["shop".into()], ..PodFilter::default() };
     assert_eq!(told(life.changes(&all, &only)), ["+a 10.0.0.1"]);
-    let none = Filters { exclude: vec!["shop".into()], ..only.clone() };
+    let none = PodFilter { exclude: vec!["shop".into()], ..only.clone() };
     assert_eq!(told(life.changes(&all, &none)), NOTHING);
     let rows = [row("a", Some("shop"), "10.0.0.1"), row("b", Some("kube-system"), "10.0.0.2")];
     assert_eq!(told(life.reconcile(&rows, &all, &none)), NOTHING);
@@ -207,8 +207,8 @@ fn nobody_is_dead_while_no_source_knows_the_pods() {
     publishers[0].failed("403", BootTime::default());
     publishers[1].replace_cgroups(Vec::new(), BootTime::default());
     for catalog in [Arc::default(), directory.catalog()] {
-        assert_eq!(told(life.changes(&catalog, &Filters::default())), NOTHING);
-        assert_eq!(told(life.reconcile(&rows, &catalog, &Filters::default())), NOTHING);
+        assert_eq!(told(life.changes(&catalog, &PodFilter::default())), NOTHING);
+        assert_eq!(told(life.reconcile(&rows, &catalog, &PodFilter::default())), NOTHING);
     }
 }
 
@@ -224,20 +224,20 @@ fn a_look_at_the_rows_ends_strays_and_brings_back_the_missing() {
         row("c", Some("elsewhere"), "10.0.0.3"),
         row("stray", Some("shop"), "10.0.0.50"),
     ];
-    let acts = told(life.reconcile(&rows, &catalog, &Filters::default()));
+    let acts = told(life.reconcile(&rows, &catalog, &PodFilter::default()));
     assert_eq!(acts, ["-stray 10.0.0.50", "+b 10.0.0.2", "+c 10.0.0.3", "+d 10.0.0.4"]);
     let now: Vec<Row> = [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
         .map(|(name, n)| row(name, Some("shop"), &format!("10.0.0.{n}")))
         .into();
-    assert_eq!(told(life.reconcile(&now, &catalog, &Filters::default())), NOTHING);
-    assert_eq!(told(life.changes(&catalog, &Filters::default())), NOTHING);
+    assert_eq!(told(life.reconcile(&now, &catalog, &PodFilter::default())), NOTHING);
+    assert_eq!(told(life.changes(&catalog, &PodFilter::default())), NOTHING);
 }
 
 #[test]
 fn a_row_that_another_node_takes_each_time_is_left_to_it() {
     let mut life = Lifecycle::default();
     let catalog = of(vec![pod(1, "a")]);
-    let none = Filters::default();
+    let none = PodFilter::default();
     assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1"]);
     for _ in 0..3 {
         assert_eq!(told(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
@@ -253,7 +253,7 @@ fn a_row_that_another_node_takes_each_time_is_left_to_it() {
 fn what_may_not_have_arrived_is_told_once_more() {
     let mut life = Lifecycle::default();
     let catalog = of(vec![pod(1, "a"), pod(2, "b")]);
-    let none = Filters::default();
+    let none = PodFilter::default();
     assert_eq!(life.changes(&catalog, &none).len(), 2);
     life.doubt();
     assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1", "+b 10.0.0.2"]);
@@ -344,7 +344,7 @@ proptest! {
         steps in prop::collection::vec(prop::collection::vec(any_pod(), 0..6), 1..6),
     ) {
         let (mut life, mut server) = (Lifecycle::default(), Server::default());
-        let filters = Filters::default();
+        let filters = PodFilter::default();
         for pods in steps {
             let catalog = of(pods);
             server.take(life.changes(&catalog, &filters));

@@ -19,7 +19,7 @@ use rust_text::{Path, Token, paths, tokens};
 
 struct Room {
     name: &'static str,
-    /// Where it may use less than all the rooms before it.
+    /// Where it may use less than all the rooms before it: rooms, or modules of a room.
     only: Option<&'static [&'static str]>,
 }
 
@@ -54,8 +54,8 @@ const ROOMS: &[Room] = &[
     room_using("delivery", &["spool", "clock", "retry_after", "small_file"]),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload"]),
-    // The rooms above take plain arguments, and config knows none of them.
-    room_using("config", &[]),
+    // The rooms above take plain arguments, and config knows none of them but the list of dialects.
+    room_using("config", &["payload::dialect"]),
     room("checkpoint"),
     room("endpoint"),
     room("runtime"),
@@ -182,7 +182,11 @@ fn check_rooms(file: &mut Checked<'_>, own: &str, paths: &[Path]) {
             continue;
         }
         let stands_before = before.iter().any(|room| room.name == used);
-        let may = ROOMS[at].only.is_none_or(|only| only.contains(&used) || FOR_ALL.contains(&used));
+        let is_within = |allowed: &&str| {
+            let mut segments = path.segments[1..].iter();
+            allowed.split("::").all(|allowed| segments.next().is_some_and(|used| used == allowed))
+        };
+        let may = ROOMS[at].only.is_none_or(|only| only.iter().chain(FOR_ALL).any(is_within));
         if !ROOMS.iter().any(|room| room.name == used) {
             let rule =
                 format!("`{}` names no room: write crate::<room>::…", path.segments.join("::"));
@@ -417,6 +421,8 @@ mod checker {
             "only quantity, identity, payload",
         );
         assert_caught("src/config/mod.rs", "use crate::source::Root;", 1, only);
+        assert_caught("src/config/mod.rs", "use crate::payload::Dialect;", 1, only);
+        assert_passes("src/config/mod.rs", "use crate::payload::dialect::Dialect;");
         assert_caught("src/spool/mod.rs", "use crate::payload::Node;", 1, only);
         assert_caught("src/delivery/http.rs", "use crate::payload::Node;", 1, "identity, spool");
         assert_caught("src/receiver/mod.rs", "use crate::config::Settings;", 1, "stands after it");

@@ -5,11 +5,16 @@ use super::*;
 use crate::directory::Catalog;
 use crate::directory::pod::{Container, Phase, Pod};
 use crate::ledger::account::{ContainerUsage, PodUsage, Usage};
+use crate::payload::options::PodFilter;
 use crate::payload::samples::*;
 use crate::payload::selector::Selector;
+use crate::payload::subjects::RunningTotals;
 
-const WAITING: UnknownPods<'_> = UnknownPods::Wait;
-const BY_UID: UnknownPods<'_> = UnknownPods::Uid { namespace: "unknown" };
+const WAITING: UnknownPodPolicy = UnknownPodPolicy::Wait;
+
+fn by_uid() -> UnknownPodPolicy {
+    UnknownPodPolicy::Uid { namespace: "unknown".into() }
+}
 
 struct Sent(Vec<(String, Value)>);
 
@@ -30,14 +35,14 @@ impl Sent {
     }
 }
 
-fn sent(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Sent {
-    let messages = of_subjects(view, subjects, form);
+fn sent(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Sent {
+    let messages = of_subjects(view, subjects, options);
     let read = |message: Message| (message.path, serde_json::from_slice(&message.body).unwrap());
     Sent(messages.into_iter().map(read).collect())
 }
 
-fn form<'a>(unknown: UnknownPods<'a>, filters: &'a Filters) -> Form<'a> {
-    Form { node_name: "node-1", cumulative: false, unknown, filters, extras: true }
+fn options(unknown_pods: UnknownPodPolicy) -> EncodeOptions {
+    EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new("node-1") }
 }
 
 /// One interval, to an endpoint without filters.
@@ -45,15 +50,15 @@ fn tick(
     totals: &mut RunningTotals,
     pods: Vec<PodUsage>,
     catalog: &Catalog,
-    unknown: UnknownPods<'_>,
+    unknown: UnknownPodPolicy,
 ) -> Sent {
     let account = account(pods);
     let view = view(&account, catalog);
     let subjects = totals.add(&view);
-    sent(&view, &subjects, &form(unknown, &Filters::default()))
+    sent(&view, &subjects, &options(unknown))
 }
 
-fn once(pods: Vec<PodUsage>, catalog: &Catalog, unknown: UnknownPods<'_>) -> Sent {
+fn once(pods: Vec<PodUsage>, catalog: &Catalog, unknown: UnknownPodPolicy) -> Sent {
     tick(&mut RunningTotals::default(), pods, catalog, unknown)
 }
 
@@ -75,8 +80,7 @@ fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
     ];
     let view = view(&account, &catalog);
     let subjects = RunningTotals::default().add(&view);
-    let filters = Filters::default();
-    let all = sent(&view, &subjects, &form(WAITING, &filters));
+    let all = sent(&view, &subjects, &options(WAITING));
     let expected = json!({
         "cpu_millicores": 7, "memory_bytes": 7 << 20, "node_name": "node-1",
         "disk_io": {"read_bytes": 7, "write_bytes": 70},
@@ -92,7 +96,7 @@ fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
     });
     assert_eq!(all.of("shop/web-6877cbddcc-lm9mb"), Some(&expected));
 
-    let plain = Form { extras: false, ..form(WAITING, &filters) };
+    let plain = EncodeOptions { extras: false, ..options(WAITING) };
     let all = sent(&view, &subjects, &plain);
     let post = all.of("shop/web-6877cbddcc-lm9mb").unwrap().as_object().unwrap();
     let keys: Vec<&str> = post.keys().map(String::as_str).collect();
@@ -103,7 +107,7 @@ fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
 fn only_running_pods_are_sent() {
     let with = |phase: Phase| Pod { phase, ..pod(1, "web") };
     let is_sent = |pod: Pod, usage: PodUsage| {
-        once(vec![usage], &catalog(vec![pod], &[], &[]), BY_UID).of("shop/web").is_some()
+        once(vec![usage], &catalog(vec![pod], &[], &[]), by_uid()).of("shop/web").is_some()
     };
     assert!(is_sent(with(Phase::Running), used(1, 1)));
     let deleting = Pod { deletion_timestamp: Some("2026".into()), ..with(Phase::Running) };
@@ -115,7 +119,7 @@ fn only_running_pods_are_sent() {
     let idle = Usage { processes: 0, ..usage(1) };
     assert!(is_sent(with(Phase::Unknown), used(1, 1)));
     assert!(!is_sent(with(Phase::Unknown), PodUsage { usage: idle, ..used(1, 1) }));
-    let none = once(Vec::new(), &catalog(vec![with(Phase::Running)], &[], &[]), BY_UID);
+    let none = once(Vec::new(), &catalog(vec![with(Phase::Running)], &[], &[]), by_uid());
     assert_eq!(none.pods(), 0, "nothing is known of what it uses");
 }
 
@@ -141,15 +145,15 @@ fn what_flowed_before_a_pod_was_known_comes_with_its_first_post() {
 fn what_was_sent_under_the_uid_is_not_sent_again_under_the_name() {
     let known = catalog(vec![pod(1, "web")], &[], &[]);
     let mut totals = RunningTotals::default();
-    let unknown = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), BY_UID);
+    let unknown = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), by_uid());
     assert_eq!(unknown.read_bytes(&format!("unknown/{}", uid(1))), Some(1));
-    let first = tick(&mut totals, vec![used(1, 2)], &known, BY_UID);
+    let first = tick(&mut totals, vec![used(1, 2)], &known, by_uid());
     assert_eq!((first.read_bytes("shop/web"), first.pods()), (Some(2), 1));
 
     let mut totals = RunningTotals::default();
-    let skipped = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), UnknownPods::Skip);
+    let skipped = tick(&mut totals, vec![used(1, 1)], &Catalog::default(), UnknownPodPolicy::Skip);
     assert_eq!(skipped.pods(), 0);
-    let first = tick(&mut totals, vec![used(1, 2)], &known, UnknownPods::Skip);
+    let first = tick(&mut totals, vec![used(1, 2)], &known, UnknownPodPolicy::Skip);
     assert_eq!(first.read_bytes("shop/web"), Some(2));
 }
 
@@ -196,8 +200,7 @@ fn running_totals_only_grow_while_another_pod_lends_its_flows() {
     let both = catalog(vec![old, pod(1, "db-0")], &[], &[]);
     let one = catalog(vec![pod(1, "db-0")], &[], &[]);
     let mut totals = RunningTotals::default();
-    let filters = Filters::default();
-    let form = Form { cumulative: true, ..form(WAITING, &filters) };
+    let options = EncodeOptions { cumulative: true, ..options(WAITING) };
     let mut read = Vec::new();
     for (pods, catalog) in [
         (vec![used(1, 1), used(2, 10)], &both),
@@ -207,7 +210,7 @@ fn running_totals_only_grow_while_another_pod_lends_its_flows() {
         let account = account(pods);
         let view = view(&account, catalog);
         let subjects = totals.add(&view);
-        read.push(sent(&view, &subjects, &form).read_bytes("shop/db-0").unwrap());
+        read.push(sent(&view, &subjects, &options).read_bytes("shop/db-0").unwrap());
     }
     assert_eq!(read, [11, 33, 37]);
 }
@@ -231,8 +234,7 @@ fn what_has_a_name_outside_kubernetes_is_sent_as_a_pod() {
     ];
     let view = view(&account, &catalog);
     let subjects = RunningTotals::default().add(&view);
-    let filters = Filters::default();
-    let all = sent(&view, &subjects, &form(WAITING, &filters));
+    let all = sent(&view, &subjects, &options(WAITING));
     assert_eq!(all.pods(), 3);
     let app = all.of("host/app").unwrap();
     assert_eq!((&app["cpu_millicores"], &app["labels"]), (&json!(3), &json!({"on": "host"})));
@@ -249,21 +251,23 @@ fn filters_hold_pods_back_and_never_the_node() {
     let account = account(vec![used(1, 1), used(2, 2), used(3, 3)]);
     let view = view(&account, &catalog);
     let subjects = RunningTotals::default().add(&view);
-    let sent_with = |filters: &Filters| {
-        let all = sent(&view, &subjects, &form(BY_UID, filters));
+    let sent_with = |filters: &PodFilter| {
+        let all =
+            sent(&view, &subjects, &EncodeOptions { filter: filters.clone(), ..options(by_uid()) });
         assert_eq!(all.0[0].0, "/api/nodes/node-1/metrics");
         let unknown = format!("unknown/{}", uid(3));
         ["shop/web", "kube-system/dns", &unknown].map(|pod| all.of(pod).is_some())
     };
     let list = |name: &str| vec![Box::from(name)];
-    assert_eq!(sent_with(&Filters::default()), [true, true, true]);
-    let only = Filters { include: list("shop"), ..Filters::default() };
+    assert_eq!(sent_with(&PodFilter::default()), [true, true, true]);
+    let only = PodFilter { include: list("shop"), ..PodFilter::default() };
     assert_eq!(sent_with(&only), [true, false, false]);
-    let without = Filters { exclude: list("shop"), ..Filters::default() };
+    let without = PodFilter { exclude: list("shop"), ..PodFilter::default() };
     assert_eq!(sent_with(&without), [false, true, true]);
-    let both = Filters { include: list("shop"), exclude: list("shop"), ..Filters::default() };
+    let both = PodFilter { include: list("shop"), exclude: list("shop"), ..PodFilter::default() };
     assert_eq!(sent_with(&both), [false, false, false]);
-    let selected = Filters { selector: Selector::parse("app=dns").unwrap(), ..Filters::default() };
+    let selected =
+        PodFilter { selector: Selector::parse("app=dns").unwrap(), ..PodFilter::default() };
     assert_eq!(sent_with(&selected), [false, true, false]);
 }
 
@@ -276,7 +280,7 @@ fn nothing_is_said_of_containers_whose_pod_runs_in_a_sandbox_of_its_own() {
     account.containers = vec![used_by_container(1, 9, 49), empty];
     let view = view(&account, &catalog);
     let subjects = RunningTotals::default().add(&view);
-    let all = sent(&view, &subjects, &form(WAITING, &Filters::default()));
+    let all = sent(&view, &subjects, &options(WAITING));
     let post = all.of("shop/kata").unwrap();
     assert_eq!(post["cpu_nanocores"], 50_000_000);
     assert_eq!(post.get("containers"), None);
@@ -314,12 +318,11 @@ proptest! {
         catalog in any_catalog(),
         (cumulative, extras, policy) in (any::<bool>(), any::<bool>(), 0..3_u8),
     ) {
-        let unknown = [BY_UID, WAITING, UnknownPods::Skip][usize::from(policy)];
+        let unknown = [by_uid(), WAITING, UnknownPodPolicy::Skip][usize::from(policy)].clone();
         let view = view(&account, &catalog);
         let subjects = RunningTotals::default().add(&view);
-        let filters = Filters::default();
-        let form = Form { node_name: "node-1", cumulative, unknown, filters: &filters, extras };
-        let all = sent(&view, &subjects, &form);
+            let options = EncodeOptions { cumulative, extras, ..options(unknown) };
+        let all = sent(&view, &subjects, &options);
         prop_assert!(!all.0.is_empty());
         let mut paths: Vec<&String> = all.0.iter().map(|(path, _)| path).collect();
         paths.sort_unstable();

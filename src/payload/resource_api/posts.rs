@@ -2,85 +2,67 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes as Body;
-
-use super::resource_api::{self, ContainerFigures, Figures, NodeExtras, PodExtras};
-pub use super::subjects::RunningTotals;
-use super::subjects::{
-    Filters, Flows, Passed, Subject, Subjects, UnknownPods, View, Who, workload_of,
-};
+use super::{ContainerFigures, Figures, NodeExtras, PodExtras};
+use super::{encode_node, encode_pod, node_metrics_path, pod_metrics_path};
 use crate::directory::pod::Labels;
 use crate::ledger::Account;
-
-/// What an endpoint of the resource API wants.
-#[derive(Debug, Clone, Copy)]
-pub struct Form<'a> {
-    pub node_name: &'a str,
-    /// Disk and network figures are running totals, and not what passed in the interval.
-    pub cumulative: bool,
-    pub unknown: UnknownPods<'a>,
-    pub filters: &'a Filters,
-    /// Whether posts carry keys that the API does not name ([`PodExtras`], [`NodeExtras`]).
-    pub extras: bool,
-}
-
-/// A path and the body for it.
-#[derive(Debug, Clone)]
-pub struct Message {
-    pub path: String,
-    pub body: Body,
-}
+use crate::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
+use crate::payload::subjects::{Flows, Passed, Subject, Subjects, View, Who, workload_of};
 
 /// The posts of one interval: the node's, then one a running pod. Figures that are not known are
 /// sent as 0, since the API has no other word for it and a missing or null one breaks its server.
 #[must_use]
-pub fn of_subjects(view: &View<'_>, subjects: &Subjects<'_>, form: &Form<'_>) -> Vec<Message> {
+pub fn of_subjects(
+    view: &View<'_>,
+    subjects: &Subjects<'_>,
+    options: &EncodeOptions,
+) -> Vec<Message> {
     let mut messages = Vec::with_capacity(1 + subjects.all.len());
-    messages.extend(of_node(view, &subjects.node, form));
+    messages.extend(of_node(view, &subjects.node, options));
     let window_millis = window_millis(view.account);
     for subject in &subjects.all {
-        let Some((namespace, name, labels, passed)) = addressed(subject, form) else { continue };
-        if !form.filters.let_through(namespace, labels.unwrap_or(&Labels::new())) {
+        let Some((namespace, name, labels, passed)) = addressed(subject, options) else { continue };
+        if !options.filter.matches(namespace, labels.unwrap_or(&Labels::new())) {
             continue;
         }
-        let Ok(path) = resource_api::pod_metrics_path(namespace, &name) else { continue };
-        let flows = passed.wanted(form.cumulative, form.unknown);
+        let Ok(path) = pod_metrics_path(namespace, &name) else { continue };
+        let flows = passed.wanted(options);
         let figures = figures(flows, subject.cpu_millicores, subject.memory_bytes);
-        let extras = form.extras.then(|| extras(view.account, subject, labels, window_millis));
+        let extras = options.extras.then(|| extras(view.account, subject, labels, window_millis));
         let mut body = Vec::with_capacity(512);
-        resource_api::encode_pod(&figures, form.node_name, extras.as_ref(), &mut body);
+        encode_pod(&figures, &options.node_name, extras.as_ref(), &mut body);
         messages.push(Message { path, body: body.into_boxed_slice().into() });
     }
     messages
 }
 
-fn of_node(view: &View<'_>, passed: &Passed, form: &Form<'_>) -> Option<Message> {
-    let path = resource_api::node_metrics_path(form.node_name).ok()?;
+fn of_node(view: &View<'_>, passed: &Passed, options: &EncodeOptions) -> Option<Message> {
+    let path = node_metrics_path(&options.node_name).ok()?;
     let node = &view.account.node;
     let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
     let cpu_millicores = node.cpu.map_or(0, |cpu| cpu.millicores());
-    let flows = passed.wanted(form.cumulative, form.unknown);
-    let extras = form.extras.then(|| NodeExtras {
+    let flows = passed.wanted(options);
+    let extras = options.extras.then(|| NodeExtras {
         window_millis: window_millis(view.account),
         cpu_nanocores: node.cpu.map_or(0, |cpu| cpu.nanocores()),
         labels: view.catalog.node.as_ref().map(|node| &node.labels),
     });
     let mut body = Vec::with_capacity(256);
     let figures = figures(flows, cpu_millicores, memory);
-    resource_api::encode_node(&figures, extras.as_ref(), &mut body);
+    encode_node(&figures, extras.as_ref(), &mut body);
     Some(Message { path, body: body.into_boxed_slice().into() })
 }
 
 /// Where a pod is posted and which of its flows; `None`: it is not.
 fn addressed<'a>(
     subject: &Subject<'a>,
-    form: &Form<'a>,
+    options: &'a EncodeOptions,
 ) -> Option<(&'a str, Cow<'a, str>, Option<&'a Labels>, Passed)> {
     if let Some((namespace, name, labels)) = subject.name() {
         return Some((namespace, name.into(), Some(labels), subject.by_name?));
     }
-    match (subject.who, form.unknown) {
-        (Who::Uid(uid), UnknownPods::Uid { namespace }) if subject.runs => {
+    match (subject.who, &options.unknown_pods) {
+        (Who::Uid(uid), UnknownPodPolicy::Uid { namespace }) if subject.runs => {
             Some((namespace, uid.to_string().into(), None, subject.own))
         }
         _ => None,

@@ -15,6 +15,7 @@
 mod decode;
 mod extras;
 mod merge;
+mod posts;
 mod records;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,10 +28,27 @@ pub use decode::{
 };
 pub use extras::{ContainerFigures, NodeExtras, PodExtras};
 pub use merge::merge;
+pub use posts::of_subjects;
 pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 
 use crate::payload::append;
 pub use crate::payload::body::BodyError;
+use crate::payload::profile::{Order, Profile, Reports, Timestamps};
+
+pub const PROFILE: Profile = Profile {
+    name: "resource-api",
+    content_type: "application/json",
+    reports: Reports::Usage(of_subjects),
+    order: Order::CumulativeAsSampled,
+    timestamps: Timestamps::OnArrival { merge },
+    split: None,
+    permanent_500: true,
+    uncompressed_because: Some(
+        "servers of the resource API answer 500 to a body that is compressed",
+    ),
+    has_disk_io: true,
+    needs_addresses: false,
+};
 
 /// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
 /// what Kubernetes allows.

@@ -1,0 +1,42 @@
+//! The list of dialects.
+
+use super::profile::Profile;
+use super::{pod_batch, pod_lifecycle, resource_api};
+
+/// The API that an endpoint speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    #[default]
+    ResourceApi,
+    PodBatch,
+    PodLifecycle,
+}
+
+impl Dialect {
+    const ALL: &'static [Self] = &[Self::ResourceApi, Self::PodBatch, Self::PodLifecycle];
+
+    /// Reserved names, whose error says that they are not built yet.
+    pub const NOT_BUILT: &'static [&'static str] = &["otlp", "prometheus-remote-write", "ndjson"];
+
+    /// Everything that others need to know of it.
+    #[must_use]
+    pub const fn profile(self) -> &'static Profile {
+        match self {
+            Self::ResourceApi => &resource_api::PROFILE,
+            Self::PodBatch => &pod_batch::PROFILE,
+            Self::PodLifecycle => &pod_lifecycle::PROFILE,
+        }
+    }
+
+    /// The name of a dialect in a configuration file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.profile().name
+    }
+
+    /// The dialect of this name; `None` for an unknown one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|dialect| dialect.as_str() == word)
+    }
+}

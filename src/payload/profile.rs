@@ -1,0 +1,90 @@
+//! The properties of a dialect that others need: configuration, delivery and the receiver.
+
+use bytes::Bytes;
+
+use super::options::{EncodeOptions, Message};
+use super::subjects::{Subjects, View};
+
+/// One dialect, described. Each dialect's folder has one.
+#[derive(Debug)]
+pub struct Profile {
+    /// The value of `dialect` in the settings.
+    pub name: &'static str,
+    /// The `Content-Type` of every body.
+    pub content_type: &'static str,
+    pub reports: Reports,
+    pub order: Order,
+    pub timestamps: Timestamps,
+    /// Makes two bodies of one that a server finds too large (413). `None`: such a body is dropped.
+    pub split: Option<SplitBody>,
+    /// Servers answer 500 for good to what they cannot parse.
+    pub permanent_500: bool,
+    /// The reason why bodies cannot be compressed; `None`: they can.
+    pub uncompressed_because: Option<&'static str>,
+    /// Bodies count bytes read from and written to disks.
+    pub has_disk_io: bool,
+    /// Bodies need the pods' IP addresses, which not every source of the directory knows.
+    pub needs_addresses: bool,
+}
+
+/// The halves of a body, which mean the same together; `None`: it cannot be smaller.
+pub type SplitBody = fn(&[u8]) -> Option<(Bytes, Bytes)>;
+
+/// Two bodies of one path as one, the older first; `None`: they do not add up.
+pub type MergeBodies = fn(&[u8], &[u8]) -> Option<Bytes>;
+
+/// The messages of one sample.
+pub type EncodeSample = fn(&View<'_>, &Subjects<'_>, &EncodeOptions) -> Vec<Message>;
+
+/// The events that make posts.
+#[derive(Debug, Clone, Copy)]
+pub enum Reports {
+    /// Every sample does.
+    Usage(EncodeSample),
+    /// Pods do that are created, change and end.
+    PodChanges,
+}
+
+/// The order in which a server has to receive posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Any.
+    Any,
+    /// As sampled where bytes are running totals, which a server subtracts; else any.
+    CumulativeAsSampled,
+    /// Always as they came about: the latest post replaces those before it.
+    AsReported,
+}
+
+impl Order {
+    /// Whether posts are sent in order to an endpoint that wants running totals or deltas.
+    #[must_use]
+    pub const fn is_kept(self, cumulative: bool) -> bool {
+        match self {
+            Self::Any => false,
+            Self::CumulativeAsSampled => cumulative,
+            Self::AsReported => true,
+        }
+    }
+}
+
+/// The time under which a server files a post.
+#[derive(Debug, Clone, Copy)]
+pub enum Timestamps {
+    /// The time that the body states.
+    InBody,
+    /// The time at which it arrives. A stale post would be filed under a wrong time, so stale ones
+    /// can be merged into one.
+    OnArrival { merge: MergeBodies },
+}
+
+impl Timestamps {
+    /// The merge of stale posts; `None`: a post is never stale.
+    #[must_use]
+    pub const fn merge(self) -> Option<MergeBodies> {
+        match self {
+            Self::InBody => None,
+            Self::OnArrival { merge } => Some(merge),
+        }
+    }
+}
