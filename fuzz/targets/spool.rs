@@ -8,7 +8,7 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::spool::record::{decode, decode_head, encode, encode_plain, mark_tried};
+use nodetally::spool::record::{decode, decode_head, encode, encode_plain, mark_attempted};
 use nodetally::spool::{Batch, Moment};
 
 /// Where records are written to begin with.
@@ -47,19 +47,19 @@ fuzz_target!(
 /// What lies beside the counters is marked in its place.
 fn mark(batch: &Batch) {
     let mut record = encode_plain(batch).expect("far from the most");
-    let (at, changed) = mark_tried(record.clone()).expect("a record");
+    let (at, changed) = mark_attempted(record.clone()).expect("a record");
     let at = usize::try_from(at).expect("within the record");
     record[at..at + changed.len()].copy_from_slice(&changed);
     let marked = decode(&record).expect("a record");
-    assert!(marked.tried && marked.posts == batch.posts && marked.taken == batch.taken);
+    assert!(marked.tried && marked.posts == batch.posts && marked.taken == batch.sampled_at);
 }
 
 fn read(record: &[u8]) {
     let head = decode_head(record);
-    let _ = mark_tried(record.to_vec());
+    let _ = mark_attempted(record.to_vec());
     let Ok(batch) = decode(record) else { return };
     let head = head.expect("the head of a record");
-    assert_eq!((head.taken, head.tried), (batch.taken, batch.tried));
+    assert_eq!((head.taken, head.tried), (batch.sampled_at, batch.tried));
     assert_eq!(head.posts, batch.posts.len());
     let bytes: usize = batch.posts.iter().map(|post| 16 + post.path.len() + post.body.len()).sum();
     assert!(bytes <= record.len() * DEFLATE_RATIO_MAX);

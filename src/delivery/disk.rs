@@ -8,36 +8,36 @@ use tracing::{info, warn};
 
 use super::queue::Handle;
 use super::statistics::OnDisk;
-use crate::spool::{Batch, Found, Kept, Lost, Moment, Queue, RowId, SpoolError};
+use crate::spool::{Batch, Lost, Moment, Queue, QueueContents, RowId, RowPresence, SpoolError};
 
 /// A disk that has just failed is left alone for this long; one that takes nothing is still read.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
+const RETRY_DISK_AFTER: Duration = Duration::from_secs(5);
 
 /// For this long what has to come in its order waits for a disk that cannot be read. A disk that has
 /// gone for good is no reason to send nothing ever again.
-const WAITED_FOR: Duration = Duration::from_secs(300);
+const UNREADABLE_MAX: Duration = Duration::from_secs(300);
 
 /// Samples that were tried and that are looked past for others to be added up.
-const PASSED_OVER_MAX: usize = 64;
+const SKIPPED_MAX: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(super) struct DiskQueue {
     endpoint: String,
     /// `None`: what waits is in memory alone, as the settings have it.
     queue: Option<Queue>,
-    trouble: Option<Trouble>,
+    failure: Option<DiskFailure>,
     not_written_until: Option<Instant>,
     not_read_until: Option<Instant>,
     unreadable_since: Option<Instant>,
     /// What was there when nothing of it was free to be given out.
-    exhausted: Option<Kept>,
+    exhausted: Option<QueueContents>,
     is_open: bool,
     /// What an earlier run left is counted.
     is_counted: bool,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct DiskFailure {
     reason: String,
     /// That it can be read is not its end.
     is_of_writing: bool,
@@ -45,18 +45,18 @@ struct Trouble {
 
 /// What was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+enum DiskAccess {
     Read,
     Write,
 }
 
-impl Disk {
+impl DiskQueue {
     pub(super) fn new(endpoint: &str, queue: Option<Queue>) -> Self {
         let endpoint = endpoint.to_owned();
         Self {
             endpoint,
             queue,
-            trouble: None,
+            failure: None,
             not_written_until: None,
             not_read_until: None,
             unreadable_since: None,
@@ -69,7 +69,7 @@ impl Disk {
     /// Looks for what an earlier run has left, unless that is known or the disk is left alone. A place
     /// that cannot be used is so told at once, and not in the first outage.
     pub(super) async fn open(&mut self, handle: &Handle, now: Moment) {
-        if self.is_counted || !self.is_read() {
+        if self.is_counted || !self.is_readable() {
             return;
         }
         let Some(queue) = self.queue.clone() else { return };
@@ -80,13 +80,13 @@ impl Disk {
         let _ = queue.take_found_posts();
         handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
         count_lost(handle, lost);
-        let Some(kept) = self.said(handle, Access::Read, opened) else { return };
+        let Some(kept) = self.note_outcome(handle, DiskAccess::Read, opened) else { return };
         self.is_counted = true;
         if kept.batches > 0 {
             handle.found(kept.posts);
-            let handed_over = handle.handed_over();
-            if !handed_over.is_empty()
-                && let Ok(there) = queue.there_of(handed_over).await
+            let in_journal = handle.in_journal();
+            if !in_journal.is_empty()
+                && let Ok(there) = queue.find_present(in_journal).await
             {
                 handle.are_on_disk(&there);
             }
@@ -96,23 +96,23 @@ impl Disk {
             );
         }
         self.is_open = kept.batches > 0;
-        self.sync(handle);
+        self.publish(handle);
     }
 
     /// Whether there is one, and it is not known to take nothing at present.
-    pub(super) fn takes(&self) -> bool {
-        self.queue.is_some() && !is_to_come(self.not_written_until)
+    pub(super) fn is_writable(&self) -> bool {
+        self.queue.is_some() && !is_pending(self.not_written_until)
     }
 
-    fn is_read(&self) -> bool {
-        self.queue.is_some() && !is_to_come(self.not_read_until)
+    fn is_readable(&self) -> bool {
+        self.queue.is_some() && !is_pending(self.not_read_until)
     }
 
     /// Whether something older than what is in memory is there and cannot be had at present, but may be
     /// soon.
     pub(super) fn withholds_any(&self) -> bool {
-        let gave_up = self.unreadable_since.is_some_and(|since| since.elapsed() > WAITED_FOR);
-        self.is_counted && self.kept().batches > 0 && !self.is_read() && !gave_up
+        let gave_up = self.unreadable_since.is_some_and(|since| since.elapsed() > UNREADABLE_MAX);
+        self.is_counted && self.contents().batches > 0 && !self.is_readable() && !gave_up
     }
 
     /// Whether anything is there that can be had at present.
@@ -122,8 +122,8 @@ impl Disk {
 
     fn has_more_than(&self, batches: u64) -> bool {
         // One that could not be looked into may have some.
-        let may_have = self.kept().batches > batches || !self.is_counted;
-        self.is_read() && may_have && self.exhausted != Some(self.kept())
+        let may_have = self.contents().batches > batches || !self.is_counted;
+        self.is_readable() && may_have && self.exhausted != Some(self.contents())
     }
 
     /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
@@ -133,22 +133,22 @@ impl Disk {
         self.is_counted
     }
 
-    /// Puts a batch to disk, and keeps it from being pushed out there if it goes on `in_hand`.
+    /// Puts a batch to disk, and keeps it from being pushed out there if it goes on `leased`.
     /// `None`: it is not there.
     pub(super) async fn append(
         &mut self,
         handle: &Handle,
         batch: &Batch,
-        in_hand: bool,
+        leased: bool,
         now: Moment,
     ) -> Option<RowId> {
-        if !self.takes() || !self.is_ready(handle, now).await {
+        if !self.is_writable() || !self.is_ready(handle, now).await {
             return None;
         }
         let queue = self.queue.as_ref()?;
-        let appended = queue.append(batch, in_hand, now).await;
+        let appended = queue.append(batch, leased, now).await;
         self.is_open = true;
-        self.said(handle, Access::Write, appended)
+        self.note_outcome(handle, DiskAccess::Write, appended)
     }
 
     /// The oldest that is not in somebody's hands, and is so from here on.
@@ -158,8 +158,8 @@ impl Disk {
         }
         let queue = self.queue.as_ref()?;
         let next = queue.next(now).await;
-        let next = self.said(handle, Access::Read, next)?;
-        self.exhausted = next.is_none().then(|| self.kept());
+        let next = self.note_outcome(handle, DiskAccess::Read, next)?;
+        self.exhausted = next.is_none().then(|| self.contents());
         next
     }
 
@@ -169,9 +169,9 @@ impl Disk {
         handle: &Handle,
         row: RowId,
         batch: &Batch,
-    ) -> Option<Found> {
+    ) -> Option<RowPresence> {
         let replaced = self.queue.as_ref()?.replace(row, batch).await;
-        self.said(handle, Access::Write, replaced)
+        self.note_outcome(handle, DiskAccess::Write, replaced)
     }
 
     /// The most that it holds.
@@ -182,15 +182,15 @@ impl Disk {
     pub(super) async fn remove(&mut self, handle: &Handle, row: RowId) {
         let Some(queue) = &self.queue else { return };
         let removed = queue.remove(&[row]).await;
-        self.said(handle, Access::Write, removed);
+        self.note_outcome(handle, DiskAccess::Write, removed);
     }
 
     /// It is in nobody's hands any more; whether it is there.
-    pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> Found {
-        let Some(queue) = &self.queue else { return Found::Gone };
+    pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> RowPresence {
+        let Some(queue) = &self.queue else { return RowPresence::Gone };
         let found = queue.release(row).await;
         // It may have come out that the file is gone.
-        self.sync(handle);
+        self.publish(handle);
         found
     }
 
@@ -201,17 +201,17 @@ impl Disk {
         now: Moment,
         merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
     ) -> bool {
-        let can_be = self.takes() && self.has_more_than(1);
+        let can_be = self.is_writable() && self.has_more_than(1);
         let Some(queue) = self.queue.clone().filter(|_| can_be) else { return false };
-        let mut passed_over = Vec::new();
+        let mut skipped = Vec::new();
         let mut merged = false;
-        if let Some((first, older)) = self.oldest_untried(handle, now, &mut passed_over).await {
-            if let Some((second, newer)) = self.oldest_untried(handle, now, &mut passed_over).await
-            {
+        if let Some((first, older)) = self.oldest_untried(handle, now, &mut skipped).await {
+            if let Some((second, newer)) = self.oldest_untried(handle, now, &mut skipped).await {
                 if let Some(both) = merge(&older, &newer) {
                     let fewer = older.posts.len() + newer.posts.len() - both.posts.len();
                     let put = queue.merge(&[first, second], &both).await;
-                    merged = self.said(handle, Access::Write, put) == Some(Found::There);
+                    merged = self.note_outcome(handle, DiskAccess::Write, put)
+                        == Some(RowPresence::Present);
                     if merged {
                         handle.merged(fewer as u64);
                     }
@@ -220,7 +220,7 @@ impl Disk {
             }
             self.release(handle, first).await;
         }
-        for row in passed_over {
+        for row in skipped {
             self.release(handle, row).await;
         }
         merged
@@ -232,96 +232,96 @@ impl Disk {
         &mut self,
         handle: &Handle,
         now: Moment,
-        passed_over: &mut Vec<RowId>,
+        skipped: &mut Vec<RowId>,
     ) -> Option<(RowId, Batch)> {
-        while passed_over.len() < PASSED_OVER_MAX {
+        while skipped.len() < SKIPPED_MAX {
             let (row, batch) = self.oldest(handle, now).await?;
-            if !batch.tried {
+            if !batch.attempted {
                 return Some((row, batch));
             }
-            passed_over.push(row);
+            skipped.push(row);
         }
         None
     }
 
     /// Nothing is there: the file need not be either.
-    pub(super) async fn rest(&mut self) {
+    pub(super) async fn close_idle(&mut self) {
         if let Some(queue) = self.queue.as_ref().filter(|_| self.is_open) {
-            queue.rest().await;
+            queue.close_idle().await;
             self.is_open = false;
         }
     }
 
-    fn kept(&self) -> Kept {
-        self.queue.as_ref().map(Queue::kept).unwrap_or_default()
+    fn contents(&self) -> QueueContents {
+        self.queue.as_ref().map(Queue::contents).unwrap_or_default()
     }
 
     /// When there is to be another look, if there is to be one: what an earlier run has left is not known
     /// yet, or cannot be had at present.
-    pub(super) fn look_at(&self) -> Option<Instant> {
-        let has_something = !self.is_counted || self.kept().batches > 0;
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        let has_something = !self.is_counted || self.contents().batches > 0;
         let until = self.not_read_until.filter(|_| self.queue.is_some() && has_something)?;
         (Instant::now() < until).then_some(until)
     }
 
     /// What came of a call; a failure begins or goes on being a trouble, a success ends it.
-    fn said<T>(
+    fn note_outcome<T>(
         &mut self,
         handle: &Handle,
-        access: Access,
+        access: DiskAccess,
         outcome: Result<T, SpoolError>,
     ) -> Option<T> {
-        let said = match outcome {
-            Ok(said) => {
+        let note_outcome = match outcome {
+            Ok(note_outcome) => {
                 (self.not_read_until, self.unreadable_since) = (None, None);
-                let goes_on = access == Access::Read
-                    && self.trouble.as_ref().is_some_and(|trouble| trouble.is_of_writing);
+                let goes_on = access == DiskAccess::Read
+                    && self.failure.as_ref().is_some_and(|failure| failure.is_of_writing);
                 if !goes_on {
                     self.not_written_until = None;
                 }
-                if !goes_on && self.trouble.take().is_some() {
+                if !goes_on && self.failure.take().is_some() {
                     info!("endpoint {}: samples are kept on disk again", self.endpoint);
                 }
-                Some(said)
+                Some(note_outcome)
             }
             // It says nothing of the disk.
             Err(SpoolError::TooLarge { .. }) => None,
             Err(error) => {
                 let now = Instant::now();
-                self.not_written_until = Some(now + LEFT_ALONE);
-                if access == Access::Read {
-                    self.not_read_until = Some(now + LEFT_ALONE);
+                self.not_written_until = Some(now + RETRY_DISK_AFTER);
+                if access == DiskAccess::Read {
+                    self.not_read_until = Some(now + RETRY_DISK_AFTER);
                     self.unreadable_since.get_or_insert(now);
                 }
                 let reason = error.to_string();
-                if self.trouble.is_none() {
+                if self.failure.is_none() {
                     warn!(
                         "endpoint {}: samples cannot be kept on disk, they wait in memory: {reason}",
                         self.endpoint
                     );
                 }
-                let was_of_writing = self.trouble.take().is_some_and(|was| was.is_of_writing);
-                let is_of_writing = was_of_writing || access == Access::Write;
-                self.trouble = Some(Trouble { reason, is_of_writing });
+                let was_of_writing = self.failure.take().is_some_and(|was| was.is_of_writing);
+                let is_of_writing = was_of_writing || access == DiskAccess::Write;
+                self.failure = Some(DiskFailure { reason, is_of_writing });
                 None
             }
         };
-        self.sync(handle);
-        said
+        self.publish(handle);
+        note_outcome
     }
 
-    fn sync(&self, handle: &Handle) {
+    fn publish(&self, handle: &Handle) {
         let Some(queue) = &self.queue else { return };
         handle.found(queue.take_found_posts());
         handle.merged(queue.take_merged_posts());
         count_lost(handle, queue.take_lost());
-        let Kept { batches: samples, posts, bytes, oldest, .. } = queue.kept();
-        let trouble = self.trouble.as_ref().map(|trouble| trouble.reason.as_str());
-        handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, trouble);
+        let QueueContents { batches: samples, posts, bytes, oldest, .. } = queue.contents();
+        let failure = self.failure.as_ref().map(|failure| failure.reason.as_str());
+        handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, failure);
     }
 }
 
-fn is_to_come(until: Option<Instant>) -> bool {
+fn is_pending(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() < until)
 }
 

@@ -12,11 +12,11 @@
 
 mod disk;
 mod http;
-mod late;
+mod log;
 mod queue;
 mod round;
+mod stale;
 mod statistics;
-mod telling;
 mod worker;
 
 use std::time::Duration;
@@ -28,15 +28,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 pub use http::{
-    BaseUrl, ClientCertificate, Credential, Encoding, Getter, Proxies, Secret, Tls, TokenSource,
-    Trust, UrlError, secret_header,
+    BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, Getter, Proxies,
+    SecretText, Tls, TokenSource, UrlError, secret_header,
 };
-pub use late::{Late, Merge, Then};
 pub use queue::Handle;
+pub use stale::{MergeBodies, StaleAction, StaleRule};
 pub use statistics::{Drops, Health, OnDisk, Statistics};
-pub use worker::{Clock, Worker};
+pub use worker::{MomentClock, Worker};
 
-use crate::spool::{Handover, Queue};
+use crate::spool::{Journal, Queue};
 
 /// How a body falls into two that mean the same together; `None`: it cannot be smaller.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +51,9 @@ impl PartialEq for Split {
 
 impl Eq for Split {}
 
-/// How one endpoint is spoken to. [`Settings::new`] has the defaults.
+/// How one endpoint is spoken to. [`DeliverySettings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct DeliverySettings {
     /// The endpoint's name in the log.
     pub name: String,
     pub url: BaseUrl,
@@ -61,9 +61,9 @@ pub struct Settings {
     pub content_type: &'static str,
     /// Sent with every post, credentials among them ([`secret_header`] keeps those out of `Debug`).
     pub headers: HeaderMap,
-    pub trust: Trust,
+    pub trust: EndpointTrust,
     /// How bodies are sent (as they are).
-    pub encoding: Encoding,
+    pub encoding: BodyEncoding,
     /// The most that may wait in memory, in bytes (16 MiB).
     pub queue_bytes_max: usize,
     /// The most samples that may wait in memory (4096).
@@ -78,7 +78,7 @@ pub struct Settings {
     /// the same path is taken or given up (`false`).
     pub in_order: bool,
     /// For an endpoint that files what it gets under its own clock (`None`).
-    pub late: Option<Late>,
+    pub stale: Option<StaleRule>,
     /// For an endpoint that finds a body too large (413); `None`: it is dropped.
     pub split: Option<Split>,
     /// The most posts under way at once (8).
@@ -109,7 +109,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Settings {
+impl DeliverySettings {
     #[must_use]
     pub fn new(name: impl Into<String>, url: BaseUrl, seed: u64) -> Self {
         Self {
@@ -117,14 +117,14 @@ impl Settings {
             url,
             content_type: "application/json",
             headers: HeaderMap::new(),
-            trust: Trust::default(),
-            encoding: Encoding::None,
+            trust: EndpointTrust::default(),
+            encoding: BodyEncoding::None,
             queue_bytes_max: 16 << 20,
             queue_samples_max: 4096,
             spread: Duration::ZERO,
             prompt: Duration::from_secs(5),
             in_order: false,
-            late: None,
+            stale: None,
             split: None,
             concurrency_max: 8,
             request_timeout: Duration::from_secs(10),
@@ -152,11 +152,11 @@ pub struct ClientError {
 
 /// Where an endpoint's samples are kept beside memory.
 #[derive(Debug, Clone, Default)]
-pub struct Places {
+pub struct Storage {
     /// `None`: what waits is in memory alone.
     pub queue: Option<Queue>,
     /// `None`: what is on its way is in memory alone.
-    pub handover: Option<Handover>,
+    pub journal: Option<Journal>,
 }
 
 /// How long a flush waits beyond its deadline for what is in the worker's hands.
@@ -170,22 +170,22 @@ const GRACE_ON_DISK: Duration = Duration::from_secs(3);
 /// # Errors
 /// The HTTP client cannot be made.
 pub fn endpoint(
-    settings: Settings,
-    places: Places,
-    clock: Clock,
+    settings: DeliverySettings,
+    places: Storage,
+    clock: MomentClock,
 ) -> Result<(Handle, Worker), ClientError> {
     let sender = http::Sender::new(&settings)
         .map_err(|reason| ClientError { name: settings.name.clone(), reason })?;
-    let has_disk = places.queue.is_some() || places.handover.is_some();
+    let has_disk = places.queue.is_some() || places.journal.is_some();
     let grace = if has_disk { GRACE_ON_DISK } else { GRACE };
-    let disk = disk::Disk::new(&settings.name, places.queue);
-    let limits = queue::Limits {
+    let disk = disk::DiskQueue::new(&settings.name, places.queue);
+    let limits = queue::QueueLimits {
         grace,
         bytes_max: settings.queue_bytes_max,
         samples_max: settings.queue_samples_max,
         spread: settings.spread,
     };
-    let handle = Handle::new(limits, places.handover);
+    let handle = Handle::new(limits, places.journal);
     let worker = Worker::new(settings, sender, handle.clone(), disk, clock);
     Ok((handle, worker))
 }
@@ -205,6 +205,6 @@ pub async fn reached(mut deadline: watch::Receiver<Option<Instant>>) {
 
 /// Asks whether anybody answers at an endpoint: the status of a GET of its base, or why there was
 /// no answer.
-pub async fn probe(settings: &Settings) -> Result<u16, String> {
+pub async fn probe(settings: &DeliverySettings) -> Result<u16, String> {
     http::Sender::new(settings)?.probe().await
 }

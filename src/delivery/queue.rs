@@ -1,7 +1,7 @@
 //! What waits for one endpoint in memory, and what became of the rest.
 
+mod adopt;
 mod backlog;
-mod elsewhere;
 mod entry;
 
 use std::collections::VecDeque;
@@ -12,29 +12,29 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::statistics::{Drops, Health, OnDisk, Statistics};
-use crate::spool::{Batch, Handover, Moment, Post};
+use crate::spool::{Batch, Journal, Moment, Post};
 use entry::cost_bytes;
-pub(super) use entry::{Entry, EntryMark, Waiting, put_in_order};
+pub(super) use entry::{BatchMark, QueuedBatch, QueuedPost, put_in_order};
 
 /// Where drops of one reason are counted.
-pub(super) type Reason = fn(&mut Drops) -> &mut u64;
+pub(super) type DropReason = fn(&mut Drops) -> &mut u64;
 
 /// Samples, posts and bytes that are nowhere but in memory.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+struct QueueUsage {
     samples: usize,
     posts: usize,
     bytes: usize,
 }
 
-impl Tally {
-    fn add(&mut self, entry: &Entry) {
+impl QueueUsage {
+    fn add(&mut self, entry: &QueuedBatch) {
         self.samples += 1;
         self.posts += entry.posts.len();
         self.bytes += entry.cost_bytes();
     }
 
-    fn take(&mut self, entry: &Entry) {
+    fn take(&mut self, entry: &QueuedBatch) {
         self.samples = self.samples.saturating_sub(1);
         self.posts = self.posts.saturating_sub(entry.posts.len());
         self.bytes = self.bytes.saturating_sub(entry.cost_bytes());
@@ -42,33 +42,33 @@ impl Tally {
 }
 
 #[derive(Debug)]
-struct State {
+struct HandleState {
     /// What the endpoint has not taken so far; older than what is fresh.
-    backlog: VecDeque<Entry>,
+    backlog: VecDeque<QueuedBatch>,
     /// What has come in and was looked at by nobody.
-    fresh: VecDeque<Entry>,
+    fresh: VecDeque<QueuedBatch>,
     /// Both together.
-    waiting: Tally,
+    waiting: QueueUsage,
     /// Taken by the worker, not settled, and not on disk.
-    under_way: Tally,
+    in_flight: QueueUsage,
     closed: bool,
     last_success: Option<Instant>,
     health_since: Instant,
     /// When the oldest of what the worker has in its hands was taken.
-    oldest_under_way: Option<Moment>,
+    oldest_in_flight: Option<Moment>,
     statistics: Statistics,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct HandleShared {
     bytes_max: usize,
     samples_max: usize,
     /// From an offer to the first try of what was offered.
     spread: Duration,
     /// From the end of a flush to where what a worker has in its hands is not waited for any more.
     grace: Duration,
-    handover: Option<Handover>,
-    state: Mutex<State>,
+    journal: Option<Journal>,
+    state: Mutex<HandleState>,
     arrived: Notify,
     /// When the worker must be done; set once, by `flush`.
     deadline: watch::Sender<Option<Instant>>,
@@ -77,11 +77,11 @@ struct Shared {
 
 /// The sampler's end of an endpoint: takes batches, tells figures. Clones are the same endpoint.
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(Arc<HandleShared>);
 
 /// How much may wait in memory, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct QueueLimits {
     pub(super) bytes_max: usize,
     pub(super) samples_max: usize,
     pub(super) spread: Duration,
@@ -90,24 +90,24 @@ pub(super) struct Limits {
 }
 
 impl Handle {
-    pub(super) fn new(limits: Limits, handover: Option<Handover>) -> Self {
-        let state = State {
+    pub(super) fn new(limits: QueueLimits, journal: Option<Journal>) -> Self {
+        let state = HandleState {
             backlog: VecDeque::new(),
             fresh: VecDeque::new(),
-            waiting: Tally::default(),
-            under_way: Tally::default(),
+            waiting: QueueUsage::default(),
+            in_flight: QueueUsage::default(),
             closed: false,
             last_success: None,
             health_since: Instant::now(),
-            oldest_under_way: None,
+            oldest_in_flight: None,
             statistics: Statistics::default(),
         };
-        Self(Arc::new(Shared {
+        Self(Arc::new(HandleShared {
             bytes_max: limits.bytes_max,
             samples_max: limits.samples_max,
             spread: limits.spread,
             grace: limits.grace,
-            handover,
+            journal,
             state: Mutex::new(state),
             arrived: Notify::new(),
             deadline: watch::Sender::new(None),
@@ -119,17 +119,17 @@ impl Handle {
     /// whether it is there. To be called before the counters of its sample are kept, and
     /// [`Handle::offer`] behind that: so an interval stands in one of the two, and never in both.
     #[must_use]
-    pub fn hand_over(&self, batch: &Batch) -> bool {
-        match &self.0.handover {
-            Some(handover) if !batch.posts.is_empty() => handover.keep(batch),
+    pub fn journal(&self, batch: &Batch) -> bool {
+        match &self.0.journal {
+            Some(journal) if !batch.posts.is_empty() => journal.write_batch(batch),
             _ => false,
         }
     }
 
     /// Takes a batch. Never waits for the endpoint: when there is no room, the oldest samples that
     /// are not just being sent make some, counted as dropped. May be called from any thread, with or
-    /// without a runtime. `handed_over` is what [`Handle::hand_over`] said of it.
-    pub fn offer(&self, batch: Batch, handed_over: bool) {
+    /// without a runtime. `in_journal` is what [`Handle::hand_over`] said of it.
+    pub fn offer(&self, batch: Batch, in_journal: bool) {
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
@@ -138,7 +138,7 @@ impl Handle {
             0 => Duration::ZERO,
             _ => self.0.spread,
         };
-        let entry = Entry { handed_over, ..Entry::new(batch, Instant::now() + spread) };
+        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, Instant::now() + spread) };
         let posts = entry.posts.len() as u64;
         state.statistics.offered_posts += posts;
         if state.closed {
@@ -162,14 +162,18 @@ impl Handle {
     /// Takes over what another queue for the same endpoint had not sent, or an earlier run had
     /// handed over, oldest first, in front of all that waits here. What there is no room for is
     /// dropped from the oldest on, as ever.
-    pub fn put_first(&self, batches: Vec<Batch>, handed_over: bool) {
+    pub fn prepend(&self, batches: Vec<Batch>, in_journal: bool) {
         let due = Instant::now();
         // Freed after the lock is given back.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
             // Whether its file says that it was tried is not known of all.
-            let entry = Entry { handed_over, is_marked: false, ..Entry::new(batch, due) };
+            let entry = QueuedBatch {
+                in_journal,
+                attempt_is_stored: false,
+                ..QueuedBatch::new(batch, due)
+            };
             let posts = entry.posts.len() as u64;
             state.statistics.offered_posts += posts;
             if state.closed {
@@ -192,12 +196,12 @@ impl Handle {
     pub fn statistics(&self, now: &Moment) -> Statistics {
         let state = self.state();
         let mut told = state.statistics.clone();
-        told.in_memory_samples = state.waiting.samples + state.under_way.samples;
-        told.in_memory_posts = state.waiting.posts + state.under_way.posts;
-        told.in_memory_bytes = state.waiting.bytes + state.under_way.bytes;
-        let in_memory = state.backlog.front().or(state.fresh.front()).map(|entry| entry.taken);
-        let oldest = [in_memory, state.oldest_under_way, told.on_disk.oldest];
-        told.oldest_age = oldest.into_iter().flatten().map(|taken| taken.age(now)).max();
+        told.in_memory_samples = state.waiting.samples + state.in_flight.samples;
+        told.in_memory_posts = state.waiting.posts + state.in_flight.posts;
+        told.in_memory_bytes = state.waiting.bytes + state.in_flight.bytes;
+        let in_memory = state.backlog.front().or(state.fresh.front()).map(|entry| entry.sampled_at);
+        let oldest = [in_memory, state.oldest_in_flight, told.on_disk.oldest];
+        told.oldest_age = oldest.into_iter().flatten().map(|sampled_at| sampled_at.age(now)).max();
         told.last_success_age = state.last_success.map(|at| at.elapsed());
         told.health_age = state.health_since.elapsed();
         told
@@ -215,23 +219,27 @@ impl Handle {
         let _ = tokio::time::timeout_at(grace, finished.wait_for(|finished| *finished)).await;
         let mut state = self.state();
         let state = &mut *state;
-        let left: Vec<Batch> =
-            state.backlog.drain(..).chain(state.fresh.drain(..)).map(Entry::into_batch).collect();
-        state.waiting = Tally::default();
+        let left: Vec<Batch> = state
+            .backlog
+            .drain(..)
+            .chain(state.fresh.drain(..))
+            .map(QueuedBatch::into_batch)
+            .collect();
+        state.waiting = QueueUsage::default();
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
         state.statistics.waiting_posts =
             state.statistics.waiting_posts.saturating_sub(posts as u64);
         left
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HandleState> {
         // Each change under the lock is complete in itself; a panic elsewhere spoils nothing here.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, state: &mut State, pushed_out: &mut Vec<Entry>) {
-        while state.waiting.bytes + state.under_way.bytes > self.0.bytes_max
-            || state.waiting.samples + state.under_way.samples > self.0.samples_max
+    fn make_room(&self, state: &mut HandleState, pushed_out: &mut Vec<QueuedBatch>) {
+        while state.waiting.bytes + state.in_flight.bytes > self.0.bytes_max
+            || state.waiting.samples + state.in_flight.samples > self.0.samples_max
         {
             let Some(oldest) = state.pop_front() else { break };
             let posts = oldest.posts.len() as u64;
@@ -242,9 +250,9 @@ impl Handle {
     }
 
     /// It is settled, or on disk: the file beside the counters need not hold it any longer.
-    pub(super) fn forget(&self, entry: &Entry) {
-        if let Some(handover) = self.0.handover.as_ref().filter(|_| entry.handed_over) {
-            handover.forget(&entry.taken);
+    pub(super) fn forget(&self, entry: &QueuedBatch) {
+        if let Some(journal) = self.0.journal.as_ref().filter(|_| entry.in_journal) {
+            journal.forget(&entry.sampled_at);
         }
     }
 }
@@ -299,41 +307,41 @@ impl Handle {
 
     /// Whether something waits that is more than what the endpoint left of a sample.
     pub(super) fn has_backlog(&self) -> bool {
-        self.state().backlog.iter().any(|entry| !entry.partly_accepted)
+        self.state().backlog.iter().any(|entry| !entry.partially_accepted)
     }
 
     /// The oldest fresh one, if it is due by `now`, or whenever it is; from here on under way.
-    pub(super) fn take_fresh(&self, now: Option<Instant>) -> Option<Entry> {
+    pub(super) fn lease_fresh(&self, now: Option<Instant>) -> Option<QueuedBatch> {
         let mut state = self.state();
         state.fresh.front().filter(|entry| now.is_none_or(|now| entry.due <= now))?;
         let entry = state.fresh.pop_front()?;
-        state.hand_out(&entry);
+        state.lease(&entry);
         Some(entry)
     }
 
     /// The oldest of what the endpoint has not taken so far; from here on under way.
-    pub(super) fn take_backlog(&self) -> Option<Entry> {
+    pub(super) fn lease_backlog(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
         let entry = state.backlog.pop_front()?;
-        state.hand_out(&entry);
+        state.lease(&entry);
         Some(entry)
     }
 
     /// The same, but for what is left of samples: only where there is nothing else.
-    pub(super) fn take_whole(&self) -> Option<Entry> {
+    pub(super) fn lease_whole(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
-        let at = state.backlog.iter().position(|entry| !entry.partly_accepted);
+        let at = state.backlog.iter().position(|entry| !entry.partially_accepted);
         let entry = state.backlog.remove(at.unwrap_or(0))?;
-        state.hand_out(&entry);
+        state.lease(&entry);
         Some(entry)
     }
 
     /// Something that is in memory alone goes to its place in the backlog. When there is no room, the
     /// oldest are dropped, and it with them if it is one.
-    pub(super) fn put_back(&self, entry: Entry) {
+    pub(super) fn put_back(&self, entry: QueuedBatch) {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
-        state.under_way.take(&entry);
+        state.in_flight.take(&entry);
         state.waiting.add(&entry);
         put_in_order(&mut state.backlog, entry);
         self.make_room(&mut state, &mut pushed_out);
@@ -344,49 +352,54 @@ impl Handle {
     /// What was under way and in memory alone is on disk, or all of it is settled.
     pub(super) fn no_longer_in_memory(&self, left: &[Post]) {
         let mut state = self.state();
-        let under_way = &mut state.under_way;
-        under_way.samples = under_way.samples.saturating_sub(1);
-        under_way.posts = under_way.posts.saturating_sub(left.len());
+        let in_flight = &mut state.in_flight;
+        in_flight.samples = in_flight.samples.saturating_sub(1);
+        in_flight.posts = in_flight.posts.saturating_sub(left.len());
         let bytes = left.iter().map(cost_bytes).sum();
-        under_way.bytes = under_way.bytes.saturating_sub(bytes);
+        in_flight.bytes = in_flight.bytes.saturating_sub(bytes);
     }
 
     /// What was on disk is there no more.
     pub(super) fn in_memory_again(&self, left: &[Post]) {
         let mut state = self.state();
-        state.under_way.samples += 1;
-        state.under_way.posts += left.len();
-        state.under_way.bytes += left.iter().map(cost_bytes).sum::<usize>();
+        state.in_flight.samples += 1;
+        state.in_flight.posts += left.len();
+        state.in_flight.bytes += left.iter().map(cost_bytes).sum::<usize>();
     }
 
-    pub(super) fn accepted(&self, entry: EntryMark, post: &Post) {
+    pub(super) fn accepted(&self, entry: BatchMark, post: &Post) {
         let mut state = self.state();
-        state.settle(entry, post);
+        state.resolve(entry, post);
         state.last_success = Some(Instant::now());
         let figures = &mut state.statistics;
-        figures.newest_accepted = figures.newest_accepted.max(Some(entry.taken.wall));
+        figures.newest_accepted = figures.newest_accepted.max(Some(entry.sampled_at.wall));
         figures.accepted_posts += 1;
         figures.accepted_bytes += post.body.len() as u64;
     }
 
     /// A post goes on as two.
-    pub(super) fn split(&self, entry: EntryMark, post: &Post, halves: [Post; 2]) -> [Waiting; 2] {
+    pub(super) fn split(
+        &self,
+        entry: BatchMark,
+        post: &Post,
+        halves: [Post; 2],
+    ) -> [QueuedPost; 2] {
         let mut state = self.state();
-        state.settle(entry, post);
+        state.resolve(entry, post);
         state.statistics.offered_posts += 1;
         halves.map(|post| {
             state.statistics.waiting_posts += 1;
             if !entry.on_disk {
-                state.under_way.posts += 1;
-                state.under_way.bytes += cost_bytes(&post);
+                state.in_flight.posts += 1;
+                state.in_flight.bytes += cost_bytes(&post);
             }
-            Waiting::new(post)
+            QueuedPost::new(post)
         })
     }
 
-    pub(super) fn dropped(&self, entry: EntryMark, post: &Post, reason: Reason) {
+    pub(super) fn dropped(&self, entry: BatchMark, post: &Post, reason: DropReason) {
         let mut state = self.state();
-        state.settle(entry, post);
+        state.resolve(entry, post);
         *reason(&mut state.statistics.dropped_posts) += 1;
     }
 
@@ -397,7 +410,7 @@ impl Handle {
         state.statistics.waiting_posts += posts;
     }
 
-    pub(super) fn lost(&self, posts: u64, reason: Reason) {
+    pub(super) fn lost(&self, posts: u64, reason: DropReason) {
         let mut state = self.state();
         state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
         *reason(&mut state.statistics.dropped_posts) += posts;
@@ -432,16 +445,16 @@ impl Handle {
         }
     }
 
-    pub(super) fn set_on_disk(&self, on_disk: OnDisk, trouble: Option<&str>) {
+    pub(super) fn set_on_disk(&self, on_disk: OnDisk, failure: Option<&str>) {
         let mut state = self.state();
         state.statistics.on_disk = on_disk;
-        if state.statistics.spool_error.as_deref() != trouble {
-            state.statistics.spool_error = trouble.map(str::to_owned);
+        if state.statistics.spool_error.as_deref() != failure {
+            state.statistics.spool_error = failure.map(str::to_owned);
         }
     }
 
-    pub(super) fn set_oldest_under_way(&self, taken: Option<Moment>) {
-        self.state().oldest_under_way = taken;
+    pub(super) fn set_oldest_in_flight(&self, sampled_at: Option<Moment>) {
+        self.state().oldest_in_flight = sampled_at;
     }
 
     /// Posts pushed out so far, in memory or on disk.
@@ -452,35 +465,35 @@ impl Handle {
 
     pub(super) fn waiting_samples(&self) -> u64 {
         let state = self.state();
-        (state.waiting.samples + state.under_way.samples) as u64 + state.statistics.on_disk.samples
+        (state.waiting.samples + state.in_flight.samples) as u64 + state.statistics.on_disk.samples
     }
 
     #[cfg(test)]
     fn order(&self) -> Vec<u64> {
         let state = self.state();
         let waiting = state.backlog.iter().chain(&state.fresh);
-        waiting.map(|entry| entry.taken.since_boot.as_nanos()).collect()
+        waiting.map(|entry| entry.sampled_at.since_boot.as_nanos()).collect()
     }
 }
 
-impl State {
-    fn pop_front(&mut self) -> Option<Entry> {
+impl HandleState {
+    fn pop_front(&mut self) -> Option<QueuedBatch> {
         let entry = self.backlog.pop_front().or_else(|| self.fresh.pop_front())?;
         self.waiting.take(&entry);
         Some(entry)
     }
 
-    fn hand_out(&mut self, entry: &Entry) {
+    fn lease(&mut self, entry: &QueuedBatch) {
         self.waiting.take(entry);
-        self.under_way.add(entry);
+        self.in_flight.add(entry);
     }
 
     /// One post under way is so no longer.
-    fn settle(&mut self, entry: EntryMark, post: &Post) {
+    fn resolve(&mut self, entry: BatchMark, post: &Post) {
         self.statistics.waiting_posts = self.statistics.waiting_posts.saturating_sub(1);
         if !entry.on_disk {
-            self.under_way.posts = self.under_way.posts.saturating_sub(1);
-            self.under_way.bytes = self.under_way.bytes.saturating_sub(cost_bytes(post));
+            self.in_flight.posts = self.in_flight.posts.saturating_sub(1);
+            self.in_flight.bytes = self.in_flight.bytes.saturating_sub(cost_bytes(post));
         }
     }
 }

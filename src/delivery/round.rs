@@ -1,7 +1,7 @@
 //! One round: the posts of one sample, and of what was left of others, let out side by side.
 
-mod ill;
-mod line;
+mod failing_paths;
+mod order;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
@@ -11,52 +11,52 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use tokio::task::{self, JoinSet};
 
-use super::http::{Answer, Sender, Sent};
-use super::queue::{Entry, EntryMark, Waiting};
+use super::http::{PostOutcome, Sender, Sent};
+use super::queue::{BatchMark, QueuedBatch, QueuedPost};
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Part, RowId};
-use ill::IllPaths;
+use failing_paths::FailingPaths;
 
 /// What one round has come to so far.
 #[derive(Debug)]
 pub(super) struct Round {
     /// Whose posts these are; the posts themselves are in `slots`, and back in here at the end.
-    entries: Vec<Entry>,
+    entries: Vec<QueuedBatch>,
     /// All that is not settled is in here, or among `halves` and `failed`, at every moment, so a
     /// round may be cut off at any.
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<PostSlot>>,
     unsent: VecDeque<usize>,
-    under_way: JoinSet<Done>,
-    halves: Vec<Slot>,
-    failed: Vec<Failed>,
+    in_flight: JoinSet<FinishedTry>,
+    halves: Vec<PostSlot>,
+    failed: Vec<FailedPost>,
     pub(super) accepted: u32,
-    pub(super) refused: u32,
+    pub(super) rejected: u32,
     /// Failures since the last post that was settled.
     pub(super) failed_in_a_row: usize,
     /// The endpoint asked for a pause.
     pub(super) throttled: bool,
     pub(super) pause: Option<Duration>,
     /// Nothing further is let out: something else goes first.
-    pub(super) held_back: bool,
+    pub(super) is_held_back: bool,
     /// Whether the posts of one path go one after the other, and none while an older one has failed.
     is_in_order: bool,
     /// None where the posts of one path go one after the other anyway.
-    ill: IllPaths,
+    failing_paths: FailingPaths,
     /// How many posts there were to choose from for the one that asks whether the endpoint is back;
     /// absent where none asks.
     probes: Option<usize>,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct PostSlot {
     entry: usize,
-    under_way: Option<Try>,
-    waiting: Waiting,
+    in_flight: Option<Try>,
+    waiting: QueuedPost,
 }
 
-impl Slot {
-    fn new(entry: usize, waiting: Waiting) -> Self {
-        Self { entry, under_way: None, waiting }
+impl PostSlot {
+    fn new(entry: usize, waiting: QueuedPost) -> Self {
+        Self { entry, in_flight: None, waiting }
     }
 }
 
@@ -70,15 +70,15 @@ struct Try {
 
 /// A post that was answered, or was not.
 #[derive(Debug)]
-struct Done {
+struct FinishedTry {
     at: usize,
     sent: Sent,
 }
 
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct FailedPost {
     pub(super) entry: usize,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: QueuedPost,
     /// Absent when there was no answer.
     pub(super) status: Option<u16>,
     /// Of the answer's body, or why there was none.
@@ -88,11 +88,11 @@ pub(super) struct Failed {
 
 /// A post that is out of its slot, for whoever settles it.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct AnsweredPost {
     pub(super) entry: usize,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: QueuedPost,
     pub(super) accepted_before: u32,
-    pub(super) answer: Answer,
+    pub(super) answer: PostOutcome,
     /// Of tries that were followed by another at once.
     pub(super) earlier: Vec<Option<u16>>,
 }
@@ -100,41 +100,45 @@ pub(super) struct Answered {
 impl Round {
     /// With `probe`, a single post asks whether the endpoint is back, and it is not the one that did
     /// when that number was one less.
-    pub(super) fn new(mut entries: Vec<Entry>, is_in_order: bool, probe: Option<usize>) -> Self {
+    pub(super) fn new(
+        mut entries: Vec<QueuedBatch>,
+        is_in_order: bool,
+        probe: Option<usize>,
+    ) -> Self {
         let mut slots = Vec::with_capacity(entries.iter().map(|entry| entry.posts.len()).sum());
         for (number, entry) in entries.iter_mut().enumerate() {
             let posts = mem::take(&mut entry.posts).into_iter();
-            slots.extend(posts.map(|waiting| Some(Slot::new(number, waiting))));
+            slots.extend(posts.map(|waiting| Some(PostSlot::new(number, waiting))));
         }
         let waiting = slots.iter().flatten().map(|slot| &slot.waiting);
-        let ill = IllPaths::of(waiting.filter(|_| !is_in_order));
-        let line = line::up(&slots, &entries, is_in_order, &ill, probe);
+        let failing_paths = FailingPaths::of(waiting.filter(|_| !is_in_order));
+        let line = order::of(&slots, &entries, is_in_order, &failing_paths, probe);
         Self {
             entries,
             unsent: line.posts,
             slots,
-            under_way: JoinSet::new(),
+            in_flight: JoinSet::new(),
             halves: Vec::new(),
             failed: Vec::new(),
             accepted: 0,
-            refused: 0,
+            rejected: 0,
             failed_in_a_row: 0,
             throttled: false,
             pause: None,
-            held_back: false,
+            is_held_back: false,
             is_in_order,
-            ill,
+            failing_paths,
             probes: probe.map(|_| line.probes),
         }
     }
 
-    pub(super) fn mark(&self, entry: usize) -> Option<EntryMark> {
-        self.entries.get(entry).map(Entry::mark)
+    pub(super) fn mark(&self, entry: usize) -> Option<BatchMark> {
+        self.entries.get(entry).map(QueuedBatch::mark)
     }
 
     /// Whether it is made of nothing but what the endpoint left of samples.
-    pub(super) fn is_of_leftovers(&self) -> bool {
-        self.entries.iter().all(|entry| entry.partly_accepted)
+    pub(super) fn is_partial_only(&self) -> bool {
+        self.entries.iter().all(|entry| entry.partially_accepted)
     }
 
     pub(super) const fn probes(&self) -> Option<usize> {
@@ -142,29 +146,29 @@ impl Round {
     }
 
     /// Of which sample a post was, whether it goes along with others, and how many posts that had.
-    pub(super) fn sample_of(&self, failed: &Failed) -> Option<(Moment, bool, usize)> {
+    pub(super) fn sample_of(&self, failed: &FailedPost) -> Option<(Moment, bool, usize)> {
         let entry = self.entries.get(failed.entry)?;
         let slots = self.slots.iter().flatten().map(|slot| slot.entry);
         let halves = self.halves.iter().map(|slot| slot.entry);
         let all = slots.chain(halves).chain(self.failed.iter().map(|failed| failed.entry));
         let posts = all.filter(|number| *number == failed.entry).count();
-        Some((entry.taken, entry.partly_accepted, posts))
+        Some((entry.sampled_at, entry.partially_accepted, posts))
     }
 
     /// From here on a sample goes along with others.
-    pub(super) fn goes_along(&mut self, entry: usize) {
+    pub(super) fn retry_with_next(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
-            entry.goes_along();
+            entry.retry_with_next();
         }
     }
 
     pub(super) fn oldest(&self) -> Option<Moment> {
-        self.entries.first().map(|entry| entry.taken)
+        self.entries.first().map(|entry| entry.sampled_at)
     }
 
     /// Lets posts out until `limit` are under way; the number of those that had been tried before.
     /// After `failures_max` failures in a row the endpoint is down, and the rest would only hammer it.
-    pub(super) fn let_out(
+    pub(super) fn start_tries(
         &mut self,
         sender: &Sender,
         name: &str,
@@ -172,8 +176,8 @@ impl Round {
         failures_max: usize,
     ) -> u64 {
         let mut retries = 0;
-        let stops = self.throttled || self.held_back || self.failed_in_a_row >= failures_max;
-        while self.under_way.len() < limit
+        let stops = self.throttled || self.is_held_back || self.failed_in_a_row >= failures_max;
+        while self.in_flight.len() < limit
             && !stops
             && let Some(at) = self.next_unsent()
         {
@@ -181,39 +185,41 @@ impl Round {
             let Some(entry) = self.entries.get(slot.entry) else { continue };
             retries += u64::from(mem::replace(&mut slot.waiting.sent, true));
             let post = slot.waiting.post.clone();
-            let key = idempotency_key(&entry.taken, name, post.part);
+            let key = idempotency_key(&entry.sampled_at, name, post.part);
             let sender = sender.clone();
             self.begin(at, async move {
                 let sent = sender.send(&post.path, &post.body, key.as_ref()).await;
-                Done { at, sent }
+                FinishedTry { at, sent }
             });
         }
         retries
     }
 
-    fn begin(&mut self, at: usize, one_try: impl Future<Output = Done> + Send + 'static) {
-        let task = self.under_way.spawn(one_try).id();
+    fn begin(&mut self, at: usize, one_try: impl Future<Output = FinishedTry> + Send + 'static) {
+        let task = self.in_flight.spawn(one_try).id();
         if let Some(Some(slot)) = self.slots.get_mut(at) {
-            slot.under_way = Some(Try { task, accepted_before: self.accepted });
+            slot.in_flight = Some(Try { task, accepted_before: self.accepted });
         }
     }
 
     fn next_unsent(&mut self) -> Option<usize> {
         if !self.is_in_order {
             let path = |at: &usize| Some(&*self.slots.get(*at)?.as_ref()?.waiting.post.path);
-            let is_next = |at: &usize| path(at).is_none_or(|path| !self.ill.is_held_back(path));
+            let is_next =
+                |at: &usize| path(at).is_none_or(|path| !self.failing_paths.is_held_back(path));
             let place = self.unsent.iter().position(is_next)?;
             let at = self.unsent.remove(place)?;
             if let Some(Some(slot)) = self.slots.get(at) {
-                self.ill.let_out(&slot.waiting.post.path);
+                self.failing_paths.start_tries(&slot.waiting.post.path);
             }
             return Some(at);
         }
-        let under_way = self.slots.iter().flatten().filter(|slot| slot.under_way.is_some());
-        let mut taken: HashSet<&str> = under_way.map(|slot| &*slot.waiting.post.path).collect();
-        taken.extend(self.stuck());
+        let in_flight = self.slots.iter().flatten().filter(|slot| slot.in_flight.is_some());
+        let mut sampled_at: HashSet<&str> =
+            in_flight.map(|slot| &*slot.waiting.post.path).collect();
+        sampled_at.extend(self.failed_paths());
         let is_next = |at: &usize| match self.slots.get(*at) {
-            Some(Some(slot)) => !taken.contains(&*slot.waiting.post.path),
+            Some(Some(slot)) => !sampled_at.contains(&*slot.waiting.post.path),
             _ => true,
         };
         let at = self.unsent.iter().position(is_next)?;
@@ -221,7 +227,7 @@ impl Round {
     }
 
     /// Paths on which a post was tried and is to be tried again.
-    fn stuck(&self) -> impl Iterator<Item = &str> {
+    fn failed_paths(&self) -> impl Iterator<Item = &str> {
         let halves = self.halves.iter().map(|slot| &*slot.waiting.post.path);
         halves.chain(self.failed.iter().map(|failed| &*failed.waiting.post.path))
     }
@@ -229,29 +235,29 @@ impl Round {
     /// The samples of which posts were left for something else than for others of the same path that
     /// failed.
     pub(super) fn cut_short(&self) -> HashSet<usize> {
-        let stuck: HashSet<&str> = match self.is_in_order {
-            true => self.stuck().collect(),
+        let failed_paths: HashSet<&str> = match self.is_in_order {
+            true => self.failed_paths().collect(),
             false => HashSet::new(),
         };
         let left = self.unsent.iter().filter_map(|at| self.slots.get(*at)?.as_ref());
-        let is_cut = |slot: &&Slot| {
+        let is_cut = |slot: &&PostSlot| {
             let path = &*slot.waiting.post.path;
-            !stuck.contains(path) && !self.ill.is_held_back(path)
+            !failed_paths.contains(path) && !self.failing_paths.is_held_back(path)
         };
         left.filter(is_cut).map(|slot| slot.entry).collect()
     }
 
     /// What waits behind it on its path fails with it: else a path on which the endpoint always fails
     /// would keep ever more.
-    pub(super) fn fail_behind(&mut self, failed: &Failed, blame: Blame, now: BootTime) {
+    pub(super) fn fail_behind(&mut self, failed: &FailedPost, blame: Blame, now: BootTime) {
         let path = &failed.waiting.post.path;
-        if !self.is_in_order && !self.ill.is_held_back(path) {
+        if !self.is_in_order && !self.failing_paths.is_held_back(path) {
             return;
         }
         let behind = self.slots.iter_mut().flatten().map(|slot| &mut slot.waiting);
         for waiting in behind.filter(|waiting| waiting.post.path == *path) {
             match blame {
-                Blame::OthersAreTaken => _ = waiting.fails_beside_others(now),
+                Blame::OthersAccepted => _ = waiting.fail_while_others_pass(now),
                 // That one is ill says nothing of the others but where none may go before it.
                 Blame::Status if self.is_in_order => waiting.failures += 1,
                 Blame::Status | Blame::Nothing => {}
@@ -261,7 +267,7 @@ impl Round {
 
     /// The endpoint took or refused a post of this path.
     pub(super) fn path_is_answered(&mut self, path: &str) {
-        self.ill.is_answered(path);
+        self.failing_paths.is_answered(path);
     }
 
     /// It may be the endpoint that is ill.
@@ -273,70 +279,80 @@ impl Round {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.under_way.is_empty()
+        self.in_flight.is_empty()
     }
 
     /// The next answer; never, when nothing is under way. May be given up at any moment.
-    pub(super) async fn answered(&mut self) -> Option<Answered> {
-        let Done { at, sent } = match self.under_way.join_next().await {
+    pub(super) async fn answered(&mut self) -> Option<AnsweredPost> {
+        let FinishedTry { at, sent } = match self.in_flight.join_next().await {
             Some(Ok(done)) => done,
             Some(Err(error)) => {
-                let is_it = |slot: &Slot| slot.under_way.is_some_and(|at| at.task == error.id());
+                let is_it =
+                    |slot: &PostSlot| slot.in_flight.is_some_and(|at| at.task == error.id());
                 let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is_it))?;
-                let answer = Answer::None { reason: "the try ended in a panic".to_owned() };
-                Done { at, sent: Sent { answer, earlier: Vec::new() } }
+                let answer =
+                    PostOutcome::Unanswered { reason: "the try ended in a panic".to_owned() };
+                FinishedTry { at, sent: Sent { answer, earlier: Vec::new() } }
             }
             None => std::future::pending().await,
         };
-        let Slot { entry, under_way, waiting } = self.slots.get_mut(at)?.take()?;
-        let accepted_before = under_way.map_or(self.accepted, |one| one.accepted_before);
+        let PostSlot { entry, in_flight, waiting } = self.slots.get_mut(at)?.take()?;
+        let accepted_before = in_flight.map_or(self.accepted, |one| one.accepted_before);
         let Sent { answer, earlier } = sent;
-        Some(Answered { entry, waiting, accepted_before, answer, earlier })
+        Some(AnsweredPost { entry, waiting, accepted_before, answer, earlier })
     }
 
     /// One of its posts is settled.
-    pub(super) fn touch(&mut self, entry: usize) {
+    pub(super) fn mark_dirty(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
-            entry.is_touched = true;
+            entry.is_dirty = true;
         }
     }
 
-    pub(super) fn failed(&mut self, answered: Answered, status: Option<u16>, reason: String) {
-        let Answered { entry, waiting, accepted_before, .. } = answered;
+    pub(super) fn failed(&mut self, answered: AnsweredPost, status: Option<u16>, reason: String) {
+        let AnsweredPost { entry, waiting, accepted_before, .. } = answered;
         self.failed_in_a_row += 1;
-        self.failed.push(Failed { entry, waiting, status, reason, accepted_before });
+        self.failed.push(FailedPost { entry, waiting, status, reason, accepted_before });
     }
 
-    pub(super) fn fell_apart(&mut self, entry: usize, halves: [Waiting; 2]) {
-        self.halves.extend(halves.map(|waiting| Slot::new(entry, waiting)));
+    pub(super) fn add_halves(&mut self, entry: usize, halves: [QueuedPost; 2]) {
+        self.halves.extend(halves.map(|waiting| PostSlot::new(entry, waiting)));
     }
 
     /// One that tells what is the matter.
-    pub(super) fn first_failure(&self) -> Option<&Failed> {
+    pub(super) fn first_failure(&self) -> Option<&FailedPost> {
         self.failed.first()
     }
 
-    pub(super) fn take_failed(&mut self) -> Vec<Failed> {
+    pub(super) fn take_failed(&mut self) -> Vec<FailedPost> {
         mem::take(&mut self.failed)
     }
 
     /// A failed post that is not given up.
-    pub(super) fn goes_on(&mut self, failed: Failed) {
-        let Failed { entry, waiting, .. } = failed;
-        self.halves.push(Slot::new(entry, waiting));
+    pub(super) fn keep_for_retry(&mut self, failed: FailedPost) {
+        let FailedPost { entry, waiting, .. } = failed;
+        self.halves.push(PostSlot::new(entry, waiting));
     }
 
     /// Whose posts are nowhere but in memory, with what is left of them.
     pub(super) fn not_on_disk(&self) -> Vec<(usize, Batch)> {
         let in_memory = self.entries.iter().enumerate().filter(|(_, entry)| entry.row.is_none());
-        let batch = |(number, entry): (usize, &Entry)| {
+        let batch = |(number, entry): (usize, &QueuedBatch)| {
             let left = self.slots.iter().flatten().chain(&self.halves);
             let own = left.filter(|slot| slot.entry == number).map(|slot| &slot.waiting);
             let failed = self.failed.iter().filter(|failed| failed.entry == number);
             let posts = own.chain(failed.map(|failed| &failed.waiting));
             let posts = posts.map(|waiting| waiting.post.clone()).collect();
             // Any of it may be sent before it is written again.
-            (number, Batch { taken: entry.taken, tried: true, left: entry.partly_accepted, posts })
+            (
+                number,
+                Batch {
+                    sampled_at: entry.sampled_at,
+                    attempted: true,
+                    partial: entry.partially_accepted,
+                    posts,
+                },
+            )
         };
         in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
     }
@@ -348,16 +364,16 @@ impl Round {
 
     /// From here on a sample is on disk; what it is counted by in memory, and its entry without
     /// posts.
-    pub(super) fn is_on_disk(&mut self, entry: usize, row: RowId) -> Option<&mut Entry> {
+    pub(super) fn is_on_disk(&mut self, entry: usize, row: RowId) -> Option<&mut QueuedBatch> {
         let entry = self.entries.get_mut(entry)?;
         entry.row = Some(row);
-        entry.is_touched = false;
-        entry.is_marked = true;
+        entry.is_dirty = false;
+        entry.attempt_is_stored = true;
         Some(entry)
     }
 
     /// What is left of each sample; tries under way are given up.
-    pub(super) fn into_entries(self) -> Vec<Entry> {
+    pub(super) fn into_entries(self) -> Vec<QueuedBatch> {
         let Self { mut entries, slots, halves, failed, is_in_order, .. } = self;
         let failed = failed.into_iter().map(|failed| (failed.entry, failed.waiting));
         let left = slots.into_iter().flatten().chain(halves);
@@ -374,7 +390,7 @@ impl Round {
 }
 
 /// Posts of the same path come in the order of their parts, at the places where they are.
-fn put_paths_in_order(posts: &mut Vec<Waiting>) {
+fn put_paths_in_order(posts: &mut Vec<QueuedPost>) {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, waiting) in posts.iter().enumerate() {
         places.entry(&waiting.post.path).or_default().push(at);
@@ -387,8 +403,8 @@ fn put_paths_in_order(posts: &mut Vec<Waiting>) {
             order.get_mut(*place).into_iter().for_each(|at| *at = from);
         }
     }
-    let mut taken: Vec<Option<Waiting>> = mem::take(posts).into_iter().map(Some).collect();
-    posts.extend(order.into_iter().filter_map(|from| taken.get_mut(from)?.take()));
+    let mut sampled_at: Vec<Option<QueuedPost>> = mem::take(posts).into_iter().map(Some).collect();
+    posts.extend(order.into_iter().filter_map(|from| sampled_at.get_mut(from)?.take()));
 }
 
 /// What a failure may be laid to, if not to the endpoint.
@@ -399,18 +415,18 @@ pub(super) enum Blame {
     Status,
     /// The post or its path, as the endpoint accepted something else after this try began; or before, if
     /// that is known of it.
-    OthersAreTaken,
+    OthersAccepted,
 }
 
-impl Failed {
+impl FailedPost {
     /// `bounded`: which answers say that it is the post. A request to come later never does.
     pub(super) fn blame(&self, accepted: u32, bounded: impl Fn(u16) -> bool) -> Blame {
         match self.status {
             Some(408 | 425 | 429) => Blame::Nothing,
             Some(status) if bounded(status) => Blame::Status,
-            Some(_) | None if self.accepted_before < accepted => Blame::OthersAreTaken,
+            Some(_) | None if self.accepted_before < accepted => Blame::OthersAccepted,
             Some(_) | None if self.waiting.failing.is_some() && accepted > 0 => {
-                Blame::OthersAreTaken
+                Blame::OthersAccepted
             }
             Some(_) | None => Blame::Nothing,
         }
@@ -430,8 +446,8 @@ pub(super) fn status_line(code: u16) -> String {
 
 /// What the post is recognised by when it comes twice: a string as structured fields have it (RFC
 /// 9651), which servers that take any text take too.
-fn idempotency_key(taken: &Moment, endpoint: &str, part: Part) -> Option<HeaderValue> {
-    let (boot, number) = (taken.boot, taken.since_boot.as_nanos());
+fn idempotency_key(sampled_at: &Moment, endpoint: &str, part: Part) -> Option<HeaderValue> {
+    let (boot, number) = (sampled_at.boot, sampled_at.since_boot.as_nanos());
     HeaderValue::try_from(format!("\"{boot}:{endpoint}:{number}:{part}\"")).ok()
 }
 

@@ -30,7 +30,7 @@ pub struct Drops {
     /// Waited longer than the settings allow.
     pub too_old: u64,
     /// Too old for a server that would file them under a time of its own.
-    pub late: u64,
+    pub stale: u64,
     /// Known to have been in a spool that turned out to be damaged.
     pub damaged: u64,
     /// Offered after the queue was closed.
@@ -48,7 +48,7 @@ impl Drops {
             gave_up_5xx,
             gave_up_unanswered,
             too_old,
-            late,
+            stale,
             damaged,
             closed,
         } = *self;
@@ -60,7 +60,7 @@ impl Drops {
             ("gave_up_5xx", gave_up_5xx),
             ("gave_up_unanswered", gave_up_unanswered),
             ("too_old", too_old),
-            ("late", late),
+            ("stale", stale),
             ("damaged", damaged),
             ("closed", closed),
         ]

@@ -19,9 +19,9 @@
 //! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
 //! fails, the backlog is in memory ([`super::queue`]).
 
-mod concluding;
-mod hands;
-mod probing;
+mod conclude;
+mod probe;
+mod storage;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,18 +31,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::disk::Disk;
-use super::http::{Answer, Sender};
-use super::late::{self, Then};
-use super::queue::{Entry, Handle, Reason, put_in_order};
-use super::round::{Answered, Round};
+use super::disk::DiskQueue;
+use super::http::{PostOutcome, Sender};
+use super::log::DeliveryLog;
+use super::queue::{DropReason, Handle, QueuedBatch, put_in_order};
+use super::round::{AnsweredPost, Round};
+use super::stale::{self, StaleAction};
 use super::statistics::Health;
-use super::telling::Telling;
-use super::{Settings, Split, reached};
+use super::{DeliverySettings, Split, reached};
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment, Post};
-use probing::Probing;
+use probe::Probes;
 
 /// As many failures in a row end a round, however few posts may be under way at once: one that always
 /// fails is no outage.
@@ -53,47 +53,47 @@ const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// From so many rounds in succession on in which posts were refused and none was accepted, the endpoint
 /// is shown as one that refuses: a single one may be about its posts.
-const REFUSED_ROUNDS: u32 = 2;
+const REJECTED_ROUNDS: u32 = 2;
 
 /// How many late samples become one at a time, before there is a look at what else is to be done.
 const MERGES_AT_ONCE: usize = 16;
 
 /// Says what time it is.
-pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+pub type MomentClock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// The sending end of an endpoint.
 pub struct Worker {
-    settings: Settings,
+    settings: DeliverySettings,
     sender: Sender,
     handle: Handle,
-    disk: Disk,
-    clock: Clock,
+    disk: DiskQueue,
+    clock: MomentClock,
     backoff: Backoff,
     /// Fresh samples that were put to disk first, because the endpoint takes its time.
-    live: VecDeque<Entry>,
+    stored_fresh: VecDeque<QueuedBatch>,
     /// Samples that were tried and are on disk too. What is left of one that was partly accepted
     /// goes with the next round; any other is the next of the backlog.
-    held: VecDeque<Entry>,
+    retained: VecDeque<QueuedBatch>,
     /// Never [`Health::Rejecting`], which is shown alone: what comes goes where it would without.
     health: Health,
     /// Since when there is little room for more of what the endpoint leaves of samples.
     full_since: Option<BootTime>,
     /// Rounds since a post was accepted in which some were refused.
-    refused_rounds: u32,
-    probing: Probing,
-    telling: Telling,
+    rejected_rounds: u32,
+    probes: Probes,
+    log: DeliveryLog,
 }
 
 /// Why a worker looks up from a round.
-enum Event {
-    Answered(Option<Answered>),
-    TakesItsTime,
+enum RoundEvent {
+    AnsweredPost(Option<AnsweredPost>),
+    NotPrompt,
     Arrived,
     Deadline,
 }
 
 /// A round that has ended, and how.
-struct Ended {
+struct FinishedRound {
     round: Round,
     was_prompt: bool,
     in_time: bool,
@@ -104,7 +104,7 @@ struct Pause {
     time: Duration,
     /// What it is for is what the endpoint left of samples that it otherwise takes: that holds up
     /// nothing.
-    gives_way: bool,
+    yields_to_fresh: bool,
 }
 
 impl fmt::Debug for Worker {
@@ -115,11 +115,11 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     pub(super) fn new(
-        settings: Settings,
+        settings: DeliverySettings,
         sender: Sender,
         handle: Handle,
-        disk: Disk,
-        clock: Clock,
+        disk: DiskQueue,
+        clock: MomentClock,
     ) -> Self {
         let backoff =
             Backoff::full_jitter(settings.backoff_base, settings.backoff_max, settings.seed);
@@ -130,13 +130,13 @@ impl Worker {
             disk,
             clock,
             backoff,
-            live: VecDeque::new(),
-            held: VecDeque::new(),
+            stored_fresh: VecDeque::new(),
+            retained: VecDeque::new(),
             health: Health::Healthy,
             full_since: None,
-            refused_rounds: 0,
-            probing: Probing::default(),
-            telling: Telling::default(),
+            rejected_rounds: 0,
+            probes: Probes::default(),
+            log: DeliveryLog::default(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Worker {
                 break;
             }
             if self.health != Health::Healthy || self.settings.in_order && self.has_backlog() {
-                self.take_in().await;
+                self.accept_fresh().await;
             }
             let Some((is_backlog, mut entries)) = self.pick(ending.is_some()).await else {
                 if ending.is_some() {
@@ -160,23 +160,23 @@ impl Worker {
                 continue;
             };
             self.mark(&mut entries).await;
-            let probe = (self.health == Health::Down).then(|| self.probing.failed());
+            let probe = (self.health == Health::Down).then(|| self.probes.failed());
             let round = Round::new(entries, self.settings.in_order, probe);
-            self.handle.set_oldest_under_way(round.oldest());
+            self.handle.set_oldest_in_flight(round.oldest());
             let ended = self.work(round, is_backlog, &deadline).await;
             let in_time = ended.in_time;
             let pause = self.conclude(ended).await;
-            let in_hand = self.held.front().or(self.live.front());
-            self.handle.set_oldest_under_way(in_hand.map(|entry| entry.taken));
+            let leased = self.retained.front().or(self.stored_fresh.front());
+            self.handle.set_oldest_in_flight(leased.map(|entry| entry.sampled_at));
             if !in_time {
                 break;
             }
             if let Some(pause) = pause {
-                self.rest(pause, &mut deadline).await;
-                self.telling.when_full(&self.settings.name, &self.handle, &self.place());
+                self.back_off(pause, &mut deadline).await;
+                self.log.backlog_full(&self.settings.name, &self.handle, &self.location());
             }
         }
-        self.leave().await;
+        self.store_all().await;
         self.handle.finish();
     }
 
@@ -187,9 +187,9 @@ impl Worker {
     /// Ends when there is something to be done.
     async fn wait(&mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         if self.health == Health::Healthy && !self.disk.has_any() {
-            self.disk.rest().await;
+            self.disk.close_idle().await;
         }
-        let due = [self.live.front().map(|entry| entry.due), self.disk.look_at()];
+        let due = [self.stored_fresh.front().map(|entry| entry.due), self.disk.retry_at()];
         let due = due.into_iter().flatten().min();
         let waits_for_disk = due.is_some() && self.waits_for_disk();
         tokio::select! {
@@ -201,8 +201,8 @@ impl Worker {
 
     /// Waits before the next try. What comes meanwhile is taken in; the beginning of a flush cuts
     /// the wait short.
-    async fn rest(&mut self, pause: Pause, deadline: &mut watch::Receiver<Option<Instant>>) {
-        let gives_way = pause.gives_way && self.health != Health::Down;
+    async fn back_off(&mut self, pause: Pause, deadline: &mut watch::Receiver<Option<Instant>>) {
+        let yields_to_fresh = pause.yields_to_fresh && self.health != Health::Down;
         let pause = pause.time;
         let now = Instant::now();
         let ending = *deadline.borrow_and_update();
@@ -211,19 +211,20 @@ impl Worker {
             None => now + pause,
         };
         // A short pause is over before it matters where what comes is kept.
-        let takes_in = self.health != Health::Healthy || pause > self.settings.prompt && !gives_way;
+        let takes_in =
+            self.health != Health::Healthy || pause > self.settings.prompt && !yields_to_fresh;
         loop {
-            let end = match self.live.front() {
-                Some(entry) if gives_way => end.min(entry.due),
+            let end = match self.stored_fresh.front() {
+                Some(entry) if yields_to_fresh => end.min(entry.due),
                 _ => end,
             };
             tokio::select! {
                 () = sleep_until(end) => return,
-                () = self.handle.fresh_due(), if gives_way => return,
-                () = self.handle.any_fresh(), if takes_in => self.take_in().await,
+                () = self.handle.fresh_due(), if yields_to_fresh => return,
+                () = self.handle.any_fresh(), if takes_in => self.accept_fresh().await,
                 _ = deadline.changed(), if ending.is_none() => return,
             }
-            self.telling.when_full(&self.settings.name, &self.handle, &self.place());
+            self.log.backlog_full(&self.settings.name, &self.handle, &self.location());
         }
     }
 
@@ -234,7 +235,7 @@ impl Worker {
 
     /// Whether more waits than what the endpoint left of samples, which goes with anything.
     fn has_backlog(&self) -> bool {
-        let is_held = self.held.iter().any(|entry| !entry.partly_accepted);
+        let is_held = self.retained.iter().any(|entry| !entry.partially_accepted);
         let is_on_disk = self.disk.has_any() || self.disk.withholds_any();
         is_held || self.handle.has_backlog() || is_on_disk
     }
@@ -245,79 +246,79 @@ impl Worker {
     }
 
     /// What is to be sent next, and whether it is of the backlog. `at_once`: also what is not due.
-    async fn pick(&mut self, at_once: bool) -> Option<(bool, Vec<Entry>)> {
+    async fn pick(&mut self, at_once: bool) -> Option<(bool, Vec<QueuedBatch>)> {
         if self.health != Health::Down && !(self.settings.in_order && self.has_backlog()) {
             let now = (!at_once).then(Instant::now);
             while let Some(mut entry) = self.next_fresh(now) {
                 self.drop_old(&mut entry);
                 if entry.posts.is_empty() {
-                    self.settled(entry).await;
+                    self.resolve_batch(entry).await;
                     continue;
                 }
                 if self.health == Health::Degraded {
-                    self.keep_and_send(&mut entry).await;
+                    self.store_and_send(&mut entry).await;
                 }
-                return Some((false, self.with_leftovers(entry).await));
+                return Some((false, self.with_unacknowledged(entry).await));
             }
         }
         loop {
             let mut entry = self.next_of_backlog(at_once).await?;
             self.drop_old(&mut entry);
             if !entry.posts.is_empty() {
-                return Some((true, self.with_leftovers(entry).await));
+                return Some((true, self.with_unacknowledged(entry).await));
             }
-            self.settled(entry).await;
+            self.resolve_batch(entry).await;
         }
     }
 
-    fn next_fresh(&mut self, now: Option<Instant>) -> Option<Entry> {
-        match self.live.front() {
-            Some(entry) if now.is_none_or(|now| entry.due <= now) => self.live.pop_front(),
+    fn next_fresh(&mut self, now: Option<Instant>) -> Option<QueuedBatch> {
+        match self.stored_fresh.front() {
+            Some(entry) if now.is_none_or(|now| entry.due <= now) => self.stored_fresh.pop_front(),
             Some(_) => None,
-            None => self.handle.take_fresh(now),
+            None => self.handle.lease_fresh(now),
         }
     }
 
     /// The oldest that waits, from wherever it is. `at_once`: there is no later.
-    async fn next_of_backlog(&mut self, at_once: bool) -> Option<Entry> {
-        self.merge_late().await;
-        let whole = self.held.iter().position(|entry| !entry.partly_accepted);
-        if let Some(entry) = whole.and_then(|at| self.held.remove(at)) {
+    async fn next_of_backlog(&mut self, at_once: bool) -> Option<QueuedBatch> {
+        self.merge_stale().await;
+        let whole = self.retained.iter().position(|entry| !entry.partially_accepted);
+        if let Some(entry) = whole.and_then(|at| self.retained.remove(at)) {
             return Some(entry);
         }
-        if self.holds_backlog() && !at_once {
-            let held = self.held.iter().position(|entry| entry.partly_accepted);
-            let held = held.and_then(|at| self.held.remove(at));
-            return held.or_else(|| self.handle.take_leftover());
+        if self.holds_back_backlog() && !at_once {
+            let retained = self.retained.iter().position(|entry| entry.partially_accepted);
+            let retained = retained.and_then(|at| self.retained.remove(at));
+            return retained.or_else(|| self.handle.lease_partial());
         }
         let now = self.now();
         while let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
-            let entry = Entry { row: Some(row), ..Entry::new(batch, Instant::now()) };
-            if !entry.partly_accepted {
+            let entry = QueuedBatch { row: Some(row), ..QueuedBatch::new(batch, Instant::now()) };
+            if !entry.partially_accepted {
                 return Some(entry);
             }
             // What an earlier worker left of a sample is for this one what it was for that one.
-            put_in_order(&mut self.held, entry);
+            put_in_order(&mut self.retained, entry);
         }
         if self.waits_for_disk() {
             return None;
         }
         // What is left of samples goes along with what there is, and by itself only where there is nothing:
         // that alone tells nothing of whether it is the post or the endpoint that is ill.
-        self.handle.take_whole().or_else(|| self.held.pop_front())
+        self.handle.lease_whole().or_else(|| self.retained.pop_front())
     }
 
     /// What is left of samples that the endpoint took a part of goes along, as long as it is not too
     /// old itself; all of them in their order.
-    async fn with_leftovers(&mut self, entry: Entry) -> Vec<Entry> {
+    async fn with_unacknowledged(&mut self, entry: QueuedBatch) -> Vec<QueuedBatch> {
         let mut together = VecDeque::new();
-        for held in std::mem::take(&mut self.held) {
-            match held.partly_accepted {
-                true => together.push_back(held),
-                false => self.held.push_back(held),
+        for retained in std::mem::take(&mut self.retained) {
+            match retained.partially_accepted {
+                true => together.push_back(retained),
+                false => self.retained.push_back(retained),
             }
         }
-        while let Some(leftover) = self.handle.take_leftover() {
+        while let Some(leftover) = self.handle.lease_partial() {
             put_in_order(&mut together, leftover);
         }
         put_in_order(&mut together, entry);
@@ -325,24 +326,26 @@ impl Worker {
         for mut entry in together {
             self.drop_old(&mut entry);
             match entry.posts.is_empty() {
-                true => self.settled(entry).await,
+                true => self.resolve_batch(entry).await,
                 false => entries.push(entry),
             }
         }
         entries
     }
 
-    fn drop_old(&self, entry: &mut Entry) {
-        let age = entry.taken.age(&self.now());
-        let is_late =
-            self.settings.late.is_some_and(|late| late.then == Then::Drop && age > late.after);
+    fn drop_old(&self, entry: &mut QueuedBatch) {
+        let age = entry.sampled_at.age(&self.now());
+        let is_stale = self
+            .settings
+            .stale
+            .is_some_and(|stale| stale.then == StaleAction::Drop && age > stale.after);
         let is_old = age > self.settings.age_max;
-        if !is_old && !is_late {
+        if !is_old && !is_stale {
             return;
         }
-        let reason: Reason = match is_old {
+        let reason: DropReason = match is_old {
             true => |drops| &mut drops.too_old,
-            false => |drops| &mut drops.late,
+            false => |drops| &mut drops.stale,
         };
         let mark = entry.mark();
         for waiting in entry.posts.drain(..) {
@@ -351,20 +354,22 @@ impl Worker {
     }
 
     /// Makes one of what is too old to be filed under the time it comes at.
-    async fn merge_late(&mut self) {
-        let Some(late) = self.settings.late else { return };
-        let Then::Add(merge) = late.then else { return };
+    async fn merge_stale(&mut self) {
+        let Some(stale) = self.settings.stale else { return };
+        let StaleAction::Add(merge) = stale.then else { return };
         let now = self.now();
-        let is_late = |batch: &Batch| batch.taken.age(&now) > late.after;
+        let is_stale = |batch: &Batch| batch.sampled_at.age(&now) > stale.after;
         let merge = |older: &Batch, newer: &Batch| {
-            (is_late(older) && is_late(newer)).then(|| late::merge(older, newer, merge)).flatten()
+            (is_stale(older) && is_stale(newer))
+                .then(|| stale::merge(older, newer, merge))
+                .flatten()
         };
         for _ in 0..MERGES_AT_ONCE {
             if !self.disk.merge_oldest(&self.handle, now, &merge).await {
                 break;
             }
         }
-        if !self.disk.has_any() || !self.disk.takes() {
+        if !self.disk.has_any() || !self.disk.is_writable() {
             self.handle.merge_oldest(MERGES_AT_ONCE, &merge);
         }
     }
@@ -376,7 +381,7 @@ impl Worker {
         mut round: Round,
         is_backlog: bool,
         deadline: &watch::Receiver<Option<Instant>>,
-    ) -> Ended {
+    ) -> FinishedRound {
         let prompt_until = Instant::now() + self.settings.prompt;
         let mut was_prompt = true;
         loop {
@@ -388,41 +393,42 @@ impl Worker {
                     (limit, limit.max(FAILURES_MIN))
                 }
             };
-            let retries = round.let_out(&self.sender, &self.settings.name, limit, failures_max);
+            let retries = round.start_tries(&self.sender, &self.settings.name, limit, failures_max);
             self.handle.add_retries(retries);
             if round.is_over() {
-                return Ended { round, was_prompt, in_time: true };
+                return FinishedRound { round, was_prompt, in_time: true };
             }
-            let gives_way = is_backlog && was_prompt && !round.held_back && !self.is_in_order();
+            let yields_to_fresh =
+                is_backlog && was_prompt && !round.is_held_back && !self.is_in_order();
             let event = tokio::select! {
-                answered = round.answered() => Event::Answered(answered),
-                () = sleep_until(prompt_until), if was_prompt => Event::TakesItsTime,
-                () = self.handle.any_fresh(), if !was_prompt => Event::Arrived,
-                () = self.handle.fresh_due(), if gives_way => Event::Arrived,
-                () = reached(deadline.clone()) => Event::Deadline,
+                answered = round.answered() => RoundEvent::AnsweredPost(answered),
+                () = sleep_until(prompt_until), if was_prompt => RoundEvent::NotPrompt,
+                () = self.handle.any_fresh(), if !was_prompt => RoundEvent::Arrived,
+                () = self.handle.fresh_due(), if yields_to_fresh => RoundEvent::Arrived,
+                () = reached(deadline.clone()) => RoundEvent::Deadline,
             };
             match event {
-                Event::Answered(Some(answered)) => self.settle(answered, &mut round),
-                Event::Answered(None) => {}
-                Event::TakesItsTime => {
+                RoundEvent::AnsweredPost(Some(answered)) => self.resolve(answered, &mut round),
+                RoundEvent::AnsweredPost(None) => {}
+                RoundEvent::NotPrompt => {
                     was_prompt = false;
                     if self.health == Health::Healthy {
                         self.set_health(Health::Degraded);
                     }
-                    self.keep_round(&mut round).await;
+                    self.store_round(&mut round).await;
                 }
-                Event::Arrived if was_prompt => round.held_back = true,
-                Event::Arrived => {
+                RoundEvent::Arrived if was_prompt => round.is_held_back = true,
+                RoundEvent::Arrived => {
                     // What is under way is the older.
-                    self.keep_round(&mut round).await;
-                    self.take_in_behind(round.is_in_memory()).await;
+                    self.store_round(&mut round).await;
+                    self.accept_fresh_behind(round.is_in_memory()).await;
                 }
-                Event::Deadline => return Ended { round, was_prompt, in_time: false },
+                RoundEvent::Deadline => return FinishedRound { round, was_prompt, in_time: false },
             }
         }
     }
 
-    fn settle(&mut self, answered: Answered, round: &mut Round) {
+    fn resolve(&mut self, answered: AnsweredPost, round: &mut Round) {
         let Some(mark) = round.mark(answered.entry) else { return };
         self.handle.add_retries(answered.earlier.len() as u64);
         for earlier in &answered.earlier {
@@ -432,12 +438,12 @@ impl Worker {
             }
         }
         let post = &answered.waiting.post;
-        if matches!(answered.answer, Answer::Accepted { .. } | Answer::Refused { .. }) {
-            round.touch(answered.entry);
+        if matches!(answered.answer, PostOutcome::Accepted { .. } | PostOutcome::Rejected { .. }) {
+            round.mark_dirty(answered.entry);
             round.path_is_answered(&post.path);
         }
         match &answered.answer {
-            Answer::Accepted { status, pause } => {
+            PostOutcome::Accepted { status, pause } => {
                 self.handle.answered(*status);
                 self.handle.accepted(mark, post);
                 round.throttled |= pause.is_some();
@@ -445,7 +451,7 @@ impl Worker {
                 round.accepted += 1;
                 round.failed_in_a_row = 0;
             }
-            Answer::Refused { status, excerpt } => {
+            PostOutcome::Rejected { status, excerpt } => {
                 let status = *status;
                 self.handle.answered(status);
                 round.failed_in_a_row = 0;
@@ -453,25 +459,25 @@ impl Worker {
                     && let Some(halves) = halves(post, self.settings.split)
                 {
                     let halves = self.handle.split(mark, post, halves);
-                    round.fell_apart(answered.entry, halves);
+                    round.add_halves(answered.entry, halves);
                     return;
                 }
-                let reason: Reason = match status {
+                let reason: DropReason = match status {
                     ..400 => |drops| &mut drops.rejected_3xx,
                     _ => |drops| &mut drops.rejected_4xx,
                 };
                 self.handle.dropped(mark, post, reason);
-                round.refused += 1;
-                self.telling.once(&self.settings.name, Some(status), &post.path, excerpt, None);
+                round.rejected += 1;
+                self.log.dropped_post(&self.settings.name, Some(status), &post.path, excerpt, None);
             }
-            Answer::Later { status, pause, excerpt } => {
+            PostOutcome::Retry { status, pause, excerpt } => {
                 let (status, pause, reason) = (*status, *pause, excerpt.clone());
                 self.handle.answered(status);
                 round.throttled |= status == 429 || pause.is_some();
                 round.pause = round.pause.max(pause);
                 round.failed(answered, Some(status), reason);
             }
-            Answer::None { reason } => {
+            PostOutcome::Unanswered { reason } => {
                 let reason = reason.clone();
                 self.handle.count(|figures| &mut figures.unanswered);
                 round.failed(answered, None, reason);

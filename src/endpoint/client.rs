@@ -9,8 +9,8 @@ use super::render;
 use crate::clock;
 use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{
-    self, BaseUrl, ClientCertificate, Clock, Credential, Encoding, Proxies, Secret, Tls,
-    TokenSource, Trust,
+    self, BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, MomentClock,
+    Proxies, SecretText, Tls, TokenSource,
 };
 use crate::identity::BootId;
 
@@ -19,7 +19,7 @@ const PROMPT_LEAST: Duration = Duration::from_secs(1);
 const PROMPT_MOST: Duration = Duration::from_secs(5);
 
 /// The clock of a delivery worker.
-pub fn delivery_clock(boot: BootId) -> Clock {
+pub fn delivery_clock(boot: BootId) -> MomentClock {
     Arc::new(move || clock::moment(boot))
 }
 
@@ -30,11 +30,11 @@ pub fn delivery_clock(boot: BootId) -> Clock {
 pub fn delivery_settings(
     endpoint: &EndpointSettings,
     agent: &Settings,
-) -> Result<delivery::Settings, EndpointError> {
+) -> Result<delivery::DeliverySettings, EndpointError> {
     let failed = |reason: String| EndpointError { name: endpoint.name.clone(), reason };
     let url = BaseUrl::parse(endpoint.url.as_url().as_str())
         .map_err(|error| failed(error.to_string()))?;
-    let mut settings = delivery::Settings::new(&endpoint.name, url, seed(&endpoint.name));
+    let mut settings = delivery::DeliverySettings::new(&endpoint.name, url, seed(&endpoint.name));
     settings.request_timeout = endpoint.timeout;
     settings.concurrency_max = endpoint.concurrency;
     settings.queue_bytes_max =
@@ -48,9 +48,9 @@ pub fn delivery_settings(
     settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
     settings.trust = trust(endpoint).map_err(failed)?;
     settings.encoding = match endpoint.trust.compression {
-        config::Compression::None => Encoding::None,
-        config::Compression::Gzip => Encoding::Gzip,
-        config::Compression::Zstd => Encoding::Zstd,
+        config::Compression::None => BodyEncoding::None,
+        config::Compression::Gzip => BodyEncoding::Gzip,
+        config::Compression::Zstd => BodyEncoding::Zstd,
     };
     settings.trust.check(&settings.url).map_err(failed)?;
     Ok(settings)
@@ -68,7 +68,7 @@ fn spread_offset(node_name: &str, spread: Duration) -> Duration {
 
 /// Credential, TLS and proxies of an endpoint. Files are read later, by the delivery, since they may
 /// change; environment variables are read here, since they cannot.
-fn trust(endpoint: &EndpointSettings) -> Result<Trust, String> {
+fn trust(endpoint: &EndpointSettings) -> Result<EndpointTrust, String> {
     let trust = &endpoint.trust;
     let token = match (&endpoint.bearer_token_file, &trust.bearer_token_env) {
         (Some(file), _) => Some(TokenSource::File(file.clone())),
@@ -76,11 +76,11 @@ fn trust(endpoint: &EndpointSettings) -> Result<Trust, String> {
             let token = std::env::var(variable).map_err(|_| {
                 format!("the variable {variable}, which is to hold the token, is not set")
             })?;
-            Some(TokenSource::Held { variable: variable.clone(), token: Secret::new(token) })
+            Some(TokenSource::Held { variable: variable.clone(), token: SecretText::new(token) })
         }
         (None, None) => None,
     };
-    Ok(Trust {
+    Ok(EndpointTrust {
         credential: token.map(|token| Credential { header: endpoint.auth_header.clone(), token }),
         tls: Tls {
             ca_file: trust.ca_file.clone(),

@@ -11,14 +11,14 @@ use super::render::{Encoder, SampleEncoder};
 use crate::config::{self, EndpointSettings, Settings};
 use crate::delivery::{self, Handle};
 use crate::payload::profile::Reports;
-use crate::spool::{self, Batch, Handover, Queue};
+use crate::spool::{self, Batch, Journal, Queue};
 
 /// The specification of an endpoint, from the settings.
 #[derive(Debug)]
 pub struct EndpointSpec {
     /// Set for the embedded receiver. It may have the same name as a configured endpoint.
     pub embedded: bool,
-    pub delivery: delivery::Settings,
+    pub delivery: delivery::DeliverySettings,
     pub storage: BacklogStorage,
     pub encoder: Encoder,
 }
@@ -30,7 +30,7 @@ pub struct BacklogStorage {
     /// backlog is in memory alone.
     pub spool: Option<(PathBuf, spool::Bounds)>,
     /// The directory of the journal, which holds samples that are being sent. `None`: no journal.
-    pub handover: Option<PathBuf>,
+    pub journal: Option<PathBuf>,
 }
 
 impl BacklogStorage {
@@ -45,13 +45,13 @@ impl BacklogStorage {
         let state_dir = settings.state.dir.as_ref().filter(|_| is_counted);
         Self {
             spool: spool_dir.map(|dir| (dir, bounds)),
-            handover: state_dir.map(|dir| handovers(dir)),
+            journal: state_dir.map(|dir| journal_dir(dir)),
         }
     }
 }
 
 /// The directory of the journal, beside the counters.
-pub(super) fn handovers(state_dir: &Path) -> PathBuf {
+pub(super) fn journal_dir(state_dir: &Path) -> PathBuf {
     state_dir.join("handover")
 }
 
@@ -72,13 +72,13 @@ impl EndpointSpec {
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) embedded: bool,
-    pub(super) delivery: delivery::Settings,
+    pub(super) delivery: delivery::DeliverySettings,
     pub(super) storage: BacklogStorage,
     pub(super) handle: Handle,
     /// The queue on disk. `None`: the backlog is in memory alone.
     pub(super) queue: Option<Queue>,
     /// The journal of samples in flight. `None`: no journal.
-    pub(super) handover: Option<Handover>,
+    pub(super) journal: Option<Journal>,
     /// Migrates the backlog of the previous settings; the worker starts when it is done.
     pub(super) migration: Option<JoinHandle<()>>,
 }

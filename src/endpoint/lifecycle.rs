@@ -39,7 +39,7 @@ impl Reporter {
     #[must_use]
     pub fn start(
         handle: Handle,
-        delivery: delivery::Settings,
+        delivery: delivery::DeliverySettings,
         filters: PodFilter,
         node_name: &str,
         boot: BootId,
@@ -62,7 +62,7 @@ impl Reporter {
 
 struct Reporting {
     handle: Handle,
-    delivery: delivery::Settings,
+    delivery: delivery::DeliverySettings,
     filters: PodFilter,
     node_name: String,
     lifecycle: Lifecycle,

@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use crate::clock;
 use crate::delivery::{Handle, Worker, reached};
 use crate::identity::BootId;
-use crate::spool::{Batch, Bounds, Handover, Moment, Queue, RowId, SpoolError};
+use crate::spool::{Batch, Bounds, Journal, Moment, Queue, RowId, SpoolError};
 
 /// The time to flush an endpoint at a stop or a change of its settings.
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
@@ -27,27 +27,26 @@ pub type Ending = watch::Receiver<Option<Instant>>;
 pub struct Successor {
     pub handle: Handle,
     pub queue: Option<Queue>,
-    pub handover: Option<Handover>,
+    pub journal: Option<Journal>,
     pub worker: Worker,
 }
 
 /// Flushes the predecessor, moves its unacknowledged batches to the successor and starts that.
 pub async fn migrate(from: Endpoint, to: Successor, boot: BootId, ending: Ending) {
-    let (queue, handover) = (from.queue.clone(), from.handover.clone());
+    let (queue, journal) = (from.queue.clone(), from.journal.clone());
     let (name, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
-    let is_elsewhere =
-        handover.as_ref().map(Handover::dir) != to.handover.as_ref().map(Handover::dir);
-    let taken: Vec<Moment> = left.iter().map(|batch| batch.taken).collect();
+    let is_elsewhere = journal.as_ref().map(Journal::dir) != to.journal.as_ref().map(Journal::dir);
+    let taken: Vec<Moment> = left.iter().map(|batch| batch.sampled_at).collect();
     if is_elsewhere {
         // Where one cannot be written, that is said there; it is in memory all the same.
         for batch in &left {
-            let _ = to.handle.hand_over(batch);
+            let _ = to.handle.journal(batch);
         }
     }
     // Those that have no file have none to be forgotten.
-    to.handle.put_first(left, true);
-    if let Some(handover) = handover.filter(|_| is_elsewhere) {
-        taken.iter().for_each(|taken| handover.forget(taken));
+    to.handle.prepend(left, true);
+    if let Some(journal) = journal.filter(|_| is_elsewhere) {
+        taken.iter().for_each(|taken| journal.forget(taken));
     }
     let is_same = |from: &Queue| to.queue.as_ref().is_some_and(|to| to.path() == from.path());
     if let Some(queue) = queue.filter(|queue| !is_same(queue)) {
@@ -62,15 +61,15 @@ async fn move_queue(name: &str, from: &Queue, to: &Successor, boot: BootId, endi
     let mut moved = 0;
     let moves = async {
         let outcome = move_all(name, &from, to, boot, &mut moved).await;
-        from.rest().await;
+        from.close_idle().await;
         outcome
     };
     let outcome = tokio::select! {
         outcome = moves => outcome.map_err(|error| error.to_string()),
         () = reached(ending) => Err("the agent stops".to_owned()),
     };
-    to.handle.damaged_elsewhere(from.take_lost().damaged_posts);
-    let stay = from.kept().batches;
+    to.handle.count_damaged(from.take_lost().damaged_posts);
+    let stay = from.contents().batches;
     let (file, place) = (from.path().display(), place(to));
     if moved > 0 {
         info!("endpoint {name}: {moved} samples were moved from {file} to {place}");
@@ -112,7 +111,7 @@ async fn move_all(
             Err(error) => break Err(error),
         };
         if !std::mem::replace(&mut is_logged, true) {
-            let (batches, file) = (from.kept().batches, from.path().display());
+            let (batches, file) = (from.contents().batches, from.path().display());
             info!("endpoint {name}: {batches} samples are moved from {file} to {}", place(to));
         }
         let (rows, batches): (Vec<RowId>, Vec<Batch>) = some.into_iter().unzip();
@@ -188,7 +187,7 @@ pub enum Leaving {
 
 /// Flushes an endpoint until `deadline` and logs where its backlog stays.
 pub async fn finish(endpoint: Endpoint, deadline: Instant, boot: BootId, leaving: Leaving) {
-    let (handle, handover) = (endpoint.handle.clone(), endpoint.handover.clone());
+    let (handle, journal) = (endpoint.handle.clone(), endpoint.journal.clone());
     let (name, left) = endpoint.finish(deadline).await;
     let on_disk = handle.statistics(&clock::moment(boot)).on_disk.samples;
     if on_disk > 0 {
@@ -200,15 +199,15 @@ pub async fn finish(endpoint: Endpoint, deadline: Instant, boot: BootId, leaving
     }
     if !left.is_empty() {
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
-        let kept = match (handover, leaving) {
+        let kept = match (journal, leaving) {
             (None, _) => String::new(),
             (Some(_), Leaving::AgentStops) => {
                 " nor put to disk; the next start will send them".to_owned()
             }
-            (Some(handover), Leaving::Removed) => format!(
+            (Some(journal), Leaving::Removed) => format!(
                 " nor put to disk; they stay in {}, and the next start with an endpoint of that \
                  name will send them, if no boot empties it before",
-                handover.dir().display()
+                journal.dir().display()
             ),
         };
         warn!("endpoint {name}: {} samples ({posts} posts) could not be sent{kept}", left.len());
@@ -227,9 +226,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::delivery::{self, BaseUrl, Places};
+    use crate::delivery::{self, BaseUrl, Storage};
     use crate::quantity::{BootTime, WallTime};
-    use crate::spool::Keeper;
+    use crate::spool::Spool;
 
     const BOUNDS: Bounds = Bounds { bytes_max: 64 << 20, age_max: Duration::from_secs(3600) };
     const BATCHES: u64 = 150;
@@ -259,7 +258,7 @@ mod tests {
 
     /// In a directory, and what is in it.
     async fn full(dir: &Path) -> (Queue, Vec<u64>) {
-        let queue = Keeper::new(dir.to_owned()).queue("central", BOUNDS);
+        let queue = Spool::new(dir.to_owned()).queue("central", BOUNDS);
         let batches: Vec<Batch> = (0..BATCHES).map(batch).collect();
         queue.append_all(&batches, clock::moment(boot())).await.unwrap();
         (queue, (0..BATCHES).collect())
@@ -269,7 +268,7 @@ mod tests {
     async fn all(queue: &Queue) -> Vec<u64> {
         let (mut all, mut rows) = (Vec::new(), Vec::new());
         while let Some((row, batch)) = queue.next(clock::moment(boot())).await.unwrap() {
-            all.push(batch.taken.wall.as_unix_millis());
+            all.push(batch.sampled_at.wall.as_unix_millis());
             rows.push(row);
         }
         for row in rows {
@@ -280,7 +279,7 @@ mod tests {
 
     /// What the next run finds there.
     async fn found(dir: &Path) -> Vec<u64> {
-        let queue = Keeper::new(dir.to_owned()).queue("central", BOUNDS);
+        let queue = Spool::new(dir.to_owned()).queue("central", BOUNDS);
         // The thread of before may be about to let go of it.
         while queue.open(clock::moment(boot())).await.is_err() {
             tokio::task::yield_now().await;
@@ -290,12 +289,12 @@ mod tests {
 
     fn successor(queue: Option<Queue>, bytes_max: usize) -> Successor {
         let url = BaseUrl::parse("http://127.0.0.1:9").unwrap();
-        let mut settings = delivery::Settings::new("central", url, 1);
+        let mut settings = delivery::DeliverySettings::new("central", url, 1);
         settings.queue_bytes_max = bytes_max;
-        let places = Places { queue: queue.clone(), handover: None };
+        let places = Storage { queue: queue.clone(), journal: None };
         let now = Arc::new(|| clock::moment(boot()));
         let (handle, worker) = delivery::endpoint(settings, places, now).unwrap();
-        Successor { handle, queue, handover: None, worker }
+        Successor { handle, queue, journal: None, worker }
     }
 
     fn never() -> (watch::Sender<Option<Instant>>, Ending) {
@@ -309,7 +308,7 @@ mod tests {
         let smaller = Bounds { bytes_max: 12_000, ..BOUNDS };
         let mut stay = batches.clone();
         for bounds in [smaller, BOUNDS] {
-            let to = Keeper::new(dir.path().join("to")).queue("central", bounds);
+            let to = Spool::new(dir.path().join("to")).queue("central", bounds);
             let to = successor(Some(to), 1 << 20);
             let (_sender, ending) = never();
             move_queue("central", &from, &to, boot(), ending).await;
@@ -328,7 +327,7 @@ mod tests {
                 assert_eq!((stayed.len(), lost), (0, 0));
             }
             // Closed for the next.
-            queue.rest().await;
+            queue.close_idle().await;
             stay = stayed;
         }
         assert!(!from.path().exists());
@@ -348,7 +347,8 @@ mod tests {
         assert_eq!(stay, batches[there..]);
         assert_eq!((figures.offered_posts, figures.waiting_posts), (there as u64, there as u64));
         let left = to.handle.flush(Instant::now()).await;
-        let left: Vec<u64> = left.iter().map(|batch| batch.taken.wall.as_unix_millis()).collect();
+        let left: Vec<u64> =
+            left.iter().map(|batch| batch.sampled_at.wall.as_unix_millis()).collect();
         assert_eq!(left, batches[..there]);
     }
 
@@ -359,7 +359,7 @@ mod tests {
         for answers in (0..280).step_by(23) {
             let dir = quick_dir();
             let (from, batches) = full(&dir.path().join("from")).await;
-            let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
+            let to = Spool::new(dir.path().join("to")).queue("central", BOUNDS);
             let to = successor(Some(to), 1 << 20);
             let (_sender, ending) = never();
             {
@@ -388,7 +388,7 @@ mod tests {
     async fn a_move_that_takes_longer_than_the_agent_has_is_cut_short() {
         let dir = quick_dir();
         let (from, batches) = full(&dir.path().join("from")).await;
-        let to = Keeper::new(dir.path().join("to")).queue("central", BOUNDS);
+        let to = Spool::new(dir.path().join("to")).queue("central", BOUNDS);
         let to = successor(Some(to), 1 << 20);
         let (sender, ending) = never();
         sender.send_replace(Some(Instant::now()));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
-use crate::delivery::{self, Late, Merge, Split, Then};
+use crate::delivery::{self, MergeBodies, Split, StaleAction, StaleRule};
 use crate::directory::pod::Labels;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::profile::{EncodeSample, Reports};
@@ -85,19 +85,19 @@ fn is_cumulative(endpoint: &EndpointSettings) -> bool {
 }
 
 /// Sets the delivery settings that follow from the dialect.
-pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::Settings) {
+pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySettings) {
     let profile = endpoint.dialect.profile();
     settings.content_type = profile.content_type;
     settings.in_order = profile.order.is_kept(is_cumulative(endpoint));
     settings.split = profile.split.map(Split);
     settings.bounds_500 = profile.permanent_500;
-    settings.late = profile.timestamps.merge().and_then(|merge| {
+    settings.stale = profile.timestamps.merge().and_then(|merge| {
         let then = match endpoint.waiting.stale {
-            config::StalePolicy::Add => Then::Add(Merge(merge)),
-            config::StalePolicy::Drop => Then::Drop,
+            config::StalePolicy::Add => StaleAction::Add(MergeBodies(merge)),
+            config::StalePolicy::Drop => StaleAction::Drop,
             config::StalePolicy::Send => return None,
         };
-        Some(Late { after: endpoint.waiting.stale_after, then })
+        Some(StaleRule { after: endpoint.waiting.stale_after, then })
     });
 }
 

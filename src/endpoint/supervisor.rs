@@ -10,26 +10,26 @@ use tracing::{info, warn};
 
 use super::client::delivery_clock;
 use super::endpoint::{
-    BacklogStorage, Endpoint, EndpointHandle, EndpointSpec, EndpointView, handovers,
+    BacklogStorage, Endpoint, EndpointHandle, EndpointSpec, EndpointView, journal_dir,
 };
 use super::error::EndpointError;
 use super::lifecycle::Reporter;
 use super::migrate::{FLUSH_DEADLINE, Leaving, Successor, finish, migrate};
 use super::render::Encoder;
 use crate::clock;
-use crate::delivery::{self, Handle, Places, Worker};
+use crate::delivery::{self, Handle, Storage, Worker};
 use crate::directory::Directory;
 use crate::identity::BootId;
 use crate::payload::options::PodFilter;
 use crate::quantity::BootTime;
-use crate::spool::{Handover, Keeper};
+use crate::spool::{Journal, Spool};
 
 /// All running endpoints.
 #[derive(Debug)]
 pub struct Endpoints {
     boot: BootId,
     /// The spool thread of each directory. More than one while a reload migrates a backlog.
-    keepers: Vec<(PathBuf, Keeper)>,
+    keepers: Vec<(PathBuf, Spool)>,
     running: Vec<Endpoint>,
     /// Reporters of the pod life cycle.
     reporters: Vec<Reporter>,
@@ -42,13 +42,13 @@ pub struct Endpoints {
 /// The endpoints that a reload will run, made and checked but not started.
 #[derive(Debug)]
 pub struct EndpointsPlan {
-    keepers: Vec<(PathBuf, Keeper)>,
+    keepers: Vec<(PathBuf, Spool)>,
     steps: Vec<EndpointStep>,
     reporters: Vec<ReporterPlan>,
 }
 
 /// A life-cycle reporter to start: its endpoint and the pods it reports.
-type ReporterPlan = (Handle, delivery::Settings, PodFilter);
+type ReporterPlan = (Handle, delivery::DeliverySettings, PodFilter);
 
 #[derive(Debug)]
 enum EndpointStep {
@@ -105,7 +105,7 @@ impl Endpoints {
                         reason: error.to_string(),
                     };
                     let places = places(&mut keepers, &delivery.name, storage);
-                    let (queue, handover) = (places.queue.clone(), places.handover.clone());
+                    let (queue, journal) = (places.queue.clone(), places.journal.clone());
                     let (handle, worker) =
                         delivery::endpoint(delivery.clone(), places, delivery_clock(self.boot))
                             .map_err(failed)?;
@@ -117,7 +117,7 @@ impl Endpoints {
                         storage: storage.clone(),
                         handle,
                         queue,
-                        handover,
+                        journal,
                         migration: None,
                     };
                     (EndpointStep::Start(Box::new((endpoint, worker))), offered_to)
@@ -167,7 +167,7 @@ impl Endpoints {
                     let successor = Successor {
                         handle: endpoint.handle.clone(),
                         queue: endpoint.queue.clone(),
-                        handover: endpoint.handover.clone(),
+                        journal: endpoint.journal.clone(),
                         worker,
                     };
                     let migration =
@@ -204,7 +204,7 @@ impl Endpoints {
     pub fn recover(&self, counted_until: Option<BootTime>) {
         let now = clock::moment(self.boot);
         for endpoint in &self.running {
-            let samples = endpoint.handle.take_over(&now, counted_until);
+            let samples = endpoint.handle.recover(&now, counted_until);
             if samples > 0 {
                 info!(
                     "endpoint {}: {samples} samples in flight at the end of the last run are sent now",
@@ -220,7 +220,7 @@ impl Endpoints {
             self.log_orphans_in_spool(spool);
         }
         if let Some(state) = state {
-            self.log_orphans_in_journal(&handovers(state));
+            self.log_orphans_in_journal(&journal_dir(state));
         }
     }
 
@@ -230,8 +230,7 @@ impl Endpoints {
     }
 
     fn log_orphans_in_journal(&self, dir: &Path) {
-        let orphans =
-            Handover::leftovers(dir, &self.names_of(|storage| storage.handover.is_some()));
+        let orphans = Journal::orphans(dir, &self.names_of(|storage| storage.journal.is_some()));
         if !orphans.is_empty() {
             let names: Vec<&str> = orphans.iter().map(|(name, _)| name.as_str()).collect();
             let samples: usize = orphans.iter().map(|(_, samples)| samples).sum();
@@ -286,23 +285,23 @@ impl Endpoints {
 }
 
 /// The queue and the journal of the endpoint `name`.
-fn places(keepers: &mut Vec<(PathBuf, Keeper)>, name: &str, storage: &BacklogStorage) -> Places {
+fn places(keepers: &mut Vec<(PathBuf, Spool)>, name: &str, storage: &BacklogStorage) -> Storage {
     let queue = storage.spool.as_ref().map(|(dir, bounds)| {
         let known = keepers.iter().find(|(of, _)| of == dir).map(|(_, keeper)| keeper.clone());
         let keeper = known.unwrap_or_else(|| {
-            let keeper = Keeper::new(dir.clone());
+            let keeper = Spool::new(dir.clone());
             keepers.push((dir.clone(), keeper.clone()));
             keeper
         });
         keeper.queue(name, *bounds)
     });
-    let handover = storage.handover.as_ref().map(|dir| Handover::new(dir, name));
-    Places { queue, handover }
+    let journal = storage.journal.as_ref().map(|dir| Journal::new(dir, name));
+    Storage { queue, journal }
 }
 
 fn log_orphans_in_spool(spool: &Path, names: &[String]) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let orphans = Keeper::new(spool.to_owned()).leftovers(&names);
+    let orphans = Spool::new(spool.to_owned()).orphans(&names);
     if !orphans.is_empty() {
         let files: Vec<&str> = orphans.iter().map(|(file, _)| file.as_str()).collect();
         let bytes: u64 = orphans.iter().map(|(_, bytes)| bytes).sum();

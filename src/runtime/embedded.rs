@@ -151,7 +151,7 @@ fn wanted(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, Agen
     })?;
     Ok(EndpointSpec {
         embedded: true,
-        delivery: delivery::Settings::new("receiver", url, seed(&settings.node.name)),
+        delivery: delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name)),
         // What it keeps itself is in memory too.
         storage: BacklogStorage::default(),
         encoder: Encoder::all(settings),

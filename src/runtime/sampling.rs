@@ -87,16 +87,16 @@ impl Sampling {
             let batches = self.batches(&account, &mut totals, taken);
             // Handed over, then counted, then sent: whenever the process ends, an interval stands in
             // what it has handed over or is counted again, and never both.
-            let handed_over: Vec<bool> = self
+            let in_journal: Vec<bool> = self
                 .endpoints
                 .iter()
                 .zip(&batches)
-                .map(|(endpoint, batch)| endpoint.handle.hand_over(batch))
+                .map(|(endpoint, batch)| endpoint.handle.journal(batch))
                 .collect();
             if let (Some(state), Some(counters)) = (&self.state, self.ledger.counters()) {
                 notes.state(state.save(counters).err());
             }
-            for ((endpoint, batch), kept) in self.endpoints.iter().zip(batches).zip(handed_over) {
+            for ((endpoint, batch), kept) in self.endpoints.iter().zip(batches).zip(in_journal) {
                 endpoint.handle.offer(batch, kept);
             }
             if account.since.is_some() {

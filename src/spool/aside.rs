@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SpoolError;
-use super::trouble::of_system;
+use super::error::from_io;
 use crate::quantity::WallTime;
 
 /// Files of one queue that are kept; the oldest go.
@@ -25,7 +25,7 @@ pub(super) fn set_aside(path: &Path, now: WallTime) -> Result<PathBuf, SpoolErro
     let earlier = asides(path).unwrap_or_default();
     let newest = earlier.last().map_or(0, |newest| newest.saturating_add(1));
     let aside = named(path, newest.max(now.as_unix_millis() / 1000));
-    std::fs::rename(path, &aside).map_err(|error| match of_system(path, &error) {
+    std::fs::rename(path, &aside).map_err(|error| match from_io(path, &error) {
         SpoolError::Failed { path, reason } => {
             let reason = format!("damaged, and cannot be set aside: {reason}");
             SpoolError::Failed { path, reason }

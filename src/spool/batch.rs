@@ -55,21 +55,26 @@ pub struct Post {
 pub struct Batch {
     /// When the sample was taken. `since_boot` in nanoseconds is its number within the boot: no two
     /// batches of one endpoint have the same, whatever restarts between them.
-    pub taken: Moment,
+    pub sampled_at: Moment,
     /// The endpoint may have taken a post of it though nobody knows: added to another batch, it would
     /// be recognised by no key.
-    pub tried: bool,
+    pub attempted: bool,
     /// The endpoint took others of its posts and not these: they go along with other samples.
-    pub left: bool,
+    pub partial: bool,
     pub posts: Vec<Post>,
 }
 
 impl Batch {
     /// A sample's posts, paths and bodies, in their order.
     #[must_use]
-    pub fn new(taken: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+    pub fn new(sampled_at: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
         let post = |(number, (path, body))| Post { part: Part { number, piece: 1 }, path, body };
-        Self { taken, tried: false, left: false, posts: (0..).zip(posts).map(post).collect() }
+        Self {
+            sampled_at,
+            attempted: false,
+            partial: false,
+            posts: (0..).zip(posts).map(post).collect(),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::slice;
 
 use super::aside::set_aside;
-use super::file::{self, QueueFile, Totals};
-use super::rows::{Rows, SETTLED_MAX, START, Step};
-use super::trouble::{Damage, Trouble, failed, of_system};
-use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError, record};
+use super::error::{FileDamage, FileError, failed, from_io};
+use super::file::{self, FileTotals, QueueFile};
+use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
+use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
 use crate::quantity::WallTime;
 
 /// A queue and its file, which is opened when it is needed.
@@ -20,12 +20,12 @@ pub(super) struct Database {
     path: PathBuf,
     open: Option<Open>,
     /// What the file was when it was closed; `None` where there was none.
-    closed: Option<Known>,
-    rows: Rows,
+    closed: Option<FileState>,
+    rows: RowTracker,
     /// The largest number that was given to a row, also in files that are gone.
     last: i64,
     wall: WallTime,
-    kept: Kept,
+    contents: QueueContents,
 }
 
 #[derive(Debug)]
@@ -35,9 +35,9 @@ struct Open {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct FileState {
     inode: u64,
-    totals: Totals,
+    totals: FileTotals,
 }
 
 impl Database {
@@ -46,15 +46,15 @@ impl Database {
             path,
             open: None,
             closed: None,
-            rows: Rows::default(),
+            rows: RowTracker::default(),
             last: 0,
             wall: WallTime::default(),
-            kept: Kept::default(),
+            contents: QueueContents::default(),
         }
     }
 
-    pub(super) fn kept(&self) -> Kept {
-        Kept { in_hand: self.rows.in_hand.len() as u64, ..self.kept }
+    pub(super) fn contents(&self) -> QueueContents {
+        QueueContents { leased: self.rows.leased.len() as u64, ..self.contents }
     }
 
     pub(super) fn take_lost(&mut self) -> Lost {
@@ -62,36 +62,36 @@ impl Database {
     }
 
     /// Posts in files that this has not written, since this was last asked.
-    pub(super) fn take_found(&mut self) -> u64 {
+    pub(super) fn take_found_posts(&mut self) -> u64 {
         std::mem::take(&mut self.rows.found_posts)
     }
 
     /// Whether there is something to know of it that is not in its file.
-    pub(super) fn remembers(&self) -> bool {
-        !self.rows.settled.is_empty()
+    pub(super) fn has_pending_removals(&self) -> bool {
+        !self.rows.pending_removal.is_empty()
     }
 
     /// Opens the file, if there is one.
-    pub(super) fn open(&mut self, now: Moment) -> Result<Kept, SpoolError> {
+    pub(super) fn open(&mut self, now: Moment) -> Result<QueueContents, SpoolError> {
         self.wall = now.wall;
         self.attempt(false, |_, _| Ok(()))?;
-        if self.open.is_some() && self.kept.batches == 0 {
-            self.rest();
+        if self.open.is_some() && self.contents.batches == 0 {
+            self.close_idle();
         }
-        Ok(self.kept)
+        Ok(self.contents)
     }
 
     pub(super) fn append(
         &mut self,
         batch: &Batch,
-        in_hand: bool,
+        leased: bool,
         now: Moment,
         bounds: Bounds,
     ) -> Result<RowId, SpoolError> {
         let rows = self.append_all(slice::from_ref(batch), now, bounds)?;
         let row = *rows.first().ok_or_else(|| failed(&self.path, "it is not there"))?;
-        if in_hand {
-            self.rows.in_hand.insert(row, batch.posts.len() as u64);
+        if leased {
+            self.rows.leased.insert(row, batch.posts.len() as u64);
         }
         Ok(row)
     }
@@ -123,25 +123,25 @@ impl Database {
         self.wall = now.wall;
         let mut at = START;
         loop {
-            if self.rows.settled.len() >= SETTLED_MAX {
-                self.remove_settled()?;
+            if self.rows.pending_removal.len() >= PENDING_REMOVAL_MAX {
+                self.remove_pending()?;
             }
             let path = self.path.clone();
             let stepped =
                 self.attempt(false, |file, rows| rows.step(file, &path, &mut at, now, bounds))?;
             match stepped {
-                Some(Step::Full) => {}
-                Some(Step::Found { row, batch, dropped }) => {
-                    self.rows.in_hand.insert(row, batch.posts.len() as u64);
+                Some(NextRow::Full) => {}
+                Some(NextRow::RowPresence { row, batch, dropped }) => {
+                    self.rows.leased.insert(row, batch.posts.len() as u64);
                     if dropped {
                         // Those are not given out again either way.
-                        let _ = self.remove_settled();
+                        let _ = self.remove_pending();
                     }
                     return Ok(Some((row, batch)));
                 }
-                Some(Step::End { dropped }) => {
+                Some(NextRow::End { dropped }) => {
                     if dropped {
-                        let _ = self.remove_settled();
+                        let _ = self.remove_pending();
                     }
                     return Ok(None);
                 }
@@ -151,76 +151,81 @@ impl Database {
     }
 
     /// Whether it is there: one that was in hand is not any more when its file is gone.
-    pub(super) fn release(&mut self, row: RowId) -> Found {
-        self.miss();
-        match self.rows.in_hand.remove(&row) {
-            Some(_) => Found::There,
-            None => Found::Gone,
+    pub(super) fn release(&mut self, row: RowId) -> RowPresence {
+        self.check_file();
+        match self.rows.leased.remove(&row) {
+            Some(_) => RowPresence::Present,
+            None => RowPresence::Gone,
         }
     }
 
     /// Nobody has it any more who would be told whether it is there.
-    pub(super) fn let_go(&mut self, row: RowId) {
-        self.rows.in_hand.remove(&row);
+    pub(super) fn released(&mut self, row: RowId) {
+        self.rows.leased.remove(&row);
     }
 
-    pub(super) fn there_of(&mut self, moments: &[Moment]) -> Result<Vec<Moment>, SpoolError> {
+    pub(super) fn find_present(&mut self, moments: &[Moment]) -> Result<Vec<Moment>, SpoolError> {
         let asked: BTreeSet<_> = moments.iter().map(|moment| moment.since_boot).collect();
         let there = self.attempt(false, |file, _| {
             let mut there = Vec::new();
             let mut at = START;
             while let Some(row) = file.row_after(at, |_| true)? {
                 at = row.id;
-                let taken = row.taken.filter(|taken| asked.contains(&taken.since_boot));
-                there.extend(taken.filter(|taken| moments.contains(taken)));
+                let sampled_at =
+                    row.sampled_at.filter(|sampled_at| asked.contains(&sampled_at.since_boot));
+                there.extend(sampled_at.filter(|sampled_at| moments.contains(sampled_at)));
             }
             Ok(there)
         })?;
         Ok(there.unwrap_or_default())
     }
 
-    pub(super) fn replace(&mut self, row: RowId, batch: &Batch) -> Result<Found, SpoolError> {
+    pub(super) fn replace(&mut self, row: RowId, batch: &Batch) -> Result<RowPresence, SpoolError> {
         let found = self.put(&[row], batch)?;
-        if let Some(posts) = self.rows.in_hand.get_mut(&row) {
+        if let Some(posts) = self.rows.leased.get_mut(&row) {
             *posts = batch.posts.len() as u64;
         }
         Ok(found)
     }
 
-    pub(super) fn merge(&mut self, rows: &[RowId], into: &Batch) -> Result<Found, SpoolError> {
+    pub(super) fn merge(
+        &mut self,
+        rows: &[RowId],
+        into: &Batch,
+    ) -> Result<RowPresence, SpoolError> {
         let found = self.put(rows, into)?;
-        self.rows.in_hand.retain(|row, _| !rows.contains(row));
+        self.rows.leased.retain(|row, _| !rows.contains(row));
         Ok(found)
     }
 
-    fn put(&mut self, rows: &[RowId], into: &Batch) -> Result<Found, SpoolError> {
+    fn put(&mut self, rows: &[RowId], into: &Batch) -> Result<RowPresence, SpoolError> {
         let record = record::encode(into)
             .ok_or_else(|| SpoolError::TooLarge { path: self.path.display().to_string() })?;
         let put = self.attempt(false, |file, gone| gone.merge(file, rows, into, &record))?;
-        Ok(put.unwrap_or(Found::Gone))
+        Ok(put.unwrap_or(RowPresence::Gone))
     }
 
     pub(super) fn remove(&mut self, rows: &[RowId]) -> Result<(), SpoolError> {
-        self.rows.in_hand.retain(|row, _| !rows.contains(row));
+        self.rows.leased.retain(|row, _| !rows.contains(row));
         let found = self.attempt(false, |file, gone| {
             for row in rows {
                 if let Some(posts) = file.posts(*row)? {
-                    gone.settled.insert(*row, posts);
+                    gone.pending_removal.insert(*row, posts);
                 }
             }
             Ok(())
         });
         if let Err(error) = found {
             for row in rows {
-                self.rows.settled.entry(*row).or_insert(0);
+                self.rows.pending_removal.entry(*row).or_insert(0);
             }
             return Err(error);
         }
-        self.remove_settled()
+        self.remove_pending()
     }
 
     /// Closes the file, and removes it if nothing is in it.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn close_idle(&mut self) {
         let is_empty = |open: &Open| matches!(self.rows.first(&open.file), Ok(None));
         // Removed before the lock on it is given up: it is nobody else's yet. The journal first: a process
         // that ends in between leaves a database that is empty, which the next one tidies up.
@@ -231,8 +236,8 @@ impl Database {
         self.close();
         if removed {
             self.closed = None;
-            self.rows.settled.clear();
-            self.kept = Kept::default();
+            self.rows.pending_removal.clear();
+            self.contents = QueueContents::default();
         }
     }
 
@@ -241,19 +246,19 @@ impl Database {
         if let Some(Open { file, inode }) = self.open.take() {
             let totals = file.totals();
             self.last = self.last.max(totals.last);
-            self.closed = Some(Known { inode, totals });
+            self.closed = Some(FileState { inode, totals });
         }
     }
 
-    fn known(&self) -> Option<Known> {
+    fn known(&self) -> Option<FileState> {
         let open = self.open.as_ref();
-        open.map(|open| Known { inode: open.inode, totals: open.file.totals() }).or(self.closed)
+        open.map(|open| FileState { inode: open.inode, totals: open.file.totals() }).or(self.closed)
     }
 
-    fn remove_settled(&mut self) -> Result<(), SpoolError> {
+    fn remove_pending(&mut self) -> Result<(), SpoolError> {
         self.attempt(false, |file, rows| {
-            file.change(|change| rows.remove_settled(change))?;
-            rows.settled.clear();
+            file.change(|change| rows.remove_pending(change))?;
+            rows.pending_removal.clear();
             Ok(())
         })?;
         Ok(())
@@ -263,21 +268,21 @@ impl Database {
     /// out to be damaged is set aside, and it is done once more.
     fn attempt<T>(
         &mut self,
-        makes: bool,
-        mut work: impl FnMut(&mut QueueFile, &mut Rows) -> Result<T, Trouble>,
+        creates: bool,
+        mut work: impl FnMut(&mut QueueFile, &mut RowTracker) -> Result<T, FileError>,
     ) -> Result<Option<T>, SpoolError> {
         for _ in 0..2 {
-            self.find(makes)?;
+            self.ensure_open(creates)?;
             let Some(open) = &mut self.open else { return Ok(None) };
             match work(&mut open.file, &mut self.rows) {
                 Ok(value) => {
-                    self.look();
+                    self.refresh();
                     return Ok(Some(value));
                 }
                 Err(trouble) => match trouble.judge(&self.path) {
                     Ok(damage) => self.set_aside(&damage)?,
                     Err(error) => {
-                        self.look();
+                        self.refresh();
                         if let SpoolError::Failed { .. } = error {
                             self.close();
                         }
@@ -289,30 +294,30 @@ impl Database {
         Err(failed(&self.path, "a new file was damaged at once"))
     }
 
-    fn find(&mut self, makes: bool) -> Result<(), SpoolError> {
-        self.miss();
+    fn ensure_open(&mut self, creates: bool) -> Result<(), SpoolError> {
+        self.check_file();
         if self.open.is_some() {
             return Ok(());
         }
         let found = match std::fs::metadata(&self.path) {
-            Ok(metadata) if !metadata.is_file() => Err(Trouble::damaged("it is no file")),
+            Ok(metadata) if !metadata.is_file() => Err(FileError::damaged("it is no file")),
             Ok(_) => self.open_or_begin(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return if makes { self.make() } else { Ok(()) };
+                return if creates { self.create() } else { Ok(()) };
             }
-            Err(error) => return Err(of_system(&self.path, &error)),
+            Err(error) => return Err(from_io(&self.path, &error)),
         };
         match found {
-            Ok(file) => self.hold(file),
+            Ok(file) => self.use_file(file),
             Err(trouble) => {
                 let damage = trouble.judge(&self.path)?;
                 self.set_aside(&damage)?;
-                if makes { self.make() } else { Ok(()) }
+                if creates { self.create() } else { Ok(()) }
             }
         }
     }
 
-    fn open_or_begin(&self) -> Result<QueueFile, Trouble> {
+    fn open_or_begin(&self) -> Result<QueueFile, FileError> {
         if let Some(file) = QueueFile::open(&self.path)? {
             return Ok(file);
         }
@@ -322,68 +327,68 @@ impl Database {
         Ok(begun)
     }
 
-    fn make(&mut self) -> Result<(), SpoolError> {
+    fn create(&mut self) -> Result<(), SpoolError> {
         if let Some(dir) = self.path.parent() {
-            make_dir(dir).map_err(|error| of_system(dir, &error))?;
+            make_dir(dir).map_err(|error| from_io(dir, &error))?;
         }
         std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&self.path)
-            .map_err(|error| of_system(&self.path, &error))?;
+            .map_err(|error| from_io(&self.path, &error))?;
         self.begin()
     }
 
     /// Makes an empty queue of a file of no bytes that was just made.
     fn begin(&mut self) -> Result<(), SpoolError> {
         match QueueFile::begin(&self.path) {
-            Ok(file) => self.hold(file),
+            Ok(file) => self.use_file(file),
             Err(trouble) => {
-                let is_anothers = trouble.is_anothers();
+                let is_locked_by_another = trouble.is_locked_by_another();
                 let judged = trouble.judge(&self.path);
-                if !is_anothers {
+                if !is_locked_by_another {
                     // Nothing is in it yet.
                     let _ = std::fs::remove_file(journal(&self.path));
                     let _ = std::fs::remove_file(&self.path);
                 }
-                let Damage(what) = judged?;
+                let FileDamage(what) = judged?;
                 Err(failed(&self.path, what))
             }
         }
     }
 
-    fn hold(&mut self, mut file: QueueFile) -> Result<(), SpoolError> {
+    fn use_file(&mut self, mut file: QueueFile) -> Result<(), SpoolError> {
         let metadata =
-            std::fs::metadata(&self.path).map_err(|error| of_system(&self.path, &error))?;
+            std::fs::metadata(&self.path).map_err(|error| from_io(&self.path, &error))?;
         let before = self.closed.take().map(|known| {
             let is_same = known.totals.is_as(file.totals());
-            (is_same, self.rows.unsettled(known.totals))
+            (is_same, self.rows.live(known.totals))
         });
         file.number_from(self.last);
         // Some were settled without a look at whether they are there.
-        self.rows.settled.retain(|row, posts| match file.posts(*row) {
+        self.rows.pending_removal.retain(|row, posts| match file.posts(*row) {
             Ok(found) => {
                 *posts = found.unwrap_or(0);
                 found.is_some()
             }
             Err(_) => true,
         });
-        let now = self.rows.unsettled(file.totals());
+        let now = self.rows.live(file.totals());
         match before {
             Some((true, _)) => {}
-            Some((false, before)) => self.tell_others(&file, before, now),
+            Some((false, before)) => self.log_changes(&file, before, now),
             None => self.rows.found_posts += now.1,
         }
         self.open = Some(Open { file, inode: metadata.ino() });
-        self.look();
+        self.refresh();
         Ok(())
     }
 
     /// While it was closed, somebody has taken batches out of the file or put others into it.
-    fn tell_others(&mut self, file: &QueueFile, before: (u64, u64), now: (u64, u64)) {
+    fn log_changes(&mut self, file: &QueueFile, before: (u64, u64), now: (u64, u64)) {
         let mut in_hand_posts = 0;
-        self.rows.in_hand.retain(|row, posts| {
+        self.rows.leased.retain(|row, posts| {
             let is_gone = matches!(file.posts(*row), Ok(None));
             in_hand_posts += if is_gone { *posts } else { 0 };
             !is_gone
@@ -406,7 +411,7 @@ impl Database {
     }
 
     /// Notices that somebody has removed, exchanged or emptied the file, be it open or closed.
-    fn miss(&mut self) {
+    fn check_file(&mut self) {
         let Some(known) = self.known() else { return };
         let what = match std::fs::metadata(&self.path) {
             Ok(metadata) if metadata.ino() != known.inode => "exchanged",
@@ -414,7 +419,7 @@ impl Database {
             Err(error) if error.kind() == io::ErrorKind::NotFound => "removed",
             Ok(_) | Err(_) => return,
         };
-        let (batches, posts) = self.rows.unsettled(known.totals);
+        let (batches, posts) = self.rows.live(known.totals);
         if self.open.is_some() || batches > 0 {
             tracing::warn!(
                 "spool {}: somebody has {what} the file, with {batches} batches of {posts} posts",
@@ -424,10 +429,10 @@ impl Database {
         self.forget(posts);
     }
 
-    fn set_aside(&mut self, damage: &Damage) -> Result<(), SpoolError> {
+    fn set_aside(&mut self, damage: &FileDamage) -> Result<(), SpoolError> {
         let known = self.known();
         let totals = known.map_or_else(|| file::count_readable(&self.path), |known| known.totals);
-        let (batches, posts) = self.rows.unsettled(totals);
+        let (batches, posts) = self.rows.live(totals);
         self.close();
         let aside = set_aside(&self.path, self.wall)?;
         tracing::warn!(
@@ -448,26 +453,26 @@ impl Database {
     fn forget(&mut self, posts: u64) {
         self.close();
         self.closed = None;
-        let in_hand: u64 = std::mem::take(&mut self.rows.in_hand).into_values().sum();
-        let posts = posts.saturating_sub(in_hand);
-        self.rows.settled.clear();
-        self.rows.told = false;
+        let leased: u64 = std::mem::take(&mut self.rows.leased).into_values().sum();
+        let posts = posts.saturating_sub(leased);
+        self.rows.pending_removal.clear();
+        self.rows.logged = false;
         self.rows.lost.damaged_posts += posts;
-        self.kept = Kept::default();
+        self.contents = QueueContents::default();
     }
 
     /// Brings what is known of the file up to date. What cannot be read here is told by the next who
     /// needs it.
-    fn look(&mut self) {
+    fn refresh(&mut self) {
         let Some(Open { file, .. }) = &self.open else { return };
         let totals = file.totals();
         self.last = self.last.max(totals.last);
-        let (batches, posts) = self.rows.unsettled(totals);
-        let oldest = self.rows.first(file).ok().flatten().and_then(|row| row.taken);
+        let (batches, posts) = self.rows.live(totals);
+        let oldest = self.rows.first(file).ok().flatten().and_then(|row| row.sampled_at);
         // Few small batches have their place beside what an empty queue takes, and are not nothing.
         let least = if batches > 0 { file::PAGE_BYTES } else { 0 };
-        let bytes = file.bytes().unwrap_or(self.kept.bytes).max(least);
-        self.kept = Kept { batches, posts, bytes, oldest, in_hand: 0 };
+        let bytes = file.bytes().unwrap_or(self.contents.bytes).max(least);
+        self.contents = QueueContents { batches, posts, bytes, oldest, leased: 0 };
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::trouble::Trouble;
+use super::error::FileError;
 use super::{Batch, Moment, RowId, record};
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
@@ -39,7 +39,7 @@ const TABLES: [(&str, &str); 2] = [
 ];
 
 /// The schema's page and the first of each table.
-const PAGES_WHEN_EMPTY: u64 = 1 + TABLES.len() as u64;
+const EMPTY_PAGES: u64 = 1 + TABLES.len() as u64;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 const SETTINGS: &str = "
@@ -57,18 +57,18 @@ const SETTINGS: &str = "
 #[derive(Debug)]
 pub(super) struct QueueFile {
     connection: Connection,
-    totals: Totals,
+    totals: FileTotals,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Totals {
+pub(super) struct FileTotals {
     pub(super) batches: u64,
     pub(super) posts: u64,
     /// The largest row there is or was, as far as known; 0 before the first.
     pub(super) last: i64,
 }
 
-impl Totals {
+impl FileTotals {
     /// Whether as much is there, as far as that tells.
     pub(super) fn is_as(self, other: Self) -> bool {
         (self.batches, self.posts) == (other.batches, other.posts)
@@ -77,10 +77,10 @@ impl Totals {
 
 /// A row of `batches`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
+pub(super) struct BatchRow {
     pub(super) id: RowId,
     /// Absent where it makes no sense.
-    pub(super) taken: Option<Moment>,
+    pub(super) sampled_at: Option<Moment>,
     pub(super) posts: u64,
     /// Of the record.
     bytes: i64,
@@ -88,14 +88,14 @@ pub(super) struct Row {
 
 impl QueueFile {
     /// Writes an empty queue into a file of no bytes.
-    pub(super) fn begin(path: &Path) -> Result<Self, Trouble> {
+    pub(super) fn begin(path: &Path) -> Result<Self, FileError> {
         let mut connection = connect(path)?;
         connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = PERSIST;")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         let tables: i64 =
             transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
         if tables > 0 {
-            return Err(Trouble::Begun);
+            return Err(FileError::Begun);
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -103,12 +103,12 @@ impl QueueFile {
             transaction.execute_batch(statement)?;
         }
         transaction.commit()?;
-        Ok(Self { connection, totals: Totals::default() })
+        Ok(Self { connection, totals: FileTotals::default() })
     }
 
     /// Opens what an earlier run, or this one, has left; `None` if that came to its end while it wrote an
     /// empty queue into the file.
-    pub(super) fn open(path: &Path) -> Result<Option<Self>, Trouble> {
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let mut connection = connect(path)?;
         // A read takes back what was not finished; an exclusive transaction would put a first page there.
         // What is left of a damaged file can be shorter than a page as well, but is not nothing.
@@ -124,12 +124,12 @@ impl QueueFile {
         Ok(Some(Self { connection, totals }))
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(super) fn totals(&self) -> FileTotals {
         self.totals
     }
 
     /// What the rows take on disk; 0 when there are none.
-    pub(super) fn bytes(&self) -> Result<u64, Trouble> {
+    pub(super) fn bytes(&self) -> Result<u64, FileError> {
         bytes(&self.connection)
     }
 
@@ -138,12 +138,12 @@ impl QueueFile {
         &self,
         after: RowId,
         is_wanted: impl Fn(RowId) -> bool,
-    ) -> Result<Option<Row>, Trouble> {
+    ) -> Result<Option<BatchRow>, FileError> {
         row_after(&self.connection, after, is_wanted)
     }
 
     /// The batch of a row; `None` if it cannot be read as what was written, with the reason told.
-    pub(super) fn batch(&self, row: &Row) -> Result<Result<Batch, String>, Trouble> {
+    pub(super) fn batch(&self, row: &BatchRow) -> Result<Result<Batch, String>, FileError> {
         // Its length first: a damaged one may say that it is as long as the file.
         let mut statement = self
             .connection
@@ -158,23 +158,23 @@ impl QueueFile {
             Err(error) => return Ok(Err(error.to_string())),
         };
         // The record is checked by itself; that it is this row's is all that it cannot tell.
-        let is_of_row = Some(batch.taken) == row.taken;
+        let is_of_row = Some(batch.sampled_at) == row.sampled_at;
         Ok(if is_of_row { Ok(batch) } else { Err("its record is another's".to_owned()) })
     }
 
     /// How many posts the row has; `None` if there is none of that number.
-    pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, Trouble> {
+    pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, FileError> {
         posts(&self.connection, row)
     }
 
     /// All of `work` comes to be, or nothing of it.
     pub(super) fn change<T>(
         &mut self,
-        work: impl FnOnce(&mut Change<'_>) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        work: impl FnOnce(&mut QueueChange<'_>) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut change = Change { transaction, totals: self.totals };
+        let mut change = QueueChange { transaction, totals: self.totals };
         let value = work(&mut change)?;
         let totals = change.totals;
         change.transaction.commit()?;
@@ -189,13 +189,13 @@ impl QueueFile {
 }
 
 /// A transaction under way.
-pub(super) struct Change<'a> {
+pub(super) struct QueueChange<'a> {
     transaction: Transaction<'a>,
-    totals: Totals,
+    totals: FileTotals,
 }
 
-impl Change<'_> {
-    pub(super) fn bytes(&self) -> Result<u64, Trouble> {
+impl QueueChange<'_> {
+    pub(super) fn bytes(&self) -> Result<u64, FileError> {
         bytes(&self.transaction)
     }
 
@@ -204,23 +204,23 @@ impl Change<'_> {
         &self,
         after: RowId,
         is_wanted: impl Fn(RowId) -> bool,
-    ) -> Result<Option<Row>, Trouble> {
+    ) -> Result<Option<BatchRow>, FileError> {
         row_after(&self.transaction, after, is_wanted)
     }
 
     /// What is wrong when this much is left of an otherwise empty queue, which does not fit: the record
     /// is too large, or pages belong to nobody.
-    pub(super) fn too_large(&self, record_bytes: usize) -> Result<Trouble, Trouble> {
+    pub(super) fn too_large(&self, record_bytes: usize) -> Result<FileError, FileError> {
         let record_bytes = record_bytes as u64;
         if self.bytes()? > record_bytes + record_bytes / 64 + 8 * PAGE_BYTES {
-            return Ok(Trouble::damaged("it has pages that belong to no batch"));
+            return Ok(FileError::damaged("it has pages that belong to no batch"));
         }
-        Ok(Trouble::TooLarge)
+        Ok(FileError::TooLarge)
     }
 
-    pub(super) fn append(&mut self, batch: &Batch, record: &[u8]) -> Result<RowId, Trouble> {
+    pub(super) fn append(&mut self, batch: &Batch, record: &[u8]) -> Result<RowId, FileError> {
         let Some(id) = self.totals.last.checked_add(1) else {
-            return Err(Trouble::damaged("its numbers are used up"));
+            return Err(FileError::damaged("its numbers are used up"));
         };
         self.put(RowId(id), batch, record)?;
         self.totals.last = id;
@@ -235,15 +235,15 @@ impl Change<'_> {
         row: RowId,
         batch: &Batch,
         record: &[u8],
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, FileError> {
         let Some(posts) = posts(&self.transaction, row)? else { return Ok(false) };
         self.put(row, batch, record)?;
         self.totals.posts = self.totals.posts.saturating_sub(posts) + batch.posts.len() as u64;
         Ok(true)
     }
 
-    fn put(&self, row: RowId, batch: &Batch, record: &[u8]) -> Result<(), Trouble> {
-        let Moment { boot, since_boot, wall } = batch.taken;
+    fn put(&self, row: RowId, batch: &Batch, record: &[u8]) -> Result<(), FileError> {
+        let Moment { boot, since_boot, wall } = batch.sampled_at;
         let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.transaction.execute(
             "REPLACE INTO batches (id, boot, since_boot, wall, posts, bytes) \
@@ -263,7 +263,7 @@ impl Change<'_> {
     }
 
     /// Does nothing where there is no such row.
-    pub(super) fn remove(&mut self, row: RowId) -> Result<(), Trouble> {
+    pub(super) fn remove(&mut self, row: RowId) -> Result<(), FileError> {
         let Some(posts) = posts(&self.transaction, row)? else { return Ok(()) };
         self.transaction.execute("DELETE FROM batches WHERE id = ?1", (row.0,))?;
         self.transaction.execute("DELETE FROM records WHERE id = ?1", (row.0,))?;
@@ -273,7 +273,7 @@ impl Change<'_> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Trouble> {
+fn connect(path: &Path) -> Result<Connection, FileError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
@@ -282,15 +282,15 @@ fn connect(path: &Path) -> Result<Connection, Trouble> {
 }
 
 /// That it is a queue of this version, and that `batches` is whole.
-fn check_form(connection: &Connection) -> Result<(), Trouble> {
+fn check_form(connection: &Connection) -> Result<(), FileError> {
     let header = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if header("application_id")? != APPLICATION_ID {
-        return Err(Trouble::damaged("it is another program's"));
+        return Err(FileError::damaged("it is another program's"));
     }
     let version = header("user_version")?;
     if version != VERSION {
         let what = format!("it is of version {version}, and only {VERSION} is known here");
-        return Err(Trouble::Damaged(what));
+        return Err(FileError::Damaged(what));
     }
     let mut statement =
         connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name LIMIT 9")?;
@@ -298,29 +298,29 @@ fn check_form(connection: &Connection) -> Result<(), Trouble> {
         statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let expected = TABLES.map(|(name, sql)| (name.to_owned(), Some(sql.to_owned())));
     if tables != expected {
-        return Err(Trouble::damaged("its tables are not those of a queue"));
+        return Err(FileError::damaged("its tables are not those of a queue"));
     }
     let mut check = connection.prepare("PRAGMA integrity_check('batches')")?;
     let found: String = check.query_row((), |row| row.get(0))?;
     match found.as_str() {
         "ok" => Ok(()),
-        found => Err(Trouble::Damaged(found.replace('\n', ", "))),
+        found => Err(FileError::Damaged(found.replace('\n', ", "))),
     }
 }
 
-fn count(connection: &Connection) -> Result<Totals, Trouble> {
+fn count(connection: &Connection) -> Result<FileTotals, FileError> {
     let sql = "SELECT count(*), coalesce(sum(posts), 0), coalesce(max(id), 0) FROM batches";
     let (batches, posts, last): (i64, i64, i64) =
         connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     match (u64::try_from(batches), u64::try_from(posts)) {
-        (Ok(batches), Ok(posts)) => Ok(Totals { batches, posts, last }),
-        _ => Err(Trouble::damaged("it counts less than no posts")),
+        (Ok(batches), Ok(posts)) => Ok(FileTotals { batches, posts, last }),
+        _ => Err(FileError::damaged("it counts less than no posts")),
     }
 }
 
 /// The batches and posts that a file which is no usable queue still tells of.
-pub(super) fn count_readable(path: &Path) -> Totals {
-    let mut totals = Totals::default();
+pub(super) fn count_readable(path: &Path) -> FileTotals {
+    let mut totals = FileTotals::default();
     let Ok(connection) = connect(path) else { return totals };
     let Ok(mut statement) = connection.prepare("SELECT posts FROM batches LIMIT 1048576") else {
         return totals;
@@ -335,16 +335,16 @@ pub(super) fn count_readable(path: &Path) -> Totals {
     totals
 }
 
-fn bytes(connection: &Connection) -> Result<u64, Trouble> {
+fn bytes(connection: &Connection) -> Result<u64, FileError> {
     let pages = |name| {
         let pages = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?;
-        Ok::<_, Trouble>(u64::try_from(pages).unwrap_or(0))
+        Ok::<_, FileError>(u64::try_from(pages).unwrap_or(0))
     };
     let used = pages("page_count")?.saturating_sub(pages("freelist_count")?);
-    Ok(used.saturating_sub(PAGES_WHEN_EMPTY) * PAGE_BYTES)
+    Ok(used.saturating_sub(EMPTY_PAGES) * PAGE_BYTES)
 }
 
-fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, Trouble> {
+fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, FileError> {
     let mut statement = connection.prepare("SELECT posts FROM batches WHERE id = ?1")?;
     let posts: Option<i64> = statement.query_one((row.0,), |row| row.get(0)).optional()?;
     Ok(posts.map(|posts| u64::try_from(posts).unwrap_or(0)))
@@ -354,7 +354,7 @@ fn row_after(
     connection: &Connection,
     after: RowId,
     is_wanted: impl Fn(RowId) -> bool,
-) -> Result<Option<Row>, Trouble> {
+) -> Result<Option<BatchRow>, FileError> {
     let mut statement = connection.prepare(
         "SELECT id, boot, since_boot, wall, posts, bytes FROM batches WHERE id > ?1 ORDER BY id",
     )?;
@@ -368,13 +368,13 @@ fn row_after(
     Ok(None)
 }
 
-fn as_row(id: RowId, row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+fn as_row(id: RowId, row: &rusqlite::Row<'_>) -> rusqlite::Result<BatchRow> {
     let boot = BootId::parse(row.get_ref(1)?.as_bytes()?);
     let since_boot = BootTime::from_nanos(row.get::<_, i64>(2)?.cast_unsigned());
     let wall = WallTime::from_unix_millis(row.get::<_, i64>(3)?.cast_unsigned());
-    Ok(Row {
+    Ok(BatchRow {
         id,
-        taken: boot.map(|boot| Moment { boot, since_boot, wall }),
+        sampled_at: boot.map(|boot| Moment { boot, since_boot, wall }),
         posts: u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0),
         bytes: row.get(5)?,
     })

@@ -5,12 +5,12 @@
 mod aside;
 mod batch;
 mod database;
+mod error;
 mod file;
-mod handover;
-mod keeper;
+mod inflight;
 pub mod record;
 mod rows;
-mod trouble;
+mod thread;
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use thiserror::Error;
 pub use batch::{Batch, Part, Post};
 // The samples of the queue carry it.
 pub use crate::clock::Moment;
-pub use handover::{HandedOver, Handover};
-pub use keeper::{Keeper, Queue};
+pub use inflight::{Journal, RecoveredBatches};
+pub use thread::{Queue, Spool};
 
 /// How much a queue keeps. What is beyond is dropped from the oldest on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +36,15 @@ pub struct RowId(pub i64);
 
 /// Whether a batch still was where it had been put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    There,
+pub enum RowPresence {
+    Present,
     /// With the file that it was in.
     Gone,
 }
 
 /// What is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
+pub struct QueueContents {
     pub batches: u64,
     pub posts: u64,
     /// What is counted against [`Bounds::bytes_max`].
@@ -52,7 +52,7 @@ pub struct Kept {
     /// When the oldest batch was taken.
     pub oldest: Option<Moment>,
     /// How many of the batches are in somebody's hands.
-    pub in_hand: u64,
+    pub leased: u64,
 }
 
 /// Posts that the queue dropped or lost by itself, by reason.

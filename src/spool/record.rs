@@ -41,9 +41,9 @@ const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 
 /// What is known of it. A program that does not know a mark reads the record all the same.
-const MARKS_AT: usize = 10;
-const TRIED: u8 = 1;
-const LEFT: u8 = 2;
+const FLAGS_AT: usize = 10;
+const ATTEMPTED: u8 = 1;
+const PARTIAL: u8 = 2;
 
 const CHECKED_FROM: usize = MAGIC.len() + 4;
 /// What stands before the contents, in bytes.
@@ -103,11 +103,11 @@ pub fn encode_plain(batch: &Batch) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// It is no record.
-pub fn mark_tried(mut record: Vec<u8>) -> Result<(u64, Vec<u8>), RecordError> {
+pub fn mark_attempted(mut record: Vec<u8>) -> Result<(u64, Vec<u8>), RecordError> {
     checked_part(&record)?;
-    *record.get_mut(MARKS_AT).ok_or(RecordError::Short)? |= TRIED;
+    *record.get_mut(FLAGS_AT).ok_or(RecordError::Short)? |= ATTEMPTED;
     let record = checked(record).ok_or(RecordError::Short)?;
-    let changed = record.get(MAGIC.len()..=MARKS_AT).ok_or(RecordError::Short)?;
+    let changed = record.get(MAGIC.len()..=FLAGS_AT).ok_or(RecordError::Short)?;
     Ok((MAGIC.len() as u64, changed.to_vec()))
 }
 
@@ -128,13 +128,13 @@ fn header(batch: &Batch, packing: u8, contents_bytes: usize) -> Option<Vec<u8>> 
     let mut header = Vec::with_capacity(CONTENTS_AT);
     header.extend(MAGIC);
     header.extend([0; 4]);
-    let marks = u8::from(batch.tried) * TRIED + u8::from(batch.left) * LEFT;
-    header.extend([VERSION, packing, marks, 0]);
+    let flags = u8::from(batch.attempted) * ATTEMPTED + u8::from(batch.partial) * PARTIAL;
+    header.extend([VERSION, packing, flags, 0]);
     header.extend(u32::try_from(batch.posts.len()).ok()?.to_le_bytes());
     header.extend(u32::try_from(contents_bytes).ok()?.to_le_bytes());
-    header.extend(batch.taken.boot.as_str().as_bytes());
-    header.extend(batch.taken.since_boot.as_nanos().to_le_bytes());
-    header.extend(batch.taken.wall.as_unix_millis().to_le_bytes());
+    header.extend(batch.sampled_at.boot.as_str().as_bytes());
+    header.extend(batch.sampled_at.since_boot.as_nanos().to_le_bytes());
+    header.extend(batch.sampled_at.wall.as_unix_millis().to_le_bytes());
     Some(header)
 }
 
@@ -160,18 +160,19 @@ fn write_contents(batch: &Batch, into: &mut impl Write) -> std::io::Result<()> {
 /// They are not, or not all, what [`encode`] made.
 pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     let mut rest = checked_part(record)?;
-    let Head { taken, tried, left, posts, contents_bytes, packing } = take_head(&mut rest)?;
+    let RecordHead { sampled_at, attempted, partial, posts, contents_bytes, packing } =
+        take_head(&mut rest)?;
     let contents = unpack(rest, packing, contents_bytes)?;
     let posts = decode_posts(posts, contents).ok_or(RecordError::Contents)?;
-    Ok(Batch { taken, tried, left, posts })
+    Ok(Batch { sampled_at, attempted, partial, posts })
 }
 
 /// What a record says before its contents.
 #[derive(Debug, Clone, Copy)]
-pub struct Head {
-    pub taken: Moment,
-    pub tried: bool,
-    pub left: bool,
+pub struct RecordHead {
+    pub sampled_at: Moment,
+    pub attempted: bool,
+    pub partial: bool,
     pub posts: usize,
     /// Unpacked.
     pub contents_bytes: usize,
@@ -182,7 +183,7 @@ pub struct Head {
 ///
 /// # Errors
 /// It is none of this version.
-pub fn decode_head(record: &[u8]) -> Result<Head, RecordError> {
+pub fn decode_head(record: &[u8]) -> Result<RecordHead, RecordError> {
     let mut rest = record;
     if take::<4>(&mut rest)? != MAGIC {
         return Err(RecordError::Foreign);
@@ -201,8 +202,8 @@ fn checked_part(record: &[u8]) -> Result<&[u8], RecordError> {
     if checksum(rest) == told { Ok(rest) } else { Err(RecordError::Checksum) }
 }
 
-fn take_head(rest: &mut &[u8]) -> Result<Head, RecordError> {
-    let [version, packing, marks, _] = take(rest)?;
+fn take_head(rest: &mut &[u8]) -> Result<RecordHead, RecordError> {
+    let [version, packing, flags, _] = take(rest)?;
     if version != VERSION {
         return Err(RecordError::Version(version));
     }
@@ -214,9 +215,9 @@ fn take_head(rest: &mut &[u8]) -> Result<Head, RecordError> {
     let boot = BootId::parse(&take::<36>(rest)?).ok_or(RecordError::Contents)?;
     let since_boot = BootTime::from_nanos(u64::from_le_bytes(take(rest)?));
     let wall = WallTime::from_unix_millis(u64::from_le_bytes(take(rest)?));
-    let taken = Moment { boot, since_boot, wall };
-    let (tried, left) = (marks & TRIED != 0, marks & LEFT != 0);
-    Ok(Head { taken, tried, left, posts, contents_bytes, packing })
+    let sampled_at = Moment { boot, since_boot, wall };
+    let (attempted, partial) = (flags & ATTEMPTED != 0, flags & PARTIAL != 0);
+    Ok(RecordHead { sampled_at, attempted, partial, posts, contents_bytes, packing })
 }
 
 fn unpack(packed: &[u8], packing: u8, bytes: usize) -> Result<Bytes, RecordError> {
@@ -260,9 +261,9 @@ fn decode_posts(count: usize, mut contents: Bytes) -> Option<Vec<Post>> {
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], RecordError> {
-    let (taken, rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
+    let (sampled_at, rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
     *bytes = rest;
-    Ok(*taken)
+    Ok(*sampled_at)
 }
 
 fn take_length(bytes: &mut &[u8]) -> Result<usize, RecordError> {
@@ -326,36 +327,36 @@ mod tests {
 
         plain[9..11].copy_from_slice(&[PLAIN, 1]);
         reseal(&mut plain);
-        batch.tried = true;
+        batch.attempted = true;
         assert_eq!(encode_plain(&batch).unwrap(), plain);
         assert_eq!(decode(&plain).unwrap(), batch);
 
         plain[10] = 2;
         reseal(&mut plain);
-        batch.tried = false;
-        batch.left = true;
+        batch.attempted = false;
+        batch.partial = true;
         assert_eq!(encode_plain(&batch).unwrap(), plain);
         assert_eq!(decode(&plain).unwrap(), batch);
     }
 
     #[test]
     fn a_record_is_marked_where_it_stands_unless_it_is_damaged() {
-        let mut batch = Batch { left: true, ..sample() };
+        let mut batch = Batch { partial: true, ..sample() };
         for record in [encode(&batch).unwrap(), encode_plain(&batch).unwrap()] {
-            let (at, changed) = mark_tried(record.clone()).unwrap();
+            let (at, changed) = mark_attempted(record.clone()).unwrap();
             let at = usize::try_from(at).unwrap();
             let mut marked = record.clone();
             marked[at..at + changed.len()].copy_from_slice(&changed);
-            batch.tried = true;
+            batch.attempted = true;
             assert_eq!(decode(&marked).unwrap(), batch);
-            assert_eq!(mark_tried(marked.clone()).unwrap(), (at as u64, changed));
-            batch.tried = false;
+            assert_eq!(mark_attempted(marked.clone()).unwrap(), (at as u64, changed));
+            batch.attempted = false;
 
             let mut damaged = record;
             *damaged.last_mut().unwrap() ^= 1;
-            assert_eq!(mark_tried(damaged), Err(RecordError::Checksum));
+            assert_eq!(mark_attempted(damaged), Err(RecordError::Checksum));
         }
-        assert_eq!(mark_tried(Vec::new()), Err(RecordError::Short));
+        assert_eq!(mark_attempted(Vec::new()), Err(RecordError::Short));
     }
 
     #[test]
@@ -440,10 +441,10 @@ mod tests {
             },
         );
         (any::<u64>(), any::<u64>(), any::<[bool; 2]>(), proptest::collection::vec(post, 0..12))
-            .prop_map(|(since, wall, [tried, left], posts)| Batch {
-                taken: moment(since, wall),
-                tried,
-                left,
+            .prop_map(|(since, wall, [attempted, partial], posts)| Batch {
+                sampled_at: moment(since, wall),
+                attempted,
+                partial,
                 posts,
             })
     }

@@ -3,36 +3,36 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::file::{Change, QueueFile, Row, Totals};
-use super::trouble::Trouble;
-use super::{Batch, Bounds, Found, Lost, Moment, RowId};
+use super::error::FileError;
+use super::file::{BatchRow, FileTotals, QueueChange, QueueFile};
+use super::{Batch, Bounds, Lost, Moment, RowId, RowPresence};
 
 /// Rows that may wait to be removed before no further row is given out.
-pub(super) const SETTLED_MAX: usize = 8192;
+pub(super) const PENDING_REMOVAL_MAX: usize = 8192;
 
 /// Rows of other boots that are asked for their age when one is appended. Those of one boot are in the
 /// order of their age.
-const YOUNG_MAX: usize = 64;
+const AGED_ROWS_MAX: usize = 64;
 
 /// Before any row.
 pub(super) const START: RowId = RowId(i64::MIN);
 
 /// What is not to be seen in the file.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct RowTracker {
     /// Rows that are done with and could not be removed yet, with their posts.
-    pub(super) settled: BTreeMap<RowId, u64>,
+    pub(super) pending_removal: BTreeMap<RowId, u64>,
     /// Rows that somebody goes on with, with their posts: neither given out nor pushed out.
-    pub(super) in_hand: BTreeMap<RowId, u64>,
+    pub(super) leased: BTreeMap<RowId, u64>,
     pub(super) lost: Lost,
     /// In files that were opened and of which nothing was known.
     pub(super) found_posts: u64,
     /// Whether it was said that a row of this file is damaged.
-    pub(super) told: bool,
+    pub(super) logged: bool,
 }
 
-pub(super) enum Step {
-    Found {
+pub(super) enum NextRow {
+    RowPresence {
         row: RowId,
         batch: Batch,
         dropped: bool,
@@ -44,16 +44,16 @@ pub(super) enum Step {
     Full,
 }
 
-impl Rows {
+impl RowTracker {
     /// The first row that is not settled.
-    pub(super) fn first(&self, file: &QueueFile) -> Result<Option<Row>, Trouble> {
-        file.row_after(START, |row| !self.settled.contains_key(&row))
+    pub(super) fn first(&self, file: &QueueFile) -> Result<Option<BatchRow>, FileError> {
+        file.row_after(START, |row| !self.pending_removal.contains_key(&row))
     }
 
     /// The batches and posts that are not settled.
-    pub(super) fn unsettled(&self, totals: Totals) -> (u64, u64) {
-        let settled_posts: u64 = self.settled.values().sum();
-        let batches = totals.batches.saturating_sub(self.settled.len() as u64);
+    pub(super) fn live(&self, totals: FileTotals) -> (u64, u64) {
+        let settled_posts: u64 = self.pending_removal.values().sum();
+        let batches = totals.batches.saturating_sub(self.pending_removal.len() as u64);
         (batches, totals.posts.saturating_sub(settled_posts))
     }
 
@@ -63,9 +63,9 @@ impl Rows {
         batches: &[(&Batch, Vec<u8>)],
         now: Moment,
         bounds: Bounds,
-    ) -> Result<Vec<RowId>, Trouble> {
+    ) -> Result<Vec<RowId>, FileError> {
         let (rows, lost) = file.change(|change| {
-            self.remove_settled(change)?;
+            self.remove_pending(change)?;
             let mut lost = Lost::default();
             self.drop_old(change, now, bounds, &mut lost)?;
             let mut rows = Vec::with_capacity(batches.len());
@@ -76,7 +76,7 @@ impl Rows {
             }
             Ok((rows, lost))
         })?;
-        self.settled.clear();
+        self.pending_removal.clear();
         self.lost.full_posts += lost.full_posts;
         self.lost.old_posts += lost.old_posts;
         self.lost.damaged_posts += lost.damaged_posts;
@@ -91,32 +91,32 @@ impl Rows {
         at: &mut RowId,
         now: Moment,
         bounds: Bounds,
-    ) -> Result<Step, Trouble> {
+    ) -> Result<NextRow, FileError> {
         let mut dropped = false;
-        while self.settled.len() < SETTLED_MAX {
+        while self.pending_removal.len() < PENDING_REMOVAL_MAX {
             let is_free =
-                |row| !self.settled.contains_key(&row) && !self.in_hand.contains_key(&row);
+                |row| !self.pending_removal.contains_key(&row) && !self.leased.contains_key(&row);
             let Some(row) = file.row_after(*at, is_free)? else {
-                return Ok(Step::End { dropped });
+                return Ok(NextRow::End { dropped });
             };
-            if row.taken.is_some_and(|taken| taken.age(&now) > bounds.age_max) {
+            if row.sampled_at.is_some_and(|sampled_at| sampled_at.age(&now) > bounds.age_max) {
                 self.lost.old_posts += row.posts;
             } else {
                 match file.batch(&row)? {
-                    Ok(batch) => return Ok(Step::Found { row: row.id, batch, dropped }),
-                    Err(what) => self.tell_damaged(path, row.id, row.posts, &what),
+                    Ok(batch) => return Ok(NextRow::RowPresence { row: row.id, batch, dropped }),
+                    Err(what) => self.log_damaged(path, row.id, row.posts, &what),
                 }
             }
-            self.settled.insert(row.id, row.posts);
+            self.pending_removal.insert(row.id, row.posts);
             *at = row.id;
             dropped = true;
         }
-        Ok(Step::Full)
+        Ok(NextRow::Full)
     }
 
-    fn tell_damaged(&mut self, path: &Path, row: RowId, posts: u64, what: &str) {
+    fn log_damaged(&mut self, path: &Path, row: RowId, posts: u64, what: &str) {
         self.lost.damaged_posts += posts;
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.logged, true) {
             tracing::warn!(
                 "spool {}: batch {}: {what}: removed, with its {posts} posts; further ones in this \
                  file are only counted",
@@ -132,9 +132,10 @@ impl Rows {
         rows: &[RowId],
         into: &Batch,
         record: &[u8],
-    ) -> Result<Found, Trouble> {
-        let Some(last) = rows.iter().max().filter(|last| !self.settled.contains_key(last)) else {
-            return Ok(Found::Gone);
+    ) -> Result<RowPresence, FileError> {
+        let Some(last) = rows.iter().max().filter(|last| !self.pending_removal.contains_key(last))
+        else {
+            return Ok(RowPresence::Gone);
         };
         let merged = file.change(|change| {
             if !change.replace(*last, into, record)? {
@@ -143,34 +144,36 @@ impl Rows {
             for row in rows.iter().filter(|row| *row != last) {
                 change.remove(*row)?;
             }
-            self.remove_settled(change)?;
+            self.remove_pending(change)?;
             Ok(true)
         })?;
         if merged {
-            self.settled.clear();
+            self.pending_removal.clear();
         }
-        Ok(if merged { Found::There } else { Found::Gone })
+        Ok(if merged { RowPresence::Present } else { RowPresence::Gone })
     }
 
-    pub(super) fn remove_settled(&self, change: &mut Change<'_>) -> Result<(), Trouble> {
-        self.settled.keys().try_for_each(|row| change.remove(*row))
+    pub(super) fn remove_pending(&self, change: &mut QueueChange<'_>) -> Result<(), FileError> {
+        self.pending_removal.keys().try_for_each(|row| change.remove(*row))
     }
 
     fn drop_old(
         &self,
-        change: &mut Change<'_>,
+        change: &mut QueueChange<'_>,
         now: Moment,
         bounds: Bounds,
         lost: &mut Lost,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), FileError> {
         let mut at = START;
         let mut young = 0;
-        while let Some(row) = change.row_after(at, |row| !self.in_hand.contains_key(&row))? {
+        while let Some(row) = change.row_after(at, |row| !self.leased.contains_key(&row))? {
             at = row.id;
-            match row.taken {
+            match row.sampled_at {
                 None => lost.damaged_posts += row.posts,
-                Some(taken) if taken.age(&now) > bounds.age_max => lost.old_posts += row.posts,
-                Some(taken) if taken.boot == now.boot || young == YOUNG_MAX => break,
+                Some(sampled_at) if sampled_at.age(&now) > bounds.age_max => {
+                    lost.old_posts += row.posts
+                }
+                Some(sampled_at) if sampled_at.boot == now.boot || young == AGED_ROWS_MAX => break,
                 Some(_) => {
                     young += 1;
                     continue;
@@ -184,19 +187,19 @@ impl Rows {
     /// Drops the oldest rows until what is there fits, `appended` with them.
     fn drop_excess(
         &self,
-        change: &mut Change<'_>,
+        change: &mut QueueChange<'_>,
         appended: RowId,
         record_bytes: usize,
         bounds: Bounds,
         lost: &mut Lost,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), FileError> {
         while change.bytes()? > bounds.bytes_max {
-            let oldest = change.row_after(START, |row| !self.in_hand.contains_key(&row))?;
+            let oldest = change.row_after(START, |row| !self.leased.contains_key(&row))?;
             let Some(oldest) = oldest.filter(|row| row.id != appended) else {
                 // What is in hand leaves no room at present.
-                return Err(match self.in_hand.is_empty() {
+                return Err(match self.leased.is_empty() {
                     true => change.too_large(record_bytes)?,
-                    false => Trouble::TooLarge,
+                    false => FileError::TooLarge,
                 });
             };
             lost.full_posts += oldest.posts;

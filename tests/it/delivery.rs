@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::support::log_lines::{Lines, hear_all, listen};
 use nodetally::delivery::{
-    self, BaseUrl, Clock, Getter, Handle, Places, Settings, Split, Statistics,
+    self, BaseUrl, DeliverySettings, Getter, Handle, MomentClock, Split, Statistics, Storage,
 };
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
@@ -175,9 +175,9 @@ fn cut_request(bytes: &mut Vec<u8>) -> Option<(String, String)> {
     Some((head, body))
 }
 
-fn quick(url: BaseUrl) -> Settings {
+fn quick(url: BaseUrl) -> DeliverySettings {
     hear_all();
-    let mut settings = Settings::new("central", url, 1);
+    let mut settings = DeliverySettings::new("central", url, 1);
     settings.backoff_base = Duration::from_millis(20);
     settings.backoff_max = Duration::from_millis(40);
     settings.request_timeout = Duration::from_secs(2);
@@ -193,13 +193,13 @@ fn moment(since_begin: Duration, wall_secs: u64) -> Moment {
     Moment { boot, since_boot: BEGIN.plus(since_begin), wall }
 }
 
-fn clock() -> Clock {
+fn clock() -> MomentClock {
     let begun = Instant::now();
     Arc::new(move || moment(begun.elapsed(), 0))
 }
 
-fn run(settings: Settings) -> Handle {
-    let (handle, worker) = delivery::endpoint(settings, Places::default(), clock()).unwrap();
+fn run(settings: DeliverySettings) -> Handle {
+    let (handle, worker) = delivery::endpoint(settings, Storage::default(), clock()).unwrap();
     tokio::spawn(worker.run());
     handle
 }
@@ -533,13 +533,13 @@ async fn samples_beyond_their_age_are_dropped_and_counted() {
     let mut settings = quick(url);
     settings.age_max = Duration::from_millis(100);
     let begun = Instant::now();
-    let clock: Clock = Arc::new(move || moment(begun.elapsed(), 0));
-    let (handle, worker) = delivery::endpoint(settings, Places::default(), clock).unwrap();
+    let clock: MomentClock = Arc::new(move || moment(begun.elapsed(), 0));
+    let (handle, worker) = delivery::endpoint(settings, Storage::default(), clock).unwrap();
     tokio::spawn(worker.run());
     handle.offer(batch(0, &["old"]), false);
     until(&handle, "too old", |figures| figures.dropped_posts.too_old == 1).await;
     let peer = Peer::start_at(addr, |_, _| CREATED);
-    let fresh = Batch { taken: moment(begun.elapsed(), 0), ..batch(1, &["new"]) };
+    let fresh = Batch { sampled_at: moment(begun.elapsed(), 0), ..batch(1, &["new"]) };
     handle.offer(fresh, false);
     until_settled(&handle).await;
     assert_eq!(peer.accepted(), ["1-new"]);
@@ -572,7 +572,7 @@ async fn a_flush_returns_what_the_endpoint_did_not_take_by_the_deadline() {
     let begin = Instant::now();
     let left = handle.flush(begin + Duration::from_millis(200)).await;
     assert!((0.2..5.0).contains(&begin.elapsed().as_secs_f64()), "{:?}", begin.elapsed());
-    let left_over = Batch { tried: true, left: true, ..batch(0, &["slow"]) };
+    let left_over = Batch { attempted: true, partial: true, ..batch(0, &["slow"]) };
     assert_eq!(left, [left_over, batch(1, &["good"])]);
     assert_eq!(peer.accepted(), ["0-good"]);
 }
@@ -598,7 +598,7 @@ async fn a_flush_cuts_a_long_pause_short() {
 async fn an_endpoint_of_tls_whose_peer_speaks_none_is_down_and_no_panic() {
     let peer = Peer::start(|_, _| CREATED).await;
     let url = BaseUrl::parse(&format!("https://{}", peer.addr)).unwrap();
-    match delivery::endpoint(quick(url), Places::default(), clock()) {
+    match delivery::endpoint(quick(url), Storage::default(), clock()) {
         Ok((handle, worker)) => {
             tokio::spawn(worker.run());
             handle.offer(batch(0, &["a"]), false);

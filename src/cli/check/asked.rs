@@ -68,7 +68,7 @@ fn look_at_status(address: SocketAddr, runtime: &Runtime, findings: &mut Finding
 
 async fn ask_agent(address: SocketAddr) -> Result<String, String> {
     let url = BaseUrl::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
-    let mut settings = delivery::Settings::new("status", url, 0);
+    let mut settings = delivery::DeliverySettings::new("status", url, 0);
     settings.request_timeout = STATUS_TIMEOUT;
     let body = Getter::new(&settings)?.get("/metrics", METRICS_BYTES_MAX).await?;
     let text = String::from_utf8(body).map_err(|_| "not text".to_owned())?;

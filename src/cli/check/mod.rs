@@ -16,7 +16,7 @@ use crate::snapshot::roots::Roots;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, Failure};
-use crate::spool::Keeper;
+use crate::spool::Spool;
 
 /// How one source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -396,13 +396,13 @@ fn look_at_spool(settings: &Settings, findings: &mut Findings) {
         }
         return;
     };
-    let keeper = Keeper::new(dir.clone());
-    let leftovers = keeper.leftovers(&names);
+    let spool = Spool::new(dir.clone());
+    let leftovers = spool.orphans(&names);
     if names.is_empty() && leftovers.is_empty() {
         return;
     }
     let shown = format!("spool {}", dir.display());
-    let mut text = match keeper.room() {
+    let mut text = match spool.free_bytes() {
         Ok(bytes) => format!("{} MiB are free", bytes >> 20),
         Err(error) => {
             let text = format!("what waits for an endpoint is in memory alone: {error}");
@@ -411,7 +411,7 @@ fn look_at_spool(settings: &Settings, findings: &mut Findings) {
         }
     };
     for name in names {
-        match keeper.file_bytes(name) {
+        match spool.file_bytes(name) {
             0 => {}
             bytes => text.push_str(&format!("; {} KiB for {name}", bytes >> 10)),
         }

@@ -72,7 +72,7 @@ fn why_not(error: &io::Error) -> String {
 /// # Errors
 /// Likewise.
 pub(super) async fn over_url(url: BaseUrl) -> Result<Vec<u8>, String> {
-    let mut settings = delivery::Settings::new("status", url, 0);
+    let mut settings = delivery::DeliverySettings::new("status", url, 0);
     settings.request_timeout = TIMEOUT;
     Getter::new(&settings)?.get(PATH, ANSWER_BYTES_MAX).await
 }

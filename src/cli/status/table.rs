@@ -211,7 +211,7 @@ mod tests {
             oldest_age_ms: Some(725_000),
             recovered_posts: 3,
             accepted_posts: 80_000,
-            dropped_posts: BTreeMap::from([("late".to_owned(), 3), ("closed".to_owned(), 0)]),
+            dropped_posts: BTreeMap::from([("stale".to_owned(), 3), ("closed".to_owned(), 0)]),
             answers: BTreeMap::from([(201, 80_000), (503, 7)]),
             unanswered: 12,
             retries: 19,
@@ -255,7 +255,7 @@ central at http://10.0.0.1:5000/
 
 other at https://other.example.com/
   answers  80000 × 201, 7 × 503, 12 × none; 19 retries
-  dropped  3 late
+  dropped  3 stale
   posts    3 recovered
   disk     no space \\u{1b}[2J is left
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::mask::Mask;
-use super::proxy::Way;
+use super::proxy::Route;
 use crate::quantity::WallTime;
 use crate::retry_after::{asked_wait, rate_limit_wait};
 
@@ -17,27 +17,27 @@ const EXCERPT_CHARS_MAX: usize = 200;
 
 /// What became of one try of one post.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::delivery) enum Answer {
+pub(in crate::delivery) enum PostOutcome {
     Accepted {
         status: u16,
         /// How long the endpoint wants to be left alone from here on.
         pause: Option<Duration>,
     },
-    /// Sending it again would not help: 3xx, and 4xx but for those of [`Answer::Later`].
-    Refused { status: u16, excerpt: String },
+    /// Sending it again would not help: 3xx, and 4xx but for those of [`PostOutcome::Retry`].
+    Rejected { status: u16, excerpt: String },
     /// 408, 425, 429 and 5xx; with the settings for it, any 4xx but 413.
-    Later {
+    Retry {
         status: u16,
         /// What the endpoint asks for, of any length.
         pause: Option<Duration>,
         excerpt: String,
     },
     /// No connection, or no whole answer in time; or the proxy's word that it lets nothing through.
-    None { reason: String },
+    Unanswered { reason: String },
 }
 
 /// An answer that has been read, before it is said what it means.
-pub(super) struct Heard {
+pub(super) struct ReceivedAnswer {
     status: StatusCode,
     pause: Option<Duration>,
     /// The beginning of it.
@@ -45,7 +45,7 @@ pub(super) struct Heard {
 }
 
 /// Reads the answer, which came at `now`.
-pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Heard {
+pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> ReceivedAnswer {
     let status = answer.status();
     let pause = match status.is_success() {
         // A Retry-After says when to look at what came of it, not when to send more.
@@ -61,29 +61,34 @@ pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Heard 
             break;
         }
     }
-    Heard { status, pause, body }
+    ReceivedAnswer { status, pause, body }
 }
 
-impl Heard {
+impl ReceivedAnswer {
     pub(super) const fn status(&self) -> u16 {
         self.status.as_u16()
     }
 
     /// `retries_client_errors`: whether a 4xx that is otherwise for good is tried again. Not 413: the
     /// same body would be as large the next time.
-    pub(super) fn meaning(self, mask: &Mask, way: Way<'_>, retries_client_errors: bool) -> Answer {
+    pub(super) fn meaning(
+        self,
+        mask: &Mask,
+        way: Route<'_>,
+        retries_client_errors: bool,
+    ) -> PostOutcome {
         let Self { status, pause, body } = self;
-        let excerpt = || way.told(excerpt(&body, mask));
+        let excerpt = || way.describe(excerpt(&body, mask));
         match status.as_u16() {
-            code @ 200..=299 => Answer::Accepted { status: code, pause },
-            407 if way.ends_at_proxy() => Answer::None { reason: way.refused() },
+            code @ 200..=299 => PostOutcome::Accepted { status: code, pause },
+            407 if way.ends_at_proxy() => PostOutcome::Unanswered { reason: way.refused() },
             code @ (408 | 425 | 429 | 500..=599) => {
-                Answer::Later { status: code, pause, excerpt: excerpt() }
+                PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
             code @ 400..=499 if retries_client_errors && code != 413 => {
-                Answer::Later { status: code, pause, excerpt: excerpt() }
+                PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
-            code => Answer::Refused { status: code, excerpt: excerpt() },
+            code => PostOutcome::Rejected { status: code, excerpt: excerpt() },
         }
     }
 }
@@ -108,25 +113,25 @@ mod tests {
     use super::super::BaseUrl;
     use super::*;
 
-    fn meaning(code: u16, retries_client_errors: bool) -> Answer {
+    fn meaning(code: u16, retries_client_errors: bool) -> PostOutcome {
         let status = StatusCode::from_u16(code).unwrap();
         let pause = Some(Duration::from_secs(7));
         let base = BaseUrl::parse("http://host").unwrap();
-        let heard = Heard { status, pause, body: b"why".to_vec() };
-        heard.meaning(&Mask::none(), Way::to(&base, None), retries_client_errors)
+        let received = ReceivedAnswer { status, pause, body: b"why".to_vec() };
+        received.meaning(&Mask::none(), Route::to(&base, None), retries_client_errors)
     }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_refused() {
         let (pause, excerpt) = (Some(Duration::from_secs(7)), "why".to_owned());
         for code in [200, 201, 204] {
-            assert_eq!(meaning(code, false), Answer::Accepted { status: code, pause });
+            assert_eq!(meaning(code, false), PostOutcome::Accepted { status: code, pause });
         }
-        let later = |status| Answer::Later { status, pause, excerpt: excerpt.clone() };
+        let later = |status| PostOutcome::Retry { status, pause, excerpt: excerpt.clone() };
         for code in [408, 425, 429, 500, 502, 503, 504, 507] {
             assert_eq!(meaning(code, false), later(code));
         }
-        let refused = |status| Answer::Refused { status, excerpt: excerpt.clone() };
+        let refused = |status| PostOutcome::Rejected { status, excerpt: excerpt.clone() };
         for code in [301, 302, 304, 308, 400, 401, 403, 404, 407, 413, 415, 422] {
             assert_eq!(meaning(code, false), refused(code));
         }

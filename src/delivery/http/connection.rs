@@ -9,14 +9,14 @@ use reqwest::redirect::Policy;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::super::Settings;
-use super::Trust;
+use super::super::DeliverySettings;
+use super::EndpointTrust;
 use super::base_url::BaseUrl;
 use super::failure::innermost;
 use super::mask::Mask;
-use super::proxy::{Proxy, Way};
-use super::tls::Material;
-use super::token::Token;
+use super::proxy::{Proxy, Route};
+use super::tls::TlsMaterial;
+use super::token::AuthToken;
 use crate::small_file::Stamp;
 
 /// How often the files of token and certificates are looked at, at most.
@@ -32,9 +32,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
 
 /// What is needed of files and variables to speak to an endpoint.
-pub(super) struct Opened {
-    token: Option<Token>,
-    material: Material,
+pub(super) struct ConnectionParts {
+    token: Option<AuthToken>,
+    material: TlsMaterial,
     /// Of the TLS files before they were read.
     stamps: Vec<Option<Stamp>>,
     proxy: Option<Proxy>,
@@ -42,13 +42,13 @@ pub(super) struct Opened {
     base: BaseUrl,
 }
 
-impl Opened {
+impl ConnectionParts {
     /// # Errors
     /// The first thing that cannot be read or used.
-    pub(super) fn read(trust: &Trust, url: &BaseUrl) -> Result<Self, String> {
+    pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, String> {
         // An error means that one is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let token = trust.credential.as_ref().map(Token::read).transpose()?;
+        let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
         let stamps = trust.tls.stamps();
         let material = trust.tls.read(url)?;
         let base = trust.tls.named(url)?;
@@ -66,39 +66,39 @@ impl Opened {
 /// What requests are made with.
 #[derive(Debug)]
 pub(super) struct Connection {
-    settings: Settings,
+    settings: DeliverySettings,
     /// Under the name that the server goes by.
     base: BaseUrl,
     proxy: Option<Proxy>,
-    current: Mutex<Current>,
+    current: Mutex<CurrentClient>,
 }
 
 #[derive(Debug)]
-struct Current {
+struct CurrentClient {
     client: Client,
-    token: Option<Token>,
+    token: Option<AuthToken>,
     /// Of the TLS files when they were looked at last.
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
     /// The TLS files could not be used when they were read last, and the log says so.
-    told: bool,
+    logged: bool,
 }
 
 /// The header that shows who asks.
-pub(super) type Shown = Option<(HeaderName, HeaderValue)>;
+pub(super) type TokenHeader = Option<(HeaderName, HeaderValue)>;
 
 impl Connection {
     /// # Errors
     /// Token, certificates or proxy cannot be used, or the system has no certificates.
-    pub(super) fn open(settings: &Settings) -> Result<Self, String> {
-        let opened = Opened::read(&settings.trust, &settings.url)?;
+    pub(super) fn open(settings: &DeliverySettings) -> Result<Self, String> {
+        let opened = ConnectionParts::read(&settings.trust, &settings.url)?;
         let client = client(settings, opened.proxy.as_ref(), opened.material)?;
-        let current = Current {
+        let current = CurrentClient {
             client,
             token: opened.token,
             stamps: opened.stamps,
             looked_at: Instant::now(),
-            told: false,
+            logged: false,
         };
         Ok(Self {
             settings: settings.clone(),
@@ -108,7 +108,7 @@ impl Connection {
         })
     }
 
-    pub(super) const fn settings(&self) -> &Settings {
+    pub(super) const fn settings(&self) -> &DeliverySettings {
         &self.settings
     }
 
@@ -117,22 +117,22 @@ impl Connection {
     }
 
     /// How requests get there.
-    pub(super) fn way(&self) -> Way<'_> {
-        Way::to(&self.base, self.proxy.as_ref())
+    pub(super) fn way(&self) -> Route<'_> {
+        Route::to(&self.base, self.proxy.as_ref())
     }
 
     /// What an answer to a request with this token may repeat.
-    pub(super) fn mask(&self, shown: &Shown) -> Mask {
+    pub(super) fn mask(&self, shown: &TokenHeader) -> Mask {
         let token = shown.as_ref().map(|(_, value)| value);
         Mask::of(token, &self.settings.headers, &self.base, self.proxy.as_ref())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
+    fn lock(&self) -> MutexGuard<'_, CurrentClient> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client and the token for one request, by the files as they are.
-    pub(super) fn current(&self) -> (Client, Shown) {
+    pub(super) fn current(&self) -> (Client, TokenHeader) {
         let mut current = self.lock();
         if current.looked_at.elapsed() >= LOOK_INTERVAL {
             current.looked_at = Instant::now();
@@ -141,11 +141,11 @@ impl Connection {
             }
             self.look_at_certificates(&mut current);
         }
-        (current.client.clone(), current.token.as_ref().map(Token::header))
+        (current.client.clone(), current.token.as_ref().map(AuthToken::header))
     }
 
     /// The token of now, where it is another than `shown`: the server takes that one no longer.
-    pub(super) fn other_token(&self, shown: &Shown) -> Shown {
+    pub(super) fn other_token(&self, shown: &TokenHeader) -> TokenHeader {
         let mut current = self.lock();
         let token = current.token.as_mut()?;
         // Another post may have been here first.
@@ -157,8 +157,8 @@ impl Connection {
 
     /// Certificates are exchanged while the agent runs, key and certificate not always in one step:
     /// until they go together again the client of before stays in use.
-    fn look_at_certificates(&self, current: &mut Current) {
-        let Settings { name, trust, url, .. } = &self.settings;
+    fn look_at_certificates(&self, current: &mut CurrentClient) {
+        let DeliverySettings { name, trust, url, .. } = &self.settings;
         let stamps = trust.tls.stamps();
         if stamps == current.stamps {
             return;
@@ -172,12 +172,12 @@ impl Connection {
             // Requests under way end on the connections of before.
             Ok(client) => {
                 current.client = client;
-                current.told = false;
+                current.logged = false;
                 info!("endpoint {name}: its certificates have changed and are in use");
             }
             Err(reason) => {
-                if !current.told {
-                    current.told = true;
+                if !current.logged {
+                    current.logged = true;
                     warn!("endpoint {name}: {reason}; the certificates of before stay in use");
                 }
             }
@@ -186,9 +186,9 @@ impl Connection {
 }
 
 fn client(
-    settings: &Settings,
+    settings: &DeliverySettings,
     proxy: Option<&Proxy>,
-    material: Material,
+    material: TlsMaterial,
 ) -> Result<Client, String> {
     let mut headers = settings.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(settings.content_type));

@@ -17,15 +17,15 @@ const ZSTD_LEVEL: i32 = 3;
 
 /// How bodies are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encoding {
+pub enum BodyEncoding {
     #[default]
     None,
     Gzip,
     Zstd,
 }
 
-impl Encoding {
-    /// As `Content-Encoding` says it.
+impl BodyEncoding {
+    /// As `Content-BodyEncoding` says it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::None => "identity",
@@ -64,15 +64,15 @@ mod tests {
     #[test]
     fn what_is_encoded_reads_again_as_it_was_and_small_bodies_are_left_alone() {
         let body = "{\"cpu_millicores\":250,\"memory_bytes\":1048576}".repeat(500).into_bytes();
-        let gzip = Encoding::Gzip.encode(&body).unwrap();
+        let gzip = BodyEncoding::Gzip.encode(&body).unwrap();
         let mut text = Vec::new();
         flate2::read::GzDecoder::new(&*gzip).read_to_end(&mut text).unwrap();
         assert_eq!(text, body);
-        let zstd = Encoding::Zstd.encode(&body).unwrap();
+        let zstd = BodyEncoding::Zstd.encode(&body).unwrap();
         assert_eq!(zstd::bulk::decompress(&zstd, body.len()).unwrap(), body);
         assert!(gzip.len() < body.len() / 20 && zstd.len() < body.len() / 20);
-        assert_eq!(Encoding::None.encode(&body), None);
-        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+        assert_eq!(BodyEncoding::None.encode(&body), None);
+        for encoding in [BodyEncoding::Gzip, BodyEncoding::Zstd] {
             assert_eq!(encoding.encode(&body[..COMPRESSED_FROM_BYTES - 1]), None);
         }
     }

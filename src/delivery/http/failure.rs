@@ -18,8 +18,8 @@ pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &T
     // Else reqwest's own text has it, where there is no other.
     let error = error.without_url();
     match causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(reason)) => certificate_refused(reason, tls),
-        Some(rustls::Error::AlertReceived(alert)) => refused_by_server(*alert, tls),
+        Some(rustls::Error::InvalidCertificate(reason)) => certificate_rejected(reason, tls),
+        Some(rustls::Error::AlertReceived(alert)) => rejected_by_server(*alert, tls),
         Some(other) => format!("TLS: {}", answer::one_line(&other.to_string())),
         None => innermost(&error),
     }
@@ -64,7 +64,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     })
 }
 
-fn certificate_refused(reason: &CertificateError, tls: &Tls) -> String {
+fn certificate_rejected(reason: &CertificateError, tls: &Tls) -> String {
     match reason {
         // The second where another CA has the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => match &tls.ca_file {
@@ -112,7 +112,7 @@ fn names(presented: &[String]) -> String {
     }
 }
 
-fn refused_by_server(alert: AlertDescription, tls: &Tls) -> String {
+fn rejected_by_server(alert: AlertDescription, tls: &Tls) -> String {
     match (alert, &tls.client_certificate) {
         (
             AlertDescription::CertificateRequired

@@ -12,31 +12,31 @@ mod tls;
 mod token;
 
 pub use base_url::{BaseUrl, UrlError};
-pub use encoding::Encoding;
+pub use encoding::BodyEncoding;
 pub use proxy::Proxies;
 pub use sender::Getter;
 pub use tls::{ClientCertificate, Tls};
-pub use token::{Credential, Secret, TokenSource, secret_header};
+pub use token::{Credential, SecretText, TokenSource, secret_header};
 
-pub(super) use answer::Answer;
+pub(super) use answer::PostOutcome;
 pub(super) use sender::{Sender, Sent};
 
 /// Who the endpoint must be, who the agent is to it, and which proxies there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trust {
+pub struct EndpointTrust {
     /// `None`: the agent shows no token.
     pub credential: Option<Credential>,
     pub tls: Tls,
     pub proxies: Proxies,
 }
 
-impl Trust {
+impl EndpointTrust {
     /// Reads all that an endpoint at `url` needs, and keeps none of it.
     ///
     /// # Errors
     /// The first thing that cannot be read or used, in one line without anything secret.
     pub fn check(&self, url: &BaseUrl) -> Result<(), String> {
-        connection::Opened::read(self, url).map(|_| ())
+        connection::ConnectionParts::read(self, url).map(|_| ())
     }
 
     /// The proxy on the way to `url`, without what it is shown; `None`: there is none, or none that

@@ -150,13 +150,13 @@ impl fmt::Display for Proxy {
 
 /// What lies between here and an endpoint.
 #[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
+pub(super) struct Route<'a> {
     proxy: Option<&'a Proxy>,
     /// The proxy passes bytes on that it cannot read.
     is_tunnel: bool,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Route<'a> {
     pub(super) fn to(base: &BaseUrl, proxy: Option<&'a Proxy>) -> Self {
         Self { proxy, is_tunnel: base.is_https() }
     }
@@ -167,7 +167,7 @@ impl<'a> Way<'a> {
     }
 
     /// What is told of an answer, or of none, with the proxy that may have had its part in it.
-    pub(super) fn told(self, reason: String) -> String {
+    pub(super) fn describe(self, reason: String) -> String {
         match self.proxy {
             Some(proxy) if reason.is_empty() => {
                 format!("no reason given (through the proxy {proxy})")
@@ -179,7 +179,7 @@ impl<'a> Way<'a> {
 
     /// Of a proxy that wants to know who asks, in the words that a tunnel's has.
     pub(super) fn refused(self) -> String {
-        self.told("proxy authentication required".to_owned())
+        self.describe("proxy authentication required".to_owned())
     }
 }
 

@@ -11,9 +11,9 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 
-use super::super::Settings;
-use super::answer::{self, Answer};
-use super::connection::{Connection, Shown};
+use super::super::DeliverySettings;
+use super::answer::{self, PostOutcome};
+use super::connection::{Connection, TokenHeader};
 use super::failure;
 use crate::quantity::WallTime;
 
@@ -37,13 +37,13 @@ struct Inner {
 /// What became of a post that was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::delivery) struct Sent {
-    pub(in crate::delivery) answer: Answer,
+    pub(in crate::delivery) answer: PostOutcome,
     /// The statuses of the tries before it that were followed by another at once; `None`: no answer.
     pub(in crate::delivery) earlier: Vec<Option<u16>>,
 }
 
 /// Why a request has no answer.
-struct Unanswered {
+struct RequestFailure {
     reason: String,
     /// The connection was closed without a word.
     closed: bool,
@@ -52,7 +52,7 @@ struct Unanswered {
 impl Sender {
     /// # Errors
     /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
-    pub(in crate::delivery) fn new(settings: &Settings) -> Result<Self, String> {
+    pub(in crate::delivery) fn new(settings: &DeliverySettings) -> Result<Self, String> {
         Ok(Self(Arc::new(Inner {
             connection: Connection::open(settings)?,
             answers: AtomicBool::new(false),
@@ -96,15 +96,15 @@ struct Post<'a> {
 }
 
 impl Inner {
-    async fn post(&self, mut post: Post<'_>, earlier: &mut Vec<Option<u16>>) -> Answer {
+    async fn post(&self, mut post: Post<'_>, earlier: &mut Vec<Option<u16>>) -> PostOutcome {
         let (client, mut shown) = self.connection.current();
         let (mut has_other_token, mut is_unpacked) = (false, false);
         loop {
-            let heard = match self.exchange(&client, &post, &shown, earlier).await {
+            let received = match self.exchange(&client, &post, &shown, earlier).await {
                 Ok(answer) => answer::read(answer, wall_time()).await,
-                Err(Unanswered { reason, .. }) => return Answer::None { reason },
+                Err(RequestFailure { reason, .. }) => return PostOutcome::Unanswered { reason },
             };
-            match heard.status() {
+            match received.status() {
                 401 if !has_other_token
                     && let Some(other) = self.connection.other_token(&shown) =>
                 {
@@ -121,10 +121,10 @@ impl Inner {
                     }
                     let (mask, way) = (self.connection.mask(&shown), self.connection.way());
                     let retries = self.connection.settings().retry_client_errors;
-                    return heard.meaning(&mask, way, retries);
+                    return received.meaning(&mask, way, retries);
                 }
             }
-            earlier.push(Some(heard.status()));
+            earlier.push(Some(received.status()));
         }
     }
 
@@ -149,9 +149,9 @@ impl Inner {
         &self,
         client: &Client,
         post: &Post<'_>,
-        shown: &Shown,
+        shown: &TokenHeader,
         earlier: &mut Vec<Option<u16>>,
-    ) -> Result<reqwest::Response, Unanswered> {
+    ) -> Result<reqwest::Response, RequestFailure> {
         let answered = self.answers.load(Ordering::Relaxed);
         let alone = match answered {
             true => None,
@@ -160,7 +160,9 @@ impl Inner {
         let outcome = self.request(client, post, shown).await;
         drop(alone);
         match outcome {
-            Err(Unanswered { closed: true, .. }) if answered && post.idempotency_key.is_some() => {
+            Err(RequestFailure { closed: true, .. })
+                if answered && post.idempotency_key.is_some() =>
+            {
                 earlier.push(None);
                 self.request(client, post, shown).await
             }
@@ -186,8 +188,8 @@ impl Inner {
         &self,
         client: &Client,
         post: &Post<'_>,
-        shown: &Shown,
-    ) -> Result<reqwest::Response, Unanswered> {
+        shown: &TokenHeader,
+    ) -> Result<reqwest::Response, RequestFailure> {
         let mut request = client.post(self.connection.base().join(post.path));
         if let Some(key) = post.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
@@ -203,7 +205,7 @@ impl Inner {
     }
 
     /// The answer, and the token that it is the answer to. None is the proxy's alone.
-    async fn get(&self, path: &str) -> Result<(reqwest::Response, Shown), Unanswered> {
+    async fn get(&self, path: &str) -> Result<(reqwest::Response, TokenHeader), RequestFailure> {
         let (client, mut shown) = self.connection.current();
         let url = self.connection.base().join(path);
         let mut answer = self.answered(client.get(url.clone()), &shown).await?;
@@ -215,7 +217,7 @@ impl Inner {
         }
         let way = self.connection.way();
         match answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && way.ends_at_proxy() {
-            true => Err(Unanswered { reason: way.refused(), closed: false }),
+            true => Err(RequestFailure { reason: way.refused(), closed: false }),
             false => Ok((answer, shown)),
         }
     }
@@ -223,23 +225,23 @@ impl Inner {
     async fn answered(
         &self,
         mut request: RequestBuilder,
-        shown: &Shown,
-    ) -> Result<reqwest::Response, Unanswered> {
+        shown: &TokenHeader,
+    ) -> Result<reqwest::Response, RequestFailure> {
         if let Some((name, value)) = shown {
             request = request.header(name, value);
         }
         let outcome = request.send().await;
         self.answers.store(outcome.is_ok(), Ordering::Relaxed);
-        outcome.map_err(|error| Unanswered {
+        outcome.map_err(|error| RequestFailure {
             closed: failure::closed_without_answer(&error),
             reason: self.describe(error, shown),
         })
     }
 
-    fn describe(&self, error: reqwest::Error, shown: &Shown) -> String {
+    fn describe(&self, error: reqwest::Error, shown: &TokenHeader) -> String {
         let settings = self.connection.settings();
         let reason = failure::describe(error, settings.request_timeout, &settings.trust.tls);
-        self.connection.way().told(self.connection.mask(shown).apply(&reason))
+        self.connection.way().describe(self.connection.mask(shown).apply(&reason))
     }
 }
 
@@ -250,7 +252,7 @@ pub struct Getter(Sender);
 impl Getter {
     /// # Errors
     /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
+    pub fn new(settings: &DeliverySettings) -> Result<Self, String> {
         Sender::new(settings).map(Self)
     }
 
@@ -275,7 +277,10 @@ impl Getter {
             StatusCode::OK => Ok(body),
             _ => {
                 let excerpt = answer::excerpt(&body, &inner.connection.mask(&shown));
-                Err(inner.connection.way().told(format!("status {}: {excerpt}", status.as_u16())))
+                Err(inner
+                    .connection
+                    .way()
+                    .describe(format!("status {}: {excerpt}", status.as_u16())))
             }
         }
     }
@@ -338,12 +343,12 @@ mod tests {
     #[tokio::test]
     async fn only_a_post_that_is_recognised_is_sent_again_at_once() {
         let body = Bytes::from_static(b"body");
-        let accepted = || Answer::Accepted { status: 201, pause: None };
+        let accepted = || PostOutcome::Accepted { status: 201, pause: None };
         let key = HeaderValue::from_static("\"1\"");
         for (key, requests_expected) in [(None, 2), (Some(&key), 3)] {
             let requests: Arc<AtomicUsize> = Arc::default();
             let url = hangs_up(Arc::clone(&requests)).await;
-            let sender = Sender::new(&Settings::new("central", url, 1)).unwrap();
+            let sender = Sender::new(&DeliverySettings::new("central", url, 1)).unwrap();
             let first = sender.send("/", &body, key).await;
             assert_eq!((first.answer, first.earlier), (accepted(), vec![]));
             let second = sender.send("/", &body, key).await;

@@ -42,7 +42,7 @@ pub struct ClientCertificate {
 }
 
 /// What the files held when they were read.
-pub(super) struct Material {
+pub(super) struct TlsMaterial {
     roots: Option<Vec<Certificate>>,
     identity: Option<Identity>,
 }
@@ -65,7 +65,7 @@ impl Tls {
 
     /// # Errors
     /// A file cannot be read or used, or what is asked for goes against the URL; in one line.
-    pub(super) fn read(&self, base: &BaseUrl) -> Result<Material, String> {
+    pub(super) fn read(&self, base: &BaseUrl) -> Result<TlsMaterial, String> {
         if !base.is_https() && !self.is_usual() {
             return Err("its URL begins with http://, so that ca_file, client_certificate_file, \
                         client_key_file and server_name would do nothing; allowed: with https://"
@@ -73,7 +73,7 @@ impl Tls {
         }
         let roots = self.ca_file.as_deref().map(read_roots).transpose()?;
         let identity = self.client_certificate.as_ref().map(read_identity).transpose()?;
-        Ok(Material { roots, identity })
+        Ok(TlsMaterial { roots, identity })
     }
 
     /// The base under the name that the server goes by.
@@ -95,9 +95,9 @@ impl Tls {
         &self,
         mut builder: ClientBuilder,
         base: &BaseUrl,
-        material: Material,
+        material: TlsMaterial,
     ) -> ClientBuilder {
-        let Material { roots, identity } = material;
+        let TlsMaterial { roots, identity } = material;
         if !base.is_https() {
             // Without redirects no TLS can follow, so the system's certificates need not be read:
             // that saves their memory, and an image without any works.
@@ -110,16 +110,16 @@ impl Tls {
             builder = builder.identity(identity);
         }
         match &self.server_name {
-            Some(_) => builder.dns_resolver(Arc::new(At(base.host()))),
+            Some(_) => builder.dns_resolver(Arc::new(FixedHost(base.host()))),
             None => builder,
         }
     }
 }
 
 /// Answers for any name with the addresses of this host.
-struct At(String);
+struct FixedHost(String);
 
-impl Resolve for At {
+impl Resolve for FixedHost {
     fn resolve(&self, _: Name) -> Resolving {
         let host = self.0.clone();
         Box::pin(async move {

@@ -10,16 +10,16 @@ use crate::small_file::{self, Stamp};
 
 /// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct SecretText(String);
 
-impl Secret {
+impl SecretText {
     #[must_use]
     pub const fn new(text: String) -> Self {
         Self(text)
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
@@ -31,7 +31,7 @@ pub enum TokenSource {
     /// In a file that holds it alone; read again when it changes.
     File(PathBuf),
     /// In a variable of the environment, which was read at the edge.
-    Held { variable: String, token: Secret },
+    Held { variable: String, token: SecretText },
 }
 
 /// A token and how it is sent.
@@ -62,16 +62,16 @@ fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 
 /// A token as it was read last.
 #[derive(Debug)]
-pub(super) struct Token {
+pub(super) struct AuthToken {
     credential: Credential,
     header: (HeaderName, HeaderValue),
     /// Of its file when it was looked at last.
     stamp: Option<Stamp>,
     /// The file could not be used when it was read last, and the log says so.
-    told: bool,
+    logged: bool,
 }
 
-impl Token {
+impl AuthToken {
     /// # Errors
     /// It cannot be read or sent; in one line, without the token.
     pub(super) fn read(credential: &Credential) -> Result<Self, String> {
@@ -81,7 +81,7 @@ impl Token {
                 let stamp = Stamp::read(path).ok();
                 (stamp, small_file::read_token(path).map_err(|error| error.to_string())?)
             }
-            TokenSource::Held { variable, token: Secret(text) } => {
+            TokenSource::Held { variable, token: SecretText(text) } => {
                 let token = text.trim();
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Err(format!("the variable {variable} holds no token"));
@@ -95,7 +95,7 @@ impl Token {
             false => token,
         };
         let header = secret(name, &value)?;
-        Ok(Self { credential: credential.clone(), header, stamp, told: false })
+        Ok(Self { credential: credential.clone(), header, stamp, logged: false })
     }
 
     /// What is sent.
@@ -116,15 +116,15 @@ impl Token {
         let TokenSource::File(path) = &self.credential.token else { return };
         match Self::read(&self.credential) {
             Ok(read) => {
-                if self.told {
+                if self.logged {
                     info!("endpoint {endpoint}: the token file {} is read again", path.display());
                 }
                 *self = read;
             }
             Err(reason) => {
                 self.stamp = Stamp::read(path).ok();
-                if !self.told {
-                    self.told = true;
+                if !self.logged {
+                    self.logged = true;
                     warn!("endpoint {endpoint}: {reason}; the last token stays in use");
                 }
             }
@@ -144,19 +144,19 @@ mod tests {
         let error = secret_header(&mut headers, "X-API-Key", "hunter2\n").unwrap_err();
         assert!(error.contains("x-api-key") && !error.contains("hunter2"), "{error}");
 
-        let held = |token: &str| Credential {
+        let retained = |token: &str| Credential {
             header: "Authorization".to_owned(),
             token: TokenSource::Held {
                 variable: "KEY".to_owned(),
-                token: Secret::new(token.to_owned()),
+                token: SecretText::new(token.to_owned()),
             },
         };
-        assert!(!format!("{:?}", held("hunter2")).contains("hunter2"));
-        let token = Token::read(&held("hunter2\n")).unwrap();
+        assert!(!format!("{:?}", retained("hunter2")).contains("hunter2"));
+        let token = AuthToken::read(&retained("hunter2\n")).unwrap();
         assert_eq!(token.header().1.to_str().unwrap(), "Bearer hunter2");
         assert!(!format!("{token:?}").contains("hunter2"));
         for text in ["", " ", "hunter2 hunter2", "hunter2\u{e9}"] {
-            let error = Token::read(&held(text)).unwrap_err();
+            let error = AuthToken::read(&retained(text)).unwrap_err();
             assert_eq!(error, "the variable KEY holds no token");
         }
     }
@@ -168,8 +168,8 @@ mod tests {
         std::fs::write(&path, "first\n").unwrap();
         let source = TokenSource::File(path.clone());
         let credential = Credential { header: "X-API-Key".to_owned(), token: source };
-        let mut token = Token::read(&credential).unwrap();
-        let sent = |token: &Token| token.header().1.to_str().unwrap().to_owned();
+        let mut token = AuthToken::read(&credential).unwrap();
+        let sent = |token: &AuthToken| token.header().1.to_str().unwrap().to_owned();
         assert_eq!(sent(&token), "first");
         for gone in [true, false] {
             match gone {
@@ -178,13 +178,13 @@ mod tests {
             }
             token.look("central");
             assert_eq!(sent(&token), "first");
-            assert!(token.told);
+            assert!(token.logged);
         }
         let other = dir.path().join("other");
         std::fs::write(&other, "second").unwrap();
         std::fs::rename(&other, &path).unwrap();
         token.look("central");
         assert_eq!(sent(&token), "second");
-        assert!(!token.told);
+        assert!(!token.logged);
     }
 }

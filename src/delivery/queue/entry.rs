@@ -9,7 +9,7 @@ use crate::spool::{Batch, Moment, Post, RowId};
 
 /// A post and what was tried with it.
 #[derive(Debug)]
-pub(in super::super) struct Waiting {
+pub(in super::super) struct QueuedPost {
     pub(in super::super) post: Post,
     /// Whether it was tried at all: a further try is a retry.
     pub(in super::super) sent: bool,
@@ -28,13 +28,13 @@ pub(in super::super) struct Failing {
     pub(in super::super) tries: u32,
 }
 
-impl Waiting {
+impl QueuedPost {
     pub(super) const fn new(post: Post) -> Self {
         Self { post, sent: false, failures: 0, failing: None }
     }
 
     /// It failed once more while others were taken.
-    pub(in super::super) fn fails_beside_others(&mut self, now: BootTime) -> Failing {
+    pub(in super::super) fn fail_while_others_pass(&mut self, now: BootTime) -> Failing {
         let failing = self.failing.get_or_insert(Failing { since: now, tries: 0 });
         failing.tries += 1;
         *failing
@@ -43,38 +43,38 @@ impl Waiting {
 
 /// What remains of a batch.
 #[derive(Debug)]
-pub(in super::super) struct Entry {
-    pub(in super::super) taken: Moment,
+pub(in super::super) struct QueuedBatch {
+    pub(in super::super) sampled_at: Moment,
     /// Not to be sent before, unless the endpoint is being left.
     pub(in super::super) due: Instant,
     /// Where it is on disk.
     pub(in super::super) row: Option<RowId>,
     /// A file beside the counters holds it until it is settled or on disk.
-    pub(in super::super) handed_over: bool,
+    pub(in super::super) in_journal: bool,
     /// The endpoint took a part of this batch as it stands, or could be asked with it in vain only:
     /// it goes along with others.
-    pub(in super::super) partly_accepted: bool,
+    pub(in super::super) partially_accepted: bool,
     /// Some of its posts were settled, or fell apart, since it was put to disk.
-    pub(in super::super) is_touched: bool,
+    pub(in super::super) is_dirty: bool,
     /// An earlier worker may have sent any of it.
-    pub(in super::super) was_tried_before: bool,
+    pub(in super::super) was_attempted_before: bool,
     /// What a kill would leave of it says that it was tried.
-    pub(in super::super) is_marked: bool,
-    pub(in super::super) posts: Vec<Waiting>,
+    pub(in super::super) attempt_is_stored: bool,
+    pub(in super::super) posts: Vec<QueuedPost>,
 }
 
-impl Entry {
+impl QueuedBatch {
     pub(in super::super) fn new(batch: Batch, due: Instant) -> Self {
-        let posts = batch.posts.into_iter().map(Waiting::new).collect();
+        let posts = batch.posts.into_iter().map(QueuedPost::new).collect();
         Self {
-            taken: batch.taken,
+            sampled_at: batch.sampled_at,
             due,
             row: None,
-            handed_over: false,
-            partly_accepted: batch.left,
-            is_touched: false,
-            was_tried_before: batch.tried,
-            is_marked: batch.tried,
+            in_journal: false,
+            partially_accepted: batch.partial,
+            is_dirty: false,
+            was_attempted_before: batch.attempted,
+            attempt_is_stored: batch.attempted,
             posts,
         }
     }
@@ -86,11 +86,16 @@ impl Entry {
     /// As it goes to disk; bodies are shared, not copied.
     pub(in super::super) fn to_batch(&self) -> Batch {
         let posts = self.posts.iter().map(|waiting| waiting.post.clone()).collect();
-        Batch { taken: self.taken, tried: self.was_tried(), left: self.partly_accepted, posts }
+        Batch {
+            sampled_at: self.sampled_at,
+            attempted: self.was_attempted(),
+            partial: self.partially_accepted,
+            posts,
+        }
     }
 
-    pub(in super::super) fn mark(&self) -> EntryMark {
-        EntryMark { taken: self.taken, on_disk: self.row.is_some() }
+    pub(in super::super) fn mark(&self) -> BatchMark {
+        BatchMark { sampled_at: self.sampled_at, on_disk: self.row.is_some() }
     }
 
     /// Whether nothing would be forgotten with its posts but themselves.
@@ -99,9 +104,9 @@ impl Entry {
     }
 
     /// From here on it goes along with others, and says so where it is on disk.
-    pub(in super::super) fn goes_along(&mut self) {
-        self.is_touched |= !self.partly_accepted;
-        self.partly_accepted = true;
+    pub(in super::super) fn retry_with_next(&mut self) {
+        self.is_dirty |= !self.partially_accepted;
+        self.partially_accepted = true;
     }
 
     /// It may be the endpoint that is ill.
@@ -110,24 +115,24 @@ impl Entry {
     }
 
     /// Whether the endpoint may have taken a post of it, and it was not heard.
-    pub(in super::super) fn was_tried(&self) -> bool {
-        self.was_tried_before || self.posts.iter().any(|waiting| waiting.sent)
+    pub(in super::super) fn was_attempted(&self) -> bool {
+        self.was_attempted_before || self.posts.iter().any(|waiting| waiting.sent)
     }
 
     pub(super) fn into_batch(self) -> Batch {
-        let tried = self.was_tried();
+        let attempted = self.was_attempted();
         let posts = self.posts.into_iter().map(|waiting| waiting.post).collect();
-        Batch { taken: self.taken, tried, left: self.partly_accepted, posts }
+        Batch { sampled_at: self.sampled_at, attempted, partial: self.partially_accepted, posts }
     }
 }
 
 pub(in super::super) fn cost_bytes(post: &Post) -> usize {
-    size_of::<Waiting>() + post.path.len() + post.body.len()
+    size_of::<QueuedPost>() + post.path.len() + post.body.len()
 }
 
 /// Puts one to its place among others that are in their order.
-pub(in super::super) fn put_in_order(entries: &mut VecDeque<Entry>, entry: Entry) {
-    let at = entries.partition_point(|other| is_before(&other.taken, &entry.taken));
+pub(in super::super) fn put_in_order(entries: &mut VecDeque<QueuedBatch>, entry: QueuedBatch) {
+    let at = entries.partition_point(|other| is_before(&other.sampled_at, &entry.sampled_at));
     entries.insert(at, entry);
 }
 
@@ -140,7 +145,7 @@ fn is_before(one: &Moment, other: &Moment) -> bool {
 
 /// What of an entry says how its posts are counted.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct EntryMark {
-    pub(in super::super) taken: Moment,
+pub(in super::super) struct BatchMark {
+    pub(in super::super) sampled_at: Moment,
     pub(in super::super) on_disk: bool,
 }

@@ -16,9 +16,9 @@ fn handle(bytes_max: usize, samples_max: usize) -> Handle {
     handing_over(bytes_max, samples_max, None)
 }
 
-fn handing_over(bytes_max: usize, samples_max: usize, handover: Option<Handover>) -> Handle {
+fn handing_over(bytes_max: usize, samples_max: usize, journal: Option<Journal>) -> Handle {
     let (spread, grace) = (Duration::ZERO, Duration::from_millis(200));
-    Handle::new(Limits { bytes_max, samples_max, spread, grace }, handover)
+    Handle::new(QueueLimits { bytes_max, samples_max, spread, grace }, journal)
 }
 
 fn figures(handle: &Handle) -> Statistics {
@@ -34,7 +34,7 @@ fn figures(handle: &Handle) -> Statistics {
 
 #[test]
 fn the_oldest_makes_room_by_bytes_and_by_samples() {
-    let per_post = size_of::<Waiting>();
+    let per_post = size_of::<QueuedPost>();
     let by_bytes = handle(3 * (per_post + 100), 1000);
     for number in 0..5 {
         by_bytes.offer(batch(number, &[100]), false);
@@ -61,15 +61,15 @@ fn a_batch_larger_than_the_queue_is_dropped_and_counted() {
 
 #[test]
 fn what_is_under_way_counts_against_the_bound() {
-    let per_post = size_of::<Waiting>();
+    let per_post = size_of::<QueuedPost>();
     let handle = handle(2 * (per_post + 100), 1000);
     handle.offer(batch(0, &[100]), false);
-    let under_way = handle.take_fresh(None).unwrap();
+    let in_flight = handle.lease_fresh(None).unwrap();
     handle.offer(batch(1, &[100]), false);
     handle.offer(batch(2, &[100]), false);
     assert_eq!(handle.order(), [2]);
     figures(&handle);
-    handle.put_back(under_way);
+    handle.put_back(in_flight);
     assert_eq!(handle.order(), [0, 2]);
     handle.offer(batch(3, &[100]), false);
     assert_eq!(handle.order(), [2, 3], "what came back is the oldest");
@@ -78,11 +78,11 @@ fn what_is_under_way_counts_against_the_bound() {
 
 #[test]
 fn what_is_on_disk_counts_no_longer_against_the_bound() {
-    let per_post = size_of::<Waiting>();
+    let per_post = size_of::<QueuedPost>();
     let handle = handle(2 * (per_post + 100), 1000);
     handle.offer(batch(0, &[100]), false);
-    let under_way = handle.take_fresh(None).unwrap();
-    handle.no_longer_in_memory(&under_way.to_batch().posts);
+    let in_flight = handle.lease_fresh(None).unwrap();
+    handle.no_longer_in_memory(&in_flight.to_batch().posts);
     handle.offer(batch(1, &[100]), false);
     handle.offer(batch(2, &[100]), false);
     assert_eq!(handle.order(), [1, 2]);
@@ -94,12 +94,12 @@ fn what_is_on_disk_counts_no_longer_against_the_bound() {
 fn only_what_an_endpoint_left_of_a_batch_goes_along_with_the_next() {
     let handle = handle(1 << 20, 10);
     handle.offer(batch(0, &[1]), false);
-    let mut left = handle.take_fresh(None).unwrap();
-    left.partly_accepted = true;
+    let mut left = handle.lease_fresh(None).unwrap();
+    left.partially_accepted = true;
     handle.put_back(left);
     handle.offer(batch(1, &[2, 3]), false);
-    assert_eq!(handle.take_leftover().unwrap().taken, moment(0));
-    assert!(handle.take_leftover().is_none());
+    assert_eq!(handle.lease_partial().unwrap().sampled_at, moment(0));
+    assert!(handle.lease_partial().is_none());
     assert_eq!(figures(&handle).waiting_posts, 3);
 }
 
@@ -107,10 +107,10 @@ fn only_what_an_endpoint_left_of_a_batch_goes_along_with_the_next() {
 fn what_is_taken_over_stands_in_front_and_is_the_first_to_make_room() {
     let handle = handle(1 << 20, 3);
     handle.offer(batch(7, &[1]), false);
-    handle.put_first(vec![batch(5, &[1]), batch(6, &[1, 1])], false);
+    handle.prepend(vec![batch(5, &[1]), batch(6, &[1, 1])], false);
     assert_eq!(handle.order(), [5, 6, 7]);
     figures(&handle);
-    handle.put_first(vec![batch(3, &[1]), batch(4, &[1])], false);
+    handle.prepend(vec![batch(3, &[1]), batch(4, &[1])], false);
     assert_eq!(handle.order(), [5, 6, 7]);
     assert_eq!(figures(&handle).dropped_posts.queue_full, 2);
 }
@@ -118,10 +118,10 @@ fn what_is_taken_over_stands_in_front_and_is_the_first_to_make_room() {
 #[test]
 fn late_samples_become_one_and_their_posts_are_counted() {
     let handle = handle(1 << 20, 10);
-    handle.put_first((0..4).map(|number| batch(number, &[1, 1])).collect(), false);
+    handle.prepend((0..4).map(|number| batch(number, &[1, 1])).collect(), false);
     let merge = |older: &Batch, newer: &Batch| {
-        let is_late = newer.taken.since_boot.as_nanos() < 3;
-        is_late.then(|| Batch { posts: older.posts.clone(), ..newer.clone() })
+        let is_stale = newer.sampled_at.since_boot.as_nanos() < 3;
+        is_stale.then(|| Batch { posts: older.posts.clone(), ..newer.clone() })
     };
     handle.merge_oldest(10, &merge);
     assert_eq!(handle.order(), [2, 3]);
@@ -132,20 +132,20 @@ fn late_samples_become_one_and_their_posts_are_counted() {
 #[test]
 fn late_samples_that_became_one_are_all_in_its_file_until_it_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
-    let handover = Handover::new(dir.path(), "central");
-    let handle = handing_over(1 << 20, 10, Some(handover.clone()));
+    let journal = Journal::new(dir.path(), "central");
+    let handle = handing_over(1 << 20, 10, Some(journal.clone()));
     let batches: Vec<Batch> = (0..3).map(|number| batch(number, &[1])).collect();
-    assert!(batches.iter().all(|batch| handle.hand_over(batch)));
-    handle.put_first(batches, true);
+    assert!(batches.iter().all(|batch| handle.journal(batch)));
+    handle.prepend(batches, true);
     let merge = |older: &Batch, newer: &Batch| {
         let posts = older.posts.iter().chain(&newer.posts).cloned().collect();
         Some(Batch { posts, ..newer.clone() })
     };
     handle.merge_oldest(10, &merge);
-    let left = || handover.left(&moment(9), None, usize::MAX).batches;
+    let left = || journal.recover(&moment(9), None, usize::MAX).batches;
     assert_eq!(left().iter().map(|batch| batch.posts.len()).collect::<Vec<_>>(), [3]);
-    let both = handle.take_backlog().unwrap();
-    assert_eq!((both.taken, both.posts.len()), (moment(2), 3));
+    let both = handle.lease_backlog().unwrap();
+    assert_eq!((both.sampled_at, both.posts.len()), (moment(2), 3));
     handle.forget(&both);
     assert_eq!(left(), []);
 }
@@ -159,44 +159,44 @@ fn add_up(older: &Batch, newer: &Batch) -> Option<Batch> {
 #[test]
 fn late_samples_whose_sum_cannot_be_written_stay_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
-    let handover = Handover::new(dir.path(), "central");
-    let handle = handing_over(1 << 20, 10, Some(handover.clone()));
+    let journal = Journal::new(dir.path(), "central");
+    let handle = handing_over(1 << 20, 10, Some(journal.clone()));
     let batches: Vec<Batch> = (0..2).map(|number| batch(number, &[1])).collect();
-    assert!(batches.iter().all(|batch| handle.hand_over(batch)));
-    handle.put_first(batches.clone(), true);
+    assert!(batches.iter().all(|batch| handle.journal(batch)));
+    handle.prepend(batches.clone(), true);
     for name in ["1.new", "1-0.new"] {
         std::fs::create_dir(dir.path().join("central").join(name)).unwrap();
     }
     handle.merge_oldest(10, &add_up);
     assert_eq!(handle.order(), [0, 1]);
     assert_eq!(figures(&handle).merged_posts, 0);
-    assert_eq!(handover.left(&moment(9), None, usize::MAX).batches, batches);
+    assert_eq!(journal.recover(&moment(9), None, usize::MAX).batches, batches);
 }
 
 #[test]
 fn what_was_tried_is_added_to_nothing_whoever_tried_it() {
     let handle = handle(1 << 20, 10);
-    let tried = |number| Batch { tried: true, ..batch(number, &[1]) };
-    handle.put_first(vec![tried(0), batch(1, &[1]), tried(2), batch(3, &[1])], false);
+    let attempted = |number| Batch { attempted: true, ..batch(number, &[1]) };
+    handle.prepend(vec![attempted(0), batch(1, &[1]), attempted(2), batch(3, &[1])], false);
     handle.merge_oldest(10, &add_up);
     assert_eq!(handle.order(), [0, 1, 2, 3]);
-    assert!(handle.take_backlog().unwrap().to_batch().tried);
-    assert!(!handle.take_backlog().unwrap().to_batch().tried);
+    assert!(handle.lease_backlog().unwrap().to_batch().attempted);
+    assert!(!handle.lease_backlog().unwrap().to_batch().attempted);
 }
 
 #[test]
 fn no_more_of_an_earlier_run_is_taken_over_than_there_is_room_for() {
     const BYTES: usize = 10_000;
     let dir = tempfile::tempdir().unwrap();
-    let handover = Handover::new(dir.path(), "central");
+    let journal = Journal::new(dir.path(), "central");
     let batches: Vec<Batch> = (0..5).map(|number| batch(number, &[BYTES, 1, 1])).collect();
-    assert!(batches.iter().all(|batch| handover.keep(batch)));
-    let handle = handing_over(5 * BYTES / 2, 1000, Some(handover.clone()));
-    assert_eq!(handle.take_over(&moment(9), None), 2);
+    assert!(batches.iter().all(|batch| journal.write_batch(batch)));
+    let handle = handing_over(5 * BYTES / 2, 1000, Some(journal.clone()));
+    assert_eq!(handle.recover(&moment(9), None), 2);
     assert_eq!(handle.order(), [3, 4]);
     let figures = figures(&handle);
     assert_eq!((figures.offered_posts, figures.dropped_posts.queue_full), (15, 9));
-    assert_eq!(handover.left(&moment(9), None, usize::MAX).batches, batches[3..]);
+    assert_eq!(journal.recover(&moment(9), None, usize::MAX).batches, batches[3..]);
 }
 
 #[test]
@@ -206,24 +206,24 @@ fn the_oldest_age_is_that_of_the_oldest_wherever_it_is() {
     assert_eq!(age(&handle), None);
     handle.offer(batch(900, &[1]), false);
     assert_eq!(age(&handle), Some(100));
-    handle.put_first(vec![batch(700, &[1])], false);
+    handle.prepend(vec![batch(700, &[1])], false);
     assert_eq!(age(&handle), Some(300));
-    handle.set_oldest_under_way(Some(moment(400)));
+    handle.set_oldest_in_flight(Some(moment(400)));
     assert_eq!(age(&handle), Some(600));
 }
 
 #[tokio::test]
 async fn what_is_fresh_waits_for_its_time() {
     let (spread, grace) = (Duration::from_millis(30), Duration::ZERO);
-    let limits = Limits { bytes_max: 1 << 20, samples_max: 10, spread, grace };
+    let limits = QueueLimits { bytes_max: 1 << 20, samples_max: 10, spread, grace };
     let handle = Handle::new(limits, None);
     handle.offer(batch(0, &[1]), false);
-    let first = handle.take_fresh(Some(Instant::now()));
+    let first = handle.lease_fresh(Some(Instant::now()));
     assert!(first.is_some(), "somebody is looking");
     handle.offer(batch(1, &[1]), false);
-    assert!(handle.take_fresh(Some(Instant::now())).is_none());
+    assert!(handle.lease_fresh(Some(Instant::now())).is_none());
     handle.fresh_due().await;
-    assert!(handle.take_fresh(Some(Instant::now())).is_some());
+    assert!(handle.lease_fresh(Some(Instant::now())).is_some());
 }
 
 #[tokio::test]

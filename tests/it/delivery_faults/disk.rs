@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nodetally::delivery::Health;
-use nodetally::spool::{Batch, Keeper};
+use nodetally::spool::{Batch, Spool};
 use tokio::time::sleep;
 
 use super::peer::{Act, CREATED, Peer, Request};
@@ -16,7 +16,7 @@ use super::rig::{BOUNDS, NAME, Rig, Store, Time, path, quick, spool_in};
 #[tokio::test]
 async fn what_an_earlier_run_left_is_counted_once_it_can_be_looked_at() {
     let dir = tempfile::tempdir().unwrap();
-    let earlier = Keeper::new(spool_in(&dir)).queue(NAME, BOUNDS);
+    let earlier = Spool::new(spool_in(&dir)).queue(NAME, BOUNDS);
     let now = Time::new().now();
     let posts = ["a", "b", "c"].map(|name| (path(name), format!("0-{name}").into()));
     earlier.append(&Batch::new(now, posts), false, now).await.unwrap();

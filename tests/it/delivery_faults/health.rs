@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nodetally::delivery::{Health, Statistics};
-use nodetally::spool::Keeper;
+use nodetally::spool::Spool;
 use tokio::time::{Instant, sleep};
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
@@ -18,11 +18,11 @@ use super::rig::{BOTH, BOUNDS, LONG, Rig, Store, Time, bytes_beside, on_both, qu
 async fn held_in(file: Vec<u8>) -> BTreeMap<u64, usize> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("copy.spool"), file).unwrap();
-    let queue = Keeper::new(dir.path().to_owned()).queue("copy", BOUNDS);
+    let queue = Spool::new(dir.path().to_owned()).queue("copy", BOUNDS);
     let now = Time::new().now();
     let mut held = BTreeMap::new();
     while let Some((_, batch)) = queue.next(now).await.unwrap() {
-        held.insert(batch.taken.since_boot.as_nanos(), batch.posts.len());
+        held.insert(batch.sampled_at.since_boot.as_nanos(), batch.posts.len());
     }
     held
 }

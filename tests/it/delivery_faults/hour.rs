@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use fastrand::Rng;
 use nodetally::delivery::{Handle, Health, Statistics};
-use nodetally::spool::{Batch, Keeper};
+use nodetally::spool::{Batch, Spool};
 use tokio::time::{Instant, sleep};
 
 use super::peer::{Act, Peer, Seen, nobodys_addr, url};
@@ -84,7 +84,7 @@ impl Agent {
     async fn be(peer: &str) {
         let addr: SocketAddr = peer.parse().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let queue = Keeper::new(dir.path().to_owned()).queue(NAME, BOUNDS);
+        let queue = Spool::new(dir.path().to_owned()).queue(NAME, BOUNDS);
         let time = Time::new();
         let mut settings = quick(url(addr));
         settings.backoff_max = Duration::from_millis(200);

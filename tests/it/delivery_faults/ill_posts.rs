@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use nodetally::delivery::{Health, Late, Merge, Settings, Then as What};
+use nodetally::delivery::{DeliverySettings, Health, MergeBodies, StaleAction, StaleRule};
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
 use super::rig::{Rig, on_both, path, quick};
@@ -25,7 +25,7 @@ fn fails_on_ill(ill: Act) -> impl Fn(&Request) -> Act + Send + Sync + 'static {
     }
 }
 
-fn impatient(mut settings: Settings) -> Settings {
+fn impatient(mut settings: DeliverySettings) -> DeliverySettings {
     settings.request_timeout = Duration::from_millis(300);
     settings
 }
@@ -49,8 +49,8 @@ async fn until_given_up(rig: &Rig, peer: &Peer, posts: u64) {
 /// An endpoint that fails on one post of an otherwise good sample, then has an outage, then is back.
 #[tokio::test]
 async fn one_ill_post_does_not_make_an_outage_last() {
-    let add = What::Add(Merge(|_, _| None));
-    for late in [None, Some(Late { after: MINUTE, then: add })] {
+    let add = StaleAction::Add(MergeBodies(|_, _| None));
+    for late in [None, Some(StaleRule { after: MINUTE, then: add })] {
         on_both(async |store| {
             for ill in ills() {
                 let is_down = Arc::new(AtomicBool::new(false));
@@ -60,7 +60,7 @@ async fn one_ill_post_does_not_make_an_outage_last() {
                     false => on_ill(request),
                 });
                 let mut settings = impatient(quick(peer.url()));
-                settings.late = late;
+                settings.stale = late;
                 let rig = Rig::start(settings, store);
                 rig.offer(0, &["ill", "a", "b"]);
                 rig.until("taken", |figures| figures.accepted_posts == 2).await;
@@ -281,7 +281,8 @@ async fn what_was_left_of_a_sample_grows_old_as_everything_does() {
                 _ => CREATED,
             });
             let mut settings = quick(peer.url());
-            settings.late = is_late.then_some(Late { after: MINUTE, then: What::Drop });
+            settings.stale =
+                is_late.then_some(StaleRule { after: MINUTE, then: StaleAction::Drop });
             settings.age_max = 60 * MINUTE;
             let rig = Rig::start(settings, store);
             rig.offer(0, &["ill", "a"]);
@@ -292,7 +293,7 @@ async fn what_was_left_of_a_sample_grows_old_as_everything_does() {
             let figures = rig.end(&peer).await;
             let dropped = figures.dropped_posts;
             assert_eq!(dropped.total(), 1, "{store:?}: {figures:?}");
-            assert_eq!(dropped.late + dropped.too_old, 1);
+            assert_eq!(dropped.stale + dropped.too_old, 1);
             assert!(!peer.taken().contains(&"0-ill".to_owned()));
         }
     })

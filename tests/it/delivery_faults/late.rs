@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodetally::delivery::{Health, Late, Merge, Settings, Statistics, Then as What};
+use nodetally::delivery::{
+    DeliverySettings, Health, MergeBodies, StaleAction, StaleRule, Statistics,
+};
 use nodetally::payload::resource_api::{
     Figures, decode_node, decode_pod, encode_node, encode_pod, merge, node_metrics_path,
     pod_metrics_path,
@@ -82,11 +84,11 @@ struct Outage {
 }
 
 /// A quarter of an hour in which the peer refuses or does as told, and then it is back.
-async fn outage(store: Store, late: Option<Late>, bad: Option<Act>) -> Outage {
+async fn outage(store: Store, late: Option<StaleRule>, bad: Option<Act>) -> Outage {
     let addr = nobodys_addr();
     let bad_peer = bad.map(|act| Peer::start_at(addr, move |_| act.clone()));
     let mut settings = quick(url(addr));
-    settings.late = late;
+    settings.stale = late;
     let rig = Rig::start(settings, store);
     let mut offered = Sums::new();
     for sample in 0..OUTAGE_SAMPLES {
@@ -117,8 +119,8 @@ async fn outage(store: Store, late: Option<Late>, bad: Option<Act>) -> Outage {
     Outage { during, after, offered, seen }
 }
 
-fn adds() -> Option<Late> {
-    Some(Late { after: AFTER, then: What::Add(Merge(merge)) })
+fn adds() -> Option<StaleRule> {
+    Some(StaleRule { after: AFTER, then: StaleAction::Add(MergeBodies(merge)) })
 }
 
 fn assert_nothing_is_lost_by_adding_up(outage: &Outage) {
@@ -183,7 +185,7 @@ async fn what_a_server_may_have_taken_is_added_to_nothing_by_the_next_worker_eit
         let addr = nobodys_addr();
         let bad = Peer::start_at(addr, |_| lost());
         let mut settings = quick(url(addr));
-        settings.late = adds();
+        settings.stale = adds();
         let mut rig = Rig::start(settings.clone(), store);
         let mut offered = Sums::new();
         let mut offer = |rig: &Rig, sample| {
@@ -213,7 +215,7 @@ async fn what_a_server_may_have_taken_is_added_to_nothing_once_it_is_on_disk() {
     let addr = nobodys_addr();
     let bad = Peer::start_at(addr, |_| lost());
     let mut settings = quick(url(addr));
-    settings.late = adds();
+    settings.stale = adds();
     // It is tried once and no more, until another worker comes.
     let day = Duration::from_secs(24 * 60 * 60);
     (settings.backoff_base, settings.backoff_max) = (day, day);
@@ -244,20 +246,20 @@ async fn what_a_server_may_have_taken_is_added_to_nothing_once_it_is_on_disk() {
     rig.until("on disk", |figures| figures.in_memory_samples == 0).await;
     let seen = bad.stop().await;
     rig.time.put_forward(2 * AFTER);
-    rig.reload(Settings { late: adds(), ..quick(url(addr)) }, Duration::ZERO).await;
+    rig.reload(DeliverySettings { stale: adds(), ..quick(url(addr)) }, Duration::ZERO).await;
     end_late(&rig, addr, offered, seen).await;
 }
 
 #[tokio::test]
 async fn late_samples_are_dropped_and_counted_where_that_is_wanted() {
-    let late = Some(Late { after: AFTER, then: What::Drop });
+    let late = Some(StaleRule { after: AFTER, then: StaleAction::Drop });
     on_both(async |store| {
         let Outage { after, seen, .. } = outage(store, late, None).await;
         let taken = seen.iter().filter(|seen| seen.taken).count() as u64;
         assert_eq!((taken, after.merged_posts), (after.accepted_posts, 0));
-        assert_eq!(after.dropped_posts.late, after.dropped_posts.total());
+        assert_eq!(after.dropped_posts.stale, after.dropped_posts.total());
         let all: usize = (0..OUTAGE_SAMPLES).map(|sample| posts(sample).len()).sum();
-        assert_eq!(after.dropped_posts.late + taken, all as u64);
+        assert_eq!(after.dropped_posts.stale + taken, all as u64);
         // 60 s of 15 s each, and what is sent while the clock runs.
         let last: usize = (OUTAGE_SAMPLES - 4..OUTAGE_SAMPLES).map(|at| posts(at).len()).sum();
         assert!(taken <= last as u64 && taken >= last as u64 - 7, "{taken} of the last {last}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use nodetally::delivery::Settings;
+use nodetally::delivery::DeliverySettings;
 use tokio::time::{Instant, sleep};
 
 use super::peer::{Act, CREATED, Peer, Request, Then};
@@ -62,7 +62,7 @@ async fn survives(seed: u64, store: Store) {
         }
         misbehaves(random)
     });
-    let wanted = |random: &mut Rng| -> Settings {
+    let wanted = |random: &mut Rng| -> DeliverySettings {
         let mut settings = quick(peer.url());
         settings.prompt = Duration::from_millis(random.u64(20..200));
         settings.request_timeout = Duration::from_millis(400);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use nodetally::delivery::{Health, Settings, Statistics};
+use nodetally::delivery::{DeliverySettings, Health, Statistics};
 
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
 use super::rig::{BOTH, Rig, Store, on_both, path, quick, sequence};
@@ -64,7 +64,7 @@ async fn offer_and_wait(rig: &Rig, sequence: u64, names: &[&str]) -> Statistics 
 }
 
 /// No tries between two samples, so that those beside each can be counted.
-fn without_others(mut settings: Settings) -> Settings {
+fn without_others(mut settings: DeliverySettings) -> DeliverySettings {
     let fits = |seed: &u64| {
         let mut random = Rng::with_seed(*seed);
         (0..100).all(|_| random.f64() > 0.01)
@@ -431,7 +431,7 @@ async fn what_was_left_holds_up_nothing_after_a_restart_either() {
         }
         rig.until("left", |figures| figures.waiting_posts == 40).await;
         if store == Store::Disk {
-            rig.until("in hand", |_| rig.in_hand() == 40).await;
+            rig.until("in hand", |_| rig.leased() == 40).await;
         }
         part.set_away(false);
         let figures = rig.until_settled().await;

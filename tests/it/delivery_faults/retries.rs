@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use nodetally::delivery::{Health, Settings};
+use nodetally::delivery::{DeliverySettings, Health};
 use nodetally::spool::Bounds;
 use tokio::time::{Instant, sleep};
 
@@ -93,7 +93,7 @@ async fn what_an_endpoint_leaves_that_takes_less_than_comes_is_not_held_in_hand(
     let bounds = Bounds { bytes_max: 256 << 10, ..BOUNDS };
     let rig = Rig::start_within(settings, Store::Disk, bounds);
     let mut random = Rng::with_seed(5);
-    let mut in_hand = Vec::new();
+    let mut leased = Vec::new();
     for sequence in 0..60 {
         let post = |name: u32| {
             let noise: String =
@@ -102,10 +102,10 @@ async fn what_an_endpoint_leaves_that_takes_less_than_comes_is_not_held_in_hand(
         };
         rig.offer_posts((10..30).map(post).collect());
         sleep(Duration::from_millis(20)).await;
-        in_hand.push(rig.in_hand());
+        leased.push(rig.leased());
     }
     // The one that is being sent, four that are fresh, and what was left of one.
-    assert!(in_hand.iter().all(|samples| *samples <= 6), "{in_hand:?}");
+    assert!(leased.iter().all(|samples| *samples <= 6), "{leased:?}");
     rig.offer(60, &["a"]);
     let figures = rig.end(&peer).await;
     assert!(figures.dropped_posts.spool_full > 0, "{figures:?}");
@@ -141,7 +141,7 @@ async fn while_an_endpoint_is_down_a_single_post_finds_out_whether_it_is_back() 
     .await;
 }
 
-fn bounded(peer: &Peer) -> Settings {
+fn bounded(peer: &Peer) -> DeliverySettings {
     let mut settings = quick(peer.url());
     settings.bounds_500 = true;
     settings

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nodetally::delivery::{
-    self, BaseUrl, Clock, Handle, Health, Places, Settings, Statistics, Worker,
+    self, BaseUrl, DeliverySettings, Handle, Health, MomentClock, Statistics, Storage, Worker,
 };
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::spool::{Batch, Bounds, Keeper, Moment, Queue};
+use nodetally::spool::{Batch, Bounds, Moment, Queue, Spool};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -74,15 +74,15 @@ impl Time {
         self.ahead_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    fn clock(&self) -> Clock {
+    fn clock(&self) -> MomentClock {
         let time = self.clone();
         Arc::new(move || time.now())
     }
 }
 
 /// Quick to try again, and slow to find anything slow.
-pub fn quick(url: BaseUrl) -> Settings {
-    let mut settings = Settings::new(NAME, url, 1);
+pub fn quick(url: BaseUrl) -> DeliverySettings {
+    let mut settings = DeliverySettings::new(NAME, url, 1);
     settings.backoff_base = Duration::from_millis(20);
     settings.backoff_max = Duration::from_millis(40);
     settings
@@ -92,8 +92,8 @@ pub fn quick(url: BaseUrl) -> Settings {
 pub struct Rig {
     pub handle: Handle,
     pub time: Time,
-    pub settings: Settings,
-    dir: Option<(TempDir, Keeper)>,
+    pub settings: DeliverySettings,
+    dir: Option<(TempDir, Spool)>,
     pub bounds: Bounds,
     /// By key.
     offered: Mutex<BTreeMap<String, Bytes>>,
@@ -103,19 +103,19 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub fn start(settings: Settings, store: Store) -> Self {
+    pub fn start(settings: DeliverySettings, store: Store) -> Self {
         Self::start_within(settings, store, BOUNDS)
     }
 
-    pub fn start_within(settings: Settings, store: Store, bounds: Bounds) -> Self {
+    pub fn start_within(settings: DeliverySettings, store: Store, bounds: Bounds) -> Self {
         let dir = (store == Store::Disk).then(|| tempfile::tempdir().unwrap());
         Self::start_over(settings, dir, bounds)
     }
 
     /// Over what is in this directory.
-    pub fn start_over(settings: Settings, dir: Option<TempDir>, bounds: Bounds) -> Self {
+    pub fn start_over(settings: DeliverySettings, dir: Option<TempDir>, bounds: Bounds) -> Self {
         let dir = dir.map(|dir| {
-            let keeper = Keeper::new(spool_in(&dir));
+            let keeper = Spool::new(spool_in(&dir));
             (dir, keeper)
         });
         let time = Time::new();
@@ -154,9 +154,9 @@ impl Rig {
     }
 
     /// How many of the samples on disk the worker has in its hands.
-    pub fn in_hand(&self) -> u64 {
+    pub fn leased(&self) -> u64 {
         let (_, keeper) = self.dir.as_ref().unwrap();
-        keeper.queue(NAME, self.bounds).kept().in_hand
+        keeper.queue(NAME, self.bounds).contents().leased
     }
 
     /// The figures, which must be balanced whenever somebody looks.
@@ -185,7 +185,7 @@ impl Rig {
     }
 
     /// What a reload does: the queue is flushed, and another endpoint goes on from what is left.
-    pub async fn reload(&mut self, settings: Settings, time_to_flush: Duration) {
+    pub async fn reload(&mut self, settings: DeliverySettings, time_to_flush: Duration) {
         let (handle, worker) = endpoint(&settings, self.dir.as_ref(), self.bounds, &self.time);
         let before = std::mem::replace(&mut self.handle, handle);
         let left = before.flush(Instant::now() + time_to_flush).await;
@@ -195,7 +195,7 @@ impl Rig {
         assert_eq!(figures.offered_posts + figures.recovered_posts, accounted, "{figures:?}");
         assert_eq!(figures.waiting_posts, figures.on_disk.posts, "{figures:?}");
         self.dropped_before += figures.dropped_posts.total();
-        self.handle.put_first(left, true);
+        self.handle.prepend(left, true);
         tokio::spawn(worker.run());
         let wanted = figures.on_disk.posts;
         self.until("opened", |now| now.recovered_posts == wanted || now.accepted_posts > 0).await;
@@ -274,16 +274,16 @@ pub fn spool_in(dir: &TempDir) -> PathBuf {
 }
 
 fn endpoint(
-    settings: &Settings,
-    dir: Option<&(TempDir, Keeper)>,
+    settings: &DeliverySettings,
+    dir: Option<&(TempDir, Spool)>,
     bounds: Bounds,
     time: &Time,
 ) -> (Handle, Worker) {
     make(settings, dir.map(|(_, keeper)| keeper.queue(NAME, bounds)), time)
 }
 
-pub fn make(settings: &Settings, queue: Option<Queue>, time: &Time) -> (Handle, Worker) {
-    let places = Places { queue, handover: None };
+pub fn make(settings: &DeliverySettings, queue: Option<Queue>, time: &Time) -> (Handle, Worker) {
+    let places = Storage { queue, journal: None };
     delivery::endpoint(settings.clone(), places, time.clock()).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use nodetally::delivery::Encoding;
+use nodetally::delivery::BodyEncoding;
 
 use crate::delivery_trust::server::{Reply, Seen, Server, Way};
 use crate::delivery_trust::{listen, offer, quick, run, until_settled};
@@ -30,9 +30,11 @@ fn unpacked(seen: &Seen) -> String {
 
 #[tokio::test]
 async fn a_body_arrives_as_it_was_in_every_encoding() {
-    for (encoding, name) in
-        [(Encoding::None, None), (Encoding::Gzip, Some("gzip")), (Encoding::Zstd, Some("zstd"))]
-    {
+    for (encoding, name) in [
+        (BodyEncoding::None, None),
+        (BodyEncoding::Gzip, Some("gzip")),
+        (BodyEncoding::Zstd, Some("zstd")),
+    ] {
         let server = Server::start(Way::default(), |_| Reply::status(200)).await;
         let mut settings = quick(&server.url());
         settings.encoding = encoding;
@@ -59,7 +61,7 @@ async fn a_server_that_cannot_unpack_gets_bodies_as_they_are_from_then_on() {
     });
     let server = server.await;
     let mut settings = quick(&server.url());
-    settings.encoding = Encoding::Zstd;
+    settings.encoding = BodyEncoding::Zstd;
     let handle = run(settings);
     for number in 1..=3 {
         offer(&handle, number, 1, &body());
@@ -88,7 +90,7 @@ async fn a_server_that_cannot_unpack_gets_bodies_as_they_are_from_then_on() {
 async fn a_415_to_a_plain_body_as_well_is_a_refusal_and_teaches_nothing() {
     let server = Server::start(Way::default(), |_| Reply::status(415)).await;
     let mut settings = quick(&server.url());
-    settings.encoding = Encoding::Gzip;
+    settings.encoding = BodyEncoding::Gzip;
     let handle = run(settings);
     for number in 1..=2 {
         offer(&handle, number, 1, &body());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nodetally::delivery::{self, ClientCertificate, Settings};
+use nodetally::delivery::{self, ClientCertificate, DeliverySettings};
 use rcgen::{KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -19,14 +19,14 @@ async fn created(way: Way) -> Server {
 }
 
 /// Spoken to with the roots of `ca` alone.
-fn trusting(ca: &Ca, dir: &Path, url: &str) -> Settings {
+fn trusting(ca: &Ca, dir: &Path, url: &str) -> DeliverySettings {
     let mut settings = quick(url);
     settings.trust.tls.ca_file = Some(ca.file(dir));
     settings
 }
 
 /// Why there is no answer, in one line.
-async fn refused(settings: &Settings) -> String {
+async fn refused(settings: &DeliverySettings) -> String {
     let reason = timeout(PATIENCE, delivery::probe(settings)).await.unwrap().unwrap_err();
     assert!(!reason.contains('\n'), "{reason}");
     reason
@@ -220,7 +220,7 @@ async fn files_that_cannot_be_used_are_named_with_what_is_wrong() {
     let ca = Ca::called("office");
     let (pem, key) = (dir.path().join("client.pem"), dir.path().join("client.key"));
     let signed = ca.signs("agent", |_| {});
-    let with = |change: &dyn Fn(&mut Settings)| {
+    let with = |change: &dyn Fn(&mut DeliverySettings)| {
         let mut settings = trusting(&ca, dir.path(), "https://metrics.example.com");
         change(&mut settings);
         settings.trust.check(&settings.url)

@@ -1,6 +1,6 @@
 //! Servers that say what they were shown, and those that say too much.
 
-use nodetally::delivery::{Credential, Getter, Settings, TokenSource, probe};
+use nodetally::delivery::{Credential, DeliverySettings, Getter, TokenSource, probe};
 use rustls::ServerConfig;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,7 +28,7 @@ fn page(seen: &Seen) -> String {
     format!("invalid API key {TOKEN}; key={KEY}; qu3ry%20k3y; {}", headers.collect::<String>())
 }
 
-fn settings(url: &str, dir: &TempDir, header: &str) -> Settings {
+fn settings(url: &str, dir: &TempDir, header: &str) -> DeliverySettings {
     let path = dir.path().join("token");
     write(&path, TOKEN);
     let mut settings = quick(&format!("{url}/in?key=qu3ry%20k3y"));

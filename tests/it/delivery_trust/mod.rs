@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::support::log_lines::{hear_all, listen};
 use nodetally::delivery::{
-    self, BaseUrl, Credential, Handle, Places, Settings, Statistics, TokenSource,
+    self, BaseUrl, Credential, DeliverySettings, Handle, Statistics, Storage, TokenSource,
 };
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
@@ -35,9 +35,9 @@ use tokio::time::{Instant, sleep};
 /// Long enough for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn quick(url: &str) -> Settings {
+fn quick(url: &str) -> DeliverySettings {
     hear_all();
-    let mut settings = Settings::new("central", BaseUrl::parse(url).unwrap(), 1);
+    let mut settings = DeliverySettings::new("central", BaseUrl::parse(url).unwrap(), 1);
     settings.backoff_base = Duration::from_millis(20);
     settings.backoff_max = Duration::from_millis(40);
     settings.request_timeout = Duration::from_secs(10);
@@ -50,9 +50,9 @@ fn moment(number: u64) -> Moment {
     Moment { boot, since_boot: BootTime::from_nanos(1_000_000_000_000 + number), wall }
 }
 
-fn run(settings: Settings) -> Handle {
+fn run(settings: DeliverySettings) -> Handle {
     let clock = Arc::new(|| moment(0));
-    let (handle, worker) = delivery::endpoint(settings, Places::default(), clock).unwrap();
+    let (handle, worker) = delivery::endpoint(settings, Storage::default(), clock).unwrap();
     tokio::spawn(worker.run());
     handle
 }

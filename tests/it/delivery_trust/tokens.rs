@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nodetally::delivery::{Credential, Getter, Handle, Secret, TokenSource};
+use nodetally::delivery::{Credential, Getter, Handle, SecretText, TokenSource};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -123,7 +123,7 @@ async fn a_401_to_the_token_that_the_file_holds_is_a_refusal() {
         header: "Authorization".to_owned(),
         token: TokenSource::Held {
             variable: "TOKEN".to_owned(),
-            token: Secret::new("wrong".to_owned()),
+            token: SecretText::new("wrong".to_owned()),
         },
     };
     for credential in [in_file, Some(held)] {

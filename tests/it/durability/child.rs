@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use fastrand::Rng;
 use nodetally::clock;
-use nodetally::delivery::{self, BaseUrl, Handle, Late, Merge, Places, Settings, Then};
+use nodetally::delivery::{
+    self, BaseUrl, DeliverySettings, Handle, MergeBodies, StaleAction, StaleRule, Storage,
+};
 use nodetally::identity::BootId;
 use nodetally::quantity::BootTime;
-use nodetally::spool::{Batch, Bounds, Handover, Keeper, Moment};
+use nodetally::spool::{Batch, Bounds, Journal, Moment, Spool};
 use tokio::time::sleep;
 
 use crate::support::agent::PATIENCE;
@@ -117,8 +119,8 @@ pub fn add(older: &[u8], newer: &[u8]) -> Option<Bytes> {
     Some(format!("{},{}", intervals(older)?, intervals(newer)?).into())
 }
 
-fn settings(url: &str, seed: u64, adds_late: bool) -> Settings {
-    let mut settings = Settings::new("central", BaseUrl::parse(url).unwrap(), seed);
+fn settings(url: &str, seed: u64, adds_late: bool) -> DeliverySettings {
+    let mut settings = DeliverySettings::new("central", BaseUrl::parse(url).unwrap(), seed);
     settings.queue_bytes_max = 256 << 20;
     settings.queue_samples_max = 100_000;
     settings.prompt = Duration::from_millis(20);
@@ -127,8 +129,10 @@ fn settings(url: &str, seed: u64, adds_late: bool) -> Settings {
     settings.backoff_base = Duration::from_millis(4);
     settings.backoff_max = Duration::from_millis(20);
     settings.tries_max = u32::MAX;
-    settings.late = adds_late
-        .then_some(Late { after: Duration::from_millis(100), then: Then::Add(Merge(add)) });
+    settings.stale = adds_late.then_some(StaleRule {
+        after: Duration::from_millis(100),
+        then: StaleAction::Add(MergeBodies(add)),
+    });
     settings
 }
 
@@ -144,11 +148,11 @@ fn sample(dir: &Path, handle: &Handle, boot: BootId, random: &mut Rng) {
         ended_at: clock::boot_time(),
     };
     let batch = last.map(|last| batch(taken, last.value, value, random));
-    let handed_over = batch.as_ref().is_some_and(|batch| handle.hand_over(batch));
-    assert!(handed_over || batch.is_none(), "not handed over");
+    let in_journal = batch.as_ref().is_some_and(|batch| handle.journal(batch));
+    assert!(in_journal || batch.is_none(), "not handed over");
     next.save(dir);
     if let Some(batch) = batch {
-        handle.offer(batch, handed_over);
+        handle.offer(batch, in_journal);
         say(&format!("{OFFERED}{}", next.samples));
     }
 }
@@ -166,19 +170,19 @@ fn samples_until_it_is_killed() {
     runtime.block_on(async {
         let boot = boot();
         let bounds = Bounds { bytes_max: 1 << 30, age_max: Duration::from_secs(86_400) };
-        let handover = Handover::new(&dir.join("state/handover"), "central");
-        let places = Places {
-            queue: Some(Keeper::new(dir.join("spool")).queue("central", bounds)),
-            handover: Some(handover),
+        let journal = Journal::new(&dir.join("state/handover"), "central");
+        let places = Storage {
+            queue: Some(Spool::new(dir.join("spool")).queue("central", bounds)),
+            journal: Some(journal),
         };
         let mut settings = settings(&order(URL), seed, order(ADDS_LATE) == "true");
         if order(DRAINS) == "true" {
             settings.prompt = PATIENCE;
         }
-        let now: delivery::Clock = Arc::new(move || clock::moment(boot));
+        let now: delivery::MomentClock = Arc::new(move || clock::moment(boot));
         let (handle, worker) = delivery::endpoint(settings, places, now).unwrap();
         let counted_until = Counters::load(&dir).map(|counters| counters.ended_at);
-        handle.take_over(&clock::moment(boot), counted_until);
+        handle.recover(&clock::moment(boot), counted_until);
         let worker = tokio::spawn(worker.run());
         say(BEGUN);
         let mut random = Rng::with_seed(seed);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use nodetally::delivery::{Late, Then};
-use nodetally::spool::Keeper;
+use nodetally::delivery::{StaleAction, StaleRule};
+use nodetally::spool::Spool;
 
 use crate::durability::peer::{Mood, Peer};
 use crate::durability::worker::{Clock, Running, boot, run, settings};
@@ -12,8 +12,8 @@ const HOUR: u64 = 3600;
 const WALL: u64 = 1_700_000_000;
 
 /// Leaves five samples on disk, the last taken at this moment.
-async fn leave_five(keeper: &Keeper, clock: &Clock, peer: &Peer) {
-    let running = Running::start(settings(&peer.url()), keeper, clock);
+async fn leave_five(spool: &Spool, clock: &Clock, peer: &Peer) {
+    let running = Running::start(settings(&peer.url()), spool, clock);
     for number in 0..5 {
         running.offer(format!("{number}"));
     }
@@ -28,13 +28,14 @@ fn a_wall_clock_that_jumps_by_an_hour_changes_nothing_within_a_boot() {
     for wall in [WALL + HOUR + 60, WALL - HOUR] {
         run(async {
             let scratch = tempfile::tempdir().unwrap();
-            let keeper = Keeper::new(scratch.path().to_owned());
+            let spool = Spool::new(scratch.path().to_owned());
             let peer = Peer::start(Mood::Refusing);
             let clock = Clock::at(boot(1), 10_000, WALL);
-            leave_five(&keeper, &clock, &peer).await;
+            leave_five(&spool, &clock, &peer).await;
             let mut settings = settings(&peer.url());
-            settings.late = Some(Late { after: Duration::from_secs(600), then: Then::Drop });
-            let running = Running::start(settings, &keeper, &clock);
+            settings.stale =
+                Some(StaleRule { after: Duration::from_secs(600), then: StaleAction::Drop });
+            let running = Running::start(settings, &spool, &clock);
             clock.set_wall(wall);
             running.offer("5");
             running.until("on disk", |figures| figures.on_disk.samples == 6).await;
@@ -53,11 +54,11 @@ fn behind_a_reboot_the_wall_clock_tells_what_is_too_old_and_one_that_is_behind_k
     for (wall, dropped) in [(WALL + HOUR + 1, 5), (WALL + HOUR - 60, 0), (WALL - HOUR, 0)] {
         run(async {
             let scratch = tempfile::tempdir().unwrap();
-            let keeper = Keeper::new(scratch.path().to_owned());
+            let spool = Spool::new(scratch.path().to_owned());
             let peer = Peer::start(Mood::Refusing);
-            leave_five(&keeper, &Clock::at(boot(1), 10_000, WALL), &peer).await;
+            leave_five(&spool, &Clock::at(boot(1), 10_000, WALL), &peer).await;
             let clock = Clock::at(boot(2), 20, wall);
-            let running = Running::start(settings(&peer.url()), &keeper, &clock);
+            let running = Running::start(settings(&peer.url()), &spool, &clock);
             peer.set(Mood::Well);
             running.offer("5");
             let figures = running.until("sent", |figures| figures.waiting_posts == 0).await;

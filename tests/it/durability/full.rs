@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use nodetally::spool::Keeper;
+use nodetally::spool::Spool;
 use tokio::time::sleep;
 
 use crate::durability::mounts::{resize, tmpfs, unmount};
@@ -44,7 +44,7 @@ async fn fill_in_order(dir: &std::path::Path) {
     let clock = Clock::at(boot(1), 1000, 1_000_000);
     let mut settings = settings(&peer.url());
     settings.in_order = true;
-    let running = Running::start(settings, &Keeper::new(dir.join("spool")), &clock);
+    let running = Running::start(settings, &Spool::new(dir.join("spool")), &clock);
     let mut random = Rng::with_seed(7);
     let mut offered = 0;
     while running.figures().spool_error.is_none() {
@@ -75,7 +75,7 @@ async fn fill(dir: &std::path::Path) {
     let clock = Clock::at(boot(1), 1000, 1_000_000);
     let mut settings = settings(&peer.url());
     settings.queue_bytes_max = IN_MEMORY;
-    let running = Running::start(settings, &Keeper::new(dir.join("spool")), &clock);
+    let running = Running::start(settings, &Spool::new(dir.join("spool")), &clock);
     let mut random = Rng::with_seed(7);
     let mut offered = 0;
     let mut offer = || {

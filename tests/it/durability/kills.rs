@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use nodetally::delivery::{Late, Merge, Places, Then};
-use nodetally::spool::{Batch, Handover, Keeper};
+use nodetally::delivery::{MergeBodies, StaleAction, StaleRule, Storage};
+use nodetally::spool::{Batch, Journal, Spool};
 
 use crate::durability::child::{self, BEGUN, Counters, DRAINED, OFFERED, Orders, POSTS, SEEN};
 use crate::durability::peer::{Memory, Mood, Peer};
@@ -222,19 +222,21 @@ enum Place {
 /// and writes nothing down at that, as in a kill.
 fn worker(dir: &Path, place: Place, peer: &Peer, clock: &Clock) -> Running {
     let mut settings = settings(&peer.url());
-    settings.late =
-        Some(Late { after: Duration::from_secs(60), then: Then::Add(Merge(child::add)) });
+    settings.stale = Some(StaleRule {
+        after: Duration::from_secs(60),
+        then: StaleAction::Add(MergeBodies(child::add)),
+    });
     let places = match place {
-        Place::Disk => Places {
-            queue: Some(Keeper::new(dir.join("spool")).queue("central", BOUNDS)),
-            handover: None,
+        Place::Disk => Storage {
+            queue: Some(Spool::new(dir.join("spool")).queue("central", BOUNDS)),
+            journal: None,
         },
         Place::BesideTheCounters => {
-            Places { queue: None, handover: Some(Handover::new(&dir.join("state"), "central")) }
+            Storage { queue: None, journal: Some(Journal::new(&dir.join("state"), "central")) }
         }
     };
     let running = Running::over(settings, places, clock);
-    running.handle.take_over(&clock.now(), None);
+    running.handle.recover(&clock.now(), None);
     running
 }
 
@@ -249,12 +251,12 @@ fn what_was_sent_when_the_kill_came_is_recognised_and_added_to_nothing() {
         };
         let batches = [batch(0), batch(1), batch(2)];
         run(async {
-            let queue = Keeper::new(dir.path().join("spool")).queue("central", BOUNDS);
-            let handover = Handover::new(&dir.path().join("state"), "central");
+            let queue = Spool::new(dir.path().join("spool")).queue("central", BOUNDS);
+            let journal = Journal::new(&dir.path().join("state"), "central");
             for batch in batches {
                 match place {
                     Place::Disk => drop(queue.append(&batch, false, clock.now()).await.unwrap()),
-                    Place::BesideTheCounters => assert!(handover.keep(&batch)),
+                    Place::BesideTheCounters => assert!(journal.write_batch(&batch)),
                 }
             }
         });

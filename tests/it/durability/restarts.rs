@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nodetally::delivery::Places;
-use nodetally::spool::{Batch, Handover, Keeper};
+use nodetally::delivery::Storage;
+use nodetally::spool::{Batch, Journal, Spool};
 
 use crate::durability::peer::{Mood, Peer};
 use crate::durability::stage::{Stage, node_posts, stop, written};
@@ -127,17 +127,17 @@ fn what_is_on_disk_and_on_its_way_as_well_is_one() {
             Batch::new(clock.now(), [("/sample".to_owned(), body.into())])
         };
         let (both, on_its_way) = (batch("0"), batch("1"));
-        let keeper = Keeper::new(scratch.path().join("spool"));
-        let queue = keeper.queue("central", BOUNDS);
+        let spool = Spool::new(scratch.path().join("spool"));
+        let queue = spool.queue("central", BOUNDS);
         queue.append(&both, false, clock.now()).await.unwrap();
-        let handover = Handover::new(&scratch.path().join("handover"), "central");
-        assert!(handover.keep(&both) && handover.keep(&on_its_way));
+        let journal = Journal::new(&scratch.path().join("handover"), "central");
+        assert!(journal.write_batch(&both) && journal.write_batch(&on_its_way));
 
-        let left = || handover.left(&clock.now(), None, usize::MAX).batches;
+        let left = || journal.recover(&clock.now(), None, usize::MAX).batches;
         assert_eq!(left(), [both, on_its_way]);
-        let places = Places { queue: Some(queue), handover: Some(handover.clone()) };
+        let places = Storage { queue: Some(queue), journal: Some(journal.clone()) };
         let running = Running::over(settings(&peer.url()), places, &clock);
-        assert_eq!(running.handle.take_over(&clock.now(), None), 2);
+        assert_eq!(running.handle.recover(&clock.now(), None), 2);
         let figures = running.until("sent", |figures| figures.accepted_posts > 1).await;
         assert_eq!((figures.recovered_posts, figures.offered_posts), (1, 1), "{figures:?}");
         let figures = running.until("sent", |figures| figures.waiting_posts == 0).await;
@@ -155,13 +155,13 @@ fn a_damaged_spool_leaves_the_figures_in_balance() {
         let peer = Peer::start(Mood::Well);
         let clock = Clock::at(boot(1), 1000, 1_000_000);
         {
-            let queue = Keeper::new(scratch.path().to_owned()).queue("central", BOUNDS);
+            let queue = Spool::new(scratch.path().to_owned()).queue("central", BOUNDS);
             for _ in 0..3 {
                 clock.pass(Duration::from_millis(1));
                 let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
                 queue.append(&batch, false, clock.now()).await.unwrap();
             }
-            queue.rest().await;
+            queue.close_idle().await;
         }
         // The program's number in the header.
         let file = scratch.path().join("central.spool");
@@ -169,8 +169,8 @@ fn a_damaged_spool_leaves_the_figures_in_balance() {
         bytes[68] ^= 1;
         fs::write(&file, bytes).unwrap();
 
-        let keeper = Keeper::new(scratch.path().to_owned());
-        let running = Running::start(settings(&peer.url()), &keeper, &clock);
+        let spool = Spool::new(scratch.path().to_owned());
+        let running = Running::start(settings(&peer.url()), &spool, &clock);
         running.offer("0");
         let figures = running.until("sent", |figures| figures.accepted_posts == 1).await;
         assert_eq!((figures.recovered_posts, figures.dropped_posts.damaged), (3, 3), "{figures:?}");
@@ -185,11 +185,11 @@ fn a_spool_that_cannot_be_opened_at_the_start_is_looked_at_again() {
         let peer = Peer::start(Mood::Well);
         let clock = Clock::at(boot(1), 1000, 1_000_000);
         let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
-        let other = Keeper::new(scratch.path().to_owned()).queue("central", BOUNDS);
+        let other = Spool::new(scratch.path().to_owned()).queue("central", BOUNDS);
         other.append(&batch, false, clock.now()).await.unwrap();
 
-        let keeper = Keeper::new(scratch.path().to_owned());
-        let running = Running::start(settings(&peer.url()), &keeper, &clock);
+        let spool = Spool::new(scratch.path().to_owned());
+        let running = Running::start(settings(&peer.url()), &spool, &clock);
         let figures = running.until("told", |figures| figures.spool_error.is_some()).await;
         assert!(figures.spool_error.unwrap().contains("another process has it open"));
         drop(other);
@@ -206,34 +206,34 @@ fn a_file_that_is_exchanged_or_comes_late_leaves_the_figures_in_balance() {
         let scratch = tempfile::tempdir().unwrap();
         let peer = Peer::start(Mood::Well);
         let clock = Clock::at(boot(1), 1000, 1_000_000);
-        let (other, spool) = (scratch.path().join("other"), scratch.path().join("spool"));
+        let (other, spool_dir) = (scratch.path().join("other"), scratch.path().join("spool"));
         {
-            let queue = Keeper::new(other.clone()).queue("central", BOUNDS);
+            let queue = Spool::new(other.clone()).queue("central", BOUNDS);
             for _ in 0..3 {
                 clock.pass(Duration::from_millis(1));
                 let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
                 queue.append(&batch, false, clock.now()).await.unwrap();
             }
-            queue.rest().await;
+            queue.close_idle().await;
         }
         let put_other = || {
-            let beside = spool.join("beside");
+            let beside = spool_dir.join("beside");
             fs::copy(other.join("central.spool"), &beside).unwrap();
-            fs::rename(beside, spool.join("central.spool")).unwrap();
+            fs::rename(beside, spool_dir.join("central.spool")).unwrap();
         };
-        let keeper = Keeper::new(spool.clone());
-        let running = Running::start(settings(&peer.url()), &keeper, &clock);
+        let spool = Spool::new(spool_dir.clone());
+        let running = Running::start(settings(&peer.url()), &spool, &clock);
         // Behind its look at what an earlier run has left.
         running.offer("first");
         running.until("sent", |figures| figures.accepted_posts == 1).await;
         peer.set(Mood::Refusing);
-        fs::create_dir(&spool).unwrap();
+        fs::create_dir(&spool_dir).unwrap();
         put_other();
         running.offer("0");
         let figures = running.until("kept", |figures| figures.on_disk.posts == 4).await;
         assert_eq!((figures.recovered_posts, figures.waiting_posts), (3, 4), "{figures:?}");
 
-        keeper.queue("central", BOUNDS).rest().await;
+        spool.queue("central", BOUNDS).close_idle().await;
         put_other();
         running.offer("1");
         let figures = running.until("missed", |figures| figures.dropped_posts.damaged > 0).await;
@@ -251,20 +251,20 @@ fn what_was_on_its_way_and_cannot_be_read_is_said_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let clock = Clock::at(boot(1), 1000, 1_000_000);
     let batch = Batch::new(clock.now(), [("/sample".to_owned(), "x".into())]);
-    let handover = Handover::new(scratch.path(), "central");
-    assert!(handover.keep(&batch));
+    let journal = Journal::new(scratch.path(), "central");
+    assert!(journal.write_batch(&batch));
     let of_batch = scratch.path().join("central").join("1000000000000");
     let whole = fs::read(&of_batch).unwrap();
     fs::write(scratch.path().join("central/7"), &whole).unwrap();
     // A kill while it was written; the sample is counted by the next.
     fs::write(scratch.path().join("central/8.new"), &whole[..9]).unwrap();
-    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, [batch]);
+    assert_eq!(journal.recover(&clock.now(), None, usize::MAX).batches, [batch]);
     let said = lines.containing("is removed");
     assert!(said.len() == 1 && said[0].contains("central/7: "), "{said:?}");
 
     fs::write(&of_batch, &whole[..50]).unwrap();
-    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, []);
-    assert_eq!(handover.left(&clock.now(), None, usize::MAX).batches, []);
+    assert_eq!(journal.recover(&clock.now(), None, usize::MAX).batches, []);
+    assert_eq!(journal.recover(&clock.now(), None, usize::MAX).batches, []);
     let said = lines.containing("1000000000000: ");
     assert!(said.len() == 1 && said[0].starts_with("WARN"), "{said:?}");
 }

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nodetally::delivery::{self, BaseUrl, Handle, Places, Settings, Statistics};
+use nodetally::delivery::{self, BaseUrl, DeliverySettings, Handle, Statistics, Storage};
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::spool::{Batch, Bounds, Keeper, Moment};
+use nodetally::spool::{Batch, Bounds, Moment, Spool};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -49,8 +49,8 @@ impl Clock {
     }
 }
 
-pub fn settings(url: &str) -> Settings {
-    let mut settings = Settings::new("central", BaseUrl::parse(url).unwrap(), 1);
+pub fn settings(url: &str) -> DeliverySettings {
+    let mut settings = DeliverySettings::new("central", BaseUrl::parse(url).unwrap(), 1);
     settings.backoff_base = Duration::from_millis(10);
     settings.backoff_max = Duration::from_millis(50);
     settings.age_max = BOUNDS.age_max;
@@ -65,13 +65,13 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(settings: Settings, keeper: &Keeper, clock: &Clock) -> Self {
-        let queue = keeper.queue("central", BOUNDS);
-        Self::over(settings, Places { queue: Some(queue), handover: None }, clock)
+    pub fn start(settings: DeliverySettings, spool: &Spool, clock: &Clock) -> Self {
+        let queue = spool.queue("central", BOUNDS);
+        Self::over(settings, Storage { queue: Some(queue), journal: None }, clock)
     }
 
     /// The worker begins with the next wait.
-    pub fn over(settings: Settings, places: Places, clock: &Clock) -> Self {
+    pub fn over(settings: DeliverySettings, places: Storage, clock: &Clock) -> Self {
         let told = clock.clone();
         let (handle, worker) =
             delivery::endpoint(settings, places, Arc::new(move || told.now())).unwrap();

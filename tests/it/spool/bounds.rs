@@ -11,7 +11,7 @@ fn fill_and_hold(body_bytes: usize, bytes_max: u64, batches: u64) {
     let (mut removed, mut most_on_disk) = (0, 0);
     for n in 0..batches {
         desk.append(&batch(n, 2, body_bytes), at(n)).unwrap();
-        let kept = desk.queue.kept();
+        let kept = desk.queue.contents();
         assert!(kept.bytes <= bytes_max, "{kept:?}");
         most_on_disk = most_on_disk.max(desk.disk_bytes());
         if n % 7 == 6 {
@@ -21,7 +21,7 @@ fn fill_and_hold(body_bytes: usize, bytes_max: u64, batches: u64) {
         }
     }
     let samples = desk.samples(at(batches));
-    let kept = desk.queue.kept();
+    let kept = desk.queue.contents();
     assert_eq!((kept.batches, kept.posts), (samples.len() as u64, 2 * samples.len() as u64));
     let newest: Vec<u64> = (batches - kept.batches..batches).collect();
     assert_eq!(samples, newest);
@@ -66,7 +66,7 @@ fn what_is_too_old_is_dropped_at_the_next_append() {
     }
     desk.append(&batch(65, 1, 50), at(65)).unwrap();
     assert_eq!(desk.queue.take_lost(), lost(0, 15, 0));
-    assert_eq!(desk.queue.kept().posts, 16);
+    assert_eq!(desk.queue.contents().posts, 16);
     assert_eq!(desk.samples(at(65)), [5, 6, 7, 8, 9, 65]);
 }
 
@@ -81,7 +81,7 @@ fn what_is_too_old_is_not_given_out() {
     assert_eq!(desk.open(at(66)).unwrap().posts, 30);
     assert_eq!(desk.samples(at(66)), [6, 7, 8, 9]);
     assert_eq!(desk.queue.take_lost(), lost(0, 18, 0));
-    assert_eq!(desk.queue.kept().posts, 12);
+    assert_eq!(desk.queue.contents().posts, 12);
     assert_eq!(desk.samples(at(1000)), [0; 0]);
     assert_eq!(desk.queue.take_lost(), lost(0, 12, 0));
     desk.rest();
@@ -113,8 +113,8 @@ fn across_a_boot_the_wall_clock_tells_and_one_set_back_drops_nothing_too_early()
     }
     // The next boot thinks that it is an hour earlier.
     let mut sample = batch(50, 1, 50);
-    sample.taken = moment(2, 50, WALL - 3550);
-    desk.append(&sample, sample.taken).unwrap();
+    sample.sampled_at = moment(2, 50, WALL - 3550);
+    desk.append(&sample, sample.sampled_at).unwrap();
     assert_eq!(desk.samples(moment(2, 60, WALL - 3540)), [0, 1, 2, 50]);
     // Then the clock is set right: those of before are told by it, those of this boot are not.
     assert_eq!(desk.samples(moment(2, 60, WALL + 602)), [2, 50]);
@@ -129,18 +129,18 @@ fn what_another_boot_dated_into_the_future_does_not_keep_what_is_behind_it() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 600));
     let mut sample = batch(7, 1, 50);
-    sample.taken = moment(1, 7, WALL + 1_000_000);
-    desk.append(&sample, sample.taken).unwrap();
+    sample.sampled_at = moment(1, 7, WALL + 1_000_000);
+    desk.append(&sample, sample.sampled_at).unwrap();
     for (n, secs) in [(0, 10), (1, 20)] {
         let mut sample = batch(n, 1, 50);
-        sample.taken = moment(2, secs, WALL);
-        desk.append(&sample, sample.taken).unwrap();
+        sample.sampled_at = moment(2, secs, WALL);
+        desk.append(&sample, sample.sampled_at).unwrap();
     }
     let mut sample = batch(2, 1, 50);
-    sample.taken = moment(2, 615, WALL);
-    desk.append(&sample, sample.taken).unwrap();
+    sample.sampled_at = moment(2, 615, WALL);
+    desk.append(&sample, sample.sampled_at).unwrap();
     assert_eq!(desk.queue.take_lost(), lost(0, 1, 0));
-    assert_eq!(desk.samples(sample.taken), [7, 20, 615]);
+    assert_eq!(desk.samples(sample.sampled_at), [7, 20, 615]);
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn each_handle_of_a_name_goes_by_its_own_bounds() {
     }
     let smaller = Bounds { bytes_max: 60_000, ..AMPLE };
     // As a reload makes it, which may be refused.
-    let reloaded = desk.keeper.queue("central", smaller);
+    let reloaded = desk.spool.queue("central", smaller);
     desk.append(&batch(20, 1, 10_000), at(20)).unwrap();
-    assert_eq!((reloaded.kept().batches, desk.queue.bounds()), (21, AMPLE));
+    assert_eq!((reloaded.contents().batches, desk.queue.bounds()), (21, AMPLE));
     assert_eq!(desk.queue.take_lost(), lost(0, 0, 0));
 
     let reloaded = Desk { queue: reloaded, ..desk };
@@ -162,6 +162,6 @@ fn each_handle_of_a_name_goes_by_its_own_bounds() {
     let samples = reloaded.samples(at(21));
     assert_eq!(samples.last(), Some(&21));
     assert!((4..=6).contains(&samples.len()), "{samples:?}");
-    assert!(reloaded.queue.kept().bytes <= 60_000);
+    assert!(reloaded.queue.contents().bytes <= 60_000);
     assert_eq!(reloaded.queue.take_lost(), lost(22 - samples.len() as u64, 0, 0));
 }

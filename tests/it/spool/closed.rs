@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nodetally::spool::{Found, RowId};
+use nodetally::spool::{RowId, RowPresence};
 
 use crate::spool::support::{AMPLE, Desk, at, batch, lost, noise, quick_dir, sample, wait};
 use crate::support::log_lines;
@@ -10,7 +10,7 @@ use crate::support::log_lines;
 /// Four batches of three posts, the first of them in somebody's hands, in a file that is closed.
 struct Closed {
     desk: Desk,
-    in_hand: RowId,
+    leased: RowId,
     _dir: tempfile::TempDir,
 }
 
@@ -23,19 +23,19 @@ impl Closed {
         for n in 0..4 {
             desk.append(&batch(n, 3, 10), at(n)).unwrap();
         }
-        let (in_hand, _) = desk.next(at(4)).unwrap().unwrap();
+        let (leased, _) = desk.next(at(4)).unwrap().unwrap();
         desk.rest();
-        Self { desk, in_hand, _dir: dir }
+        Self { desk, leased, _dir: dir }
     }
 
     /// Nine posts are lost, as somebody has the others; and it goes on, with these samples.
     #[track_caller]
     fn is_missed(&self, what: &str, samples: &[u64]) {
-        let Self { desk, in_hand, .. } = self;
+        let Self { desk, leased, .. } = self;
         desk.append(&batch(9, 3, 10), at(9)).unwrap();
         assert_eq!(desk.queue.take_lost(), lost(0, 0, 9), "{what}");
         assert_eq!(desk.queue.take_found_posts(), 3 * (samples.len() as u64 - 1), "{what}");
-        assert_eq!(wait(desk.queue.release(*in_hand)), Found::Gone, "{what}");
+        assert_eq!(wait(desk.queue.release(*leased)), RowPresence::Gone, "{what}");
         assert_eq!(desk.samples(at(9)), samples, "{what}");
         let said = log_lines::about(&desk.path);
         let with_numbers = said.iter().filter(|line| line.contains("4 batches of 12 posts"));
@@ -98,7 +98,7 @@ fn one_that_is_written_over_by_another_is_counted_anew() {
     std::fs::write(&closed.desk.path, std::fs::read(other).unwrap()).unwrap();
     let Closed { desk, .. } = &closed;
     desk.append(&batch(9, 3, 10), at(9)).unwrap();
-    let kept = desk.queue.kept();
+    let kept = desk.queue.contents();
     let gone = desk.queue.take_lost().damaged_posts;
     // Of four batches one stands in a row that is there as well, and is in somebody's hands.
     assert_eq!((kept.posts, gone, desk.queue.take_found_posts()), (9, 6, 0));
@@ -113,19 +113,19 @@ fn one_that_is_written_over_by_another_is_counted_anew() {
 fn what_is_in_hand_of_one_that_is_gone_is_not_let_go() {
     let closed = Closed::new();
     std::fs::remove_file(&closed.desk.path).unwrap();
-    assert_eq!(wait(closed.desk.queue.release(closed.in_hand)), Found::Gone);
+    assert_eq!(wait(closed.desk.queue.release(closed.leased)), RowPresence::Gone);
     assert_eq!(closed.desk.queue.take_lost(), lost(0, 0, 9));
-    assert_eq!(closed.desk.queue.kept().posts, 0);
+    assert_eq!(closed.desk.queue.contents().posts, 0);
 }
 
 #[test]
 fn one_that_nobody_has_touched_is_as_it_was() {
-    let Closed { desk, in_hand, _dir } = Closed::new();
+    let Closed { desk, leased, _dir } = Closed::new();
     for _ in 0..3 {
         assert_eq!(desk.samples(at(5)), [1, 2, 3]);
         desk.rest();
     }
-    assert_eq!(wait(desk.queue.release(in_hand)), Found::There);
+    assert_eq!(wait(desk.queue.release(leased)), RowPresence::Present);
     assert_eq!(desk.samples(at(5)), [0, 1, 2, 3]);
     assert_eq!((desk.queue.take_lost(), desk.queue.take_found_posts()), (lost(0, 0, 0), 0));
     assert_eq!(log_lines::about(&desk.path), [""; 0]);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use nodetally::spool::{Found, Kept};
+use nodetally::spool::{QueueContents, RowPresence};
 use rusqlite::Connection;
 
 use crate::spool::support::{
@@ -191,7 +191,7 @@ fn foreign(make: impl Fn(&Path), expected: &str) {
     let desk = Desk::new(dir.path(), AMPLE);
     make(&desk.path);
     let before = std::fs::read(&desk.path).unwrap();
-    assert_eq!(desk.open(at(7)).unwrap(), Kept::default());
+    assert_eq!(desk.open(at(7)).unwrap(), QueueContents::default());
     let aside = format!("central.spool.damaged-{}", WALL + 7);
     assert_eq!(names(dir.path()), [aside.as_str()]);
     assert_eq!(std::fs::read(dir.path().join(&aside)).unwrap(), before);
@@ -251,7 +251,7 @@ fn an_empty_file_begins_anew_with_a_word() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     std::fs::write(&desk.path, "").unwrap();
-    assert_eq!(desk.open(at(1)).unwrap(), Kept::default());
+    assert_eq!(desk.open(at(1)).unwrap(), QueueContents::default());
     let said = log_lines::about(&desk.path);
     assert!(said.len() == 1 && said[0].contains("the file was empty"), "{said:?}");
     desk.append(&batch(1, 1, 10), at(1)).unwrap();
@@ -269,14 +269,14 @@ fn damage_that_shows_while_it_is_in_use_costs_what_was_known_to_be_there() {
     desk.remove(&[first]).unwrap();
     // Written over behind the agent's back, but for the pages that it holds in memory.
     std::fs::write(&desk.path, noise(1, 300_000)).unwrap();
-    let in_hand: Vec<_> = std::iter::from_fn(|| desk.next(at(50)).unwrap()).collect();
-    let found_posts = 3 + 3 * in_hand.len() as u64;
+    let leased: Vec<_> = std::iter::from_fn(|| desk.next(at(50)).unwrap()).collect();
+    let found_posts = 3 + 3 * leased.len() as u64;
     let damaged_posts = desk.queue.take_lost().damaged_posts;
     // What somebody has in hand is not lost with the file.
     assert_eq!(found_posts + damaged_posts, POSTS, "{found_posts} and {damaged_posts}");
     assert!(damaged_posts > 0);
-    for (row, batch) in in_hand.into_iter().chain([(first, batch(0, 1, 10))]) {
-        assert_eq!(wait(desk.queue.replace(row, &batch)), Ok(Found::Gone));
+    for (row, batch) in leased.into_iter().chain([(first, batch(0, 1, 10))]) {
+        assert_eq!(wait(desk.queue.replace(row, &batch)), Ok(RowPresence::Gone));
         desk.remove(&[row]).unwrap();
         desk.release(row);
     }
@@ -322,7 +322,7 @@ fn single_damaged_batches_are_removed_counted_and_told_once() {
     let damaged = BATCHES - found;
     assert!((8..=9).contains(&damaged), "{damaged}");
     assert_eq!(desk.queue.take_lost(), lost(0, 0, 3 * damaged));
-    assert_eq!(desk.queue.kept().batches, found);
+    assert_eq!(desk.queue.contents().batches, found);
     let said = log_lines::about(&desk.path);
     assert!(said.len() == 1 && said[0].contains("it does not begin as"), "{said:?}");
     // They are gone for good.

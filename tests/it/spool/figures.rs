@@ -38,7 +38,7 @@ fn two_hundred_mebibytes_go_through_a_few_of_memory() {
         for n in 0..40 {
             desk.append(&sample, at(round * 40 + n)).unwrap();
         }
-        assert!(desk.queue.kept().bytes > 5 << 20);
+        assert!(desk.queue.contents().bytes > 5 << 20);
         while let Some((row, batch)) = desk.next(at(200)).unwrap() {
             through += batch.posts.iter().map(|post| post.body.len()).sum::<usize>();
             desk.remove(&[row]).unwrap();

@@ -1,6 +1,6 @@
 //! What somebody goes on with stays on disk, and is nobody else's.
 
-use nodetally::spool::{Bounds, Found, RowId, SpoolError};
+use nodetally::spool::{Bounds, RowId, RowPresence, SpoolError};
 
 use crate::spool::support::{AMPLE, Desk, at, batch, bounds, lost, quick_dir, sample, wait};
 
@@ -16,14 +16,14 @@ fn what_was_given_out_is_not_given_again_until_it_is_let_go() {
     assert_eq!(sample(&found), 0);
     assert_eq!(desk.samples(at(3)), [1, 2]);
     // They are on disk all the same.
-    let kept = desk.queue.kept();
-    assert_eq!((kept.batches, kept.in_hand), (4, 2));
+    let kept = desk.queue.contents();
+    assert_eq!((kept.batches, kept.leased), (4, 2));
     desk.rest();
     assert_eq!(desk.samples(at(3)), [1, 2]);
     desk.release(held);
     assert_eq!(desk.samples(at(3)), [1, 2, 3]);
     desk.release(first);
-    assert_eq!(desk.queue.kept().in_hand, 0);
+    assert_eq!(desk.queue.contents().leased, 0);
     assert_eq!(desk.samples(at(3)), [0, 1, 2, 3]);
 }
 
@@ -47,7 +47,7 @@ fn what_is_in_hand_is_neither_pushed_out_nor_too_old() {
     for n in 1..30 {
         desk.append(&batch(n, 1, 10_000), at(n)).unwrap();
     }
-    let kept = desk.queue.kept();
+    let kept = desk.queue.contents();
     assert!(kept.bytes <= 100_000 && kept.oldest == Some(at(0)), "{kept:?}");
     assert_eq!(desk.queue.take_lost(), lost(30 - kept.batches, 0, 0));
     desk.append(&batch(1000, 1, 10_000), at(1000)).unwrap();
@@ -55,8 +55,8 @@ fn what_is_in_hand_is_neither_pushed_out_nor_too_old() {
     assert_eq!(desk.samples(at(1000)), [1000]);
     let mut rest = batch(0, 1, 10_000);
     rest.posts[0].path = "/rest".to_owned();
-    assert_eq!(wait(desk.queue.replace(held, &rest)), Ok(Found::There));
-    assert_eq!(desk.queue.kept().batches, 2);
+    assert_eq!(wait(desk.queue.replace(held, &rest)), Ok(RowPresence::Present));
+    assert_eq!(desk.queue.contents().batches, 2);
     desk.release(held);
     assert_eq!(desk.samples(at(1000)), [1000]);
     assert_eq!(desk.queue.take_lost(), lost(0, 1, 0));
@@ -87,7 +87,7 @@ fn what_two_in_hand_were_merged_into_is_in_nobodys() {
     }
     let rows: Vec<RowId> = (0..2).map(|_| desk.next(at(3)).unwrap().unwrap().0).collect();
     assert_eq!(desk.samples(at(3)), [2]);
-    assert_eq!(wait(desk.queue.merge(&rows, &batch(1, 3, 50))), Ok(Found::There));
+    assert_eq!(wait(desk.queue.merge(&rows, &batch(1, 3, 50))), Ok(RowPresence::Present));
     assert_eq!(desk.samples(at(3)), [1, 2]);
-    assert_eq!(desk.queue.kept().posts, 5);
+    assert_eq!(desk.queue.contents().posts, 5);
 }

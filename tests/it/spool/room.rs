@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount, umount2};
-use nodetally::spool::{Found, RowId, SpoolError};
+use nodetally::spool::{RowId, RowPresence, SpoolError};
 
 use crate::spool::support::{AMPLE, Desk, at, batch, bounds, lost, names, wait};
 use crate::support::log_lines;
@@ -55,7 +55,7 @@ fn a_full_disk_is_told_and_what_is_kept_stays_whole() {
         let first = append_until_full(&desk, 0);
         assert!(first > 20, "{first}");
         assert_eq!(append_until_full(&desk, first), first);
-        let kept = desk.queue.kept();
+        let kept = desk.queue.contents();
         assert_eq!((kept.batches, kept.posts), (first, 2 * first));
         let all = desk.all(at(first));
         assert_eq!(all.len() as u64, first);
@@ -120,10 +120,10 @@ fn a_row_that_could_not_be_removed_is_not_given_out_again() {
         fill(&ballast);
         assert_eq!(desk.remove(&rows[..2]), Err(no_space(&desk)));
         assert_eq!(desk.remove(&[rows[3]]), Err(no_space(&desk)));
-        let kept = desk.queue.kept();
+        let kept = desk.queue.contents();
         assert_eq!((kept.batches, kept.posts, kept.oldest), (3, 6, Some(at(2))));
         assert_eq!(desk.samples(at(6)), [2, 4, 5]);
-        assert_eq!(wait(desk.queue.replace(rows[0], &batch(0, 1, 10))), Ok(Found::Gone));
+        assert_eq!(wait(desk.queue.replace(rows[0], &batch(0, 1, 10))), Ok(RowPresence::Gone));
         // Nor after it was closed and opened in between.
         desk.rest();
         assert_eq!(desk.open(at(6)).unwrap().batches, 3);
@@ -169,7 +169,7 @@ fn what_is_too_old_is_not_given_out_where_nothing_can_be_removed() {
             assert_eq!(desk.samples(at(63)), [3, 4, 5]);
         }
         assert_eq!(desk.queue.take_lost(), lost(0, 6, 0));
-        assert_eq!(desk.queue.kept().posts, 6);
+        assert_eq!(desk.queue.contents().posts, 6);
     });
 }
 
@@ -205,7 +205,7 @@ fn a_read_only_directory_is_told_as_that_and_used_once_it_is_not() {
 
         remount(dir, MsFlags::empty());
         assert_eq!(desk.samples(at(2)), [1]);
-        assert_eq!(desk.queue.kept().posts, 2);
+        assert_eq!(desk.queue.contents().posts, 2);
         desk.rest();
 
         std::fs::write(&desk.path, "damaged").unwrap();

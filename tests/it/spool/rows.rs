@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::spool::support::{AMPLE, Desk, at, batch, journal, lost, names, quick_dir, wait};
-use nodetally::spool::{Found, Kept, Part, RowId};
+use nodetally::spool::{Part, QueueContents, RowId, RowPresence};
 use rusqlite::Connection;
 
 #[test]
@@ -17,13 +17,13 @@ fn what_was_appended_is_there_after_a_reopening_in_its_order() {
     for batch in &batches {
         desk.append(batch, at(12)).unwrap();
     }
-    let kept = desk.queue.kept();
+    let kept = desk.queue.contents();
     assert_eq!((kept.batches, kept.posts, kept.oldest), (12, 66, Some(at(0))));
     assert!(kept.bytes > 66 * 100 && kept.bytes < 66 * 300, "{kept:?}");
     drop(desk);
 
     let desk = Desk::new(dir.path(), AMPLE);
-    assert_eq!(desk.queue.kept(), Kept::default());
+    assert_eq!(desk.queue.contents(), QueueContents::default());
     // The thread of before may be about to let go of it.
     let opened = std::iter::repeat_with(|| desk.open(at(13))).find(Result::is_ok);
     assert_eq!(opened, Some(Ok(kept)));
@@ -41,11 +41,11 @@ fn what_is_removed_is_gone_and_what_is_left_of_a_batch_stands_in_its_place() {
     desk.remove(&[rows[0], rows[3]]).unwrap();
     let mut rest = batch(2, 4, 50);
     rest.posts.drain(..3);
-    assert_eq!(wait(desk.queue.replace(rows[2], &rest)), Ok(Found::There));
+    assert_eq!(wait(desk.queue.replace(rows[2], &rest)), Ok(RowPresence::Present));
     let expected = [(rows[1], batch(1, 4, 50)), (rows[2], rest), (rows[4], batch(4, 4, 50))];
     for _ in 0..2 {
         assert_eq!(desk.all(at(5)), expected);
-        let kept = desk.queue.kept();
+        let kept = desk.queue.contents();
         assert_eq!((kept.batches, kept.posts, kept.oldest), (3, 9, Some(at(1))));
         desk.rest();
         desk.open(at(5)).unwrap();
@@ -60,10 +60,10 @@ fn a_merged_batch_stands_where_the_last_of_them_stood() {
     let mut merged = batch(2, 2, 50);
     merged.posts.extend(batch(0, 2, 50).posts);
     let put = wait(desk.queue.merge(&[rows[0], rows[2], rows[1]], &merged));
-    assert_eq!(put, Ok(Found::There));
+    assert_eq!(put, Ok(RowPresence::Present));
     let expected = [(rows[2], merged), (rows[3], batch(3, 2, 50)), (rows[4], batch(4, 2, 50))];
     assert_eq!(desk.all(at(5)), expected);
-    assert_eq!(desk.queue.kept().posts, 8);
+    assert_eq!(desk.queue.contents().posts, 8);
 }
 
 #[test]
@@ -73,16 +73,16 @@ fn rows_that_are_gone_are_passed_over() {
     let rows: Vec<RowId> = (0..3).map(|n| desk.append(&batch(n, 2, 50), at(n)).unwrap()).collect();
     desk.remove(&[rows[0], rows[1]]).unwrap();
     desk.remove(&[rows[0]]).unwrap();
-    let gone = Ok(Found::Gone);
+    let gone = Ok(RowPresence::Gone);
     assert_eq!(wait(desk.queue.replace(rows[0], &batch(7, 1, 50))), gone);
     assert_eq!(wait(desk.queue.merge(&[rows[0], rows[1]], &batch(7, 1, 50))), gone);
     desk.release(rows[0]);
     assert_eq!(desk.samples(at(3)), [2]);
     // Those that are there are merged.
     let put = wait(desk.queue.merge(&[rows[1], rows[2]], &batch(8, 1, 50)));
-    assert_eq!(put, Ok(Found::There));
+    assert_eq!(put, Ok(RowPresence::Present));
     assert_eq!(desk.samples(at(8)), [8]);
-    assert_eq!(desk.queue.kept().posts, 1);
+    assert_eq!(desk.queue.contents().posts, 1);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_file_goes_with_its_last_row_and_numbers_grow_on() {
     desk.remove(&[first]).unwrap();
     desk.rest();
     assert_eq!(names(dir.path()), [""; 0]);
-    assert_eq!(desk.queue.kept(), Kept::default());
+    assert_eq!(desk.queue.contents(), QueueContents::default());
     assert_eq!(desk.next(at(1)).unwrap(), None);
     let second = desk.append(&batch(1, 2, 50), at(1)).unwrap();
     assert!(second > first);
@@ -112,7 +112,7 @@ fn an_empty_file_of_an_earlier_run_goes_too() {
     let left = std::fs::read(&desk.path).unwrap();
     desk.rest();
     std::fs::write(&desk.path, left).unwrap();
-    assert_eq!(desk.open(at(1)).unwrap(), Kept::default());
+    assert_eq!(desk.open(at(1)).unwrap(), QueueContents::default());
     assert_eq!(names(dir.path()), [""; 0]);
 }
 
@@ -129,7 +129,7 @@ fn a_file_that_was_only_begun_is_begun_anew() {
     connection.execute_batch(statements).unwrap();
     assert!(std::fs::copy(&path, &desk.path).unwrap() > 0);
     std::fs::copy(journal(&path), journal(&desk.path)).unwrap();
-    assert_eq!(desk.open(at(0)).unwrap(), Kept::default());
+    assert_eq!(desk.open(at(0)).unwrap(), QueueContents::default());
     assert_eq!(names(dir.path()), [""; 0]);
     assert_eq!(desk.queue.take_lost(), lost(0, 0, 0));
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::spool::{Batch, Bounds, Keeper, Kept, Lost, Moment, Queue, RowId, SpoolError};
+use nodetally::spool::{
+    Batch, Bounds, Lost, Moment, Queue, QueueContents, RowId, Spool, SpoolError,
+};
 use tempfile::TempDir;
 
 pub const AMPLE: Bounds = bounds(256 << 20, 24 * 3600);
@@ -56,19 +58,19 @@ pub fn quick_dir() -> TempDir {
 
 /// A keeper with one queue, and what its caller keeps of it.
 pub struct Desk {
-    pub keeper: Keeper,
+    pub spool: Spool,
     pub queue: Queue,
     pub path: PathBuf,
 }
 
 impl Desk {
     pub fn new(dir: &Path, bounds: Bounds) -> Self {
-        let keeper = Keeper::new(dir.to_owned());
-        let queue = keeper.queue("central", bounds);
-        Self { keeper, queue, path: dir.join("central.spool") }
+        let spool = Spool::new(dir.to_owned());
+        let queue = spool.queue("central", bounds);
+        Self { spool, queue, path: dir.join("central.spool") }
     }
 
-    pub fn open(&self, now: Moment) -> Result<Kept, SpoolError> {
+    pub fn open(&self, now: Moment) -> Result<QueueContents, SpoolError> {
         wait(self.queue.open(now))
     }
 
@@ -89,7 +91,7 @@ impl Desk {
     }
 
     pub fn rest(&self) {
-        wait(self.queue.rest());
+        wait(self.queue.close_idle());
     }
 
     /// All batches that are in nobody's hands, from the oldest on.
@@ -119,7 +121,7 @@ pub fn journal(path: &Path) -> PathBuf {
 }
 
 pub fn sample(batch: &Batch) -> u64 {
-    batch.taken.since_boot.as_nanos() / 1_000_000_000
+    batch.sampled_at.since_boot.as_nanos() / 1_000_000_000
 }
 
 pub fn lost(full_posts: u64, old_posts: u64, damaged_posts: u64) -> Lost {

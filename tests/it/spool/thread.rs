@@ -41,7 +41,7 @@ fn an_endpoint_that_is_well_starts_no_thread_and_touches_no_disk() {
         assert_eq!(desk.next(at(0)).unwrap(), None);
         desk.remove(&[]).unwrap();
         desk.rest();
-        assert_eq!(desk.queue.kept().posts, 0);
+        assert_eq!(desk.queue.contents().posts, 0);
         assert_eq!(threads(), 0);
         assert_eq!(names(dir.path()), [""; 0]);
     });
@@ -54,7 +54,7 @@ fn there_is_one_thread_for_all_queues_and_it_ends_with_the_last_handle() {
         || {
             let dir = quick_dir();
             let desk = Desk::new(dir.path(), AMPLE);
-            let other = desk.keeper.queue("other", AMPLE);
+            let other = desk.spool.queue("other", AMPLE);
             desk.append(&batch(0, 1, 10), at(0)).unwrap();
             wait(other.append(&batch(0, 1, 10), false, at(0))).unwrap();
             assert_eq!(threads(), 1);
@@ -66,7 +66,7 @@ fn there_is_one_thread_for_all_queues_and_it_ends_with_the_last_handle() {
             // And has let go of the files.
             let desk = Desk::new(dir.path(), AMPLE);
             assert_eq!(desk.open(at(1)).unwrap().batches, 1);
-            assert_eq!(wait(desk.keeper.queue("other", AMPLE).open(at(1))).unwrap().batches, 2);
+            assert_eq!(wait(desk.spool.queue("other", AMPLE).open(at(1))).unwrap().batches, 2);
         },
     );
 }
@@ -76,15 +76,15 @@ fn a_queue_of_the_same_name_is_the_same_queue() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     let row = desk.append(&batch(0, 1, 10), at(0)).unwrap();
-    let again = desk.keeper.queue("central", AMPLE);
-    assert_eq!(again.kept().batches, 1);
+    let again = desk.spool.queue("central", AMPLE);
+    assert_eq!(again.contents().batches, 1);
     wait(again.append(&batch(1, 1, 10), false, at(1))).unwrap();
     assert_eq!(desk.samples(at(1)), [0, 1]);
     // Also where there was no handle for a while.
-    let Desk { keeper, queue, path } = desk;
+    let Desk { spool, queue, path } = desk;
     drop((queue, again));
-    let queue = keeper.queue("central", AMPLE);
-    let desk = Desk { keeper, queue, path };
+    let queue = spool.queue("central", AMPLE);
+    let desk = Desk { spool, queue, path };
     assert_eq!(desk.open(at(1)).unwrap().batches, 2);
     desk.remove(&[row]).unwrap();
     assert_eq!(desk.samples(at(1)), [1]);
@@ -94,17 +94,17 @@ fn a_queue_of_the_same_name_is_the_same_queue() {
 fn queues_of_endpoints_that_are_no_more_are_found() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
-    assert_eq!(desk.keeper.leftovers(&[]), []);
+    assert_eq!(desk.spool.orphans(&[]), []);
     desk.append(&batch(0, 1, 10), at(0)).unwrap();
     std::fs::write(dir.path().join("old.spool"), "12345").unwrap();
     std::fs::write(dir.path().join("older.spool"), "123").unwrap();
     std::fs::write(dir.path().join("old.spool.damaged-1"), "1").unwrap();
     let expected = [("old.spool".to_owned(), 5), ("older.spool".to_owned(), 3)];
-    assert_eq!(desk.keeper.leftovers(&["central", "new"]), expected);
+    assert_eq!(desk.spool.orphans(&["central", "new"]), expected);
     for n in 0..100 {
         std::fs::write(dir.path().join(format!("{n}.spool")), "").unwrap();
     }
-    assert_eq!(desk.keeper.leftovers(&[]).len(), 64);
+    assert_eq!(desk.spool.orphans(&[]).len(), 64);
     let nowhere = Desk::new(&dir.path().join("nowhere"), AMPLE);
-    assert_eq!(nowhere.keeper.leftovers(&[]), []);
+    assert_eq!(nowhere.spool.orphans(&[]), []);
 }

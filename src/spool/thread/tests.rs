@@ -64,7 +64,7 @@ fn occupy(queue: &Queue) -> mpsc::Sender<()> {
 #[test]
 fn a_panic_in_the_thread_is_an_error_for_all_who_wait() {
     let dir = tempfile::tempdir().unwrap();
-    let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+    let queue = Spool::new(dir.path().to_owned()).queue("a", BOUNDS);
     let end = occupy(&queue);
     let panics = queue.ask(|_, _| -> Result<(), SpoolError> { panic!("a test's") });
     let waits = queue.append_and_end(batch(1), end);
@@ -72,8 +72,8 @@ fn a_panic_in_the_thread_is_an_error_for_all_who_wait() {
     assert_eq!((panicked, waited), (Err(SpoolError::Ended), Err(SpoolError::Ended)));
     assert_eq!(wait(queue.append(&batch(2), false, at(2))), Err(SpoolError::Ended));
     assert_eq!(wait(queue.open(at(2))), Err(SpoolError::Ended));
-    wait(queue.rest());
-    assert_eq!(queue.kept(), Kept::default());
+    wait(queue.close_idle());
+    assert_eq!(queue.contents(), QueueContents::default());
 }
 
 impl Queue {
@@ -93,12 +93,12 @@ impl Queue {
 #[test]
 fn figures_are_told_while_the_disk_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
-    let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+    let queue = Spool::new(dir.path().to_owned()).queue("a", BOUNDS);
     wait(queue.append(&batch(1), false, at(1))).unwrap();
     let end = occupy(&queue);
     call_and_leave(queue.append(&batch(2), false, at(2)));
     // Would be for ever, if it waited.
-    assert_eq!(queue.kept().batches, 1);
+    assert_eq!(queue.contents().batches, 1);
     assert_eq!(queue.take_lost(), Lost::default());
     drop(end);
 }
@@ -106,7 +106,7 @@ fn figures_are_told_while_the_disk_is_waited_for() {
 #[test]
 fn what_nobody_waits_for_any_more_is_carried_out_and_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
-    let queue = Keeper::new(dir.path().to_owned()).queue("a", BOUNDS);
+    let queue = Spool::new(dir.path().to_owned()).queue("a", BOUNDS);
     let end = occupy(&queue);
     // More than have a place: the last ones were never taken.
     for secs in 0..CALLS_MAX as u64 + 8 {
@@ -114,28 +114,28 @@ fn what_nobody_waits_for_any_more_is_carried_out_and_holds_nobody_up() {
     }
     drop(end);
     wait(queue.append(&batch(99), false, at(99))).unwrap();
-    assert_eq!(queue.kept().batches, CALLS_MAX as u64 + 1);
+    assert_eq!(queue.contents().batches, CALLS_MAX as u64 + 1);
     // Nor are they in anybody's hands, neither by having been put there nor by having been asked
     // for; and neither if the answer was given and not taken.
     let end = occupy(&queue);
     call_and_leave(queue.next(at(99)));
     drop(end);
     call_and_leave_answered(&queue, queue.next(at(99)));
-    let mut taken = Vec::new();
+    let mut sampled_at = Vec::new();
     while let Some((_, batch)) = wait(queue.next(at(99))).unwrap() {
-        taken.push(batch.taken);
+        sampled_at.push(batch.sampled_at);
     }
     let expected: Vec<Moment> = (0..CALLS_MAX as u64).chain([99]).map(at).collect();
-    assert_eq!(taken, expected);
+    assert_eq!(sampled_at, expected);
 }
 
 const MOMENT: Duration = Duration::from_millis(50);
 
 fn hasty(dir: &Path) -> Queue {
-    Keeper::waiting(dir.to_owned(), MOMENT).queue("a", BOUNDS)
+    Spool::with_answer_time(dir.to_owned(), MOMENT).queue("a", BOUNDS)
 }
 
-fn no_answer(queue: &Queue) -> SpoolError {
+fn unanswered_error(queue: &Queue) -> SpoolError {
     failed(queue.path(), "the disk has not answered within 50ms")
 }
 
@@ -145,11 +145,11 @@ fn at_last<T>(mut ask: impl FnMut() -> Result<T, SpoolError>) -> T {
 }
 
 fn samples(queue: &Queue) -> Vec<Moment> {
-    let mut taken = Vec::new();
+    let mut sampled_at = Vec::new();
     while let Some((_, batch)) = at_last(|| wait(queue.next(at(99)))) {
-        taken.push(batch.taken);
+        sampled_at.push(batch.sampled_at);
     }
-    taken
+    sampled_at
 }
 
 #[test]
@@ -161,21 +161,21 @@ fn what_a_disk_that_does_not_answer_is_asked_meanwhile_does_not_come_to_be() {
     }
     let rows = [(); 3].map(|()| at_last(|| wait(queue.next(at(4)))).unwrap().0);
     let end = occupy(&queue);
-    assert_eq!(wait(queue.append(&batch(5), false, at(5))), Err(no_answer(&queue)));
+    assert_eq!(wait(queue.append(&batch(5), false, at(5))), Err(unanswered_error(&queue)));
     for secs in 10..210 {
-        assert_eq!(wait(queue.append(&batch(secs), true, at(secs))), Err(no_answer(&queue)));
+        assert_eq!(wait(queue.append(&batch(secs), true, at(secs))), Err(unanswered_error(&queue)));
     }
     // Nothing is even waited for but the first.
-    assert_eq!(queue.desk.calls().unwrap().capacity(), CALLS_MAX - 1);
-    assert_eq!(wait(queue.next(at(6))), Err(no_answer(&queue)));
-    assert_eq!(wait(queue.remove(&rows[..1])), Err(no_answer(&queue)));
-    assert_eq!(wait(queue.merge(&rows[1..], &batch(2))), Err(no_answer(&queue)));
-    assert_eq!(wait(queue.release(rows[1])), Found::There);
-    assert_eq!(queue.kept().batches, 4);
+    assert_eq!(queue.thread.calls().unwrap().capacity(), CALLS_MAX - 1);
+    assert_eq!(wait(queue.next(at(6))), Err(unanswered_error(&queue)));
+    assert_eq!(wait(queue.remove(&rows[..1])), Err(unanswered_error(&queue)));
+    assert_eq!(wait(queue.merge(&rows[1..], &batch(2))), Err(unanswered_error(&queue)));
+    assert_eq!(wait(queue.release(rows[1])), RowPresence::Present);
+    assert_eq!(queue.contents().batches, 4);
     drop(end);
     at_last(|| wait(queue.append(&batch(7), false, at(7))));
     // What was done with is removed, what was let go is given out again, and one is in hand still.
-    assert_eq!(queue.kept().batches, 4);
+    assert_eq!(queue.contents().batches, 4);
     assert_eq!(samples(&queue), [1, 3, 7].map(at));
     assert_eq!((queue.take_lost(), queue.take_merged_posts()), (Lost::default(), 0));
 }
@@ -193,10 +193,10 @@ fn what_comes_to_be_too_late_is_undone() {
         },
         |database, row| drop(database.remove(&[row])),
     );
-    assert_eq!(wait(late), Err(no_answer(&queue)));
+    assert_eq!(wait(late), Err(unanswered_error(&queue)));
     drop(end);
     assert_eq!(samples(&queue), []);
-    assert_eq!(queue.kept(), Kept::default());
+    assert_eq!(queue.contents(), QueueContents::default());
     at_last(|| wait(queue.append(&batch(2), false, at(2))));
     assert_eq!(samples(&queue), [at(2)]);
 }
@@ -206,13 +206,13 @@ fn a_look_that_takes_its_time_is_given_up_and_the_only_one() {
     let dir = tempfile::tempdir().unwrap();
     let queue = hasty(dir.path());
     let (end, until) = mpsc::channel::<()>();
-    let look = queue.has_nothing(move |_| {
+    let look = queue.is_absent(move |_| {
         let _ = until.recv();
         Ok(())
     });
-    assert_eq!(wait(look), Err(no_answer(&queue)));
-    let again = queue.has_nothing(|_| panic!("a second one"));
-    assert_eq!(wait(again), Err(no_answer(&queue)));
+    assert_eq!(wait(look), Err(unanswered_error(&queue)));
+    let again = queue.is_absent(|_| panic!("a second one"));
+    assert_eq!(wait(again), Err(unanswered_error(&queue)));
     drop(end);
-    assert!(at_last(|| wait(queue.has_nothing(|_| Ok(())))));
+    assert!(at_last(|| wait(queue.is_absent(|_| Ok(())))));
 }

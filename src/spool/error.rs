@@ -11,7 +11,7 @@ use super::SpoolError;
 
 /// Why something could not be done with a queue's file.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum FileError {
     /// It is no queue, or not whole; what makes it so.
     Damaged(String),
     Sqlite(rusqlite::Error),
@@ -21,22 +21,22 @@ pub(super) enum Trouble {
     Begun,
 }
 
-impl Trouble {
+impl FileError {
     pub(super) fn damaged(what: &str) -> Self {
         Self::Damaged(what.to_owned())
     }
 
     /// Whether the file is another process's.
-    pub(super) fn is_anothers(&self) -> bool {
+    pub(super) fn is_locked_by_another(&self) -> bool {
         let Self::Sqlite(error) = self else { return matches!(self, Self::Begun) };
         let code = error.sqlite_error_code();
         matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
     /// What it comes to for the queue in this file: either a damage, said in words, or an error.
-    pub(super) fn judge(self, path: &Path) -> Result<Damage, SpoolError> {
+    pub(super) fn judge(self, path: &Path) -> Result<FileDamage, SpoolError> {
         let error = match self {
-            Self::Damaged(what) => return Ok(Damage(what)),
+            Self::Damaged(what) => return Ok(FileDamage(what)),
             Self::Sqlite(error) => error,
             Self::TooLarge => {
                 return Err(SpoolError::TooLarge { path: path.display().to_string() });
@@ -46,16 +46,18 @@ impl Trouble {
         let code = match &error {
             rusqlite::Error::SqliteFailure(failure, _) => failure.code,
             // A value is not what the tables' form lets it be.
-            _ => return Ok(Damage(one_line(&error))),
+            _ => return Ok(FileDamage(one_line(&error))),
         };
         match code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Ok(Damage(one_line(&error))),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                Ok(FileDamage(one_line(&error)))
+            }
             // The statements are always the same ones: the tables are others.
             ErrorCode::Unknown
             | ErrorCode::SchemaChanged
             | ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch
-            | ErrorCode::TooBig => Ok(Damage(one_line(&error))),
+            | ErrorCode::TooBig => Ok(FileDamage(one_line(&error))),
             ErrorCode::DiskFull => Err(no_space(path)),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
                 Err(failed(path, "another process has it open"))
@@ -68,14 +70,14 @@ impl Trouble {
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for FileError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
 /// What makes a file no usable queue.
-pub(super) struct Damage(pub(super) String);
+pub(super) struct FileDamage(pub(super) String);
 
 fn one_line(error: &rusqlite::Error) -> String {
     error.to_string().replace('\n', ", ")
@@ -90,7 +92,7 @@ pub(super) fn failed(path: &Path, reason: impl Into<String>) -> SpoolError {
 }
 
 /// An error of the system's about this path.
-pub(super) fn of_system(path: &Path, error: &io::Error) -> SpoolError {
+pub(super) fn from_io(path: &Path, error: &io::Error) -> SpoolError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(path),
         io::ErrorKind::ReadOnlyFilesystem => failed(path, "read-only file system"),
@@ -102,7 +104,7 @@ pub(super) fn of_system(path: &Path, error: &io::Error) -> SpoolError {
 
 /// Whether a file could be made in this directory, or in what would be made of it; touches nothing. The
 /// bytes that are free there.
-pub(super) fn room(dir: &Path) -> Result<u64, SpoolError> {
+pub(super) fn free_bytes(dir: &Path) -> Result<u64, SpoolError> {
     // The directory, or what there is of the way to it.
     let ways = dir.ancestors().map(|way| match way.as_os_str().is_empty() {
         true => Path::new("."),
@@ -113,11 +115,11 @@ pub(super) fn room(dir: &Path) -> Result<u64, SpoolError> {
             Ok(metadata) if !metadata.is_dir() => return Err(failed(way, "it is no directory")),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(of_system(way, &error)),
+            Err(error) => return Err(from_io(way, &error)),
         }
         let entered = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-        access(way, entered).map_err(|errno| of_system(way, &errno.into()))?;
-        let space = statvfs(way).map_err(|errno| of_system(way, &errno.into()))?;
+        access(way, entered).map_err(|errno| from_io(way, &errno.into()))?;
+        let space = statvfs(way).map_err(|errno| from_io(way, &errno.into()))?;
         return Ok(space.f_bavail.saturating_mul(space.f_frsize));
     }
     Err(failed(dir, "there is no such place"))
@@ -128,7 +130,7 @@ fn why_not_writable(path: &Path) -> Option<SpoolError> {
     let dir = path.parent()?;
     let denied = |path: &Path| match access(path, Access::READ_OK | Access::WRITE_OK) {
         Ok(()) | Err(Errno::NOENT) => None,
-        Err(errno) => Some(of_system(path, &errno.into())),
+        Err(errno) => Some(from_io(path, &errno.into())),
     };
     let full = || {
         let space = statvfs(dir).ok()?;

@@ -11,36 +11,36 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::database::Database;
-use super::trouble::{failed, of_system, room};
-use super::{Batch, Bounds, Found, Kept, Lost, Moment, RowId, SpoolError};
+use super::error::{failed, free_bytes, from_io};
+use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError};
 
 /// Calls that may wait for the thread before further ones wait to be put there.
 const CALLS_MAX: usize = 32;
 
 /// How long a disk may take for a call before it is one that does not answer, as one behind a network
 /// that is gone does not.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Directory entries that are looked at for queues of nobody's, and such queues that are told.
 const ENTRIES_MAX: usize = 10_000;
-const LEFTOVERS_MAX: usize = 64;
+const ORPHANS_MAX: usize = 64;
 
 const ENDING: &str = ".spool";
 
 /// Where the queues of all endpoints lie. The thread starts with the first of them that is needed, and
 /// ends once this and all [`Queue`]s of it are gone.
 #[derive(Debug, Clone)]
-pub struct Keeper {
-    desk: Arc<Desk>,
+pub struct Spool {
+    thread: Arc<ThreadHandle>,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct ThreadHandle {
     dir: PathBuf,
     /// To the thread, once there is one.
-    calls: Mutex<Option<mpsc::Sender<Call>>>,
-    shelves: Mutex<BTreeMap<String, Weak<Shelf>>>,
-    patience: Duration,
+    calls: Mutex<Option<mpsc::Sender<QueueCall>>>,
+    states: Mutex<BTreeMap<String, Weak<QueueState>>>,
+    answer_time_max: Duration,
     /// A call that nobody waits for any more, for as long as it is still to be answered.
     unanswered: Mutex<Weak<()>>,
     /// For the one look at a time that is had without the thread.
@@ -49,118 +49,118 @@ struct Desk {
 
 /// What all handles of one queue and the thread share.
 #[derive(Debug)]
-struct Shelf {
+struct QueueState {
     name: String,
     path: PathBuf,
     /// Whether the thread was ever asked about it.
-    is_known: AtomicBool,
-    figures: Mutex<Figures>,
+    is_used: AtomicBool,
+    counts: Mutex<QueueCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Figures {
-    kept: Kept,
+struct QueueCounts {
+    contents: QueueContents,
     lost: Lost,
     found_posts: u64,
     /// Posts that became part of others by a merge that nobody waited for.
     merged_posts: u64,
     /// Rows that were to be in hands of somebody who did not wait for them, or are in nobody's any more.
-    let_go: Vec<RowId>,
+    released: Vec<RowId>,
     /// Rows to be removed of which the thread could not be told.
-    done_with: Vec<RowId>,
+    to_remove: Vec<RowId>,
 }
 
 /// A row that is to be in somebody's hands, on its way there.
-struct Handed {
-    shelf: Arc<Shelf>,
+struct Lease {
+    state: Arc<QueueState>,
     row: Option<RowId>,
 }
 
-impl Handed {
-    fn over(mut self) {
+impl Lease {
+    fn keep(mut self) {
         self.row = None;
     }
 }
 
-impl Drop for Handed {
+impl Drop for Lease {
     fn drop(&mut self) {
-        lock(&self.shelf.figures).let_go.extend(self.row);
+        lock(&self.state.counts).released.extend(self.row);
     }
 }
 
-struct Call {
-    shelf: Arc<Shelf>,
-    work: Work,
+struct QueueCall {
+    state: Arc<QueueState>,
+    work: QueueJob,
 }
 
 /// Notes what came of it on the shelf, and answers.
-type Work = Box<dyn FnOnce(&mut Database, &Shelf) + Send>;
+type QueueJob = Box<dyn FnOnce(&mut Database, &QueueState) + Send>;
 
-impl Keeper {
+impl Spool {
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self::waiting(dir, PATIENCE)
+        Self::with_answer_time(dir, ANSWER_TIME_MAX)
     }
 
-    fn waiting(dir: PathBuf, patience: Duration) -> Self {
-        let desk = Desk {
+    fn with_answer_time(dir: PathBuf, answer_time_max: Duration) -> Self {
+        let thread = ThreadHandle {
             dir,
             calls: Mutex::default(),
-            shelves: Mutex::default(),
-            patience,
+            states: Mutex::default(),
+            answer_time_max,
             unanswered: Mutex::default(),
             look: Arc::new(Semaphore::new(1)),
         };
-        Self { desk: Arc::new(desk) }
+        Self { thread: Arc::new(thread) }
     }
 
     /// The queue of this name, which is usable as a file's name. Touches nothing yet. Handles of the
     /// same name are of the same queue; what is done through one of them goes by its own bounds.
     #[must_use]
     pub fn queue(&self, name: &str, bounds: Bounds) -> Queue {
-        let mut shelves = lock(&self.desk.shelves);
-        shelves.retain(|_, shelf| shelf.strong_count() > 0);
-        let known = shelves.get(name).and_then(Weak::upgrade);
-        let shelf = known.unwrap_or_else(|| {
-            let shelf = Arc::new(Shelf {
+        let mut states = lock(&self.thread.states);
+        states.retain(|_, state| state.strong_count() > 0);
+        let known = states.get(name).and_then(Weak::upgrade);
+        let state = known.unwrap_or_else(|| {
+            let state = Arc::new(QueueState {
                 name: name.to_owned(),
-                path: self.desk.dir.join(format!("{name}{ENDING}")),
-                is_known: AtomicBool::new(false),
-                figures: Mutex::default(),
+                path: self.thread.dir.join(format!("{name}{ENDING}")),
+                is_used: AtomicBool::new(false),
+                counts: Mutex::default(),
             });
-            shelves.insert(name.to_owned(), Arc::downgrade(&shelf));
-            shelf
+            states.insert(name.to_owned(), Arc::downgrade(&state));
+            state
         });
-        Queue { desk: self.desk.clone(), shelf, bounds }
+        Queue { thread: self.thread.clone(), state, bounds }
     }
 
     /// Whether there is a queue of it.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        lock(&self.desk.shelves).values().any(|shelf| shelf.strong_count() > 0)
+        lock(&self.thread.states).values().any(|state| state.strong_count() > 0)
     }
 
     /// The bytes that are free where the queues lie.
     ///
     /// # Errors
     /// No queue could be made there.
-    pub fn room(&self) -> Result<u64, SpoolError> {
-        room(&self.desk.dir)
+    pub fn free_bytes(&self) -> Result<u64, SpoolError> {
+        free_bytes(&self.thread.dir)
     }
 
     /// What the file of the queue of this name takes, in bytes; 0 without one.
     #[must_use]
     pub fn file_bytes(&self, name: &str) -> u64 {
-        let file = self.desk.dir.join(format!("{name}{ENDING}"));
+        let file = self.thread.dir.join(format!("{name}{ENDING}"));
         std::fs::metadata(file).map_or(0, |metadata| metadata.len())
     }
 
     /// The queues' files that are of none of these names, and their bytes: what endpoints have left
     /// that are no longer in the settings. At most 64; none where the directory cannot be read.
     #[must_use]
-    pub fn leftovers(&self, names: &[&str]) -> Vec<(String, u64)> {
-        let Ok(entries) = std::fs::read_dir(&self.desk.dir) else { return Vec::new() };
-        let mut leftovers = Vec::new();
+    pub fn orphans(&self, names: &[&str]) -> Vec<(String, u64)> {
+        let Ok(entries) = std::fs::read_dir(&self.thread.dir) else { return Vec::new() };
+        let mut orphans = Vec::new();
         for entry in entries.take(ENTRIES_MAX).flatten() {
             let Ok(file) = entry.file_name().into_string() else { continue };
             let Some(name) = file.strip_suffix(ENDING) else { continue };
@@ -168,13 +168,13 @@ impl Keeper {
             if let Ok(metadata) = metadata
                 && metadata.is_file()
                 && !names.contains(&name)
-                && leftovers.len() < LEFTOVERS_MAX
+                && orphans.len() < ORPHANS_MAX
             {
-                leftovers.push((file, metadata.len()));
+                orphans.push((file, metadata.len()));
             }
         }
-        leftovers.sort_unstable();
-        leftovers
+        orphans.sort_unstable();
+        orphans
     }
 }
 
@@ -189,37 +189,37 @@ impl Keeper {
 /// Rows that are not there any more, for the queue dropped them, are passed over.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    desk: Arc<Desk>,
-    shelf: Arc<Shelf>,
+    thread: Arc<ThreadHandle>,
+    state: Arc<QueueState>,
     bounds: Bounds,
 }
 
 impl Queue {
     /// As of the last call that was answered; nothing before the first.
     #[must_use]
-    pub fn kept(&self) -> Kept {
-        let Figures { kept, let_go, .. } = &*lock(&self.shelf.figures);
-        Kept { in_hand: kept.in_hand.saturating_sub(let_go.len() as u64), ..*kept }
+    pub fn contents(&self) -> QueueContents {
+        let QueueCounts { contents, released, .. } = &*lock(&self.state.counts);
+        QueueContents { leased: contents.leased.saturating_sub(released.len() as u64), ..*contents }
     }
 
     /// What was lost since this was last asked.
     #[must_use]
     pub fn take_lost(&self) -> Lost {
-        std::mem::take(&mut lock(&self.shelf.figures).lost)
+        std::mem::take(&mut lock(&self.state.counts).lost)
     }
 
     /// Posts that turned up since this was last asked, in files that the queue knew nothing of: what an
     /// earlier run has left, and what somebody has put there since.
     #[must_use]
     pub fn take_found_posts(&self) -> u64 {
-        std::mem::take(&mut lock(&self.shelf.figures).found_posts)
+        std::mem::take(&mut lock(&self.state.counts).found_posts)
     }
 
     /// Posts that became part of others since this was last asked, by merges that were said to have
     /// failed.
     #[must_use]
     pub fn take_merged_posts(&self) -> u64 {
-        std::mem::take(&mut lock(&self.shelf.figures).merged_posts)
+        std::mem::take(&mut lock(&self.state.counts).merged_posts)
     }
 
     /// Looks for what an earlier run has left; a queue that has no file stays without. One that is no
@@ -227,9 +227,9 @@ impl Queue {
     ///
     /// # Errors
     /// It cannot be read, or another process has it open; or there is none, and none could be made.
-    pub async fn open(&self, now: Moment) -> Result<Kept, SpoolError> {
-        if self.has_nothing(|dir| room(dir).map(drop)).await? {
-            return Ok(Kept::default());
+    pub async fn open(&self, now: Moment) -> Result<QueueContents, SpoolError> {
+        if self.is_absent(|dir| free_bytes(dir).map(drop)).await? {
+            return Ok(QueueContents::default());
         }
         self.ask(move |database, _| database.open(now)).await
     }
@@ -238,11 +238,11 @@ impl Queue {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn there_of(&self, moments: Vec<Moment>) -> Result<Vec<Moment>, SpoolError> {
-        if self.has_nothing(|_| Ok(())).await? {
+    pub async fn find_present(&self, moments: Vec<Moment>) -> Result<Vec<Moment>, SpoolError> {
+        if self.is_absent(|_| Ok(())).await? {
             return Ok(Vec::new());
         }
-        self.ask(move |database, _| database.there_of(&moments)).await
+        self.ask(move |database, _| database.find_present(&moments)).await
     }
 
     #[must_use]
@@ -259,11 +259,11 @@ impl Queue {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.shelf.path
+        &self.state.path
     }
 
     /// Puts a batch at the end; it is on disk when this returns. Makes room for it by age and bytes.
-    /// If it is `in_hand`, somebody goes on with it: it is neither pushed out nor given by
+    /// If it is `leased`, somebody goes on with it: it is neither pushed out nor given by
     /// [`Queue::next`] until it is released.
     ///
     /// # Errors
@@ -271,18 +271,18 @@ impl Queue {
     pub async fn append(
         &self,
         batch: &Batch,
-        in_hand: bool,
+        leased: bool,
         now: Moment,
     ) -> Result<RowId, SpoolError> {
         let batch = batch.clone();
-        let shelf = self.shelf.clone();
+        let state = self.state.clone();
         let append = move |database: &mut Database, bounds| {
-            let row = database.append(&batch, in_hand, now, bounds)?;
-            Ok((row, Handed { shelf, row: in_hand.then_some(row) }))
+            let row = database.append(&batch, leased, now, bounds)?;
+            Ok((row, Lease { state, row: leased.then_some(row) }))
         };
         let undo = |database: &mut Database, (row, _)| drop(database.remove(&[row]));
         let (row, handed) = self.ask_or_undo(append, undo).await?;
-        handed.over();
+        handed.keep();
         Ok(row)
     }
 
@@ -305,28 +305,28 @@ impl Queue {
     /// It cannot be read; or the disk takes no more removals, and of too many rows it is to be
     /// remembered that they are done with.
     pub async fn next(&self, now: Moment) -> Result<Option<(RowId, Batch)>, SpoolError> {
-        if self.has_nothing(|_| Ok(())).await? {
+        if self.is_absent(|_| Ok(())).await? {
             return Ok(None);
         }
-        let shelf = self.shelf.clone();
+        let state = self.state.clone();
         let next = move |database: &mut Database, bounds| {
             let next = database.next(now, bounds)?;
-            Ok(next.map(|(row, batch)| (row, batch, Handed { shelf, row: Some(row) })))
+            Ok(next.map(|(row, batch)| (row, batch, Lease { state, row: Some(row) })))
         };
         let Some((row, batch, handed)) = self.ask(next).await? else { return Ok(None) };
-        handed.over();
+        handed.keep();
         Ok(Some((row, batch)))
     }
 
     /// It is no longer in somebody's hands; whether it is there to be read again, as far as is known.
-    pub async fn release(&self, row: RowId) -> Found {
+    pub async fn release(&self, row: RowId) -> RowPresence {
         match self.ask(move |database, _| Ok(database.release(row))).await {
             Ok(found) => found,
             // A thread that has ended reads nothing for anybody.
-            Err(SpoolError::Ended) => Found::Gone,
+            Err(SpoolError::Ended) => RowPresence::Gone,
             Err(_) => {
-                lock(&self.shelf.figures).let_go.push(row);
-                Found::There
+                lock(&self.state.counts).released.push(row);
+                RowPresence::Present
             }
         }
     }
@@ -335,9 +335,9 @@ impl Queue {
     ///
     /// # Errors
     /// The batch stands there as it was.
-    pub async fn replace(&self, row: RowId, batch: &Batch) -> Result<Found, SpoolError> {
-        if self.has_nothing(|_| Ok(())).await? {
-            return Ok(Found::Gone);
+    pub async fn replace(&self, row: RowId, batch: &Batch) -> Result<RowPresence, SpoolError> {
+        if self.is_absent(|_| Ok(())).await? {
+            return Ok(RowPresence::Gone);
         }
         let batch = batch.clone();
         self.ask(move |database, _| database.replace(row, &batch)).await
@@ -347,13 +347,13 @@ impl Queue {
     /// The rows are on the disk still. They are not given out again by this process, and removed with
     /// the next change that succeeds; there is no need to ask again.
     pub async fn remove(&self, rows: &[RowId]) -> Result<(), SpoolError> {
-        if self.has_nothing(|_| Ok(())).await? {
+        if self.is_absent(|_| Ok(())).await? {
             return Ok(());
         }
         let (rows, asked) = (rows.to_owned(), rows.to_owned());
         let removed = self.ask(move |database, _| Ok(database.remove(&asked))).await;
         if removed.is_err() {
-            lock(&self.shelf.figures).done_with.extend(rows);
+            lock(&self.state.counts).to_remove.extend(rows);
         }
         removed?
     }
@@ -363,30 +363,30 @@ impl Queue {
     ///
     /// # Errors
     /// The batches stand there as they were.
-    pub async fn merge(&self, rows: &[RowId], into: &Batch) -> Result<Found, SpoolError> {
-        if self.has_nothing(|_| Ok(())).await? {
-            return Ok(Found::Gone);
+    pub async fn merge(&self, rows: &[RowId], into: &Batch) -> Result<RowPresence, SpoolError> {
+        if self.is_absent(|_| Ok(())).await? {
+            return Ok(RowPresence::Gone);
         }
         let (rows, into) = (rows.to_owned(), into.clone());
-        let shelf = self.shelf.clone();
+        let state = self.state.clone();
         let merge = move |database: &mut Database, _| {
-            let before = database.kept().posts;
+            let before = database.contents().posts;
             let found = database.merge(&rows, &into)?;
-            Ok((found, before.saturating_sub(database.kept().posts)))
+            Ok((found, before.saturating_sub(database.contents().posts)))
         };
         let tell = move |_: &mut Database, (found, fewer)| {
-            if found == Found::There {
-                lock(&shelf.figures).merged_posts += fewer;
+            if found == RowPresence::Present {
+                lock(&state.counts).merged_posts += fewer;
             }
         };
         self.ask_or_undo(merge, tell).await.map(|(found, _)| found)
     }
 
     /// Closes the file, and removes it if nothing is in it.
-    pub async fn rest(&self) {
-        if self.shelf.is_known.load(Ordering::Relaxed) {
+    pub async fn close_idle(&self) {
+        if self.state.is_used.load(Ordering::Relaxed) {
             let rested = self.ask(|database, _| {
-                database.rest();
+                database.close_idle();
                 Ok(())
             });
             // A thread that has ended has closed its files.
@@ -396,24 +396,24 @@ impl Queue {
 
     /// Whether the thread need not be asked: it has nothing of this queue's, and nor has the disk; `look`
     /// is had at its directory in that case. On a thread that lasts no longer than that.
-    async fn has_nothing(
+    async fn is_absent(
         &self,
         look: impl FnOnce(&Path) -> Result<(), SpoolError> + Send + 'static,
     ) -> Result<bool, SpoolError> {
-        if self.shelf.is_known.load(Ordering::Relaxed) {
+        if self.state.is_used.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let (desk, shelf) = (self.desk.clone(), self.shelf.clone());
+        let (thread, state) = (self.thread.clone(), self.state.clone());
         let looked = async move {
-            let one = desk.look.clone().acquire_owned().await.map_err(|_| SpoolError::Ended)?;
+            let one = thread.look.clone().acquire_owned().await.map_err(|_| SpoolError::Ended)?;
             let (answer, answered) = oneshot::channel();
             let looks = move || {
-                let found = match std::fs::symlink_metadata(&shelf.path) {
+                let found = match std::fs::symlink_metadata(&state.path) {
                     Ok(_) => Ok(false),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        look(&desk.dir).map(|()| true)
+                        look(&thread.dir).map(|()| true)
                     }
-                    Err(error) => Err(of_system(&shelf.path, &error)),
+                    Err(error) => Err(from_io(&state.path, &error)),
                 };
                 drop(one);
                 // Nobody may be waiting any more.
@@ -421,10 +421,12 @@ impl Queue {
             };
             let spawned = thread::Builder::new().name("spool-look".to_owned()).spawn(looks);
             spawned
-                .map_err(|error| failed(&self.desk.dir, format!("no thread for it: {error}")))?;
+                .map_err(|error| failed(&self.thread.dir, format!("no thread for it: {error}")))?;
             answered.await.unwrap_or(Err(SpoolError::Ended))
         };
-        timeout(self.desk.patience, looked).await.unwrap_or_else(|_| Err(self.no_answer()))
+        timeout(self.thread.answer_time_max, looked)
+            .await
+            .unwrap_or_else(|_| Err(self.unanswered_error()))
     }
 
     async fn ask<T: Send + 'static>(
@@ -441,8 +443,8 @@ impl Queue {
         work: impl FnOnce(&mut Database, Bounds) -> Result<T, SpoolError> + Send + 'static,
         undo: impl FnOnce(&mut Database, T) + Send + 'static,
     ) -> Result<T, SpoolError> {
-        if lock(&self.desk.unanswered).strong_count() > 0 {
-            return Err(self.no_answer());
+        if lock(&self.thread.unanswered).strong_count() > 0 {
+            return Err(self.unanswered_error());
         }
         let (answer, mut answered) = oneshot::channel();
         let bounds = self.bounds;
@@ -450,31 +452,31 @@ impl Queue {
         let asked = Arc::downgrade(&token);
         let is_given_up = Arc::new(AtomicBool::new(false));
         let given_up = is_given_up.clone();
-        let work = Box::new(move |database: &mut Database, shelf: &Shelf| {
+        let work = Box::new(move |database: &mut Database, state: &QueueState| {
             // Until the work is done.
             let _token = token;
-            shelf.catch_up(database);
+            state.apply_pending(database);
             if given_up.load(Ordering::SeqCst) {
                 return;
             }
             let value = work(database, bounds);
-            shelf.note(database);
+            state.note(database);
             // Nobody may be waiting any more.
             if let Err(Ok(value)) = answer.send(value)
                 && given_up.load(Ordering::SeqCst)
             {
                 undo(database, value);
-                shelf.note(database);
+                state.note(database);
             }
         });
-        self.shelf.is_known.store(true, Ordering::Relaxed);
-        let calls = self.desk.calls()?;
-        let call = Call { shelf: self.shelf.clone(), work };
+        self.state.is_used.store(true, Ordering::Relaxed);
+        let calls = self.thread.calls()?;
+        let call = QueueCall { state: self.state.clone(), work };
         let answer = async {
             calls.send(call).await.map_err(|_| SpoolError::Ended)?;
             (&mut answered).await.unwrap_or(Err(SpoolError::Ended))
         };
-        if let Ok(answer) = timeout(self.desk.patience, answer).await {
+        if let Ok(answer) = timeout(self.thread.answer_time_max, answer).await {
             return answer;
         }
         is_given_up.store(true, Ordering::SeqCst);
@@ -483,49 +485,49 @@ impl Queue {
         if let Ok(answer) = answered.try_recv() {
             return answer;
         }
-        let mut unanswered = lock(&self.desk.unanswered);
+        let mut unanswered = lock(&self.thread.unanswered);
         if unanswered.strong_count() == 0 {
             *unanswered = asked;
         }
-        Err(self.no_answer())
+        Err(self.unanswered_error())
     }
 
-    fn no_answer(&self) -> SpoolError {
-        let waited = humantime::format_duration(self.desk.patience);
-        failed(&self.shelf.path, format!("the disk has not answered within {waited}"))
+    fn unanswered_error(&self) -> SpoolError {
+        let waited = humantime::format_duration(self.thread.answer_time_max);
+        failed(&self.state.path, format!("the disk has not answered within {waited}"))
     }
 }
 
-impl Shelf {
+impl QueueState {
     /// Does what the thread could not be told in its time.
-    fn catch_up(&self, database: &mut Database) {
-        let (let_go, done_with) = {
-            let mut figures = lock(&self.figures);
-            (std::mem::take(&mut figures.let_go), std::mem::take(&mut figures.done_with))
+    fn apply_pending(&self, database: &mut Database) {
+        let (released, to_remove) = {
+            let mut counts = lock(&self.counts);
+            (std::mem::take(&mut counts.released), std::mem::take(&mut counts.to_remove))
         };
-        for row in let_go {
-            database.let_go(row);
+        for row in released {
+            database.released(row);
         }
-        if !done_with.is_empty() {
+        if !to_remove.is_empty() {
             // What cannot be removed now is remembered there.
-            let _ = database.remove(&done_with);
+            let _ = database.remove(&to_remove);
         }
     }
 
     fn note(&self, database: &mut Database) {
-        let mut figures = lock(&self.figures);
-        figures.kept = database.kept();
+        let mut counts = lock(&self.counts);
+        counts.contents = database.contents();
         let lost = database.take_lost();
-        figures.lost.full_posts += lost.full_posts;
-        figures.lost.old_posts += lost.old_posts;
-        figures.lost.damaged_posts += lost.damaged_posts;
-        figures.found_posts += database.take_found();
+        counts.lost.full_posts += lost.full_posts;
+        counts.lost.old_posts += lost.old_posts;
+        counts.lost.damaged_posts += lost.damaged_posts;
+        counts.found_posts += database.take_found_posts();
     }
 }
 
-impl Desk {
+impl ThreadHandle {
     /// The way to the thread, which is started if there is none.
-    fn calls(&self) -> Result<mpsc::Sender<Call>, SpoolError> {
+    fn calls(&self) -> Result<mpsc::Sender<QueueCall>, SpoolError> {
         let mut calls = lock(&self.calls);
         if let Some(calls) = &*calls {
             return Ok(calls.clone());
@@ -533,7 +535,7 @@ impl Desk {
         let (sender, receiver) = mpsc::channel(CALLS_MAX);
         thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || answer_all(receiver))
+            .spawn(move || run_thread(receiver))
             .map_err(|error| failed(&self.dir, format!("no thread for it: {error}")))?;
         *calls = Some(sender.clone());
         Ok(sender)
@@ -541,15 +543,17 @@ impl Desk {
 }
 
 /// The thread. It ends with the last handle, and closes what is open.
-fn answer_all(mut calls: mpsc::Receiver<Call>) {
-    let mut databases: BTreeMap<String, (Weak<Shelf>, Database)> = BTreeMap::new();
-    while let Some(Call { shelf, work }) = calls.blocking_recv() {
-        databases.retain(|_, (shelf, database)| shelf.strong_count() > 0 || database.remembers());
+fn run_thread(mut calls: mpsc::Receiver<QueueCall>) {
+    let mut databases: BTreeMap<String, (Weak<QueueState>, Database)> = BTreeMap::new();
+    while let Some(QueueCall { state, work }) = calls.blocking_recv() {
+        databases.retain(|_, (state, database)| {
+            state.strong_count() > 0 || database.has_pending_removals()
+        });
         let (known, database) = databases
-            .entry(shelf.name.clone())
-            .or_insert_with(|| (Weak::new(), Database::new(shelf.path.clone())));
-        *known = Arc::downgrade(&shelf);
-        work(database, &shelf);
+            .entry(state.name.clone())
+            .or_insert_with(|| (Weak::new(), Database::new(state.path.clone())));
+        *known = Arc::downgrade(&state);
+        work(database, &state);
     }
 }
 

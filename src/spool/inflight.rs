@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
-use super::record::{self, Head};
+use super::record::{self, RecordHead};
 use super::{Batch, Moment};
 use crate::quantity::BootTime;
 
@@ -22,18 +22,18 @@ use crate::quantity::BootTime;
 const FILE_BYTES_MAX: u64 = record::CONTENTS_BYTES_MAX as u64 + 4096;
 
 /// A file that is being written has this ending; behind a kill it is of a sample that is not counted.
-const BESIDE: &str = "new";
+const UNFINISHED: &str = "new";
 
 /// Directories that are looked at for what is nobody's, and those that are told.
 const DIRS_MAX: usize = 10_000;
-const LEFTOVERS_MAX: usize = 64;
+const ORPHANS_MAX: usize = 64;
 
 /// Of files that are looked at in one directory: more than an endpoint can have in memory.
 const FILES_MAX: usize = 16_384;
 
 /// What an earlier run had handed over and not sent.
 #[derive(Debug, Default)]
-pub struct HandedOver {
+pub struct RecoveredBatches {
     /// Oldest first.
     pub batches: Vec<Batch>,
     /// Of older ones, for which there was no room.
@@ -43,12 +43,12 @@ pub struct HandedOver {
 /// One endpoint's files: `<directory>/<endpoint>/<since_boot in ns>`, and for a moment `<newer>-<older>`
 /// of what was added up of two. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Handover {
+pub struct Journal {
     dir: Arc<Path>,
     failed: Arc<AtomicBool>,
 }
 
-impl Handover {
+impl Journal {
     /// Of an endpoint whose name is usable as a file's. Touches nothing yet.
     #[must_use]
     pub fn new(dir: &Path, endpoint: &str) -> Self {
@@ -63,22 +63,23 @@ impl Handover {
 
     /// Writes it, whole or not at all; whether it is there.
     #[must_use]
-    pub fn keep(&self, batch: &Batch) -> bool {
-        let kept = self.write(batch, &self.path(&batch.taken));
+    pub fn write_batch(&self, batch: &Batch) -> bool {
+        let kept = self.write(batch, &self.path(&batch.sampled_at));
         self.said(kept)
     }
 
     /// Writes what was added up of the batch of its own moment and of an older one in the place of both,
     /// whichever of them is there; whether it did. A kill leaves them as they were or the sum alone.
     #[must_use]
-    pub fn keep_sum(&self, both: &Batch, older: &Moment) -> bool {
-        let sum = self.sum_path(&both.taken, older);
-        let kept = self.write(both, &sum).and_then(|()| self.put_sum(&sum, &both.taken, older));
+    pub fn write_sum(&self, both: &Batch, older: &Moment) -> bool {
+        let sum = self.sum_path(&both.sampled_at, older);
+        let kept =
+            self.write(both, &sum).and_then(|()| self.put_sum(&sum, &both.sampled_at, older));
         self.said(kept)
     }
 
     /// From here on the sum's file stands for both of the others; a kill leaves the rest of this to
-    /// [`Handover::left`].
+    /// [`Journal::left`].
     fn put_sum(&self, sum: &Path, newer: &Moment, older: &Moment) -> io::Result<()> {
         remove(&self.path(older));
         fs::rename(sum, self.path(newer))
@@ -86,9 +87,9 @@ impl Handover {
 
     /// Notes that the endpoint may have taken a post of it; whether that is noted.
     #[must_use]
-    pub fn mark_tried(&self, taken: &Moment) -> bool {
-        let path = self.path(taken);
-        let Ok(Ok((at, changed))) = read(&path).map(record::mark_tried) else { return false };
+    pub fn mark_attempted(&self, sampled_at: &Moment) -> bool {
+        let path = self.path(sampled_at);
+        let Ok(Ok((at, changed))) = read(&path).map(record::mark_attempted) else { return false };
         let file = OpenOptions::new().write(true).open(path);
         // Within a page of the file: no kill comes in between.
         file.and_then(|file| file.write_all_at(&changed, at)).is_ok()
@@ -110,10 +111,11 @@ impl Handover {
     }
 
     fn write(&self, batch: &Batch, path: &Path) -> io::Result<()> {
-        let beside = path.with_extension(BESIDE);
-        let written = self.write_at(&beside, batch).and_then(|()| fs::rename(&beside, path));
+        let unfinished = path.with_extension(UNFINISHED);
+        let written =
+            self.write_at(&unfinished, batch).and_then(|()| fs::rename(&unfinished, path));
         if written.is_err() {
-            remove(&beside);
+            remove(&unfinished);
         }
         written
     }
@@ -133,26 +135,26 @@ impl Handover {
     }
 
     /// It is settled, or somewhere else.
-    pub fn forget(&self, taken: &Moment) {
-        remove(&self.path(taken));
+    pub fn forget(&self, sampled_at: &Moment) {
+        remove(&self.path(sampled_at));
     }
 
     /// What an earlier run left, oldest first, as far as it comes to no more than `bytes_max`; what is
     /// older is removed. `counted_until`: what the counters reach that are gone on from; what was taken
     /// later will be counted again, and so is not sent.
     #[must_use]
-    pub fn left(
+    pub fn recover(
         &self,
         now: &Moment,
         counted_until: Option<BootTime>,
         bytes_max: usize,
-    ) -> HandedOver {
+    ) -> RecoveredBatches {
         self.end_sums();
         let (mut found, mut bad) = (Vec::new(), Vec::new());
         for path in files(&self.dir) {
-            let is_counted = |head: &Head| {
-                head.taken.boot != now.boot
-                    || counted_until.is_none_or(|until| head.taken.since_boot <= until)
+            let is_counted = |head: &RecordHead| {
+                head.sampled_at.boot != now.boot
+                    || counted_until.is_none_or(|until| head.sampled_at.since_boot <= until)
             };
             match self.head(&path) {
                 Ok(Some(head)) if is_counted(&head) => {
@@ -164,7 +166,9 @@ impl Handover {
             }
             remove(&path);
         }
-        found.sort_by_key(|(_, head)| (head.taken.boot == now.boot, head.taken.since_boot));
+        found.sort_by_key(|(_, head)| {
+            (head.sampled_at.boot == now.boot, head.sampled_at.since_boot)
+        });
         let (mut batches, mut dropped_posts, mut bytes) = (Vec::new(), 0, 0_usize);
         for (path, head) in found.into_iter().rev() {
             bytes = bytes.saturating_add(head.contents_bytes);
@@ -182,8 +186,8 @@ impl Handover {
             }
         }
         batches.reverse();
-        tell(&bad);
-        HandedOver { batches, dropped_posts }
+        log_removed(&bad);
+        RecoveredBatches { batches, dropped_posts }
     }
 
     /// Brings to its end what a kill came into.
@@ -194,7 +198,7 @@ impl Handover {
             // One that is still to be renamed is no sum yet.
             let is_whole = older.parse::<u64>().is_ok()
                 && read_head(&path)
-                    .is_ok_and(|head| head.taken.since_boot.as_nanos().to_string() == newer);
+                    .is_ok_and(|head| head.sampled_at.since_boot.as_nanos().to_string() == newer);
             if is_whole {
                 remove(&self.dir.join(older));
                 let _ = fs::rename(&path, self.dir.join(newer));
@@ -203,13 +207,13 @@ impl Handover {
     }
 
     /// `None` if the writing of the file was not finished.
-    fn head(&self, path: &Path) -> Result<Option<Head>, String> {
-        if path.extension().is_some_and(|extension| extension == BESIDE) {
+    fn head(&self, path: &Path) -> Result<Option<RecordHead>, String> {
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             return Ok(None);
         }
         let head = read_head(path)?;
         // Only what lies where it would be forgotten.
-        match self.path(&head.taken) == path {
+        match self.path(&head.sampled_at) == path {
             true => Ok(Some(head)),
             false => Err("it has another sample's name".to_owned()),
         }
@@ -218,29 +222,29 @@ impl Handover {
     /// The endpoints below `dir` that are none of these and have left something, and how many files each
     /// has: nobody looks for them. At most 64; none where the directory cannot be read.
     #[must_use]
-    pub fn leftovers(dir: &Path, endpoints: &[&str]) -> Vec<(String, usize)> {
+    pub fn orphans(dir: &Path, endpoints: &[&str]) -> Vec<(String, usize)> {
         let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-        let mut leftovers = Vec::new();
+        let mut orphans = Vec::new();
         for entry in entries.take(DIRS_MAX).flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if endpoints.contains(&&*name) || leftovers.len() == LEFTOVERS_MAX {
+            if endpoints.contains(&&*name) || orphans.len() == ORPHANS_MAX {
                 continue;
             }
             let files = files(&entry.path()).len();
             if files > 0 {
-                leftovers.push((name, files));
+                orphans.push((name, files));
             }
         }
-        leftovers.sort_unstable();
-        leftovers
+        orphans.sort_unstable();
+        orphans
     }
 
-    fn path(&self, taken: &Moment) -> PathBuf {
-        self.dir.join(taken.since_boot.as_nanos().to_string())
+    fn path(&self, sampled_at: &Moment) -> PathBuf {
+        self.dir.join(sampled_at.since_boot.as_nanos().to_string())
     }
 
     fn sum_path(&self, newer: &Moment, older: &Moment) -> PathBuf {
-        let [newer, older] = [newer, older].map(|taken| taken.since_boot.as_nanos());
+        let [newer, older] = [newer, older].map(|sampled_at| sampled_at.since_boot.as_nanos());
         self.dir.join(format!("{newer}-{older}"))
     }
 }
@@ -263,7 +267,7 @@ fn read_batch(path: &Path) -> Result<Batch, String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
-fn read_head(path: &Path) -> Result<Head, String> {
+fn read_head(path: &Path) -> Result<RecordHead, String> {
     let mut bytes = [0; record::HEAD_BYTES];
     let mut read = || {
         let mut file = fs::File::open(path)?;
@@ -279,7 +283,7 @@ fn read_head(path: &Path) -> Result<Head, String> {
 }
 
 /// Says that these files are removed, with the reasons.
-fn tell(bad: &[(PathBuf, String)]) {
+fn log_removed(bad: &[(PathBuf, String)]) {
     let Some((path, what)) = bad.first() else { return };
     warn!(
         "{}: a sample on its way is lost, for its file is removed: {what}{}",
@@ -306,12 +310,12 @@ mod tests {
 
     fn numbered(number: u64, body: &'static str) -> Batch {
         let (since_boot, wall) = (BootTime::from_nanos(number), WallTime::default());
-        let taken = Moment { boot: BootId::from_bits(1), since_boot, wall };
-        Batch::new(taken, [("/a".to_owned(), Bytes::from_static(body.as_bytes()))])
+        let sampled_at = Moment { boot: BootId::from_bits(1), since_boot, wall };
+        Batch::new(sampled_at, [("/a".to_owned(), Bytes::from_static(body.as_bytes()))])
     }
 
-    fn left(handover: &Handover) -> Vec<Batch> {
-        handover.left(&numbered(9, "").taken, None, usize::MAX).batches
+    fn left(journal: &Journal) -> Vec<Batch> {
+        journal.recover(&numbered(9, "").sampled_at, None, usize::MAX).batches
     }
 
     fn at(secs: u64) -> Moment {
@@ -329,65 +333,65 @@ mod tests {
     #[test]
     fn the_largest_that_is_kept_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        let handover = Handover::new(dir.path(), "central");
+        let journal = Journal::new(dir.path(), "central");
         // A post's head and its path are contents as well.
         let largest = batch(1, record::CONTENTS_BYTES_MAX - 16 - 2);
-        assert!(handover.keep(&largest));
-        assert!(!handover.keep(&batch(2, record::CONTENTS_BYTES_MAX - 16 - 1)));
-        assert!(left(&handover) == [largest], "it is another");
+        assert!(journal.write_batch(&largest));
+        assert!(!journal.write_batch(&batch(2, record::CONTENTS_BYTES_MAX - 16 - 1)));
+        assert!(left(&journal) == [largest], "it is another");
     }
 
     #[test]
     fn what_is_nobodys_is_told_by_the_endpoint_that_it_was_of() {
         let dir = tempfile::tempdir().unwrap();
         for (endpoint, samples) in [("gone", 2), ("stays", 1), ("empty", 1)] {
-            let handover = Handover::new(dir.path(), endpoint);
-            assert!((1..=samples).all(|secs| handover.keep(&batch(secs, 1))));
+            let journal = Journal::new(dir.path(), endpoint);
+            assert!((1..=samples).all(|secs| journal.write_batch(&batch(secs, 1))));
         }
-        Handover::new(dir.path(), "empty").forget(&at(1));
-        assert_eq!(Handover::leftovers(dir.path(), &["stays"]), [("gone".to_owned(), 2)]);
-        assert_eq!(Handover::leftovers(&dir.path().join("none"), &[]), []);
+        Journal::new(dir.path(), "empty").forget(&at(1));
+        assert_eq!(Journal::orphans(dir.path(), &["stays"]), [("gone".to_owned(), 2)]);
+        assert_eq!(Journal::orphans(&dir.path().join("none"), &[]), []);
     }
 
     #[test]
     fn a_kill_while_a_sum_takes_the_place_of_two_leaves_each_in_one_file() {
         let dir = tempfile::tempdir().unwrap();
-        let handover = Handover::new(dir.path(), "central");
+        let journal = Journal::new(dir.path(), "central");
         let file = |name: &str| dir.path().join("central").join(name);
         let (older, newer, both) = (numbered(1, "1"), numbered(2, "2"), numbered(2, "1,2"));
         let sum = record::encode_plain(&both).unwrap();
-        let begin = || assert!(handover.keep(&older) && handover.keep(&newer));
+        let begin = || assert!(journal.write_batch(&older) && journal.write_batch(&newer));
 
         begin();
         fs::write(file("2-1.new"), &sum).unwrap();
-        assert_eq!(left(&handover), [older.clone(), newer.clone()]);
+        assert_eq!(left(&journal), [older.clone(), newer.clone()]);
         assert!(!file("2-1.new").exists());
         // A file that was cut short, under the name of a whole one.
         fs::write(file("2-1"), &sum[..sum.len() - 1]).unwrap();
-        assert_eq!(left(&handover), [older.clone(), newer.clone()]);
+        assert_eq!(left(&journal), [older.clone(), newer.clone()]);
         fs::write(file("2-1"), &sum).unwrap();
-        assert_eq!(left(&handover), std::slice::from_ref(&both));
-        assert_eq!(left(&handover), std::slice::from_ref(&both));
+        assert_eq!(left(&journal), std::slice::from_ref(&both));
+        assert_eq!(left(&journal), std::slice::from_ref(&both));
 
         begin();
         fs::write(file("2-1"), &sum).unwrap();
-        handover.forget(&older.taken);
-        assert_eq!(left(&handover), std::slice::from_ref(&both));
+        journal.forget(&older.sampled_at);
+        assert_eq!(left(&journal), std::slice::from_ref(&both));
 
         begin();
-        assert!(handover.keep_sum(&both, &older.taken));
-        assert_eq!(left(&handover), [both]);
+        assert!(journal.write_sum(&both, &older.sampled_at));
+        assert_eq!(left(&journal), [both]);
     }
 
     #[test]
     fn what_was_tried_is_so_marked_in_its_file() {
         let dir = tempfile::tempdir().unwrap();
-        let handover = Handover::new(dir.path(), "central");
+        let journal = Journal::new(dir.path(), "central");
         let batches = [numbered(1, "1"), numbered(2, "2")];
-        assert!(batches.iter().all(|batch| handover.keep(batch)));
-        assert!(handover.mark_tried(&batches[1].taken));
-        assert!(!handover.mark_tried(&numbered(3, "3").taken));
-        let [untried, tried] = batches;
-        assert_eq!(left(&handover), [untried, Batch { tried: true, ..tried }]);
+        assert!(batches.iter().all(|batch| journal.write_batch(batch)));
+        assert!(journal.mark_attempted(&batches[1].sampled_at));
+        assert!(!journal.mark_attempted(&numbered(3, "3").sampled_at));
+        let [untried, attempted] = batches;
+        assert_eq!(left(&journal), [untried, Batch { attempted: true, ..attempted }]);
     }
 }

@@ -3,34 +3,34 @@
 
 use std::time::Duration;
 
-use super::probing::Verdict;
-use super::{Ended, Pause, REFUSED_ROUNDS, Worker};
-use crate::delivery::Settings;
-use crate::delivery::queue::{Entry, Reason};
-use crate::delivery::round::{Blame, Failed, Round};
+use super::probe::Verdict;
+use super::{FinishedRound, Pause, REJECTED_ROUNDS, Worker};
+use crate::delivery::DeliverySettings;
+use crate::delivery::queue::{DropReason, QueuedBatch};
+use crate::delivery::round::{Blame, FailedPost, Round};
 use crate::delivery::statistics::Health;
 
 /// The most samples of which something is in hand because the endpoint took others of their posts.
-const LEFTOVERS_MAX: usize = 64;
+const UNACKNOWLEDGED_MAX: usize = 64;
 
 /// They are in memory even where they are on disk too, and not to be pushed out there: up to this part of
 /// what may wait in either.
-const LEFTOVERS_SHARE: usize = 4;
+const UNACKNOWLEDGED_SHARE: usize = 4;
 
 impl Worker {
     /// Settles what is given up, keeps the rest, tells a change of state; the pause before the next
     /// round, if one is due.
-    pub(super) async fn conclude(&mut self, ended: Ended) -> Option<Pause> {
-        let Ended { mut round, was_prompt, .. } = ended;
-        let answers = round.accepted + round.refused > 0;
+    pub(super) async fn conclude(&mut self, ended: FinishedRound) -> Option<Pause> {
+        let FinishedRound { mut round, was_prompt, .. } = ended;
+        let answers = round.accepted + round.rejected > 0;
         if answers {
-            self.telling.up(&self.settings.name, &self.handle);
+            self.log.up(&self.settings.name, &self.handle);
             self.backoff.reset();
-            self.probing.is_answered();
-            self.refused_rounds = match round.accepted {
+            self.probes.is_answered();
+            self.rejected_rounds = match round.accepted {
                 // Of what was left of samples nothing is known but that it is refused.
-                0 if round.is_of_leftovers() => self.refused_rounds,
-                0 => self.refused_rounds.saturating_add(1),
+                0 if round.is_partial_only() => self.rejected_rounds,
+                0 => self.rejected_rounds.saturating_add(1),
                 _ => 0,
             };
             self.set_health(match was_prompt {
@@ -40,30 +40,30 @@ impl Worker {
         } else if let Some(failed) = round.first_failure()
             // What an endpoint left of samples that it otherwise took says nothing about the
             // endpoint; the next sample will.
-            && !round.is_of_leftovers()
+            && !round.is_partial_only()
         {
             let reason = failed.describe();
-            let place = self.place();
-            self.telling.down(&self.settings.name, &self.handle, &reason, &place);
+            let place = self.location();
+            self.log.down(&self.settings.name, &self.handle, &reason, &place);
             self.set_health(Health::Down);
             // The time of an outage is not the time for which a post failed beside others.
             round.forget_failing();
-            self.held.iter_mut().for_each(Entry::forget_failing);
+            self.retained.iter_mut().for_each(QueuedBatch::forget_failing);
             self.handle.forget_failing();
         }
         let verdict = match round.first_failure() {
             Some(failed) if !answers => {
                 let now = self.now();
-                self.probing.is_in_vain(&round, failed, &self.settings, now)
+                self.probes.probe_failed(&round, failed, &self.settings, now)
             }
-            _ => Verdict::GoesOn,
+            _ => Verdict::Retry,
         };
         let cut_short = round.cut_short();
         let was_all_tried = round.accepted > 0 && cut_short.is_empty();
         let failed = round.take_failed();
         let pause = (!failed.is_empty() || round.throttled).then(|| Pause {
             time: self.pause(round.pause),
-            gives_way: !round.throttled && (was_all_tried || round.is_of_leftovers()),
+            yields_to_fresh: !round.throttled && (was_all_tried || round.is_partial_only()),
         });
         for failed in failed {
             self.conclude_failed(failed, verdict, &mut round);
@@ -73,24 +73,24 @@ impl Worker {
         for (number, entry) in entries.iter_mut().enumerate() {
             // What was not even tried waits for its turn, however much was taken before it.
             if takes_others && !cut_short.contains(&number) {
-                entry.goes_along();
+                entry.retry_with_next();
             }
         }
         if takes_others {
-            self.bound_leftovers(&mut entries);
+            self.bound_unacknowledged(&mut entries);
         }
         for entry in entries {
             match entry.posts.is_empty() {
-                true => self.settled(entry).await,
-                false => self.keep_left(entry).await,
+                true => self.resolve_batch(entry).await,
+                false => self.retain_rest(entry).await,
             }
         }
-        self.let_go().await;
+        self.release_retained().await;
         pause
     }
 
-    fn conclude_failed(&mut self, mut failed: Failed, verdict: Verdict, round: &mut Round) {
-        let Settings { bounds_500, tries_max, failing_for, .. } = self.settings;
+    fn conclude_failed(&mut self, mut failed: FailedPost, verdict: Verdict, round: &mut Round) {
+        let DeliverySettings { bounds_500, tries_max, failing_for, .. } = self.settings;
         let now = self.now().since_boot;
         let blame = failed.blame(round.accepted, |status| status < 500 + u16::from(bounds_500));
         if blame != Blame::Nothing {
@@ -102,39 +102,45 @@ impl Worker {
                 failed.waiting.failures += 1;
                 (failed.waiting.failures, true)
             }
-            Blame::OthersAreTaken => {
-                let failing = failed.waiting.fails_beside_others(now);
+            Blame::OthersAccepted => {
+                let failing = failed.waiting.fail_while_others_pass(now);
                 (failing.tries, now.since(failing.since) >= failing_for)
             }
         };
         match verdict {
-            Verdict::GoesOn => {}
-            Verdict::GoesAlong => round.goes_along(failed.entry),
-            Verdict::GivenUp(tries) => return self.give_up(&failed, tries, round),
+            Verdict::Retry => {}
+            Verdict::RetryWithNext => round.retry_with_next(failed.entry),
+            Verdict::GiveUp(tries) => return self.give_up(&failed, tries, round),
         }
         if is_enough && tries >= tries_max.max(1) {
             self.give_up(&failed, tries, round);
         } else {
-            round.goes_on(failed);
+            round.keep_for_retry(failed);
         }
     }
 
     /// How much, in bytes, may be in hand of what the endpoint left.
-    fn leftovers_bytes_max(&self) -> usize {
+    fn unacknowledged_bytes_max(&self) -> usize {
         let on_disk = self.disk.bytes_max().and_then(|bytes| usize::try_from(bytes).ok());
         let bytes_max = self.settings.queue_bytes_max;
-        on_disk.map_or(bytes_max, |on_disk| bytes_max.min(on_disk)) / LEFTOVERS_SHARE
+        on_disk.map_or(bytes_max, |on_disk| bytes_max.min(on_disk)) / UNACKNOWLEDGED_SHARE
     }
 
     /// Whether what waits in the backlog is better off there than in hand, as there is little room for more
     /// that is left: for as long as a part of the endpoint may be away, and not for ever.
-    pub(super) fn holds_backlog(&mut self) -> bool {
+    pub(super) fn holds_back_backlog(&mut self) -> bool {
         let can_hold = self.health != Health::Down && !self.settings.in_order;
-        if !can_hold || !self.is_left_of(LEFTOVERS_MAX / 2, self.leftovers_bytes_max() / 2) {
+        if !can_hold
+            || !self
+                .unacknowledged_exceeds(UNACKNOWLEDGED_MAX / 2, self.unacknowledged_bytes_max() / 2)
+        {
             self.full_since = None;
             return false;
         }
-        if !self.is_left_of(LEFTOVERS_MAX / 4 * 3, self.leftovers_bytes_max() / 4 * 3) {
+        if !self.unacknowledged_exceeds(
+            UNACKNOWLEDGED_MAX / 4 * 3,
+            self.unacknowledged_bytes_max() / 4 * 3,
+        ) {
             return false;
         }
         let now = self.now().since_boot;
@@ -142,9 +148,9 @@ impl Worker {
     }
 
     /// Whether something is left of so many samples, or so many bytes.
-    fn is_left_of(&self, samples_min: usize, bytes_min: usize) -> bool {
-        let (in_memory, bytes) = self.handle.leftovers();
-        let on_disk = self.held.iter().filter(|entry| entry.partly_accepted);
+    fn unacknowledged_exceeds(&self, samples_min: usize, bytes_min: usize) -> bool {
+        let (in_memory, bytes) = self.handle.unacknowledged();
+        let on_disk = self.retained.iter().filter(|entry| entry.partially_accepted);
         let (samples, bytes) = on_disk.fold((in_memory, bytes), |(samples, bytes), entry| {
             (samples + 1, bytes + entry.cost_bytes())
         });
@@ -153,16 +159,17 @@ impl Worker {
 
     /// What an endpoint leaves of samples that it otherwise takes is in hand, where no bound of the queue
     /// reaches it: beyond its own the oldest goes. They are in their order.
-    fn bound_leftovers(&mut self, entries: &mut [Entry]) {
-        let bytes_max = self.leftovers_bytes_max();
-        let is_left = |entry: &&mut Entry| entry.partly_accepted && !entry.posts.is_empty();
+    fn bound_unacknowledged(&mut self, entries: &mut [QueuedBatch]) {
+        let bytes_max = self.unacknowledged_bytes_max();
+        let is_left =
+            |entry: &&mut QueuedBatch| entry.partially_accepted && !entry.posts.is_empty();
         let mut bytes = 0;
         for (newer, entry) in entries.iter_mut().rev().filter(is_left).enumerate() {
             bytes += entry.cost_bytes();
-            if newer == 0 || newer < LEFTOVERS_MAX && bytes <= bytes_max {
+            if newer == 0 || newer < UNACKNOWLEDGED_MAX && bytes <= bytes_max {
                 continue;
             }
-            self.telling.left(&self.settings.name, LEFTOVERS_MAX, bytes_max);
+            self.log.unacknowledged_full(&self.settings.name, UNACKNOWLEDGED_MAX, bytes_max);
             let mark = entry.mark();
             for waiting in entry.posts.drain(..) {
                 self.handle.dropped(mark, &waiting.post, |drops| &mut drops.queue_full);
@@ -172,8 +179,8 @@ impl Worker {
 
     pub(super) fn set_health(&mut self, health: Health) {
         self.health = health;
-        let is_refusing = self.refused_rounds >= REFUSED_ROUNDS && health != Health::Down;
-        self.handle.set_health(if is_refusing { Health::Rejecting } else { health });
+        let is_rejecting = self.rejected_rounds >= REJECTED_ROUNDS && health != Health::Down;
+        self.handle.set_health(if is_rejecting { Health::Rejecting } else { health });
     }
 
     fn pause(&mut self, asked: Option<Duration>) -> Duration {
@@ -186,16 +193,16 @@ impl Worker {
         }
     }
 
-    fn give_up(&mut self, failed: &Failed, tries: u32, round: &mut Round) {
-        round.touch(failed.entry);
+    fn give_up(&mut self, failed: &FailedPost, tries: u32, round: &mut Round) {
+        round.mark_dirty(failed.entry);
         let Some(mark) = round.mark(failed.entry) else { return };
         let post = &failed.waiting.post;
-        let reason: Reason = match failed.status {
+        let reason: DropReason = match failed.status {
             Some(_) => |drops| &mut drops.gave_up_5xx,
             None => |drops| &mut drops.gave_up_unanswered,
         };
         self.handle.dropped(mark, post, reason);
         let name = &self.settings.name;
-        self.telling.once(name, failed.status, &post.path, &failed.reason, Some(tries));
+        self.log.dropped_post(name, failed.status, &post.path, &failed.reason, Some(tries));
     }
 }

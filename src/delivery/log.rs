@@ -11,12 +11,12 @@ use super::queue::Handle;
 use super::round::status_line;
 
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub(super) struct DeliveryLog {
     /// Present while the endpoint accepts nothing of what it is sent.
     down: Option<Down>,
     /// Statuses that the log has told of, and silence: each is told once in the worker's life.
-    told: BTreeSet<Option<u16>>,
-    told_left: bool,
+    logged: BTreeSet<Option<u16>>,
+    logged_unacknowledged: bool,
 }
 
 #[derive(Debug)]
@@ -24,20 +24,20 @@ struct Down {
     since: Instant,
     /// The count of posts pushed out when it began, to tell what the silence cost.
     pushed_out_before: u64,
-    told_full: bool,
+    logged_full: bool,
 }
 
 /// Where samples wait, and how much of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
-    Disk { bytes_max: u64 },
+pub(super) enum Location {
+    DiskQueue { bytes_max: u64 },
     Memory { bytes_max: u64 },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (place, bytes_max) = match *self {
-            Self::Disk { bytes_max } => ("on disk, ", bytes_max),
+            Self::DiskQueue { bytes_max } => ("on disk, ", bytes_max),
             Self::Memory { bytes_max } => ("", bytes_max),
         };
         match bytes_max {
@@ -48,10 +48,10 @@ impl fmt::Display for Place {
     }
 }
 
-impl Telling {
+impl DeliveryLog {
     /// A status for which posts are dropped, or that there was none; behind how many `tries`, if it was
     /// tried again.
-    pub(super) fn once(
+    pub(super) fn dropped_post(
         &mut self,
         endpoint: &str,
         status: Option<u16>,
@@ -59,7 +59,7 @@ impl Telling {
         excerpt: &str,
         tries: Option<u32>,
     ) {
-        if !self.told.insert(status) {
+        if !self.logged.insert(status) {
             return;
         }
         let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
@@ -77,8 +77,13 @@ impl Telling {
     }
 
     /// More was left of samples than is kept.
-    pub(super) fn left(&mut self, endpoint: &str, samples_max: usize, bytes_max: usize) {
-        if !std::mem::replace(&mut self.told_left, true) {
+    pub(super) fn unacknowledged_full(
+        &mut self,
+        endpoint: &str,
+        samples_max: usize,
+        bytes_max: usize,
+    ) {
+        if !std::mem::replace(&mut self.logged_unacknowledged, true) {
             let kib = bytes_max >> 10;
             warn!(
                 "endpoint {endpoint} takes a part of each sample and leaves the rest; no more than what \
@@ -88,17 +93,23 @@ impl Telling {
         }
     }
 
-    pub(super) fn down(&mut self, endpoint: &str, handle: &Handle, reason: &str, place: &Place) {
+    pub(super) fn down(
+        &mut self,
+        endpoint: &str,
+        handle: &Handle,
+        reason: &str,
+        location: &Location,
+    ) {
         if self.down.is_some() {
             return;
         }
         self.down = Some(Down {
             since: Instant::now(),
             pushed_out_before: handle.pushed_out(),
-            told_full: false,
+            logged_full: false,
         });
         warn!(
-            "endpoint {endpoint} is not answering: {reason}; samples are kept ({place}) and retried"
+            "endpoint {endpoint} is not answering: {reason}; samples are kept ({location}) and retried"
         );
     }
 
@@ -118,12 +129,12 @@ impl Telling {
         );
     }
 
-    pub(super) fn when_full(&mut self, endpoint: &str, handle: &Handle, place: &Place) {
+    pub(super) fn backlog_full(&mut self, endpoint: &str, handle: &Handle, location: &Location) {
         let Some(down) = &mut self.down else { return };
-        if !down.told_full && handle.pushed_out() > down.pushed_out_before {
-            down.told_full = true;
+        if !down.logged_full && handle.pushed_out() > down.pushed_out_before {
+            down.logged_full = true;
             warn!(
-                "endpoint {endpoint}: no more samples can wait ({place}), the oldest are dropped \
+                "endpoint {endpoint}: no more samples can wait ({location}), the oldest are dropped \
                  from here on"
             );
         }

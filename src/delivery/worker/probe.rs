@@ -1,37 +1,37 @@
 //! What is learned of an endpoint that is down from the posts that ask whether it is back: it may be one
 //! post that is ill, and not the endpoint.
 
-use crate::delivery::Settings;
-use crate::delivery::round::{Failed, Round};
+use crate::delivery::DeliverySettings;
+use crate::delivery::round::{FailedPost, Round};
 use crate::spool::Moment;
 
 /// A sample of one post that has asked in vain this often goes along with others from there on, and the
 /// next sample asks.
-const PROBES_OF_ONE: usize = 3;
+const SINGLE_POST_PROBES: usize = 3;
 
 /// The same for each post of a sample of several, of which all were answered: that they are all ill is
 /// less likely than an outage.
-const PROBES_OF_EACH: usize = 20;
+const PROBES_PER_POST: usize = 20;
 
 /// The most samples that so go along in one outage, in which everything may have been well but the
 /// endpoint.
-const ALONG_MAX: usize = 8;
+const SET_ASIDE_MAX: usize = 8;
 
 /// What an endpoint that is down answered to those who asked, since it last took or refused a post.
 #[derive(Debug, Default)]
-pub(super) struct Probing {
+pub(super) struct Probes {
     failed: usize,
     /// Samples that go along with others since.
-    along: usize,
+    set_aside: usize,
     /// The sample that asked last.
-    head: Option<Head>,
+    head: Option<ProbedSample>,
     /// Posts given up since. Another one takes twice as long as the last: in a long outage few are lost.
     given_up: u32,
 }
 
 #[derive(Debug)]
-struct Head {
-    taken: Moment,
+struct ProbedSample {
+    sampled_at: Moment,
     failed: usize,
     /// Errors that were answers, without silence between them.
     answered: u32,
@@ -43,14 +43,14 @@ struct Head {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It asks again when its turn comes.
-    GoesOn,
+    Retry,
     /// Its sample goes along with others.
-    GoesAlong,
+    RetryWithNext,
     /// It is given up, after so many answers.
-    GivenUp(u32),
+    GiveUp(u32),
 }
 
-impl Probing {
+impl Probes {
     /// How many asked in vain.
     pub(super) const fn failed(&self) -> usize {
         self.failed
@@ -62,22 +62,22 @@ impl Probing {
     }
 
     /// A post asked in vain.
-    pub(super) fn is_in_vain(
+    pub(super) fn probe_failed(
         &mut self,
         round: &Round,
-        failed: &Failed,
-        settings: &Settings,
+        failed: &FailedPost,
+        settings: &DeliverySettings,
         now: Moment,
     ) -> Verdict {
-        let (Some(choices), Some((taken, goes_along, posts))) =
+        let (Some(choices), Some((sampled_at, retry_with_next, posts))) =
             (round.probes(), round.sample_of(failed))
         else {
-            return Verdict::GoesOn;
+            return Verdict::Retry;
         };
         self.failed = self.failed.wrapping_add(1);
-        let new = Head { taken, failed: 0, answered: 0, answered_since: now };
+        let new = ProbedSample { sampled_at, failed: 0, answered: 0, answered_since: now };
         let head = match self.head.take() {
-            Some(head) if head.taken == taken => head,
+            Some(head) if head.sampled_at == sampled_at => head,
             _ => new,
         };
         let head = self.head.insert(head);
@@ -99,23 +99,23 @@ impl Probing {
                 && head.answered_since.age(&now) >= wait
                 && choices == 1;
             if !is_over {
-                return Verdict::GoesOn;
+                return Verdict::Retry;
             }
             let tries = head.answered;
             self.head = None;
             self.given_up = self.given_up.saturating_add(1);
-            return Verdict::GivenUp(tries);
+            return Verdict::GiveUp(tries);
         }
         let is_enough = match posts {
-            1 => head.failed >= PROBES_OF_ONE,
-            _ => head.answered as usize / posts.max(1) >= PROBES_OF_EACH,
+            1 => head.failed >= SINGLE_POST_PROBES,
+            _ => head.answered as usize / posts.max(1) >= PROBES_PER_POST,
         };
-        match is_enough && !goes_along && self.along < ALONG_MAX {
+        match is_enough && !retry_with_next && self.set_aside < SET_ASIDE_MAX {
             true => {
-                self.along += 1;
-                Verdict::GoesAlong
+                self.set_aside += 1;
+                Verdict::RetryWithNext
             }
-            false => Verdict::GoesOn,
+            false => Verdict::Retry,
         }
     }
 }

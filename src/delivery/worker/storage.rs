@@ -1,70 +1,71 @@
 //! Where a worker's samples are: in memory, on disk, or there and in its hands as well.
 
 use super::Worker;
-use crate::delivery::late::Then;
-use crate::delivery::queue::{Entry, put_in_order};
+use crate::delivery::log::Location;
+use crate::delivery::queue::{QueuedBatch, put_in_order};
 use crate::delivery::round::Round;
+use crate::delivery::stale::StaleAction;
 use crate::delivery::statistics::Health;
-use crate::delivery::telling::Place;
-use crate::spool::{Batch, Found, RowId};
+use crate::spool::{Batch, RowId, RowPresence};
 
 /// Fresh samples that are held in memory though they are on disk, so that they can go first.
-const LIVE_MAX: usize = 4;
+const STORED_FRESH_MAX: usize = 4;
 
 /// Samples that are held in memory though they are on disk, for what is known of them beyond that; what the
 /// endpoint left of others comes on top.
-const HELD_MAX: usize = 16;
+const RETAINED_MAX: usize = 16;
 
 impl Worker {
     /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
     /// that it can go first. Where the disk does not take it, it stays in memory.
-    pub(super) async fn take_in(&mut self) {
-        self.take_in_behind(false).await;
+    pub(super) async fn accept_fresh(&mut self) {
+        self.accept_fresh_behind(false).await;
     }
 
     /// The same beside a round. Where order is meaning, nothing gets to disk that has to come behind what
     /// is in memory alone.
-    pub(super) async fn take_in_behind(&mut self, older_in_memory: bool) {
-        let mut appends = self.disk.takes() && !(self.settings.in_order && older_in_memory);
-        if self.is_in_order() && appends {
-            appends = self.put_backlog_to_disk().await || !self.settings.in_order;
+    pub(super) async fn accept_fresh_behind(&mut self, older_in_memory: bool) {
+        let mut can_append =
+            self.disk.is_writable() && !(self.settings.in_order && older_in_memory);
+        if self.is_in_order() && can_append {
+            can_append = self.put_backlog_to_disk().await || !self.settings.in_order;
         }
-        while let Some(mut entry) = self.handle.take_fresh(None) {
-            if self.is_in_order() || self.live.len() >= LIVE_MAX {
-                let not_taken = match appends {
+        while let Some(mut entry) = self.handle.lease_fresh(None) {
+            if self.is_in_order() || self.stored_fresh.len() >= STORED_FRESH_MAX {
+                let unstored = match can_append {
                     true => self.put_to_disk(entry).await,
                     false => Some(entry),
                 };
-                if let Some(entry) = not_taken {
-                    appends &= !self.settings.in_order;
+                if let Some(entry) = unstored {
+                    can_append &= !self.settings.in_order;
                     self.handle.put_back(entry);
                 }
             } else {
-                self.keep(&mut entry).await;
-                self.live.push_back(entry);
+                self.store(&mut entry).await;
+                self.stored_fresh.push_back(entry);
             }
         }
-        self.merge_late().await;
+        self.merge_stale().await;
     }
 
     /// Whether all of it is there.
     async fn put_backlog_to_disk(&mut self) -> bool {
-        let mut not_taken = Vec::new();
-        while self.disk.takes()
-            && (not_taken.is_empty() || !self.settings.in_order)
-            && let Some(entry) = self.handle.take_backlog()
+        let mut unstored = Vec::new();
+        while self.disk.is_writable()
+            && (unstored.is_empty() || !self.settings.in_order)
+            && let Some(entry) = self.handle.lease_backlog()
         {
-            not_taken.extend(self.put_to_disk(entry).await);
+            unstored.extend(self.put_to_disk(entry).await);
         }
-        let all_taken = not_taken.is_empty() && self.disk.takes();
-        for entry in not_taken.into_iter().rev() {
+        let all_taken = unstored.is_empty() && self.disk.is_writable();
+        for entry in unstored.into_iter().rev() {
             self.handle.put_back(entry);
         }
         all_taken
     }
 
     /// It is given back where the disk does not take it.
-    async fn put_to_disk(&mut self, entry: Entry) -> Option<Entry> {
+    async fn put_to_disk(&mut self, entry: QueuedBatch) -> Option<QueuedBatch> {
         let batch = entry.to_batch();
         let now = self.now();
         if self.disk.append(&self.handle, &batch, false, now).await.is_none() {
@@ -76,18 +77,18 @@ impl Worker {
     }
 
     /// Puts it to disk and goes on with it, unless it is there.
-    pub(super) async fn keep(&mut self, entry: &mut Entry) {
+    pub(super) async fn store(&mut self, entry: &mut QueuedBatch) {
         let batch = entry.to_batch();
-        self.keep_as(entry, batch).await;
+        self.store_as(entry, batch).await;
     }
 
     /// The same for what is sent from there on, so that it is written once.
-    pub(super) async fn keep_and_send(&mut self, entry: &mut Entry) {
-        let batch = Batch { tried: true, ..entry.to_batch() };
-        self.keep_as(entry, batch).await;
+    pub(super) async fn store_and_send(&mut self, entry: &mut QueuedBatch) {
+        let batch = Batch { attempted: true, ..entry.to_batch() };
+        self.store_as(entry, batch).await;
     }
 
-    async fn keep_as(&mut self, entry: &mut Entry, batch: Batch) {
+    async fn store_as(&mut self, entry: &mut QueuedBatch, batch: Batch) {
         if entry.row.is_some() {
             return;
         }
@@ -96,76 +97,76 @@ impl Worker {
         if entry.row.is_some() {
             self.handle.no_longer_in_memory(&batch.posts);
             self.handle.forget(entry);
-            entry.handed_over = false;
-            entry.is_touched = false;
-            entry.is_marked = batch.tried;
+            entry.in_journal = false;
+            entry.is_dirty = false;
+            entry.attempt_is_stored = batch.attempted;
         }
     }
 
     /// What a kill leaves of these says that they were tried, before they are: nobody could tell any
     /// more whether the endpoint has them, and what has become a part of a sum is recognised by no key.
     /// Where nothing is added up, it need not say so.
-    pub(super) async fn mark(&mut self, entries: &mut [Entry]) {
-        if !self.adds_late() {
+    pub(super) async fn mark(&mut self, entries: &mut [QueuedBatch]) {
+        if !self.merges_stale() {
             return;
         }
-        for entry in entries.iter_mut().filter(|entry| !entry.is_marked) {
+        for entry in entries.iter_mut().filter(|entry| !entry.attempt_is_stored) {
             match entry.row {
                 // Not for every try while the disk is ill.
-                Some(_) if !self.disk.takes() => {}
+                Some(_) if !self.disk.is_writable() => {}
                 Some(row) => {
-                    let batch = Batch { tried: true, ..entry.to_batch() };
+                    let batch = Batch { attempted: true, ..entry.to_batch() };
                     self.write_over(entry, row, &batch).await;
                 }
-                None => self.handle.mark_tried(entry),
+                None => self.handle.mark_attempted(entry),
             }
         }
     }
 
-    fn adds_late(&self) -> bool {
-        self.settings.late.is_some_and(|late| matches!(late.then, Then::Add(_)))
+    fn merges_stale(&self) -> bool {
+        self.settings.stale.is_some_and(|stale| matches!(stale.then, StaleAction::Add(_)))
     }
 
     /// Whether less is known where it is on disk than here.
-    fn is_outdated(&self, entry: &Entry) -> bool {
-        entry.is_touched || self.adds_late() && entry.was_tried() && !entry.is_marked
+    fn is_outdated(&self, entry: &QueuedBatch) -> bool {
+        entry.is_dirty || self.merges_stale() && entry.was_attempted() && !entry.attempt_is_stored
     }
 
-    pub(super) async fn keep_round(&mut self, round: &mut Round) {
+    pub(super) async fn store_round(&mut self, round: &mut Round) {
         for (number, batch) in round.not_on_disk() {
             let now = self.now();
             let row = self.disk.append(&self.handle, &batch, true, now).await;
             let Some(entry) = row.and_then(|row| round.is_on_disk(number, row)) else { continue };
             self.handle.no_longer_in_memory(&batch.posts);
             self.handle.forget(entry);
-            entry.handed_over = false;
+            entry.in_journal = false;
         }
     }
 
     /// What is left of an entry goes on at its place in the backlog.
-    pub(super) async fn keep_left(&mut self, mut entry: Entry) {
+    pub(super) async fn retain_rest(&mut self, mut entry: QueuedBatch) {
         self.bring_up_to_date(&mut entry).await;
-        self.keep(&mut entry).await;
+        self.store(&mut entry).await;
         match entry.row {
-            Some(_) => put_in_order(&mut self.held, entry),
+            Some(_) => put_in_order(&mut self.retained, entry),
             None => self.handle.put_back(entry),
         }
     }
 
     /// Writes what is left of an entry over what is on disk of it.
-    async fn bring_up_to_date(&mut self, entry: &mut Entry) {
+    async fn bring_up_to_date(&mut self, entry: &mut QueuedBatch) {
         let Some(row) = entry.row.filter(|_| self.is_outdated(entry)) else { return };
         let batch = entry.to_batch();
         self.write_over(entry, row, &batch).await;
     }
 
-    async fn write_over(&mut self, entry: &mut Entry, row: RowId, batch: &Batch) {
+    async fn write_over(&mut self, entry: &mut QueuedBatch, row: RowId, batch: &Batch) {
         match self.disk.replace(&self.handle, row, batch).await {
-            Some(Found::There) => {
-                entry.is_touched = false;
-                entry.is_marked = batch.tried;
+            Some(RowPresence::Present) => {
+                entry.is_dirty = false;
+                entry.attempt_is_stored = batch.attempted;
             }
-            Some(Found::Gone) => {
+            Some(RowPresence::Gone) => {
                 entry.row = None;
                 self.handle.in_memory_again(&batch.posts);
             }
@@ -179,32 +180,32 @@ impl Worker {
     /// samples the endpoint took a part of, which posts were tried how often, and what it may have taken
     /// without a word: added to another sample, that would be taken once more, or for a repeat with all
     /// that was added to it.
-    pub(super) async fn let_go(&mut self) {
+    pub(super) async fn release_retained(&mut self) {
         let is_down = self.health == Health::Down;
-        let adds = self.adds_late();
-        let mut in_hand = std::mem::take(&mut self.held);
+        let adds = self.merges_stale();
+        let mut leased = std::mem::take(&mut self.retained);
         if is_down {
-            self.live.drain(..).for_each(|entry| put_in_order(&mut in_hand, entry));
+            self.stored_fresh.drain(..).for_each(|entry| put_in_order(&mut leased, entry));
         }
         let mut others = 0;
-        for entry in in_hand {
-            let is_known = !entry.has_no_failures() || adds && entry.was_tried();
-            let is_held = entry.partly_accepted || is_known && others < HELD_MAX;
-            others += usize::from(!entry.partly_accepted && is_held);
+        for entry in leased {
+            let is_known = !entry.has_no_failures() || adds && entry.was_attempted();
+            let is_held = entry.partially_accepted || is_known && others < RETAINED_MAX;
+            others += usize::from(!entry.partially_accepted && is_held);
             match is_held && entry.row.is_some() {
-                true => self.held.push_back(entry),
+                true => self.retained.push_back(entry),
                 false => self.release(entry).await,
             }
         }
     }
 
     /// To be read from the disk in its turn, or had from memory if it is not there.
-    async fn release(&mut self, mut entry: Entry) {
+    async fn release(&mut self, mut entry: QueuedBatch) {
         self.bring_up_to_date(&mut entry).await;
         match entry.row {
-            Some(_) if self.is_outdated(&entry) => self.held.push_back(entry),
+            Some(_) if self.is_outdated(&entry) => self.retained.push_back(entry),
             Some(row) => {
-                if self.disk.release(&self.handle, row).await == Found::Gone {
+                if self.disk.release(&self.handle, row).await == RowPresence::Gone {
                     entry.row = None;
                     self.handle.in_memory_again(&entry.to_batch().posts);
                     self.handle.put_back(entry);
@@ -215,7 +216,7 @@ impl Worker {
     }
 
     /// Nothing is left of it.
-    pub(super) async fn settled(&mut self, entry: Entry) {
+    pub(super) async fn resolve_batch(&mut self, entry: QueuedBatch) {
         match entry.row {
             Some(row) => self.disk.remove(&self.handle, row).await,
             None => self.handle.no_longer_in_memory(&[]),
@@ -224,34 +225,35 @@ impl Worker {
     }
 
     /// At the end: what is in memory alone goes to disk, if it can.
-    pub(super) async fn leave(&mut self) {
-        let in_hand = self.held.drain(..).chain(self.live.drain(..));
-        for entry in in_hand.collect::<Vec<_>>() {
+    pub(super) async fn store_all(&mut self) {
+        let leased = self.retained.drain(..).chain(self.stored_fresh.drain(..));
+        for entry in leased.collect::<Vec<_>>() {
             self.release(entry).await;
         }
         // Where the disk is ill, more stands there than is left; that is recognised by its keys when it
         // comes twice.
-        for row in std::mem::take(&mut self.held).iter().filter_map(|entry| entry.row) {
+        for row in std::mem::take(&mut self.retained).iter().filter_map(|entry| entry.row) {
             self.disk.release(&self.handle, row).await;
         }
-        let mut not_taken = Vec::new();
-        while let Some(entry) = self.handle.take_backlog().or_else(|| self.handle.take_fresh(None))
+        let mut unstored = Vec::new();
+        while let Some(entry) =
+            self.handle.lease_backlog().or_else(|| self.handle.lease_fresh(None))
         {
-            match self.settings.in_order && !not_taken.is_empty() {
-                true => not_taken.push(entry),
-                false => not_taken.extend(self.put_to_disk(entry).await),
+            match self.settings.in_order && !unstored.is_empty() {
+                true => unstored.push(entry),
+                false => unstored.extend(self.put_to_disk(entry).await),
             }
         }
-        for entry in not_taken.into_iter().rev() {
+        for entry in unstored.into_iter().rev() {
             self.handle.put_back(entry);
         }
     }
 
     /// Where samples are kept, and how much of them.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn location(&self) -> Location {
         match self.disk.bytes_max() {
-            Some(bytes_max) => Place::Disk { bytes_max },
-            None => Place::Memory { bytes_max: self.settings.queue_bytes_max as u64 },
+            Some(bytes_max) => Location::DiskQueue { bytes_max },
+            None => Location::Memory { bytes_max: self.settings.queue_bytes_max as u64 },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Entry, Handle, put_in_order};
+use super::{Handle, QueuedBatch, put_in_order};
 use crate::spool::Batch;
 
 impl Handle {
@@ -10,11 +10,11 @@ impl Handle {
     #[must_use]
     pub fn adopt(&self, batch: Batch) -> bool {
         // Before it is gone from where it was.
-        let handed_over = self.hand_over(&batch);
-        let entry = Entry { handed_over, ..Entry::new(batch, Instant::now()) };
+        let in_journal = self.journal(&batch);
+        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, Instant::now()) };
         let mut state = self.state();
-        let bytes = state.waiting.bytes + state.under_way.bytes + entry.cost_bytes();
-        let samples = state.waiting.samples + state.under_way.samples;
+        let bytes = state.waiting.bytes + state.in_flight.bytes + entry.cost_bytes();
+        let samples = state.waiting.samples + state.in_flight.samples;
         if state.closed || bytes > self.0.bytes_max || samples >= self.0.samples_max {
             drop(state);
             self.forget(&entry);
@@ -31,7 +31,7 @@ impl Handle {
     }
 
     /// Posts were to come here from a file, and turned out to be damaged there.
-    pub fn damaged_elsewhere(&self, posts: u64) {
+    pub fn count_damaged(&self, posts: u64) {
         self.found(posts);
         self.lost(posts, |drops| &mut drops.damaged);
     }

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::Slot;
-use super::ill::IllPaths;
-use crate::delivery::queue::Entry;
+use super::PostSlot;
+use super::failing_paths::FailingPaths;
+use crate::delivery::queue::QueuedBatch;
 
-pub(super) struct Line {
+pub(super) struct SendOrder {
     /// Numbers of slots.
     pub(super) posts: VecDeque<usize>,
     /// Among how many the first was chosen, if it asks.
@@ -18,27 +18,28 @@ pub(super) struct Line {
 /// something was left, as far behind as it can be: however many posts the endpoint always fails on, it is
 /// not taken for down as long as it takes others. Which of these asks, if it is down, goes round with
 /// the number `probe`; what was left of samples asks only where there is nothing else.
-pub(super) fn up(
-    slots: &[Option<Slot>],
-    entries: &[Entry],
+pub(super) fn of(
+    slots: &[Option<PostSlot>],
+    entries: &[QueuedBatch],
     is_in_order: bool,
-    ill: &IllPaths,
+    failing_paths: &FailingPaths,
     probe: Option<usize>,
-) -> Line {
-    let is_left = |slot: &Slot| entries.get(slot.entry).is_some_and(|entry| entry.partly_accepted);
+) -> SendOrder {
+    let is_left =
+        |slot: &PostSlot| entries.get(slot.entry).is_some_and(|entry| entry.partially_accepted);
     let posts = slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
     let (left, whole): (Vec<_>, Vec<_>) = posts.partition(|(_, slot)| is_left(slot));
     let paths_left: HashSet<&str> = left.iter().map(|(_, slot)| path(slot)).collect();
-    let is_free = |(_, slot): &(usize, &Slot)| !paths_left.contains(path(slot));
+    let is_free = |(_, slot): &(usize, &PostSlot)| !paths_left.contains(path(slot));
     let (mut first, mut behind): (Vec<_>, Vec<_>) = whole.into_iter().partition(is_free);
     if !is_in_order {
         first.append(&mut behind);
     }
     let probes = match first.is_empty() {
-        true => asking(&left, is_in_order),
-        false => asking(&first, is_in_order),
+        true => probe_candidates(&left, is_in_order),
+        false => probe_candidates(&first, is_in_order),
     };
-    let number = |(at, _): &(usize, &Slot)| *at;
+    let number = |(at, _): &(usize, &PostSlot)| *at;
     let mut line = VecDeque::with_capacity(slots.len());
     let mut turns = (left.iter().map(number), first.iter().map(number));
     loop {
@@ -49,28 +50,28 @@ pub(super) fn up(
         }
     }
     line.extend(behind.iter().map(number));
-    put_asking_first(&mut line, slots, ill, is_left);
+    put_probes_first(&mut line, slots, failing_paths, is_left);
     if let Some(nth) = probe
         && let Some(at) = nth.checked_rem(probes.len()).and_then(|nth| probes.get(nth))
     {
         line.retain(|other| other != at);
         line.push_front(*at);
     }
-    Line { posts: line, probes: probes.len() }
+    SendOrder { posts: line, probes: probes.len() }
 }
 
 /// On ill paths one that is whole comes first, at the places where its posts are, then the oldest that was
 /// left.
-fn put_asking_first(
+fn put_probes_first(
     line: &mut VecDeque<usize>,
-    slots: &[Option<Slot>],
-    ill: &IllPaths,
-    is_left: impl Fn(&Slot) -> bool,
+    slots: &[Option<PostSlot>],
+    failing_paths: &FailingPaths,
+    is_left: impl Fn(&PostSlot) -> bool,
 ) {
     let slot = |at: usize| slots.get(at)?.as_ref();
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (place, at) in line.iter().enumerate() {
-        if let Some(path) = slot(*at).map(path).filter(|path| ill.has(path)) {
+        if let Some(path) = slot(*at).map(path).filter(|path| failing_paths.has(path)) {
             places.entry(path).or_default().push(place);
         }
     }
@@ -89,12 +90,12 @@ fn put_asking_first(
 }
 
 /// Those that may be sent before any other of these.
-fn asking<'s>(posts: &[(usize, &'s Slot)], is_in_order: bool) -> Vec<usize> {
+fn probe_candidates<'s>(posts: &[(usize, &'s PostSlot)], is_in_order: bool) -> Vec<usize> {
     let mut paths: HashSet<&'s str> = HashSet::new();
-    let mut may = |slot: &'s Slot| !is_in_order || paths.insert(path(slot));
+    let mut may = |slot: &'s PostSlot| !is_in_order || paths.insert(path(slot));
     posts.iter().filter_map(|(at, slot)| may(slot).then_some(*at)).collect()
 }
 
-fn path(slot: &Slot) -> &str {
+fn path(slot: &PostSlot) -> &str {
     &slot.waiting.post.path
 }

@@ -9,31 +9,31 @@ use crate::spool::{Batch, Part, Post};
 
 /// What becomes of samples older than `after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Late {
+pub struct StaleRule {
     pub after: Duration,
-    pub then: Then,
+    pub then: StaleAction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum StaleAction {
     /// They are dropped, and counted.
     Drop,
     /// What passed in them is added up, and sent as one sample.
-    Add(Merge),
+    Add(MergeBodies),
 }
 
 /// How two bodies for one path become one, the older of them first; `None`: they cannot.
 #[derive(Debug, Clone, Copy)]
-pub struct Merge(pub fn(&[u8], &[u8]) -> Option<Bytes>);
+pub struct MergeBodies(pub fn(&[u8], &[u8]) -> Option<Bytes>);
 
-impl PartialEq for Merge {
+impl PartialEq for MergeBodies {
     /// Which one an endpoint has hangs on what else its settings say.
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Merge {}
+impl Eq for MergeBodies {}
 
 /// A sample that has grown to this is sent as it is; until it is, what is behind it is not added up.
 const POSTS_MAX: usize = 4096;
@@ -45,10 +45,14 @@ const SUMS_FROM: u32 = 1 << 31;
 
 /// Two samples as one, which goes by the number of the newer. `None`: together they would be too
 /// large, or they are one already.
-pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option<Batch> {
+pub(super) fn merge(
+    older: &Batch,
+    newer: &Batch,
+    MergeBodies(merge): MergeBodies,
+) -> Option<Batch> {
     let bytes: usize = older.posts.iter().chain(&newer.posts).map(|post| post.body.len()).sum();
     let too_large = older.posts.len() + newer.posts.len() > POSTS_MAX || bytes > BYTES_MAX;
-    if too_large || older.taken == newer.taken {
+    if too_large || older.sampled_at == newer.sampled_at {
         return None;
     }
     let mut posts = newer.posts.clone();
@@ -75,7 +79,7 @@ pub(super) fn merge(older: &Batch, newer: &Batch, Merge(merge): Merge) -> Option
         places.entry(post.path.clone()).or_insert(posts.len());
         posts.push(Post { part: next_part(), ..post.clone() });
     }
-    Some(Batch { taken: newer.taken, tried: false, left: false, posts })
+    Some(Batch { sampled_at: newer.sampled_at, attempted: false, partial: false, posts })
 }
 
 #[cfg(test)]
@@ -86,13 +90,13 @@ mod tests {
     use crate::spool::Moment;
 
     fn batch(number: u64, posts: &[(&str, u64)]) -> Batch {
-        let taken = Moment {
+        let sampled_at = Moment {
             boot: BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap(),
             since_boot: BootTime::from_nanos(number),
             wall: WallTime::from_unix_millis(number),
         };
         let posts = posts.iter().map(|(path, flow)| ((*path).to_owned(), flow.to_string().into()));
-        Batch::new(taken, posts)
+        Batch::new(sampled_at, posts)
     }
 
     fn add(older: &[u8], newer: &[u8]) -> Option<Bytes> {
@@ -104,8 +108,8 @@ mod tests {
     fn flows_are_added_path_by_path_and_only_what_is_as_it_was_keeps_its_part() {
         let older = batch(1, &[("/node", 100), ("/gone", 7), ("/pod", 20)]);
         let newer = batch(2, &[("/node", 1000), ("/pod", 200), ("/new", 3)]);
-        let both = merge(&older, &newer, Merge(add)).unwrap();
-        assert_eq!(both.taken, newer.taken);
+        let both = merge(&older, &newer, MergeBodies(add)).unwrap();
+        assert_eq!(both.sampled_at, newer.sampled_at);
         let told: Vec<_> = both
             .posts
             .iter()
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_added_goes_on_beside_the_other_and_no_part_is_named_twice() {
-        let both = merge(&batch(1, &[("/a", 1)]), &batch(2, &[("/a", 2)]), Merge(|_, _| None));
+        let both =
+            merge(&batch(1, &[("/a", 1)]), &batch(2, &[("/a", 2)]), MergeBodies(|_, _| None));
         let both = both.unwrap();
         let parts: Vec<_> = both.posts.iter().map(|post| post.part.to_string()).collect();
         assert_eq!(parts, ["0", "2147483648"]);
@@ -134,10 +139,10 @@ mod tests {
         let older = batch(1, &[("/gone", 7), ("/went", 8)]);
         let mut newer = batch(2, &[("/node", 1000), ("/pod", 200), ("/other", 3)]);
         newer.posts.truncate(1);
-        let both = merge(&older, &newer, Merge(add)).unwrap();
+        let both = merge(&older, &newer, MergeBodies(add)).unwrap();
         let numbers: Vec<u32> = both.posts.iter().map(|post| post.part.number).collect();
         assert_eq!(numbers, [0, SUMS_FROM, SUMS_FROM + 1]);
-        let gone_on = merge(&batch(0, &[("/else", 1)]), &both, Merge(add)).unwrap();
+        let gone_on = merge(&batch(0, &[("/else", 1)]), &both, MergeBodies(add)).unwrap();
         assert_eq!(gone_on.posts.last().unwrap().part.number, SUMS_FROM + 2);
     }
 
@@ -145,6 +150,6 @@ mod tests {
     fn a_sample_does_not_grow_without_end() {
         let paths: Vec<String> = (0..POSTS_MAX).map(|number| format!("/{number}")).collect();
         let posts: Vec<(&str, u64)> = paths.iter().map(|path| (path.as_str(), 1)).collect();
-        assert_eq!(merge(&batch(1, &posts), &batch(2, &[("/0", 1)]), Merge(add)), None);
+        assert_eq!(merge(&batch(1, &posts), &batch(2, &[("/0", 1)]), MergeBodies(add)), None);
     }
 }
