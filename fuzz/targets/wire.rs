@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodetally::payload::pod_batch::{Batch, PodResource, decode_nodes, decode_pods, split};
+use nodetally::payload::pod_batch::{ReceivedBatch, PodResource, decode_nodes, decode_pods, split};
 use nodetally::payload::pod_lifecycle::{
     LIST_ROWS_MAX, decode_list, decode_mark_dead, decode_spec, mark_dead_body,
 };
 use nodetally::payload::resource_api::{decode_node, decode_pod, encode_node, encode_pod};
-use nodetally::payload::status::Status;
+use nodetally::payload::status::StatusReport;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -64,9 +64,9 @@ fuzz_target!(|body: &[u8]| {
 });
 
 fn agent(body: &[u8]) {
-    if let Some(status) = read(Status::from_json(body)) {
+    if let Some(status) = read(StatusReport::from_json(body)) {
         assert!(status.is_healthy || !status.is_all_healthy());
-        assert_eq!(Status::from_json(&status.to_json()).ok(), Some(status));
+        assert_eq!(StatusReport::from_json(&status.to_json()).ok(), Some(status));
     }
 }
 
@@ -93,7 +93,7 @@ fn with(extras: &impl Serialize, write: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
 
 fn added_up(
     body: &[u8],
-    whole: &Batch<PodResource>,
+    whole: &ReceivedBatch<PodResource>,
     halves: Option<&(impl AsRef<[u8]>, impl AsRef<[u8]>)>,
 ) {
     for pod in &whole.resources {

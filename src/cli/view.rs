@@ -9,7 +9,7 @@ use super::args::{DumpFlags, PodSelector, SortKey};
 use crate::directory::Catalog;
 use crate::ledger::Account;
 use crate::ledger::account::{PodUsage, ProcessUsage, UnitUsage, Usage};
-use crate::payload::dump::{ProcessOwner, Rest};
+use crate::payload::dump::{ProcessGroup, ProcessOwner};
 use crate::quantity::Bytes;
 
 /// The rows to show, largest first.
@@ -19,7 +19,7 @@ pub struct View<'a> {
     /// The processes that are told apart.
     pub processes: Vec<&'a ProcessUsage>,
     /// The others, summed by owner.
-    pub rests: Vec<Rest>,
+    pub rests: Vec<ProcessGroup>,
 }
 
 /// Picks and sorts. An unknown pod or unit is an error that names what there is.
@@ -125,15 +125,15 @@ fn process_weight(process: &ProcessUsage, sort: SortKey) -> u64 {
     }
 }
 
-fn rests(others: &[&ProcessUsage]) -> Vec<Rest> {
-    let mut by_owner: BTreeMap<ProcessOwner, Rest> = BTreeMap::new();
+fn rests(others: &[&ProcessUsage]) -> Vec<ProcessGroup> {
+    let mut by_owner: BTreeMap<ProcessOwner, ProcessGroup> = BTreeMap::new();
     for process in others {
         let owner = match ProcessOwner::of(process) {
             // One line a pod, whichever container it was.
             ProcessOwner::Pod { uid, .. } => ProcessOwner::Pod { uid, container: None },
             owner => owner,
         };
-        let rest = by_owner.entry(owner.clone()).or_insert(Rest {
+        let rest = by_owner.entry(owner.clone()).or_insert(ProcessGroup {
             owner,
             processes: 0,
             cpu_usage_usec: 0,
@@ -143,7 +143,7 @@ fn rests(others: &[&ProcessUsage]) -> Vec<Rest> {
         rest.cpu_usage_usec += process.cpu.map_or(0, |cpu| cpu.usage.as_usec());
         rest.resident += process.resident;
     }
-    let mut rests: Vec<Rest> = by_owner.into_values().collect();
+    let mut rests: Vec<ProcessGroup> = by_owner.into_values().collect();
     rests.sort_by_key(|rest| (Reverse(rest.cpu_usage_usec), Reverse(rest.resident)));
     rests
 }

@@ -11,7 +11,7 @@ use crate::delivery::{self, Getter, Handle};
 use crate::directory::Directory;
 use crate::identity::BootId;
 use crate::payload::options::PodFilter;
-use crate::payload::pod_lifecycle::{self, Act, Lifecycle};
+use crate::payload::pod_lifecycle::{self, Lifecycle, PodChange};
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment};
 
@@ -157,18 +157,18 @@ impl Reporting {
 
     /// One batch an act: within a batch there is no order, and a pod's row must not be marked dead
     /// before it is made.
-    fn tell(&mut self, acts: Vec<Act>) {
+    fn tell(&mut self, acts: Vec<PodChange>) {
         for act in acts {
             let now = clock::moment(self.boot);
             let after_the_last = self.told_at.plus(Duration::from_nanos(1));
             let taken = Moment { since_boot: now.since_boot.max(after_the_last), ..now };
             self.told_at = taken.since_boot;
             let (path, body) = match &act {
-                Act::Upsert(pod) => (
+                PodChange::Upsert(pod) => (
                     pod_lifecycle::SPEC_PATH,
                     pod_lifecycle::spec_body(pod, &self.node_name, taken.wall),
                 ),
-                Act::MarkDead { pod_name, pod_ip } => (
+                PodChange::MarkDead { pod_name, pod_ip } => (
                     pod_lifecycle::MARK_DEAD_PATH,
                     pod_lifecycle::mark_dead_body(pod_name, pod_ip.as_deref()),
                 ),

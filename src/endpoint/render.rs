@@ -6,11 +6,11 @@ use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
 use crate::delivery::{self, MergeBodies, Split, StaleAction, StaleRule};
 use crate::directory::pod::Labels;
+use crate::payload::entities::{Entities, Observation};
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::profile::{EncodeSample, Reports};
 use crate::payload::resource_api;
 use crate::payload::selector::Selector;
-use crate::payload::subjects::{Subjects, View};
 
 /// The renderer of an endpoint's posts.
 #[derive(Debug, Clone)]
@@ -74,8 +74,8 @@ impl Encoder {
 impl SampleEncoder {
     /// The posts of one sample: paths and bodies.
     #[must_use]
-    pub fn posts(&self, view: &View<'_>, subjects: &Subjects<'_>) -> Vec<(String, Bytes)> {
-        let messages = (self.encode)(view, subjects, &self.options);
+    pub fn posts(&self, view: &Observation<'_>, entities: &Entities<'_>) -> Vec<(String, Bytes)> {
+        let messages = (self.encode)(view, entities, &self.options);
         messages.into_iter().map(|message| (message.path, message.body)).collect()
     }
 }

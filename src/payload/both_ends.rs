@@ -6,15 +6,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::dump;
+use super::entities::RunningTotals;
 use super::metrics_k8s_io;
 use super::options::{EncodeOptions, UnknownPodPolicy};
 use super::pod_batch::{self, decode_nodes, decode_pods};
 use super::pod_lifecycle::{decode_mark_dead, decode_spec, mark_dead_body, spec_body};
 use super::resource_api::{
-    self, ContainerFigures, Figures, NodeExtras, PodExtras, decode_node, decode_pod,
+    self, ContainerExtra, NodeExtras, PodExtras, UsageValues, decode_node, decode_pod,
 };
 use super::samples::*;
-use super::subjects::RunningTotals;
 use crate::attribution::QosClass;
 use crate::quantity::WallTime;
 use crate::snapshot::gaps::Gaps;
@@ -36,16 +36,16 @@ fn every_extra_of_the_resource_api_is_read_and_written_again_as_it_was() {
         labels: Some(&labels),
         window_millis: 15_012,
         cpu_nanocores: 300_123_456,
-        containers: vec![ContainerFigures { name: "app", cpu_nanocores: 5, memory_bytes: 6 }],
+        containers: vec![ContainerExtra { name: "app", cpu_nanocores: 5, memory_bytes: 6 }],
     };
     let mut body = Vec::new();
-    resource_api::encode_pod(&Figures::default(), "n", Some(&extras), &mut body);
+    resource_api::encode_pod(&UsageValues::default(), "n", Some(&extras), &mut body);
     let read = decode_pod(&body).unwrap().extras;
     assert_eq!(serde_json::json!(read), serde_json::json!(extras));
 
     let extras = NodeExtras { window_millis: 15_012, cpu_nanocores: 7, labels: Some(&labels) };
     body.clear();
-    resource_api::encode_node(&Figures::default(), Some(&extras), &mut body);
+    resource_api::encode_node(&UsageValues::default(), Some(&extras), &mut body);
     let read = decode_node(&body).unwrap().extras;
     assert_eq!(serde_json::json!(read), serde_json::json!(extras));
 }
@@ -54,14 +54,14 @@ proptest! {
     #[test]
     fn every_batch_is_read(account in any_account(), catalog in any_catalog()) {
         let view = view(&account, &catalog);
-        let subjects = RunningTotals::default().add(&view);
+        let entities = RunningTotals::default().add(&view);
         let options = EncodeOptions {
             unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
             annotations: vec!["*".into()],
             resources_max: 2,
             ..EncodeOptions::new("node-1")
         };
-        for message in pod_batch::pods(&view, &subjects, &options) {
+        for message in pod_batch::pods(&view, &entities, &options) {
             let sent: Value = serde_json::from_slice(&message.body).unwrap();
             let sent = sent["resources"].as_array().unwrap();
             let read = decode_pods(&message.body);
@@ -74,7 +74,7 @@ proptest! {
                 read.iter().map(|pod| serde_json::from_str(&pod.json).unwrap()).collect();
             prop_assert_eq!(&read, sent);
         }
-        let message = pod_batch::nodes(&view, &subjects, &options);
+        let message = pod_batch::nodes(&view, &entities, &options);
         prop_assert_eq!(decode_nodes(&message.body).unwrap().resources.len(), 1);
     }
 
@@ -103,7 +103,7 @@ proptest! {
         catalog in any_catalog(),
     ) {
         let view = view(&account, &catalog);
-        let subjects = RunningTotals::default().add(&view);
+        let entities = RunningTotals::default().add(&view);
         let options = EncodeOptions {
             unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
             extras: true,
@@ -111,7 +111,7 @@ proptest! {
             ..EncodeOptions::new("node-1")
         };
         let mut posted: BTreeMap<String, Value> = BTreeMap::new();
-        for message in resource_api::of_subjects(&view, &subjects, &options) {
+        for message in resource_api::of_subjects(&view, &entities, &options) {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
             posted.insert(message.path, body);
         }
@@ -156,7 +156,7 @@ proptest! {
         prop_assert!(listed.is_empty(), "listed and not posted: {:?}", listed.keys());
 
         let mut in_batch: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
-        for message in pod_batch::pods(&view, &subjects, &options) {
+        for message in pod_batch::pods(&view, &entities, &options) {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
             for pod in body["resources"].as_array().unwrap() {
                 let Some(path) = path_of(&pod["namespace"], &pod["name"]) else { continue };

@@ -6,6 +6,7 @@
 pub mod body;
 pub mod dialect;
 pub mod dump;
+pub mod entities;
 pub mod metrics_k8s_io;
 pub mod open_metrics;
 pub mod options;
@@ -16,7 +17,6 @@ pub mod resource_api;
 pub mod selector;
 pub mod stamp;
 pub mod status;
-pub mod subjects;
 
 use serde::Serialize;
 

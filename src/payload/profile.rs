@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::entities::{Entities, Observation};
 use super::options::{EncodeOptions, Message};
-use super::subjects::{Subjects, View};
 
 /// One dialect, described. Each dialect's folder has one.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub type SplitBody = fn(&[u8]) -> Option<(Bytes, Bytes)>;
 pub type MergeBodies = fn(&[u8], &[u8]) -> Option<Bytes>;
 
 /// The messages of one sample.
-pub type EncodeSample = fn(&View<'_>, &Subjects<'_>, &EncodeOptions) -> Vec<Message>;
+pub type EncodeSample = fn(&Observation<'_>, &Entities<'_>, &EncodeOptions) -> Vec<Message>;
 
 /// The events that make posts.
 #[derive(Debug, Clone, Copy)]

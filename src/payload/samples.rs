@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::subjects::View;
+use super::entities::Observation;
 use crate::attribution::{QosClass, Runtime};
 use crate::directory::catalog::{CgroupNameRule, CgroupPattern, EntityName};
 use crate::directory::pod::{
@@ -177,10 +177,10 @@ pub fn catalog(
     directory.catalog()
 }
 
-static NO_FILESYSTEMS: BTreeMap<PodUid, super::subjects::PodFilesystem> = BTreeMap::new();
+static NO_FILESYSTEMS: BTreeMap<PodUid, super::entities::PodFilesystem> = BTreeMap::new();
 
-pub fn view<'a>(account: &'a Account, catalog: &'a Catalog) -> View<'a> {
-    View { account, catalog, filesystems: &NO_FILESYSTEMS, node_filesystem: None }
+pub fn view<'a>(account: &'a Account, catalog: &'a Catalog) -> Observation<'a> {
+    Observation { account, catalog, filesystems: &NO_FILESYSTEMS, node_filesystem: None }
 }
 
 /// Texts as a directory can hold them: any, and at times nothing.

@@ -34,11 +34,11 @@ pub struct Selector {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Requirement {
     key: Box<str>,
-    condition: Condition,
+    condition: LabelCondition,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Condition {
+enum LabelCondition {
     Exists,
     Absent,
     In(Vec<Box<str>>),
@@ -65,16 +65,16 @@ impl Selector {
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(SelectorError::TooLong);
         }
-        let mut tokens = Tokens { left: text };
+        let mut tokens = SelectorTokens { left: text };
         let mut requirements = Vec::new();
-        if tokens.clone().next() == Token::End {
+        if tokens.clone().next() == SelectorToken::End {
             return Ok(Self { requirements });
         }
         loop {
             requirements.push(requirement(&mut tokens)?);
             match tokens.next() {
-                Token::End => return Ok(Self { requirements }),
-                Token::Comma => {}
+                SelectorToken::End => return Ok(Self { requirements }),
+                SelectorToken::Comma => {}
                 other => return Err(other.unexpected("`,`")),
             }
         }
@@ -101,10 +101,10 @@ impl Selector {
                 value.is_some_and(|value| values.iter().any(|v| **v == *value))
             };
             match &requirement.condition {
-                Condition::Exists => value.is_some(),
-                Condition::Absent => value.is_none(),
-                Condition::In(values) => is_among(values),
-                Condition::NotIn(values) => !is_among(values),
+                LabelCondition::Exists => value.is_some(),
+                LabelCondition::Absent => value.is_none(),
+                LabelCondition::In(values) => is_among(values),
+                LabelCondition::NotIn(values) => !is_among(values),
             }
         })
     }
@@ -117,13 +117,13 @@ impl fmt::Display for Selector {
                 f.write_str(",")?;
             }
             match condition {
-                Condition::Exists => f.write_str(key)?,
-                Condition::Absent => write!(f, "!{key}")?,
-                Condition::In(values) => match &values[..] {
+                LabelCondition::Exists => f.write_str(key)?,
+                LabelCondition::Absent => write!(f, "!{key}")?,
+                LabelCondition::In(values) => match &values[..] {
                     [value] => write!(f, "{key}={value}")?,
                     values => write!(f, "{key} in ({})", values.join(","))?,
                 },
-                Condition::NotIn(values) => match &values[..] {
+                LabelCondition::NotIn(values) => match &values[..] {
                     [value] => write!(f, "{key}!={value}")?,
                     values => write!(f, "{key} notin ({})", values.join(","))?,
                 },
@@ -133,28 +133,28 @@ impl fmt::Display for Selector {
     }
 }
 
-fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, SelectorError> {
+fn requirement(tokens: &mut SelectorTokens<'_>) -> Result<Requirement, SelectorError> {
     let (negated, key) = match tokens.next() {
-        Token::Not => (true, tokens.next()),
+        SelectorToken::Not => (true, tokens.next()),
         other => (false, other),
     };
-    let Token::Word(key) = key else { return Err(key.unexpected("a label key")) };
+    let SelectorToken::Word(key) = key else { return Err(key.unexpected("a label key")) };
     if !is_key(key) {
         return Err(SelectorError::Key(key.to_owned()));
     }
     let key = Box::from(key);
     if negated {
-        return Ok(Requirement { key, condition: Condition::Absent });
+        return Ok(Requirement { key, condition: LabelCondition::Absent });
     }
     let condition = match tokens.clone().next() {
-        Token::End | Token::Comma => Condition::Exists,
+        SelectorToken::End | SelectorToken::Comma => LabelCondition::Exists,
         operator => {
             tokens.next();
             match operator {
-                Token::Equals => Condition::In(vec![value(tokens)?]),
-                Token::NotEquals => Condition::NotIn(vec![value(tokens)?]),
-                Token::Word("in") => Condition::In(values(tokens)?),
-                Token::Word("notin") => Condition::NotIn(values(tokens)?),
+                SelectorToken::Equals => LabelCondition::In(vec![value(tokens)?]),
+                SelectorToken::NotEquals => LabelCondition::NotIn(vec![value(tokens)?]),
+                SelectorToken::Word("in") => LabelCondition::In(values(tokens)?),
+                SelectorToken::Word("notin") => LabelCondition::NotIn(values(tokens)?),
                 other => return Err(other.unexpected("`=`, `!=`, `in`, `notin` or `,`")),
             }
         }
@@ -162,8 +162,8 @@ fn requirement(tokens: &mut Tokens<'_>) -> Result<Requirement, SelectorError> {
     Ok(Requirement { key, condition })
 }
 
-fn value(tokens: &mut Tokens<'_>) -> Result<Box<str>, SelectorError> {
-    let Token::Word(value) = tokens.clone().next() else { return Ok(Box::default()) };
+fn value(tokens: &mut SelectorTokens<'_>) -> Result<Box<str>, SelectorError> {
+    let SelectorToken::Word(value) = tokens.clone().next() else { return Ok(Box::default()) };
     tokens.next();
     if !is_name(value) {
         return Err(SelectorError::Value(value.to_owned()));
@@ -171,17 +171,17 @@ fn value(tokens: &mut Tokens<'_>) -> Result<Box<str>, SelectorError> {
     Ok(value.into())
 }
 
-fn values(tokens: &mut Tokens<'_>) -> Result<Vec<Box<str>>, SelectorError> {
+fn values(tokens: &mut SelectorTokens<'_>) -> Result<Vec<Box<str>>, SelectorError> {
     match tokens.next() {
-        Token::Open => {}
+        SelectorToken::Open => {}
         other => return Err(other.unexpected("`(`")),
     }
     let mut values = Vec::new();
     loop {
         values.push(value(tokens)?);
         match tokens.next() {
-            Token::Comma => {}
-            Token::Close => return Ok(values),
+            SelectorToken::Comma => {}
+            SelectorToken::Close => return Ok(values),
             other => return Err(other.unexpected("`,` or `)`")),
         }
     }
@@ -213,7 +213,7 @@ fn is_name(name: &str) -> bool {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+enum SelectorToken<'a> {
     Word(&'a str),
     Not,
     Equals,
@@ -224,7 +224,7 @@ enum Token<'a> {
     End,
 }
 
-impl Token<'_> {
+impl SelectorToken<'_> {
     fn unexpected(self, expected: &'static str) -> SelectorError {
         let found = match self {
             Self::Word(word) => format!("`{word}`"),
@@ -241,20 +241,20 @@ impl Token<'_> {
 }
 
 #[derive(Clone)]
-struct Tokens<'a> {
+struct SelectorTokens<'a> {
     left: &'a str,
 }
 
-impl<'a> Tokens<'a> {
-    fn next(&mut self) -> Token<'a> {
-        const SIGNS: [(&str, Token<'static>); 7] = [
-            ("==", Token::Equals),
-            ("!=", Token::NotEquals),
-            ("=", Token::Equals),
-            ("!", Token::Not),
-            ("(", Token::Open),
-            (")", Token::Close),
-            (",", Token::Comma),
+impl<'a> SelectorTokens<'a> {
+    fn next(&mut self) -> SelectorToken<'a> {
+        const SIGNS: [(&str, SelectorToken<'static>); 7] = [
+            ("==", SelectorToken::Equals),
+            ("!=", SelectorToken::NotEquals),
+            ("=", SelectorToken::Equals),
+            ("!", SelectorToken::Not),
+            ("(", SelectorToken::Open),
+            (")", SelectorToken::Close),
+            (",", SelectorToken::Comma),
         ];
         self.left = self.left.trim_start();
         for (sign, token) in SIGNS {
@@ -267,7 +267,7 @@ impl<'a> Tokens<'a> {
         let end = self.left.find(is_end).unwrap_or(self.left.len());
         let (word, left) = self.left.split_at_checked(end).unwrap_or((self.left, ""));
         self.left = left;
-        if word.is_empty() { Token::End } else { Token::Word(word) }
+        if word.is_empty() { SelectorToken::End } else { SelectorToken::Word(word) }
     }
 }
 

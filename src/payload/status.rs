@@ -21,7 +21,7 @@ pub const PATH: &str = "/status";
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Status {
+pub struct StatusReport {
     pub schema_version: u32,
     /// Of the program.
     pub version: String,
@@ -33,14 +33,14 @@ pub struct Status {
     pub up_ms: u64,
     /// Whether samples are taken.
     pub is_healthy: bool,
-    pub sampling: Sampling,
-    pub directory: Vec<Source>,
-    pub endpoints: Vec<Endpoint>,
+    pub sampling: SamplingReport,
+    pub directory: Vec<SourceReport>,
+    pub endpoints: Vec<EndpointReport>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Sampling {
+pub struct SamplingReport {
     pub interval_ms: u64,
     pub samples: u64,
     /// What follows is of the last sample, and absent before the first.
@@ -61,7 +61,7 @@ pub struct LastSample {
 /// A source of identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Source {
+pub struct SourceReport {
     pub source: String,
     /// Pods, containers and patterns.
     pub known: u64,
@@ -78,7 +78,7 @@ pub struct Source {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Endpoint {
+pub struct EndpointReport {
     pub name: String,
     /// Without what may be secret.
     pub url: String,
@@ -88,9 +88,9 @@ pub struct Endpoint {
     /// For how long it has been in that state.
     pub state_ms: u64,
     /// All that waits or is under way.
-    pub waiting: Waiting,
-    pub in_memory: Waiting,
-    pub on_disk: Waiting,
+    pub waiting: BacklogReport,
+    pub in_memory: BacklogReport,
+    pub on_disk: BacklogReport,
     /// Of the oldest sample that waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_age_ms: Option<u64>,
@@ -135,7 +135,7 @@ pub enum EndpointState {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Waiting {
+pub struct BacklogReport {
     pub samples: u64,
     pub posts: u64,
     pub bytes: u64,
@@ -153,7 +153,7 @@ pub enum StatusError {
     Version(u32),
 }
 
-impl Status {
+impl StatusReport {
     /// As JSON, on one line.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -179,7 +179,7 @@ impl Status {
     /// Whether samples are taken and no endpoint is rejecting or down.
     #[must_use]
     pub fn is_all_healthy(&self) -> bool {
-        let is_failing = |endpoint: &Endpoint| {
+        let is_failing = |endpoint: &EndpointReport| {
             matches!(endpoint.state, EndpointState::Rejecting | EndpointState::Down)
         };
         self.is_healthy && !self.endpoints.iter().any(is_failing)
@@ -194,30 +194,30 @@ mod tests {
     fn an_agent_of_another_release_is_read_as_far_as_it_is_understood() {
         let json = br#"{"schema_version":1,"new":{"deep":[1]},"endpoints":[
             {"name":"a","state":"asleep","answers":{"200":3},"dropped_posts":{"bored":2}}]}"#;
-        let status = Status::from_json(json).unwrap();
+        let status = StatusReport::from_json(json).unwrap();
         assert_eq!(status.endpoints[0].state, EndpointState::Unknown);
         assert_eq!(status.endpoints[0].answers, BTreeMap::from([(200, 3)]));
         assert_eq!(status.endpoints[0].dropped_posts["bored"], 2);
-        let later = Status::from_json(br#"{"schema_version":2}"#).unwrap_err();
+        let later = StatusReport::from_json(br#"{"schema_version":2}"#).unwrap_err();
         assert!(later.to_string().contains("schema 2"), "{later}");
         for other in [&b"{}"[..], b"hello", b"[]", b"{\"schema_version\":1,\"pid\":\"x\"}"] {
-            assert!(matches!(Status::from_json(other), Err(StatusError::Malformed)));
+            assert!(matches!(StatusReport::from_json(other), Err(StatusError::Malformed)));
         }
     }
 
     #[test]
     fn what_is_told_is_read_again() {
-        let endpoint = Endpoint {
+        let endpoint = EndpointReport {
             state: EndpointState::Down,
             answers: BTreeMap::from([(503, 7)]),
             oldest_age_ms: Some(3),
-            ..Endpoint::default()
+            ..EndpointReport::default()
         };
-        let status = Status {
+        let status = StatusReport {
             schema_version: SCHEMA_VERSION,
             endpoints: vec![endpoint],
-            ..Status::default()
+            ..StatusReport::default()
         };
-        assert_eq!(Status::from_json(&status.to_json()).unwrap(), status);
+        assert_eq!(StatusReport::from_json(&status.to_json()).unwrap(), status);
     }
 }

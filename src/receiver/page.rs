@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::payload::resource_api::{DeploymentRecord, Figures, NodeRecord, PodRecord, segment};
+use crate::payload::resource_api::{DeploymentRecord, NodeRecord, PodRecord, UsageValues, segment};
 
 /// The most rows of one table.
 const ROWS_MAX: usize = 500;
@@ -170,7 +170,7 @@ fn head(page: &mut String, names: &[&str]) -> fmt::Result {
     writeln!(page, "</tr>")
 }
 
-fn row_end(page: &mut String, figures: &Figures, stamp: &impl fmt::Display) -> fmt::Result {
+fn row_end(page: &mut String, figures: &UsageValues, stamp: &impl fmt::Display) -> fmt::Result {
     write!(page, "<td class=\"n\">{}m</td>", figures.cpu_millicores)?;
     for bytes in [
         figures.memory_bytes,
@@ -244,13 +244,13 @@ mod tests {
     fn a_name_that_is_markup_stays_text() {
         let at = Rfc3339Seconds(WallTime::from_unix_millis(0));
         let evil = "<script>alert(\"1\")</script>'&";
-        let mut pod = PodRecord::new(evil, evil, at, &Figures::default());
+        let mut pod = PodRecord::new(evil, evil, at, &UsageValues::default());
         pod.node_name = Some(evil);
         let extras = PodEcho { deployment_name: Some(evil.to_owned()), ..PodEcho::default() };
         pod.extras = Some(&extras);
         let page = html(
-            &[NodeRecord::new(evil, at, &Figures::default(), true)],
-            &[DeploymentRecord::new(evil, evil, at, &Figures::default())],
+            &[NodeRecord::new(evil, at, &UsageValues::default(), true)],
+            &[DeploymentRecord::new(evil, evil, at, &UsageValues::default())],
             &[pod],
         );
         assert!(!page.contains("<script"), "{page}");

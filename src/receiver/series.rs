@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::payload::resource_api::Figures;
+use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 
 /// One push as it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) at: WallTime,
-    pub(super) figures: Figures,
+    pub(super) figures: UsageValues,
 }
 
 // What a point takes is what the bounds on their number are worth.
@@ -97,7 +97,7 @@ pub(super) fn sum<'a>(
 
     let mut sums: Vec<Point> = Vec::new();
     for point in pods.clone().flat_map(|pod| pod.since(start)) {
-        sums.push(Point { at: point.at, figures: Figures::default() });
+        sums.push(Point { at: point.at, figures: UsageValues::default() });
     }
     sums.sort_unstable_by_key(|point| std::cmp::Reverse(point.at));
     sums.dedup_by_key(|point| bin(point.at));
@@ -115,7 +115,7 @@ fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) 
     let mut points = pod.points.iter().peekable();
     let mut held: Option<&Point> = None;
     for sum in sums {
-        let mut moved = Figures::default();
+        let mut moved = UsageValues::default();
         while let Some(point) = points.next_if(|point| point.at <= sum.at) {
             held = Some(point);
             if bin(point.at) == bin(sum.at) {
@@ -133,7 +133,7 @@ fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) 
     }
 }
 
-fn add_moved(to: &mut Figures, more: &Figures) {
+fn add_moved(to: &mut UsageValues, more: &UsageValues) {
     to.read_bytes = to.read_bytes.saturating_add(more.read_bytes);
     to.write_bytes = to.write_bytes.saturating_add(more.write_bytes);
     to.sent_bytes = to.sent_bytes.saturating_add(more.sent_bytes);
@@ -141,7 +141,7 @@ fn add_moved(to: &mut Figures, more: &Figures) {
 }
 
 /// The sum of all figures.
-pub(super) fn add_all(to: &mut Figures, more: &Figures) {
+pub(super) fn add_all(to: &mut UsageValues, more: &UsageValues) {
     to.cpu_millicores = to.cpu_millicores.saturating_add(more.cpu_millicores);
     to.memory_bytes = to.memory_bytes.saturating_add(more.memory_bytes);
     add_moved(to, more);
@@ -163,7 +163,8 @@ mod tests {
 
     /// A pod's push: cpu, and as many bytes read.
     fn point(seconds: u64, cpu: u64, read: u64) -> Point {
-        let figures = Figures { cpu_millicores: cpu, read_bytes: read, ..Figures::default() };
+        let figures =
+            UsageValues { cpu_millicores: cpu, read_bytes: read, ..UsageValues::default() };
         Point { at: at(seconds), figures }
     }
 

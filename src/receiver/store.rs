@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::payload::dialect::Dialect::{PodBatch, ResourceApi};
-    use crate::payload::resource_api::Figures;
+    use crate::payload::resource_api::UsageValues;
 
     fn at(seconds: u64) -> WallTime {
         WallTime::from_unix_millis(seconds * 1000)
@@ -277,14 +277,14 @@ mod tests {
 
     fn post(node: &str, cpu_millicores: u64) -> PodPost {
         PodPost {
-            figures: Figures { cpu_millicores, ..Figures::default() },
+            figures: UsageValues { cpu_millicores, ..UsageValues::default() },
             node_name: node.to_owned(),
             extras: PodEcho::default(),
         }
     }
 
     fn node_post() -> NodePost {
-        NodePost { figures: Figures::default(), extras: NodeEcho::default() }
+        NodePost { figures: UsageValues::default(), extras: NodeEcho::default() }
     }
 
     fn small() -> Store {
@@ -405,7 +405,7 @@ mod tests {
     fn the_first_interval_that_two_apis_tell_of_counts_once() {
         let mut store = small();
         let sent = |bytes| PodPost {
-            figures: Figures { sent_bytes: bytes, ..Figures::default() },
+            figures: UsageValues { sent_bytes: bytes, ..UsageValues::default() },
             ..post("n", 0)
         };
         for (seconds, bytes, from) in [

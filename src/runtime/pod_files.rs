@@ -7,7 +7,7 @@ use crate::disk_usage::target::{Target, TargetContainer};
 use crate::disk_usage::worker::{UsageFigures, UsageLane};
 use crate::identity::{ContainerId, PodUid, ProcessKey};
 use crate::ledger::Account;
-use crate::payload::subjects::{NodeFilesystem, PodFilesystem};
+use crate::payload::entities::{NodeFilesystem, PodFilesystem};
 use crate::quantity::BootTime;
 use crate::source::tree::Space;
 

@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::identity::BootId;
 use crate::ledger::{Account, Ledger};
-use crate::payload::subjects::{RunningTotals, View};
+use crate::payload::entities::{Observation, RunningTotals};
 use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
 use crate::spool::{Batch, Moment};
@@ -143,15 +143,15 @@ impl Sampling {
         }
         let catalog = self.directory.catalog();
         let files = self.pod_files.follow(account, clock::boot_time());
-        let view = View {
+        let view = Observation {
             account,
             catalog: &catalog,
             filesystems: &files.pods,
             node_filesystem: files.node,
         };
-        let subjects = totals.add(&view);
+        let entities = totals.add(&view);
         let batch =
-            |endpoint: &EndpointHandle| Batch::new(taken, endpoint.encoder.posts(&view, &subjects));
+            |endpoint: &EndpointHandle| Batch::new(taken, endpoint.encoder.posts(&view, &entities));
         self.endpoints.iter().map(batch).collect()
     }
 

@@ -17,9 +17,9 @@ use nodetally::directory::objects::{self, ObjectLimits};
 use nodetally::directory::{Catalog, Directory, SourceKind};
 use nodetally::identity::PodUid;
 use nodetally::ledger::{Account, Ledger};
+use nodetally::payload::entities::{NodeFilesystem, Observation, PodFilesystem, RunningTotals};
 use nodetally::payload::options::{ClusterContext, EncodeOptions, Message, PodFilter};
-use nodetally::payload::pod_lifecycle::{self, Act, Lifecycle};
-use nodetally::payload::subjects::{NodeFilesystem, PodFilesystem, RunningTotals, View};
+use nodetally::payload::pod_lifecycle::{self, Lifecycle, PodChange};
 use nodetally::payload::{pod_batch, resource_api};
 use nodetally::quantity::{BootTime, WallTime};
 use nodetally::runtime::capture;
@@ -81,7 +81,7 @@ impl Node {
         Self { account: account(), catalog: catalog(), filesystems }
     }
 
-    fn view(&self) -> View<'_> {
+    fn view(&self) -> Observation<'_> {
         let node_filesystem = NodeFilesystem {
             usage_bytes: 3 << 30,
             capacity_bytes: 8 << 30,
@@ -89,7 +89,7 @@ impl Node {
             inodes_used: 1000,
             inodes_free: 9000,
         };
-        View {
+        Observation {
             account: &self.account,
             catalog: &self.catalog,
             filesystems: &self.filesystems,
@@ -105,9 +105,9 @@ fn body(message: &Message) -> Value {
 /// Path and body of every post of the resource API.
 fn resource_api_posts(node: &Node, extras: bool) -> BTreeMap<String, Value> {
     let view = node.view();
-    let subjects = RunningTotals::default().add(&view);
+    let entities = RunningTotals::default().add(&view);
     let messages =
-        resource_api::of_subjects(&view, &subjects, &EncodeOptions { extras, ..options() });
+        resource_api::of_subjects(&view, &entities, &EncodeOptions { extras, ..options() });
     messages.iter().map(|message| (message.path.clone(), body(message))).collect()
 }
 
@@ -121,8 +121,8 @@ fn options() -> EncodeOptions {
 
 fn pods_message(node: &Node) -> Value {
     let view = node.view();
-    let subjects = RunningTotals::default().add(&view);
-    let messages = pod_batch::pods(&view, &subjects, &options());
+    let entities = RunningTotals::default().add(&view);
+    let messages = pod_batch::pods(&view, &entities, &options());
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].path, "/api/v1/metrics/pods");
     body(&messages[0])
@@ -130,15 +130,15 @@ fn pods_message(node: &Node) -> Value {
 
 fn nodes_message(node: &Node) -> Value {
     let view = node.view();
-    let subjects = RunningTotals::default().add(&view);
-    body(&pod_batch::nodes(&view, &subjects, &options()))
+    let entities = RunningTotals::default().add(&view);
+    body(&pod_batch::nodes(&view, &entities, &options()))
 }
 
 fn specifications(node: &Node) -> BTreeMap<String, Value> {
     let acts = Lifecycle::default().changes(&node.catalog, &PodFilter::default());
     let stamp = WallTime::from_unix_millis(1_778_581_934_123);
     let specifications = acts.into_iter().map(|act| {
-        let Act::Upsert(pod) = act else { panic!("{act:?}") };
+        let PodChange::Upsert(pod) = act else { panic!("{act:?}") };
         let body = pod_lifecycle::spec_body(&pod, "worker-1", stamp);
         (pod.name.to_string(), serde_json::from_slice(&body).unwrap())
     });

@@ -14,7 +14,7 @@ use super::args::{StatusFlags, StatusFormat};
 use super::table::Style;
 use crate::config::{StatusSettings, Whereabouts, redacted_url};
 use crate::delivery::BaseUrl;
-use crate::payload::status::Status;
+use crate::payload::status::StatusReport;
 
 /// Nobody answers, or nobody that is an agent.
 const NO_AGENT: u8 = 1;
@@ -94,12 +94,12 @@ pub fn run(
 }
 
 /// The answer, and its text as it came.
-async fn ask(place: &Place) -> Result<(Status, Vec<u8>), String> {
+async fn ask(place: &Place) -> Result<(StatusReport, Vec<u8>), String> {
     let body = match place {
         Place::Socket(path) => client::over_socket(path).await?,
         Place::Url(url) => client::over_url(url.clone()).await?,
     };
-    let status = Status::from_json(&body).map_err(|error| error.to_string())?;
+    let status = StatusReport::from_json(&body).map_err(|error| error.to_string())?;
     Ok((status, body))
 }
 

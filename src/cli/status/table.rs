@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cli::table::{Grid, Style, nothing, printable, size};
-use crate::payload::status::{Endpoint, EndpointState, Source, Status, Waiting};
+use crate::payload::status::{
+    BacklogReport, EndpointReport, EndpointState, SourceReport, StatusReport,
+};
 use crate::quantity::Bytes;
 
 /// Another's words are cut behind this many characters.
 const WORDS_CHARS_MAX: usize = 200;
 
-pub(super) fn render(status: &Status, style: Style) -> String {
+pub(super) fn render(status: &StatusReport, style: Style) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail, here and below.
     let _ = write!(out, "{}", style.bold(&words(&status.node)));
@@ -27,7 +29,7 @@ pub(super) fn render(status: &Status, style: Style) -> String {
     out
 }
 
-fn samples(status: &Status) -> String {
+fn samples(status: &StatusReport) -> String {
     let sampling = &status.sampling;
     let Some(last) = &sampling.last else { return "no sample yet".to_owned() };
     let mut text = format!(
@@ -54,10 +56,10 @@ fn samples(status: &Status) -> String {
 const ENDPOINT_HEADS: [&str; 9] =
     ["STATE", "SAMPLES", "POSTS", "MEMORY", "DISK", "OLDEST", "ACCEPTED", "DROPPED", "SUCCESS"];
 
-fn endpoints(status: &Status, style: Style, out: &mut String) {
+fn endpoints(status: &StatusReport, style: Style, out: &mut String) {
     let mut grid = Grid::new(format!("ENDPOINTS ({})", status.endpoints.len()), ENDPOINT_HEADS);
     for endpoint in &status.endpoints {
-        let Waiting { samples, posts, .. } = endpoint.waiting;
+        let BacklogReport { samples, posts, .. } = endpoint.waiting;
         let ago = |age_ms: u64| format!("{} ago", time(age_ms));
         grid.add(
             words(&endpoint.name),
@@ -91,7 +93,7 @@ fn word(state: EndpointState) -> &'static str {
 }
 
 /// What has no column: lists, and what is mostly nothing.
-fn details(endpoint: &Endpoint, out: &mut String) {
+fn details(endpoint: &EndpointReport, out: &mut String) {
     let own = if endpoint.embedded { " (the agent's own receiver)" } else { "" };
     let _ = writeln!(out, "\n{} at {}{own}", words(&endpoint.name), words(&endpoint.url));
     let mut answers: Vec<String> =
@@ -127,7 +129,7 @@ fn details(endpoint: &Endpoint, out: &mut String) {
     }
 }
 
-fn directory(status: &Status, style: Style, out: &mut String) {
+fn directory(status: &StatusReport, style: Style, out: &mut String) {
     if status.directory.is_empty() {
         return;
     }
@@ -142,9 +144,10 @@ fn directory(status: &Status, style: Style, out: &mut String) {
         grid.add(words(&source.source), [state, source.known.to_string(), age]);
     }
     grid.draw(style, out);
-    let errors = status.directory.iter().filter_map(|Source { source, last_error, .. }| {
-        Some(format!("{}: {}", words(source), words(last_error.as_deref()?)))
-    });
+    let errors =
+        status.directory.iter().filter_map(|SourceReport { source, last_error, .. }| {
+            Some(format!("{}: {}", words(source), words(last_error.as_deref()?)))
+        });
     for error in errors {
         let _ = writeln!(out, "{error}");
     }
@@ -177,7 +180,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::payload::status::{LastSample, SCHEMA_VERSION, Sampling};
+    use crate::payload::status::{LastSample, SCHEMA_VERSION, SamplingReport};
 
     const PLAIN: Style = Style { colour: false, width: None, top: usize::MAX };
 
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_agent_with_an_endpoint_that_is_down_is_shown_whole() {
-        let healthy = Endpoint {
+        let healthy = EndpointReport {
             name: "central".to_owned(),
             url: "http://10.0.0.1:5000/".to_owned(),
             state: EndpointState::Healthy,
@@ -198,10 +201,10 @@ mod tests {
             accepted_posts: 85_470,
             last_success_age_ms: Some(2_000),
             answers: BTreeMap::from([(201, 85_470)]),
-            ..Endpoint::default()
+            ..EndpointReport::default()
         };
-        let waiting = Waiting { samples: 48, posts: 5328, bytes: 6 << 20 };
-        let down = Endpoint {
+        let waiting = BacklogReport { samples: 48, posts: 5328, bytes: 6 << 20 };
+        let down = EndpointReport {
             name: "other".to_owned(),
             url: "https://other.example.com/".to_owned(),
             state: EndpointState::Down,
@@ -217,16 +220,16 @@ mod tests {
             retries: 19,
             last_success_age_ms: Some(725_000),
             spool_error: Some("no space \u{1b}[2J is left".to_owned()),
-            ..Endpoint::default()
+            ..EndpointReport::default()
         };
-        let source = Source {
+        let source = SourceReport {
             source: "kubernetes".to_owned(),
             known: 9,
             age_ms: Some(312_000),
             last_error: Some("connection refused".to_owned()),
             failing_ms: Some(300_000),
         };
-        let status = Status {
+        let status = StatusReport {
             schema_version: SCHEMA_VERSION,
             version: "0.1.0".to_owned(),
             node: "worker-1".to_owned(),
@@ -234,7 +237,7 @@ mod tests {
             at: String::new(),
             up_ms: 11_540_000,
             is_healthy: true,
-            sampling: Sampling {
+            sampling: SamplingReport {
                 interval_ms: 15_000,
                 samples: 770,
                 last: Some(LastSample { age_ms: 3_200, took_usec: 12_400, cgroups: 120, gaps: 2 }),
@@ -268,10 +271,11 @@ kubernetes: connection refused
 
     #[test]
     fn an_agent_that_has_no_sample_or_takes_none_any_more_says_so() {
-        let fresh = Status::default();
+        let fresh = StatusReport::default();
         assert!(render(&fresh, PLAIN).contains("\nno sample yet\n"));
-        let sampling = Sampling { last: Some(LastSample::default()), ..Sampling::default() };
-        let stopped = Status { sampling, ..Status::default() };
+        let sampling =
+            SamplingReport { last: Some(LastSample::default()), ..SamplingReport::default() };
+        let stopped = StatusReport { sampling, ..StatusReport::default() };
         assert!(render(&stopped, PLAIN).contains("NO LONGER SAMPLING"));
     }
 }

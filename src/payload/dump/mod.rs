@@ -47,7 +47,7 @@ pub struct Dump<'a> {
     /// The processes that are told apart.
     pub processes: Vec<&'a ProcessUsage>,
     /// The others, by owner.
-    pub rests: Vec<Rest>,
+    pub rests: Vec<ProcessGroup>,
 }
 
 /// Whose a process is.
@@ -80,7 +80,7 @@ impl ProcessOwner {
 
 /// The processes of one owner that are not told apart, together.
 #[derive(Debug, Clone)]
-pub struct Rest {
+pub struct ProcessGroup {
     pub owner: ProcessOwner,
     pub processes: u64,
     pub cpu_usage_usec: u64,
@@ -89,7 +89,7 @@ pub struct Rest {
 
 /// The document.
 pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
-    let document = Document {
+    let document = DumpDocument {
         schema_version: SCHEMA_VERSION,
         node: node(dump),
         pods: dump.pods.iter().map(|pod| owners::pod(dump.account, dump.catalog, pod)).collect(),
@@ -105,7 +105,7 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
 /// One object a line, each with its kind.
 pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let account = dump.account;
-    let mut lines = Lines { out, sampled_at: Rfc3339Millis(account.wall).to_string() };
+    let mut lines = NdjsonWriter { out, sampled_at: Rfc3339Millis(account.wall).to_string() };
     lines.write("node", &node(dump))?;
     for pod in &dump.pods {
         let PodRow { containers, pod } = owners::pod(account, dump.catalog, pod);
@@ -136,13 +136,13 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-struct Lines<'a, W> {
+struct NdjsonWriter<'a, W> {
     out: &'a mut W,
     sampled_at: String,
 }
 
 #[derive(Serialize)]
-struct Line<'a, T> {
+struct NdjsonLine<'a, T> {
     schema_version: u32,
     sampled_at: &'a str,
     kind: &'a str,
@@ -150,17 +150,17 @@ struct Line<'a, T> {
     object: &'a T,
 }
 
-impl<W: Write> Lines<'_, W> {
+impl<W: Write> NdjsonWriter<'_, W> {
     fn write(&mut self, kind: &str, object: &impl Serialize) -> io::Result<()> {
         let sampled_at = &self.sampled_at;
-        let line = Line { schema_version: SCHEMA_VERSION, sampled_at, kind, object };
+        let line = NdjsonLine { schema_version: SCHEMA_VERSION, sampled_at, kind, object };
         serde_json::to_writer(&mut *self.out, &line)?;
         self.out.write_all(b"\n")
     }
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct DumpDocument<'a> {
     schema_version: u32,
     node: NodeRow<'a>,
     pods: Vec<PodRow>,

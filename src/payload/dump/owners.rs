@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::rows::{CgroupName, Named, UsageRow, cgroup_name, is_false, named, usage_row};
+use super::rows::{CgroupName, NameRow, UsageRow, cgroup_name, is_false, named, usage_row};
 use crate::directory::catalog::{self, Catalog};
 use crate::directory::pod::Pod;
 use crate::ledger::Account;
 use crate::ledger::account::{ContainerUsage, PodUsage, UnitKind, UnitUsage};
-use crate::payload::subjects::workload_of;
+use crate::payload::entities::workload_of;
 
 #[derive(Serialize)]
 pub(super) struct PodRow {
@@ -130,7 +130,7 @@ fn container(container: &ContainerUsage, pod: Option<&Pod>) -> ContainerRow {
 #[derive(Serialize)]
 pub(super) struct UnitRow {
     #[serde(flatten)]
-    name: Named,
+    name: NameRow,
     unit_kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     container_id: Option<String>,

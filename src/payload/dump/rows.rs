@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Dump, ProcessOwner, Rest};
+use super::{Dump, ProcessGroup, ProcessOwner};
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::account::{
@@ -18,7 +18,7 @@ use crate::source::cgroup::pressure::{Pressure, Stall};
 /// Bytes that are mostly text: as text where they are UTF-8, else with U+FFFD for what is not, and
 /// the exact bytes in hexadecimal beside it.
 #[derive(Serialize)]
-pub(super) struct Named {
+pub(super) struct NameRow {
     #[serde(rename = "name")]
     text: String,
     #[serde(rename = "name_hex", skip_serializing_if = "Option::is_none")]
@@ -35,9 +35,9 @@ fn text_and_hex(bytes: &[u8]) -> (String, Option<String>) {
     }
 }
 
-pub(super) fn named(bytes: &[u8]) -> Named {
+pub(super) fn named(bytes: &[u8]) -> NameRow {
     let (text, hex) = text_and_hex(bytes);
-    Named { text, hex }
+    NameRow { text, hex }
 }
 
 pub(super) fn is_false(value: &bool) -> bool {
@@ -76,7 +76,7 @@ pub(super) struct NodeRow<'a> {
     #[serde(flatten)]
     memory: Option<NodeMemoryRow>,
     #[serde(flatten)]
-    disk: Option<DiskRow>,
+    disk: Option<DiskUsageRow>,
     #[serde(flatten)]
     network: Option<NetworkRow>,
     #[serde(flatten)]
@@ -198,7 +198,7 @@ fn filesystem(usage: &FilesystemUsage) -> FilesystemRow {
 }
 
 #[derive(Serialize)]
-struct DiskRow {
+struct DiskUsageRow {
     disk_read_bytes: u64,
     disk_written_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,10 +209,10 @@ struct DiskRow {
     disk_from: &'static str,
 }
 
-fn disk_row(disk: &DiskUsage, is_node: bool) -> DiskRow {
+fn disk_row(disk: &DiskUsage, is_node: bool) -> DiskUsageRow {
     // Processes' own figures have bytes only.
     let has_ops = disk.from == DiskSource::IoStat;
-    DiskRow {
+    DiskUsageRow {
         disk_read_bytes: disk.read.as_bytes(),
         disk_written_bytes: disk.written.as_bytes(),
         disk_read_ops: has_ops.then_some(disk.read_ops),
@@ -354,7 +354,7 @@ pub(super) struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     oom_kills: Option<u64>,
     #[serde(flatten)]
-    disk: Option<DiskRow>,
+    disk: Option<DiskUsageRow>,
     #[serde(flatten)]
     network: Option<NetworkRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -499,7 +499,7 @@ pub(super) struct RestRow {
     memory_resident_bytes: u64,
 }
 
-pub(super) fn rest(rest: &Rest) -> RestRow {
+pub(super) fn rest(rest: &ProcessGroup) -> RestRow {
     RestRow {
         process_kind: "rest",
         owner: owner(&rest.owner),

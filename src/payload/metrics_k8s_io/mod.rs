@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 pub use of_account::of_account;
-pub use server::{NodeObject, PodObject};
+pub use server::{CoreNode, CorePod};
 
 use super::stamp::Rfc3339Seconds;
 use crate::quantity::WallTime;
@@ -27,14 +27,14 @@ pub struct ResourceUsage {
     #[serde(rename = "cpu", serialize_with = "as_text")]
     cpu: Nanocores,
     #[serde(rename = "memory", serialize_with = "as_text")]
-    memory: Memory,
+    memory: MemoryQuantity,
 }
 
 impl ResourceUsage {
     /// CPU in billionths of one CPU, memory in bytes.
     #[must_use]
     pub const fn new(cpu_nanocores: u64, memory_bytes: u64) -> Self {
-        Self { cpu: Nanocores(cpu_nanocores), memory: Memory(memory_bytes) }
+        Self { cpu: Nanocores(cpu_nanocores), memory: MemoryQuantity(memory_bytes) }
     }
 }
 
@@ -56,9 +56,9 @@ impl fmt::Display for Nanocores {
 
 /// Bytes that are no multiple of 1024 are written as they are: no suffix holds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Memory(u64);
+struct MemoryQuantity(u64);
 
-impl fmt::Display for Memory {
+impl fmt::Display for MemoryQuantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.write_str("0"),
@@ -87,7 +87,7 @@ impl fmt::Display for Window {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct MetricsMetadata {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
@@ -98,13 +98,13 @@ struct Metadata {
 
 /// When the figures were taken, and over what time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Taken {
+pub struct MetricsInterval {
     timestamp: Rfc3339Seconds,
     #[serde(serialize_with = "as_text")]
     window: Window,
 }
 
-impl Taken {
+impl MetricsInterval {
     /// `at` is the window's end.
     #[must_use]
     pub const fn new(at: WallTime, window_millis: u64) -> Self {
@@ -115,9 +115,9 @@ impl Taken {
 /// What a node uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeMetrics {
-    metadata: Metadata,
+    metadata: MetricsMetadata,
     #[serde(flatten)]
-    taken: Taken,
+    taken: MetricsInterval,
     usage: ResourceUsage,
 }
 
@@ -126,12 +126,12 @@ impl NodeMetrics {
     pub fn new(
         name: &str,
         labels: BTreeMap<String, String>,
-        taken: Taken,
+        taken: MetricsInterval,
         usage: ResourceUsage,
     ) -> Self {
         let creation_timestamp = taken.timestamp;
         let metadata =
-            Metadata { name: name.to_owned(), namespace: None, creation_timestamp, labels };
+            MetricsMetadata { name: name.to_owned(), namespace: None, creation_timestamp, labels };
         Self { metadata, taken, usage }
     }
 }
@@ -139,9 +139,9 @@ impl NodeMetrics {
 /// What the containers of a pod use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PodMetrics {
-    metadata: Metadata,
+    metadata: MetricsMetadata,
     #[serde(flatten)]
-    taken: Taken,
+    taken: MetricsInterval,
     containers: Vec<ContainerMetrics>,
 }
 
@@ -151,10 +151,10 @@ impl PodMetrics {
         namespace: &str,
         name: &str,
         labels: BTreeMap<String, String>,
-        taken: Taken,
+        taken: MetricsInterval,
         containers: Vec<ContainerMetrics>,
     ) -> Self {
-        let metadata = Metadata {
+        let metadata = MetricsMetadata {
             name: name.to_owned(),
             namespace: Some(namespace.to_owned()),
             creation_timestamp: taken.timestamp,
@@ -198,18 +198,18 @@ impl Object<PodMetrics> {
 /// A list of objects; its `metadata` is empty, since nothing here has versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct List<T> {
+pub struct MetricsList<T> {
     kind: &'static str,
     api_version: &'static str,
-    metadata: ListMetadata,
+    metadata: MetricsListMetadata,
     pub items: Vec<T>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-struct ListMetadata {}
+struct MetricsListMetadata {}
 
-pub type NodeMetricsList = List<NodeMetrics>;
-pub type PodMetricsList = List<PodMetrics>;
+pub type NodeMetricsList = MetricsList<NodeMetrics>;
+pub type PodMetricsList = MetricsList<PodMetrics>;
 
 impl NodeMetricsList {
     #[must_use]
@@ -225,9 +225,9 @@ impl PodMetricsList {
     }
 }
 
-impl<T: Serialize> List<T> {
+impl<T: Serialize> MetricsList<T> {
     fn of(kind: &'static str, items: Vec<T>) -> Self {
-        Self { kind, api_version: API_VERSION, metadata: ListMetadata {}, items }
+        Self { kind, api_version: API_VERSION, metadata: MetricsListMetadata {}, items }
     }
 
     /// The list as JSON, on one line.
@@ -245,7 +245,8 @@ mod tests {
     use super::*;
     use crate::directory::resource_quantity::ResourceQuantity;
 
-    const TAKEN: Taken = Taken::new(WallTime::from_unix_millis(1_749_654_000_123), 15_012);
+    const TAKEN: MetricsInterval =
+        MetricsInterval::new(WallTime::from_unix_millis(1_749_654_000_123), 15_012);
 
     #[test]
     fn a_node_has_the_apis_form() {
@@ -308,7 +309,7 @@ mod tests {
         fn what_is_written_is_read_as_the_same_amount(cpu in any::<u64>(), bytes in 0..=i64::MAX) {
             let read = |text: String| ResourceQuantity::parse(&text).unwrap();
             let bytes = bytes.unsigned_abs();
-            prop_assert_eq!(read(Memory(bytes).to_string()).units(), bytes);
+            prop_assert_eq!(read(MemoryQuantity(bytes).to_string()).units(), bytes);
             let millis = read(Nanocores(cpu).to_string()).milli_units();
             prop_assert_eq!(millis, cpu.div_ceil(1_000_000));
         }

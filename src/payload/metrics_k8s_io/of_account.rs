@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ContainerMetrics, NodeMetrics, NodeMetricsList, PodMetrics, PodMetricsList, ResourceUsage,
-    Taken,
+    ContainerMetrics, MetricsInterval, NodeMetrics, NodeMetricsList, PodMetrics, PodMetricsList,
+    ResourceUsage,
 };
 use crate::directory::Catalog;
 use crate::directory::pod::Labels;
 use crate::ledger::Account;
-use crate::payload::subjects::{RunningTotals, Subject, View, Who};
+use crate::payload::entities::{Entity, EntityKind, Observation, RunningTotals};
 use crate::quantity::WallTime;
 
 /// The node and its pods in one interval that ended at `wall`.
@@ -26,9 +26,9 @@ pub fn of_account(
     wall: WallTime,
 ) -> (NodeMetricsList, PodMetricsList) {
     let (filesystems, node_filesystem) = (&BTreeMap::new(), None);
-    let view = View { account, catalog, filesystems, node_filesystem };
-    let subjects = RunningTotals::default().add(&view).all;
-    let pods = subjects.iter().filter_map(|subject| pod_metrics(account, subject, wall));
+    let view = Observation { account, catalog, filesystems, node_filesystem };
+    let entities = RunningTotals::default().add(&view).all;
+    let pods = entities.iter().filter_map(|entity| pod_metrics(account, entity, wall));
     let node = node_metrics(account, catalog, node_name, wall);
     (NodeMetricsList::nodes(node.into_iter().collect()), PodMetricsList::pods(pods.collect()))
 }
@@ -44,13 +44,13 @@ fn node_metrics(
     let labels = catalog.node.as_ref().filter(|node| *node.name == *name);
     let labels = labels.map(|node| by_key(&node.labels)).unwrap_or_default();
     let usage = ResourceUsage::new(cpu.nanocores(), memory);
-    Some(NodeMetrics::new(name, labels, Taken::new(wall, cpu.over_usec / 1000), usage))
+    Some(NodeMetrics::new(name, labels, MetricsInterval::new(wall, cpu.over_usec / 1000), usage))
 }
 
-fn pod_metrics(account: &Account, subject: &Subject<'_>, wall: WallTime) -> Option<PodMetrics> {
-    let (Who::Pod(pod), Some(used)) = (subject.who, subject.usage) else { return None };
+fn pod_metrics(account: &Account, entity: &Entity<'_>, wall: WallTime) -> Option<PodMetrics> {
+    let (EntityKind::Pod(pod), Some(used)) = (entity.kind, entity.usage) else { return None };
     // Of two running pods with one name only one is listed, as at the endpoints.
-    subject.by_name?;
+    entity.by_name?;
     let containers: Vec<ContainerMetrics> = account
         .running_containers(pod)
         .into_iter()
@@ -62,7 +62,7 @@ fn pod_metrics(account: &Account, subject: &Subject<'_>, wall: WallTime) -> Opti
     if containers.is_empty() {
         return None;
     }
-    let taken = Taken::new(wall, used.usage.cpu?.over_usec / 1000);
+    let taken = MetricsInterval::new(wall, used.usage.cpu?.over_usec / 1000);
     Some(PodMetrics::new(&pod.namespace, &pod.name, by_key(&pod.labels), taken, containers))
 }
 

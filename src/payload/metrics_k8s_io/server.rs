@@ -14,13 +14,13 @@ const GROUP: &str = "metrics.k8s.io";
 
 /// A node of the core API, as far as it is known here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NodeObject {
-    metadata: ObjectMeta,
-    status: NodeStatus,
+pub struct CoreNode {
+    metadata: CoreMetadata,
+    status: CoreNodeStatus,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ObjectMeta {
+struct CoreMetadata {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
@@ -31,14 +31,14 @@ struct ObjectMeta {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct NodeStatus {
+struct CoreNodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<ResourceUsage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocatable: Option<ResourceUsage>,
 }
 
-impl NodeObject {
+impl CoreNode {
     /// `gives`: its capacity, and what of it pods may use.
     #[must_use]
     pub fn new(
@@ -46,34 +46,34 @@ impl NodeObject {
         labels: BTreeMap<String, String>,
         gives: Option<(ResourceUsage, ResourceUsage)>,
     ) -> Self {
-        let metadata = ObjectMeta { name: name.to_owned(), namespace: None, uid: None, labels };
+        let metadata = CoreMetadata { name: name.to_owned(), namespace: None, uid: None, labels };
         let (capacity, allocatable) = gives.unzip();
-        Self { metadata, status: NodeStatus { capacity, allocatable } }
+        Self { metadata, status: CoreNodeStatus { capacity, allocatable } }
     }
 }
 
 /// A pod of the core API, as far as it is known here: one that is pushed is Running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PodObject {
-    metadata: ObjectMeta,
-    spec: PodSpec,
-    status: PodStatus,
+pub struct CorePod {
+    metadata: CoreMetadata,
+    spec: CorePodSpec,
+    status: CorePodStatus,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PodSpec {
+struct CorePodSpec {
     node_name: String,
     /// The API requires the list.
     containers: [(); 0],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct PodStatus {
+struct CorePodStatus {
     phase: &'static str,
 }
 
-impl PodObject {
+impl CorePod {
     #[must_use]
     pub fn new(
         namespace: &str,
@@ -83,14 +83,14 @@ impl PodObject {
         node_name: &str,
     ) -> Self {
         Self {
-            metadata: ObjectMeta {
+            metadata: CoreMetadata {
                 name: name.to_owned(),
                 namespace: Some(namespace.to_owned()),
                 uid: uid.map(str::to_owned),
                 labels,
             },
-            spec: PodSpec { node_name: node_name.to_owned(), containers: [] },
-            status: PodStatus { phase: "Running" },
+            spec: CorePodSpec { node_name: node_name.to_owned(), containers: [] },
+            status: CorePodStatus { phase: "Running" },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Map;
+use super::LabelMap;
 use crate::directory::Catalog;
 use crate::directory::node::Node;
 use crate::directory::pod::{Labels, value_of};
@@ -13,7 +13,7 @@ pub(super) struct Context<'a> {
     name: &'a str,
     kubernetes_version: &'a str,
     provider: Provider<'a>,
-    labels: Map<'a>,
+    labels: LabelMap<'a>,
     /// This node's own; an agent knows no other node.
     node_groups: Vec<NodeGroup<'a>>,
 }
@@ -29,7 +29,7 @@ struct Provider<'a> {
 #[derive(Serialize)]
 struct NodeGroup<'a> {
     name: &'a str,
-    labels: Map<'a>,
+    labels: LabelMap<'a>,
     platform: Platform<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<GroupMetadata<'a>>,
@@ -74,7 +74,7 @@ pub(super) fn context<'a>(cluster: &'a ClusterContext, catalog: &'a Catalog) -> 
             region: cluster.region.as_deref().or_else(|| label(&REGION)).unwrap_or_default(),
             zone: cluster.zone.as_deref().or_else(|| label(&ZONE)),
         },
-        labels: Map::labels(&cluster.labels),
+        labels: LabelMap::labels(&cluster.labels),
         node_groups: node.and_then(node_group).into_iter().collect(),
     }
 }
@@ -92,7 +92,7 @@ fn node_group(node: &Node) -> Option<NodeGroup<'_>> {
     let instance_type = first_of(&node.labels, &INSTANCE_TYPE);
     Some(NodeGroup {
         name: first_of(&node.labels, &NODE_GROUP)?,
-        labels: Map { except: HOSTNAME, ..Map::labels(&node.labels) },
+        labels: LabelMap { except: HOSTNAME, ..LabelMap::labels(&node.labels) },
         platform: Platform {
             os: &node.info.operating_system,
             architecture: &node.info.architecture,

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::payload::body::{BodyError, Fields, reason, value_of};
 use crate::payload::resource_api::{
-    Figures, LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, check_name,
+    LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, UsageValues, check_name,
 };
 
 /// The most resources of one envelope.
@@ -28,7 +28,7 @@ const PARTS_MAX: usize = 1024;
 
 /// An envelope as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch<R> {
+pub struct ReceivedBatch<R> {
     pub cluster_id: String,
     /// `context.name`
     pub cluster_name: String,
@@ -73,7 +73,7 @@ pub struct NodeAmounts {
 ///
 /// # Errors
 /// It is no JSON object, or a field is missing, of another type or too large.
-pub fn decode_pods(body: &[u8]) -> Result<Batch<PodResource>, BodyError> {
+pub fn decode_pods(body: &[u8]) -> Result<ReceivedBatch<PodResource>, BodyError> {
     decode(body)
 }
 
@@ -81,16 +81,16 @@ pub fn decode_pods(body: &[u8]) -> Result<Batch<PodResource>, BodyError> {
 ///
 /// # Errors
 /// As [`decode_pods`].
-pub fn decode_nodes(body: &[u8]) -> Result<Batch<NodeResource>, BodyError> {
+pub fn decode_nodes(body: &[u8]) -> Result<ReceivedBatch<NodeResource>, BodyError> {
     decode(body)
 }
 
-fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
+fn decode<R: ReadResource>(body: &[u8]) -> Result<ReceivedBatch<R>, BodyError> {
     // The derived form would take a list for the fields in their order.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(BodyError::NotAnObject("a list".to_owned()));
     }
-    let envelope: Envelope<'_, R> =
+    let envelope: ReceivedEnvelope<'_, R> =
         serde_json::from_slice(body).map_err(|error| BodyError::NotJson(reason(&error)))?;
     let mut object = serde_json::Map::new();
     for (key, value) in [
@@ -115,7 +115,7 @@ fn decode<R: Resource>(body: &[u8]) -> Result<Batch<R>, BodyError> {
     }
     let resources =
         envelope.resources.ok_or_else(|| BodyError::Missing("resources".to_owned()))?.0?;
-    Ok(Batch {
+    Ok(ReceivedBatch {
         cluster_id: cluster_id.to_owned(),
         cluster_name: cluster_name.to_owned(),
         resources,
@@ -134,30 +134,30 @@ fn check_context<'a>(context: &Fields<'a>) -> Result<&'a str, BodyError> {
 }
 
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "R: Resource"))]
-struct Envelope<'a, R> {
+#[serde(bound(deserialize = "R: ReadResource"))]
+struct ReceivedEnvelope<'a, R> {
     #[serde(borrow)]
     cluster_id: Option<&'a RawValue>,
     #[serde(borrow)]
     context: Option<&'a RawValue>,
     #[serde(borrow)]
     collected_at: Option<&'a RawValue>,
-    resources: Option<Resources<R>>,
+    resources: Option<ReceivedResources<R>>,
 }
 
 /// The list, or what is wrong with the first resource that is none.
-struct Resources<R>(Result<Vec<R>, BodyError>);
+struct ReceivedResources<R>(Result<Vec<R>, BodyError>);
 
-impl<'de, R: Resource> Deserialize<'de> for Resources<R> {
+impl<'de, R: ReadResource> Deserialize<'de> for ReceivedResources<R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(List(PhantomData))
+        deserializer.deserialize_seq(ResourcesVisitor(PhantomData))
     }
 }
 
-struct List<R>(PhantomData<R>);
+struct ResourcesVisitor<R>(PhantomData<R>);
 
-impl<'de, R: Resource> Visitor<'de> for List<R> {
-    type Value = Resources<R>;
+impl<'de, R: ReadResource> Visitor<'de> for ResourcesVisitor<R> {
+    type Value = ReceivedResources<R>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("resources to be a list")
@@ -178,15 +178,15 @@ impl<'de, R: Resource> Visitor<'de> for List<R> {
                 Ok(resource) => resources.push(resource),
                 Err(error) => {
                     while seq.next_element::<IgnoredAny>()?.is_some() {}
-                    return Ok(Resources(Err(error)));
+                    return Ok(ReceivedResources(Err(error)));
                 }
             }
         }
-        Ok(Resources(Ok(resources)))
+        Ok(ReceivedResources(Ok(resources)))
     }
 }
 
-fn read_resource<R: Resource>(written: &str, at: usize) -> Result<R, BodyError> {
+fn read_resource<R: ReadResource>(written: &str, at: usize) -> Result<R, BodyError> {
     let name = format!("resources[{at}]");
     check_length(&name, written)?;
     let value = value_of(written.as_bytes(), &name)?;
@@ -206,11 +206,11 @@ fn check_length(name: &str, json: &str) -> Result<(), BodyError> {
     })
 }
 
-trait Resource: Sized {
+trait ReadResource: Sized {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError>;
 }
 
-impl Resource for PodResource {
+impl ReadResource for PodResource {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
         let namespace = name_of(fields, "namespace")?;
         let name = name_of(fields, "name")?;
@@ -259,7 +259,7 @@ impl Resource for PodResource {
     }
 }
 
-impl Resource for NodeResource {
+impl ReadResource for NodeResource {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
         let name = name_of(fields, "name")?;
         fields.text("uid", TEXT_BYTES_MAX)?;
@@ -302,9 +302,9 @@ fn name_of(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
     }
 }
 
-fn figures(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<Figures, BodyError> {
+fn figures(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<UsageValues, BodyError> {
     let network = metrics.object("network")?;
-    Ok(Figures {
+    Ok(UsageValues {
         cpu_millicores: (cores * 1e3).round() as u64,
         memory_bytes,
         read_bytes: 0,
@@ -379,7 +379,7 @@ mod tests {
         })
     }
 
-    fn read(envelope: &Value) -> Result<Batch<PodResource>, BodyError> {
+    fn read(envelope: &Value) -> Result<ReceivedBatch<PodResource>, BodyError> {
         decode_pods(envelope.to_string().as_bytes())
     }
 
@@ -390,7 +390,7 @@ mod tests {
         let read = &batch.resources[0];
         assert_eq!(
             read.post.figures,
-            Figures {
+            UsageValues {
                 cpu_millicores: 251,
                 memory_bytes: 100,
                 read_bytes: 0,

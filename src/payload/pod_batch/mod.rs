@@ -22,13 +22,15 @@ mod split;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-pub use decode::{Batch, NodeAmounts, NodeResource, PodResource, decode_nodes, decode_pods};
+pub use decode::{
+    NodeAmounts, NodeResource, PodResource, ReceivedBatch, decode_nodes, decode_pods,
+};
 pub use split::split;
 
+use super::entities::{Entities, Observation};
 use super::options::{EncodeOptions, Message};
 use super::profile::{Order, Profile, Reports, Timestamps};
 use super::stamp::Rfc3339Seconds;
-use super::subjects::{Subjects, View};
 use crate::directory::pod::{Condition, Labels};
 
 pub const PODS_PATH: &str = "/api/v1/metrics/pods";
@@ -49,30 +51,38 @@ pub const PROFILE: Profile = Profile {
 
 /// The messages of one sample: the node's, then the pods'.
 #[must_use]
-pub fn encode(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Vec<Message> {
-    let node = nodes(view, subjects, options);
-    std::iter::once(node).chain(pods(view, subjects, options)).collect()
+pub fn encode(
+    view: &Observation<'_>,
+    entities: &Entities<'_>,
+    options: &EncodeOptions,
+) -> Vec<Message> {
+    let node = nodes(view, entities, options);
+    std::iter::once(node).chain(pods(view, entities, options)).collect()
 }
 
 /// The pods' messages: all that the directory knows in any phase, those that ended in the interval
 /// with what they used in it, what is named outside Kubernetes, and unknown pods as the endpoint
 /// wants them. None where there is none.
 #[must_use]
-pub fn pods(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Vec<Message> {
-    let all: Vec<pod::Resource<'_>> =
-        subjects.all.iter().filter_map(|subject| pod::resource(view, subject, options)).collect();
+pub fn pods(
+    view: &Observation<'_>,
+    entities: &Entities<'_>,
+    options: &EncodeOptions,
+) -> Vec<Message> {
+    let all: Vec<pod::PodResourceJson<'_>> =
+        entities.all.iter().filter_map(|entity| pod::resource(view, entity, options)).collect();
     let parts = all.chunks(options.resources_max.max(1));
     parts.map(|resources| message(PODS_PATH, view, options, resources)).collect()
 }
 
 /// The node's message.
 #[must_use]
-pub fn nodes(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Message {
-    message(NODES_PATH, view, options, &[node::resource(view, subjects, options)])
+pub fn nodes(view: &Observation<'_>, entities: &Entities<'_>, options: &EncodeOptions) -> Message {
+    message(NODES_PATH, view, options, &[node::resource(view, entities, options)])
 }
 
 #[derive(Serialize)]
-struct Envelope<'a, R> {
+struct BatchEnvelope<'a, R> {
     cluster_id: &'a str,
     context: context::Context<'a>,
     collected_at: Rfc3339Seconds,
@@ -81,11 +91,11 @@ struct Envelope<'a, R> {
 
 fn message<R: Serialize>(
     path: &str,
-    view: &View<'_>,
+    view: &Observation<'_>,
     options: &EncodeOptions,
     resources: &[R],
 ) -> Message {
-    let envelope = Envelope {
+    let envelope = BatchEnvelope {
         cluster_id: &options.cluster.cluster_id,
         context: context::context(&options.cluster, view.catalog),
         collected_at: Rfc3339Seconds(view.account.wall),
@@ -98,7 +108,7 @@ fn message<R: Serialize>(
 
 /// One of `status.conditions`.
 #[derive(Serialize)]
-struct ConditionWire<'a> {
+struct ConditionJson<'a> {
     r#type: &'a str,
     status: &'a str,
     reason: &'a str,
@@ -106,11 +116,11 @@ struct ConditionWire<'a> {
     last_transition_time: &'a str,
 }
 
-fn conditions(all: &[Condition]) -> Vec<ConditionWire<'_>> {
-    all.iter().map(ConditionWire::of).collect()
+fn conditions(all: &[Condition]) -> Vec<ConditionJson<'_>> {
+    all.iter().map(ConditionJson::of).collect()
 }
 
-impl<'a> ConditionWire<'a> {
+impl<'a> ConditionJson<'a> {
     fn of(condition: &'a Condition) -> Self {
         Self {
             r#type: &condition.kind,
@@ -127,7 +137,7 @@ fn or_empty(text: Option<&str>) -> &str {
 }
 
 /// Labels, or those annotations that may be sent.
-struct Map<'a> {
+struct LabelMap<'a> {
     all: &'a [(Box<str>, Box<str>)],
     /// `None`: all keys are sent.
     allowed: Option<&'a [Box<str>]>,
@@ -135,7 +145,7 @@ struct Map<'a> {
     except: &'static str,
 }
 
-impl<'a> Map<'a> {
+impl<'a> LabelMap<'a> {
     fn labels(labels: &'a Labels) -> Self {
         Self { all: labels, allowed: None, except: "" }
     }
@@ -145,7 +155,7 @@ impl<'a> Map<'a> {
     }
 }
 
-impl Serialize for Map<'_> {
+impl Serialize for LabelMap<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fits = |key: &str, pattern: &str| match pattern.strip_suffix('*') {
             Some(start) => key.starts_with(start),

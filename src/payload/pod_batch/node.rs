@@ -2,39 +2,39 @@
 
 use serde::Serialize;
 
-use super::{ConditionWire, Map, conditions, cores, or_empty};
+use super::{ConditionJson, LabelMap, conditions, cores, or_empty};
 use crate::directory::node::{Node, NodeResources};
 use crate::directory::pod::Labels;
 use crate::directory::resource_quantity::ResourceQuantity;
+use crate::payload::entities::{Entities, Observation};
 use crate::payload::options::EncodeOptions;
-use crate::payload::subjects::{Subjects, View};
 
 #[derive(Serialize)]
-pub(super) struct Resource<'a> {
+pub(super) struct NodeResourceJson<'a> {
     name: &'a str,
     uid: &'a str,
-    status: Status<'a>,
-    metadata: Metadata<'a>,
-    metrics: Metrics,
+    status: NodeStatusJson<'a>,
+    metadata: NodeMetadataJson<'a>,
+    metrics: NodeMetricsJson,
 }
 
 #[derive(Serialize, Default)]
-struct Status<'a> {
-    conditions: Vec<ConditionWire<'a>>,
-    addresses: Vec<Address<'a>>,
-    capacity: Amounts,
-    allocatable: Amounts,
+struct NodeStatusJson<'a> {
+    conditions: Vec<ConditionJson<'a>>,
+    addresses: Vec<NodeAddressJson<'a>>,
+    capacity: NodeAmountsJson,
+    allocatable: NodeAmountsJson,
 }
 
 #[derive(Serialize)]
-struct Address<'a> {
+struct NodeAddressJson<'a> {
     r#type: &'a str,
     address: &'a str,
 }
 
 /// Kubernetes quantities; what the node does not say is `0`.
 #[derive(Serialize)]
-struct Amounts {
+struct NodeAmountsJson {
     cpu: String,
     memory: String,
     pods: String,
@@ -42,13 +42,13 @@ struct Amounts {
     ephemeral_storage: String,
 }
 
-impl Default for Amounts {
+impl Default for NodeAmountsJson {
     fn default() -> Self {
         Self::of(&NodeResources::default())
     }
 }
 
-impl Amounts {
+impl NodeAmountsJson {
     fn of(resources: &NodeResources) -> Self {
         let whole = |quantity: Option<ResourceQuantity>| {
             quantity.map_or(0, ResourceQuantity::units).to_string()
@@ -67,36 +67,36 @@ impl Amounts {
 }
 
 #[derive(Serialize)]
-struct Metadata<'a> {
-    labels: Map<'a>,
-    annotations: Map<'a>,
+struct NodeMetadataJson<'a> {
+    labels: LabelMap<'a>,
+    annotations: LabelMap<'a>,
     creation_timestamp: &'a str,
 }
 
 #[derive(Serialize)]
-struct Metrics {
-    cpu: Cpu,
-    memory: Memory,
-    network: Network,
-    filesystem: Filesystem,
+struct NodeMetricsJson {
+    cpu: NodeCpuJson,
+    memory: NodeMemoryJson,
+    network: NodeNetworkJson,
+    filesystem: NodeFilesystemJson,
 }
 
 #[derive(Serialize)]
-struct Cpu {
+struct NodeCpuJson {
     usage: f64,
     capacity: f64,
     allocatable: f64,
 }
 
 #[derive(Serialize)]
-struct Memory {
+struct NodeMemoryJson {
     usage_bytes: u64,
     capacity_bytes: u64,
     allocatable_bytes: u64,
 }
 
 #[derive(Serialize)]
-struct Network {
+struct NodeNetworkJson {
     rx_bytes: u64,
     tx_bytes: u64,
     /// In the interval, however the bytes are counted.
@@ -105,7 +105,7 @@ struct Network {
 }
 
 #[derive(Serialize)]
-struct Filesystem {
+struct NodeFilesystemJson {
     usage_bytes: u64,
     capacity_bytes: u64,
     available_bytes: u64,
@@ -115,39 +115,45 @@ struct Filesystem {
 
 /// Until the Node object is known, capacity is what the host itself shows.
 pub(super) fn resource<'a>(
-    view: &View<'a>,
-    subjects: &Subjects<'_>,
+    view: &Observation<'a>,
+    entities: &Entities<'_>,
     options: &'a EncodeOptions,
-) -> Resource<'a> {
+) -> NodeResourceJson<'a> {
     static NO_LABELS: Labels = Labels::new();
     let node = view.catalog.node.as_deref();
-    Resource {
+    NodeResourceJson {
         name: node.map_or(&options.node_name, |node| &node.name),
         uid: node.map_or("", |node| &node.uid),
         status: node.map(status).unwrap_or_default(),
-        metadata: Metadata {
-            labels: Map::labels(node.map_or(&NO_LABELS, |node| &node.labels)),
+        metadata: NodeMetadataJson {
+            labels: LabelMap::labels(node.map_or(&NO_LABELS, |node| &node.labels)),
             annotations: match node {
-                Some(node) => Map::annotations(&node.annotations, options),
-                None => Map::labels(&NO_LABELS),
+                Some(node) => LabelMap::annotations(&node.annotations, options),
+                None => LabelMap::labels(&NO_LABELS),
             },
             creation_timestamp: or_empty(node.and_then(|n| n.creation_timestamp.as_deref())),
         },
-        metrics: metrics(view, subjects, options),
+        metrics: metrics(view, entities, options),
     }
 }
 
-fn status(node: &Node) -> Status<'_> {
+fn status(node: &Node) -> NodeStatusJson<'_> {
     let addresses = node.addresses.iter();
-    Status {
+    NodeStatusJson {
         conditions: conditions(&node.conditions),
-        addresses: addresses.map(|(kind, address)| Address { r#type: kind, address }).collect(),
-        capacity: Amounts::of(&node.capacity),
-        allocatable: Amounts::of(&node.allocatable),
+        addresses: addresses
+            .map(|(kind, address)| NodeAddressJson { r#type: kind, address })
+            .collect(),
+        capacity: NodeAmountsJson::of(&node.capacity),
+        allocatable: NodeAmountsJson::of(&node.allocatable),
     }
 }
 
-fn metrics(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Metrics {
+fn metrics(
+    view: &Observation<'_>,
+    entities: &Entities<'_>,
+    options: &EncodeOptions,
+) -> NodeMetricsJson {
     let used = &view.account.node;
     let node = view.catalog.node.as_deref();
     let total = node.map(|node| node.capacity).unwrap_or_default();
@@ -155,27 +161,27 @@ fn metrics(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) ->
     let cpus = total.cpu.map_or(f64::from(used.cpus), ResourceQuantity::as_f64);
     let memory = used.memory.unwrap_or_default();
     let memory_total = total.memory.map_or(memory.total.as_bytes(), ResourceQuantity::units);
-    let flows = subjects.node.wanted(options);
+    let flows = entities.node.wanted(options);
     let network = used.network.unwrap_or_default();
     let filesystem = view.node_filesystem.unwrap_or_default();
-    Metrics {
-        cpu: Cpu {
+    NodeMetricsJson {
+        cpu: NodeCpuJson {
             usage: cores(used.cpu.map_or(0, |cpu| cpu.nanocores())),
             capacity: cpus,
             allocatable: allocatable.cpu.map_or(cpus, ResourceQuantity::as_f64),
         },
-        memory: Memory {
+        memory: NodeMemoryJson {
             usage_bytes: memory.working_set().as_bytes(),
             capacity_bytes: memory_total,
             allocatable_bytes: allocatable.memory.map_or(memory_total, ResourceQuantity::units),
         },
-        network: Network {
+        network: NodeNetworkJson {
             rx_bytes: flows.recv_bytes,
             tx_bytes: flows.sent_bytes,
             rx_errors: network.rx_errors,
             tx_errors: network.tx_errors,
         },
-        filesystem: Filesystem {
+        filesystem: NodeFilesystemJson {
             usage_bytes: filesystem.usage_bytes,
             capacity_bytes: filesystem.capacity_bytes,
             available_bytes: filesystem.available_bytes,

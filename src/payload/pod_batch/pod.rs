@@ -4,99 +4,99 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{ConditionWire, Map, conditions, cores, or_empty};
+use super::{ConditionJson, LabelMap, conditions, cores, or_empty};
 use crate::directory::pod::{Container, ContainerState, Labels, Pod};
+use crate::payload::entities::{Entity, EntityKind, Observation};
 use crate::payload::options::{EncodeOptions, UnknownPodPolicy};
-use crate::payload::subjects::{Subject, View, Who};
 
 #[derive(Serialize)]
-pub(super) struct Resource<'a> {
+pub(super) struct PodResourceJson<'a> {
     namespace: &'a str,
     name: Box<str>,
     uid: Box<str>,
-    status: Status<'a>,
-    spec: Spec<'a>,
-    metadata: Metadata<'a>,
-    metrics: Metrics,
+    status: PodStatusJson<'a>,
+    spec: PodSpecJson<'a>,
+    metadata: PodMetadataJson<'a>,
+    metrics: PodMetricsJson,
 }
 
 #[derive(Serialize, Default)]
-struct Status<'a> {
+struct PodStatusJson<'a> {
     phase: &'static str,
-    conditions: Vec<ConditionWire<'a>>,
+    conditions: Vec<ConditionJson<'a>>,
     /// In the order init, regular, ephemeral.
-    container_statuses: Vec<ContainerStatus<'a>>,
+    container_statuses: Vec<ContainerStatusJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct ContainerStatus<'a> {
+struct ContainerStatusJson<'a> {
     name: &'a str,
     ready: bool,
     restarts: u32,
-    state: BTreeMap<&'static str, State<'a>>,
-    last_state: BTreeMap<&'static str, State<'a>>,
+    state: BTreeMap<&'static str, ContainerStateJson<'a>>,
+    last_state: BTreeMap<&'static str, ContainerStateJson<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum State<'a> {
+enum ContainerStateJson<'a> {
     Running { started_at: &'a str },
     Waiting { reason: &'a str },
     Terminated { exit_code: i32, reason: &'a str, started_at: &'a str, finished_at: &'a str },
 }
 
 #[derive(Serialize, Default)]
-struct Spec<'a> {
+struct PodSpecJson<'a> {
     node_name: &'a str,
     priority_class: &'a str,
     service_account: &'a str,
 }
 
 #[derive(Serialize)]
-struct Metadata<'a> {
-    labels: Map<'a>,
-    annotations: Map<'a>,
-    owner_references: Vec<Owner<'a>>,
+struct PodMetadataJson<'a> {
+    labels: LabelMap<'a>,
+    annotations: LabelMap<'a>,
+    owner_references: Vec<PodOwnerJson<'a>>,
     creation_timestamp: &'a str,
 }
 
 #[derive(Serialize)]
-struct Owner<'a> {
+struct PodOwnerJson<'a> {
     kind: &'a str,
     name: &'a str,
     uid: &'a str,
 }
 
 #[derive(Serialize, Default)]
-struct Metrics {
-    cpu: Cpu,
-    memory: Memory,
-    network: Network,
-    filesystem: Filesystem,
+struct PodMetricsJson {
+    cpu: PodCpuJson,
+    memory: PodMemoryJson,
+    network: PodNetworkJson,
+    filesystem: PodFilesystemJson,
 }
 
 #[derive(Serialize, Default)]
-struct Cpu {
+struct PodCpuJson {
     usage: f64,
     requests: f64,
     limits: f64,
 }
 
 #[derive(Serialize, Default)]
-struct Memory {
+struct PodMemoryJson {
     usage_bytes: u64,
     requests_bytes: u64,
     limits_bytes: u64,
 }
 
 #[derive(Serialize, Default)]
-struct Network {
+struct PodNetworkJson {
     rx_bytes: u64,
     tx_bytes: u64,
 }
 
 #[derive(Serialize, Default)]
-struct Filesystem {
+struct PodFilesystemJson {
     usage_bytes: u64,
     capacity_bytes: u64,
     /// How old the figure is; left out where there is none. Not a key of the API's.
@@ -111,61 +111,61 @@ static NO_LABELS: Labels = Labels::new();
 
 /// `None`: the endpoint does not want it.
 pub(super) fn resource<'a>(
-    view: &View<'_>,
-    subject: &Subject<'a>,
+    view: &Observation<'_>,
+    entity: &Entity<'a>,
     options: &'a EncodeOptions,
-) -> Option<Resource<'a>> {
-    let (namespace, name, labels) = match (subject.who, &options.unknown_pods) {
-        (Who::Pod(pod), _) => (&*pod.namespace, pod.name.clone(), &pod.labels),
-        (Who::Named(named), _) => (&*named.namespace, named.name.clone(), &named.labels),
-        (Who::Uid(uid), UnknownPodPolicy::Uid { namespace }) => {
+) -> Option<PodResourceJson<'a>> {
+    let (namespace, name, labels) = match (entity.kind, &options.unknown_pods) {
+        (EntityKind::Pod(pod), _) => (&*pod.namespace, pod.name.clone(), &pod.labels),
+        (EntityKind::Named(named), _) => (&*named.namespace, named.name.clone(), &named.labels),
+        (EntityKind::Uid(uid), UnknownPodPolicy::Uid { namespace }) => {
             (&**namespace, uid.to_string().into(), &NO_LABELS)
         }
-        (Who::Uid(_), UnknownPodPolicy::Wait | UnknownPodPolicy::Skip) => return None,
+        (EntityKind::Uid(_), UnknownPodPolicy::Wait | UnknownPodPolicy::Skip) => return None,
     };
     // One without a name would cost all the others of its message their place at the server.
     if namespace.is_empty() || name.is_empty() || !options.filter.matches(namespace, labels) {
         return None;
     }
-    let metrics = metrics(view, subject, options);
-    let Who::Pod(pod) = subject.who else {
-        let uid = match (subject.usage, subject.container) {
+    let metrics = metrics(view, entity, options);
+    let EntityKind::Pod(pod) = entity.kind else {
+        let uid = match (entity.usage, entity.container) {
             (Some(usage), _) => usage.uid.to_string(),
             (None, Some(id)) => id.to_string(),
             (None, None) => String::new(),
         };
-        return Some(Resource {
+        return Some(PodResourceJson {
             namespace,
             name,
             uid: uid.into(),
-            status: Status { phase: subject.phase().as_str(), ..Status::default() },
-            spec: Spec { node_name: &options.node_name, ..Spec::default() },
-            metadata: Metadata {
-                labels: Map::labels(labels),
-                annotations: Map::labels(&NO_LABELS),
+            status: PodStatusJson { phase: entity.phase().as_str(), ..PodStatusJson::default() },
+            spec: PodSpecJson { node_name: &options.node_name, ..PodSpecJson::default() },
+            metadata: PodMetadataJson {
+                labels: LabelMap::labels(labels),
+                annotations: LabelMap::labels(&NO_LABELS),
                 owner_references: Vec::new(),
                 creation_timestamp: "",
             },
             metrics,
         });
     };
-    Some(Resource {
+    Some(PodResourceJson {
         namespace,
         name,
         uid: if pod.api_uid.is_empty() { pod.uid.to_string().into() } else { pod.api_uid.clone() },
-        status: Status {
-            phase: subject.phase().as_str(),
+        status: PodStatusJson {
+            phase: entity.phase().as_str(),
             conditions: conditions(&pod.conditions),
             container_statuses: pod.containers.iter().map(container_status).collect(),
         },
-        spec: Spec {
+        spec: PodSpecJson {
             node_name: if pod.node_name.is_empty() { &options.node_name } else { &pod.node_name },
             priority_class: &pod.priority_class,
             service_account: &pod.service_account,
         },
-        metadata: Metadata {
-            labels: Map::labels(labels),
-            annotations: Map::annotations(&pod.annotations, options),
+        metadata: PodMetadataJson {
+            labels: LabelMap::labels(labels),
+            annotations: LabelMap::annotations(&pod.annotations, options),
             owner_references: owners(pod),
             creation_timestamp: or_empty(pod.creation_timestamp.as_deref()),
         },
@@ -173,13 +173,13 @@ pub(super) fn resource<'a>(
     })
 }
 
-fn owners(pod: &Pod) -> Vec<Owner<'_>> {
+fn owners(pod: &Pod) -> Vec<PodOwnerJson<'_>> {
     let owners = pod.owners.iter();
-    owners.map(|o| Owner { kind: &o.kind, name: &o.name, uid: &o.uid }).collect()
+    owners.map(|o| PodOwnerJson { kind: &o.kind, name: &o.name, uid: &o.uid }).collect()
 }
 
-fn container_status(container: &Container) -> ContainerStatus<'_> {
-    ContainerStatus {
+fn container_status(container: &Container) -> ContainerStatusJson<'_> {
+    ContainerStatusJson {
         name: &container.name,
         ready: container.ready,
         restarts: container.restart_count,
@@ -188,16 +188,16 @@ fn container_status(container: &Container) -> ContainerStatus<'_> {
     }
 }
 
-fn state(state: &ContainerState) -> (&'static str, State<'_>) {
+fn state(state: &ContainerState) -> (&'static str, ContainerStateJson<'_>) {
     match state {
         ContainerState::Running { started_at } => {
-            ("running", State::Running { started_at: or_empty(started_at.as_deref()) })
+            ("running", ContainerStateJson::Running { started_at: or_empty(started_at.as_deref()) })
         }
         ContainerState::Waiting { reason } => {
-            ("waiting", State::Waiting { reason: or_empty(reason.as_deref()) })
+            ("waiting", ContainerStateJson::Waiting { reason: or_empty(reason.as_deref()) })
         }
         ContainerState::Terminated { exit_code, signal: _, reason, started_at, finished_at } => {
-            let terminated = State::Terminated {
+            let terminated = ContainerStateJson::Terminated {
                 exit_code: *exit_code,
                 reason: or_empty(reason.as_deref()),
                 started_at: or_empty(started_at.as_deref()),
@@ -208,35 +208,37 @@ fn state(state: &ContainerState) -> (&'static str, State<'_>) {
     }
 }
 
-fn metrics(view: &View<'_>, subject: &Subject<'_>, options: &EncodeOptions) -> Metrics {
-    let flows = subject.own.wanted(options);
-    let (requests, limits) = match subject.who {
-        Who::Pod(pod) => (pod.requests(), pod.limits()),
-        Who::Named(_) | Who::Uid(_) => Default::default(),
+fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions) -> PodMetricsJson {
+    let flows = entity.own.wanted(options);
+    let (requests, limits) = match entity.kind {
+        EntityKind::Pod(pod) => (pod.requests(), pod.limits()),
+        EntityKind::Named(_) | EntityKind::Uid(_) => Default::default(),
     };
-    let uid = match subject.who {
-        Who::Pod(pod) => Some(pod.uid),
-        Who::Uid(uid) => Some(uid),
-        Who::Named(_) => subject.usage.map(|usage| usage.uid),
+    let uid = match entity.kind {
+        EntityKind::Pod(pod) => Some(pod.uid),
+        EntityKind::Uid(uid) => Some(uid),
+        EntityKind::Named(_) => entity.usage.map(|usage| usage.uid),
     };
     let filesystem = uid.and_then(|uid| view.filesystems.get(&uid));
-    Metrics {
-        cpu: Cpu {
-            usage: cores(subject.cpu_nanocores),
+    PodMetricsJson {
+        cpu: PodCpuJson {
+            usage: cores(entity.cpu_nanocores),
             requests: requests.cpu.map_or(0.0, |cpu| cpu.as_f64()),
             limits: limits.cpu.map_or(0.0, |cpu| cpu.as_f64()),
         },
-        memory: Memory {
-            usage_bytes: subject.memory_bytes,
+        memory: PodMemoryJson {
+            usage_bytes: entity.memory_bytes,
             requests_bytes: requests.memory.map_or(0, |memory| memory.units()),
             limits_bytes: limits.memory.map_or(0, |memory| memory.units()),
         },
-        network: Network { rx_bytes: flows.recv_bytes, tx_bytes: flows.sent_bytes },
-        filesystem: filesystem.map_or_else(Filesystem::default, |filesystem| Filesystem {
-            usage_bytes: filesystem.usage_bytes,
-            capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),
-            age_seconds: Some(filesystem.age_millis / 1000),
-            incomplete: filesystem.incomplete,
+        network: PodNetworkJson { rx_bytes: flows.recv_bytes, tx_bytes: flows.sent_bytes },
+        filesystem: filesystem.map_or_else(PodFilesystemJson::default, |filesystem| {
+            PodFilesystemJson {
+                usage_bytes: filesystem.usage_bytes,
+                capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),
+                age_seconds: Some(filesystem.age_millis / 1000),
+                incomplete: filesystem.incomplete,
+            }
         }),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 #[derive(Deserialize, Serialize)]
-struct Envelope<'a> {
+struct RawEnvelope<'a> {
     #[serde(borrow)]
     cluster_id: &'a RawValue,
     #[serde(borrow)]
@@ -20,14 +20,14 @@ struct Envelope<'a> {
 /// than two resources, or is no message of this API.
 #[must_use]
 pub fn split(body: &[u8]) -> Option<(Body, Body)> {
-    let whole: Envelope<'_> = serde_json::from_slice(body).ok()?;
+    let whole: RawEnvelope<'_> = serde_json::from_slice(body).ok()?;
     if whole.resources.len() < 2 {
         return None;
     }
     let (first, second) = whole.resources.split_at_checked(whole.resources.len() / 2)?;
     let write = |resources: &[&RawValue]| {
         let mut half = Vec::with_capacity(body.len() / 2 + 1024);
-        let envelope = Envelope { resources: resources.to_vec(), ..whole };
+        let envelope = RawEnvelope { resources: resources.to_vec(), ..whole };
         crate::payload::append(&envelope, &mut half);
         Body::from(half.into_boxed_slice())
     };

@@ -11,9 +11,9 @@ use crate::directory::resource_quantity::ResourceQuantity;
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::ledger::Account;
 use crate::ledger::account::{NetworkUsage, NodeCpu, PodUsage};
+use crate::payload::entities::{NodeFilesystem, PodFilesystem, RunningTotals};
 use crate::payload::options::{ClusterContext, RESOURCES_MAX, UnknownPodPolicy};
 use crate::payload::samples::*;
-use crate::payload::subjects::{NodeFilesystem, PodFilesystem, RunningTotals};
 use crate::quantity::{Bytes, CpuTime, WallTime};
 use crate::source::proc::meminfo::MemInfo;
 
@@ -31,14 +31,14 @@ fn by_uid() -> UnknownPodPolicy {
 }
 
 /// All messages' resources, the messages read as JSON.
-fn sent(view: &View<'_>, totals: &mut RunningTotals, options: &EncodeOptions) -> Vec<Value> {
-    let subjects = totals.add(view);
-    let messages = pods(view, &subjects, options);
+fn sent(view: &Observation<'_>, totals: &mut RunningTotals, options: &EncodeOptions) -> Vec<Value> {
+    let entities = totals.add(view);
+    let messages = pods(view, &entities, options);
     assert!(messages.iter().all(|message| message.path == "/api/v1/metrics/pods"));
     messages.iter().map(|message| serde_json::from_slice(&message.body).unwrap()).collect()
 }
 
-fn resources(view: &View<'_>, unknown: UnknownPodPolicy) -> Vec<Value> {
+fn resources(view: &Observation<'_>, unknown: UnknownPodPolicy) -> Vec<Value> {
     let options = options(unknown);
     let messages = sent(view, &mut RunningTotals::default(), &options);
     let all = messages.into_iter().map(|message| message["resources"].as_array().unwrap().clone());
@@ -184,7 +184,7 @@ fn a_pod_is_sent_with_all_that_is_known_of_it() {
         incomplete: true,
     };
     let filesystems = BTreeMap::from([(uid(1), filesystem)]);
-    let view = View { filesystems: &filesystems, ..view(&account, &catalog) };
+    let view = Observation { filesystems: &filesystems, ..view(&account, &catalog) };
     let allowed = ["checksum/config".into(), "prometheus.io/*".into()];
     let options =
         EncodeOptions { annotations: allowed.to_vec(), ..options(UnknownPodPolicy::Wait) };
@@ -327,13 +327,13 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
         inodes_used: 4,
         inodes_free: 5,
     });
-    let view = View { node_filesystem, ..view(&account, &catalog) };
+    let view = Observation { node_filesystem, ..view(&account, &catalog) };
     let allowed = ["a.example/*".into()];
     let options =
         EncodeOptions { annotations: allowed.to_vec(), ..options(UnknownPodPolicy::Wait) };
-    let subjects = RunningTotals::default().add(&view);
+    let entities = RunningTotals::default().add(&view);
     let read = |message: Message| -> Value { serde_json::from_slice(&message.body).unwrap() };
-    let message = nodes(&view, &subjects, &options);
+    let message = nodes(&view, &entities, &options);
     assert_eq!(message.path, "/api/v1/metrics/nodes");
     let message = read(message);
     assert_eq!(message["collected_at"], "2025-02-23T10:00:00Z");
@@ -367,9 +367,9 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
     assert_eq!(resource, expected);
 
     let unknown = Catalog::default();
-    let view = View { catalog: &unknown, ..view };
-    let subjects = RunningTotals::default().add(&view);
-    let resource = read(nodes(&view, &subjects, &options))["resources"][0].clone();
+    let view = Observation { catalog: &unknown, ..view };
+    let entities = RunningTotals::default().add(&view);
+    let resource = read(nodes(&view, &entities, &options))["resources"][0].clone();
     assert_eq!((&resource["name"], &resource["uid"]), (&json!("node-1"), &json!("")));
     assert_eq!(resource["metrics"]["cpu"]["capacity"], 2.0);
     assert_eq!(resource["metrics"]["memory"]["capacity_bytes"], 4000);
@@ -444,8 +444,8 @@ fn shape() -> Value {
 fn whole_batch(account: &Account, catalog: &Catalog, resources_max: usize) -> Vec<Message> {
     let options = EncodeOptions { resources_max, ..options(by_uid()) };
     let view = view(account, catalog);
-    let subjects = RunningTotals::default().add(&view);
-    pods(&view, &subjects, &options)
+    let entities = RunningTotals::default().add(&view);
+    pods(&view, &entities, &options)
 }
 
 fn resources_of(body: &[u8]) -> Vec<Value> {

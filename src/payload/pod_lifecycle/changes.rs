@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Row, ip_of, spec_body};
+use super::{ListedPod, ip_of, spec_body};
 use crate::directory::pod::Pod;
 use crate::directory::{Catalog, SourceKind};
 use crate::payload::options::PodFilter;
@@ -12,7 +12,7 @@ use crate::quantity::WallTime;
 
 /// Something to post.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
+pub enum PodChange {
     /// [`spec_body`] of this pod.
     Upsert(Arc<Pod>),
     /// [`mark_dead_body`](super::mark_dead_body) of these.
@@ -30,11 +30,11 @@ pub enum Act {
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     /// By name. No more than the catalog has pods.
-    told: BTreeMap<Box<str>, Told>,
+    reported: BTreeMap<Box<str>, ReportedPod>,
 }
 
 #[derive(Debug, Clone)]
-struct Told {
+struct ReportedPod {
     pod: Arc<Pod>,
     /// The content of what was sent, as a hash.
     content: u64,
@@ -53,46 +53,46 @@ const MISSING_MAX: u8 = 3;
 struct Living<'a> {
     all: Vec<&'a Arc<Pod>>,
     /// Those of them that may be sent: not filtered out, with an IP.
-    to_tell: Vec<&'a Arc<Pod>>,
+    to_report: Vec<&'a Arc<Pod>>,
 }
 
 impl Lifecycle {
     /// What has changed since it was last asked. A pod without an IP waits, one that is over or has
     /// left is dead; and nobody is called dead while no source knows this node's pods.
-    pub fn changes(&mut self, catalog: &Catalog, filters: &PodFilter) -> Vec<Act> {
+    pub fn changes(&mut self, catalog: &Catalog, filters: &PodFilter) -> Vec<PodChange> {
         let living = living(catalog, filters);
         let mut acts = Vec::new();
         if knows_pods(catalog) {
-            self.told.retain(|name, told| {
+            self.reported.retain(|name, reported| {
                 // One that lives still is not dead because it may not be sent any more: the filters
                 // have changed, or it has no IP for now.
                 let stays = living.get(&**name).is_some_and(|living| {
-                    let is_told = |pod: &&Arc<Pod>| pod.uid == told.pod.uid;
-                    !living.to_tell.is_empty() || living.all.iter().any(is_told)
+                    let is_reported = |pod: &&Arc<Pod>| pod.uid == reported.pod.uid;
+                    !living.to_report.is_empty() || living.all.iter().any(is_reported)
                 });
                 if !stays {
-                    acts.push(mark_dead(name, ip_of(&told.pod)));
+                    acts.push(mark_dead(name, ip_of(&reported.pod)));
                 }
                 stays
             });
         }
         for (name, pods) in &living {
-            let Some(pod) = self.holder(name, &pods.to_tell) else { continue };
-            if let Some(told) = self.told.get_mut(*name) {
-                let is_doubtful = std::mem::take(&mut told.is_doubtful);
-                if Arc::ptr_eq(&told.pod, pod) && !is_doubtful {
+            let Some(pod) = self.holder(name, &pods.to_report) else { continue };
+            if let Some(reported) = self.reported.get_mut(*name) {
+                let is_doubtful = std::mem::take(&mut reported.is_doubtful);
+                if Arc::ptr_eq(&reported.pod, pod) && !is_doubtful {
                     continue;
                 }
                 let content = content_of(pod);
-                told.pod = Arc::clone(pod);
-                if std::mem::replace(&mut told.content, content) == content && !is_doubtful {
+                reported.pod = Arc::clone(pod);
+                if std::mem::replace(&mut reported.content, content) == content && !is_doubtful {
                     continue;
                 }
-                told.missing = 0;
+                reported.missing = 0;
             } else {
-                self.tell(name, pod);
+                self.report(name, pod);
             }
-            acts.push(Act::Upsert(Arc::clone(pod)));
+            acts.push(PodChange::Upsert(Arc::clone(pod)));
         }
         acts
     }
@@ -102,10 +102,10 @@ impl Lifecycle {
     /// again. To be asked after [`changes`](Self::changes), whose acts have been carried out.
     pub fn reconcile(
         &mut self,
-        listed: &[Row],
+        listed: &[ListedPod],
         catalog: &Catalog,
         filters: &PodFilter,
-    ) -> Vec<Act> {
+    ) -> Vec<PodChange> {
         if !knows_pods(catalog) {
             return Vec::new();
         }
@@ -116,32 +116,32 @@ impl Lifecycle {
             let is_of = |pod: &&Arc<Pod>| {
                 row.pod_namespace.as_deref().is_none_or(|found| *found == *pod.namespace)
             };
-            let lives =
-                of_name.is_some_and(|pods| !pods.to_tell.is_empty() || pods.all.iter().any(is_of));
+            let lives = of_name
+                .is_some_and(|pods| !pods.to_report.is_empty() || pods.all.iter().any(is_of));
             if !lives {
-                self.told.remove(&row.pod_name);
+                self.reported.remove(&row.pod_name);
                 acts.push(mark_dead(&row.pod_name, row.pod_ip.as_deref()));
             }
         }
         for (name, pods) in &living {
-            let Some(pod) = self.holder(name, &pods.to_tell) else { continue };
-            let is_row = |row: &Row| {
+            let Some(pod) = self.holder(name, &pods.to_report) else { continue };
+            let is_row = |row: &ListedPod| {
                 *row.pod_name == **name
                     && row.pod_ip.as_deref() == ip_of(pod)
                     // A server that has no namespaces, or rows of before it had them.
                     && row.pod_namespace.as_deref().is_none_or(|found| *found == *pod.namespace)
             };
-            let missing = match self.told.get(*name) {
+            let missing = match self.reported.get(*name) {
                 _ if listed.iter().any(is_row) => 0,
                 None => 1,
-                Some(told) => told.missing.saturating_add(1),
+                Some(reported) => reported.missing.saturating_add(1),
             };
             if (1..=MISSING_MAX).contains(&missing) {
-                self.tell(name, pod);
-                acts.push(Act::Upsert(Arc::clone(pod)));
+                self.report(name, pod);
+                acts.push(PodChange::Upsert(Arc::clone(pod)));
             }
-            if let Some(told) = self.told.get_mut(*name) {
-                told.missing = missing;
+            if let Some(reported) = self.reported.get_mut(*name) {
+                reported.missing = missing;
             }
         }
         acts
@@ -150,25 +150,25 @@ impl Lifecycle {
     /// Something that was told did not arrive, and which it was is not known: the next
     /// [`changes`](Self::changes) tells all that lives once more.
     pub fn doubt(&mut self) {
-        for told in self.told.values_mut() {
-            told.is_doubtful = true;
+        for reported in self.reported.values_mut() {
+            reported.is_doubtful = true;
         }
     }
 
-    fn tell(&mut self, name: &str, pod: &Arc<Pod>) {
+    fn report(&mut self, name: &str, pod: &Arc<Pod>) {
         let pod = Arc::clone(pod);
         let content = content_of(&pod);
-        let told = Told { pod, content, is_doubtful: false, missing: 0 };
-        self.told.insert(name.into(), told);
+        let reported = ReportedPod { pod, content, is_doubtful: false, missing: 0 };
+        self.reported.insert(name.into(), reported);
     }
 
     /// The pod that has this name's row.
     fn holder<'a>(&self, name: &str, pods: &[&'a Arc<Pod>]) -> Option<&'a Arc<Pod>> {
-        let told = self.told.get(name);
-        let is_told = |pod: &Pod| told.is_some_and(|told| told.pod.uid == pod.uid);
+        let reported = self.reported.get(name);
+        let is_reported = |pod: &Pod| reported.is_some_and(|reported| reported.pod.uid == pod.uid);
         // A pod made again under the same name is of the same namespace, and the newer of two
         // is the one that goes on; of two namespaces the one that was there first keeps it.
-        let kept = told.map(|told| &told.pod.namespace);
+        let kept = reported.map(|reported| &reported.pod.namespace);
         let namespace = pods
             .iter()
             .map(|pod| &pod.namespace)
@@ -182,7 +182,7 @@ impl Lifecycle {
         let candidates = pods.iter().filter(|pod| pod.namespace == *namespace);
         let newest = candidates.max_by_key(|pod| {
             let goes_on = pod.deletion_timestamp.is_none();
-            (goes_on, pod.creation_timestamp.as_deref(), is_told(pod), pod.uid)
+            (goes_on, pod.creation_timestamp.as_deref(), is_reported(pod), pod.uid)
         });
         newest.copied()
     }
@@ -195,9 +195,9 @@ fn content_of(pod: &Pod) -> u64 {
     hasher.finish()
 }
 
-fn mark_dead(name: &str, ip: Option<&str>) -> Act {
+fn mark_dead(name: &str, ip: Option<&str>) -> PodChange {
     let pod_ip = ip.filter(|ip| !ip.is_empty()).map(Into::into);
-    Act::MarkDead { pod_name: name.into(), pod_ip }
+    PodChange::MarkDead { pod_name: name.into(), pod_ip }
 }
 
 /// Whether a source that knows all pods of a node has told of them. Before it has, and where it may
@@ -216,7 +216,7 @@ fn living<'a>(catalog: &'a Catalog, filters: &PodFilter) -> BTreeMap<&'a str, Li
         let of_name = living.entry(&pod.name).or_default();
         of_name.all.push(pod);
         if ip_of(pod).is_some() && filters.matches(&pod.namespace, &pod.labels) {
-            of_name.to_tell.push(pod);
+            of_name.to_report.push(pod);
         }
     }
     living

@@ -14,7 +14,7 @@ pub const LIST_ROWS_MAX: usize = 8192;
 
 /// A row that is alive at the server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Row {
+pub struct ListedPod {
     /// Never blank.
     pub pod_name: Box<str>,
     pub pod_namespace: Option<Box<str>>,
@@ -30,41 +30,42 @@ pub struct ListError(serde_json::Error);
 ///
 /// # Errors
 /// The answer is no JSON array.
-pub fn decode_list(body: &[u8]) -> Result<Vec<Row>, ListError> {
-    let Rows(rows) = serde_json::from_slice(body).map_err(ListError)?;
+pub fn decode_list(body: &[u8]) -> Result<Vec<ListedPod>, ListError> {
+    let ListedPods(rows) = serde_json::from_slice(body).map_err(ListError)?;
     Ok(rows)
 }
 
-struct Rows(Vec<Row>);
+struct ListedPods(Vec<ListedPod>);
 
-impl<'de> Deserialize<'de> for Rows {
+impl<'de> Deserialize<'de> for ListedPods {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct All;
         impl<'de> Visitor<'de> for All {
-            type Value = Rows;
+            type Value = ListedPods;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array of pods")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Rows, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ListedPods, A::Error> {
                 let mut rows = Vec::new();
                 while let Some(item) = seq.next_element::<&RawValue>()? {
                     if rows.len() < LIST_ROWS_MAX {
                         rows.extend(row(item.get()));
                     }
                 }
-                Ok(Rows(rows))
+                Ok(ListedPods(rows))
             }
         }
         deserializer.deserialize_seq(All)
     }
 }
 
-fn row(text: &str) -> Option<Row> {
+fn row(text: &str) -> Option<ListedPod> {
     // Serde would take an array for an object whose keys are left out.
-    let wire: RowWire = text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
-    Some(Row {
+    let wire: ListedPodJson =
+        text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
+    Some(ListedPod {
         pod_name: wire.pod_name.not_blank()?,
         pod_namespace: wire.pod_namespace.not_blank(),
         pod_ip: wire.pod_ip.not_blank(),
@@ -72,29 +73,29 @@ fn row(text: &str) -> Option<Row> {
 }
 
 #[derive(Deserialize)]
-struct RowWire {
-    pod_name: Text,
+struct ListedPodJson {
+    pod_name: LenientText,
     #[serde(default)]
-    pod_namespace: Text,
+    pod_namespace: LenientText,
     #[serde(default)]
-    pod_ip: Text,
+    pod_ip: LenientText,
 }
 
 /// A text, or something else that stands where one should.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum LenientText {
     Is(Box<str>),
     IsNot(IgnoredAny),
 }
 
-impl Default for Text {
+impl Default for LenientText {
     fn default() -> Self {
         Self::IsNot(IgnoredAny)
     }
 }
 
-impl Text {
+impl LenientText {
     fn not_blank(self) -> Option<Box<str>> {
         match self {
             Self::Is(text) => Some(text).filter(|text| !text.trim().is_empty()),

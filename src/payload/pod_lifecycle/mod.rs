@@ -21,16 +21,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use changes::{Act, Lifecycle};
+pub use changes::{Lifecycle, PodChange};
 pub use decode::{MarkDead, PodSpecPost, RowHead, decode_mark_dead, decode_spec};
-pub use list::{LIST_ROWS_MAX, ListError, Row, decode_list};
+pub use list::{LIST_ROWS_MAX, ListError, ListedPod, decode_list};
 
 use super::stamp::NaiveMicros;
 use crate::directory::pod::{Pod, value_of};
 use crate::payload::append;
+use crate::payload::entities::workload_of;
 use crate::payload::profile::{Order, Profile, Reports, Timestamps};
 use crate::payload::resource_api::segment;
-use crate::payload::subjects::workload_of;
 use crate::quantity::WallTime;
 
 pub const PROFILE: Profile = Profile {
@@ -76,7 +76,7 @@ const PASSING_LABELS: [&str; 8] = [
 const JOB_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
 #[derive(Serialize)]
-struct Spec<'a> {
+struct SpecBody<'a> {
     pod_name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pod_namespace: &'a str,
@@ -87,7 +87,7 @@ struct Spec<'a> {
     pod_identity: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     workload_selector_labels: BTreeMap<&'a str, &'a str>,
-    pod_obj: pod_object::PodObject<'a>,
+    pod_obj: pod_object::LifecyclePod<'a>,
     time_stamp: NaiveMicros,
 }
 
@@ -96,7 +96,7 @@ struct Spec<'a> {
 #[must_use]
 pub fn spec_body(pod: &Pod, node_name: &str, stamp: WallTime) -> Vec<u8> {
     let (pod_identity, workload_selector_labels) = identity(pod);
-    let spec = Spec {
+    let spec = SpecBody {
         pod_name: &pod.name,
         pod_namespace: &pod.namespace,
         pod_ip: ip_of(pod).unwrap_or_default(),
@@ -117,13 +117,13 @@ pub fn spec_body(pod: &Pod, node_name: &str, stamp: WallTime) -> Vec<u8> {
 #[must_use]
 pub fn mark_dead_body(pod_name: &str, pod_ip: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
-    struct MarkDead<'a> {
+    struct MarkDeadBody<'a> {
         pod_name: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         pod_ip: Option<&'a str>,
     }
     let mut body = Vec::with_capacity(128);
-    append(&MarkDead { pod_name, pod_ip }, &mut body);
+    append(&MarkDeadBody { pod_name, pod_ip }, &mut body);
     body
 }
 

@@ -10,21 +10,21 @@ use crate::directory::pod::{
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PodObject<'a> {
-    metadata: Metadata<'a>,
-    spec: Spec<'a>,
-    status: Status<'a>,
+pub(super) struct LifecyclePod<'a> {
+    metadata: LifecycleMetadata<'a>,
+    spec: LifecycleSpec<'a>,
+    status: LifecycleStatus<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
+struct LifecycleMetadata<'a> {
     name: &'a str,
     namespace: &'a str,
     uid: &'a str,
     labels: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    owner_references: Vec<Owner<'a>>,
+    owner_references: Vec<LifecycleOwner<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     creation_timestamp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ struct Metadata<'a> {
 }
 
 #[derive(Serialize)]
-struct Owner<'a> {
+struct LifecycleOwner<'a> {
     kind: &'a str,
     name: &'a str,
     uid: &'a str,
@@ -41,7 +41,7 @@ struct Owner<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+struct LifecycleSpec<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     node_name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -52,21 +52,21 @@ struct Spec<'a> {
     runtime_class_name: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     host_network: bool,
-    containers: Vec<ContainerSpec<'a>>,
+    containers: Vec<LifecycleContainerSpec<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    init_containers: Vec<ContainerSpec<'a>>,
+    init_containers: Vec<LifecycleContainerSpec<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ephemeral_containers: Vec<ContainerSpec<'a>>,
+    ephemeral_containers: Vec<LifecycleContainerSpec<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ContainerSpec<'a> {
+struct LifecycleContainerSpec<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     image: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<Port<'a>>,
+    ports: Vec<LifecyclePort<'a>>,
     /// `Always` of a sidecar.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_policy: Option<&'static str>,
@@ -74,41 +74,41 @@ struct ContainerSpec<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Port<'a> {
+struct LifecyclePort<'a> {
     container_port: u16,
     protocol: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct LifecycleStatus<'a> {
     phase: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(rename = "podIP", skip_serializing_if = "Option::is_none")]
     pod_ip: Option<&'a str>,
     #[serde(rename = "podIPs", skip_serializing_if = "Vec::is_empty")]
-    pod_ips: Vec<Ip<'a>>,
+    pod_ips: Vec<LifecycleIp<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     qos_class: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    conditions: Vec<ConditionWire<'a>>,
+    conditions: Vec<LifecycleCondition<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    container_statuses: Vec<ContainerStatus<'a>>,
+    container_statuses: Vec<LifecycleContainerStatus<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    init_container_statuses: Vec<ContainerStatus<'a>>,
+    init_container_statuses: Vec<LifecycleContainerStatus<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ephemeral_container_statuses: Vec<ContainerStatus<'a>>,
+    ephemeral_container_statuses: Vec<LifecycleContainerStatus<'a>>,
 }
 
 #[derive(Serialize)]
-struct Ip<'a> {
+struct LifecycleIp<'a> {
     ip: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ConditionWire<'a> {
+struct LifecycleCondition<'a> {
     r#type: &'a str,
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,17 +119,17 @@ struct ConditionWire<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ContainerStatus<'a> {
+struct LifecycleContainerStatus<'a> {
     name: &'a str,
     ready: bool,
     restart_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<State<'a>>,
+    state: Option<LifecycleContainerState<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum State<'a> {
+enum LifecycleContainerState<'a> {
     Waiting {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
@@ -147,11 +147,11 @@ enum State<'a> {
     },
 }
 
-pub(super) fn of(pod: &Pod) -> PodObject<'_> {
+pub(super) fn of(pod: &Pod) -> LifecyclePod<'_> {
     let is_init =
         |kind: ContainerKind| matches!(kind, ContainerKind::Init | ContainerKind::Sidecar);
-    PodObject {
-        metadata: Metadata {
+    LifecyclePod {
+        metadata: LifecycleMetadata {
             name: &pod.name,
             namespace: &pod.namespace,
             uid: &pod.api_uid,
@@ -160,7 +160,7 @@ pub(super) fn of(pod: &Pod) -> PodObject<'_> {
             creation_timestamp: pod.creation_timestamp.as_deref(),
             deletion_timestamp: pod.deletion_timestamp.as_deref(),
         },
-        spec: Spec {
+        spec: LifecycleSpec {
             node_name: &pod.node_name,
             service_account_name: &pod.service_account,
             priority_class_name: &pod.priority_class,
@@ -170,11 +170,11 @@ pub(super) fn of(pod: &Pod) -> PodObject<'_> {
             init_containers: containers(pod, is_init),
             ephemeral_containers: containers(pod, |kind| kind == ContainerKind::Ephemeral),
         },
-        status: Status {
+        status: LifecycleStatus {
             phase: pod.phase.as_str(),
             reason: pod.reason.as_deref(),
             pod_ip: super::ip_of(pod),
-            pod_ips: pod.ips.iter().map(|ip| Ip { ip }).collect(),
+            pod_ips: pod.ips.iter().map(|ip| LifecycleIp { ip }).collect(),
             qos_class: pod.qos.map(|qos| qos.as_str()),
             conditions: pod.conditions.iter().map(condition).collect(),
             container_statuses: statuses(pod, |kind| kind == ContainerKind::Regular),
@@ -188,37 +188,40 @@ fn labels(labels: &Labels) -> BTreeMap<&str, &str> {
     labels.iter().map(|(key, value)| (&**key, &**value)).collect()
 }
 
-fn owner(owner: &OwnerReference) -> Owner<'_> {
+fn owner(owner: &OwnerReference) -> LifecycleOwner<'_> {
     let OwnerReference { kind, name, uid, controller } = owner;
-    Owner { kind, name, uid, controller: *controller }
+    LifecycleOwner { kind, name, uid, controller: *controller }
 }
 
 fn of_kind(pod: &Pod, is: impl Fn(ContainerKind) -> bool) -> impl Iterator<Item = &Container> {
     pod.containers.iter().filter(move |container| is(container.kind))
 }
 
-fn containers(pod: &Pod, is: impl Fn(ContainerKind) -> bool) -> Vec<ContainerSpec<'_>> {
+fn containers(pod: &Pod, is: impl Fn(ContainerKind) -> bool) -> Vec<LifecycleContainerSpec<'_>> {
     of_kind(pod, is).map(container_spec).collect()
 }
 
-fn container_spec(container: &Container) -> ContainerSpec<'_> {
+fn container_spec(container: &Container) -> LifecycleContainerSpec<'_> {
     let ports = container.ports.iter();
-    ContainerSpec {
+    LifecycleContainerSpec {
         name: &container.name,
         image: &container.image,
         ports: ports
-            .map(|(container_port, protocol)| Port { container_port: *container_port, protocol })
+            .map(|(container_port, protocol)| LifecyclePort {
+                container_port: *container_port,
+                protocol,
+            })
             .collect(),
         restart_policy: (container.kind == ContainerKind::Sidecar).then_some("Always"),
     }
 }
 
-fn statuses(pod: &Pod, is: impl Fn(ContainerKind) -> bool) -> Vec<ContainerStatus<'_>> {
+fn statuses(pod: &Pod, is: impl Fn(ContainerKind) -> bool) -> Vec<LifecycleContainerStatus<'_>> {
     of_kind(pod, is).map(status).collect()
 }
 
-fn status(container: &Container) -> ContainerStatus<'_> {
-    ContainerStatus {
+fn status(container: &Container) -> LifecycleContainerStatus<'_> {
+    LifecycleContainerStatus {
         name: &container.name,
         ready: container.ready,
         restart_count: container.restart_count,
@@ -226,22 +229,26 @@ fn status(container: &Container) -> ContainerStatus<'_> {
     }
 }
 
-fn state(state: &ContainerState) -> State<'_> {
+fn state(state: &ContainerState) -> LifecycleContainerState<'_> {
     match state {
-        ContainerState::Waiting { reason } => State::Waiting { reason: reason.as_deref() },
-        ContainerState::Running { started_at } => {
-            State::Running { started_at: started_at.as_deref() }
+        ContainerState::Waiting { reason } => {
+            LifecycleContainerState::Waiting { reason: reason.as_deref() }
         }
-        ContainerState::Terminated { exit_code, reason, finished_at, .. } => State::Terminated {
-            exit_code: *exit_code,
-            reason: reason.as_deref(),
-            finished_at: finished_at.as_deref(),
-        },
+        ContainerState::Running { started_at } => {
+            LifecycleContainerState::Running { started_at: started_at.as_deref() }
+        }
+        ContainerState::Terminated { exit_code, reason, finished_at, .. } => {
+            LifecycleContainerState::Terminated {
+                exit_code: *exit_code,
+                reason: reason.as_deref(),
+                finished_at: finished_at.as_deref(),
+            }
+        }
     }
 }
 
-fn condition(condition: &Condition) -> ConditionWire<'_> {
-    ConditionWire {
+fn condition(condition: &Condition) -> LifecycleCondition<'_> {
+    LifecycleCondition {
         r#type: &condition.kind,
         status: &condition.status,
         reason: condition.reason.as_deref(),

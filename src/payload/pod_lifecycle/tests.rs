@@ -19,10 +19,12 @@ fn in_namespace(namespace: &str, pod: Pod) -> Pod {
 }
 
 /// `+name ip` and `-name ip`.
-fn told(acts: Vec<Act>) -> Vec<String> {
+fn told(acts: Vec<PodChange>) -> Vec<String> {
     let told = acts.into_iter().map(|act| match act {
-        Act::Upsert(pod) => format!("+{} {}", pod.name, ip_of(&pod).unwrap()),
-        Act::MarkDead { pod_name, pod_ip } => format!("-{pod_name} {}", pod_ip.unwrap_or_default()),
+        PodChange::Upsert(pod) => format!("+{} {}", pod.name, ip_of(&pod).unwrap()),
+        PodChange::MarkDead { pod_name, pod_ip } => {
+            format!("-{pod_name} {}", pod_ip.unwrap_or_default())
+        }
     });
     told.collect()
 }
@@ -31,9 +33,9 @@ fn changes(life: &mut Lifecycle, pods: Vec<Pod>) -> Vec<String> {
     told(life.changes(&of(pods), &PodFilter::default()))
 }
 
-fn row(name: &str, namespace: Option<&str>, ip: &str) -> Row {
+fn row(name: &str, namespace: Option<&str>, ip: &str) -> ListedPod {
     let pod_namespace = namespace.map(Into::into);
-    Row { pod_name: name.into(), pod_namespace, pod_ip: Some(ip.into()) }
+    ListedPod { pod_name: name.into(), pod_namespace, pod_ip: Some(ip.into()) }
 }
 
 const NOTHING: [&str; 0] = [];
@@ -226,7 +228,7 @@ fn a_look_at_the_rows_ends_strays_and_brings_back_the_missing() {
     ];
     let acts = told(life.reconcile(&rows, &catalog, &PodFilter::default()));
     assert_eq!(acts, ["-stray 10.0.0.50", "+b 10.0.0.2", "+c 10.0.0.3", "+d 10.0.0.4"]);
-    let now: Vec<Row> = [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+    let now: Vec<ListedPod> = [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
         .map(|(name, n)| row(name, Some("shop"), &format!("10.0.0.{n}")))
         .into();
     assert_eq!(told(life.reconcile(&now, &catalog, &PodFilter::default())), NOTHING);
@@ -269,7 +271,7 @@ fn a_list_is_read_whatever_else_its_rows_hold() {
         {"pod_name": "  "}, {"pod_name": null}, {}, null, 3, ["x"],
     ]);
     let rows = decode_list(body.to_string().as_bytes()).unwrap();
-    let bare = Row { pod_name: "bare".into(), pod_namespace: None, pod_ip: None };
+    let bare = ListedPod { pod_name: "bare".into(), pod_namespace: None, pod_ip: None };
     assert_eq!(rows, [row("web", Some("shop"), "10.0.0.1"), bare]);
     for bad in ["", "{}", "null", "No data found", "[{}"] {
         assert!(decode_list(bad.as_bytes()).is_err(), "{bad}");
@@ -292,14 +294,14 @@ fn has_null(value: &Value) -> bool {
 struct Server(BTreeMap<String, (String, String)>);
 
 impl Server {
-    fn take(&mut self, acts: Vec<Act>) {
+    fn take(&mut self, acts: Vec<PodChange>) {
         for act in acts {
             match act {
-                Act::Upsert(pod) => {
+                PodChange::Upsert(pod) => {
                     let row = (pod.namespace.to_string(), ip_of(&pod).unwrap().to_owned());
                     self.0.insert(pod.name.to_string(), row);
                 }
-                Act::MarkDead { pod_name, pod_ip } => {
+                PodChange::MarkDead { pod_name, pod_ip } => {
                     let is_of = |(_, ip): &(String, String)| {
                         pod_ip.as_deref().is_none_or(|wanted| wanted == ip)
                     };
@@ -311,7 +313,7 @@ impl Server {
         }
     }
 
-    fn rows(&self) -> Vec<Row> {
+    fn rows(&self) -> Vec<ListedPod> {
         let rows = self.0.iter();
         rows.map(|(name, (namespace, ip))| row(name, Some(namespace), ip)).collect()
     }

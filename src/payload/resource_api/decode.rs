@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Figures, NAME_BYTES_MAX, check_name};
+use super::{NAME_BYTES_MAX, UsageValues, check_name};
 use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
 
 /// The longest `pod_uid` or `qos_class` that [`decode_pod`] keeps, in bytes.
@@ -23,14 +23,14 @@ pub const LABEL_LIMITS: LabelLimits =
 /// A node's post as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePost {
-    pub figures: Figures,
+    pub figures: UsageValues,
     pub extras: NodeEcho,
 }
 
 /// A pod's post as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPost {
-    pub figures: Figures,
+    pub figures: UsageValues,
     pub node_name: String,
     pub extras: PodEcho,
 }
@@ -150,14 +150,14 @@ fn named(field: &str, name: &str) -> Result<(), BodyError> {
     check_name(name).map_err(|error| BodyError::Name { field: field.to_owned(), error })
 }
 
-fn figures_of(fields: &Fields<'_>) -> Result<Figures, BodyError> {
+fn figures_of(fields: &Fields<'_>) -> Result<UsageValues, BodyError> {
     // All four keys first, so that what is named as missing does not depend on the others' values.
     for key in ["cpu_millicores", "memory_bytes", "disk_io", "network_io"] {
         fields.required(key)?;
     }
     let disk = fields.object("disk_io")?;
     let network = fields.object("network_io")?;
-    Ok(Figures {
+    Ok(UsageValues {
         cpu_millicores: fields.integer("cpu_millicores")?,
         memory_bytes: fields.integer("memory_bytes")?,
         read_bytes: disk.integer("read_bytes")?,
@@ -185,7 +185,7 @@ mod tests {
         let read = |value: &Value| decode_pod(value.to_string().as_bytes());
         assert_eq!(
             read(&good).unwrap().figures,
-            Figures {
+            UsageValues {
                 cpu_millicores: 1,
                 memory_bytes: 2,
                 read_bytes: 3,

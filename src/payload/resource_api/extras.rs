@@ -48,18 +48,18 @@ pub struct PodExtras<'a> {
     /// Those that have a name and run; their sum is less than the pod, which has its sandbox and what the
     /// runtime spends as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub containers: Vec<ContainerFigures<'a>>,
+    pub containers: Vec<ContainerExtra<'a>>,
 }
 
 /// A container of a pod, with the run before where it was restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct ContainerFigures<'a> {
+pub struct ContainerExtra<'a> {
     pub name: &'a str,
     pub cpu_nanocores: u64,
     pub memory_bytes: u64,
 }
 
-impl<'a> From<RunningContainer<'a>> for ContainerFigures<'a> {
+impl<'a> From<RunningContainer<'a>> for ContainerExtra<'a> {
     fn from(container: RunningContainer<'a>) -> Self {
         let RunningContainer { name, cpu_nanocores, memory_bytes } = container;
         Self { name, cpu_nanocores, memory_bytes }

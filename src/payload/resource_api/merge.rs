@@ -48,9 +48,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::payload::resource_api::{Figures, NodeExtras, decode_node, encode_node};
+    use crate::payload::resource_api::{NodeExtras, UsageValues, decode_node, encode_node};
 
-    fn node(figures: &Figures, window_millis: Option<u64>) -> Vec<u8> {
+    fn node(figures: &UsageValues, window_millis: Option<u64>) -> Vec<u8> {
         let extras = window_millis.map(|window_millis| NodeExtras {
             window_millis,
             cpu_nanocores: figures.cpu_millicores * 1_000_000,
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn flows_add_up_rates_are_those_of_the_whole_time_and_states_the_newer_ones() {
-        let older = Figures {
+        let older = UsageValues {
             cpu_millicores: 1000,
             memory_bytes: 5,
             read_bytes: 1,
@@ -71,7 +71,7 @@ mod tests {
             sent_bytes: 3,
             recv_bytes: 4,
         };
-        let newer = Figures {
+        let newer = UsageValues {
             cpu_millicores: 4000,
             memory_bytes: 7,
             read_bytes: 10,
@@ -81,7 +81,7 @@ mod tests {
         };
         let both = merge(&node(&older, Some(30_000)), &node(&newer, Some(15_000))).unwrap();
         let both = decode_node(&both).unwrap();
-        let expected = Figures {
+        let expected = UsageValues {
             cpu_millicores: 2000,
             memory_bytes: 7,
             read_bytes: 11,
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_no_post_is_not_added() {
-        let post = node(&Figures::default(), None);
+        let post = node(&UsageValues::default(), None);
         let other = json!({ "disk_io": { "read_bytes": 1 } }).to_string();
         for broken in [&b"{}"[..], b"", b"[1]", b"{\"disk_io\":null}", other.as_bytes()] {
             assert_eq!(merge(broken, &post), None);
@@ -114,7 +114,7 @@ mod tests {
         ) {
             let bodies = flows.iter().map(|(read_bytes, sent_bytes)| {
                 let (read_bytes, sent_bytes) = (*read_bytes, *sent_bytes);
-                node(&Figures { read_bytes, sent_bytes, ..Figures::default() }, Some(1000))
+                node(&UsageValues { read_bytes, sent_bytes, ..UsageValues::default() }, Some(1000))
             });
             let all = bodies.reduce(|older, newer| merge(&older, &newer).unwrap().to_vec());
             let all = decode_node(&all.unwrap()).unwrap();

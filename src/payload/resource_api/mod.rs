@@ -26,7 +26,7 @@ pub use decode::{
     CONTAINERS_MAX, ContainerEcho, LABEL_LIMITS, NodeEcho, NodePost, PodEcho, PodPost, decode_node,
     decode_pod,
 };
-pub use extras::{ContainerFigures, NodeExtras, PodExtras};
+pub use extras::{ContainerExtra, NodeExtras, PodExtras};
 pub use merge::merge;
 pub use posts::of_subjects;
 pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
@@ -59,7 +59,7 @@ pub const NAME_BYTES_MAX: usize = 253;
 /// Whether the byte figures of disk and network are those of the last interval or counts since the
 /// start is settled between the two ends; the body does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Figures {
+pub struct UsageValues {
     /// CPU use in thousandths of one CPU.
     pub cpu_millicores: u64,
     /// Memory in use, in bytes.
@@ -130,13 +130,13 @@ pub fn segment(name: &str) -> impl std::fmt::Display + '_ {
 }
 
 /// Appends the body of a node's post to `out`.
-pub fn encode_node(figures: &Figures, extras: Option<&NodeExtras<'_>>, out: &mut Vec<u8>) {
+pub fn encode_node(figures: &UsageValues, extras: Option<&NodeExtras<'_>>, out: &mut Vec<u8>) {
     append(&NodeBody { usage: figures.into(), extras }, out);
 }
 
 /// Appends the body of the post of a pod that runs on `node_name` to `out`.
 pub fn encode_pod(
-    figures: &Figures,
+    figures: &UsageValues,
     node_name: &str,
     extras: Option<&PodExtras<'_>>,
     out: &mut Vec<u8>,
@@ -146,7 +146,7 @@ pub fn encode_pod(
 
 /// The four required keys, as a post and every answer carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Usage {
+struct UsageBody {
     cpu_millicores: u64,
     memory_bytes: u64,
     disk_io: DiskIo,
@@ -165,8 +165,8 @@ struct NetworkIo {
     bytes_recv: u64,
 }
 
-impl From<&Figures> for Usage {
-    fn from(figures: &Figures) -> Self {
+impl From<&UsageValues> for UsageBody {
+    fn from(figures: &UsageValues) -> Self {
         Self {
             cpu_millicores: figures.cpu_millicores,
             memory_bytes: figures.memory_bytes,
@@ -179,8 +179,8 @@ impl From<&Figures> for Usage {
     }
 }
 
-impl From<&Usage> for Figures {
-    fn from(usage: &Usage) -> Self {
+impl From<&UsageBody> for UsageValues {
+    fn from(usage: &UsageBody) -> Self {
         Self {
             cpu_millicores: usage.cpu_millicores,
             memory_bytes: usage.memory_bytes,
@@ -195,7 +195,7 @@ impl From<&Usage> for Figures {
 #[derive(Serialize)]
 struct NodeBody<'a> {
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
     #[serde(flatten)]
     extras: Option<&'a NodeExtras<'a>>,
 }
@@ -203,7 +203,7 @@ struct NodeBody<'a> {
 #[derive(Serialize)]
 struct PodBody<'a> {
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
     node_name: &'a str,
     #[serde(flatten)]
     extras: Option<&'a PodExtras<'a>>,
@@ -220,7 +220,7 @@ mod tests {
     use crate::payload::stamp::Rfc3339Seconds;
     use crate::quantity::WallTime;
 
-    const NODE: Figures = Figures {
+    const NODE: UsageValues = UsageValues {
         cpu_millicores: 2300,
         memory_bytes: 4_123_456_789,
         read_bytes: 104_857_600,
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_pod_post_has_the_documents_shape_and_the_extras_only_when_known() {
-        let figures = Figures {
+        let figures = UsageValues {
             cpu_millicores: 300,
             memory_bytes: 536_870_912,
             read_bytes: 2_048_000,
@@ -290,7 +290,7 @@ mod tests {
         extras.deployment_name = Some("web");
         extras.workload_kind = Some("Deployment");
         extras.workload_name = Some("web");
-        let app = ContainerFigures { name: "app", cpu_nanocores: 5, memory_bytes: 6 };
+        let app = ContainerExtra { name: "app", cpu_nanocores: 5, memory_bytes: 6 };
         extras.containers.push(app);
         encode_pod(&figures, "node-1", Some(&extras), &mut body);
         expected["deployment_name"] = json!("web");
@@ -392,7 +392,7 @@ mod tests {
             (write_bytes, sent_bytes, recv_bytes) in any::<(u64, u64, u64)>(),
             node_name in "[^\\p{Cc}]{3,40}",
         ) {
-            let figures = Figures {
+            let figures = UsageValues {
                 cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes,
             };
             let mut body = Vec::new();

@@ -2,33 +2,35 @@
 
 use std::borrow::Cow;
 
-use super::{ContainerFigures, Figures, NodeExtras, PodExtras};
+use super::{ContainerExtra, NodeExtras, PodExtras, UsageValues};
 use super::{encode_node, encode_pod, node_metrics_path, pod_metrics_path};
 use crate::directory::pod::Labels;
 use crate::ledger::Account;
+use crate::payload::entities::{
+    Entities, Entity, EntityIo, EntityKind, IoBytes, Observation, workload_of,
+};
 use crate::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
-use crate::payload::subjects::{Flows, Passed, Subject, Subjects, View, Who, workload_of};
 
 /// The posts of one interval: the node's, then one a running pod. Figures that are not known are
 /// sent as 0, since the API has no other word for it and a missing or null one breaks its server.
 #[must_use]
 pub fn of_subjects(
-    view: &View<'_>,
-    subjects: &Subjects<'_>,
+    view: &Observation<'_>,
+    entities: &Entities<'_>,
     options: &EncodeOptions,
 ) -> Vec<Message> {
-    let mut messages = Vec::with_capacity(1 + subjects.all.len());
-    messages.extend(of_node(view, &subjects.node, options));
+    let mut messages = Vec::with_capacity(1 + entities.all.len());
+    messages.extend(of_node(view, &entities.node, options));
     let window_millis = window_millis(view.account);
-    for subject in &subjects.all {
-        let Some((namespace, name, labels, passed)) = addressed(subject, options) else { continue };
+    for entity in &entities.all {
+        let Some((namespace, name, labels, passed)) = addressed(entity, options) else { continue };
         if !options.filter.matches(namespace, labels.unwrap_or(&Labels::new())) {
             continue;
         }
         let Ok(path) = pod_metrics_path(namespace, &name) else { continue };
         let flows = passed.wanted(options);
-        let figures = figures(flows, subject.cpu_millicores, subject.memory_bytes);
-        let extras = options.extras.then(|| extras(view.account, subject, labels, window_millis));
+        let figures = figures(flows, entity.cpu_millicores, entity.memory_bytes);
+        let extras = options.extras.then(|| extras(view.account, entity, labels, window_millis));
         let mut body = Vec::with_capacity(512);
         encode_pod(&figures, &options.node_name, extras.as_ref(), &mut body);
         messages.push(Message { path, body: body.into_boxed_slice().into() });
@@ -36,7 +38,7 @@ pub fn of_subjects(
     messages
 }
 
-fn of_node(view: &View<'_>, passed: &Passed, options: &EncodeOptions) -> Option<Message> {
+fn of_node(view: &Observation<'_>, passed: &EntityIo, options: &EncodeOptions) -> Option<Message> {
     let path = node_metrics_path(&options.node_name).ok()?;
     let node = &view.account.node;
     let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
@@ -55,22 +57,22 @@ fn of_node(view: &View<'_>, passed: &Passed, options: &EncodeOptions) -> Option<
 
 /// Where a pod is posted and which of its flows; `None`: it is not.
 fn addressed<'a>(
-    subject: &Subject<'a>,
+    entity: &Entity<'a>,
     options: &'a EncodeOptions,
-) -> Option<(&'a str, Cow<'a, str>, Option<&'a Labels>, Passed)> {
-    if let Some((namespace, name, labels)) = subject.name() {
-        return Some((namespace, name.into(), Some(labels), subject.by_name?));
+) -> Option<(&'a str, Cow<'a, str>, Option<&'a Labels>, EntityIo)> {
+    if let Some((namespace, name, labels)) = entity.name() {
+        return Some((namespace, name.into(), Some(labels), entity.by_name?));
     }
-    match (subject.who, &options.unknown_pods) {
-        (Who::Uid(uid), UnknownPodPolicy::Uid { namespace }) if subject.runs => {
-            Some((namespace, uid.to_string().into(), None, subject.own))
+    match (entity.kind, &options.unknown_pods) {
+        (EntityKind::Uid(uid), UnknownPodPolicy::Uid { namespace }) if entity.runs => {
+            Some((namespace, uid.to_string().into(), None, entity.own))
         }
         _ => None,
     }
 }
 
-fn figures(flows: Flows, cpu_millicores: u64, memory_bytes: u64) -> Figures {
-    Figures {
+fn figures(flows: IoBytes, cpu_millicores: u64, memory_bytes: u64) -> UsageValues {
+    UsageValues {
         cpu_millicores,
         memory_bytes,
         read_bytes: flows.read_bytes,
@@ -87,26 +89,26 @@ pub(super) fn window_millis(account: &Account) -> u64 {
 
 fn extras<'a>(
     account: &Account,
-    subject: &Subject<'a>,
+    entity: &Entity<'a>,
     labels: Option<&'a Labels>,
     window_millis: u64,
 ) -> PodExtras<'a> {
-    let pod = match subject.who {
-        Who::Pod(pod) => Some(pod),
-        Who::Named(_) | Who::Uid(_) => None,
+    let pod = match entity.kind {
+        EntityKind::Pod(pod) => Some(pod),
+        EntityKind::Named(_) | EntityKind::Uid(_) => None,
     };
     let (workload_kind, workload_name) = pod.and_then(workload_of).unzip();
     PodExtras {
-        uid: subject.usage.map(|usage| usage.uid),
-        qos: subject.usage.map(|usage| usage.qos),
+        uid: entity.usage.map(|usage| usage.uid),
+        qos: entity.usage.map(|usage| usage.qos),
         deployment_name: workload_name.filter(|_| workload_kind == Some("Deployment")),
         workload_kind,
         workload_name,
         labels,
         window_millis,
-        cpu_nanocores: subject.cpu_nanocores,
+        cpu_nanocores: entity.cpu_nanocores,
         containers: pod.map_or_else(Vec::new, |pod| {
-            account.running_containers(pod).into_iter().map(ContainerFigures::from).collect()
+            account.running_containers(pod).into_iter().map(ContainerExtra::from).collect()
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Figures, NodeEcho, PodEcho, Usage};
+use super::{NodeEcho, PodEcho, UsageBody, UsageValues};
 use crate::payload::stamp::Rfc3339Seconds;
 
 /// A node as the read side answers it.
@@ -11,7 +11,7 @@ pub struct NodeRecord<'a> {
     pub node_name: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
     /// `true` when the node has not been heard of for a while; left out otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
@@ -25,14 +25,14 @@ impl<'a> NodeRecord<'a> {
     pub fn new(
         node_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &Figures,
+        figures: &UsageValues,
         stale: bool,
     ) -> Self {
         Self { node_name, timestamp, usage: figures.into(), stale, extras: None }
     }
 
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> UsageValues {
         (&self.usage).into()
     }
 }
@@ -47,7 +47,7 @@ pub struct PodRecord<'a> {
     pub node_name: Option<&'a str>,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
     /// Echoed from the last post; left out of a time series.
     #[serde(flatten)]
     pub extras: Option<&'a PodEcho>,
@@ -60,7 +60,7 @@ impl<'a> PodRecord<'a> {
         namespace: &'a str,
         pod_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &Figures,
+        figures: &UsageValues,
     ) -> Self {
         Self {
             namespace,
@@ -73,7 +73,7 @@ impl<'a> PodRecord<'a> {
     }
 
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> UsageValues {
         (&self.usage).into()
     }
 }
@@ -84,12 +84,12 @@ pub struct NamespaceRecord<'a> {
     pub namespace: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
 }
 
 impl<'a> NamespaceRecord<'a> {
     #[must_use]
-    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &Figures) -> Self {
+    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &UsageValues) -> Self {
         Self { namespace, timestamp, usage: figures.into() }
     }
 }
@@ -101,7 +101,7 @@ pub struct DeploymentRecord<'a> {
     pub deployment_name: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: Usage,
+    usage: UsageBody,
 }
 
 impl<'a> DeploymentRecord<'a> {
@@ -110,13 +110,13 @@ impl<'a> DeploymentRecord<'a> {
         namespace: &'a str,
         deployment_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &Figures,
+        figures: &UsageValues,
     ) -> Self {
         Self { namespace, deployment_name, timestamp, usage: figures.into() }
     }
 
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> UsageValues {
         (&self.usage).into()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::records::stamp;
 use super::{Pod, Store};
-use crate::payload::resource_api::{DeploymentRecord, Figures, PodRecord};
+use crate::payload::resource_api::{DeploymentRecord, PodRecord, UsageValues};
 use crate::quantity::WallTime;
 use crate::receiver::series::{Series, add_all, before, sum};
 
@@ -17,7 +17,7 @@ impl Store {
         now: WallTime,
         namespace: Option<&str>,
     ) -> Vec<DeploymentRecord<'_>> {
-        let mut sums: BTreeMap<(&str, &str), (WallTime, Figures)> = BTreeMap::new();
+        let mut sums: BTreeMap<(&str, &str), (WallTime, UsageValues)> = BTreeMap::new();
         for (namespace, _, pod) in self.live_pods(now).filter(|(ns, ..)| of(namespace, ns)) {
             let Some(name) = pod.extras.deployment_name.as_deref() else { continue };
             let last = pod.series.last();

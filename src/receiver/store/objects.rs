@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Node, Pod, Store};
 use crate::payload::metrics_k8s_io::{
-    ContainerMetrics, NodeMetrics, NodeObject, PodMetrics, PodObject, ResourceUsage, Taken,
+    ContainerMetrics, CoreNode, CorePod, MetricsInterval, NodeMetrics, PodMetrics, ResourceUsage,
 };
 use crate::payload::pod_batch::NodeAmounts;
 use crate::quantity::WallTime;
@@ -69,7 +69,7 @@ impl Store {
         &self,
         now: WallTime,
         chosen: impl Fn(&Candidate<'_>) -> bool,
-    ) -> Vec<NodeObject> {
+    ) -> Vec<CoreNode> {
         let nodes = self.chosen_nodes(now, chosen);
         nodes
             .map(|(name, node)| {
@@ -77,7 +77,7 @@ impl Store {
                     ResourceUsage::new(amounts.cpu_nanocores, amounts.memory_bytes)
                 };
                 let gives = node.gives.map(|(capacity, of_it)| (usage(capacity), usage(of_it)));
-                NodeObject::new(name, node.extras.labels.clone().unwrap_or_default(), gives)
+                CoreNode::new(name, node.extras.labels.clone().unwrap_or_default(), gives)
             })
             .collect()
     }
@@ -86,11 +86,11 @@ impl Store {
         &self,
         now: WallTime,
         chosen: impl Fn(&Candidate<'_>) -> bool,
-    ) -> Vec<PodObject> {
+    ) -> Vec<CorePod> {
         self.chosen_pods(now, chosen)
             .map(|(namespace, name, pod)| {
                 let uid = pod.extras.pod_uid.as_deref();
-                PodObject::new(
+                CorePod::new(
                     namespace,
                     name,
                     uid,
@@ -124,10 +124,10 @@ impl Store {
     }
 
     /// A push that does not say what time it covers covers the time between two.
-    fn taken(&self, at: WallTime, window_millis: Option<u64>) -> Taken {
+    fn taken(&self, at: WallTime, window_millis: Option<u64>) -> MetricsInterval {
         let interval_millis = self.bounds.interval.as_millis();
         let interval_millis = u64::try_from(interval_millis).unwrap_or(u64::MAX);
-        Taken::new(at, window_millis.unwrap_or(interval_millis))
+        MetricsInterval::new(at, window_millis.unwrap_or(interval_millis))
     }
 }
 

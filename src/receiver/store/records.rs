@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Node, Pod, Store};
-use crate::payload::resource_api::{Figures, NamespaceRecord, NodeRecord, PodRecord};
+use crate::payload::resource_api::{NamespaceRecord, NodeRecord, PodRecord, UsageValues};
 use crate::payload::stamp::Rfc3339Seconds;
 use crate::quantity::WallTime;
 use crate::receiver::series::{Alignment, add_all, before, sum};
@@ -124,7 +124,7 @@ impl Store {
     ) -> Option<NamespaceRecord<'_>> {
         let (name, pods) = self.namespaces.get_key_value(name)?;
         let mut latest = None;
-        let mut total = Figures::default();
+        let mut total = UsageValues::default();
         for last in pods.values().map(|pod| pod.series.last()) {
             if self.live(now, last.at) {
                 latest = latest.max(Some(last.at));

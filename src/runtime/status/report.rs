@@ -11,11 +11,12 @@ use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::payload::stamp::Rfc3339Millis;
 use crate::payload::status::{
-    self, EndpointState, LastSample, SCHEMA_VERSION, Sampling, Source, Status, Waiting,
+    BacklogReport, EndpointReport, EndpointState, LastSample, SCHEMA_VERSION, SamplingReport,
+    SourceReport, StatusReport,
 };
 use crate::quantity::BootTime;
 
-pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Status {
+pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> StatusReport {
     let vitals = &shared.vitals;
     let last = vitals.last_at().map(|at| LastSample {
         age_ms: millis(now.since(at)),
@@ -25,7 +26,7 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
     });
     let moment = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
     let catalog = subjects.directory.catalog();
-    Status {
+    StatusReport {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         node: subjects.node_name.clone(),
@@ -33,7 +34,7 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
         at: Rfc3339Millis(moment.wall).to_string(),
         up_ms: millis(now.since(shared.started_at)),
         is_healthy: vitals.is_well(shared.started_at, now),
-        sampling: Sampling {
+        sampling: SamplingReport {
             interval_ms: millis(vitals.interval()),
             samples: vitals.samples(),
             last,
@@ -47,9 +48,9 @@ pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> Sta
     }
 }
 
-fn source(known: &SourceStatus, now: BootTime) -> Source {
+fn source(known: &SourceStatus, now: BootTime) -> SourceReport {
     let last_error = known.last_error.as_ref();
-    Source {
+    SourceReport {
         source: known.kind.as_str().to_owned(),
         known: known.known as u64,
         age_ms: known.current_at.map(|at| millis(now.since(at))),
@@ -58,13 +59,13 @@ fn source(known: &SourceStatus, now: BootTime) -> Source {
     }
 }
 
-fn endpoint(told: &EndpointView, figures: Statistics) -> status::Endpoint {
-    let in_memory = Waiting {
+fn endpoint(told: &EndpointView, figures: Statistics) -> EndpointReport {
+    let in_memory = BacklogReport {
         samples: figures.in_memory_samples as u64,
         posts: figures.in_memory_posts as u64,
         bytes: figures.in_memory_bytes as u64,
     };
-    let on_disk = Waiting {
+    let on_disk = BacklogReport {
         samples: figures.on_disk.samples,
         posts: figures.on_disk.posts,
         bytes: figures.on_disk.bytes,
@@ -72,7 +73,7 @@ fn endpoint(told: &EndpointView, figures: Statistics) -> status::Endpoint {
     let dropped = figures.dropped_posts.by_reason();
     let dropped: BTreeMap<String, u64> =
         dropped.map(|(reason, count)| (reason.to_owned(), count)).collect();
-    status::Endpoint {
+    EndpointReport {
         name: told.name.clone(),
         url: told.url.clone(),
         embedded: told.embedded,
@@ -83,7 +84,7 @@ fn endpoint(told: &EndpointView, figures: Statistics) -> status::Endpoint {
             Health::Down => EndpointState::Down,
         },
         state_ms: millis(figures.health_age),
-        waiting: Waiting {
+        waiting: BacklogReport {
             samples: figures.waiting_samples(),
             posts: figures.waiting_posts,
             bytes: in_memory.bytes + on_disk.bytes,

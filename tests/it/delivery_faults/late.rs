@@ -10,7 +10,7 @@ use nodetally::delivery::{
     DeliverySettings, Health, MergeBodies, StaleAction, StaleRule, Statistics,
 };
 use nodetally::payload::resource_api::{
-    Figures, decode_node, decode_pod, encode_node, encode_pod, merge, node_metrics_path,
+    UsageValues, decode_node, decode_pod, encode_node, encode_pod, merge, node_metrics_path,
     pod_metrics_path,
 };
 use tokio::time::sleep;
@@ -22,8 +22,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const OUTAGE_SAMPLES: u64 = 60;
 const AFTER: Duration = Duration::from_secs(60);
 
-fn figures(number: u64) -> Figures {
-    Figures {
+fn figures(number: u64) -> UsageValues {
+    UsageValues {
         cpu_millicores: number,
         memory_bytes: 4096 * number,
         read_bytes: 10_000 + number,

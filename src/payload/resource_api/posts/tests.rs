@@ -5,10 +5,10 @@ use super::*;
 use crate::directory::Catalog;
 use crate::directory::pod::{Container, Phase, Pod};
 use crate::ledger::account::{ContainerUsage, PodUsage, Usage};
+use crate::payload::entities::RunningTotals;
 use crate::payload::options::PodFilter;
 use crate::payload::samples::*;
 use crate::payload::selector::Selector;
-use crate::payload::subjects::RunningTotals;
 
 const WAITING: UnknownPodPolicy = UnknownPodPolicy::Wait;
 
@@ -35,8 +35,8 @@ impl Sent {
     }
 }
 
-fn sent(view: &View<'_>, subjects: &Subjects<'_>, options: &EncodeOptions) -> Sent {
-    let messages = of_subjects(view, subjects, options);
+fn sent(view: &Observation<'_>, entities: &Entities<'_>, options: &EncodeOptions) -> Sent {
+    let messages = of_subjects(view, entities, options);
     let read = |message: Message| (message.path, serde_json::from_slice(&message.body).unwrap());
     Sent(messages.into_iter().map(read).collect())
 }
@@ -54,8 +54,8 @@ fn tick(
 ) -> Sent {
     let account = account(pods);
     let view = view(&account, catalog);
-    let subjects = totals.add(&view);
-    sent(&view, &subjects, &options(unknown))
+    let entities = totals.add(&view);
+    sent(&view, &entities, &options(unknown))
 }
 
 fn once(pods: Vec<PodUsage>, catalog: &Catalog, unknown: UnknownPodPolicy) -> Sent {
@@ -79,8 +79,8 @@ fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
         used_by_container(1, 12, 1),
     ];
     let view = view(&account, &catalog);
-    let subjects = RunningTotals::default().add(&view);
-    let all = sent(&view, &subjects, &options(WAITING));
+    let entities = RunningTotals::default().add(&view);
+    let all = sent(&view, &entities, &options(WAITING));
     let expected = json!({
         "cpu_millicores": 7, "memory_bytes": 7 << 20, "node_name": "node-1",
         "disk_io": {"read_bytes": 7, "write_bytes": 70},
@@ -97,7 +97,7 @@ fn a_known_pod_is_posted_by_its_name_with_all_that_is_known() {
     assert_eq!(all.of("shop/web-6877cbddcc-lm9mb"), Some(&expected));
 
     let plain = EncodeOptions { extras: false, ..options(WAITING) };
-    let all = sent(&view, &subjects, &plain);
+    let all = sent(&view, &entities, &plain);
     let post = all.of("shop/web-6877cbddcc-lm9mb").unwrap().as_object().unwrap();
     let keys: Vec<&str> = post.keys().map(String::as_str).collect();
     assert_eq!(keys, ["cpu_millicores", "disk_io", "memory_bytes", "network_io", "node_name"]);
@@ -209,8 +209,8 @@ fn running_totals_only_grow_while_another_pod_lends_its_flows() {
     ] {
         let account = account(pods);
         let view = view(&account, catalog);
-        let subjects = totals.add(&view);
-        read.push(sent(&view, &subjects, &options).read_bytes("shop/db-0").unwrap());
+        let entities = totals.add(&view);
+        read.push(sent(&view, &entities, &options).read_bytes("shop/db-0").unwrap());
     }
     assert_eq!(read, [11, 33, 37]);
 }
@@ -233,8 +233,8 @@ fn what_has_a_name_outside_kubernetes_is_sent_as_a_pod() {
         cache,
     ];
     let view = view(&account, &catalog);
-    let subjects = RunningTotals::default().add(&view);
-    let all = sent(&view, &subjects, &options(WAITING));
+    let entities = RunningTotals::default().add(&view);
+    let all = sent(&view, &entities, &options(WAITING));
     assert_eq!(all.pods(), 3);
     let app = all.of("host/app").unwrap();
     assert_eq!((&app["cpu_millicores"], &app["labels"]), (&json!(3), &json!({"on": "host"})));
@@ -250,10 +250,10 @@ fn filters_hold_pods_back_and_never_the_node() {
     let catalog = catalog(vec![pod(1, "web"), system], &[], &[]);
     let account = account(vec![used(1, 1), used(2, 2), used(3, 3)]);
     let view = view(&account, &catalog);
-    let subjects = RunningTotals::default().add(&view);
+    let entities = RunningTotals::default().add(&view);
     let sent_with = |filters: &PodFilter| {
         let all =
-            sent(&view, &subjects, &EncodeOptions { filter: filters.clone(), ..options(by_uid()) });
+            sent(&view, &entities, &EncodeOptions { filter: filters.clone(), ..options(by_uid()) });
         assert_eq!(all.0[0].0, "/api/nodes/node-1/metrics");
         let unknown = format!("unknown/{}", uid(3));
         ["shop/web", "kube-system/dns", &unknown].map(|pod| all.of(pod).is_some())
@@ -279,8 +279,8 @@ fn nothing_is_said_of_containers_whose_pod_runs_in_a_sandbox_of_its_own() {
     let empty = ContainerUsage { usage: Usage::default(), ..used_by_container(1, 10, 0) };
     account.containers = vec![used_by_container(1, 9, 49), empty];
     let view = view(&account, &catalog);
-    let subjects = RunningTotals::default().add(&view);
-    let all = sent(&view, &subjects, &options(WAITING));
+    let entities = RunningTotals::default().add(&view);
+    let all = sent(&view, &entities, &options(WAITING));
     let post = all.of("shop/kata").unwrap();
     assert_eq!(post["cpu_nanocores"], 50_000_000);
     assert_eq!(post.get("containers"), None);
@@ -320,9 +320,9 @@ proptest! {
     ) {
         let unknown = [by_uid(), WAITING, UnknownPodPolicy::Skip][usize::from(policy)].clone();
         let view = view(&account, &catalog);
-        let subjects = RunningTotals::default().add(&view);
+        let entities = RunningTotals::default().add(&view);
             let options = EncodeOptions { cumulative, extras, ..options(unknown) };
-        let all = sent(&view, &subjects, &options);
+        let all = sent(&view, &entities, &options);
         prop_assert!(!all.0.is_empty());
         let mut paths: Vec<&String> = all.0.iter().map(|(path, _)| path).collect();
         paths.sort_unstable();

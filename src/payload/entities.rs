@@ -15,7 +15,7 @@ use crate::ledger::account::{DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUs
 
 /// All that a dialect can tell of.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub struct Observation<'a> {
     pub account: &'a Account,
     pub catalog: &'a Catalog,
     /// By uid; a pod that was not looked at yet is absent.
@@ -49,14 +49,14 @@ pub struct NodeFilesystem {
 
 /// Bytes that passed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flows {
+pub struct IoBytes {
     pub read_bytes: u64,
     pub write_bytes: u64,
     pub sent_bytes: u64,
     pub recv_bytes: u64,
 }
 
-impl Flows {
+impl IoBytes {
     /// A figure that is not known is 0: the APIs have no other word for it.
     #[must_use]
     pub fn of(disk: Option<&DiskUsage>, network: Option<&NetworkUsage>) -> Self {
@@ -89,19 +89,19 @@ impl Flows {
 
 /// What is sent of flows, in each of the ways that an endpoint may want it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Passed {
+pub struct EntityIo {
     /// In the interval.
-    pub interval: Flows,
+    pub interval: IoBytes,
     /// Before it, while the directory did not know the subject: for those that wait for it.
-    pub while_unknown: Flows,
+    pub while_unknown: IoBytes,
     /// Since the agent started.
-    pub total: Flows,
+    pub total: IoBytes,
 }
 
-impl Passed {
+impl EntityIo {
     /// The bytes that an endpoint of these options receives.
     #[must_use]
-    pub fn wanted(&self, options: &EncodeOptions) -> Flows {
+    pub fn wanted(&self, options: &EncodeOptions) -> IoBytes {
         match (options.cumulative, &options.unknown_pods) {
             (true, _) => self.total,
             (false, UnknownPodPolicy::Wait) => self.interval.plus(self.while_unknown),
@@ -112,7 +112,7 @@ impl Passed {
 
 /// By which name a subject is called.
 #[derive(Debug, Clone, Copy)]
-pub enum Who<'a> {
+pub enum EntityKind<'a> {
     /// A pod that the directory knows.
     Pod(&'a Pod),
     /// Something outside Kubernetes that has a name: a container of Docker or Podman, a unit or a
@@ -124,8 +124,8 @@ pub enum Who<'a> {
 
 /// One that is sent as a pod.
 #[derive(Debug, Clone)]
-pub struct Subject<'a> {
-    pub who: Who<'a>,
+pub struct Entity<'a> {
+    pub kind: EntityKind<'a>,
     /// A pod's figures; `None`: it has no cgroup, or it is no pod.
     pub usage: Option<&'a PodUsage>,
     /// The first of its containers outside Kubernetes.
@@ -138,16 +138,16 @@ pub struct Subject<'a> {
     /// It has a cgroup, or had one at some time of the interval.
     pub measured: bool,
     /// Its own flows, for APIs in which a pod is its uid.
-    pub own: Passed,
+    pub own: EntityIo,
     /// The flows under its name, for APIs in which a pod is its name; `None`: there it is not sent
     /// in this interval, because it does not run or because another has its name.
-    pub by_name: Option<Passed>,
+    pub by_name: Option<EntityIo>,
 }
 
-impl<'a> Subject<'a> {
-    fn new(who: Who<'a>) -> Self {
+impl<'a> Entity<'a> {
+    fn new(kind: EntityKind<'a>) -> Self {
         Self {
-            who,
+            kind,
             usage: None,
             container: None,
             cpu_millicores: 0,
@@ -155,14 +155,14 @@ impl<'a> Subject<'a> {
             memory_bytes: 0,
             runs: false,
             measured: false,
-            own: Passed::default(),
+            own: EntityIo::default(),
             by_name: None,
         }
     }
 
     fn measure(&mut self, usage: &Usage, exited: bool) {
         self.measured = true;
-        self.own.interval.add(Flows::of_usage(usage));
+        self.own.interval.add(IoBytes::of_usage(usage));
         if let Some(cpu) = usage.cpu {
             self.cpu_millicores = self.cpu_millicores.saturating_add(cpu.millicores());
             self.cpu_nanocores = self.cpu_nanocores.saturating_add(cpu.nanocores());
@@ -175,37 +175,41 @@ impl<'a> Subject<'a> {
     /// Namespace and labels, and the name; `None`: it is known by its uid alone.
     #[must_use]
     pub fn name(&self) -> Option<(&'a str, &'a str, &'a Labels)> {
-        match self.who {
-            Who::Pod(pod) => Some((&pod.namespace, &pod.name, &pod.labels)),
-            Who::Named(named) => Some((&named.namespace, &named.name, &named.labels)),
-            Who::Uid(_) => None,
+        match self.kind {
+            EntityKind::Pod(pod) => Some((&pod.namespace, &pod.name, &pod.labels)),
+            EntityKind::Named(named) => Some((&named.namespace, &named.name, &named.labels)),
+            EntityKind::Uid(_) => None,
         }
     }
 
     /// The directory's phase; where no source knows it, `Running` if it runs.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.who {
-            Who::Pod(pod) if pod.phase != Phase::Unknown => pod.phase,
+        match self.kind {
+            EntityKind::Pod(pod) if pod.phase != Phase::Unknown => pod.phase,
             _ if self.runs => Phase::Running,
             _ => Phase::Unknown,
         }
     }
 
-    fn key(&self) -> Key {
-        match self.who {
-            Who::Pod(pod) => Key::Pod(pod.uid),
-            Who::Named(named) => Key::Named(named.namespace.clone(), named.name.clone()),
-            Who::Uid(uid) => Key::Pod(uid),
+    fn key(&self) -> EntityKey {
+        match self.kind {
+            EntityKind::Pod(pod) => EntityKey::Pod(pod.uid),
+            EntityKind::Named(named) => {
+                EntityKey::Named(named.namespace.clone(), named.name.clone())
+            }
+            EntityKind::Uid(uid) => EntityKey::Pod(uid),
         }
     }
 
     /// Of two with one name the one that has it is the greater: what is not being deleted before
     /// what is, then the newer. The API writes its stamps so that their order is that of time.
     fn claim(&self) -> (bool, Option<&'a str>) {
-        match self.who {
-            Who::Pod(pod) => (pod.deletion_timestamp.is_none(), pod.creation_timestamp.as_deref()),
-            Who::Named(_) | Who::Uid(_) => (false, None),
+        match self.kind {
+            EntityKind::Pod(pod) => {
+                (pod.deletion_timestamp.is_none(), pod.creation_timestamp.as_deref())
+            }
+            EntityKind::Named(_) | EntityKind::Uid(_) => (false, None),
         }
     }
 }
@@ -220,66 +224,66 @@ pub fn workload_of(pod: &Pod) -> Option<(&str, &str)> {
 /// All subjects of one interval: pods by uid, those without a cgroup behind them, then what is
 /// named outside Kubernetes.
 #[derive(Debug, Clone, Default)]
-pub struct Subjects<'a> {
-    pub all: Vec<Subject<'a>>,
+pub struct Entities<'a> {
+    pub all: Vec<Entity<'a>>,
     /// The node's own flows.
-    pub node: Passed,
+    pub node: EntityIo,
 }
 
 /// Running totals since the agent started, and the flows of pods that nobody could be told of yet.
 /// What leaves the account leaves here too, so this is no larger than an account.
 #[derive(Debug, Clone, Default)]
 pub struct RunningTotals {
-    node: Flows,
-    kept: BTreeMap<Key, Kept>,
+    node: IoBytes,
+    kept: BTreeMap<EntityKey, EntityTotals>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum EntityKey {
     Pod(PodUid),
     Named(Box<str>, Box<str>),
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Kept {
-    total: Flows,
+struct EntityTotals {
+    total: IoBytes,
     /// What others of its name had while it was sent.
-    of_others: Flows,
+    of_others: IoBytes,
     /// Not yet sent where a pod is its uid, because the uid is all that was known.
-    unknown: Flows,
+    unknown: IoBytes,
     /// Likewise where a pod is its name.
-    unknown_by_name: Flows,
+    unknown_by_name: IoBytes,
     /// Not yet sent where a pod is its name, because it was known and did not run yet: what init
     /// containers fetch comes with the first post.
-    not_running: Flows,
+    not_running: IoBytes,
 }
 
 impl RunningTotals {
     /// Adds an interval, and says who is to be told of in it.
-    pub fn add<'a>(&mut self, view: &View<'a>) -> Subjects<'a> {
+    pub fn add<'a>(&mut self, view: &Observation<'a>) -> Entities<'a> {
         let node = &view.account.node;
-        let interval = Flows::of(node.disk.as_ref(), node.network.as_ref());
+        let interval = IoBytes::of(node.disk.as_ref(), node.network.as_ref());
         self.node.add(interval);
-        let node = Passed { interval, while_unknown: Flows::default(), total: self.node };
-        let mut all = subjects(view);
+        let node = EntityIo { interval, while_unknown: IoBytes::default(), total: self.node };
+        let mut all = entities(view);
         self.settle(&mut all);
-        Subjects { all, node }
+        Entities { all, node }
     }
 
-    fn settle(&mut self, all: &mut [Subject<'_>]) {
+    fn settle(&mut self, all: &mut [Entity<'_>]) {
         let mut before = std::mem::take(&mut self.kept);
-        let mut kept: Vec<Kept> = Vec::with_capacity(all.len());
-        for subject in all.iter_mut() {
-            let mut now = before.remove(&subject.key()).unwrap_or_default();
-            let interval = subject.own.interval;
+        let mut kept: Vec<EntityTotals> = Vec::with_capacity(all.len());
+        for entity in all.iter_mut() {
+            let mut now = before.remove(&entity.key()).unwrap_or_default();
+            let interval = entity.own.interval;
             now.total.add(interval);
-            if matches!(subject.who, Who::Uid(_)) {
+            if matches!(entity.kind, EntityKind::Uid(_)) {
                 now.unknown.add(interval);
                 now.unknown_by_name.add(interval);
             } else {
-                subject.own.while_unknown = std::mem::take(&mut now.unknown);
+                entity.own.while_unknown = std::mem::take(&mut now.unknown);
             }
-            subject.own.total = now.total;
+            entity.own.total = now.total;
             kept.push(now);
         }
         // Two pods can have one name at once: a StatefulSet's that is made again while the old one
@@ -287,8 +291,8 @@ impl RunningTotals {
         // memory are sent; the other's flows are added to its own, so that neither overwrites the
         // other and no byte is lost. The other's CPU is in the node's figures only.
         let mut by_name: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-        for (at, subject) in all.iter().enumerate().filter(|(_, subject)| subject.measured) {
-            if let Some((namespace, name, _)) = subject.name() {
+        for (at, entity) in all.iter().enumerate().filter(|(_, entity)| entity.measured) {
+            if let Some((namespace, name, _)) = entity.name() {
                 by_name.entry((namespace, name)).or_default().push(at);
             }
         }
@@ -296,72 +300,72 @@ impl RunningTotals {
         for group in groups {
             let claims = group.iter().filter_map(|at| Some((*at, all.get(*at)?)));
             let holder = claims
-                .filter(|(_, subject)| subject.runs)
-                .max_by_key(|(_, subject)| subject.claim())
+                .filter(|(_, entity)| entity.runs)
+                .max_by_key(|(_, entity)| entity.claim())
                 .map(|(at, _)| at);
             let Some(holder) = holder else {
                 for at in group {
-                    if let (Some(kept), Some(subject)) = (kept.get_mut(at), all.get(at)) {
-                        kept.not_running.add(subject.own.interval);
+                    if let (Some(kept), Some(entity)) = (kept.get_mut(at), all.get(at)) {
+                        kept.not_running.add(entity.own.interval);
                     }
                 }
                 continue;
             };
-            let (mut passed, mut of_others) = (Passed::default(), Flows::default());
+            let (mut passed, mut of_others) = (EntityIo::default(), IoBytes::default());
             for at in group {
-                let (Some(kept), Some(subject)) = (kept.get_mut(at), all.get(at)) else { continue };
+                let (Some(kept), Some(entity)) = (kept.get_mut(at), all.get(at)) else { continue };
                 let late = std::mem::take(&mut kept.not_running);
                 let unknown = std::mem::take(&mut kept.unknown_by_name);
-                let interval = subject.own.interval.plus(late);
+                let interval = entity.own.interval.plus(late);
                 passed.interval.add(interval);
                 passed.while_unknown.add(unknown);
                 if at != holder {
                     of_others.add(interval.plus(unknown));
                 }
             }
-            if let (Some(kept), Some(subject)) = (kept.get_mut(holder), all.get_mut(holder)) {
+            if let (Some(kept), Some(entity)) = (kept.get_mut(holder), all.get_mut(holder)) {
                 kept.of_others.add(of_others);
                 passed.total = kept.total.plus(kept.of_others);
-                subject.by_name = Some(passed);
+                entity.by_name = Some(passed);
             }
         }
-        let measured = all.iter().zip(kept).filter(|(subject, _)| subject.measured);
-        self.kept = measured.map(|(subject, kept)| (subject.key(), kept)).collect();
+        let measured = all.iter().zip(kept).filter(|(entity, _)| entity.measured);
+        self.kept = measured.map(|(entity, kept)| (entity.key(), kept)).collect();
     }
 }
 
-fn subjects<'a>(view: &View<'a>) -> Vec<Subject<'a>> {
-    let View { account, catalog, .. } = *view;
+fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
+    let Observation { account, catalog, .. } = *view;
     let mut all = Vec::with_capacity(account.pods.len().max(catalog.pods().len()));
-    let mut named: BTreeMap<(&str, &str), Subject<'a>> = BTreeMap::new();
+    let mut named: BTreeMap<(&str, &str), Entity<'a>> = BTreeMap::new();
     for usage in &account.pods {
         let known = catalog.pod(usage.uid);
         if let (None, Some(name)) = (known, catalog.cgroup(&usage.path)) {
-            let subject = named
+            let entity = named
                 .entry((&name.namespace, &name.name))
-                .or_insert_with(|| Subject::new(Who::Named(name)));
-            subject.usage = subject.usage.or(Some(usage));
-            subject.measure(&usage.usage, usage.exited);
+                .or_insert_with(|| Entity::new(EntityKind::Named(name)));
+            entity.usage = entity.usage.or(Some(usage));
+            entity.measure(&usage.usage, usage.exited);
             continue;
         }
-        let who = known.map_or(Who::Uid(usage.uid), |pod| Who::Pod(pod));
-        let mut subject = Subject::new(who);
-        subject.usage = Some(usage);
-        subject.measure(&usage.usage, usage.exited);
-        subject.runs = usage.runs(known.map_or(Phase::Unknown, |pod| pod.phase));
-        all.push(subject);
+        let kind = known.map_or(EntityKind::Uid(usage.uid), |pod| EntityKind::Pod(pod));
+        let mut entity = Entity::new(kind);
+        entity.usage = Some(usage);
+        entity.measure(&usage.usage, usage.exited);
+        entity.runs = usage.runs(known.map_or(Phase::Unknown, |pod| pod.phase));
+        all.push(entity);
     }
     let is_measured = |uid: PodUid| account.pods.binary_search_by_key(&uid, |pod| pod.uid).is_ok();
     let others = catalog.pods().iter().filter(|pod| !is_measured(pod.uid));
-    all.extend(others.map(|pod| Subject::new(Who::Pod(pod))));
+    all.extend(others.map(|pod| Entity::new(EntityKind::Pod(pod))));
     for unit in &account.units {
         let (id, name) = name_of_unit(catalog, unit);
         let Some(name) = name else { continue };
-        let subject = named
+        let entity = named
             .entry((&name.namespace, &name.name))
-            .or_insert_with(|| Subject::new(Who::Named(name)));
-        subject.container = subject.container.or(id);
-        subject.measure(&unit.usage, unit.exited);
+            .or_insert_with(|| Entity::new(EntityKind::Named(name)));
+        entity.container = entity.container.or(id);
+        entity.measure(&unit.usage, unit.exited);
     }
     all.extend(named.into_values());
     all
