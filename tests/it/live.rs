@@ -2,7 +2,7 @@
 //! found with its right owner within 2 %.
 //!
 //! The loads are this binary itself, started again with a role; each measures what it did and says
-//! so. Needs root and a writable cgroup2 mount; without them every test here says why it is skipped.
+//! so. Needs root and a writable cgroup2 mount; without them the tests here are skipped, and the run says so at its end.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +30,8 @@ use nodetally::snapshot::processes::ProcessDetail;
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
+use crate::support::skip::skip;
+
 const ROLE: &str = "NODETALLY_TEST_ROLE";
 /// What a role prints when it stands in its namespace and waits.
 const READY: &str = "load-ready";
@@ -51,19 +53,19 @@ fn roots() -> Roots {
 struct OwnCgroup(PathBuf);
 
 impl OwnCgroup {
-    /// `None`, with the reason printed, where the test cannot make one.
+    /// `None`, with the reason recorded, where the test cannot make one.
     fn make(test: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            println!("skipped: {test} needs root to make cgroups");
+            skip("needs root to make cgroups");
             return None;
         }
         let Some(mount) = roots().find_cgroup2().path else {
-            println!("skipped: {test} needs a cgroup2 mount, and there is none");
+            skip("needs a cgroup2 mount");
             return None;
         };
         let path = mount.join(format!("nodetallytest-{test}-{}.slice", std::process::id()));
         if let Err(error) = fs::create_dir(&path) {
-            println!("skipped: {test} cannot make {}: {error}", path.display());
+            skip(format_args!("cannot make a cgroup: {error}"));
             return None;
         }
         Some(Self(path))
@@ -424,7 +426,8 @@ impl Wire {
         for command in commands {
             let done = Command::new("ip").args(command.split(' ')).status();
             if !done.as_ref().is_ok_and(std::process::ExitStatus::success) {
-                println!("skipped: `ip {command}` failed: {done:?}");
+                let command = command.replace(&std::process::id().to_string(), "N");
+                skip(format_args!("`ip {command}` fails: {done:?}"));
                 return None;
             }
         }

@@ -24,6 +24,8 @@ use crate::support::agent::{Agent, Host, any_port, eventually, receiver};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::skip::skip;
+
 /// A captured host, a configuration with one endpoint and a state directory.
 struct Desk {
     host: Host,
@@ -323,12 +325,12 @@ fn the_socket_is_for_the_agents_user_and_root_alone() {
     assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o7777, 0o600);
     assert_eq!(fs::metadata(desk.path("state")).unwrap().mode() & 0o7777, 0o700);
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can ask as somebody else");
+        skip("needs root to ask as another user");
         return;
     }
     match status(&["--socket", socket.to_str().unwrap()]).uid(65534).gid(65534).output() {
         Ok(output) => assert_no_agent(&output, &["permission denied", "root may ask"]),
-        Err(error) => eprintln!("skipped: the binary is not for everybody to run: {error}"),
+        Err(error) => skip(format_args!("user 65534 cannot start the agent: {error}")),
     }
 }
 
@@ -429,7 +431,7 @@ fn who_asks_has_other_surroundings_than_the_agent() {
 fn who_names_no_place_is_told_of_all_that_were_asked() {
     const USUAL: &str = "/run/nodetally/status.sock";
     if Path::new(USUAL).exists() {
-        eprintln!("skipped: an agent of this host has been there");
+        skip(format_args!("{USUAL} exists: an agent of this host was there"));
         return;
     }
     // The binary may not be for everybody to run.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use crate::config::shown::shown;
 use crate::config::{bare, from_file, inputs};
+use crate::support::rounds::cases;
 
 fn assert_one_line(result: Result<Settings, ConfigError>) {
     if let Err(error) = result {
@@ -22,6 +23,8 @@ fn literal(text: &str) -> String {
 }
 
 proptest! {
+    #![proptest_config(cases(64))]
+
     #[test]
     fn any_text_as_a_file_gives_settings_or_one_line(text in any::<String>()) {
         assert_one_line(Settings::resolve(inputs(Some(&text), &[])));

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::delivery_trust::write;
 use crate::support::agent::{Agent, EMBEDDED, Host, eventually};
+use crate::support::skip::skip;
 
 const HOST: &str = "6.8-crio-systemd";
 
@@ -132,7 +133,7 @@ fn with_a_hard_limit_of_0_the_process_cannot_be_dumped_and_sees_what_it_needs() 
                 fs::metadata(dir).is_ok_and(|metadata| metadata.permissions().mode() & 1 != 0)
             });
             if !is_open {
-                eprintln!("skipped: {} is not for everybody", path.display());
+                skip(format_args!("{} may not be read by everybody", path.display()));
                 return;
             }
         }

@@ -7,8 +7,7 @@ use crate::durability::kills::random;
 use crate::durability::peer::{Mood, Peer};
 use crate::durability::stage::{Stage, stop, written};
 use crate::support::agent::eventually;
-
-const KILLS: u32 = 12;
+use crate::support::rounds::rounds;
 
 #[test]
 fn an_agent_that_is_killed_again_and_again_tells_exactly_what_the_host_has_written() {
@@ -22,7 +21,7 @@ fn an_agent_that_is_killed_again_and_again_tells_exactly_what_the_host_has_writt
     });
     drop(first);
     let mut sectors = 0;
-    for kill in 0..KILLS {
+    for kill in 0..rounds(4) {
         peer.set(match random.u8(0..5) {
             0 | 1 => Mood::Well,
             2 => Mood::Refusing,

@@ -16,6 +16,8 @@ use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::roots::Units;
 use proptest::prelude::*;
 
+use crate::support::rounds::cases;
+
 const UNITS: Units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
 
 /// What is not known is not given.
@@ -131,6 +133,8 @@ fn run(history: &[Vec<Op>], quiet_at_the_end: usize) -> Run {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     /// What was read of a cgroup before its end names what its parent's counter holds of it: no
     /// time comes twice, none is lost, and nobody is given more than it spent.
     #[test]

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use crate::ledger_properties::UNITS;
 use crate::ledger_properties::model::{Model, Op};
+use crate::support::rounds::cases;
 
 /// A pod with a container, which is the last cgroup born.
 fn with_a_pod() -> Model {
@@ -239,6 +240,8 @@ fn an_end_is_counted_although_the_sockets_could_not_be_dumped() {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     /// Sockets come, carry and go, some of them between two samples: every byte that one carried
     /// while it was known is given once, and never one more.
     #[test]

@@ -21,6 +21,8 @@ use nodetally::source::proc::{
 };
 use proptest::prelude::*;
 
+use crate::support::rounds::cases;
+
 /// One parser: which files it is for, and what it makes of a text, as text.
 pub struct Parser {
     pub name: &'static str,
@@ -155,6 +157,8 @@ fn kernel_words() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn no_bytes_make_a_parser_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
         for parser in parsers() {

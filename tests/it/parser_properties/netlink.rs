@@ -3,6 +3,8 @@
 use nodetally::source::netlink::inet_diag::{Family, Reply, TcpSocket, parse, request};
 use proptest::prelude::*;
 
+use crate::support::rounds::cases;
+
 #[derive(Debug, Clone)]
 struct Written {
     family: u8,
@@ -92,6 +94,8 @@ fn parsed(bytes: &[u8]) -> (Vec<TcpSocket>, Option<Reply>) {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn what_is_written_is_read(all in prop::collection::vec(written(), 0..5), done: bool) {
         let mut bytes: Vec<u8> = all.iter().flat_map(Written::bytes).collect();

@@ -10,6 +10,8 @@ use nodetally::source::proc::{
 };
 use proptest::prelude::*;
 
+use crate::support::rounds::cases;
+
 fn name(of: &'static str) -> impl Strategy<Value = String> {
     proptest::string::string_regex(of).unwrap()
 }
@@ -24,6 +26,8 @@ fn escape(path: &[u8]) -> String {
 }
 
 proptest! {
+    #![proptest_config(cases(256))]
+
     #[test]
     fn cpu_stat_comes_back(
         usec in any::<[u64; 3]>(),

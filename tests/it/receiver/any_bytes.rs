@@ -6,6 +6,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use super::{Server, node_body, pod_body};
+use crate::support::rounds::rounds;
 
 const POSTS: [&str; 6] = [
     "/api/nodes/n/metrics",
@@ -93,7 +94,7 @@ async fn no_body_of_any_post_is_answered_with_a_failure_of_the_servers() {
     let mut runner = TestRunner::default();
     let bodies = any_body();
     let deep = ["[".repeat(60_000).into_bytes(), "{\"a\":".repeat(10_000).into_bytes()];
-    let generated = (0..150).map(|_| bodies.new_tree(&mut runner).unwrap().current());
+    let generated = (0..rounds(50)).map(|_| bodies.new_tree(&mut runner).unwrap().current());
     for (round, body) in deep.into_iter().chain(generated).enumerate() {
         for path in POSTS {
             let request = server.post(path).header("content-type", "application/json");

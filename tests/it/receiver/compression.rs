@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::pod_batch::{envelope, node, pod};
 use super::pod_lifecycle::spec;
 use super::{Server, answer, node_body, pod_body};
+use crate::support::rounds::rounds;
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -164,7 +165,7 @@ async fn no_compressed_bytes_are_answered_with_a_failure_of_the_servers() {
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
     let bytes = proptest::collection::vec(any::<u8>(), 0..300);
     let whole = ["gzip", "zstd"].map(|encoding| (encoding, compressed(encoding, &body)));
-    for round in 0..150 {
+    for round in 0..rounds(50) {
         for (encoding, whole) in &whole {
             let mut sent = whole.clone();
             for (at, byte) in changes.new_tree(&mut runner).unwrap().current() {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::pod_batch::{envelope, node, pod};
 use super::pod_lifecycle::spec;
 use super::{Server, answer, json_body, node_body, pod_body};
+use crate::support::rounds::rounds;
 
 const NODE: &str = "/api/nodes/n/metrics";
 
@@ -209,7 +210,7 @@ async fn any_posts_with_any_repeats_among_them_leave_what_the_posts_alone_leave(
     let mut runner = TestRunner::default();
     let steps = any_steps();
     let mut repeats = 0;
-    for _ in 0..24 {
+    for _ in 0..rounds(8) {
         let steps = steps.new_tree(&mut runner).unwrap().current();
         let (once, again) = (Server::start().await, Server::start().await);
         let mut sent: Vec<(&str, String, Value)> = Vec::new();

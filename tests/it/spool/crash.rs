@@ -8,6 +8,7 @@ use std::time::Duration;
 use nodetally::spool::SpoolError;
 
 use crate::spool::support::{AMPLE, Desk, again, at, batch, quick_dir, sample};
+use crate::support::rounds::rounds;
 
 const WRITER: &str = "SPOOL_TEST_WRITER";
 const HOLDER: &str = "SPOOL_TEST_HOLDER";
@@ -52,7 +53,8 @@ fn a_kill_at_any_moment_loses_nothing_that_was_answered_and_brings_nothing_back(
     let dir = quick_dir();
     let mut known = Known::default();
     let mut random = fastrand::Rng::with_seed(5);
-    for round in 0..30 {
+    let rounds = rounds(15);
+    for round in 0..rounds {
         let mut writer = again("spool::crash::the_writer", WRITER, dir.path()).spawn().unwrap();
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
         let mut seen = 0;
@@ -89,7 +91,7 @@ fn a_kill_at_any_moment_loses_nothing_that_was_answered_and_brings_nothing_back(
         known.appended.extend(there);
         desk.rest();
     }
-    assert!(known.removed.len() > 30);
+    assert!(known.removed.len() > rounds as usize);
 }
 
 fn note(known: &mut Known, line: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::spool::support::{
     AMPLE, Desk, WALL, at, batch, journal, lost, names, noise, quick_dir, sample, wait,
 };
 use crate::support::log_lines;
+use crate::support::rounds::rounds;
 
 const BATCHES: u64 = 40;
 const POSTS: u64 = BATCHES * 3;
@@ -150,7 +151,7 @@ fn a_truncated_file_is_noticed() {
 fn bytes_that_were_changed_anywhere_are_noticed() {
     let whole = Whole::new();
     let (mut asides, mut rows) = (0, 0);
-    for seed in 0..150 {
+    for seed in 0..rounds(150).into() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut file = whole.file.clone();
         let length = [1, 4, 40, 400, 4096][random.usize(..5)];
@@ -168,7 +169,7 @@ fn bytes_that_were_changed_anywhere_are_noticed() {
 fn a_damaged_journal_makes_no_false_rows() {
     let whole = Whole::in_a_transaction();
     let journal = whole.journal.clone().unwrap();
-    for seed in 0..60 {
+    for seed in 0..rounds(60).into() {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut journal = journal.clone();
         if seed % 3 == 0 {

@@ -8,3 +8,5 @@ pub mod host_tree;
 pub mod log_lines;
 pub mod mounts;
 pub mod rbac;
+pub mod rounds;
+pub mod skip;

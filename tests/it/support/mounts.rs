@@ -3,21 +3,25 @@
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::support::skip::skip;
+
 const NOTHING: Option<&str> = None;
 
-/// Runs `test` where mounts are nobody else's; says so where that may not be had.
+/// Runs `test` in a mount namespace of its own, or skips it where none may be made.
+#[track_caller]
 pub fn in_own_mounts(test: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
-            println!("not tried: no mount namespace may be made here: {errno}");
-            return;
+            return Err(format!("no mount namespace may be made here: {errno}"));
         }
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         if let Err(errno) = mount(NOTHING, "/", NOTHING, private, NOTHING) {
-            println!("not tried: mounts may not be made private here: {errno}");
-            return;
+            return Err(format!("mounts may not be made private here: {errno}"));
         }
         test();
+        Ok(())
     });
-    thread.join().unwrap();
+    if let Err(reason) = thread.join().unwrap() {
+        skip(reason);
+    }
 }
