@@ -1,5 +1,5 @@
-//! The integration tests, as one program. `tests/allocations` and `tests/directory_memory` are programs of
-//! their own, since each brings an allocator.
+//! The integration tests, as one program. `tests/allocations` is a program of its own, since it brings an
+//! allocator.
 
 mod agent;
 mod check;

@@ -43,11 +43,11 @@ pub enum Then {
 }
 
 impl Act {
-    /// Whether who gets this may have to wait for what never comes.
+    /// Tells if it may be ended by a time limit alone: an answer that does not come, or not to its end.
     pub fn keeps_waiting(&self) -> bool {
         match self {
             Self::Answer(_) | Self::ResetMidRequest => false,
-            Self::Bytes(_, Then::Close | Then::Reset) => false,
+            Self::Bytes(_, Then::Close | Then::Reset | Then::GoOn) => false,
             Self::Taken(act) => act.keeps_waiting(),
             Self::After(..) | Self::Bytes(..) | Self::Drip(..) | Self::Endless(..) => true,
         }

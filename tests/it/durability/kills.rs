@@ -17,6 +17,7 @@ use crate::durability::child::{self, BEGUN, Counters, DRAINED, OFFERED, Orders, 
 use crate::durability::peer::{Memory, Mood, Peer};
 use crate::durability::worker::{BOUNDS, Clock, Running, boot, run, settings};
 use crate::support::agent::{Agent, PATIENCE};
+use crate::support::rounds::rounds;
 
 /// Says its seed, and takes one from outside to do it once more.
 pub fn random() -> Rng {
@@ -151,12 +152,12 @@ fn assert_nothing_is_left(dir: &Path) {
 
 #[test]
 fn a_kill_at_any_moment_neither_loses_nor_doubles_what_was_counted() {
-    const KILLS: u32 = 220;
+    let kills = rounds(50);
     let begun = Instant::now();
     let mut random = random();
     let dir = tempfile::tempdir().unwrap();
     let peer = Peer::start(Mood::Well);
-    let lives = lives(KILLS, false, dir.path(), &peer, &mut random);
+    let lives = lives(kills, false, dir.path(), &peer, &mut random);
     let memory = peer.memory();
     println!(
         "{} kills in {:?}: {} samples, {} posts, {} of them more than once, {} turned away",
@@ -188,11 +189,11 @@ fn a_kill_at_any_moment_neither_loses_nor_doubles_what_was_counted() {
 /// What was sent and not answered is added to nothing: a sum has no other's key.
 #[test]
 fn every_interval_arrives_once_over_kills_where_late_samples_are_added_up() {
-    const KILLS: u32 = 40;
+    let kills = rounds(15);
     let mut random = random();
     let dir = tempfile::tempdir().unwrap();
     let peer = Peer::start(Mood::Well);
-    let lives = lives(KILLS, true, dir.path(), &peer, &mut random);
+    let lives = lives(kills, true, dir.path(), &peer, &mut random);
     let memory = peer.memory();
     assert_eq!(memory.contradictions, [""; 0]);
     assert_eq!(lives.dropped_posts, 0);
@@ -218,10 +219,11 @@ enum Place {
     BesideTheCounters,
 }
 
-/// A worker over this directory, which adds late samples up; all that runs here ends with its runtime,
-/// and writes nothing down at that, as in a kill.
-fn worker(dir: &Path, place: Place, peer: &Peer, clock: &Clock) -> Running {
+/// A worker over this directory, which adds late samples up and waits up to `backoff` after a failure; all
+/// that runs here ends with its runtime, and writes nothing down at that, as in a kill.
+fn worker(dir: &Path, place: Place, peer: &Peer, clock: &Clock, backoff: Duration) -> Running {
     let mut settings = settings(&peer.url());
+    (settings.backoff_base, settings.backoff_max) = (backoff, backoff);
     settings.stale = Some(StaleRule {
         after: Duration::from_secs(60),
         then: StaleAction::Add(MergeBodies(child::add)),
@@ -262,14 +264,15 @@ fn what_was_sent_when_the_kill_came_is_recognised_and_added_to_nothing() {
         });
         let peer = Peer::start(Mood::Silent);
         run(async {
-            let running = worker(dir.path(), place, &peer, &clock);
+            // The next try, with another post, is not to come before the kill, however busy the machine is.
+            let running = worker(dir.path(), place, &peer, &clock, PATIENCE);
             running.until("lost", |figures| figures.unanswered > 0).await;
         });
         assert_eq!(peer.memory().order, ["0\n"], "{place:?}");
         clock.pass(Duration::from_secs(100));
         peer.set(Mood::Well);
         run(async {
-            let running = worker(dir.path(), place, &peer, &clock);
+            let running = worker(dir.path(), place, &peer, &clock, Duration::from_millis(10));
             let figures = running.until("sent", |figures| figures.accepted_posts > 1).await;
             let figures = match figures.waiting_posts {
                 0 => figures,
