@@ -14,7 +14,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use nodetally::cli::show_config::{TokenState, render};
 use nodetally::config::{
-    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, one_line, parse_duration,
+    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line,
+    parse_duration,
 };
 use nodetally::delivery::BaseUrl;
 use nodetally::directory::static_file;
@@ -52,19 +53,23 @@ fn resolve(file: &str, variables: &str, flags: &str) -> Result<Settings, ConfigE
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mut flags = flags.lines().map(|flag| Some(flag.to_owned()).filter(|flag| !flag.is_empty()));
-    let mut flag = || flags.next().flatten();
+    let of_flags = [
+        &keys::SAMPLING_INTERVAL,
+        &keys::STATE_DIR,
+        &keys::NODE_NAME,
+        &keys::RECEIVER_LISTEN,
+        &keys::LOG_LEVEL,
+    ];
+    let mut set = Flags::default();
+    for (key, value) in of_flags.into_iter().zip(flags.lines()) {
+        if !value.is_empty() {
+            set.set(key, value);
+        }
+    }
     Settings::resolve(Inputs {
         file: Some((PathBuf::from("nodetally.toml"), file.to_owned())),
         environment,
-        flags: Flags {
-            interval: flag(),
-            state_dir: flag(),
-            node_name: flag(),
-            listen: flag(),
-            log_level: flag(),
-            ..Flags::default()
-        },
+        flags: set,
         host_name: "box".to_owned(),
         is_root: true,
         ..Inputs::default()
@@ -106,7 +111,7 @@ fn values(text: &str) {
     let day = Duration::from_secs(24 * 60 * 60);
     match parse_duration(text, Duration::ZERO..=day) {
         Ok(duration) => assert!(duration <= day),
-        Err(reason) => assert!(reason.len() < 200),
+        Err(reason) => assert!(reason.to_string().len() < 200),
     }
     if let Ok(url) = EndpointUrl::parse(text) {
         assert!(BaseUrl::parse(url.as_url().as_str()).is_ok());

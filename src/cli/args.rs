@@ -1,15 +1,18 @@
-//! Flags and subcommands as typed. What they mean together with the file and the environment is
-//! settled by [`crate::config`], which also knows their environment twins.
+//! Flags and subcommands as typed. [`crate::config`] resolves them together with the file and the
+//! environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Flags, KEYS, keys, parse_duration};
+use crate::config::{
+    FlagCommands, Flags, InvalidDuration, KEYS, Key, KeyFlag, keys, parse_duration,
+};
 use crate::identity::PodUid;
 
-/// Gives every CPU second and every byte of a Linux node to somebody, or shows what is left over.
+/// Attributes every CPU second and every byte of a Linux node to its pods and units, and shows what
+/// cannot be attributed.
 #[derive(Debug, Parser)]
 #[command(
     name = "nodetally",
@@ -35,29 +38,80 @@ pub struct GlobalFlags {
     /// Read settings from this TOML file [environment: NODETALLY_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the host's procfs is mounted [default: /proc]
-    #[arg(long = "path.procfs", global = true, value_name = "DIR")]
-    pub path_procfs: Option<String>,
-    /// Where the host's sysfs is mounted [default: /sys]
-    #[arg(long = "path.sysfs", global = true, value_name = "DIR")]
-    pub path_sysfs: Option<String>,
-    /// Where the host's cgroup2 is mounted [default: found in mountinfo]
-    #[arg(long = "path.cgroupfs", global = true, value_name = "DIR")]
-    pub path_cgroupfs: Option<String>,
-    /// Where the host's root filesystem is mounted [default: /]
-    #[arg(long = "path.rootfs", global = true, value_name = "DIR")]
-    pub path_rootfs: Option<String>,
-    /// How much to log: error, warn, info, debug or trace [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub log_level: Option<String>,
+    #[command(flatten)]
+    pub keys: KeyFlags<true>,
+}
+
+/// Flags of `run`, and of the commands that show what `run` would do.
+pub type RunFlags = KeyFlags<false>;
+
+/// Flags that set keys, built from the declarations of the keys: those of every command, or those
+/// of `run`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFlags<const EVERY_COMMAND: bool>(Flags);
+
+impl<const EVERY_COMMAND: bool> KeyFlags<EVERY_COMMAND> {
+    fn keys() -> impl Iterator<Item = (&'static Key, KeyFlag)> {
+        let commands = if EVERY_COMMAND { FlagCommands::All } else { FlagCommands::Run };
+        KEYS.iter()
+            .filter_map(|key| Some((*key, key.flag?)))
+            .filter(move |(_, flag)| flag.commands == commands)
+    }
+}
+
+impl<const EVERY_COMMAND: bool> Args for KeyFlags<EVERY_COMMAND> {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        for (key, flag) in Self::keys() {
+            let argument =
+                |long| Arg::new(long).long(long).value_name(flag.value_name).global(EVERY_COMMAND);
+            command = command.arg(argument(flag.long).help(flag_help(key)));
+            for former in key.former_flags {
+                let renamed = move |_: &str| -> Result<String, String> {
+                    Err(format!("--{former} is now called --{}", flag.long))
+                };
+                command = command.arg(argument(former).hide(true).value_parser(renamed));
+            }
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<const EVERY_COMMAND: bool> FromArgMatches for KeyFlags<EVERY_COMMAND> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (key, flag) in Self::keys() {
+            if let Some(value) = matches.get_one::<String>(flag.long) {
+                self.0.set(key, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first sentence of the key's purpose, the values and the default.
+fn flag_help(key: &Key) -> String {
+    let purpose = key.purpose.split_once(". ").map_or(key.purpose, |(first, _)| first);
+    let purpose = purpose.trim_end_matches('.');
+    let default = key.default_text();
+    let default = default.trim_start_matches("not set: ");
+    format!("{purpose}: {} [default: {}]", key.allowed(), default.replace('"', ""))
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sample this node and send the figures until told to stop
-    #[command(long_about = "Sample this node and send the figures until told to stop.\n\n\
+    /// Sample this node and send the samples until stopped
+    #[command(long_about = "Sample this node and send the samples until stopped.\n\n\
                       With no endpoint configured, a receiver is started on this host and the \
-                      figures are sent to it.")]
+                      samples are sent to it.")]
     Run(RunFlags),
     /// Take two samples and show whose usage lies between them
     #[command(
@@ -91,25 +145,6 @@ pub enum Command {
         after_long_help = keys_help()
     )]
     Config(RunFlags),
-}
-
-/// Flags of `run`, and of the commands that say what `run` would do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct RunFlags {
-    /// Time from one sample to the next, 1s to 1h, such as 15s or "1m 30s" [default: 15s]
-    #[arg(long, value_name = "DURATION")]
-    pub interval: Option<String>,
-    /// Keep the last counters here over a restart; "none" keeps none [default: /run/nodetally for
-    /// root, else $XDG_RUNTIME_DIR/nodetally]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<String>,
-    /// What to call this node [default: $NODE_NAME, else the host's name]
-    #[arg(long, value_name = "NAME")]
-    pub node_name: Option<String>,
-    /// Where the embedded receiver answers while no endpoint is configured [default:
-    /// 127.0.0.1:7643]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -196,7 +231,7 @@ pub enum ColorChoice {
     Never,
 }
 
-/// The pod that somebody asked for.
+/// The pod that a flag names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PodSelector {
     Name { namespace: String, name: String },
@@ -204,7 +239,7 @@ pub enum PodSelector {
 }
 
 impl PodSelector {
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str) -> Result<Self, InvalidPod> {
         if let Some(uid) = PodUid::parse(text.as_bytes()) {
             return Ok(Self::Uid(uid));
         }
@@ -214,46 +249,43 @@ impl PodSelector {
             {
                 Ok(Self::Name { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err("no pod; allowed: NAMESPACE/NAME, or a pod's uid".to_owned()),
+            _ => Err(InvalidPod),
         }
     }
 }
 
-fn dump_interval(text: &str) -> Result<Duration, String> {
+/// The error for a text that names no pod.
+#[derive(Debug, thiserror::Error)]
+#[error("no pod; allowed: NAMESPACE/NAME, or a pod's uid")]
+struct InvalidPod;
+
+fn dump_interval(text: &str) -> Result<Duration, InvalidDuration> {
     parse_duration(text, Duration::from_millis(100)..=Duration::from_secs(60 * 60))
 }
 
 impl Cli {
     /// The flags that override settings.
     ///
-    /// `dump --interval` is not one of them: it is how long a person waits, not how often `run`
-    /// samples.
+    /// `dump --interval` is not one of them: it is the time between two samples, not the interval
+    /// of `run`.
     #[must_use]
     pub fn overrides(&self) -> Flags {
-        let global = &self.global;
-        let flags = Flags {
-            path_procfs: global.path_procfs.clone(),
-            path_sysfs: global.path_sysfs.clone(),
-            path_cgroupfs: global.path_cgroupfs.clone(),
-            path_rootfs: global.path_rootfs.clone(),
-            log_level: global.log_level.clone(),
-            ..Flags::default()
-        };
+        let mut flags = self.global.keys.0.clone();
         match &self.command {
-            Command::Run(run) | Command::Check(run) | Command::Config(run) => Flags {
-                interval: run.interval.clone(),
-                state_dir: run.state_dir.clone(),
-                node_name: run.node_name.clone(),
-                listen: run.listen.clone(),
-                ..flags
-            },
-            Command::Dump(dump) => Flags { cmdline: dump.cmdline, ..flags },
-            Command::Status(status) => Flags { state_dir: status.state_dir.clone(), ..flags },
+            Command::Run(run) | Command::Check(run) | Command::Config(run) => flags.extend(&run.0),
+            Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
+            Command::Dump(_) => {}
+            Command::Status(status) => {
+                if let Some(dir) = &status.state_dir {
+                    flags.set(&keys::STATE_DIR, dir);
+                }
+            }
         }
+        flags
     }
 }
 
-/// Every key with its variables: what `nodetally config --help` ends with.
+/// Every key with its variables: the end of `nodetally config --help`.
 fn keys_help() -> String {
     let mut help =
         format!("Keys and their variables ({} names the file):\n", keys::CONFIG_VARIABLE);

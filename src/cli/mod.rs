@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload as filter};
 
-use crate::config::{self, ConfigError, Inputs, Settings, Whereabouts};
+use crate::config::{self, ConfigError, Inputs, Settings, StatusLocation};
 use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host};
 use args::{Cli, Command};
@@ -73,7 +73,7 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
         Command::Status(flags) => {
-            return status::run(flags, || Ok(Whereabouts::resolve(inputs(cli)?)?));
+            return status::run(flags, || Ok(StatusLocation::resolve(inputs(cli)?)?));
         }
     }
     Ok(ExitCode::SUCCESS)

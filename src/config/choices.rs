@@ -1,5 +1,8 @@
 //! Settings that are one word of a few.
 
+use super::kind::{SettingType, SettingValue};
+use crate::payload::dialect::Dialect;
+
 /// An enum whose variants each have the word that a configuration file uses.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$of_variant:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -10,7 +13,6 @@ macro_rules! choice {
         }
 
         impl $name {
-            #[allow(dead_code, reason = "used by the declarations of keys next")]
             /// Every word, in the order in which error lines list them.
             pub(super) const WORDS: &'static [&'static str] = &[$($word),+];
 
@@ -21,13 +23,18 @@ macro_rules! choice {
                     $(Self::$variant => $word,)+
                 }
             }
+        }
 
-            /// The choice of this word; `None` for an unknown one.
-            pub(super) fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)+
+        impl SettingType for $name {
+            fn from_value(value: SettingValue) -> Option<Self> {
+                match value {
+                    $(SettingValue::Word($word) => Some(Self::$variant),)+
                     _ => None,
                 }
+            }
+
+            fn into_value(self) -> SettingValue {
+                SettingValue::Word(self.as_str())
             }
         }
     };
@@ -114,5 +121,16 @@ choice! {
         None = "none",
         Gzip = "gzip",
         Zstd = "zstd",
+    }
+}
+
+impl SettingType for Dialect {
+    fn from_value(value: SettingValue) -> Option<Self> {
+        let SettingValue::Word(word) = value else { return None };
+        Self::from_word(word)
+    }
+
+    fn into_value(self) -> SettingValue {
+        SettingValue::Word(self.as_str())
     }
 }

@@ -12,32 +12,30 @@ pub struct EndpointUrl(Url);
 
 impl EndpointUrl {
     /// # Errors
-    /// In a few words, why the text is no such URL; the text itself is not quoted.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The reason why the text is no such URL; the text is not quoted.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         // The parser would drop line breaks and tabs, and encode spaces.
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err("holds a space or control character".to_owned());
+            return Err(InvalidUrl::Space);
         }
         // The parser would also take `http:host` and `http:\host`.
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("not a URL".to_owned());
+            return Err(InvalidUrl::NotAUrl);
         };
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-            return Err("neither http nor https".to_owned());
+            return Err(InvalidUrl::Scheme);
         }
         let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
         if authority.is_empty() {
             // The parser would take the first part of the path for the host.
-            return Err("names no host".to_owned());
+            return Err(InvalidUrl::NoHost);
         }
         if authority.contains('@') {
-            return Err("names a user or password, which belongs into a file: name that file in \
-                        endpoint.bearer_token_file"
-                .to_owned());
+            return Err(InvalidUrl::User);
         }
-        let url = Url::parse(text).map_err(|error| format!("not a URL ({error})"))?;
+        let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
         if url.fragment().is_some() {
-            return Err("has a fragment, which is never sent".to_owned());
+            return Err(InvalidUrl::Fragment);
         }
         Ok(Self(url))
     }
@@ -47,6 +45,28 @@ impl EndpointUrl {
     pub fn as_url(&self) -> &Url {
         &self.0
     }
+}
+
+/// The reason why a text is no URL of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUrl {
+    #[error("holds a space or control character")]
+    Space,
+    #[error("not a URL")]
+    NotAUrl,
+    #[error("not a URL ({0})")]
+    Malformed(String),
+    #[error("neither http nor https")]
+    Scheme,
+    #[error("names no host")]
+    NoHost,
+    #[error(
+        "names a user or password, which belongs into a file: name that file in \
+         endpoint.bearer_token_file"
+    )]
+    User,
+    #[error("has a fragment, which is never sent")]
+    Fragment,
 }
 
 impl fmt::Display for EndpointUrl {
@@ -93,10 +113,10 @@ mod tests {
             ("http://host:99999", "not a URL (invalid port number)"),
             ("http://host/#top", "has a fragment, which is never sent"),
         ] {
-            assert_eq!(EndpointUrl::parse(text), Err(reason.to_owned()), "{text}");
+            assert_eq!(EndpointUrl::parse(text).unwrap_err().to_string(), reason, "{text}");
         }
         for text in ["http://user:pw@host", "http://user@host", "http://@host/x"] {
-            let reason = EndpointUrl::parse(text).unwrap_err();
+            let reason = EndpointUrl::parse(text).unwrap_err().to_string();
             assert!(reason.starts_with("names a user or password"), "{text}: {reason}");
         }
         let url = EndpointUrl::parse("HTTP://[::1]:5000/@user").unwrap();

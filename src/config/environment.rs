@@ -2,13 +2,14 @@
 
 use super::error::{ConfigError, shortened};
 use super::keys::{
-    CONFIG_VARIABLE, CREDENTIALS_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE, RENAMED,
+    CONFIG_VARIABLE, CREDENTIALS_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE,
     SERVICE_HOST_VARIABLE, STATE_DIRECTORY_VARIABLE, VARIABLE_PREFIX, nearest,
+    successor_of_variable,
 };
 use super::layer::{Layers, Origin};
 use super::value::Raw;
 
-/// What the environment sets.
+/// The values that the environment sets.
 #[derive(Debug, Default)]
 pub(super) struct EnvironmentLayers {
     pub values: Vec<(&'static Key, Raw, Origin)>,
@@ -20,7 +21,7 @@ pub(super) struct EnvironmentLayers {
     pub credentials: Option<String>,
     /// `STATE_DIRECTORY`, unless it is empty.
     pub state_directory: Option<String>,
-    /// Whether Kubernetes started the process: `KUBERNETES_SERVICE_HOST` is set.
+    /// True if Kubernetes started the process: `KUBERNETES_SERVICE_HOST` is set.
     pub in_pod: bool,
 }
 
@@ -88,8 +89,8 @@ pub(super) fn read(
     Ok(layers)
 }
 
-/// Whether Kubernetes made the variable: a Service in the pod's namespace whose name begins with
-/// `nodetally` puts variables into every pod that look like ours
+/// True for a variable of Kubernetes: a Service in the pod's namespace whose name begins with
+/// `nodetally` puts variables into every pod that look like those of this program
 /// (`NODETALLY_SERVICE_HOST`, `NODETALLY_PORT_7643_TCP=tcp://…`).
 fn is_service_link(name: &str, value: &str) -> bool {
     let prefix = VARIABLE_PREFIX.trim_end_matches('_');
@@ -114,11 +115,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 fn unknown(name: &str) -> ConfigError {
     let shown = shortened(name, 64);
-    let renamed = RENAMED.iter().find(|renamed| {
-        let upper = renamed.from.replace('.', "_").to_ascii_uppercase();
-        name.strip_prefix(VARIABLE_PREFIX) == Some(upper.as_str())
-    });
-    if let Some(to) = renamed.and_then(|renamed| renamed.to.environment.first()) {
+    if let Some(to) = successor_of_variable(name).and_then(|key| key.environment.first()) {
         return ConfigError::new(&format!("environment {shown} is now called {to}"));
     }
     let known = KEYS.iter().flat_map(|key| key.environment.iter().copied());

@@ -1,8 +1,11 @@
-//! The one line a person gets when the configuration cannot be used.
+//! The error line for a configuration that cannot be used, and the reasons in it.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
+
+use super::endpoint_url::InvalidUrl;
+use super::variables::{CREDENTIALS, CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
 
 /// What is wrong with the configuration, as one line without line breaks: where it stands
 /// (`file:line`, an environment variable, a flag), what stands there, and what is allowed.
@@ -22,6 +25,81 @@ impl ConfigError {
     pub fn unreadable_file(path: &Path, reason: &io::Error) -> Self {
         Self::new(&format!("{}: cannot be read: {reason}", path.display()))
     }
+}
+
+/// The reason why a value is refused, in a few words and without the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    #[error("found {0}")]
+    Found(&'static str),
+    #[error("empty")]
+    Empty,
+    #[error("too small")]
+    TooSmall,
+    #[error("too large")]
+    TooLarge,
+    #[error("too long")]
+    TooLong,
+    #[error("too many")]
+    TooMany,
+    #[error("not a boolean")]
+    NotABoolean,
+    #[error("not an integer in range")]
+    NotAnInteger,
+    #[error("not a duration")]
+    NotADuration,
+    #[error("not an amount of bytes")]
+    NotBytes,
+    #[error("not one of the known words")]
+    UnknownWord,
+    #[error("a known dialect, but not built yet")]
+    NotBuilt,
+    #[error("not a plain name")]
+    NotAName,
+    #[error("not a namespace")]
+    NotANamespace,
+    #[error("not a DNS name")]
+    NotADnsName,
+    #[error("not KEY=VALUE")]
+    NotKeyAndValue,
+    #[error("holds a control character")]
+    ControlCharacter,
+    #[error("holds a NUL, which no path can")]
+    Nul,
+    #[error("not an absolute path")]
+    NotAbsolute,
+    #[error("not a header's name")]
+    NotAHeader,
+    #[error("{0} belongs to the request and carries no token")]
+    HeaderOfTheRequest(&'static str),
+    #[error("not a variable's name")]
+    NotAVariable,
+    #[error("begins with {VARIABLE_PREFIX}, as only settings do")]
+    OwnVariable,
+    #[error("begins with another variable than {CREDENTIALS}")]
+    OtherVariable,
+    #[error("names no credential behind {CREDENTIALS}/")]
+    NoCredentialNamed,
+    #[error(
+        "{CREDENTIALS_VARIABLE} is not set, so no credential was handed over (systemd sets it with \
+         LoadCredential=)"
+    )]
+    NoCredentials,
+    #[error("not an address to listen on")]
+    NotAnAddress,
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    #[error("not https, and a token goes there")]
+    NotHttps,
+    #[error("\"{0}\" stands there twice")]
+    Twice(&'static str),
+    #[error("{item}: {reason}")]
+    Item { item: String, reason: Box<InvalidValue> },
+    #[error("{0}")]
+    Conflict(String),
+    /// A mistake in the declaration of the key.
+    #[error("the key is declared with another type")]
+    OtherType,
 }
 
 /// The text with everything that a terminal or a log would take for more than a character of the

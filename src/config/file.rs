@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{ConfigError, shortened};
-use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key, Secret};
+use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key, Secrecy};
 use super::layer::{Layers, Origin};
 use super::value::Raw;
 
@@ -25,13 +25,13 @@ const NAME_CHARS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct EndpointLayers {
     pub values: Layers,
-    /// Where its header stands.
+    /// The place of its header.
     pub header: Origin,
-    /// Where its name stands, or its header if it has none.
+    /// The place of its name, or of its header if it has none.
     pub named_at: Origin,
 }
 
-/// What a file sets.
+/// The values that a file sets.
 #[derive(Debug, Default)]
 pub(super) struct FileLayers {
     pub values: Layers,
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
     read_where(path, text, |_| true)
 }
 
-/// The same of a few sections; the others may be as they like.
+/// Reads a few sections of the file at `path`; the others are not checked.
 pub(super) fn read_sections(
     path: &Path,
     text: &str,
@@ -57,7 +57,7 @@ fn read_where(
     text: &str,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<FileLayers, ConfigError> {
-    let source = Source { path, text };
+    let source = ConfigText { path, text };
     if text.len() > FILE_BYTES_MAX {
         return Err(ConfigError::new(&format!(
             "{}: {} bytes long; allowed: at most {FILE_BYTES_MAX}",
@@ -89,7 +89,7 @@ fn read_where(
                     at,
                     &format!(
                         "{section} = {}: found {}; allowed: a table, [{section}] with {}",
-                        source.raw(value).shown(Secret::No),
+                        source.raw(value).shown(Secrecy::None),
                         kind(value),
                         listed(section)
                     ),
@@ -101,12 +101,12 @@ fn read_where(
     Ok(layers)
 }
 
-struct Source<'t> {
+struct ConfigText<'t> {
     path: &'t Path,
     text: &'t str,
 }
 
-impl Source<'_> {
+impl ConfigText<'_> {
     /// The line, from 1, of a byte of the text.
     fn line(&self, at: usize) -> usize {
         1 + self.before(at).bytes().filter(|byte| *byte == b'\n').count()

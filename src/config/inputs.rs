@@ -1,12 +1,14 @@
-//! What settings are made from.
+//! The inputs of the settings: file, environment, flags and the host.
 
 use std::path::{Path, PathBuf};
 
 use super::keys::{self, Key};
+use super::layer::{Layers, Origin};
+use super::value::Raw;
 
-/// Everything that settings are made from.
+/// Everything that settings are resolved from.
 ///
-/// `E` gives the environment's variables. `std::env::vars` panics on one that is not UTF-8, so it
+/// `E` yields the environment's variables. `std::env::vars` panics on one that is not UTF-8, so it
 /// is best made from `std::env::vars_os`.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs<E> {
@@ -14,52 +16,43 @@ pub struct Inputs<E> {
     pub file: Option<(PathBuf, String)>,
     pub environment: E,
     pub flags: Flags,
-    /// What the host is called: the node's name if nothing else names it.
+    /// The host's name: the node's name if nothing else names it.
     pub host_name: String,
-    /// Whether the effective user is root, who keeps state in /run.
+    /// True if the effective user is root, who keeps state in /run.
     pub is_root: bool,
-    /// `$XDG_RUNTIME_DIR`, if set: where anybody else keeps it.
+    /// `$XDG_RUNTIME_DIR`, if set: where other users keep state.
     pub xdg_runtime_dir: Option<String>,
-    /// `$XDG_STATE_HOME` and `$HOME`, if set: where anybody else keeps what outlives a boot.
+    /// `$XDG_STATE_HOME`, if set: where other users keep files over a boot.
     pub xdg_state_home: Option<String>,
+    /// `$HOME`, if set: the fallback for `$XDG_STATE_HOME`.
     pub home: Option<String>,
 }
 
-/// Flags as typed; `None` where one was not given. Named after the flag.
+/// Values of keys that flags set, as typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Flags {
-    pub interval: Option<String>,
-    pub state_dir: Option<String>,
-    pub node_name: Option<String>,
-    pub listen: Option<String>,
-    pub path_procfs: Option<String>,
-    pub path_sysfs: Option<String>,
-    pub path_cgroupfs: Option<String>,
-    pub path_rootfs: Option<String>,
-    pub log_level: Option<String>,
-    pub cmdline: bool,
-}
+pub struct Flags(Vec<(&'static Key, String)>);
 
 impl Flags {
-    pub(super) fn into_values(self) -> impl Iterator<Item = (&'static Key, String)> {
-        [
-            (&keys::SAMPLING_INTERVAL, self.interval),
-            (&keys::STATE_DIR, self.state_dir),
-            (&keys::NODE_NAME, self.node_name),
-            (&keys::RECEIVER_LISTEN, self.listen),
-            (&keys::PATHS_PROCFS, self.path_procfs),
-            (&keys::PATHS_SYSFS, self.path_sysfs),
-            (&keys::PATHS_CGROUPFS, self.path_cgroupfs),
-            (&keys::PATHS_ROOTFS, self.path_rootfs),
-            (&keys::LOG_LEVEL, self.log_level),
-            (&keys::SAMPLING_CMDLINE, self.cmdline.then(|| "true".to_owned())),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
+    /// Notes the value of the key's flag.
+    pub fn set(&mut self, key: &'static Key, value: &str) {
+        self.0.push((key, value.to_owned()));
+    }
+
+    /// Adds the flags of `others`.
+    pub fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().cloned());
+    }
+
+    pub(super) fn lay_over(self, layers: &mut Layers, is_wanted: impl Fn(&Key) -> bool) {
+        for (key, value) in self.0.into_iter().filter(|(key, _)| is_wanted(key)) {
+            let long = key.flag.map_or(key.name, |flag| flag.long);
+            layers.set(key, Raw::Text(value), Origin::Flag(long));
+        }
     }
 }
 
-/// The configuration file to read: the flag's, else the one `NODETALLY_CONFIG` names, else none.
+/// The path of the configuration file: the flag's, else the one `NODETALLY_CONFIG` names, else
+/// `None`.
 #[must_use]
 pub fn file_path<'e>(
     flag: Option<&Path>,

@@ -1,25 +1,26 @@
-//! What one key was given by the file, the environment and the flags, in rising order.
+//! The values that file, environment and flags give each key, and the origin of what is resolved.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, one_line};
-use super::keys::Key;
+use super::error::{ConfigError, InvalidValue, one_line};
+use super::keys::{Key, KeyDefault};
+use super::kind::{SettingType, SettingValue};
 use super::value::Raw;
 
-/// Where a resolved value came from. Displayed as one line.
+/// The place where a resolved value was set. Displayed as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// It is not set.
     Default,
-    /// Nobody set it, and the default is what the host is called.
+    /// It is not set, and the default is the host's name.
     HostName,
     /// A line (from 1) of the configuration file.
     File { path: PathBuf, line: usize },
     /// An environment variable.
     Environment(String),
-    /// A flag, with its dashes.
+    /// A flag, without its dashes.
     Flag(&'static str),
 }
 
@@ -32,24 +33,24 @@ impl fmt::Display for Origin {
                 write!(f, "{}:{line}", one_line(&path.display().to_string()))
             }
             Self::Environment(name) => write!(f, "environment {}", one_line(name)),
-            Self::Flag(name) => f.write_str(name),
+            Self::Flag(name) => write!(f, "--{name}"),
         }
     }
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug)]
-struct Entry {
+struct Layer {
     value: Raw,
     origin: Origin,
 }
 
-impl Entry {
+impl Layer {
     /// The error line for this value of this key.
-    fn refused(&self, key: &Key, reason: &str) -> ConfigError {
-        let shown = self.value.shown(key.secret);
+    fn refused(&self, key: &Key, reason: &InvalidValue) -> ConfigError {
+        let shown = self.value.shown(key.secrecy);
         let place = &self.origin;
-        let allowed = key.allowed;
+        let allowed = key.allowed();
         ConfigError::new(&match place {
             Origin::File { .. } => {
                 format!("{place}: {} = {shown}: {reason}; allowed: {allowed}", key.path())
@@ -69,78 +70,165 @@ fn id(key: &Key) -> KeyId {
     (key.section, key.name)
 }
 
-/// Everything that was set, key by key, before it is checked.
+/// Everything that is set, key by key, before it is checked.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    entries: BTreeMap<KeyId, Vec<Entry>>,
+    layers: BTreeMap<KeyId, Vec<Layer>>,
 }
 
 impl Layers {
-    /// Lays a value over what the key has so far.
+    /// Lays a value over those that the key has.
     pub(super) fn set(&mut self, key: &Key, value: Raw, origin: Origin) {
-        self.entries.entry(id(key)).or_default().push(Entry { value, origin });
+        self.layers.entry(id(key)).or_default().push(Layer { value, origin });
     }
 
-    /// Whether anybody set the key.
+    /// True if the key is set in any layer.
     pub(super) fn is_set(&self, key: &Key) -> bool {
-        self.entries.contains_key(&id(key))
+        self.layers.contains_key(&id(key))
     }
 
-    /// Where the first value that is set at all stands.
+    /// The place of the first value of any key; `None` if nothing is set.
     pub(super) fn first_origin(&self) -> Option<&Origin> {
-        self.entries.values().flatten().map(|entry| &entry.origin).next()
+        self.layers.values().flatten().map(|layer| &layer.origin).next()
     }
 
-    /// The key's topmost value, noted in `origins`; `None` if nobody set it.
+    fn of(&self, key: &Key) -> &[Layer] {
+        self.layers.get(&id(key)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Resolves the keys of one table, and notes the value and origin of each.
+pub(super) struct Resolver<'l> {
+    layers: &'l Layers,
+    /// The directory of systemd's credentials.
+    credentials: Option<&'l str>,
+    pub origins: Origins,
+}
+
+impl<'l> Resolver<'l> {
+    pub(super) fn new(layers: &'l Layers, credentials: Option<&'l str>) -> Self {
+        Self { layers, credentials, origins: Origins::default() }
+    }
+
+    /// True if the key is set in any layer.
+    pub(super) fn is_set(&self, key: &Key) -> bool {
+        self.layers.is_set(key)
+    }
+
+    /// The key's value, or the declared default.
+    pub(super) fn get<T: SettingType>(&mut self, key: &Key) -> Result<T, ConfigError> {
+        if let Some(value) = self.find(key)? {
+            return Ok(value);
+        }
+        let text = if let KeyDefault::Is(text) = key.default { text } else { "" };
+        self.read_from(key, text, Origin::Default)
+    }
+
+    /// The key's value, or `default`.
+    pub(super) fn get_or<T: SettingType>(
+        &mut self,
+        key: &Key,
+        default: T,
+    ) -> Result<T, ConfigError> {
+        self.get_or_checked(key, default, |_| Ok(()))
+    }
+
+    /// The key's value, or `default`. Each layer's value has to pass `check` too.
+    pub(super) fn get_or_checked<T: SettingType>(
+        &mut self,
+        key: &Key,
+        default: T,
+        check: impl Fn(&T) -> Result<(), InvalidValue>,
+    ) -> Result<T, ConfigError> {
+        if let Some(value) = self.topmost(key, check)? {
+            return Ok(value);
+        }
+        self.origins.set(key, Origin::Default, &default.clone().into_value());
+        Ok(default)
+    }
+
+    /// The key's value; `None` if it is not set.
+    pub(super) fn find<T: SettingType>(&mut self, key: &Key) -> Result<Option<T>, ConfigError> {
+        self.topmost(key, |_| Ok(()))
+    }
+
+    /// The value of this text from a place that is no layer, such as the host's name.
+    pub(super) fn read_from<T: SettingType>(
+        &mut self,
+        key: &Key,
+        text: &str,
+        origin: Origin,
+    ) -> Result<T, ConfigError> {
+        let layer = Layer { value: Raw::Text(text.to_owned()), origin };
+        self.read(key, &layer, |_| Ok(()))
+    }
+
+    /// The topmost value.
     ///
     /// A value that another one overrides is checked too: it would come into force, and fail, on
     /// the day the other goes.
-    pub(super) fn get<T>(
-        &self,
+    fn topmost<T: SettingType>(
+        &mut self,
         key: &Key,
-        origins: &mut Origins,
-        check: impl Fn(&Raw) -> Result<T, String>,
+        check: impl Fn(&T) -> Result<(), InvalidValue>,
     ) -> Result<Option<T>, ConfigError> {
         let mut topmost = None;
-        for entry in self.entries.get(&id(key)).into_iter().flatten() {
-            let value = check(&entry.value).map_err(|reason| entry.refused(key, &reason))?;
-            origins.set(key, entry.origin.clone());
-            topmost = Some(value);
+        for layer in self.layers.of(key) {
+            topmost = Some(self.read(key, layer, &check)?);
         }
         Ok(topmost)
     }
 
-    /// The same, with a value for a key that nobody set.
-    pub(super) fn get_or<T>(
-        &self,
+    fn read<T: SettingType>(
+        &mut self,
         key: &Key,
-        origins: &mut Origins,
-        default: T,
-        check: impl Fn(&Raw) -> Result<T, String>,
+        layer: &Layer,
+        check: impl Fn(&T) -> Result<(), InvalidValue>,
     ) -> Result<T, ConfigError> {
-        Ok(self.get(key, origins, check)?.unwrap_or(default))
+        let refused = |reason| layer.refused(key, &reason);
+        let value = key.kind.read(&layer.value, self.credentials).map_err(refused)?;
+        self.origins.set(key, layer.origin.clone(), &value);
+        let value = T::from_value(value).ok_or(InvalidValue::OtherType).map_err(refused)?;
+        check(&value).map_err(refused)?;
+        Ok(value)
+    }
+
+    /// The error for the topmost value of a key that does not go together with another.
+    pub(super) fn conflict(&self, key: &Key, reason: &str) -> ConfigError {
+        let reason = InvalidValue::Conflict(reason.to_owned());
+        match self.layers.of(key).last() {
+            Some(layer) => layer.refused(key, &reason),
+            None => ConfigError::new(&format!("{}: {reason}", key.path())),
+        }
     }
 }
 
-/// The error for a value that no layer holds, such as the host's name.
-pub(super) fn refused(key: &Key, value: &str, origin: Origin, reason: &str) -> ConfigError {
-    Entry { value: Raw::Text(value.to_owned()), origin }.refused(key, reason)
-}
-
-/// Where each resolved value came from.
+/// The origin of each resolved value, and the value as TOML.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origins {
-    of: BTreeMap<KeyId, Origin>,
+    of: BTreeMap<KeyId, (Origin, String)>,
 }
 
 impl Origins {
-    pub(super) fn set(&mut self, key: &Key, origin: Origin) {
-        self.of.insert(id(key), origin);
+    fn set(&mut self, key: &Key, origin: Origin, value: &SettingValue) {
+        self.of.insert(id(key), (origin, value.to_toml()));
     }
 
-    /// Where the key's value came from; [`Origin::Default`] if nobody set it.
+    /// Notes that the key has no value.
+    pub(super) fn unset(&mut self, key: &Key) {
+        self.of.remove(&id(key));
+    }
+
+    /// The origin of the key's value; [`Origin::Default`] if it is not set.
     #[must_use]
     pub fn of(&self, key: &Key) -> &Origin {
-        self.of.get(&id(key)).unwrap_or(&Origin::Default)
+        self.of.get(&id(key)).map_or(&Origin::Default, |(origin, _)| origin)
+    }
+
+    /// The key's value as TOML that reads again as the same value, but for the query of a URL,
+    /// which is hidden. `None` if the key has no value.
+    #[must_use]
+    pub fn value_of(&self, key: &Key) -> Option<&str> {
+        self.of.get(&id(key)).map(|(_, value)| value.as_str())
     }
 }

@@ -1,44 +1,48 @@
 //! Raw TOML, environment and flags in, one checked [`Settings`] out.
 //!
 //! Rising order: defaults, the file, the environment, the flags. Nothing is read here: the file's
-//! text, the variables and what the host is called are handed in.
+//! text, the variables and the host's name are passed in.
 //!
-//! `keys` says what there is; `file` and `environment` bring what was set; `layer` lays it over
-//! one another and remembers where it came from; `value` checks one value; `resolve` makes the
-//! settings.
+//! `keys` declares every key; `kind` reads and describes its values with the checks in `value`.
+//! `file` and `environment` find what is set, and `layer` resolves one key from what is set. The
+//! sections of `settings`, `directory` and `endpoint` are resolved beside their structs, and
+//! `resolve` resolves all of them.
 
 mod choices;
-mod delivery;
 mod directory;
+mod endpoint;
 mod endpoint_url;
 mod environment;
 mod error;
 mod file;
 mod inputs;
 pub mod keys;
+mod kind;
 mod layer;
+mod location;
 mod resolve;
 mod settings;
-mod status;
 mod trust;
 mod value;
+mod variables;
 
 pub use choices::{
     ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, StalePolicy,
     UnknownPods,
 };
 pub use directory::{ClusterSettings, DirectorySettings};
-pub use endpoint_url::EndpointUrl;
-pub use error::{ConfigError, one_line};
+pub use endpoint::{EndpointSettings, ScopeSettings, WaitingSettings};
+pub use endpoint_url::{EndpointUrl, InvalidUrl};
+pub use error::{ConfigError, InvalidValue, one_line};
 pub use file::{ENDPOINTS_MAX, FILE_BYTES_MAX};
 pub use inputs::{Flags, Inputs, file_path};
-pub use keys::{KEYS, Key};
+pub use keys::{FlagCommands, KEYS, Key, KeyDefault, KeyFlag};
+pub use kind::{InvalidDuration, Kind, parse_duration};
 pub use layer::{Origin, Origins};
+pub use location::StatusLocation;
 pub use settings::{
-    EndpointSettings, FilesystemSettings, LogSettings, NodeSettings, PathSettings,
-    ReceiverSettings, SamplingSettings, ScopeSettings, Settings, SpoolSettings, StateSettings,
-    StatusSettings, WaitingSettings,
+    FilesystemSettings, LogSettings, NodeSettings, PathSettings, ReceiverSettings,
+    SamplingSettings, Settings, SpoolSettings, StateSettings, StatusSettings,
 };
-pub use status::Whereabouts;
 pub use trust::{ClientCertificateFiles, TrustSettings};
-pub use value::{format_bytes, parse_duration, redacted_url};
+pub use value::{format_bytes, redacted_url};

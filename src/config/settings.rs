@@ -1,16 +1,18 @@
-//! The settings as resolved: every value checked, every default filled in.
+//! The settings as resolved, and the resolution of the small sections.
+//!
+//! Every value is checked, and every default is filled in.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::choices::{ClientErrors, Counters, Durability, LogLevel, StalePolicy, UnknownPods};
+use super::choices::LogLevel;
 use super::directory::{ClusterSettings, DirectorySettings};
-use super::endpoint_url::EndpointUrl;
-use super::layer::Origins;
-use super::trust::TrustSettings;
-use crate::payload::dialect::Dialect;
-use crate::quantity::Bytes;
+use super::endpoint::EndpointSettings;
+use super::error::ConfigError;
+use super::keys;
+use super::layer::{Origin, Origins, Resolver};
+use super::value;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +27,16 @@ pub struct Settings {
     pub spool: SpoolSettings,
     pub status: StatusSettings,
     pub log: LogSettings,
-    /// Where figures are sent, in the file's order, the environment's last. At most
+    /// The endpoints in the file's order, that of the environment last. At most
     /// [`super::ENDPOINTS_MAX`]; their names differ.
     pub endpoints: Vec<EndpointSettings>,
     pub receiver: ReceiverSettings,
-    /// Where each value outside `endpoints` came from.
+    /// The origin of each value outside `endpoints`.
     pub origins: Origins,
 }
 
 impl Settings {
-    /// Whether `run` starts its own receiver and sends to it: when it has nobody else to send to.
+    /// True if `run` starts its own receiver and sends to it, because no endpoint is configured.
     #[must_use]
     pub fn uses_embedded_receiver(&self) -> bool {
         self.endpoints.is_empty()
@@ -44,8 +46,30 @@ impl Settings {
 /// `[node]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
-    /// What the node is called in everything that is sent: one segment of a URL.
+    /// The node's name in everything that is sent: one segment of a URL.
     pub name: String,
+}
+
+impl NodeSettings {
+    /// `variable` is the value of `NODE_NAME`.
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        variable: Option<String>,
+        host_name: &str,
+    ) -> Result<Self, ConfigError> {
+        let key = &keys::NODE_NAME;
+        if let Some(name) = resolver.find(key)? {
+            return Ok(Self { name });
+        }
+        let name = match variable {
+            Some(name) => {
+                let origin = Origin::Environment(keys::NODE_NAME_VARIABLE.to_owned());
+                resolver.read_from(key, &name, origin)?
+            }
+            None => resolver.read_from(key, host_name, Origin::HostName)?,
+        };
+        Ok(Self { name })
+    }
 }
 
 /// `[sampling]`
@@ -53,12 +77,23 @@ pub struct NodeSettings {
 pub struct SamplingSettings {
     /// From one sample to the next; 1 s to 1 h.
     pub interval: Duration,
-    /// Whether each process's own `/proc/<pid>/io` is read.
+    /// True if each process's own `/proc/<pid>/io` is read.
     pub process_io: bool,
-    /// Whether the TCP sockets of the host's network namespace are asked for.
+    /// True if the TCP sockets of the host's network namespace are read.
     pub tcp_sockets: bool,
-    /// Whether command lines, which can hold secrets, are read.
+    /// True if command lines, which can hold secrets, are read.
     pub cmdline: bool,
+}
+
+impl SamplingSettings {
+    pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            interval: resolver.get(&keys::SAMPLING_INTERVAL)?,
+            process_io: resolver.get(&keys::SAMPLING_PROCESS_IO)?,
+            tcp_sockets: resolver.get(&keys::SAMPLING_TCP_SOCKETS)?,
+            cmdline: resolver.get(&keys::SAMPLING_CMDLINE)?,
+        })
+    }
 }
 
 /// `[paths]`
@@ -71,42 +106,138 @@ pub struct PathSettings {
     pub rootfs: PathBuf,
 }
 
+impl PathSettings {
+    pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            procfs: resolver.get(&keys::PATHS_PROCFS)?,
+            sysfs: resolver.get(&keys::PATHS_SYSFS)?,
+            cgroupfs: resolver.find(&keys::PATHS_CGROUPFS)?,
+            rootfs: resolver.get(&keys::PATHS_ROOTFS)?,
+        })
+    }
+}
+
 /// `[state]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSettings {
-    /// Where the last counters are kept; `None`: they are not.
+    /// The directory of the last counters; `None`: they are not kept.
     ///
     /// Counters hold within one boot only, so the defaults lie on tmpfs.
     pub dir: Option<PathBuf>,
 }
 
+/// The user and the directories that the environment offers for files of its own.
+pub(super) struct UserDirs<'a> {
+    pub is_root: bool,
+    /// `$STATE_DIRECTORY`: one or more paths with colons between.
+    pub state_directory: Option<&'a str>,
+    pub xdg_runtime_dir: Option<&'a str>,
+    pub xdg_state_home: Option<&'a str>,
+    pub home: Option<&'a str>,
+}
+
+/// The path in a variable. A relative one counts as unset, as the variables' specifications say.
+fn absolute(text: Option<&str>) -> Option<PathBuf> {
+    text.map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+impl StateSettings {
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        dirs: &UserDirs<'_>,
+    ) -> Result<Self, ConfigError> {
+        let default = if dirs.is_root {
+            Some(PathBuf::from("/run/nodetally"))
+        } else {
+            absolute(dirs.xdg_runtime_dir).map(|dir| dir.join("nodetally"))
+        };
+        Ok(Self { dir: resolver.get_or(&keys::STATE_DIR, default)? })
+    }
+}
+
 /// `[spool]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// Where samples wait for endpoints that do not answer; `None`: in memory.
+    /// The directory of the queues on disk; `None`: samples wait in memory.
     pub dir: Option<PathBuf>,
+}
+
+impl SpoolSettings {
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        state: &StateSettings,
+        dirs: &UserDirs<'_>,
+    ) -> Result<Self, ConfigError> {
+        let default = Self::default_dir(resolver, state, dirs);
+        Ok(Self { dir: resolver.get_or(&keys::SPOOL_DIR, default)? })
+    }
+
+    fn default_dir(
+        resolver: &Resolver<'_>,
+        state: &StateSettings,
+        dirs: &UserDirs<'_>,
+    ) -> Option<PathBuf> {
+        let of_systemd = dirs.state_directory.and_then(|dirs| dirs.split(':').next());
+        if let Some(dir) = absolute(of_systemd) {
+            return Some(dir.join("spool"));
+        }
+        if resolver.is_set(&keys::STATE_DIR) {
+            return state.dir.as_ref().map(|dir| dir.join("spool"));
+        }
+        if dirs.is_root {
+            return Some(PathBuf::from("/var/lib/nodetally/spool"));
+        }
+        let home = || absolute(dirs.home).map(|home| home.join(".local/state"));
+        let dir = absolute(dirs.xdg_state_home).or_else(home)?;
+        Some(dir.join("nodetally/spool"))
+    }
 }
 
 /// `[filesystem]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesystemSettings {
-    /// Whether what pods keep on disk is measured.
+    /// True if the disk usage of pods is measured.
     pub pod_usage: bool,
     /// Files and directories looked at in a second at most; 10 to 100,000.
     pub entries_per_second: usize,
     /// From one measurement of a directory to the next; 10 s to 24 h.
     pub refresh: Duration,
-    /// On the host.
+    /// A path of the host.
     pub kubelet_dir: PathBuf,
+}
+
+impl FilesystemSettings {
+    pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            pod_usage: resolver.get(&keys::FILESYSTEM_POD_USAGE)?,
+            entries_per_second: resolver.get(&keys::FILESYSTEM_ENTRIES_PER_SECOND)?,
+            refresh: resolver.get(&keys::FILESYSTEM_REFRESH)?,
+            kubelet_dir: resolver.get(&keys::FILESYSTEM_KUBELET_DIR)?,
+        })
+    }
 }
 
 /// `[status]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// Where the agent answers for itself; `None`: nowhere.
+    /// The address of the status server; `None` for none.
     pub listen: Option<SocketAddr>,
-    /// The unix socket on which it does; `None`: on none.
+    /// The unix socket of the status server; `None` for none.
     pub socket: Option<PathBuf>,
+}
+
+impl StatusSettings {
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        state_dir: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let socket = state_dir.map(|dir| dir.join("status.sock"));
+        let socket = socket.filter(|path| value::is_socket_path(path));
+        Ok(Self {
+            listen: resolver.get(&keys::STATUS_LISTEN)?,
+            socket: resolver.get_or(&keys::STATUS_SOCKET, socket)?,
+        })
+    }
 }
 
 /// `[log]`
@@ -115,66 +246,10 @@ pub struct LogSettings {
     pub level: LogLevel,
 }
 
-/// One `[[endpoint]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointSettings {
-    /// Unique among the endpoints; usable as a file's name.
-    pub name: String,
-    pub dialect: Dialect,
-    /// The address below which the dialect's paths are found.
-    pub url: EndpointUrl,
-    pub counters: Counters,
-    /// How long one request may take, the answer included; 100 ms to 5 min.
-    pub timeout: Duration,
-    /// How many requests may be under way at once; 1 to 64.
-    pub concurrency: usize,
-    /// How much is kept in memory while the endpoint cannot be reached; 64 KiB to 1 GiB.
-    pub queue_bytes: Bytes,
-    pub waiting: WaitingSettings,
-    pub unknown_pods: UnknownPods,
-    /// The namespace that stands beside a pod sent under its uid.
-    pub unknown_namespace: String,
-    /// The file that holds the bearer token; `None`: none is sent, unless
-    /// [`TrustSettings::bearer_token_env`] names a variable.
-    pub bearer_token_file: Option<PathBuf>,
-    /// The header that carries it; `Authorization` as `Bearer`, any other bare.
-    pub auth_header: String,
-    pub trust: TrustSettings,
-    pub client_errors: ClientErrors,
-    pub scope: ScopeSettings,
-    /// Where each of these values came from.
-    pub origins: Origins,
-}
-
-/// What becomes of samples that an endpoint does not take at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingSettings {
-    pub durability: Durability,
-    /// How much waits on disk; 1 MiB to 64 GiB.
-    pub spool_bytes: Bytes,
-    /// How long a sample waits; 1 min to 30 d.
-    pub spool_age: Duration,
-    /// How old a sample may be for a server that stamps what it gets; 1 s to 30 d.
-    pub stale_after: Duration,
-    pub stale: StalePolicy,
-    /// How often a post is tried that the endpoint fails on; 1 to 100.
-    pub tries_max: usize,
-    /// The time over which nodes spread what they send; up to the interval.
-    pub spread: Duration,
-}
-
-/// What an endpoint is told.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScopeSettings {
-    /// Only pods of these are sent; empty: of all.
-    pub namespaces: Vec<String>,
-    pub namespaces_except: Vec<String>,
-    /// A label selector as Kubernetes writes it; empty: all.
-    pub pod_selector: String,
-    /// Keys of annotations, a `*` at the end standing for the rest.
-    pub annotations: Vec<String>,
-    /// Whether the resource API is told more than its document asks for.
-    pub extras: bool,
+impl LogSettings {
+    pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self { level: resolver.get(&keys::LOG_LEVEL)? })
+    }
 }
 
 /// `[receiver]`: the embedded one.
@@ -182,8 +257,23 @@ pub struct ScopeSettings {
 pub struct ReceiverSettings {
     /// Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// How far back it can answer; 1 min to 24 h.
+    /// The age of the oldest sample that is kept; 1 min to 24 h.
     pub retention: Duration,
-    /// How old the last figures of what still exists may be; 1 s to 24 h.
+    /// The age at which the last values of a node or pod count as gone; 1 s to 24 h.
     pub stale_after: Duration,
+}
+
+impl ReceiverSettings {
+    pub(super) fn resolve(
+        resolver: &mut Resolver<'_>,
+        interval: Duration,
+    ) -> Result<Self, ConfigError> {
+        // With a sample every five minutes, a limit of one would leave every node out.
+        let stale_after = Duration::from_secs(60).max(4 * interval);
+        Ok(Self {
+            listen: resolver.get(&keys::RECEIVER_LISTEN)?,
+            retention: resolver.get(&keys::RECEIVER_RETENTION)?,
+            stale_after: resolver.get_or(&keys::RECEIVER_STALE_AFTER, stale_after)?,
+        })
+    }
 }

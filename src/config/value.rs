@@ -1,21 +1,33 @@
-//! From what stands in the file, a variable or a flag to a checked value.
+//! Values as they were written, and the checks that each kind of value has.
 //!
-//! Each check answers with a reason in a few words; where the value stands and what is allowed is
-//! added by whoever knows the key.
+//! A check fails with the reason alone. The place of the value and the allowed values are added
+//! where the key is known.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::shortened;
-use super::keys::{CREDENTIALS_VARIABLE, Secret, VARIABLE_PREFIX};
+use super::error::{InvalidValue, one_line, shortened};
+use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
 /// How many characters of a value an error line quotes.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// A value as it was written, before anything is known about it.
+/// The part of a value that may be a secret, by intention or because it was put into the wrong key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// No part.
+    None,
+    /// The user, the password and the query of a URL.
+    Url,
+    /// The whole value: it names the place of a secret, and may be the secret by mistake.
+    Place,
+}
+
+/// A value as it was written, before it is checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Raw {
     /// From a variable or a flag, where everything is text.
@@ -34,79 +46,64 @@ pub(super) enum Raw {
 
 impl Raw {
     /// The value as an error line quotes it.
-    pub(super) fn shown(&self, secret: Secret) -> String {
-        let told = |text: &str| match secret {
-            Secret::Url => redacted_url(text),
-            Secret::No | Secret::Place => text.to_owned(),
+    pub(super) fn shown(&self, secrecy: Secrecy) -> String {
+        let public = |text: &str| match secrecy {
+            Secrecy::Url => redacted_url(text),
+            Secrecy::None | Secrecy::Place => text.to_owned(),
         };
         match self {
-            _ if secret == Secret::Place => "(hidden)".to_owned(),
-            Self::Text(text) | Self::String(text) => quoted(&told(text)),
+            _ if secrecy == Secrecy::Place => "(hidden)".to_owned(),
+            Self::Text(text) | Self::String(text) => quoted(&public(text)),
             Self::Integer { written, .. } => shortened(written, SHOWN_CHARS_MAX),
             Self::Boolean(value) => value.to_string(),
             Self::List(items) => {
                 let items: Vec<String> =
-                    items.iter().map(|item| format!("{:?}", told(item))).collect();
+                    items.iter().map(|item| format!("{:?}", public(item))).collect();
                 shortened(&format!("[{}]", items.join(", ")), SHOWN_CHARS_MAX)
             }
             Self::Other { shown, .. } => shortened(shown, SHOWN_CHARS_MAX),
         }
     }
 
-    /// `found an integer`: for a value of the wrong type.
-    fn found(&self) -> String {
-        match self {
-            Self::Text(_) | Self::String(_) => "found a string".to_owned(),
-            Self::Integer { value: Some(_), .. } => "found an integer".to_owned(),
-            Self::Integer { value: None, .. } => "found an integer beyond 64 bits".to_owned(),
-            Self::Boolean(_) => "found a boolean".to_owned(),
-            Self::List(_) => "found an array".to_owned(),
-            Self::Other { kind, .. } => format!("found {kind}"),
-        }
+    /// The error for a value of the wrong type.
+    fn wrong_type(&self) -> InvalidValue {
+        InvalidValue::Found(match self {
+            Self::Text(_) | Self::String(_) => "a string",
+            Self::Integer { value: Some(_), .. } => "an integer",
+            Self::Integer { value: None, .. } => "an integer beyond 64 bits",
+            Self::Boolean(_) => "a boolean",
+            Self::List(_) => "an array",
+            Self::Other { kind, .. } => kind,
+        })
     }
 
-    pub(super) fn text(&self) -> Result<&str, String> {
+    pub(super) fn text(&self) -> Result<&str, InvalidValue> {
         match self {
             Self::Text(text) | Self::String(text) => Ok(text),
-            _ => Err(self.found()),
+            _ => Err(self.wrong_type()),
         }
     }
 }
-
-/// How a path is begun that lies in the directory of credentials.
-const CREDENTIALS: &str = "${CREDENTIALS_DIRECTORY}";
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", shortened(text, SHOWN_CHARS_MAX))
 }
 
 /// A length of time in `allowed`, as people write it (`15s`, `1m 30s`).
-pub(super) fn duration(raw: &Raw, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(super) fn duration(
+    raw: &Raw,
+    allowed: RangeInclusive<Duration>,
+) -> Result<Duration, InvalidValue> {
     let duration =
-        humantime::parse_duration(raw.text()?).map_err(|_| "not a duration".to_owned())?;
+        humantime::parse_duration(raw.text()?).map_err(|_| InvalidValue::NotADuration)?;
     in_range(duration, &allowed)
 }
 
-/// The same for a flag that no key stands behind; the error says what is allowed.
-///
-/// # Errors
-/// One line, when `text` is no duration or lies outside `allowed`.
-pub fn parse_duration(text: &str, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let from = humantime::format_duration(*allowed.start());
-    let to = humantime::format_duration(*allowed.end());
-    let example = humantime::format_duration(*allowed.start());
-    duration(&Raw::Text(text.to_owned()), allowed).map_err(|reason| {
-        format!(
-            "{reason}; allowed: a number with a unit from {from} to {to}, such as \"{example}\""
-        )
-    })
-}
-
 /// An amount of bytes in `allowed`: an integer, or text with `KiB`, `MiB` or `GiB`.
-pub(super) fn bytes(raw: &Raw, allowed: RangeInclusive<Bytes>) -> Result<Bytes, String> {
+pub(super) fn bytes(raw: &Raw, allowed: RangeInclusive<Bytes>) -> Result<Bytes, InvalidValue> {
     let count = match raw {
         Raw::Integer { value: Some(value), .. } => {
-            u64::try_from(*value).map_err(|_| "too small".to_owned())?
+            u64::try_from(*value).map_err(|_| InvalidValue::TooSmall)?
         }
         _ => {
             let text = raw.text()?.trim();
@@ -116,39 +113,39 @@ pub(super) fn bytes(raw: &Raw, allowed: RangeInclusive<Bytes>) -> Result<Bytes, 
                 Some("KiB") => 1 << 10,
                 Some("MiB") => 1 << 20,
                 Some("GiB") => 1 << 30,
-                _ => return Err("not an amount of bytes".to_owned()),
+                _ => return Err(InvalidValue::NotBytes),
             };
             if !digits.bytes().all(|byte| byte.is_ascii_digit()) || digits.is_empty() {
-                return Err("not an amount of bytes".to_owned());
+                return Err(InvalidValue::NotBytes);
             }
             // Digits alone fail to parse only when they are too many.
             digits
                 .parse::<u64>()
                 .ok()
                 .and_then(|count| count.checked_mul(unit))
-                .ok_or_else(|| "too large".to_owned())?
+                .ok_or_else(|| InvalidValue::TooLarge)?
         }
     };
     in_range(Bytes::from_bytes(count), &allowed)
 }
 
 /// A count in `allowed`.
-pub(super) fn count(raw: &Raw, allowed: RangeInclusive<usize>) -> Result<usize, String> {
+pub(super) fn count(raw: &Raw, allowed: RangeInclusive<usize>) -> Result<usize, InvalidValue> {
     let count = match raw {
         Raw::Integer { value: Some(value), .. } => {
-            usize::try_from(*value).map_err(|_| "too small".to_owned())?
+            usize::try_from(*value).map_err(|_| InvalidValue::TooSmall)?
         }
-        Raw::Text(text) => text.parse().map_err(|_| "not an integer in range".to_owned())?,
-        _ => return Err(raw.found()),
+        Raw::Text(text) => text.parse().map_err(|_| InvalidValue::NotAnInteger)?,
+        _ => return Err(raw.wrong_type()),
     };
     in_range(count, &allowed)
 }
 
-fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, String> {
+fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, InvalidValue> {
     if value < *allowed.start() {
-        Err("too small".to_owned())
+        Err(InvalidValue::TooSmall)
     } else if value > *allowed.end() {
-        Err("too large".to_owned())
+        Err(InvalidValue::TooLarge)
     } else {
         Ok(value)
     }
@@ -159,10 +156,11 @@ fn in_range<T: PartialOrd>(value: T, allowed: &RangeInclusive<T>) -> Result<T, S
 pub(super) fn list<T>(
     raw: &Raw,
     count_max: usize,
-    check: impl Fn(&Raw) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
+    check: impl Fn(&Raw) -> Result<T, InvalidValue>,
+) -> Result<Vec<T>, InvalidValue> {
     let checked = |item: &str| {
-        check(&Raw::Text(item.to_owned())).map_err(|reason| format!("{}: {reason}", quoted(item)))
+        check(&Raw::Text(item.to_owned()))
+            .map_err(|reason| InvalidValue::Item { item: quoted(item), reason: Box::new(reason) })
     };
     let items: Vec<T> = match raw {
         Raw::List(items) => items.iter().map(|item| checked(item)).collect::<Result<_, _>>()?,
@@ -172,19 +170,20 @@ pub(super) fn list<T>(
             .filter(|item| !item.is_empty())
             .map(checked)
             .collect::<Result<_, _>>()?,
-        _ => return Err(raw.found()),
+        _ => return Err(raw.wrong_type()),
     };
-    if items.len() > count_max { Err("too many".to_owned()) } else { Ok(items) }
+    if items.len() > count_max { Err(InvalidValue::TooMany) } else { Ok(items) }
 }
 
-/// `KEY=VALUE`.
-pub(super) fn key_and_value(raw: &Raw) -> Result<(String, String), String> {
-    match raw.text()?.split_once('=') {
+/// A text `KEY=VALUE` of at most 512 bytes beside the `=`.
+pub(super) fn key_and_value(raw: &Raw) -> Result<String, InvalidValue> {
+    let text = raw.text()?;
+    match text.split_once('=') {
         Some((key, value)) if !key.is_empty() && key.len() + value.len() <= 512 => {
-            Ok((key.to_owned(), value.to_owned()))
+            Ok(text.to_owned())
         }
-        Some((key, _)) if !key.is_empty() => Err("too long".to_owned()),
-        _ => Err("not KEY=VALUE".to_owned()),
+        Some((key, _)) if !key.is_empty() => Err(InvalidValue::TooLong),
+        _ => Err(InvalidValue::NotKeyAndValue),
     }
 }
 
@@ -210,68 +209,68 @@ const HEADERS_OF_THE_REQUEST: &[&str] = &[
 ];
 
 /// The name of an HTTP header (RFC 9110 token) in which a token can be sent.
-pub(super) fn token_header(raw: &Raw) -> Result<String, String> {
+pub(super) fn token_header(raw: &Raw) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(in_token) {
-        return Err("not a header's name".to_owned());
+        return Err(InvalidValue::NotAHeader);
     }
-    let taken = HEADERS_OF_THE_REQUEST.iter().find(|name| name.eq_ignore_ascii_case(text));
-    match taken {
-        Some(name) => Err(format!("{name} belongs to the request and carries no token")),
+    match HEADERS_OF_THE_REQUEST.iter().find(|name| name.eq_ignore_ascii_case(text)) {
+        Some(name) => Err(InvalidValue::HeaderOfTheRequest(name)),
         None => Ok(text.to_owned()),
     }
 }
 
 /// A text of at most `bytes_max` without control characters.
-pub(super) fn plain_text(raw: &Raw, bytes_max: usize) -> Result<String, String> {
+pub(super) fn plain_text(raw: &Raw, bytes_max: usize) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     if text.len() > bytes_max {
-        Err("too long".to_owned())
+        Err(InvalidValue::TooLong)
     } else if text.chars().any(char::is_control) {
-        Err("holds a control character".to_owned())
+        Err(InvalidValue::ControlCharacter)
     } else {
         Ok(text.to_owned())
     }
 }
 
-/// An address to listen on, or `None` for `""` and `"none"`.
-pub(super) fn listen_address_or_none(raw: &Raw) -> Result<Option<SocketAddr>, String> {
-    match raw.text()? {
-        "" | "none" => Ok(None),
-        _ => listen_address(raw).map(Some),
-    }
-}
-
 /// `true` or `false`; a variable says it as text.
-pub(super) fn boolean(raw: &Raw) -> Result<bool, String> {
+pub(super) fn boolean(raw: &Raw) -> Result<bool, InvalidValue> {
     match raw {
         Raw::Boolean(value) => Ok(*value),
-        Raw::Text(text) => text.parse().map_err(|_| "not a boolean".to_owned()),
-        _ => Err(raw.found()),
+        Raw::Text(text) => text.parse().map_err(|_| InvalidValue::NotABoolean),
+        _ => Err(raw.wrong_type()),
     }
 }
 
-/// One of a few words.
-pub(super) fn choice<T>(raw: &Raw, from_word: impl Fn(&str) -> Option<T>) -> Result<T, String> {
-    from_word(raw.text()?).ok_or_else(|| "not one of the known words".to_owned())
+/// One of `words`; one of `reserved` has an error of its own.
+pub(super) fn word(
+    raw: &Raw,
+    words: &'static [&'static str],
+    reserved: &[&str],
+) -> Result<&'static str, InvalidValue> {
+    let text = raw.text()?;
+    words.iter().find(|word| **word == text).copied().ok_or(if reserved.contains(&text) {
+        InvalidValue::NotBuilt
+    } else {
+        InvalidValue::UnknownWord
+    })
 }
 
 /// The name of a variable of the environment that is no setting of this program.
-pub(super) fn foreign_variable(raw: &Raw) -> Result<String, String> {
+pub(super) fn foreign_variable(raw: &Raw) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if text.is_empty() || text.len() > 128 || !plain || text.as_bytes()[0].is_ascii_digit() {
-        Err("not a variable's name".to_owned())
+        Err(InvalidValue::NotAVariable)
     } else if text.starts_with(VARIABLE_PREFIX) {
-        Err(format!("begins with {VARIABLE_PREFIX}, as only settings do"))
+        Err(InvalidValue::OwnVariable)
     } else {
         Ok(text.to_owned())
     }
 }
 
 /// The name of a host; an address is none.
-pub(super) fn dns_name(raw: &Raw) -> Result<String, String> {
+pub(super) fn dns_name(raw: &Raw) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     let in_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_label = |label: &str| {
@@ -286,101 +285,88 @@ pub(super) fn dns_name(raw: &Raw) -> Result<String, String> {
     if text.len() <= 253 && text.split('.').all(is_label) && !is_address {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err("not a DNS name".to_owned())
+        Err(InvalidValue::NotADnsName)
     }
 }
 
 /// A path: any text that can name a file.
-pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
+pub(super) fn path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
     let text = raw.text()?;
     if text.is_empty() {
-        return Err("empty".to_owned());
+        return Err(InvalidValue::Empty);
     }
     if text.contains('\0') {
-        return Err("holds a NUL, which no path can".to_owned());
+        return Err(InvalidValue::Nul);
     }
     Ok(PathBuf::from(text))
 }
 
 /// A path that starts at the root.
-pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, String> {
+pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
     let path = path(raw)?;
-    if path.is_absolute() { Ok(path) } else { Err("not an absolute path".to_owned()) }
+    if path.is_absolute() { Ok(path) } else { Err(InvalidValue::NotAbsolute) }
 }
 
 /// A path that starts at the root, or at the directory that systemd hands a service its credentials
 /// in. `credentials` is that directory, if there is one.
 ///
 /// No other variable is expanded: a name that was mistyped would else become part of a path.
-pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBuf, String> {
+pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBuf, InvalidValue> {
     let text = raw.text()?;
     let Some(name) = text.strip_prefix(CREDENTIALS) else {
         if text.starts_with('$') {
-            return Err(format!("begins with another variable than {CREDENTIALS}"));
+            return Err(InvalidValue::OtherVariable);
         }
         return absolute_path(raw);
     };
     let Some(name) = name.strip_prefix('/').filter(|name| !name.is_empty()) else {
-        return Err(format!("names no credential behind {CREDENTIALS}/"));
+        return Err(InvalidValue::NoCredentialNamed);
     };
     let Some(directory) = credentials else {
-        return Err(format!(
-            "{CREDENTIALS_VARIABLE} is not set, so no credential was handed over (systemd sets it \
-             with LoadCredential=)"
-        ));
+        return Err(InvalidValue::NoCredentials);
     };
     // The other way round a name with a slash in front would replace the directory.
     absolute_path(&Raw::Text(format!("{directory}/{name}")))
 }
 
-/// A path, or `None` for `""` and `"none"`.
-pub(super) fn path_or_none(raw: &Raw) -> Result<Option<PathBuf>, String> {
-    match raw.text()? {
-        "" | "none" => Ok(None),
-        _ => path(raw).map(Some),
-    }
+/// The longest path of a unix socket, in bytes: `sun_path` less its terminator.
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The path of a unix socket.
+pub(super) fn socket_path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
+    let path = path(raw)?;
+    if is_socket_path(&path) { Ok(path) } else { Err(InvalidValue::TooLong) }
 }
 
-/// The longest path of a unix socket, in bytes: `sun_path` less its end.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// The path of a unix socket, or `None` for `""` and `"none"`.
-pub(super) fn socket_path_or_none(raw: &Raw) -> Result<Option<PathBuf>, String> {
-    match path_or_none(raw)? {
-        Some(path) if !is_socket_path(&path) => Err("too long".to_owned()),
-        path => Ok(path),
-    }
-}
-
-/// Whether a unix socket can lie there.
+/// True if the path is short enough for a unix socket.
 pub(super) fn is_socket_path(path: &Path) -> bool {
     path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX
 }
 
 /// An IP address and a port.
-pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, String> {
-    raw.text()?.parse().map_err(|_| "not an address to listen on".to_owned())
+pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, InvalidValue> {
+    raw.text()?.parse().map_err(|_| InvalidValue::NotAnAddress)
 }
 
 /// A name of letters, digits, `.`, `_` and `-` that starts with a letter or digit, so that it is
 /// one segment of a URL and one component of a path, and neither `.` nor `..`.
-pub(super) fn plain_name(raw: &Raw, chars_max: usize) -> Result<String, String> {
+pub(super) fn plain_name(raw: &Raw, chars_max: usize) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     let starts = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     if text.is_empty() {
-        Err("empty".to_owned())
+        Err(InvalidValue::Empty)
     } else if !plain || !starts {
-        Err("not a plain name".to_owned())
+        Err(InvalidValue::NotAName)
     } else if text.len() > chars_max {
-        Err("too long".to_owned())
+        Err(InvalidValue::TooLong)
     } else {
         Ok(text.to_owned())
     }
 }
 
 /// A namespace as Kubernetes checks it (RFC 1123 label).
-pub(super) fn namespace(raw: &Raw) -> Result<String, String> {
+pub(super) fn namespace(raw: &Raw) -> Result<String, InvalidValue> {
     let text = raw.text()?;
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = |byte: Option<u8>| byte.is_some_and(alphanumeric);
@@ -388,7 +374,7 @@ pub(super) fn namespace(raw: &Raw) -> Result<String, String> {
         && ends(text.bytes().next())
         && ends(text.bytes().next_back())
         && text.bytes().all(|byte| alphanumeric(byte) || byte == b'-');
-    if good { Ok(text.to_owned()) } else { Err("not a namespace".to_owned()) }
+    if good { Ok(text.to_owned()) } else { Err(InvalidValue::NotANamespace) }
 }
 
 /// The bytes with the largest unit that divides them, as `bytes` reads it again.
@@ -422,6 +408,27 @@ pub fn redacted_url(text: &str) -> String {
     }
 }
 
+/// The text as a basic string of TOML.
+pub(super) fn toml_string(text: &str) -> String {
+    let mut string = String::with_capacity(text.len() + 2);
+    string.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => string.push_str("\\\""),
+            '\\' => string.push_str("\\\\"),
+            '\n' => string.push_str("\\n"),
+            '\t' => string.push_str("\\t"),
+            // Direction and line marks are legal TOML, but a terminal would act on them.
+            _ if c.is_control() || one_line(c.encode_utf8(&mut [0; 4])).starts_with('\\') => {
+                let _ = write!(string, "\\U{:08X}", u32::from(c));
+            }
+            _ => string.push(c),
+        }
+    }
+    string.push('"');
+    string
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,10 +447,10 @@ mod tests {
         assert_eq!(read(&text("70000")), Ok(70_000));
         assert_eq!(read(&Raw::Integer { written: "5".to_owned(), value: Some(5) }), Ok(5));
         for bad in ["", "MiB", "-1", "1.5MiB", "16MB", "16mib", "1 2KiB", "٣KiB", "+5"] {
-            assert_eq!(read(&text(bad)), Err("not an amount of bytes".to_owned()), "{bad}");
+            assert_eq!(read(&text(bad)), Err(InvalidValue::NotBytes), "{bad}");
         }
-        assert_eq!(read(&text("18446744073709551615KiB")), Err("too large".to_owned()));
-        assert_eq!(read(&text("99999999999999999999")), Err("too large".to_owned()));
+        assert_eq!(read(&text("18446744073709551615KiB")), Err(InvalidValue::TooLarge));
+        assert_eq!(read(&text("99999999999999999999")), Err(InvalidValue::TooLarge));
     }
 
     #[test]

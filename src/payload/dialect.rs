@@ -15,6 +15,17 @@ pub enum Dialect {
 impl Dialect {
     const ALL: &'static [Self] = &[Self::ResourceApi, Self::PodBatch, Self::PodLifecycle];
 
+    /// Every name, in the order in which error lines list them.
+    pub const WORDS: &'static [&'static str] = &{
+        let mut words = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        words
+    };
+
     /// Reserved names, whose error says that they are not built yet.
     pub const NOT_BUILT: &'static [&'static str] = &["otlp", "prometheus-remote-write", "ndjson"];
 

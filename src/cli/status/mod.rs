@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::args::{StatusFlags, StatusFormat};
 use super::table::Style;
-use crate::config::{StatusSettings, Whereabouts, redacted_url};
+use crate::config::{StatusLocation, StatusSettings, redacted_url};
 use crate::delivery::BaseUrl;
 use crate::payload::status::StatusReport;
 
@@ -47,7 +47,7 @@ impl std::fmt::Display for Place {
 /// or not for everybody to read.
 pub fn run(
     flags: &StatusFlags,
-    settings: impl FnOnce() -> anyhow::Result<Whereabouts>,
+    settings: impl FnOnce() -> anyhow::Result<StatusLocation>,
 ) -> anyhow::Result<ExitCode> {
     let (places, hint) = match (&flags.socket, &flags.url) {
         (Some(path), _) => (vec![Place::Socket(path.clone())], ""),
@@ -110,10 +110,10 @@ fn no_agent(line: &str) -> ExitCode {
 
 /// Where nobody has said where the agent is, the usual place comes last: whoever asks may be somebody
 /// else than the agent's user, with other defaults.
-fn places_of(settings: &Whereabouts) -> anyhow::Result<Vec<Place>> {
+fn places_of(settings: &StatusLocation) -> anyhow::Result<Vec<Place>> {
     let mut places: Vec<Place> = place_of(&settings.status)?.into_iter().collect();
     let usual = Path::new(USUAL_SOCKET);
-    if !settings.is_named && settings.status.socket.as_deref() != Some(usual) {
+    if !settings.is_set && settings.status.socket.as_deref() != Some(usual) {
         places.push(Place::Socket(usual.to_owned()));
     }
     Ok(places)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use nodetally::cli::args::{Cli, Command, PodSelector};
-use nodetally::config::{Flags, KEYS, Origin, Settings};
+use nodetally::config::{Flags, KEYS, Key, Origin, Settings, keys};
 
 use crate::config::inputs;
 
@@ -31,13 +31,17 @@ fn every_flag_of_a_key_exists_and_overrides_it() {
             let mut inputs = inputs(None, &[]);
             inputs.flags = cli(&[command, flag, value]).unwrap().overrides();
             let settings = Settings::resolve(inputs).unwrap();
-            let key = KEYS.iter().find(|key| key.flag == Some(flag)).unwrap();
-            assert_eq!(settings.origins.of(key), &Origin::Flag(flag), "{command}");
+            let long = flag.strip_prefix("--").unwrap();
+            let is_its = |key: &&&Key| key.flag.is_some_and(|flag| flag.long == long);
+            let key = KEYS.iter().find(is_its).unwrap();
+            assert_eq!(settings.origins.of(key), &Origin::Flag(long), "{command}");
         }
     }
     assert_eq!(KEYS.iter().filter(|key| key.flag.is_some()).count(), flags.len() + 1);
     let dump = cli(&["--path.procfs", "/p", "dump", "--cmdline", "--interval", "2s"]).unwrap();
-    let expected = Flags { path_procfs: Some("/p".to_owned()), cmdline: true, ..Flags::default() };
+    let mut expected = Flags::default();
+    expected.set(&keys::PATHS_PROCFS, "/p");
+    expected.set(&keys::SAMPLING_CMDLINE, "true");
     assert_eq!(dump.overrides(), expected);
     let Command::Dump(dump) = dump.command else { panic!("{dump:?}") };
     assert_eq!((dump.interval, dump.top), (Duration::from_secs(2), 10));

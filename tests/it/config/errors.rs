@@ -1,6 +1,8 @@
 //! What is refused, and the exact line for it.
 
-use nodetally::config::Settings;
+use clap::Parser as _;
+use nodetally::cli::args::Cli;
+use nodetally::config::{KEYS, Settings, keys};
 
 use crate::config::{error, from_file, inputs};
 
@@ -39,14 +41,6 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[receiver]\ninterval = \"15s\"",
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
          allowed in [receiver]: listen, retention, stale_after",
-    ),
-    (
-        "[sampling]\nperiod = \"15s\"",
-        "nodetally.toml:2: sampling.period is now called sampling.interval",
-    ),
-    (
-        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nlate = \"add\"",
-        "nodetally.toml:4: endpoint.late is now called endpoint.stale",
     ),
     ("[log]\n\"a\\nb\" = 1", "nodetally.toml:2: log.a\\nb: unknown key; allowed in [log]: level"),
     (
@@ -119,7 +113,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nspread = \"16s\"",
         "nodetally.toml:4: endpoint.spread = \"16s\": too large; allowed: a number with a unit \
-         from 0s to the interval, such as \"5s\"",
+         from 0s to 1h, such as \"5s\"; at most sampling.interval",
     ),
     (
         "[endpoint]\nname = \"a\"",
@@ -321,16 +315,6 @@ fn bad_variables_and_flags_are_answered_with_one_exact_line() {
                 .to_owned(),
         ),
         (
-            &[("NODETALLY_SAMPLING_PERIOD", "15s")],
-            "environment NODETALLY_SAMPLING_PERIOD is now called NODETALLY_SAMPLING_INTERVAL"
-                .to_owned(),
-        ),
-        (
-            &[("NODETALLY_ENDPOINT_LATE_AFTER", "1m")],
-            "environment NODETALLY_ENDPOINT_LATE_AFTER is now called NODETALLY_ENDPOINT_STALE_AFTER"
-                .to_owned(),
-        ),
-        (
             &[("NODETALLY_ENDPOINT_DIALECT", "resource-api")],
             "environment NODETALLY_ENDPOINT_DIALECT: an endpoint without an address; allowed: with \
              NODETALLY_ENDPOINT_URL beside it"
@@ -353,7 +337,7 @@ fn bad_variables_and_flags_are_answered_with_one_exact_line() {
     }
 
     let mut bad_flag = inputs(None, &[]);
-    bad_flag.flags.interval = Some("x".to_owned());
+    bad_flag.flags.set(&keys::SAMPLING_INTERVAL, "x");
     assert_eq!(error(bad_flag), format!("--interval \"x\": not a duration; allowed: {interval}"));
 
     let mut nameless = inputs(None, &[]);
@@ -373,9 +357,41 @@ fn bad_variables_and_flags_are_answered_with_one_exact_line() {
 }
 
 #[test]
+fn a_former_name_of_a_key_is_answered_with_the_new_one() {
+    let mut count = 0;
+    for key in KEYS {
+        for former in key.former {
+            let (section, name) = former.split_once('.').unwrap();
+            let file = match section {
+                "endpoint" => format!("[[endpoint]]\n{name} = 1"),
+                _ => format!("[{section}]\n{name} = 1"),
+            };
+            assert_eq!(
+                error(inputs(Some(&file), &[])),
+                format!("nodetally.toml:2: {former} is now called {}", key.path())
+            );
+            let variable = former.replace('.', "_").to_uppercase();
+            assert_eq!(
+                error(inputs(None, &[(&format!("NODETALLY_{variable}"), "x")])),
+                format!("environment NODETALLY_{variable} is now called {}", key.environment[0])
+            );
+            count += 1;
+        }
+        for former in key.former_flags {
+            let line = Cli::try_parse_from(["nodetally", "run", &format!("--{former}"), "x"])
+                .unwrap_err()
+                .to_string();
+            let renamed = format!("--{former} is now called --{}", key.flag.unwrap().long);
+            assert!(line.contains(&renamed), "{line}");
+        }
+    }
+    assert_eq!(count, 3);
+}
+
+#[test]
 fn a_bad_value_is_an_error_even_where_another_overrides_it() {
     let mut overridden = inputs(Some("sampling.interval = \"15\""), &[]);
-    overridden.flags.interval = Some("15s".to_owned());
+    overridden.flags.set(&keys::SAMPLING_INTERVAL, "15s");
     assert!(error(overridden).starts_with("nodetally.toml:1: sampling.interval = \"15\": "));
 }
 

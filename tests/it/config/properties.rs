@@ -1,6 +1,6 @@
 //! What holds for any text at all.
 
-use nodetally::config::{ConfigError, KEYS, Settings};
+use nodetally::config::{ConfigError, KEYS, Settings, keys};
 use proptest::prelude::*;
 
 use crate::config::shown::shown;
@@ -72,8 +72,8 @@ proptest! {
             assert_one_line(Settings::resolve(inputs(None, &[(known, &value)])));
         }
         let mut inputs = inputs(None, &[("NODE_NAME", &value)]);
-        inputs.flags.listen = Some(value.clone());
-        inputs.flags.interval = Some(name);
+        inputs.flags.set(&keys::RECEIVER_LISTEN, &value);
+        inputs.flags.set(&keys::SAMPLING_INTERVAL, &name);
         inputs.host_name = value;
         assert_one_line(Settings::resolve(inputs));
     }

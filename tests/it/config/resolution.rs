@@ -112,7 +112,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     let environment =
         [("NODETALLY_SAMPLING_INTERVAL", "30s"), ("NODETALLY_LOG_LEVEL", "error"), ("PATH", "/")];
     let mut inputs = inputs(Some(file), &environment);
-    inputs.flags.interval = Some("40s".to_owned());
+    inputs.flags.set(&keys::SAMPLING_INTERVAL, "40s");
     let settings = Settings::resolve(inputs).unwrap();
     assert_eq!(settings.sampling.interval, Duration::from_secs(40));
     assert_eq!(settings.log.level, LogLevel::Error);
@@ -142,7 +142,9 @@ fn state_goes_where_the_user_may_write_and_a_reboot_clears() {
         let mut inputs = inputs(None, &[]);
         inputs.is_root = is_root;
         inputs.xdg_runtime_dir = xdg.map(str::to_owned);
-        inputs.flags.state_dir = flag.map(str::to_owned);
+        if let Some(flag) = flag {
+            inputs.flags.set(&keys::STATE_DIR, flag);
+        }
         Settings::resolve(inputs).unwrap().state.dir
     };
     assert_eq!(dir(true, Some("/run/user/0"), None), Some(PathBuf::from("/run/nodetally")));

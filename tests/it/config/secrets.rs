@@ -1,6 +1,6 @@
 //! What is secret, or is where a secret is, and stands in the wrong key or in the wrong form.
 
-use nodetally::config::keys::{ENDPOINT, Secret};
+use nodetally::config::keys::{ENDPOINT, Secrecy};
 use nodetally::config::{KEYS, Key, Settings};
 
 use crate::config::inputs;
@@ -20,8 +20,8 @@ const OF_ANY_KIND: [&str; 9] = [
 
 /// Of a URL user, password and query are secret; the rest says what is wrong with it.
 fn holds_secret(key: &Key, line: &str) -> bool {
-    let shown = match key.secret {
-        Secret::Url => line.replace("hunter2://", "").replace("\"hunter2\"", ""),
+    let shown = match key.secrecy {
+        Secrecy::Url => line.replace("hunter2://", "").replace("\"hunter2\"", ""),
         _ => line.replace("48151623", "hunter2"),
     };
     shown.contains("hunter2")
@@ -49,7 +49,7 @@ fn error_of_variable(key: &Key, value: &str) -> Option<String> {
 
 #[test]
 fn no_error_of_a_key_that_may_hold_a_secret_repeats_it() {
-    let secret: Vec<&&Key> = KEYS.iter().filter(|key| key.secret != Secret::No).collect();
+    let secret: Vec<&&Key> = KEYS.iter().filter(|key| key.secrecy != Secrecy::None).collect();
     assert!(secret.len() >= 8, "{secret:?}");
     for key in secret {
         let of_files: Vec<String> =
@@ -70,8 +70,8 @@ fn no_error_of_a_key_that_may_hold_a_secret_repeats_it() {
 #[test]
 fn keys_of_urls_tokens_and_private_keys_are_marked() {
     let is_marked = |key: &Key, part: &str| match part {
-        "url" => key.secret == Secret::Url,
-        _ => key.secret == Secret::Place,
+        "url" => key.secrecy == Secrecy::Url,
+        _ => key.secrecy == Secrecy::Place,
     };
     for key in KEYS {
         for part in ["url", "token", "key_file", "auth", "kubeconfig", "password", "secret"] {

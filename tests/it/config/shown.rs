@@ -1,7 +1,7 @@
 //! `nodetally config` and the documentation.
 
 use nodetally::cli::show_config::{TokenState, render};
-use nodetally::config::{KEYS, Key, Settings};
+use nodetally::config::{KEYS, Key, Settings, keys};
 
 use crate::config::{EVERY_KEY, bare, from_file, inputs};
 
@@ -14,7 +14,7 @@ fn config_shows_each_value_with_where_it_came_from() {
     let file = "[sampling]\ninterval = \"20s\"\n[[endpoint]]\nname = \"a\"\n\
                 url = \"http://a/?key=hunter2\"\nbearer_token_file = \"/t\"";
     let mut inputs = inputs(Some(file), &[("NODETALLY_LOG_LEVEL", "debug")]);
-    inputs.flags.state_dir = Some("none".to_owned());
+    inputs.flags.set(&keys::STATE_DIR, "none");
     let settings = Settings::resolve(inputs).unwrap();
     let text = shown(&settings);
     let expected = r#"[node]
@@ -152,17 +152,30 @@ fn a_tokens_file_is_described_and_never_quoted() {
 /// One row of docs/configuration.md.
 fn documented(key: &Key) -> String {
     let mut set_by: Vec<String> = key.environment.iter().map(|name| format!("`{name}`")).collect();
-    set_by.extend(key.flag.map(|flag| format!("`{flag}`")));
+    set_by.extend(key.flag.map(|flag| format!("`--{}`", flag.long)));
     let set_by = set_by.join(", ");
-    format!("| `{}` | {} | {} | {} | {set_by} |", key.path(), key.purpose, key.allowed, key.default)
+    let (path, allowed, default) = (key.path(), key.allowed(), key.default_text());
+    format!("| `{path}` | {} | {allowed} | {default} | {set_by} |\n", key.purpose)
 }
 
+/// `UPDATE_DOCS=1` rewrites the table instead.
 #[test]
-fn the_documentation_has_every_key_as_it_is() {
-    let document = include_str!("../../../docs/configuration.md");
-    let rows: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
-    let expected: Vec<String> = KEYS.iter().map(|key| documented(key)).collect();
-    assert_eq!(rows, expected);
+fn the_documentation_has_every_key_as_it_is_declared() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let head = "|---|---|---|---|---|\n";
+    let (before, table) = document.split_once(head).unwrap();
+    let (_, after) = table.split_once("\n\n").unwrap();
+    let rows: String = KEYS.iter().map(|key| documented(key)).collect();
+    let expected = format!("{before}{head}{rows}\n{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    } else {
+        assert!(
+            document == expected,
+            "the table of keys is out of date: UPDATE_DOCS=1 cargo test --test it documentation"
+        );
+    }
     let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
     assert_eq!(from_file(example.unwrap()).endpoints.len(), 1);
 }

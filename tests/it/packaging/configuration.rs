@@ -132,7 +132,7 @@ fn the_socket_of_the_runtime_is_looked_for_where_it_is_mounted() {
     let mounts = container_of(&pod_of(patched)).volume_mounts.clone().unwrap();
     let runtime = mounts.iter().find(|mount| mount.name == "runtime").unwrap();
     assert_eq!(settings(config_of_the_manifest()).directory.cri_socket, None);
-    let looked_for = nodetally::config::keys::directory::CRI_SOCKET.default;
+    let looked_for = nodetally::config::keys::DIRECTORY_CRI_SOCKET.default_text();
     let mounted = format!(" {}/containerd.sock,", runtime.mount_path);
     assert!(looked_for.contains(&mounted), "{mounted}");
 }

@@ -1,0 +1,265 @@
+//! `[[endpoint]]`: what is sent to one endpoint, how samples wait for it, and which pods it gets.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::choices::{ClientErrors, Counters, Durability, StalePolicy, UnknownPods};
+use super::endpoint_url::EndpointUrl;
+use super::error::{ConfigError, InvalidValue};
+use super::file::{ENDPOINTS_MAX, EndpointLayers};
+use super::keys::{self, Key};
+use super::layer::{Layers, Origin, Origins, Resolver};
+use super::trust::TrustSettings;
+use crate::payload::dialect::Dialect;
+use crate::quantity::Bytes;
+
+/// The name of the endpoint that the environment describes.
+const ENVIRONMENT_ENDPOINT: &str = "env";
+
+/// The longest default of `spread`.
+const DEFAULT_SPREAD_MAX: Duration = Duration::from_secs(30);
+
+/// One `[[endpoint]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Unique among the endpoints; usable as a file's name.
+    pub name: String,
+    pub dialect: Dialect,
+    /// The address below which the dialect's paths are found.
+    pub url: EndpointUrl,
+    pub counters: Counters,
+    /// The longest time for one request and its answer; 100 ms to 5 min.
+    pub timeout: Duration,
+    /// The most requests in flight at once; 1 to 64.
+    pub concurrency: usize,
+    /// The room in memory for samples that wait; 64 KiB to 1 GiB.
+    pub queue_bytes: Bytes,
+    pub waiting: WaitingSettings,
+    pub unknown_pods: UnknownPods,
+    /// The namespace of a pod that is sent under its uid.
+    pub unknown_namespace: String,
+    /// The file that holds the bearer token; `None`: none is sent, unless
+    /// [`TrustSettings::bearer_token_env`] names a variable.
+    pub bearer_token_file: Option<PathBuf>,
+    /// The header that carries the token; `Authorization` as `Bearer`, any other the token alone.
+    pub auth_header: String,
+    pub trust: TrustSettings,
+    pub client_errors: ClientErrors,
+    pub scope: ScopeSettings,
+    /// The origin of each of these values.
+    pub origins: Origins,
+}
+
+/// Defaults of an endpoint that depend on other sections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EndpointDefaults<'a> {
+    pub credentials: Option<&'a str>,
+    pub unknown_pods: UnknownPods,
+    pub has_spool: bool,
+    pub interval: Duration,
+}
+
+impl EndpointSettings {
+    /// The endpoints of the file, then that of the environment.
+    pub(super) fn resolve_all(
+        from_file: Vec<EndpointLayers>,
+        from_environment: &Layers,
+        defaults: EndpointDefaults<'_>,
+    ) -> Result<Vec<Self>, ConfigError> {
+        let mut endpoints: Vec<(Self, Origin)> = Vec::new();
+        for EndpointLayers { values, header, named_at } in from_file {
+            let settings = Self::resolve(&values, &header, defaults)?;
+            settings.add_to(&mut endpoints, named_at)?;
+        }
+        if let Some(origin) = from_environment.first_origin() {
+            let settings = Self::resolve(from_environment, origin, defaults)?;
+            let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
+            settings.add_to(&mut endpoints, origin)?;
+        }
+        Ok(endpoints.into_iter().map(|(settings, _)| settings).collect())
+    }
+
+    fn add_to(
+        self,
+        endpoints: &mut Vec<(Self, Origin)>,
+        named_at: Origin,
+    ) -> Result<(), ConfigError> {
+        let name = &self.name;
+        if let Some((_, first)) = endpoints.iter().find(|(other, _)| other.name == *name) {
+            return Err(ConfigError::new(&format!(
+                "{named_at}: endpoint.name = \"{name}\": also the name of the endpoint at {first}; \
+                 allowed: a name of its own"
+            )));
+        }
+        if endpoints.len() == ENDPOINTS_MAX {
+            return Err(ConfigError::new(&format!(
+                "{named_at}: endpoint: too many; allowed: at most {ENDPOINTS_MAX}"
+            )));
+        }
+        endpoints.push((self, named_at));
+        Ok(())
+    }
+
+    /// `header` is the place of the endpoint as a whole.
+    fn resolve(
+        layers: &Layers,
+        header: &Origin,
+        defaults: EndpointDefaults<'_>,
+    ) -> Result<Self, ConfigError> {
+        let missing = |key: &Key| match header {
+            Origin::Environment(_) => ConfigError::new(&format!(
+                "{header}: an endpoint without an address; allowed: with {} beside it",
+                key.environment.first().copied().unwrap_or_default()
+            )),
+            _ => ConfigError::new(&format!(
+                "{header}: {} is missing; allowed: {}",
+                key.path(),
+                key.allowed()
+            )),
+        };
+        let r = &mut Resolver::new(layers, defaults.credentials);
+        let name = match r.find(&keys::ENDPOINT_NAME)? {
+            Some(name) => name,
+            None if matches!(header, Origin::Environment(_)) => {
+                r.read_from(&keys::ENDPOINT_NAME, ENVIRONMENT_ENDPOINT, header.clone())?
+            }
+            None => return Err(missing(&keys::ENDPOINT_NAME)),
+        };
+        let dialect = r.get(&keys::ENDPOINT_DIALECT)?;
+        let url: EndpointUrl =
+            r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
+        let counters = r.get(&keys::ENDPOINT_COUNTERS)?;
+        let timeout = r.get(&keys::ENDPOINT_TIMEOUT)?;
+        let concurrency = r.get(&keys::ENDPOINT_CONCURRENCY)?;
+        let queue_bytes = r.get(&keys::ENDPOINT_QUEUE_BYTES)?;
+        let waiting = WaitingSettings::resolve(r, dialect, counters, defaults)?;
+        let unknown_pods = r.get_or(&keys::ENDPOINT_UNKNOWN_PODS, defaults.unknown_pods)?;
+        let unknown_namespace = r.get(&keys::ENDPOINT_UNKNOWN_NAMESPACE)?;
+        let bearer_token_file: Option<PathBuf> = r.find(&keys::ENDPOINT_BEARER_TOKEN_FILE)?;
+        let auth_header = r.get(&keys::ENDPOINT_AUTH_HEADER)?;
+        let trust = TrustSettings::resolve(r, dialect, &url)?;
+        if bearer_token_file.is_none() && trust.bearer_token_env.is_none() {
+            let key = &keys::ENDPOINT_AUTH_HEADER;
+            if r.is_set(key) {
+                return Err(r.conflict(key, "there is no token that it would carry"));
+            }
+            r.origins.unset(key);
+        }
+        Ok(Self {
+            name,
+            dialect,
+            url,
+            counters,
+            timeout,
+            concurrency,
+            queue_bytes,
+            waiting,
+            unknown_pods,
+            unknown_namespace,
+            bearer_token_file,
+            auth_header,
+            trust,
+            client_errors: r.get(&keys::ENDPOINT_CLIENT_ERRORS)?,
+            scope: ScopeSettings::resolve(r)?,
+            origins: std::mem::take(&mut r.origins),
+        })
+    }
+}
+
+/// Treatment of samples that an endpoint does not accept at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingSettings {
+    pub durability: Durability,
+    /// The room on disk for samples that wait; 1 MiB to 64 GiB.
+    pub spool_bytes: Bytes,
+    /// The longest time that a sample waits; 1 min to 30 d.
+    pub spool_age: Duration,
+    /// The age at which a sample is stale for a server that files it under its own clock; 1 s to 30 d.
+    pub stale_after: Duration,
+    pub stale: StalePolicy,
+    /// The most tries of a post that fails; 1 to 100.
+    pub tries_max: usize,
+    /// The time over which nodes spread their sending; up to the interval.
+    pub spread: Duration,
+}
+
+impl WaitingSettings {
+    fn resolve(
+        resolver: &mut Resolver<'_>,
+        dialect: Dialect,
+        counters: Counters,
+        defaults: EndpointDefaults<'_>,
+    ) -> Result<Self, ConfigError> {
+        let EndpointDefaults { has_spool, interval, .. } = defaults;
+        let durability = if has_spool { Durability::Disk } else { Durability::Memory };
+        let stale = match counters {
+            Counters::Delta => StalePolicy::Add,
+            Counters::Cumulative => StalePolicy::Drop,
+        };
+        let stale_after = Duration::from_secs(60).max(4 * interval);
+        let spread = (interval / 2).min(DEFAULT_SPREAD_MAX);
+        let conflict = |reason: &str| InvalidValue::Conflict(reason.to_owned());
+        let waiting = Self {
+            durability: resolver.get_or_checked(
+                &keys::ENDPOINT_DURABILITY,
+                durability,
+                |durability| match durability {
+                    Durability::Disk if !has_spool => Err(conflict("spool.dir is \"none\"")),
+                    _ => Ok(()),
+                },
+            )?,
+            spool_bytes: resolver.get(&keys::ENDPOINT_SPOOL_BYTES)?,
+            spool_age: resolver.get(&keys::ENDPOINT_SPOOL_AGE)?,
+            stale_after: resolver.get_or(&keys::ENDPOINT_STALE_AFTER, stale_after)?,
+            stale: resolver.get_or_checked(&keys::ENDPOINT_STALE, stale, |stale| {
+                match (stale, counters) {
+                    (StalePolicy::Add, Counters::Cumulative) => {
+                        Err(conflict("running totals do not add up"))
+                    }
+                    _ => Ok(()),
+                }
+            })?,
+            tries_max: resolver.get(&keys::ENDPOINT_TRIES_MAX)?,
+            spread: resolver.get_or_checked(&keys::ENDPOINT_SPREAD, spread, |spread| {
+                if *spread > interval { Err(InvalidValue::TooLarge) } else { Ok(()) }
+            })?,
+        };
+        if dialect.profile().timestamps.merge().is_none() {
+            for key in [&keys::ENDPOINT_STALE_AFTER, &keys::ENDPOINT_STALE] {
+                if resolver.is_set(key) {
+                    let reason = format!("{} carries its own time", dialect.as_str());
+                    return Err(resolver.conflict(key, &reason));
+                }
+                resolver.origins.unset(key);
+            }
+        }
+        Ok(waiting)
+    }
+}
+
+/// The part of pods and their data that an endpoint is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScopeSettings {
+    /// Only pods of these are sent; empty: pods of all namespaces.
+    pub namespaces: Vec<String>,
+    /// Pods of these are not sent.
+    pub namespaces_except: Vec<String>,
+    /// A label selector as Kubernetes writes it; empty: all.
+    pub pod_selector: String,
+    /// Keys of annotations; a `*` at the end matches any ending.
+    pub annotations: Vec<String>,
+    /// True if the resource API is sent more than its document asks for.
+    pub extras: bool,
+}
+
+impl ScopeSettings {
+    fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            namespaces: resolver.get(&keys::ENDPOINT_NAMESPACES)?,
+            namespaces_except: resolver.get(&keys::ENDPOINT_NAMESPACES_EXCEPT)?,
+            pod_selector: resolver.get(&keys::ENDPOINT_POD_SELECTOR)?,
+            annotations: resolver.get(&keys::ENDPOINT_ANNOTATIONS)?,
+            extras: resolver.get(&keys::ENDPOINT_EXTRAS)?,
+        })
+    }
+}
