@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::resource_api::NameError;
+use super::name::NameError;
 
 /// Why a body is no post of its API; its text is what the answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,7 +25,7 @@ pub enum BodyError {
 }
 
 /// The most values, lists and objects among them, of what is read as a whole: as one it takes up to 700
-/// bytes of memory for each of them, be it two bytes long. A pod with all that the API server knows of it
+/// bytes of memory for each of them, even of one two bytes long. A pod with all that the API server knows of it
 /// has some thousand.
 const VALUES_MAX: usize = 16_384;
 
@@ -35,7 +35,7 @@ impl BodyError {
     }
 }
 
-/// How much of labels is kept; what is more is left out.
+/// Limits of a set of labels; labels beyond them are left out.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelLimits {
     pub count_max: usize,
@@ -67,8 +67,8 @@ pub fn value_of(json: &[u8], name: &str) -> Result<Value, BodyError> {
     serde_json::from_slice(json).map_err(|error| BodyError::NotJson(reason(&error)))
 }
 
-/// How many values there are if it is JSON, and perhaps a few less: every one but the first stands behind a
-/// comma or is the first of a list or object.
+/// The number of values of a JSON text, or a few less. Each value but the first follows a comma or opens
+/// a list or object.
 fn values_at_most(json: &[u8]) -> usize {
     let (mut count, mut in_text, mut escaped) = (1, false, false);
     for byte in json {
@@ -83,8 +83,8 @@ fn values_at_most(json: &[u8]) -> usize {
     count
 }
 
-/// What serde_json says. It quotes a text that stands where none should in full: of what is long only
-/// the beginning and the end are kept, where it says what was expected and in which place.
+/// The message of serde_json. It quotes an unexpected text in full, so of a long message only the
+/// beginning and the end are kept: they name the expectation and the place.
 #[must_use]
 pub fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
     }
 
     /// # Errors
-    /// As all of these: the field is absent or of another type. Null is of another type.
+    /// The field is absent. The other getters also fail on a value of another type; null is one.
     pub fn required(&self, key: &str) -> Result<&'a Value, BodyError> {
         self.get(key).ok_or_else(|| BodyError::Missing(self.name(key)))
     }
@@ -212,7 +212,7 @@ impl<'a> Fields<'a> {
         self.objects_in(key, self.required(key)?, count_max)
     }
 
-    /// Likewise; none where the list is absent.
+    /// The objects of a list that may be absent.
     pub fn optional_objects(&self, key: &str, count_max: usize) -> Result<Vec<Self>, BodyError> {
         match self.get(key) {
             None => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! What one end writes the other reads.
+//! Round trips: the decoders read the output of the encoders.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Who is told of in an interval, under which name, and with what flows.
+//! The entities that an interval reports: their names and their I/O bytes.
 //!
 //! The ledger knows uids and paths, the directory names. Here they meet, once an interval for all
 //! endpoints, so that what could not be sent yet is kept in one place and lost in none.
@@ -13,7 +13,7 @@ use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
 use crate::ledger::account::{DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage};
 
-/// All that a dialect can tell of.
+/// The input of every encoder: one interval's usage, the names for it, and the filesystems.
 #[derive(Debug, Clone, Copy)]
 pub struct Observation<'a> {
     pub account: &'a Account,
@@ -30,9 +30,9 @@ pub struct PodFilesystem {
     pub usage_bytes: u64,
     /// Of the filesystem they lie on; `None`: not known.
     pub capacity_bytes: Option<u64>,
-    /// How long ago the figure was complete.
+    /// The age of the values, in milliseconds.
     pub age_millis: u64,
-    /// Something could not be read: the truth is not less than the figure.
+    /// A directory could not be read: the true value is at least this one.
     pub incomplete: bool,
 }
 
@@ -41,13 +41,13 @@ pub struct PodFilesystem {
 pub struct NodeFilesystem {
     pub usage_bytes: u64,
     pub capacity_bytes: u64,
-    /// What somebody without privileges can still write.
+    /// The bytes that an unprivileged process can still write.
     pub available_bytes: u64,
     pub inodes_used: u64,
     pub inodes_free: u64,
 }
 
-/// Bytes that passed.
+/// I/O bytes of an entity: disk and network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IoBytes {
     pub read_bytes: u64,
@@ -57,7 +57,7 @@ pub struct IoBytes {
 }
 
 impl IoBytes {
-    /// A figure that is not known is 0: the APIs have no other word for it.
+    /// An unknown value is 0: the APIs cannot leave it out.
     #[must_use]
     pub fn of(disk: Option<&DiskUsage>, network: Option<&NetworkUsage>) -> Self {
         Self {
@@ -87,12 +87,13 @@ impl IoBytes {
     }
 }
 
-/// What is sent of flows, in each of the ways that an endpoint may want it.
+/// I/O bytes of an entity, in each of the forms that an endpoint can ask for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EntityIo {
     /// In the interval.
     pub interval: IoBytes,
-    /// Before it, while the directory did not know the subject: for those that wait for it.
+    /// Before the interval, while the directory did not know the entity: for endpoints that wait for
+    /// its name.
     pub while_unknown: IoBytes,
     /// Since the agent started.
     pub total: IoBytes,
@@ -110,23 +111,23 @@ impl EntityIo {
     }
 }
 
-/// By which name a subject is called.
+/// The identity of an entity.
 #[derive(Debug, Clone, Copy)]
 pub enum EntityKind<'a> {
     /// A pod that the directory knows.
     Pod(&'a Pod),
     /// Something outside Kubernetes that has a name: a container of Docker or Podman, a unit or a
-    /// pod's cgroup that the static file names. All cgroups of one name are one subject.
+    /// pod's cgroup that the static file names. All cgroups of one name are one entity.
     Named(&'a EntityName),
     /// A pod of which only this is known.
     Uid(PodUid),
 }
 
-/// One that is sent as a pod.
+/// Something that is sent as a pod.
 #[derive(Debug, Clone)]
 pub struct Entity<'a> {
     pub kind: EntityKind<'a>,
-    /// A pod's figures; `None`: it has no cgroup, or it is no pod.
+    /// The usage of a pod; `None`: it has no cgroup, or it is no pod.
     pub usage: Option<&'a PodUsage>,
     /// The first of its containers outside Kubernetes.
     pub container: Option<ContainerId>,
@@ -137,10 +138,10 @@ pub struct Entity<'a> {
     pub runs: bool,
     /// It has a cgroup, or had one at some time of the interval.
     pub measured: bool,
-    /// Its own flows, for APIs in which a pod is its uid.
+    /// Its own bytes, for APIs that identify a pod by its uid.
     pub own: EntityIo,
-    /// The flows under its name, for APIs in which a pod is its name; `None`: there it is not sent
-    /// in this interval, because it does not run or because another has its name.
+    /// The bytes under its name, for APIs that identify a pod by its name. `None`: it is not sent to
+    /// them in this interval, because it does not run or another pod has its name.
     pub by_name: Option<EntityIo>,
 }
 
@@ -214,24 +215,24 @@ impl<'a> Entity<'a> {
     }
 }
 
-/// What people deployed that a pod belongs to, as kind and name. A static pod's mirror is controlled
-/// by its node, which nobody deployed.
+/// The deployed workload that a pod belongs to, as kind and name; `None`: it has none. The mirror of a
+/// static pod is controlled by its node, which is no workload.
 #[must_use]
 pub fn workload_of(pod: &Pod) -> Option<(&str, &str)> {
     pod.workload().filter(|(kind, _)| *kind != "Node")
 }
 
-/// All subjects of one interval: pods by uid, those without a cgroup behind them, then what is
+/// All entities of one interval: pods by uid, those without a cgroup behind them, then what is
 /// named outside Kubernetes.
 #[derive(Debug, Clone, Default)]
 pub struct Entities<'a> {
     pub all: Vec<Entity<'a>>,
-    /// The node's own flows.
+    /// The node's own bytes.
     pub node: EntityIo,
 }
 
-/// Running totals since the agent started, and the flows of pods that nobody could be told of yet.
-/// What leaves the account leaves here too, so this is no larger than an account.
+/// Running totals since the agent started, and the bytes of pods that could not be sent yet. An
+/// entity that leaves the account leaves here too, so this is no larger than an account.
 #[derive(Debug, Clone, Default)]
 pub struct RunningTotals {
     node: IoBytes,
@@ -247,19 +248,19 @@ enum EntityKey {
 #[derive(Debug, Clone, Copy, Default)]
 struct EntityTotals {
     total: IoBytes,
-    /// What others of its name had while it was sent.
+    /// Bytes of others of its name, counted while it was sent.
     of_others: IoBytes,
-    /// Not yet sent where a pod is its uid, because the uid is all that was known.
+    /// Not yet sent to APIs that identify a pod by its uid, because the uid is all that was known.
     unknown: IoBytes,
-    /// Likewise where a pod is its name.
+    /// Not yet sent to APIs that identify a pod by its name, because the uid is all that was known.
     unknown_by_name: IoBytes,
-    /// Not yet sent where a pod is its name, because it was known and did not run yet: what init
-    /// containers fetch comes with the first post.
+    /// Not yet sent to APIs that identify a pod by its name, because it did not run yet. The bytes of
+    /// init containers come with the first post.
     not_running: IoBytes,
 }
 
 impl RunningTotals {
-    /// Adds an interval, and says who is to be told of in it.
+    /// Adds an interval; returns the entities to be reported for it.
     pub fn add<'a>(&mut self, view: &Observation<'a>) -> Entities<'a> {
         let node = &view.account.node;
         let interval = IoBytes::of(node.disk.as_ref(), node.network.as_ref());
@@ -288,8 +289,8 @@ impl RunningTotals {
         }
         // Two pods can have one name at once: a StatefulSet's that is made again while the old one
         // ends, or a static pod's old and new configuration. One of them has it, and its CPU and
-        // memory are sent; the other's flows are added to its own, so that neither overwrites the
-        // other and no byte is lost. The other's CPU is in the node's figures only.
+        // memory are sent; the other's bytes are added to its own, so that neither overwrites the
+        // other and no byte is lost. The other's CPU is in the node's usage only.
         let mut by_name: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
         for (at, entity) in all.iter().enumerate().filter(|(_, entity)| entity.measured) {
             if let Some((namespace, name, _)) = entity.name() {

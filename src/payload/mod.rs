@@ -8,6 +8,7 @@ pub mod dialect;
 pub mod dump;
 pub mod entities;
 pub mod metrics_k8s_io;
+pub mod name;
 pub mod open_metrics;
 pub mod options;
 pub mod pod_batch;

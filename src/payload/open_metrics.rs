@@ -1,4 +1,4 @@
-//! The OpenMetrics text format, in which the agent tells of itself.
+//! The OpenMetrics text format, in which the agent exposes its own metrics.
 //!
 //! ```text
 //! # TYPE nodetally_samples counter
@@ -15,7 +15,7 @@
 
 use std::fmt::{Display, Write as _};
 
-/// What to send as `Content-Type`.
+/// The value of `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A text in the making.

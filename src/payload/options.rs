@@ -74,7 +74,7 @@ pub struct PodFilter {
 }
 
 impl PodFilter {
-    /// Whether a pod of this namespace with these labels is sent.
+    /// `true` where a pod of this namespace with these labels is sent.
     #[must_use]
     pub fn matches(&self, namespace: &str, labels: &Labels) -> bool {
         let is_in = |list: &[Box<str>]| list.iter().any(|name| **name == *namespace);

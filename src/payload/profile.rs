@@ -31,7 +31,7 @@ pub struct Profile {
 pub type SplitBody = fn(&[u8]) -> Option<(Bytes, Bytes)>;
 
 /// Two bodies of one path as one, the older first; `None`: they do not add up.
-pub type MergeBodies = fn(&[u8], &[u8]) -> Option<Bytes>;
+pub type MergePosts = fn(&[u8], &[u8]) -> Option<Bytes>;
 
 /// The messages of one sample.
 pub type EncodeSample = fn(&Observation<'_>, &Entities<'_>, &EncodeOptions) -> Vec<Message>;
@@ -57,7 +57,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether posts are sent in order to an endpoint that wants running totals or deltas.
+    /// `true` where posts are sent in order; `cumulative`: the endpoint receives running totals.
     #[must_use]
     pub const fn is_kept(self, cumulative: bool) -> bool {
         match self {
@@ -75,13 +75,13 @@ pub enum Timestamps {
     InBody,
     /// The time at which it arrives. A stale post would be filed under a wrong time, so stale ones
     /// can be merged into one.
-    OnArrival { merge: MergeBodies },
+    OnArrival { merge: MergePosts },
 }
 
 impl Timestamps {
     /// The merge of stale posts; `None`: a post is never stale.
     #[must_use]
-    pub const fn merge(self) -> Option<MergeBodies> {
+    pub const fn merge(self) -> Option<MergePosts> {
         match self {
             Self::InBody => None,
             Self::OnArrival { merge } => Some(merge),

@@ -158,7 +158,7 @@ pub fn named(name: &str) -> EntityName {
     EntityName { namespace: "host".into(), name: name.into(), labels: labels(&[("on", "host")]) }
 }
 
-/// What the API server, the static file and Docker know.
+/// A catalog of the API server, the static file and Docker.
 pub fn catalog(
     pods: Vec<Pod>,
     cgroups: &[(&str, &str)],

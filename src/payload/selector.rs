@@ -25,7 +25,7 @@ const NAME_BYTES_MAX: usize = 63;
 /// The longest prefix of a key.
 const PREFIX_BYTES_MAX: usize = 253;
 
-/// What labels must be like; all requirements hold together.
+/// Requirements on labels; all of them must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selector {
     requirements: Vec<Requirement>,
@@ -80,19 +80,19 @@ impl Selector {
         }
     }
 
-    /// Whether it fits everything.
+    /// `true` of the selector that fits everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
     }
 
-    /// Whether these labels are selected.
+    /// `true` where these labels are selected.
     #[must_use]
     pub fn fits(&self, labels: &Labels) -> bool {
         self.fits_values(|key| value_of(labels, key))
     }
 
-    /// As [`fits`](Self::fits), of labels that are kept some other way.
+    /// [`fits`](Self::fits) for labels of another representation; `value_of` looks one up.
     #[must_use]
     pub fn fits_values<'l>(&self, value_of: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.requirements.iter().all(|requirement| {

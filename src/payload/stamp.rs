@@ -1,4 +1,4 @@
-//! How the dialects write a moment.
+//! Time stamps as the dialects write them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,8 @@ impl fmt::Display for Rfc3339Seconds {
     }
 }
 
-/// A moment as RFC 3339 in UTC with milliseconds, `2025-06-11T15:00:00.123Z`; bounded likewise.
+/// A moment as RFC 3339 in UTC with milliseconds, `2025-06-11T15:00:00.123Z`.
+/// A moment beyond the year 9999 is written as that year's last second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rfc3339Millis(pub WallTime);
 
@@ -35,8 +36,9 @@ impl fmt::Display for Rfc3339Millis {
     }
 }
 
-/// A moment in UTC with microseconds and without a word on the zone, `2026-05-12T10:32:14.123456`;
-/// bounded likewise. The clock's milliseconds are all that is told apart.
+/// A moment in UTC with microseconds and without a zone, `2026-05-12T10:32:14.123456`. The last three
+/// digits are 0, as the clock has milliseconds. A moment beyond the year 9999 is written as that
+/// year's last second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NaiveMicros(pub WallTime);
 

@@ -1,4 +1,4 @@
-//! What a running agent tells of itself at `GET /status`, and what `nodetally status` reads.
+//! The report of a running agent at `GET /status`, which `nodetally status` reads.
 //!
 //! ```text
 //! {"schema_version":1,"version":"0.1.0","node":"worker-1","pid":4711,"at":"…","up_ms":…,
@@ -31,7 +31,7 @@ pub struct StatusReport {
     pub at: String,
     /// Since it began to answer.
     pub up_ms: u64,
-    /// Whether samples are taken.
+    /// `true` while samples are taken.
     pub is_healthy: bool,
     pub sampling: SamplingReport,
     pub directory: Vec<SourceReport>,
@@ -43,7 +43,7 @@ pub struct StatusReport {
 pub struct SamplingReport {
     pub interval_ms: u64,
     pub samples: u64,
-    /// What follows is of the last sample, and absent before the first.
+    /// The last sample; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<LastSample>,
 }
@@ -54,7 +54,7 @@ pub struct LastSample {
     pub age_ms: u64,
     pub took_usec: u64,
     pub cgroups: u64,
-    /// What could not be read.
+    /// The number of failed readings.
     pub gaps: u64,
 }
 
@@ -65,7 +65,7 @@ pub struct SourceReport {
     pub source: String,
     /// Pods, containers and patterns.
     pub known: u64,
-    /// Since what it tells was known to be so; `None`: it has not answered yet.
+    /// The age of its last answer, in milliseconds; `None`: it has not answered yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
     /// The error of its last try; `None` while it answers.
@@ -82,7 +82,7 @@ pub struct EndpointReport {
     pub name: String,
     /// Without what may be secret.
     pub url: String,
-    /// Whether it is the agent's own receiver.
+    /// `true` of the agent's own receiver.
     pub embedded: bool,
     pub state: EndpointState,
     /// For how long it has been in that state.
@@ -176,7 +176,7 @@ impl StatusReport {
         }
     }
 
-    /// Whether samples are taken and no endpoint is rejecting or down.
+    /// `true` while samples are taken and no endpoint is rejecting or down.
     #[must_use]
     pub fn is_all_healthy(&self) -> bool {
         let is_failing = |endpoint: &EndpointReport| {

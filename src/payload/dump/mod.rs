@@ -1,6 +1,6 @@
-//! What `dump` prints for programs: one JSON document, or one JSON object a line.
+//! The output of `dump` for programs: one JSON document, or one JSON object a line.
 //!
-//! Integers with their unit in the key. A key whose figure is not known is left out: nothing is
+//! Integers with their unit in the key. A key whose value is not known is left out: nothing is
 //! null, and no 0 stands for "not known". docs/dump-schema.md describes every key.
 
 mod owners;
@@ -24,7 +24,7 @@ use rows::{ConservationRow, GapRow, NodeRow, ResourceRow, conservation, gaps, no
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// What the host is, beside its figures.
+/// Facts about the host.
 #[derive(Debug, Clone, Default)]
 pub struct HostFacts {
     pub name: String,
@@ -33,24 +33,24 @@ pub struct HostFacts {
     pub cpu_model: Option<String>,
 }
 
-/// What is printed: the account, and which of its rows.
+/// The input of a dump: the account, and the rows to print.
 pub struct Dump<'a> {
     pub host: &'a HostFacts,
     pub account: &'a Account,
-    /// Who the pods and containers are; one that knows nobody leaves their names out.
+    /// The names of pods and containers; an empty catalog leaves them out.
     pub catalog: &'a Catalog,
     pub gaps: &'a Gaps,
     pub filesystems: &'a [FilesystemUsage],
     /// In the order wanted; those left out by a filter are not here.
     pub pods: Vec<&'a PodUsage>,
     pub units: Vec<&'a UnitUsage>,
-    /// The processes that are told apart.
+    /// The processes with a row of their own.
     pub processes: Vec<&'a ProcessUsage>,
-    /// The others, by owner.
+    /// The other processes, by owner.
     pub rests: Vec<ProcessGroup>,
 }
 
-/// Whose a process is.
+/// The owner of a process.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProcessOwner {
     Kernel,
@@ -78,7 +78,7 @@ impl ProcessOwner {
     }
 }
 
-/// The processes of one owner that are not told apart, together.
+/// The processes of one owner without a row of their own, summed.
 #[derive(Debug, Clone)]
 pub struct ProcessGroup {
     pub owner: ProcessOwner,
@@ -170,7 +170,7 @@ struct DumpDocument<'a> {
     gaps: Vec<GapRow>,
 }
 
-/// The processes told apart, then what the others of each owner come to.
+/// The processes with a row of their own, then the sum of the others by owner.
 struct Processes<'a>(&'a Dump<'a>);
 
 impl Serialize for Processes<'_> {

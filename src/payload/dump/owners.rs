@@ -35,7 +35,7 @@ pub(super) struct PodFactsRow {
     containers_cpu_usage_usec: Option<u64>,
 }
 
-/// What the directory says of a pod, or of what is sent as one.
+/// The directory's facts about a pod, or about something sent as one.
 #[derive(Serialize)]
 struct KnownRow {
     namespace: String,
@@ -144,7 +144,7 @@ pub(super) struct UnitRow {
     exited: bool,
     #[serde(flatten)]
     usage: UsageRow,
-    /// What its cgroup used beyond its live processes: those that have exited.
+    /// The CPU time of exited processes: the cgroup's beyond its live ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     exited_processes_cpu_usage_usec: Option<u64>,
 }

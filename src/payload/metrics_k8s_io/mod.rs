@@ -1,5 +1,5 @@
 //! The objects of `metrics.k8s.io/v1beta1`, as metrics-server writes them: CPU in billionths of a
-//! CPU (`12345678n`), memory in `Ki`, the time that the figures cover as a Go duration in seconds
+//! CPU (`12345678n`), memory in `Ki`, the time that the values cover as a Go duration in seconds
 //! (`15.012s`).
 //!
 //! The types are described in k8s.io/metrics/pkg/apis/metrics/v1beta1/types.go.
@@ -21,7 +21,7 @@ use crate::quantity::WallTime;
 /// Group and version of all these objects.
 pub const API_VERSION: &str = "metrics.k8s.io/v1beta1";
 
-/// What something uses.
+/// The CPU and memory use of a node or container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ResourceUsage {
     #[serde(rename = "cpu", serialize_with = "as_text")]
@@ -96,7 +96,7 @@ struct MetricsMetadata {
     labels: BTreeMap<String, String>,
 }
 
-/// When the figures were taken, and over what time.
+/// The interval that the values cover: its end and its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MetricsInterval {
     timestamp: Rfc3339Seconds,
@@ -112,7 +112,7 @@ impl MetricsInterval {
     }
 }
 
-/// What a node uses.
+/// The usage of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeMetrics {
     metadata: MetricsMetadata,
@@ -136,7 +136,7 @@ impl NodeMetrics {
     }
 }
 
-/// What the containers of a pod use.
+/// The usage of a pod, by container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PodMetrics {
     metadata: MetricsMetadata,
@@ -164,14 +164,14 @@ impl PodMetrics {
     }
 }
 
-/// What a container uses.
+/// The usage of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerMetrics {
     pub name: String,
     pub usage: ResourceUsage,
 }
 
-/// An object that stands for itself and not in a list: with its kind.
+/// A single object, outside a list: with its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object<T> {

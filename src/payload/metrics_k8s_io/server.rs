@@ -1,4 +1,4 @@
-//! What a client asks of an API server around the metrics: what there is, and what went wrong.
+//! The API server around the metrics: discovery, nodes and pods of the core API, and failures.
 //!
 //! `kubectl top` first asks which groups there are, and beside the nodes' metrics for the nodes
 //! themselves, of which it takes `status.allocatable`.
@@ -101,7 +101,7 @@ pub fn core_list(kind: &str, items: &impl Serialize) -> Value {
     json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "0"}, "items": items})
 }
 
-/// An object of the core API that stands for itself: `Node`, `Pod`.
+/// A single object of the core API, outside a list: `Node`, `Pod`.
 #[must_use]
 pub fn core_object(kind: &str, object: &impl Serialize) -> Value {
     let mut object = json!(object);
@@ -181,7 +181,7 @@ pub fn not_found(kind: &str, name: &str) -> Value {
     status
 }
 
-/// The same for an object of the core API.
+/// The `Status` object for an object of the core API that is not known.
 #[must_use]
 pub fn core_not_found(kind: &str, name: &str) -> Value {
     let mut status = failure(404, "NotFound", &format!("{kind} \"{name}\" not found"));

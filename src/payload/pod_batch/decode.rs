@@ -52,16 +52,16 @@ pub struct PodResource {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeResource {
     pub name: String,
-    /// As of a pod.
+    /// Its usage in the terms of the resource API. This API has no disk figures: they are 0.
     pub post: NodePost,
     pub capacity: NodeAmounts,
-    /// What of the capacity pods may use.
+    /// The part of the capacity that pods may use.
     pub allocatable: NodeAmounts,
     /// The whole resource as JSON.
     pub json: String,
 }
 
-/// What a node has to give.
+/// The CPU and memory of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeAmounts {
     /// Billionths of one CPU.
@@ -166,13 +166,14 @@ impl<'de, R: ReadResource> Visitor<'de> for ResourcesVisitor<R> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut resources = Vec::new();
         while let Some(value) = seq.next_element::<&RawValue>()? {
-            let read = match resources.len() < RESOURCES_MAX {
-                true => read_resource(value.get(), resources.len()),
-                false => Err(BodyError::Wrong {
+            let read = if resources.len() < RESOURCES_MAX {
+                read_resource(value.get(), resources.len())
+            } else {
+                Err(BodyError::Wrong {
                     field: "resources".to_owned(),
                     allowed: format!("a list of at most {RESOURCES_MAX}"),
                     found: "a longer one".to_owned(),
-                }),
+                })
             };
             match read {
                 Ok(resource) => resources.push(resource),

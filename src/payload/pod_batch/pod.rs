@@ -99,10 +99,11 @@ struct PodNetworkJson {
 struct PodFilesystemJson {
     usage_bytes: u64,
     capacity_bytes: u64,
-    /// How old the figure is; left out where there is none. Not a key of the API's.
+    /// The age of the values in seconds, left out where there are none. Not a key of the API.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<u64>,
-    /// Something could not be read, so the truth is not less; left out otherwise. Likewise.
+    /// A directory could not be read, so the true value is at least this one; left out otherwise. Not
+    /// a key of the API.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
 }

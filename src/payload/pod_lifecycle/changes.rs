@@ -1,4 +1,4 @@
-//! What there is to tell: changes as they come, and what a look at the server's rows brings up.
+//! The posts about pods: changes as they come, and differences from the rows of the server.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +10,7 @@ use crate::directory::{Catalog, SourceKind};
 use crate::payload::options::PodFilter;
 use crate::quantity::WallTime;
 
-/// Something to post.
+/// A change to be posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PodChange {
     /// [`spec_body`] of this pod.
@@ -19,14 +19,14 @@ pub enum PodChange {
     MarkDead { pod_name: Box<str>, pod_ip: Option<Box<str>> },
 }
 
-/// What a server has been told.
+/// The pods that a server knows from this agent.
 ///
-/// Its key is the pod's name alone. Two pods of one name in two namespaces of this node cannot both
-/// have a row; the one that has it keeps it as long as it lives, since a row that changed hands
+/// A row's key is the pod's name alone. Two pods of one name in two namespaces of this node cannot both
+/// have a row; the one that has it keeps it as long as it lives, since a row that alternated
 /// with every event would be right for neither, and the other takes it over when that one ends. Of
 /// two that are both new the older has it. A name that passes from one pod to the next is never
-/// marked dead in between, because both can have the node's IP, which is all that the server tells
-/// them apart by.
+/// marked dead in between, because both can have the node's IP, by which alone the server
+/// distinguishes them.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     /// By name. No more than the catalog has pods.
@@ -38,14 +38,14 @@ struct ReportedPod {
     pod: Arc<Pod>,
     /// The content of what was sent, as a hash.
     content: u64,
-    /// What was sent may not have arrived.
+    /// The last post may not have arrived.
     is_doubtful: bool,
-    /// How often in a row the server was found without it.
+    /// The number of consecutive lists without it.
     missing: u8,
 }
 
-/// A row that is not there so often in a row, although it was told each time, belongs to another
-/// node's pod of the same name: telling it once more would only take that one's place.
+/// The most consecutive lists without a row that is sent again. Beyond them the name belongs to a pod of
+/// another node, whose row must not be replaced.
 const MISSING_MAX: u8 = 3;
 
 /// The pods of one name that are not over.
@@ -57,8 +57,8 @@ struct Living<'a> {
 }
 
 impl Lifecycle {
-    /// What has changed since it was last asked. A pod without an IP waits, one that is over or has
-    /// left is dead; and nobody is called dead while no source knows this node's pods.
+    /// The changes since the last call. A pod without an IP waits; one that has ended or left is dead.
+    /// No pod is marked dead while no source knows the pods of this node.
     pub fn changes(&mut self, catalog: &Catalog, filters: &PodFilter) -> Vec<PodChange> {
         let living = living(catalog, filters);
         let mut acts = Vec::new();
@@ -97,9 +97,9 @@ impl Lifecycle {
         acts
     }
 
-    /// What is to be done about the rows that the server lists as alive on this node: those of no
-    /// pod that lives here are dead; a pod that should have one and has none, or another's, is told
-    /// again. To be asked after [`changes`](Self::changes), whose acts have been carried out.
+    /// The differences from the rows that the server lists as alive on this node. A row without a
+    /// living pod is marked dead; a pod without its row is sent again. To be called after the result
+    /// of [`changes`](Self::changes) is posted.
     pub fn reconcile(
         &mut self,
         listed: &[ListedPod],
@@ -147,8 +147,8 @@ impl Lifecycle {
         acts
     }
 
-    /// Something that was told did not arrive, and which it was is not known: the next
-    /// [`changes`](Self::changes) tells all that lives once more.
+    /// A post was lost, and which one is not known: the next [`changes`](Self::changes) sends all
+    /// living pods again.
     pub fn doubt(&mut self) {
         for reported in self.reported.values_mut() {
             reported.is_doubtful = true;
@@ -200,8 +200,8 @@ fn mark_dead(name: &str, ip: Option<&str>) -> PodChange {
     PodChange::MarkDead { pod_name: name.into(), pod_ip }
 }
 
-/// Whether a source that knows all pods of a node has told of them. Before it has, and where it may
-/// not list them, no pod being known does not mean that there is none: every row would be ended.
+/// A source that knows all pods of a node has published them. Before that, an empty catalog does not
+/// mean that there is no pod: every row would be ended.
 fn knows_pods(catalog: &Catalog) -> bool {
     let of_pods = [SourceKind::Kubernetes, SourceKind::Kubelet, SourceKind::Cri];
     let mut sources = catalog.sources.iter();

@@ -81,7 +81,7 @@ struct ListedPodJson {
     pod_ip: LenientText,
 }
 
-/// A text, or something else that stands where one should.
+/// A text, or a value of another type in its place.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum LenientText {

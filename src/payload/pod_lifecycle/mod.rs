@@ -72,7 +72,7 @@ const PASSING_LABELS: [&str; 8] = [
     "statefulset.kubernetes.io/pod-name",
 ];
 
-/// Likewise, unless the workload is the Job itself and not a CronJob.
+/// Labels of a single Job: no selector either, unless the workload is the Job itself and not a CronJob.
 const JOB_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
 
 #[derive(Serialize)]
@@ -132,9 +132,8 @@ fn ip_of(pod: &Pod) -> Option<&str> {
     pod.ips.first().map(|ip| &**ip).filter(|ip| !ip.is_empty())
 }
 
-/// What a pod belongs to, and the labels by which its like can be selected: the labels that say so
-/// where it has any of them, else the workload that its owners lead to, with all labels that are
-/// not of one pod or revision alone.
+/// The workload of a pod, and the labels that select its pods: the identity labels where it has any,
+/// else the workload that its owners lead to, with all labels that are not of one pod or revision.
 fn identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
     let by_label = |key: &&'static str| {
         value_of(&pod.labels, key).filter(|value| !value.is_empty()).map(|value| (*key, value))

@@ -14,8 +14,8 @@ const EXTRA_BYTES_MAX: usize = 64;
 /// The most containers of one pod.
 pub const CONTAINERS_MAX: usize = 128;
 
-/// What of labels [`decode_pod`] and [`decode_node`] keep; what is more is left out, and no reason
-/// to refuse the figures: those of containers outside Kubernetes may be of any length. A label's
+/// The labels that [`decode_pod`] and [`decode_node`] keep. Further ones are left out and are no reason
+/// to reject the post: those of containers outside Kubernetes may be of any length. A label's
 /// key has up to 317 bytes in Kubernetes, its value 63.
 pub const LABEL_LIMITS: LabelLimits =
     LabelLimits { count_max: 128, text_bytes_max: 317, bytes_max: 8 << 10 };
@@ -35,10 +35,10 @@ pub struct PodPost {
     pub extras: PodEcho,
 }
 
-/// What a node's post may say beyond what the API asks for; the latest answers repeat it.
+/// The extra keys of a node's post; answers about the latest post repeat them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct NodeEcho {
-    /// The time that the figures cover.
+    /// The length of the interval, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_millis: Option<u64>,
     /// CPU use in billionths of one CPU.
@@ -48,7 +48,7 @@ pub struct NodeEcho {
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// What a pod's post may say beyond what the API asks for; the latest answers repeat it.
+/// The extra keys of a pod's post; answers about the latest post repeat them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct PodEcho {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub struct PodEcho {
     pub workload_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// The time that the figures cover.
+    /// The length of the interval, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_millis: Option<u64>,
     /// CPU use in billionths of one CPU.
@@ -73,7 +73,7 @@ pub struct PodEcho {
     pub containers: Vec<ContainerEcho>,
 }
 
-/// What one container of a pod used.
+/// The usage of one container of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerEcho {
     pub name: String,

@@ -1,4 +1,4 @@
-//! What a post says beyond the API's own keys: servers keep and echo keys that they do not know, so
+//! Keys of a post beyond those of the API. Servers keep and echo keys that they do not know, so
 //! a reader can have names, workloads and containers from the same record.
 
 use serde::{Serialize, Serializer};
@@ -11,7 +11,7 @@ use crate::ledger::RunningContainer;
 /// Keys of a node's post that the API does not name.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct NodeExtras<'a> {
-    /// Over how long the figures were taken, in milliseconds.
+    /// The length of the interval, in milliseconds.
     pub window_millis: u64,
     /// CPU use in billionths of one CPU.
     pub cpu_nanocores: u64,
@@ -41,7 +41,7 @@ pub struct PodExtras<'a> {
     /// `{}` of a pod that has none; left out of one known by its uid alone.
     #[serde(serialize_with = "labels", skip_serializing_if = "Option::is_none")]
     pub labels: Option<&'a Labels>,
-    /// Over how long the figures were taken, in milliseconds.
+    /// The length of the interval, in milliseconds.
     pub window_millis: u64,
     /// CPU use in billionths of one CPU.
     pub cpu_nanocores: u64,

@@ -1,16 +1,16 @@
-//! Two posts of one subject as one, for a server that would file the older under a wrong time.
+//! Two posts of one entity as one, for a server that would file the older under a wrong time.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-/// The flows, which add up over time; all others of a post are states and rates.
+/// The I/O bytes, which add up over time; all others of a post are states and rates.
 const FLOWS: [(&str, [&str; 2]); 2] =
     [("disk_io", ["read_bytes", "write_bytes"]), ("network_io", ["bytes_sent", "bytes_recv"])];
 
 const RATES: [&str; 2] = ["cpu_millicores", "cpu_nanocores"];
 
-/// What both say of the time that they cover together: flows added up, CPU use over both windows
-/// where both name them, all else as the newer has it. For deltas, not for running totals. `None`:
+/// One post for the time of both: I/O bytes added up, CPU use over both windows where both name them,
+/// all else as the newer has it. For deltas, not for running totals. `None`:
 /// one of them is no post of this API.
 #[must_use]
 pub fn merge(older: &[u8], newer: &[u8]) -> Option<Bytes> {

@@ -20,7 +20,6 @@ mod records;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use thiserror::Error;
 
 pub use decode::{
     CONTAINERS_MAX, ContainerEcho, LABEL_LIMITS, NodeEcho, NodePost, PodEcho, PodPost, decode_node,
@@ -33,6 +32,7 @@ pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 
 use crate::payload::append;
 pub use crate::payload::body::BodyError;
+pub use crate::payload::name::{NAME_BYTES_MAX, NameError, check_name};
 use crate::payload::profile::{Order, Profile, Reports, Timestamps};
 
 pub const PROFILE: Profile = Profile {
@@ -50,14 +50,10 @@ pub const PROFILE: Profile = Profile {
     needs_addresses: false,
 };
 
-/// The longest name of a node, namespace or pod, in bytes: the longest DNS subdomain, which is
-/// what Kubernetes allows.
-pub const NAME_BYTES_MAX: usize = 253;
-
 /// The usage of one node, pod or namespace as this API has it.
 ///
-/// Whether the byte figures of disk and network are those of the last interval or counts since the
-/// start is settled between the two ends; the body does not say.
+/// The bytes of disk and network are deltas of an interval or running totals, as the two ends agree;
+/// the body does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UsageValues {
     /// CPU use in thousandths of one CPU.
@@ -72,34 +68,6 @@ pub struct UsageValues {
     pub sent_bytes: u64,
     /// Bytes received over the network.
     pub recv_bytes: u64,
-}
-
-/// Why a name cannot stand in a path of this API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NameError {
-    #[error("an empty name")]
-    Empty,
-    #[error("a name longer than {NAME_BYTES_MAX} bytes")]
-    TooLong,
-    /// Clients and proxies resolve `.` and `..` away, percent-encoded or not.
-    #[error("a name that is `.` or `..`")]
-    DotSegment,
-    #[error("a name with a control character")]
-    Control,
-}
-
-/// Whether `name` can stand as one segment of a path.
-///
-/// # Errors
-/// Says what is wrong with the name.
-pub fn check_name(name: &str) -> Result<(), NameError> {
-    match name {
-        "" => Err(NameError::Empty),
-        "." | ".." => Err(NameError::DotSegment),
-        _ if name.len() > NAME_BYTES_MAX => Err(NameError::TooLong),
-        _ if name.chars().any(char::is_control) => Err(NameError::Control),
-        _ => Ok(()),
-    }
 }
 
 /// RFC 3986's unreserved characters stay as they are; all else is percent-encoded.

@@ -55,7 +55,7 @@ fn of_node(view: &Observation<'_>, passed: &EntityIo, options: &EncodeOptions) -
     Some(Message { path, body: body.into_boxed_slice().into() })
 }
 
-/// Where a pod is posted and which of its flows; `None`: it is not.
+/// Namespace, name, labels and I/O bytes of a post; `None`: the entity is not posted.
 fn addressed<'a>(
     entity: &Entity<'a>,
     options: &'a EncodeOptions,

@@ -1,4 +1,4 @@
-//! What the read side answers.
+//! The objects of the read side's answers.
 
 use serde::Serialize;
 
