@@ -1,5 +1,6 @@
 //! What a person types and sees.
 
+mod agent_client;
 pub mod args;
 pub mod check;
 pub mod dump;

@@ -1,25 +1,17 @@
-//! What answers over a socket: endpoints, sources of identity, and an agent that runs.
+//! Checks of everything that answers over a socket: endpoints, sources of names, a running agent.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use super::{Findings, State};
+use crate::cli::agent_client::{StatusAddress, ask};
 use crate::config::Settings;
-use crate::delivery::{self, BaseUrl, Getter};
+use crate::delivery::{self, BaseUrl};
 use crate::endpoint::endpoint::EndpointSpec;
+use crate::payload::status::StatusReport;
 use crate::runtime::agent::NO_ADDRESSES;
 use crate::runtime::identity;
-
-/// Of a source that a running agent gets no answer from.
-const DOWN: &str = ", does not answer at present";
-
-/// An agent's own figures take a few KiB.
-const METRICS_BYTES_MAX: usize = 1 << 20;
-
-/// How long an agent on this host may take to answer.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn look(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -53,54 +45,36 @@ fn look_at_directory(settings: &Settings, runtime: &Runtime, findings: &mut Find
     }
 }
 
-/// A running agent is asked how old what it knows is.
+/// Asks a running agent for the age of its samples and names.
 fn look_at_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings) {
     let source = format!("status on {address}");
-    match runtime.block_on(ask_agent(address)) {
-        Ok(metrics) => {
-            let text = told_by_agent(&metrics);
-            let state = if text.contains(DOWN) { State::Noted } else { State::Present };
-            findings.add(state, &source, text);
+    let answer = BaseUrl::parse(&format!("http://{address}/"))
+        .ok()
+        .and_then(|url| runtime.block_on(ask(&StatusAddress::Url(url))).ok());
+    match answer {
+        Some((status, _)) => {
+            let is_failing = status.directory.iter().any(|source| source.failing_ms.is_some());
+            let state = if is_failing { State::Noted } else { State::Present };
+            findings.add(state, &source, described(&status));
         }
-        Err(_) => is_free(address, &source, "status.listen", findings),
-    }
-}
-
-async fn ask_agent(address: SocketAddr) -> Result<String, String> {
-    let url = BaseUrl::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
-    let mut settings = delivery::DeliverySettings::new("status", url, 0);
-    settings.request_timeout = STATUS_TIMEOUT;
-    let body = Getter::new(&settings)?.get("/metrics", METRICS_BYTES_MAX).await?;
-    let text = String::from_utf8(body).map_err(|_| "not text".to_owned())?;
-    match text.contains("\nnodetally_samples_total ") {
-        true => Ok(text),
-        false => Err("somebody else answers".to_owned()),
+        None => is_free(address, &source, "status.listen", findings),
     }
 }
 
 /// `an agent runs here: last sample 3 s ago; kubernetes 12 s old, 9 known`
-fn told_by_agent(metrics: &str) -> String {
-    let value_of = |start: &str| {
-        let line = metrics.lines().find_map(|line| line.strip_prefix(start))?;
-        line.trim().parse::<f64>().ok()
-    };
-    let mut text = match value_of("nodetally_sample_age_seconds ") {
-        Some(age) => format!("an agent runs here: last sample {age:.0} s ago"),
+fn described(status: &StatusReport) -> String {
+    let mut text = match &status.sampling.last {
+        Some(last) => format!("an agent runs here: last sample {} s ago", last.age_ms / 1000),
         None => "an agent runs here: no sample yet".to_owned(),
     };
-    for line in metrics.lines() {
-        let Some(rest) = line.strip_prefix("nodetally_directory_known{source=\"") else { continue };
-        let Some((source, known)) = rest.split_once("\"} ") else { continue };
-        let labelled = |name: &str| value_of(&format!("{name}{{source=\"{source}\"}} "));
-        let age = match labelled("nodetally_directory_age_seconds") {
-            Some(age) => format!("{age:.0} s old"),
+    for source in &status.directory {
+        let age = match source.age_ms {
+            Some(age_ms) => format!("{} s old", age_ms / 1000),
             None => "has not answered yet".to_owned(),
         };
-        let down = match labelled("nodetally_directory_up") {
-            Some(up) if up > 0.0 => "",
-            _ => DOWN,
-        };
-        text.push_str(&format!("; {source} {age}, {known} known{down}"));
+        let failing = if source.failing_ms.is_some() { ", does not answer at present" } else { "" };
+        let name = source.source.escape_debug();
+        text.push_str(&format!("; {name} {age}, {} known{failing}", source.known));
     }
     text
 }
@@ -127,7 +101,7 @@ fn is_free(address: SocketAddr, source: &str, help: &'static str, findings: &mut
 fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findings) {
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
-        // What `run` would make of it, so that a selector that is none is told here too.
+        // As `run` reads it, so that an invalid selector is reported here too.
         let wanted = match EndpointSpec::of(endpoint, settings) {
             Ok(wanted) => wanted,
             Err(error) => {
@@ -159,38 +133,22 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::told_by_agent;
-
-    proptest! {
-        #[test]
-        fn no_figures_of_an_agent_panic(
-            lines in prop::collection::vec(
-                "nodetally_(sample|directory)_(known|up|age_seconds)(\\{source=\"[ab]\"\\} )?\\PC{0,9}",
-                0..9,
-            ),
-        ) {
-            prop_assert!(told_by_agent(&lines.join("\n")).starts_with("an agent runs here: "));
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_running_agent_says_how_old_its_directory_is() {
-        let metrics = "nodetally_samples_total 7\nnodetally_sample_age_seconds 3.4\n\
-                       nodetally_directory_known{source=\"kubernetes\"} 9\n\
-                       nodetally_directory_known{source=\"cri\"} 0\n\
-                       nodetally_directory_up{source=\"kubernetes\"} 0\n\
-                       nodetally_directory_up{source=\"cri\"} 0\n\
-                       nodetally_directory_age_seconds{source=\"kubernetes\"} 312\n# EOF\n";
+        let status = |json: &str| StatusReport::from_json(json.as_bytes()).unwrap();
+        let running = status(
+            r#"{"schema_version":1,"sampling":{"samples":7,"last":{"age_ms":3400}},"directory":[
+                {"source":"kubernetes","known":9,"age_ms":312000,"failing_ms":5000},
+                {"source":"cri","known":0}]}"#,
+        );
         assert_eq!(
-            told_by_agent(metrics),
+            described(&running),
             "an agent runs here: last sample 3 s ago; kubernetes 312 s old, 9 known, does not \
-             answer at present; cri has not answered yet, 0 known, does not answer at present"
+             answer at present; cri has not answered yet, 0 known"
         );
-        assert_eq!(
-            told_by_agent("nodetally_samples_total 0\n"),
-            "an agent runs here: no sample yet"
-        );
+        let fresh = status(r#"{"schema_version":1}"#);
+        assert_eq!(described(&fresh), "an agent runs here: no sample yet");
     }
 }

@@ -1,61 +1,45 @@
-//! `nodetally status`: what the agent that runs here tells of itself.
+//! `nodetally status`: the status of the agent that runs here.
 
-mod client;
 mod table;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
 
+use super::agent_client::{StatusAddress, ask};
 use super::args::{StatusFlags, StatusFormat};
 use super::table::Style;
 use crate::config::{StatusLocation, StatusSettings, redacted_url};
 use crate::delivery::BaseUrl;
-use crate::payload::status::StatusReport;
 
-/// Nobody answers, or nobody that is an agent.
+/// The exit code when no agent answers.
 const NO_AGENT: u8 = 1;
 
-/// What stands behind the places that the settings name.
-const ELSEWHERE: &str = "; --socket PATH, --state-dir DIR or --url URL names another place";
+/// The hint behind the addresses from the settings.
+const ADDRESS_HINT: &str = "; --socket PATH, --state-dir DIR or --url URL names another place";
 
-/// With `--check`: it answers, and not all is well.
-const NOT_WELL: u8 = 3;
+/// The exit code of `--check` when the agent answers and is not healthy.
+const UNHEALTHY: u8 = 3;
 
-/// Where an agent that root or systemd has started answers by default.
+/// The default socket of an agent that root or systemd starts.
 const USUAL_SOCKET: &str = "/run/nodetally/status.sock";
 
-/// Where an agent is asked.
-enum Place {
-    Socket(PathBuf),
-    Url(BaseUrl),
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Socket(path) => path.display().fmt(f),
-            Self::Url(url) => url.fmt(f),
-        }
-    }
-}
-
-/// Asks and prints. `settings` are asked for only where no flag names the place: they may be wrong,
-/// or not for everybody to read.
+/// Asks the agent and prints its answer. `settings` are resolved only if no flag names the address:
+/// they may be invalid, or not readable for this user.
 pub fn run(
     flags: &StatusFlags,
     settings: impl FnOnce() -> anyhow::Result<StatusLocation>,
 ) -> anyhow::Result<ExitCode> {
     let (places, hint) = match (&flags.socket, &flags.url) {
-        (Some(path), _) => (vec![Place::Socket(path.clone())], ""),
+        (Some(path), _) => (vec![StatusAddress::Socket(path.clone())], ""),
         (None, Some(url)) => {
             let wrong = |error| anyhow!("--url {}: {error}", redacted_url(url));
-            (vec![Place::Url(BaseUrl::parse(url).map_err(wrong)?)], "")
+            (vec![StatusAddress::Url(BaseUrl::parse(url).map_err(wrong)?)], "")
         }
-        (None, None) => (places_of(&settings()?)?, ELSEWHERE),
+        (None, None) => (addresses_of(&settings()?)?, ADDRESS_HINT),
     };
     if places.is_empty() {
         return Ok(no_agent(
@@ -65,7 +49,7 @@ pub fn run(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("no runtime to ask with")?;
-    let mut told = String::new();
+    let mut errors = String::new();
     let mut found = None;
     for place in &places {
         match runtime.block_on(ask(place)) {
@@ -74,33 +58,23 @@ pub fn run(
                 break;
             }
             Err(reason) => {
-                told.push_str(if told.is_empty() { "no agent answers at" } else { "; nor at" });
-                told.push_str(&format!(" {place}: {reason}"));
+                errors.push_str(if errors.is_empty() { "no agent answers at" } else { "; nor at" });
+                errors.push_str(&format!(" {place}: {reason}"));
             }
         }
     }
-    let Some((status, body)) = found else { return Ok(no_agent(&(told + hint))) };
+    let Some((status, body)) = found else { return Ok(no_agent(&(errors + hint))) };
     match flags.format {
         StatusFormat::Table => {
             super::print(&table::render(&status, Style::of_output(flags.color, usize::MAX)))?;
         }
-        // As it came, so that nothing is lost that this release does not know.
+        // Unchanged, so that keys that this release does not know are kept.
         StatusFormat::Json => {
             super::print(String::from_utf8_lossy(&body).trim_end())?;
             super::print("\n")?;
         }
     }
-    Ok(ExitCode::from(if flags.check && !status.is_all_healthy() { NOT_WELL } else { 0 }))
-}
-
-/// The answer, and its text as it came.
-async fn ask(place: &Place) -> Result<(StatusReport, Vec<u8>), String> {
-    let body = match place {
-        Place::Socket(path) => client::over_socket(path).await?,
-        Place::Url(url) => client::over_url(url.clone()).await?,
-    };
-    let status = StatusReport::from_json(&body).map_err(|error| error.to_string())?;
-    Ok((status, body))
+    Ok(ExitCode::from(if flags.check && !status.is_all_healthy() { UNHEALTHY } else { 0 }))
 }
 
 fn no_agent(line: &str) -> ExitCode {
@@ -108,20 +82,20 @@ fn no_agent(line: &str) -> ExitCode {
     ExitCode::from(NO_AGENT)
 }
 
-/// Where nobody has said where the agent is, the usual place comes last: whoever asks may be somebody
-/// else than the agent's user, with other defaults.
-fn places_of(settings: &StatusLocation) -> anyhow::Result<Vec<Place>> {
-    let mut places: Vec<Place> = place_of(&settings.status)?.into_iter().collect();
+/// The addresses to try, in order. Without a setting the usual socket comes last: the user may be
+/// another than the agent's, with other defaults.
+fn addresses_of(settings: &StatusLocation) -> anyhow::Result<Vec<StatusAddress>> {
+    let mut places: Vec<StatusAddress> = address_of(&settings.status)?.into_iter().collect();
     let usual = Path::new(USUAL_SOCKET);
     if !settings.is_set && settings.status.socket.as_deref() != Some(usual) {
-        places.push(Place::Socket(usual.to_owned()));
+        places.push(StatusAddress::Socket(usual.to_owned()));
     }
     Ok(places)
 }
 
-fn place_of(settings: &StatusSettings) -> anyhow::Result<Option<Place>> {
+fn address_of(settings: &StatusSettings) -> anyhow::Result<Option<StatusAddress>> {
     if let Some(path) = &settings.socket {
-        return Ok(Some(Place::Socket(path.clone())));
+        return Ok(Some(StatusAddress::Socket(path.clone())));
     }
     let Some(address) = settings.listen else { return Ok(None) };
     // One that listens on every address answers on the loopback one.
@@ -131,5 +105,5 @@ fn place_of(settings: &StatusSettings) -> anyhow::Result<Option<Place>> {
         address => address.ip(),
     };
     let url = format!("http://{}", SocketAddr::new(loopback, address.port()));
-    Ok(Some(Place::Url(BaseUrl::parse(&url)?)))
+    Ok(Some(StatusAddress::Url(BaseUrl::parse(&url)?)))
 }
