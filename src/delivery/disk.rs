@@ -1,5 +1,5 @@
-//! An endpoint's queue on disk as its worker sees it: what fails there is told once, counted, and
-//! never the worker's end.
+//! The worker's view of its queue on disk: a failure is logged once and counted, and never ends the
+//! worker.
 
 use std::time::Duration;
 
@@ -10,40 +10,41 @@ use super::queue::Handle;
 use super::statistics::OnDisk;
 use crate::spool::{Batch, Lost, Moment, Queue, QueueContents, RowId, RowPresence, SpoolError};
 
-/// A disk that has just failed is left alone for this long; one that takes nothing is still read.
+/// The time for which a disk that failed is not used. A disk that is only not writable is still
+/// read.
 const RETRY_DISK_AFTER: Duration = Duration::from_secs(5);
 
-/// For this long what has to come in its order waits for a disk that cannot be read. A disk that has
-/// gone for good is no reason to send nothing ever again.
+/// The time for which samples that must go in order wait for a disk that cannot be read. A disk
+/// that is gone must not stop delivery for ever.
 const UNREADABLE_MAX: Duration = Duration::from_secs(300);
 
-/// Samples that were tried and that are looked past for others to be added up.
+/// The most attempted samples that are skipped to find samples to merge.
 const SKIPPED_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct DiskQueue {
     endpoint: String,
-    /// `None`: what waits is in memory alone, as the settings have it.
+    /// `None`: the settings keep the backlog in memory only.
     queue: Option<Queue>,
     failure: Option<DiskFailure>,
     not_written_until: Option<Instant>,
     not_read_until: Option<Instant>,
     unreadable_since: Option<Instant>,
-    /// What was there when nothing of it was free to be given out.
+    /// The contents when all of it was leased.
     exhausted: Option<QueueContents>,
     is_open: bool,
-    /// What an earlier run left is counted.
+    /// The samples of an earlier run are counted.
     is_counted: bool,
 }
 
 #[derive(Debug)]
 struct DiskFailure {
     reason: String,
-    /// That it can be read is not its end.
+    /// A successful read does not end it.
     is_of_writing: bool,
 }
 
-/// What was tried.
+/// The kind of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DiskAccess {
     Read,
@@ -66,17 +67,17 @@ impl DiskQueue {
         }
     }
 
-    /// Looks for what an earlier run has left, unless that is known or the disk is left alone. A place
-    /// that cannot be used is so told at once, and not in the first outage.
+    /// Looks for samples of an earlier run, unless that is done or the disk has just failed. So a
+    /// directory that cannot be used is logged at the start, and not in the first outage.
     pub(super) async fn open(&mut self, handle: &Handle, now: Moment) {
         if self.is_counted || !self.is_readable() {
             return;
         }
         let Some(queue) = self.queue.clone() else { return };
         let opened = queue.open(now).await;
-        // What is damaged was left by it too.
+        // An earlier run left what is damaged too.
         let lost = queue.take_lost();
-        // All that is there is found below.
+        // All of it is counted below.
         let _ = queue.take_found_posts();
         handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
         count_lost(handle, lost);
@@ -91,7 +92,7 @@ impl DiskQueue {
                 handle.are_on_disk(&there);
             }
             info!(
-                "endpoint {}: {} samples of an earlier run are on disk and will be sent",
+                "endpoint {}: {} samples of an earlier run are on disk; this backlog is sent",
                 self.endpoint, kept.batches
             );
         }
@@ -99,7 +100,7 @@ impl DiskQueue {
         self.publish(handle);
     }
 
-    /// Whether there is one, and it is not known to take nothing at present.
+    /// Whether there is a disk that has not just failed to write.
     pub(super) fn is_writable(&self) -> bool {
         self.queue.is_some() && !is_pending(self.not_written_until)
     }
@@ -108,33 +109,31 @@ impl DiskQueue {
         self.queue.is_some() && !is_pending(self.not_read_until)
     }
 
-    /// Whether something older than what is in memory is there and cannot be had at present, but may be
-    /// soon.
+    /// Whether the disk has older samples that cannot be read now, but may be soon.
     pub(super) fn withholds_any(&self) -> bool {
         let gave_up = self.unreadable_since.is_some_and(|since| since.elapsed() > UNREADABLE_MAX);
         self.is_counted && self.contents().batches > 0 && !self.is_readable() && !gave_up
     }
 
-    /// Whether anything is there that can be had at present.
+    /// Whether the disk has samples that can be read now.
     pub(super) fn has_any(&self) -> bool {
         self.has_more_than(0)
     }
 
     fn has_more_than(&self, batches: u64) -> bool {
-        // One that could not be looked into may have some.
+        // A disk that could not be read may have some.
         let may_have = self.contents().batches > batches || !self.is_counted;
         self.is_readable() && may_have && self.exhausted != Some(self.contents())
     }
 
-    /// Looks once more for what an earlier run has left, if that could not be told so far: whatever is
-    /// put to disk before would be counted with it.
+    /// Looks again for samples of an earlier run. Whatever is written before would be counted with
+    /// them.
     async fn is_ready(&mut self, handle: &Handle, now: Moment) -> bool {
         self.open(handle, now).await;
         self.is_counted
     }
 
-    /// Puts a batch to disk, and keeps it from being pushed out there if it goes on `leased`.
-    /// `None`: it is not there.
+    /// Writes a batch to disk; with `leased` it is not pushed out there. `None`: it is not there.
     pub(super) async fn append(
         &mut self,
         handle: &Handle,
@@ -151,7 +150,7 @@ impl DiskQueue {
         self.note_outcome(handle, DiskAccess::Write, appended)
     }
 
-    /// The oldest that is not in somebody's hands, and is so from here on.
+    /// Leases the oldest batch that is not leased.
     pub(super) async fn oldest(&mut self, handle: &Handle, now: Moment) -> Option<(RowId, Batch)> {
         if !self.has_any() || !self.is_ready(handle, now).await {
             return None;
@@ -163,7 +162,7 @@ impl DiskQueue {
         next
     }
 
-    /// Writes what is left of one; `None`: it could not be written.
+    /// Writes the rest of a batch; `None`: it could not be written.
     pub(super) async fn replace(
         &mut self,
         handle: &Handle,
@@ -174,7 +173,7 @@ impl DiskQueue {
         self.note_outcome(handle, DiskAccess::Write, replaced)
     }
 
-    /// The most that it holds.
+    /// The limit in bytes.
     pub(super) fn bytes_max(&self) -> Option<u64> {
         self.queue.as_ref().map(|queue| queue.bounds().bytes_max)
     }
@@ -185,16 +184,16 @@ impl DiskQueue {
         self.note_outcome(handle, DiskAccess::Write, removed);
     }
 
-    /// It is in nobody's hands any more; whether it is there.
+    /// Ends the lease of a batch; whether it is there.
     pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> RowPresence {
         let Some(queue) = &self.queue else { return RowPresence::Gone };
         let found = queue.release(row).await;
-        // It may have come out that the file is gone.
+        // The file may have turned out to be gone.
         self.publish(handle);
         found
     }
 
-    /// Makes one of the two oldest that were not tried, if `merge` does; whether it did.
+    /// Merges the two oldest unattempted batches, if `merge` does; whether it did.
     pub(super) async fn merge_oldest(
         &mut self,
         handle: &Handle,
@@ -226,8 +225,8 @@ impl DiskQueue {
         merged
     }
 
-    /// The oldest that the endpoint cannot have taken unheard; older ones that it can are in hand too from
-    /// here on.
+    /// Leases the oldest batch that the endpoint cannot have accepted unheard, and older ones that
+    /// it can have into `skipped`.
     async fn oldest_untried(
         &mut self,
         handle: &Handle,
@@ -244,7 +243,7 @@ impl DiskQueue {
         None
     }
 
-    /// Nothing is there: the file need not be either.
+    /// Closes a file without batches, which removes it.
     pub(super) async fn close_idle(&mut self) {
         if let Some(queue) = self.queue.as_ref().filter(|_| self.is_open) {
             queue.close_idle().await;
@@ -256,15 +255,14 @@ impl DiskQueue {
         self.queue.as_ref().map(Queue::contents).unwrap_or_default()
     }
 
-    /// When there is to be another look, if there is to be one: what an earlier run has left is not known
-    /// yet, or cannot be had at present.
+    /// The time of the next try to read a disk that failed; `None`: none is needed.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let has_something = !self.is_counted || self.contents().batches > 0;
         let until = self.not_read_until.filter(|_| self.queue.is_some() && has_something)?;
         (Instant::now() < until).then_some(until)
     }
 
-    /// What came of a call; a failure begins or goes on being a trouble, a success ends it.
+    /// Records the outcome of a call: an error begins or continues a failure, a success ends it.
     fn note_outcome<T>(
         &mut self,
         handle: &Handle,
@@ -284,7 +282,7 @@ impl DiskQueue {
                 }
                 Some(note_outcome)
             }
-            // It says nothing of the disk.
+            // It says nothing about the disk.
             Err(SpoolError::TooLarge { .. }) => None,
             Err(error) => {
                 let now = Instant::now();
@@ -296,7 +294,7 @@ impl DiskQueue {
                 let reason = error.to_string();
                 if self.failure.is_none() {
                     warn!(
-                        "endpoint {}: samples cannot be kept on disk, they wait in memory: {reason}",
+                        "endpoint {}: samples cannot be kept on disk: {reason}; the backlog is in memory, a retry follows",
                         self.endpoint
                     );
                 }

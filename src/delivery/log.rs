@@ -1,4 +1,4 @@
-//! What the log is told of an endpoint: changes of its state, and each kind of refusal once.
+//! The log lines of an endpoint: changes of its health, and the first post dropped for each status.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,9 +12,9 @@ use super::round::status_line;
 
 #[derive(Debug, Default)]
 pub(super) struct DeliveryLog {
-    /// Present while the endpoint accepts nothing of what it is sent.
+    /// `Some` while the endpoint accepts nothing.
     down: Option<Down>,
-    /// Statuses that the log has told of, and silence: each is told once in the worker's life.
+    /// Statuses that were logged, `None` for no answer. Each is logged once in the worker's life.
     logged: BTreeSet<Option<u16>>,
     logged_unacknowledged: bool,
 }
@@ -22,12 +22,12 @@ pub(super) struct DeliveryLog {
 #[derive(Debug)]
 struct Down {
     since: Instant,
-    /// The count of posts pushed out when it began, to tell what the silence cost.
+    /// The number of posts pushed out before the outage, to log what the outage cost.
     pushed_out_before: u64,
     logged_full: bool,
 }
 
-/// Where samples wait, and how much of them.
+/// The place and limit of the backlog.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Location {
     DiskQueue { bytes_max: u64 },
@@ -49,8 +49,8 @@ impl fmt::Display for Location {
 }
 
 impl DeliveryLog {
-    /// A status for which posts are dropped, or that there was none; behind how many `tries`, if it was
-    /// tried again.
+    /// Logs the first post that is dropped for a status, or for no answer; `tries`: after how many,
+    /// if it was retried.
     pub(super) fn dropped_post(
         &mut self,
         endpoint: &str,
@@ -67,16 +67,16 @@ impl DeliveryLog {
         match status.map(status_line) {
             Some(status) => warn!(
                 "endpoint {endpoint} answers {status}{tries} to POST {path}: {excerpt}; such posts are \
-                 dropped and counted (said once per status)"
+                 dropped and counted (logged once per status)"
             ),
             None => warn!(
                 "endpoint {endpoint} gives no answer{tries} to POST {path}, while it answers others: \
-                 {excerpt}; such posts are dropped and counted (said once)"
+                 {excerpt}; such posts are dropped and counted (logged once)"
             ),
         }
     }
 
-    /// More was left of samples than is kept.
+    /// Logs that unacknowledged posts are dropped beyond their limit.
     pub(super) fn unacknowledged_full(
         &mut self,
         endpoint: &str,
@@ -86,9 +86,9 @@ impl DeliveryLog {
         if !std::mem::replace(&mut self.logged_unacknowledged, true) {
             let kib = bytes_max >> 10;
             warn!(
-                "endpoint {endpoint} takes a part of each sample and leaves the rest; no more than what \
-                 is left of {samples_max} samples ({kib} KiB) waits for it, the oldest is dropped and \
-                 counted (said once)"
+                "endpoint {endpoint} accepts only a part of each sample; unacknowledged posts of at most \
+                 {samples_max} samples ({kib} KiB) wait for a retry, the oldest are dropped and counted \
+                 (logged once)"
             );
         }
     }
@@ -109,7 +109,7 @@ impl DeliveryLog {
             logged_full: false,
         });
         warn!(
-            "endpoint {endpoint} is not answering: {reason}; samples are kept ({location}) and retried"
+            "endpoint {endpoint} is not answering: {reason}; the backlog is kept ({location}), a retry follows"
         );
     }
 
@@ -123,7 +123,7 @@ impl DeliveryLog {
             format!(", {pushed_out} posts were dropped")
         };
         info!(
-            "endpoint {endpoint} answers again after {}, {} samples waited{cost}",
+            "endpoint {endpoint} answers again after {}; the backlog of {} samples is sent{cost}",
             humantime::format_duration(after),
             handle.waiting_samples(),
         );
@@ -134,8 +134,8 @@ impl DeliveryLog {
         if !down.logged_full && handle.pushed_out() > down.pushed_out_before {
             down.logged_full = true;
             warn!(
-                "endpoint {endpoint}: no more samples can wait ({location}), the oldest are dropped \
-                 from here on"
+                "endpoint {endpoint}: the backlog is full ({location}), its oldest posts are dropped \
+                 until the endpoint answers"
             );
         }
     }

@@ -1,14 +1,15 @@
-//! Bytes to endpoints over HTTP: a bounded queue and a worker per endpoint, nothing shared.
+//! Delivery of bytes to endpoints over HTTP: each endpoint has a bounded queue and a worker of its
+//! own.
 //!
 //! ```text
 //! sampler thread ── Handle::offer ──▶ queue (bounded, oldest dropped) ──▶ Worker ──▶ endpoint
 //! ```
 //!
-//! What is promised: a post is sent at least once or counted as dropped, by reason; it carries a key
-//! by which a server recognises it when it comes twice; one endpoint never delays another or the
-//! sampler; what an endpoint does not take promptly is on disk, if there is one.
+//! Promises: a post is sent at least once, or counted as dropped by reason. It carries a key by
+//! which a server recognises a repeat. One endpoint never delays another or the sampler. With a
+//! spool, samples that an endpoint does not accept promptly are on disk.
 //!
-//! This side sees paths, bytes and headers, and knows nothing of what they mean.
+//! Delivery sees paths, bytes and headers, and does not interpret them.
 
 mod disk;
 mod http;
@@ -38,12 +39,12 @@ pub use worker::{MomentClock, Worker};
 
 use crate::spool::{Journal, Queue};
 
-/// How a body falls into two that mean the same together; `None`: it cannot be smaller.
+/// Splits a body into two that mean the same together; `None`: it cannot be smaller.
 #[derive(Debug, Clone, Copy)]
 pub struct Split(pub fn(&[u8]) -> Option<(Bytes, Bytes)>);
 
 impl PartialEq for Split {
-    /// Which one an endpoint has hangs on its dialect, and so on its paths.
+    /// The function depends on the dialect alone, as the paths do.
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -51,61 +52,60 @@ impl PartialEq for Split {
 
 impl Eq for Split {}
 
-/// How one endpoint is spoken to. [`DeliverySettings::new`] has the defaults.
+/// The settings of one endpoint's delivery. [`DeliverySettings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
     /// The endpoint's name in the log.
     pub name: String,
     pub url: BaseUrl,
-    /// Of every body (`application/json`).
+    /// The `Content-Type` of every body (`application/json`).
     pub content_type: &'static str,
-    /// Sent with every post, credentials among them ([`secret_header`] keeps those out of `Debug`).
+    /// Headers of every post, with credentials ([`secret_header`] keeps those out of `Debug`).
     pub headers: HeaderMap,
     pub trust: EndpointTrust,
-    /// How bodies are sent (as they are).
+    /// The compression of bodies (none).
     pub encoding: BodyEncoding,
-    /// The most that may wait in memory, in bytes (16 MiB).
+    /// The most bytes that wait in memory (16 MiB).
     pub queue_bytes_max: usize,
     /// The most samples that may wait in memory (4096).
     pub queue_samples_max: usize,
-    /// From the offer of a sample, but the first of all, to its first try (none): nodes that sample
-    /// in the same instant do not send in it.
+    /// The delay between the offer of a sample and its first try (none), so that nodes that sample
+    /// in the same instant do not send in it. The first sample is not delayed.
     pub spread: Duration,
-    /// An endpoint that has not taken a sample within this time takes its time, and what comes is
-    /// put to disk before it is sent (5 s).
+    /// The time within which a healthy endpoint accepts a sample (5 s). A slower one is degraded:
+    /// samples are written to disk before they are sent.
     pub prompt: Duration,
-    /// Whether what is fresh is sent only when nothing older waits, and no post before an older one of
-    /// the same path is taken or given up (`false`).
+    /// Whether order matters (`false`): a fresh sample waits for all older ones, and a post waits
+    /// until older ones of its path are accepted or dropped.
     pub in_order: bool,
-    /// For an endpoint that files what it gets under its own clock (`None`).
+    /// The rule for samples that are stale for the endpoint; `None`: none is.
     pub stale: Option<StaleRule>,
-    /// For an endpoint that finds a body too large (413); `None`: it is dropped.
+    /// The split of a body that is too large (413); `None`: the post is dropped.
     pub split: Option<Split>,
-    /// The most posts under way at once (8).
+    /// The most posts in flight at once (8).
     pub concurrency_max: usize,
-    /// From sending a post to the end of its answer (10 s).
+    /// The time from sending a post to the end of its answer (10 s).
     pub request_timeout: Duration,
-    /// The first retry comes within this time, each further one within twice the last (500 ms).
+    /// The maximum of the first backoff wait; it doubles with each failure (500 ms).
     pub backoff_base: Duration,
-    /// ... but within this time at most (60 s).
+    /// The maximum of all backoff waits (60 s).
     pub backoff_max: Duration,
     /// The longest `Retry-After` that is honoured (5 min).
     pub retry_after_max: Duration,
-    /// How often a post is sent at least before it is given up (3).
+    /// The least number of tries before a post is dropped (3).
     pub tries_max: u32,
-    /// For how long at least an endpoint that accepts others fails on a post before that is given up
-    /// (10 min): as long as a part of its servers may be away. The same for a post behind which everything
-    /// has to wait.
+    /// The least time for which a failing post is retried while the endpoint accepts others (10
+    /// min), since some of its servers may be away. It also applies to a post that blocks all
+    /// others.
     pub failing_for: Duration,
-    /// Whether a post is given up after `tries_max` answers of 500, however soon and whatever else is
-    /// accepted (`false`): servers of the resource API answer it for good to what they cannot parse.
+    /// Whether a post is dropped after `tries_max` answers of 500, at any time (`false`). Servers
+    /// of the resource API answer 500 to what they cannot parse.
     pub bounds_500: bool,
-    /// Whether a 4xx that is otherwise for good (all but 408, 425 and 429) is tried again like a 5xx
-    /// (`false`).
+    /// Whether other 4xx than 408, 425 and 429 are retried like a 5xx (`false`).
     pub retry_client_errors: bool,
-    /// Samples that are older are dropped (24 h).
+    /// The maximum age of a sample; older ones are dropped (24 h).
     pub age_max: Duration,
-    /// Where the retries' random numbers begin; two nodes with the same seed retry in step.
+    /// The seed of the random waits. Two nodes with the same seed retry in step.
     pub seed: u64,
 }
 
@@ -141,8 +141,8 @@ impl DeliverySettings {
     }
 }
 
-/// Why an endpoint's client could not be made: token, certificates or proxy cannot be used, or the
-/// system has no certificates.
+/// The error of an HTTP client that cannot be made: token, certificates or proxy cannot be used, or
+/// the system has no certificates.
 #[derive(Debug, Error)]
 #[error("endpoint {name}: the HTTP client cannot be made: {reason}")]
 pub struct ClientError {
@@ -150,21 +150,21 @@ pub struct ClientError {
     reason: String,
 }
 
-/// Where an endpoint's samples are kept beside memory.
+/// The places beside memory that hold an endpoint's samples.
 #[derive(Debug, Clone, Default)]
 pub struct Storage {
-    /// `None`: what waits is in memory alone.
+    /// `None`: the backlog is in memory only.
     pub queue: Option<Queue>,
-    /// `None`: what is on its way is in memory alone.
+    /// `None`: batches in flight are in memory only.
     pub journal: Option<Journal>,
 }
 
-/// How long a flush waits beyond its deadline for what is in the worker's hands.
+/// The time beyond its deadline for which a flush waits for the worker.
 const GRACE: Duration = Duration::from_millis(200);
-/// The same where that has to be written first.
+/// The time beyond its deadline for which a flush waits for a worker that writes to disk.
 const GRACE_ON_DISK: Duration = Duration::from_secs(3);
 
-/// The two ends of one endpoint's delivery: the handle for whoever has batches, the worker to be
+/// The two ends of one endpoint's delivery: the handle that accepts batches, and the worker, to be
 /// run ([`Worker::run`]) on a Tokio runtime with time and I/O.
 ///
 /// # Errors
@@ -190,7 +190,7 @@ pub fn endpoint(
     Ok((handle, worker))
 }
 
-/// Ends when a deadline is set and over.
+/// Returns once a deadline is set and over.
 pub async fn reached(mut deadline: watch::Receiver<Option<Instant>>) {
     let end = match deadline.wait_for(Option::is_some).await {
         Ok(end) => *end,
@@ -198,13 +198,12 @@ pub async fn reached(mut deadline: watch::Receiver<Option<Instant>>) {
     };
     match end {
         Some(end) => sleep_until(end).await,
-        // Whoever could set one is gone.
+        // Nothing can set a deadline any more.
         None => std::future::pending().await,
     }
 }
 
-/// Asks whether anybody answers at an endpoint: the status of a GET of its base, or why there was
-/// no answer.
+/// Sends one GET to the endpoint's base, and returns the status of the answer.
 pub async fn probe(settings: &DeliverySettings) -> Result<u16, String> {
     http::Sender::new(settings)?.probe().await
 }

@@ -1,4 +1,4 @@
-//! What waits for one endpoint in memory, and what became of the rest.
+//! The part of one endpoint's queue that is in memory, and the counters of all of it.
 
 mod adopt;
 mod backlog;
@@ -16,10 +16,10 @@ use crate::spool::{Batch, Journal, Moment, Post};
 use entry::cost_bytes;
 pub(super) use entry::{BatchMark, QueuedBatch, QueuedPost, put_in_order};
 
-/// Where drops of one reason are counted.
+/// Selects the counter of one drop reason.
 pub(super) type DropReason = fn(&mut Drops) -> &mut u64;
 
-/// Samples, posts and bytes that are nowhere but in memory.
+/// The samples, posts and bytes that are in memory only.
 #[derive(Debug, Clone, Copy, Default)]
 struct QueueUsage {
     samples: usize,
@@ -43,18 +43,18 @@ impl QueueUsage {
 
 #[derive(Debug)]
 struct HandleState {
-    /// What the endpoint has not taken so far; older than what is fresh.
+    /// Older than the fresh ones.
     backlog: VecDeque<QueuedBatch>,
-    /// What has come in and was looked at by nobody.
+    /// Offered, and not yet seen by the worker.
     fresh: VecDeque<QueuedBatch>,
-    /// Both together.
+    /// The backlog and the fresh ones.
     waiting: QueueUsage,
-    /// Taken by the worker, not settled, and not on disk.
+    /// Leased by the worker, not resolved, and not on disk.
     in_flight: QueueUsage,
     closed: bool,
     last_success: Option<Instant>,
     health_since: Instant,
-    /// When the oldest of what the worker has in its hands was taken.
+    /// The sampling time of the oldest batch that the worker has leased.
     oldest_in_flight: Option<Moment>,
     statistics: Statistics,
 }
@@ -63,29 +63,30 @@ struct HandleState {
 struct HandleShared {
     bytes_max: usize,
     samples_max: usize,
-    /// From an offer to the first try of what was offered.
+    /// The delay between an offer and the first try.
     spread: Duration,
-    /// From the end of a flush to where what a worker has in its hands is not waited for any more.
+    /// The time beyond the deadline of a flush for which it waits for the worker.
     grace: Duration,
     journal: Option<Journal>,
     state: Mutex<HandleState>,
     arrived: Notify,
-    /// When the worker must be done; set once, by `flush`.
+    /// The time by which the worker must end; set once, by `flush`.
     deadline: watch::Sender<Option<Instant>>,
     finished: watch::Sender<bool>,
 }
 
-/// The sampler's end of an endpoint: takes batches, tells figures. Clones are the same endpoint.
+/// The handle of an endpoint: it accepts batches and returns statistics. Clones are the same
+/// endpoint.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<HandleShared>);
 
-/// How much may wait in memory, and for how long.
+/// The limits of what waits in memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueLimits {
     pub(super) bytes_max: usize,
     pub(super) samples_max: usize,
     pub(super) spread: Duration,
-    /// What the worker may take beyond the deadline of a flush, to put to disk what is left.
+    /// The time after the deadline of a flush in which the worker writes the rest to disk.
     pub(super) grace: Duration,
 }
 
@@ -115,9 +116,9 @@ impl Handle {
         }))
     }
 
-    /// Writes a batch beside the counters, so that it outlives the process from there on, and says
-    /// whether it is there. To be called before the counters of its sample are kept, and
-    /// [`Handle::offer`] behind that: so an interval stands in one of the two, and never in both.
+    /// Writes a batch to the journal, so that it outlives the process; whether it is there. To be
+    /// called before the counters of its sample are saved, with [`Handle::offer`] after that. So
+    /// each interval is in one of the two, and never in both.
     #[must_use]
     pub fn journal(&self, batch: &Batch) -> bool {
         match &self.0.journal {
@@ -126,14 +127,14 @@ impl Handle {
         }
     }
 
-    /// Takes a batch. Never waits for the endpoint: when there is no room, the oldest samples that
-    /// are not just being sent make some, counted as dropped. May be called from any thread, with or
-    /// without a runtime. `in_journal` is what [`Handle::hand_over`] said of it.
+    /// Accepts a batch, and never waits for the endpoint. Where there is no room, the oldest
+    /// samples that are not in flight are dropped and counted. May be called from any thread, with
+    /// or without a runtime. `in_journal` is the result of [`Handle::journal`].
     pub fn offer(&self, batch: Batch, in_journal: bool) {
-        // Freed after the lock is given back.
+        // Freed after the lock is released.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
-        // The first is sent at once: whoever has just started the agent is looking.
+        // The first sample is sent at once, for the person who has just started the agent.
         let spread = match state.statistics.offered_posts {
             0 => Duration::ZERO,
             _ => self.0.spread,
@@ -159,16 +160,15 @@ impl Handle {
         self.0.arrived.notify_one();
     }
 
-    /// Takes over what another queue for the same endpoint had not sent, or an earlier run had
-    /// handed over, oldest first, in front of all that waits here. What there is no room for is
-    /// dropped from the oldest on, as ever.
+    /// Puts batches of another queue or of an earlier run in front of all others. They are in order
+    /// of age; the oldest are dropped where there is no room.
     pub fn prepend(&self, batches: Vec<Batch>, in_journal: bool) {
         let due = Instant::now();
-        // Freed after the lock is given back.
+        // Freed after the lock is released.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
-            // Whether its file says that it was tried is not known of all.
+            // Not every journal file tells whether its batch was attempted.
             let entry = QueuedBatch {
                 in_journal,
                 attempt_is_stored: false,
@@ -191,7 +191,7 @@ impl Handle {
         self.0.arrived.notify_one();
     }
 
-    /// As of `now`, which ages are told by.
+    /// The statistics at `now`, to which ages are counted.
     #[must_use]
     pub fn statistics(&self, now: &Moment) -> Statistics {
         let state = self.state();
@@ -207,14 +207,14 @@ impl Handle {
         told
     }
 
-    /// Closes the queue, lets the worker send what waits until `deadline` and put what is left to
-    /// disk, and returns what is not there, oldest first. The worker ends with it.
+    /// Closes the queue, lets the worker send until `deadline` and write the rest to disk, and
+    /// returns the batches that are not there, oldest first. The worker ends with it.
     pub async fn flush(&self, deadline: Instant) -> Vec<Batch> {
         self.state().closed = true;
         self.0.deadline.send_replace(Some(deadline));
         let mut finished = self.0.finished.subscribe();
-        // The worker puts back what it has under way at the deadline itself, and the disk may take
-        // its time. A worker that was never run has nothing under way.
+        // At the deadline the worker puts back its batches itself, and the disk may be slow. A
+        // worker that was never run has none.
         let grace = deadline + self.0.grace;
         let _ = tokio::time::timeout_at(grace, finished.wait_for(|finished| *finished)).await;
         let mut state = self.state();
@@ -233,7 +233,7 @@ impl Handle {
     }
 
     fn state(&self) -> MutexGuard<'_, HandleState> {
-        // Each change under the lock is complete in itself; a panic elsewhere spoils nothing here.
+        // Each change under the lock is complete in itself, so a panic elsewhere does no harm here.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -249,7 +249,7 @@ impl Handle {
         }
     }
 
-    /// It is settled, or on disk: the file beside the counters need not hold it any longer.
+    /// Removes the batch, which is resolved or on disk, from the journal.
     pub(super) fn forget(&self, entry: &QueuedBatch) {
         if let Some(journal) = self.0.journal.as_ref().filter(|_| entry.in_journal) {
             journal.forget(&entry.sampled_at);
@@ -257,7 +257,7 @@ impl Handle {
     }
 }
 
-/// The worker's end.
+/// The worker's side of the handle.
 impl Handle {
     pub(super) fn deadline(&self) -> watch::Receiver<Option<Instant>> {
         self.0.deadline.subscribe()
@@ -267,14 +267,14 @@ impl Handle {
         self.0.finished.send_replace(true);
     }
 
-    /// Ends when something fresh is there.
+    /// Returns once a fresh batch is there.
     pub(super) async fn any_fresh(&self) {
         while self.state().fresh.is_empty() {
             self.0.arrived.notified().await;
         }
     }
 
-    /// Ends when something fresh is due.
+    /// Returns once a fresh batch is due.
     pub(super) async fn fresh_due(&self) {
         self.any_fresh().await;
         let due = self.state().fresh.front().map(|entry| entry.due);
@@ -283,7 +283,7 @@ impl Handle {
         }
     }
 
-    /// Ends when something that waits in memory may be sent.
+    /// Returns once a batch in memory may be sent.
     pub(super) async fn something_due(&self) {
         loop {
             let due = {
@@ -299,18 +299,18 @@ impl Handle {
             };
             tokio::select! {
                 () = sleep_until(due) => return,
-                // It may be what is due before.
+                // The new one may be due earlier.
                 () = self.0.arrived.notified() => {}
             }
         }
     }
 
-    /// Whether something waits that is more than what the endpoint left of a sample.
+    /// Whether a batch waits that is not partially accepted.
     pub(super) fn has_backlog(&self) -> bool {
         self.state().backlog.iter().any(|entry| !entry.partially_accepted)
     }
 
-    /// The oldest fresh one, if it is due by `now`, or whenever it is; from here on under way.
+    /// Leases the oldest fresh batch, if it is due by `now`; with `None` in any case.
     pub(super) fn lease_fresh(&self, now: Option<Instant>) -> Option<QueuedBatch> {
         let mut state = self.state();
         state.fresh.front().filter(|entry| now.is_none_or(|now| entry.due <= now))?;
@@ -319,7 +319,7 @@ impl Handle {
         Some(entry)
     }
 
-    /// The oldest of what the endpoint has not taken so far; from here on under way.
+    /// Leases the oldest batch of the backlog.
     pub(super) fn lease_backlog(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
         let entry = state.backlog.pop_front()?;
@@ -327,7 +327,8 @@ impl Handle {
         Some(entry)
     }
 
-    /// The same, but for what is left of samples: only where there is nothing else.
+    /// Leases the oldest batch of the backlog that is not partially accepted, or the oldest one if
+    /// all are.
     pub(super) fn lease_whole(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
         let at = state.backlog.iter().position(|entry| !entry.partially_accepted);
@@ -336,8 +337,8 @@ impl Handle {
         Some(entry)
     }
 
-    /// Something that is in memory alone goes to its place in the backlog. When there is no room, the
-    /// oldest are dropped, and it with them if it is one.
+    /// Puts a batch that is in memory only back into the backlog. Where there is no room, the
+    /// oldest are dropped.
     pub(super) fn put_back(&self, entry: QueuedBatch) {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
@@ -349,7 +350,7 @@ impl Handle {
         pushed_out.iter().for_each(|entry| self.forget(entry));
     }
 
-    /// What was under way and in memory alone is on disk, or all of it is settled.
+    /// A leased batch is on disk now, or all of it is resolved.
     pub(super) fn no_longer_in_memory(&self, left: &[Post]) {
         let mut state = self.state();
         let in_flight = &mut state.in_flight;
@@ -359,7 +360,7 @@ impl Handle {
         in_flight.bytes = in_flight.bytes.saturating_sub(bytes);
     }
 
-    /// What was on disk is there no more.
+    /// A leased batch is no longer on disk.
     pub(super) fn in_memory_again(&self, left: &[Post]) {
         let mut state = self.state();
         state.in_flight.samples += 1;
@@ -377,7 +378,7 @@ impl Handle {
         figures.accepted_bytes += post.body.len() as u64;
     }
 
-    /// A post goes on as two.
+    /// A post continues as two.
     pub(super) fn split(
         &self,
         entry: BatchMark,
@@ -403,7 +404,7 @@ impl Handle {
         *reason(&mut state.statistics.dropped_posts) += 1;
     }
 
-    /// Posts of which only their number is known were found on disk, or lost there.
+    /// Posts were found on disk, of which only the number is known.
     pub(super) fn found(&self, posts: u64) {
         let mut state = self.state();
         state.statistics.recovered_posts += posts;
@@ -416,7 +417,7 @@ impl Handle {
         *reason(&mut state.statistics.dropped_posts) += posts;
     }
 
-    /// Several batches have become one of fewer posts.
+    /// Several batches were merged into one with fewer posts.
     pub(super) fn merged(&self, posts: u64) {
         let mut state = self.state();
         state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
@@ -457,7 +458,7 @@ impl Handle {
         self.state().oldest_in_flight = sampled_at;
     }
 
-    /// Posts pushed out so far, in memory or on disk.
+    /// The posts pushed out so far, from memory or disk.
     pub(super) fn pushed_out(&self) -> u64 {
         let drops = &self.state().statistics.dropped_posts;
         drops.queue_full + drops.spool_full
@@ -488,7 +489,7 @@ impl HandleState {
         self.in_flight.add(entry);
     }
 
-    /// One post under way is so no longer.
+    /// One post is no longer in flight.
     fn resolve(&mut self, entry: BatchMark, post: &Post) {
         self.statistics.waiting_posts = self.statistics.waiting_posts.saturating_sub(1);
         if !entry.on_disk {

@@ -1,4 +1,4 @@
-//! One round: the posts of one sample, and of what was left of others, let out side by side.
+//! One round: the posts of one sample and unacknowledged posts of others, sent concurrently.
 
 mod failing_paths;
 mod order;
@@ -17,13 +17,13 @@ use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Part, RowId};
 use failing_paths::FailingPaths;
 
-/// What one round has come to so far.
+/// The state of one round.
 #[derive(Debug)]
 pub(super) struct Round {
-    /// Whose posts these are; the posts themselves are in `slots`, and back in here at the end.
+    /// The batches of these posts. Their posts are in `slots` during the round.
     entries: Vec<QueuedBatch>,
-    /// All that is not settled is in here, or among `halves` and `failed`, at every moment, so a
-    /// round may be cut off at any.
+    /// All unresolved posts are here, in `halves` or in `failed`, at every moment. So a round may
+    /// be cut off at any time.
     slots: Vec<Option<PostSlot>>,
     unsent: VecDeque<usize>,
     in_flight: JoinSet<FinishedTry>,
@@ -31,19 +31,19 @@ pub(super) struct Round {
     failed: Vec<FailedPost>,
     pub(super) accepted: u32,
     pub(super) rejected: u32,
-    /// Failures since the last post that was settled.
+    /// Failures since the last post that was accepted or rejected.
     pub(super) failed_in_a_row: usize,
     /// The endpoint asked for a pause.
     pub(super) throttled: bool,
     pub(super) pause: Option<Duration>,
-    /// Nothing further is let out: something else goes first.
+    /// No further post is sent: something else goes first.
     pub(super) is_held_back: bool,
-    /// Whether the posts of one path go one after the other, and none while an older one has failed.
+    /// Whether the posts of one path go one after the other, and none while an older one has
+    /// failed.
     is_in_order: bool,
-    /// None where the posts of one path go one after the other anyway.
+    /// Empty where the posts of one path go one after the other anyway.
     failing_paths: FailingPaths,
-    /// How many posts there were to choose from for the one that asks whether the endpoint is back;
-    /// absent where none asks.
+    /// The number of posts from which the probe was chosen; `None` without a probe.
     probes: Option<usize>,
 }
 
@@ -60,15 +60,15 @@ impl PostSlot {
     }
 }
 
-/// A post that is under way.
+/// A post in flight.
 #[derive(Debug, Clone, Copy)]
 struct Try {
     task: task::Id,
-    /// How many posts had been accepted in this round when it began.
+    /// The number of posts accepted in this round when the try began.
     accepted_before: u32,
 }
 
-/// A post that was answered, or was not.
+/// A try that has ended.
 #[derive(Debug)]
 struct FinishedTry {
     at: usize,
@@ -79,27 +79,26 @@ struct FinishedTry {
 pub(super) struct FailedPost {
     pub(super) entry: usize,
     pub(super) waiting: QueuedPost,
-    /// Absent when there was no answer.
+    /// `None` when there was no answer.
     pub(super) status: Option<u16>,
-    /// Of the answer's body, or why there was none.
+    /// Of the answer's body, or why there was no answer.
     pub(super) reason: String,
     pub(super) accepted_before: u32,
 }
 
-/// A post that is out of its slot, for whoever settles it.
+/// A post with its outcome.
 #[derive(Debug)]
 pub(super) struct AnsweredPost {
     pub(super) entry: usize,
     pub(super) waiting: QueuedPost,
     pub(super) accepted_before: u32,
     pub(super) answer: PostOutcome,
-    /// Of tries that were followed by another at once.
+    /// The statuses of tries that were repeated at once.
     pub(super) earlier: Vec<Option<u16>>,
 }
 
 impl Round {
-    /// With `probe`, a single post asks whether the endpoint is back, and it is not the one that did
-    /// when that number was one less.
+    /// With `probe`, one post is sent alone, and another one than with the number before.
     pub(super) fn new(
         mut entries: Vec<QueuedBatch>,
         is_in_order: bool,
@@ -136,7 +135,7 @@ impl Round {
         self.entries.get(entry).map(QueuedBatch::mark)
     }
 
-    /// Whether it is made of nothing but what the endpoint left of samples.
+    /// Whether all its batches are partially accepted.
     pub(super) fn is_partial_only(&self) -> bool {
         self.entries.iter().all(|entry| entry.partially_accepted)
     }
@@ -145,7 +144,8 @@ impl Round {
         self.probes
     }
 
-    /// Of which sample a post was, whether it goes along with others, and how many posts that had.
+    /// The sampling time of a post's batch, whether that is retried with others, and its number of
+    /// posts.
     pub(super) fn sample_of(&self, failed: &FailedPost) -> Option<(Moment, bool, usize)> {
         let entry = self.entries.get(failed.entry)?;
         let slots = self.slots.iter().flatten().map(|slot| slot.entry);
@@ -155,7 +155,7 @@ impl Round {
         Some((entry.sampled_at, entry.partially_accepted, posts))
     }
 
-    /// From here on a sample goes along with others.
+    /// From here on a batch is retried with others.
     pub(super) fn retry_with_next(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
             entry.retry_with_next();
@@ -166,8 +166,8 @@ impl Round {
         self.entries.first().map(|entry| entry.sampled_at)
     }
 
-    /// Lets posts out until `limit` are under way; the number of those that had been tried before.
-    /// After `failures_max` failures in a row the endpoint is down, and the rest would only hammer it.
+    /// Sends posts until `limit` are in flight; returns the number of retries. After `failures_max`
+    /// failures in a row it sends no more.
     pub(super) fn start_tries(
         &mut self,
         sender: &Sender,
@@ -226,14 +226,13 @@ impl Round {
         self.unsent.remove(at)
     }
 
-    /// Paths on which a post was tried and is to be tried again.
+    /// Paths with a post that is to be retried.
     fn failed_paths(&self) -> impl Iterator<Item = &str> {
         let halves = self.halves.iter().map(|slot| &*slot.waiting.post.path);
         halves.chain(self.failed.iter().map(|failed| &*failed.waiting.post.path))
     }
 
-    /// The samples of which posts were left for something else than for others of the same path that
-    /// failed.
+    /// The batches with unsent posts whose own path did not fail in this round.
     pub(super) fn cut_short(&self) -> HashSet<usize> {
         let failed_paths: HashSet<&str> = match self.is_in_order {
             true => self.failed_paths().collect(),
@@ -247,8 +246,8 @@ impl Round {
         left.filter(is_cut).map(|slot| slot.entry).collect()
     }
 
-    /// What waits behind it on its path fails with it: else a path on which the endpoint always fails
-    /// would keep ever more.
+    /// Counts the failure for all posts behind this one on its path, so that a path that always
+    /// fails does not keep ever more posts.
     pub(super) fn fail_behind(&mut self, failed: &FailedPost, blame: Blame, now: BootTime) {
         let path = &failed.waiting.post.path;
         if !self.is_in_order && !self.failing_paths.is_held_back(path) {
@@ -258,19 +257,19 @@ impl Round {
         for waiting in behind.filter(|waiting| waiting.post.path == *path) {
             match blame {
                 Blame::OthersAccepted => _ = waiting.fail_while_others_pass(now),
-                // That one is ill says nothing of the others but where none may go before it.
+                // Another post's own error blocks these only where order matters.
                 Blame::Status if self.is_in_order => waiting.failures += 1,
                 Blame::Status | Blame::Nothing => {}
             }
         }
     }
 
-    /// The endpoint took or refused a post of this path.
+    /// The endpoint accepted or rejected a post of this path.
     pub(super) fn path_is_answered(&mut self, path: &str) {
         self.failing_paths.is_answered(path);
     }
 
-    /// It may be the endpoint that is ill.
+    /// Clears the failures of all posts: the endpoint may be failing.
     pub(super) fn forget_failing(&mut self) {
         let slots = self.slots.iter_mut().flatten().chain(&mut self.halves);
         let failed = self.failed.iter_mut().map(|failed| &mut failed.waiting);
@@ -282,7 +281,7 @@ impl Round {
         self.in_flight.is_empty()
     }
 
-    /// The next answer; never, when nothing is under way. May be given up at any moment.
+    /// The next answer; never returns while nothing is in flight. It may be cancelled at any time.
     pub(super) async fn answered(&mut self) -> Option<AnsweredPost> {
         let FinishedTry { at, sent } = match self.in_flight.join_next().await {
             Some(Ok(done)) => done,
@@ -302,7 +301,7 @@ impl Round {
         Some(AnsweredPost { entry, waiting, accepted_before, answer, earlier })
     }
 
-    /// One of its posts is settled.
+    /// A post of this batch was resolved.
     pub(super) fn mark_dirty(&mut self, entry: usize) {
         if let Some(entry) = self.entries.get_mut(entry) {
             entry.is_dirty = true;
@@ -319,7 +318,7 @@ impl Round {
         self.halves.extend(halves.map(|waiting| PostSlot::new(entry, waiting)));
     }
 
-    /// One that tells what is the matter.
+    /// A failure that represents the round.
     pub(super) fn first_failure(&self) -> Option<&FailedPost> {
         self.failed.first()
     }
@@ -328,13 +327,13 @@ impl Round {
         mem::take(&mut self.failed)
     }
 
-    /// A failed post that is not given up.
+    /// Keeps a failed post for a retry.
     pub(super) fn keep_for_retry(&mut self, failed: FailedPost) {
         let FailedPost { entry, waiting, .. } = failed;
         self.halves.push(PostSlot::new(entry, waiting));
     }
 
-    /// Whose posts are nowhere but in memory, with what is left of them.
+    /// The batches that are in memory only, with their unresolved posts.
     pub(super) fn not_on_disk(&self) -> Vec<(usize, Batch)> {
         let in_memory = self.entries.iter().enumerate().filter(|(_, entry)| entry.row.is_none());
         let batch = |(number, entry): (usize, &QueuedBatch)| {
@@ -357,13 +356,12 @@ impl Round {
         in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
     }
 
-    /// Whether any of its posts is nowhere but in memory.
+    /// Whether any of its posts is in memory only.
     pub(super) fn is_in_memory(&self) -> bool {
         !self.not_on_disk().is_empty()
     }
 
-    /// From here on a sample is on disk; what it is counted by in memory, and its entry without
-    /// posts.
+    /// Notes that a batch is on disk, and returns it without its posts.
     pub(super) fn is_on_disk(&mut self, entry: usize, row: RowId) -> Option<&mut QueuedBatch> {
         let entry = self.entries.get_mut(entry)?;
         entry.row = Some(row);
@@ -372,7 +370,7 @@ impl Round {
         Some(entry)
     }
 
-    /// What is left of each sample; tries under way are given up.
+    /// The unresolved posts of each batch; tries in flight are cancelled.
     pub(super) fn into_entries(self) -> Vec<QueuedBatch> {
         let Self { mut entries, slots, halves, failed, is_in_order, .. } = self;
         let failed = failed.into_iter().map(|failed| (failed.entry, failed.waiting));
@@ -389,7 +387,7 @@ impl Round {
     }
 }
 
-/// Posts of the same path come in the order of their parts, at the places where they are.
+/// Sorts the posts of each path by part, within the places of that path.
 fn put_paths_in_order(posts: &mut Vec<QueuedPost>) {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, waiting) in posts.iter().enumerate() {
@@ -407,19 +405,20 @@ fn put_paths_in_order(posts: &mut Vec<QueuedPost>) {
     posts.extend(order.into_iter().filter_map(|from| sampled_at.get_mut(from)?.take()));
 }
 
-/// What a failure may be laid to, if not to the endpoint.
+/// The cause of a failure, other than the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blame {
     Nothing,
-    /// The post alone: the answer says so.
+    /// The post: the status says so.
     Status,
-    /// The post or its path, as the endpoint accepted something else after this try began; or before, if
-    /// that is known of it.
+    /// The post or its path: the endpoint accepted another post after this try began, or before
+    /// where the post is known to fail.
     OthersAccepted,
 }
 
 impl FailedPost {
-    /// `bounded`: which answers say that it is the post. A request to come later never does.
+    /// `bounded`: whether a status is an error of the post itself. A status that asks for a later
+    /// try never is.
     pub(super) fn blame(&self, accepted: u32, bounded: impl Fn(u16) -> bool) -> Blame {
         match self.status {
             Some(408 | 425 | 429) => Blame::Nothing,
@@ -444,8 +443,8 @@ pub(super) fn status_line(code: u16) -> String {
     StatusCode::from_u16(code).map_or_else(|_| code.to_string(), |status| status.to_string())
 }
 
-/// What the post is recognised by when it comes twice: a string as structured fields have it (RFC
-/// 9651), which servers that take any text take too.
+/// The key by which a server recognises a repeat: a string of structured fields (RFC 9651), which
+/// servers that accept any text accept too.
 fn idempotency_key(sampled_at: &Moment, endpoint: &str, part: Part) -> Option<HeaderValue> {
     let (boot, number) = (sampled_at.boot, sampled_at.since_boot.as_nanos());
     HeaderValue::try_from(format!("\"{boot}:{endpoint}:{number}:{part}\"")).ok()

@@ -1,4 +1,4 @@
-//! Samples that are too old for a server that files what it gets under its own clock.
+//! Samples that are stale: too old for a server that files them under its own clock.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::spool::{Batch, Part, Post};
 
-/// What becomes of samples older than `after`.
+/// The rule for samples older than `after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaleRule {
     pub after: Duration,
@@ -16,18 +16,18 @@ pub struct StaleRule {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StaleAction {
-    /// They are dropped, and counted.
+    /// They are dropped and counted.
     Drop,
-    /// What passed in them is added up, and sent as one sample.
+    /// They are merged into one sample.
     Add(MergeBodies),
 }
 
-/// How two bodies for one path become one, the older of them first; `None`: they cannot.
+/// Merges two bodies of one path, the older one first; `None`: they cannot be merged.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeBodies(pub fn(&[u8], &[u8]) -> Option<Bytes>);
 
 impl PartialEq for MergeBodies {
-    /// Which one an endpoint has hangs on what else its settings say.
+    /// The function depends on the other settings alone.
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -35,16 +35,16 @@ impl PartialEq for MergeBodies {
 
 impl Eq for MergeBodies {}
 
-/// A sample that has grown to this is sent as it is; until it is, what is behind it is not added up.
+/// A merged sample of this size is sent before newer ones are merged.
 const POSTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 
-/// What was added up is numbered from here on, and no sample has as many posts. The newer of the two
-/// may have arrived though nobody knows: under its number the sum would be passed over as a repeat.
+/// The first part number of merged posts; no sample has as many posts. The newer of the two may
+/// have arrived unheard: under its number the merged post would be dropped as a repeat.
 const SUMS_FROM: u32 = 1 << 31;
 
-/// Two samples as one, which goes by the number of the newer. `None`: together they would be too
-/// large, or they are one already.
+/// Merges two samples; the result has the number of the newer one. `None`: together they are too
+/// large, or they are the same.
 pub(super) fn merge(
     older: &Batch,
     newer: &Batch,
@@ -56,7 +56,7 @@ pub(super) fn merge(
         return None;
     }
     let mut posts = newer.posts.clone();
-    // A dialect posts a path once a sample, unless a post was too large and fell apart.
+    // A sample has one post for each path, unless a post was too large and was split.
     let mut places: HashMap<String, usize> =
         posts.iter().enumerate().map(|(at, post)| (post.path.clone(), at)).collect();
     let last = posts.iter().map(|post| post.part.number).max();

@@ -1,4 +1,4 @@
-//! One endpoint's figures: what came in, what became of it, what waits.
+//! The statistics of one endpoint: posts offered, resolved and waiting.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,32 +6,32 @@ use std::time::Duration;
 use crate::quantity::WallTime;
 use crate::spool::Moment;
 
-/// Statuses that are counted each for itself. A server that answers with more is counted on under
-/// the first of the class (200, 400, …).
+/// The statuses that are counted one by one. Further ones count for the first of their class (200,
+/// 400, …).
 const STATUSES_MAX: usize = 32;
 
-/// Posts that were given up, by reason.
+/// Dropped posts, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drops {
-    /// Pushed out of memory by newer samples while the endpoint did not take them.
+    /// Pushed out of memory by newer samples.
     pub queue_full: u64,
     /// Pushed out of the spool by newer samples.
     pub spool_full: u64,
     /// Answered with a redirect, which is not followed.
     pub rejected_3xx: u64,
-    /// Answered with a status that will not change: 4xx but for 408, 425 and 429.
+    /// Answered with a permanent error: 4xx except 408, 425 and 429.
     pub rejected_4xx: u64,
-    /// Answered with an error too often: a 500 of the resource API, a 4xx that the settings have tried
-    /// again, or any 5xx while the endpoint was otherwise well, or for minutes to a post that everything
-    /// else had to wait for.
+    /// Answered with errors too often: a 500 of the resource API, a 4xx that the settings retry, or
+    /// any 5xx while the endpoint accepted others, or for minutes while all others waited for this
+    /// post.
     pub gave_up_5xx: u64,
-    /// Not answered too often while the endpoint was otherwise well.
+    /// Not answered too often while the endpoint accepted others.
     pub gave_up_unanswered: u64,
-    /// Waited longer than the settings allow.
+    /// Older than the settings allow.
     pub too_old: u64,
-    /// Too old for a server that would file them under a time of its own.
+    /// Too old for a server that files samples under its own time.
     pub stale: u64,
-    /// Known to have been in a spool that turned out to be damaged.
+    /// In a spool file that was damaged.
     pub damaged: u64,
     /// Offered after the queue was closed.
     pub closed: u64,
@@ -99,7 +99,7 @@ impl Health {
     }
 }
 
-/// What of an endpoint's samples is on disk.
+/// The part of an endpoint's samples that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OnDisk {
     pub samples: u64,
@@ -108,13 +108,13 @@ pub struct OnDisk {
     pub oldest: Option<Moment>,
 }
 
-/// One endpoint's figures since the start. At any moment `offered_posts + recovered_posts ==
-/// accepted_posts + dropped_posts.total() + merged_posts + waiting_posts`, except that
+/// The statistics of one endpoint since the start. At any moment `offered_posts + recovered_posts
+/// == accepted_posts + dropped_posts.total() + merged_posts + waiting_posts`, except that
 /// [`super::Handle::flush`] takes what it returns out of `waiting_posts`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statistics {
     pub offered_posts: u64,
-    /// Posts that an earlier run had left on disk.
+    /// Posts that an earlier run left on disk.
     pub recovered_posts: u64,
     /// Posts answered 2xx, and the bytes of their bodies.
     pub accepted_posts: u64,
@@ -123,28 +123,28 @@ pub struct Statistics {
     pub answers: BTreeMap<u16, u64>,
     /// Tries without a whole answer: no connection, or too slow.
     pub unanswered: u64,
-    /// Tries beyond each post's first, also those that follow one at once.
+    /// Tries after each post's first, also immediate ones.
     pub retries: u64,
-    /// Posts that live on in others: late ones whose flows were added to later ones.
+    /// Stale posts that were merged into newer ones.
     pub merged_posts: u64,
     pub dropped_posts: Drops,
-    /// Posts that wait or are under way, in memory or on disk.
+    /// Posts that wait or are in flight, in memory or on disk.
     pub waiting_posts: u64,
-    /// What is in memory and nowhere else.
+    /// Samples, posts and bytes that are in memory only.
     pub in_memory_samples: usize,
     pub in_memory_posts: usize,
     pub in_memory_bytes: usize,
     pub on_disk: OnDisk,
-    /// How old the oldest sample is that waits.
+    /// The age of the oldest sample that waits; `None` while none does.
     pub oldest_age: Option<Duration>,
-    /// Time since a post was last accepted; absent before the first.
+    /// The time since a post was last accepted; `None` before the first.
     pub last_success_age: Option<Duration>,
-    /// The stamp of the newest sample of which a post was accepted.
+    /// The sampling time of the newest sample with an accepted post.
     pub newest_accepted: Option<WallTime>,
     pub health: Health,
-    /// Since when it is so.
+    /// The time since the health changed.
     pub health_age: Duration,
-    /// Why samples that should be on disk are not.
+    /// The error that keeps samples off the disk; `None` while there is none.
     pub spool_error: Option<String>,
 }
 
@@ -155,7 +155,7 @@ impl Statistics {
         self.in_memory_samples as u64 + self.on_disk.samples
     }
 
-    /// Answers with a status of this hundred (2 for 2xx).
+    /// Answers with a status of this class (2 for 2xx).
     #[must_use]
     pub fn answers_of_class(&self, hundred: u16) -> u64 {
         self.answers.range(hundred * 100..(hundred + 1) * 100).map(|(_, count)| count).sum()

@@ -1,23 +1,22 @@
-//! Sends what waits for one endpoint, round by round.
+//! The sending end of one endpoint: it sends the queue round by round.
 //!
 //! ```text
-//!            ┌─ well ─────────────────────────────┐
-//!     fresh ─┼─ slow ─▶ on disk, in hand too ─────┼─▶ round ─▶ endpoint
-//!            └─ down ─▶ on disk ─▶ in its order ──┘     └─ failed, or takes its time: on disk
+//! ┌─ healthy ──────────────────────────────┐
+//! fresh ─┼─ degraded ─▶ on disk and in memory ────┼─▶ round ─▶ endpoint
+//! └─ down ─▶ on disk ─▶ oldest first ──────┘     └─ failed or slow: on disk
 //! ```
 //!
-//! A round sends the posts of one sample concurrently. Accepted and refused posts are settled; the
-//! rest is put to disk and tried again after a pause. When the endpoint took part of a sample and not
-//! the rest, the rest travels with the next sample: so one post on which the endpoint always fails
-//! cannot hold up what is behind it, and whether it is the post or the endpoint that is ill shows in
-//! the same round. While an endpoint is down, another post asks each time whether it is back
-//! ([`probing`]), for the same reason.
+//! A round sends the posts of one sample concurrently. Accepted and rejected posts are resolved.
+//! The others are written to disk and retried after a pause. A partially accepted sample is retried
+//! with the next one. So one post that always fails blocks nothing, and one round shows whether the
+//! post or the endpoint fails. While an endpoint is down, each probe is another post ([`probe`]),
+//! for the same reason.
 //!
-//! What is given up when, and what is kept of the rest, is in [`concluding`].
+//! [`conclude`] decides which posts are dropped.
 //!
-//! After an outage what is fresh goes first, as soon as it comes, and what waited follows in its
-//! order; an endpoint that needs everything in order gets it so. Where there is no disk, or it
-//! fails, the backlog is in memory ([`super::queue`]).
+//! After an outage fresh samples go first, and the backlog follows in its order. Where order
+//! matters, everything goes in its order. Without a working disk the backlog is in memory
+//! ([`super::queue`]).
 
 mod conclude;
 mod probe;
@@ -44,21 +43,21 @@ use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment, Post};
 use probe::Probes;
 
-/// As many failures in a row end a round, however few posts may be under way at once: one that always
+/// The failures in a row that end a round, also with fewer posts at once: one post that always
 /// fails is no outage.
 const FAILURES_MIN: usize = 3;
 
-/// The longest pause between two tries once the queue is being flushed.
+/// The longest pause between two tries during a flush.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// From so many rounds in succession on in which posts were refused and none was accepted, the endpoint
-/// is shown as one that refuses: a single one may be about its posts.
+/// The rounds in a row with rejected and no accepted posts after which the endpoint is rejecting.
+/// One round may be about its posts.
 const REJECTED_ROUNDS: u32 = 2;
 
-/// How many late samples become one at a time, before there is a look at what else is to be done.
+/// The most stale samples that are merged before the worker looks at its other work.
 const MERGES_AT_ONCE: usize = 16;
 
-/// Says what time it is.
+/// A function that returns the current moment.
 pub type MomentClock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// The sending end of an endpoint.
@@ -69,22 +68,22 @@ pub struct Worker {
     disk: DiskQueue,
     clock: MomentClock,
     backoff: Backoff,
-    /// Fresh samples that were put to disk first, because the endpoint takes its time.
+    /// Fresh samples of a degraded endpoint, which are on disk too.
     stored_fresh: VecDeque<QueuedBatch>,
-    /// Samples that were tried and are on disk too. What is left of one that was partly accepted
-    /// goes with the next round; any other is the next of the backlog.
+    /// Attempted samples that are on disk too. A partially accepted one goes with the next round;
+    /// any other one is the next of the backlog.
     retained: VecDeque<QueuedBatch>,
-    /// Never [`Health::Rejecting`], which is shown alone: what comes goes where it would without.
+    /// The health that decides where samples go, so never [`Health::Rejecting`].
     health: Health,
-    /// Since when there is little room for more of what the endpoint leaves of samples.
+    /// The time since which unacknowledged posts have nearly filled their limit.
     full_since: Option<BootTime>,
-    /// Rounds since a post was accepted in which some were refused.
+    /// Rounds with rejected posts since the last accepted one.
     rejected_rounds: u32,
     probes: Probes,
     log: DeliveryLog,
 }
 
-/// Why a worker looks up from a round.
+/// An event that interrupts a round.
 enum RoundEvent {
     AnsweredPost(Option<AnsweredPost>),
     NotPrompt,
@@ -92,7 +91,7 @@ enum RoundEvent {
     Deadline,
 }
 
-/// A round that has ended, and how.
+/// A round that has ended.
 struct FinishedRound {
     round: Round,
     was_prompt: bool,
@@ -102,8 +101,7 @@ struct FinishedRound {
 /// A wait before the next round.
 struct Pause {
     time: Duration,
-    /// What it is for is what the endpoint left of samples that it otherwise takes: that holds up
-    /// nothing.
+    /// Only unacknowledged posts wait for it, so fresh samples end it.
     yields_to_fresh: bool,
 }
 
@@ -140,7 +138,7 @@ impl Worker {
         }
     }
 
-    /// Sends until [`Handle::flush`] ends it; what is left then goes to disk, if there is one.
+    /// Sends until [`Handle::flush`] ends it, and then writes the rest to disk.
     pub async fn run(mut self) {
         let mut deadline = self.handle.deadline();
         loop {
@@ -184,7 +182,7 @@ impl Worker {
         (self.clock)()
     }
 
-    /// Ends when there is something to be done.
+    /// Returns when there is work.
     async fn wait(&mut self, deadline: &mut watch::Receiver<Option<Instant>>) {
         if self.health == Health::Healthy && !self.disk.has_any() {
             self.disk.close_idle().await;
@@ -199,8 +197,8 @@ impl Worker {
         }
     }
 
-    /// Waits before the next try. What comes meanwhile is taken in; the beginning of a flush cuts
-    /// the wait short.
+    /// Waits before the next try, and accepts fresh samples meanwhile. The beginning of a flush
+    /// ends the wait.
     async fn back_off(&mut self, pause: Pause, deadline: &mut watch::Receiver<Option<Instant>>) {
         let yields_to_fresh = pause.yields_to_fresh && self.health != Health::Down;
         let pause = pause.time;
@@ -210,7 +208,7 @@ impl Worker {
             Some(end) => end.min(now + pause.min(FLUSH_PAUSE_MAX)),
             None => now + pause,
         };
-        // A short pause is over before it matters where what comes is kept.
+        // A short pause ends before it matters where fresh samples are.
         let takes_in =
             self.health != Health::Healthy || pause > self.settings.prompt && !yields_to_fresh;
         loop {
@@ -228,24 +226,25 @@ impl Worker {
         }
     }
 
-    /// Whether what is fresh waits behind what is older.
+    /// Whether fresh samples wait behind older ones.
     fn is_in_order(&self) -> bool {
         self.health == Health::Down || self.settings.in_order
     }
 
-    /// Whether more waits than what the endpoint left of samples, which goes with anything.
+    /// Whether more waits than unacknowledged posts, which go with any sample.
     fn has_backlog(&self) -> bool {
         let is_held = self.retained.iter().any(|entry| !entry.partially_accepted);
         let is_on_disk = self.disk.has_any() || self.disk.withholds_any();
         is_held || self.handle.has_backlog() || is_on_disk
     }
 
-    /// Whether what is in memory has to come behind what cannot be read at present.
+    /// Whether samples in memory have to wait for older ones on a disk that cannot be read.
     fn waits_for_disk(&self) -> bool {
         self.settings.in_order && self.disk.withholds_any()
     }
 
-    /// What is to be sent next, and whether it is of the backlog. `at_once`: also what is not due.
+    /// The next samples to send, and whether they are of the backlog. `at_once`: also those that
+    /// are not due.
     async fn pick(&mut self, at_once: bool) -> Option<(bool, Vec<QueuedBatch>)> {
         if self.health != Health::Down && !(self.settings.in_order && self.has_backlog()) {
             let now = (!at_once).then(Instant::now);
@@ -279,7 +278,7 @@ impl Worker {
         }
     }
 
-    /// The oldest that waits, from wherever it is. `at_once`: there is no later.
+    /// The oldest sample of the backlog. `at_once`: the worker is about to end.
     async fn next_of_backlog(&mut self, at_once: bool) -> Option<QueuedBatch> {
         self.merge_stale().await;
         let whole = self.retained.iter().position(|entry| !entry.partially_accepted);
@@ -297,19 +296,18 @@ impl Worker {
             if !entry.partially_accepted {
                 return Some(entry);
             }
-            // What an earlier worker left of a sample is for this one what it was for that one.
+            // A sample that an earlier worker sent in part is partially accepted here too.
             put_in_order(&mut self.retained, entry);
         }
         if self.waits_for_disk() {
             return None;
         }
-        // What is left of samples goes along with what there is, and by itself only where there is nothing:
-        // that alone tells nothing of whether it is the post or the endpoint that is ill.
+        // Unacknowledged posts are sent alone only where nothing else waits: alone they do not show
+        // whether the post or the endpoint fails.
         self.handle.lease_whole().or_else(|| self.retained.pop_front())
     }
 
-    /// What is left of samples that the endpoint took a part of goes along, as long as it is not too
-    /// old itself; all of them in their order.
+    /// The sample together with all unacknowledged posts that are not too old, in order of age.
     async fn with_unacknowledged(&mut self, entry: QueuedBatch) -> Vec<QueuedBatch> {
         let mut together = VecDeque::new();
         for retained in std::mem::take(&mut self.retained) {
@@ -353,7 +351,7 @@ impl Worker {
         }
     }
 
-    /// Makes one of what is too old to be filed under the time it comes at.
+    /// Merges samples that are stale for the endpoint into one.
     async fn merge_stale(&mut self) {
         let Some(stale) = self.settings.stale else { return };
         let StaleAction::Add(merge) = stale.then else { return };
@@ -374,8 +372,8 @@ impl Worker {
         }
     }
 
-    /// Sends a round until all of it is answered, something else goes first, or the deadline cuts it
-    /// off.
+    /// Sends a round until all of it is answered, something else goes first, or the deadline ends
+    /// it.
     async fn work(
         &mut self,
         mut round: Round,
@@ -385,7 +383,7 @@ impl Worker {
         let prompt_until = Instant::now() + self.settings.prompt;
         let mut was_prompt = true;
         loop {
-            // A single one finds out whether an endpoint that was down is back.
+            // One post is enough to probe an endpoint that was down.
             let (limit, failures_max) = match self.health == Health::Down && round.accepted == 0 {
                 true => (1, 1),
                 false => {
@@ -419,7 +417,7 @@ impl Worker {
                 }
                 RoundEvent::Arrived if was_prompt => round.is_held_back = true,
                 RoundEvent::Arrived => {
-                    // What is under way is the older.
+                    // Posts in flight are older than what arrived.
                     self.store_round(&mut round).await;
                     self.accept_fresh_behind(round.is_in_memory()).await;
                 }
@@ -486,7 +484,7 @@ impl Worker {
     }
 }
 
-/// A post that was too large as two.
+/// The two halves of a post that was too large.
 fn halves(post: &Post, split: Option<Split>) -> Option<[Post; 2]> {
     let Split(split) = split?;
     let parts = post.part.halves()?;

@@ -1,4 +1,4 @@
-//! Files that are no usable queue: renamed, so that somebody can look at them, and not for ever.
+//! Files that are no usable queue: renamed for inspection, and the oldest removed.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,19 +8,19 @@ use super::SpoolError;
 use super::error::from_io;
 use crate::quantity::WallTime;
 
-/// Files of one queue that are kept; the oldest go.
+/// The most such files of one queue.
 const KEPT_MAX: usize = 3;
 
 const MARK: &str = ".damaged-";
 
-/// What SQLite may have put beside a database.
+/// Files that SQLite may have put beside a database.
 const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// Directory entries that are looked at for older ones.
+/// The directory entries that are searched for older files.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Renames a file, and what belongs to it, to `<its name>.damaged-<seconds since 1970>`. Later than all
-/// that there are, whatever the clock says: the oldest of them are removed.
+/// Renames a file and its companions to `<its name>.damaged-<seconds since 1970>`. The number is
+/// larger than all others, whatever the clock says. The oldest ones are removed.
 pub(super) fn set_aside(path: &Path, now: WallTime) -> Result<PathBuf, SpoolError> {
     let earlier = asides(path).unwrap_or_default();
     let newest = earlier.last().map_or(0, |newest| newest.saturating_add(1));
@@ -33,13 +33,13 @@ pub(super) fn set_aside(path: &Path, now: WallTime) -> Result<PathBuf, SpoolErro
         other => other,
     })?;
     for companion in COMPANIONS {
-        // Mostly there is none; and one that stays is no database's.
+        // Mostly there is none; one that stays belongs to no database.
         let _ = std::fs::rename(with(path, companion), with(&aside, companion));
     }
     let excess = (earlier.len() + 1).saturating_sub(KEPT_MAX);
     for seconds in earlier.into_iter().take(excess) {
         let aside = named(path, seconds);
-        // What cannot be tidied up now is the next time.
+        // A file that cannot be removed now is removed the next time.
         let _ = std::fs::remove_file(&aside);
         for companion in COMPANIONS {
             let _ = std::fs::remove_file(with(&aside, companion));
@@ -58,7 +58,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// The seconds in the names of those that were set aside before, in their order.
+/// The numbers of earlier ones, in order.
 fn asides(path: &Path) -> io::Result<Vec<u64>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {

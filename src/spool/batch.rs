@@ -1,4 +1,4 @@
-//! What is to be sent: the posts of one sample, and what makes each of them recognisable.
+//! A batch: the posts of one sample, and the key of each of them.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use bytes::Bytes;
 
 use crate::clock::Moment;
 
-/// Which post of its sample one is.
+/// The number of a post within its sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Part {
-    /// Its place among the sample's posts, from 0 on.
+    /// Its place among the sample's posts, from 0.
     pub number: u32,
-    /// 1 for the whole; a piece `n` that was too large goes on as `2n` and `2n + 1`.
+    /// 1 for the whole; a piece `n` that was too large becomes `2n` and `2n + 1`.
     pub piece: u32,
 }
 
 impl Part {
-    /// The parts of its halves; `None` once it has been halved too often to be told apart.
+    /// The parts of its halves; `None` once it was halved too often to number them.
     #[must_use]
     pub fn halves(self) -> Option<[Self; 2]> {
         let first = self.piece.checked_mul(2)?;
@@ -24,7 +24,7 @@ impl Part {
         Some([first, second].map(|piece| Self { piece, ..self }))
     }
 
-    /// What the parts of a sample are in order by: halves stand where the whole stood.
+    /// The sort key of parts: halves are at the place of the whole.
     #[must_use]
     pub fn place(self) -> (u32, u32) {
         (self.number, self.piece.checked_shl(self.piece.leading_zeros()).unwrap_or(0))
@@ -40,32 +40,33 @@ impl fmt::Display for Part {
     }
 }
 
-/// One POST of a JSON body.
+/// One POST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Post {
     pub part: Part,
-    /// The path below the endpoint's base URL: begins with `/`, already percent-encoded, no query.
+    /// The path below the endpoint's base URL: it begins with `/`, is percent-encoded, and has no
+    /// query.
     pub path: String,
     /// May share one allocation with the other posts of its batch.
     pub body: Bytes,
 }
 
-/// All posts of one sample for one endpoint, or what is left of them.
+/// The unresolved posts of one sample for one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// When the sample was taken. `since_boot` in nanoseconds is its number within the boot: no two
-    /// batches of one endpoint have the same, whatever restarts between them.
+    /// The time of the sample. `since_boot` in nanoseconds is its number within the boot: it is
+    /// unique for an endpoint, also over restarts.
     pub sampled_at: Moment,
-    /// The endpoint may have taken a post of it though nobody knows: added to another batch, it would
-    /// be recognised by no key.
+    /// The endpoint may have accepted a post of it unheard. Merged into another batch, the post
+    /// would have another key.
     pub attempted: bool,
-    /// The endpoint took others of its posts and not these: they go along with other samples.
+    /// The endpoint accepted other posts of it: the rest is retried with the next batch.
     pub partial: bool,
     pub posts: Vec<Post>,
 }
 
 impl Batch {
-    /// A sample's posts, paths and bodies, in their order.
+    /// A batch of paths and bodies, in their order.
     #[must_use]
     pub fn new(sampled_at: Moment, posts: impl IntoIterator<Item = (String, Bytes)>) -> Self {
         let post = |(number, (path, body))| Post { part: Part { number, piece: 1 }, path, body };

@@ -323,7 +323,10 @@ impl Database {
         }
         // What a crash leaves that comes when the file is made; nothing was in it then.
         let begun = QueueFile::begin(&self.path)?;
-        tracing::warn!("spool {}: the file was empty: it begins anew", self.path.display());
+        tracing::warn!(
+            "spool {}: the file was empty, a new queue begins in it",
+            self.path.display()
+        );
         Ok(begun)
     }
 
@@ -399,8 +402,8 @@ impl Database {
         self.rows.found_posts += now.1.saturating_sub(expected);
         if before != now {
             tracing::warn!(
-                "spool {}: somebody has changed the file: of {} batches of {} posts there are {} \
-                 of {}",
+                "spool {}: the file was changed from outside: of {} batches with {} posts there are \
+                 {} with {}",
                 self.path.display(),
                 before.0,
                 before.1,
@@ -414,7 +417,7 @@ impl Database {
     fn check_file(&mut self) {
         let Some(known) = self.known() else { return };
         let what = match std::fs::metadata(&self.path) {
-            Ok(metadata) if metadata.ino() != known.inode => "exchanged",
+            Ok(metadata) if metadata.ino() != known.inode => "replaced",
             Ok(metadata) if metadata.len() == 0 => "emptied",
             Err(error) if error.kind() == io::ErrorKind::NotFound => "removed",
             Ok(_) | Err(_) => return,
@@ -422,7 +425,8 @@ impl Database {
         let (batches, posts) = self.rows.live(known.totals);
         if self.open.is_some() || batches > 0 {
             tracing::warn!(
-                "spool {}: somebody has {what} the file, with {batches} batches of {posts} posts",
+                "spool {}: the file was {what} from outside; its {batches} batches with {posts} posts \
+                 are dropped",
                 self.path.display()
             );
         }

@@ -1,4 +1,4 @@
-//! What SQLite and the system say when something does not work, in the words of the spool.
+//! Errors of SQLite and of the system, as errors of the spool.
 
 use std::io;
 use std::path::Path;
@@ -9,15 +9,15 @@ use rustix::io::Errno;
 
 use super::SpoolError;
 
-/// Why something could not be done with a queue's file.
+/// An error of a queue's file.
 #[derive(Debug)]
 pub(super) enum FileError {
-    /// It is no queue, or not whole; what makes it so.
+    /// It is no queue, or damaged; with the reason.
     Damaged(String),
     Sqlite(rusqlite::Error),
-    /// The batch is more than the queue keeps.
+    /// The batch is larger than the queue's limit.
     TooLarge,
-    /// The file that was to become a queue is one already.
+    /// The file that was to become a queue already is one.
     Begun,
 }
 
@@ -26,14 +26,14 @@ impl FileError {
         Self::Damaged(what.to_owned())
     }
 
-    /// Whether the file is another process's.
+    /// Whether another process has the file open.
     pub(super) fn is_locked_by_another(&self) -> bool {
         let Self::Sqlite(error) = self else { return matches!(self, Self::Begun) };
         let code = error.sqlite_error_code();
         matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
-    /// What it comes to for the queue in this file: either a damage, said in words, or an error.
+    /// The consequence for the queue: the file is damaged, or the call fails.
     pub(super) fn judge(self, path: &Path) -> Result<FileDamage, SpoolError> {
         let error = match self {
             Self::Damaged(what) => return Ok(FileDamage(what)),
@@ -45,14 +45,14 @@ impl FileError {
         };
         let code = match &error {
             rusqlite::Error::SqliteFailure(failure, _) => failure.code,
-            // A value is not what the tables' form lets it be.
+            // A value has another type than its column.
             _ => return Ok(FileDamage(one_line(&error))),
         };
         match code {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
                 Ok(FileDamage(one_line(&error)))
             }
-            // The statements are always the same ones: the tables are others.
+            // The statements never change, so the tables are others.
             ErrorCode::Unknown
             | ErrorCode::SchemaChanged
             | ErrorCode::ConstraintViolation
@@ -76,7 +76,7 @@ impl From<rusqlite::Error> for FileError {
     }
 }
 
-/// What makes a file no usable queue.
+/// The reason why a file is no usable queue.
 pub(super) struct FileDamage(pub(super) String);
 
 fn one_line(error: &rusqlite::Error) -> String {
@@ -91,7 +91,7 @@ pub(super) fn failed(path: &Path, reason: impl Into<String>) -> SpoolError {
     SpoolError::Failed { path: path.display().to_string(), reason: reason.into() }
 }
 
-/// An error of the system's about this path.
+/// An error of the system about this path.
 pub(super) fn from_io(path: &Path, error: &io::Error) -> SpoolError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(path),
@@ -102,10 +102,12 @@ pub(super) fn from_io(path: &Path, error: &io::Error) -> SpoolError {
     }
 }
 
-/// Whether a file could be made in this directory, or in what would be made of it; touches nothing. The
-/// bytes that are free there.
+/// The bytes free in a directory, or in the one in which it would be created. Writes nothing.
+///
+/// # Errors
+/// No file could be created there.
 pub(super) fn free_bytes(dir: &Path) -> Result<u64, SpoolError> {
-    // The directory, or what there is of the way to it.
+    // The directory, or the nearest parent that exists.
     let ways = dir.ancestors().map(|way| match way.as_os_str().is_empty() {
         true => Path::new("."),
         false => way,
@@ -125,7 +127,7 @@ pub(super) fn free_bytes(dir: &Path) -> Result<u64, SpoolError> {
     Err(failed(dir, "there is no such place"))
 }
 
-/// SQLite says only that it cannot write; the system is asked again for the reason.
+/// SQLite says only that it cannot write; the system knows the reason.
 fn why_not_writable(path: &Path) -> Option<SpoolError> {
     let dir = path.parent()?;
     let denied = |path: &Path| match access(path, Access::READ_OK | Access::WRITE_OK) {

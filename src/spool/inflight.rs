@@ -99,10 +99,13 @@ impl Journal {
         let failed = kept.is_err();
         if self.failed.swap(failed, Ordering::Relaxed) != failed {
             match kept {
-                Ok(()) => info!("{}: samples on their way are kept again", self.dir.display()),
+                Ok(()) => info!(
+                    "{}: the journal of samples in flight is written again",
+                    self.dir.display()
+                ),
                 Err(error) => warn!(
-                    "{}: samples on their way are not kept, one may be lost with the process: \
-                     {error}",
+                    "{}: the journal of samples in flight cannot be written: {error}; a killed agent \
+                     may lose one interval, a retry follows with the next sample",
                     self.dir.display()
                 ),
             }
@@ -286,11 +289,11 @@ fn read_head(path: &Path) -> Result<RecordHead, String> {
 fn log_removed(bad: &[(PathBuf, String)]) {
     let Some((path, what)) = bad.first() else { return };
     warn!(
-        "{}: a sample on its way is lost, for its file is removed: {what}{}",
+        "{}: a sample in flight is dropped, its journal file is unusable and was removed: {what}{}",
         path.display(),
         match bad.len() {
             1 => String::new(),
-            bad => format!("; so are {} others beside it", bad - 1),
+            bad => format!("; {} more files are dropped, too", bad - 1),
         }
     );
 }

@@ -1,6 +1,6 @@
-//! What waits for an endpoint longer than a moment: one bounded queue on disk for each.
+//! The backlog on disk: one bounded queue for each endpoint.
 //!
-//! It sees paths and bytes, and knows nothing of what they mean nor of how they are sent.
+//! The spool sees paths and bytes, and does not interpret them.
 
 mod aside;
 mod batch;
@@ -17,66 +17,66 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use batch::{Batch, Part, Post};
-// The samples of the queue carry it.
+// Batches carry it.
 pub use crate::clock::Moment;
 pub use inflight::{Journal, RecoveredBatches};
 pub use thread::{Queue, Spool};
 
-/// How much a queue keeps. What is beyond is dropped from the oldest on.
+/// The limits of a queue. Beyond them the oldest batches are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// What its batches take on disk, in bytes.
+    /// The size of its batches on disk, in bytes.
     pub bytes_max: u64,
     pub age_max: Duration,
 }
 
-/// A batch on disk. Later ones have larger numbers.
+/// The number of a batch on disk. Newer ones have larger numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub i64);
 
-/// Whether a batch still was where it had been put.
+/// Whether a batch is still in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowPresence {
     Present,
-    /// With the file that it was in.
+    /// Its file is gone.
     Gone,
 }
 
-/// What is on disk.
+/// The contents of a queue on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueContents {
     pub batches: u64,
     pub posts: u64,
-    /// What is counted against [`Bounds::bytes_max`].
+    /// The bytes counted against [`Bounds::bytes_max`].
     pub bytes: u64,
-    /// When the oldest batch was taken.
+    /// The sampling time of the oldest batch.
     pub oldest: Option<Moment>,
-    /// How many of the batches are in somebody's hands.
+    /// The number of leased batches.
     pub leased: u64,
 }
 
-/// Posts that the queue dropped or lost by itself, by reason.
+/// Posts that the queue dropped or lost, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lost {
     /// Pushed out by newer ones.
     pub full_posts: u64,
-    /// Older than the queue's age.
+    /// Older than the queue's age limit.
     pub old_posts: u64,
-    /// Known to be in a file that turned out to be damaged.
+    /// In a file that was damaged.
     pub damaged_posts: u64,
 }
 
-/// Why something is not on disk. What was to be put there is the caller's still.
+/// The error of a batch that is not on disk. The caller still has the batch.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SpoolError {
     #[error("{path}: no space is left")]
     NoSpace { path: String },
-    /// Alone, or beside what is in somebody's hands.
+    /// Alone, or beside the leased batches.
     #[error("{path}: one batch is more than the queue keeps")]
     TooLarge { path: String },
     #[error("{path}: {reason}")]
     Failed { path: String, reason: String },
-    /// For good.
+    /// It does not come back.
     #[error("the spool's thread has ended")]
     Ended,
 }

@@ -1,4 +1,4 @@
-//! What is known of a queue's rows beside their file, and what is done with several at once.
+//! The state of a queue's rows that is not in the file, and changes of several rows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,27 +7,27 @@ use super::error::FileError;
 use super::file::{BatchRow, FileTotals, QueueChange, QueueFile};
 use super::{Batch, Bounds, Lost, Moment, RowId, RowPresence};
 
-/// Rows that may wait to be removed before no further row is given out.
+/// The most rows that wait for their removal. Beyond, no further row is leased.
 pub(super) const PENDING_REMOVAL_MAX: usize = 8192;
 
-/// Rows of other boots that are asked for their age when one is appended. Those of one boot are in the
-/// order of their age.
+/// The rows of other boots whose age is checked at an append. Those of one boot are in order of
+/// age.
 const AGED_ROWS_MAX: usize = 64;
 
 /// Before any row.
 pub(super) const START: RowId = RowId(i64::MIN);
 
-/// What is not to be seen in the file.
+/// The state of rows that is not in the file.
 #[derive(Debug, Default)]
 pub(super) struct RowTracker {
-    /// Rows that are done with and could not be removed yet, with their posts.
+    /// Rows that are done but could not be removed yet, with their posts.
     pub(super) pending_removal: BTreeMap<RowId, u64>,
-    /// Rows that somebody goes on with, with their posts: neither given out nor pushed out.
+    /// Leased rows, with their posts: they are neither leased again nor pushed out.
     pub(super) leased: BTreeMap<RowId, u64>,
     pub(super) lost: Lost,
-    /// In files that were opened and of which nothing was known.
+    /// Posts in files that were opened and of which nothing was known.
     pub(super) found_posts: u64,
-    /// Whether it was said that a row of this file is damaged.
+    /// Whether a damaged row of this file was logged.
     pub(super) logged: bool,
 }
 
@@ -40,17 +40,17 @@ pub(super) enum NextRow {
     End {
         dropped: bool,
     },
-    /// No more rows can be remembered to be dropped.
+    /// Too many rows wait for their removal.
     Full,
 }
 
 impl RowTracker {
-    /// The first row that is not settled.
+    /// The first row that does not wait for its removal.
     pub(super) fn first(&self, file: &QueueFile) -> Result<Option<BatchRow>, FileError> {
         file.row_after(START, |row| !self.pending_removal.contains_key(&row))
     }
 
-    /// The batches and posts that are not settled.
+    /// The batches and posts that do not wait for their removal.
     pub(super) fn live(&self, totals: FileTotals) -> (u64, u64) {
         let settled_posts: u64 = self.pending_removal.values().sum();
         let batches = totals.batches.saturating_sub(self.pending_removal.len() as u64);
@@ -83,7 +83,7 @@ impl RowTracker {
         Ok(rows)
     }
 
-    /// The next row behind `at` that is worth something. The others on the way are settled.
+    /// The next usable row behind `at`. Damaged and old ones before it are marked for removal.
     pub(super) fn step(
         &mut self,
         file: &mut QueueFile,
@@ -118,8 +118,8 @@ impl RowTracker {
         self.lost.damaged_posts += posts;
         if !std::mem::replace(&mut self.logged, true) {
             tracing::warn!(
-                "spool {}: batch {}: {what}: removed, with its {posts} posts; further ones in this \
-                 file are only counted",
+                "spool {}: batch {} is damaged: {what}; its {posts} posts are dropped, further ones in \
+                 this file are only counted",
                 path.display(),
                 row.0
             );
@@ -184,7 +184,7 @@ impl RowTracker {
         Ok(())
     }
 
-    /// Drops the oldest rows until what is there fits, `appended` with them.
+    /// Drops the oldest rows until the queue fits its limit, but never `appended`.
     fn drop_excess(
         &self,
         change: &mut QueueChange<'_>,
@@ -196,7 +196,7 @@ impl RowTracker {
         while change.bytes()? > bounds.bytes_max {
             let oldest = change.row_after(START, |row| !self.leased.contains_key(&row))?;
             let Some(oldest) = oldest.filter(|row| row.id != appended) else {
-                // What is in hand leaves no room at present.
+                // The leased rows leave no room now.
                 return Err(match self.leased.is_empty() {
                     true => change.too_large(record_bytes)?,
                     false => FileError::TooLarge,

@@ -295,9 +295,9 @@ async fn while_the_endpoint_is_down_samples_wait_and_the_log_says_so_once() {
     assert_eq!(
         lines.containing("is not answering"),
         ["WARN endpoint central is not answering: Connection refused (os error 111); \
-          samples are kept (up to 16 MiB) and retried"]
+          the backlog is kept (up to 16 MiB), a retry follows"]
     );
-    assert_answers_again(&lines, ", 5 samples waited");
+    assert_answers_again(&lines, "; the backlog of 5 samples is sent");
 
     // A second outage is a second change of state.
     peer.stop().await;
@@ -331,7 +331,7 @@ async fn a_500_is_tried_three_times_and_then_counted_while_the_rest_arrives_once
     assert_eq!(
         lines.all(),
         ["WARN endpoint central answers 500 Internal Server Error 3 times to POST \
-          /api/nodes/bad/metrics: why; such posts are dropped and counted (said once per status)"]
+          /api/nodes/bad/metrics: why; such posts are dropped and counted (logged once per status)"]
     );
 }
 
@@ -387,8 +387,8 @@ async fn that_more_is_left_than_is_kept_is_said_once() {
     assert_eq!(
         lines.all(),
         [
-            "WARN endpoint central takes a part of each sample and leaves the rest; no more than what is \
-          left of 64 samples (2 KiB) waits for it, the oldest is dropped and counted (said once)"
+            "WARN endpoint central accepts only a part of each sample; unacknowledged posts of at most \
+          64 samples (2 KiB) wait for a retry, the oldest are dropped and counted (logged once)"
         ]
     );
 }
@@ -471,7 +471,7 @@ async fn what_is_refused_for_good_is_dropped_counted_and_told_once_per_status() 
     assert_eq!(
         lines.containing("400 Bad Request"),
         ["WARN endpoint central answers 400 Bad Request to POST /api/nodes/bad/metrics: why; \
-          such posts are dropped and counted (said once per status)"]
+          such posts are dropped and counted (logged once per status)"]
     );
     assert_eq!(lines.all().len(), 2, "a refusal is an answer, not an outage");
 }
@@ -526,7 +526,7 @@ async fn the_queue_keeps_to_its_bound_and_keeps_the_newest() {
     let accepted = peer.accepted();
     assert!(accepted.contains(&"9-a".to_owned()), "{accepted:?}");
     assert_eq!(lines.containing("the oldest are dropped").len(), 1);
-    assert_answers_again(&lines, ", 3 samples waited, 7 posts were dropped");
+    assert_answers_again(&lines, "; the backlog of 3 samples is sent, 7 posts were dropped");
 }
 
 #[tokio::test]

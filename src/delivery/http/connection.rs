@@ -173,12 +173,12 @@ impl Connection {
             Ok(client) => {
                 current.client = client;
                 current.logged = false;
-                info!("endpoint {name}: its certificates have changed and are in use");
+                info!("endpoint {name}: its certificates were rotated, the new ones are in use");
             }
             Err(reason) => {
                 if !current.logged {
                     current.logged = true;
-                    warn!("endpoint {name}: {reason}; the certificates of before stay in use");
+                    warn!("endpoint {name}: {reason}; the previous certificates stay in use");
                 }
             }
         }

@@ -135,7 +135,7 @@ impl Inner {
         let settings = self.connection.settings();
         warn!(
             "endpoint {} answers 415 to bodies in {} and takes them as they are: they are sent \
-             uncompressed from here on; `compression = \"none\"` spares it the first",
+             uncompressed from here on; `compression = \"none\"` avoids the first try",
             settings.name,
             settings.encoding.as_str(),
         );

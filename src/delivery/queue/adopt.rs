@@ -1,4 +1,4 @@
-//! What waited for the endpoint in another queue, by the settings of before.
+//! Batches that waited in another queue of the endpoint, by earlier settings.
 
 use tokio::time::Instant;
 
@@ -6,10 +6,10 @@ use super::{Handle, QueuedBatch, put_in_order};
 use crate::spool::Batch;
 
 impl Handle {
-    /// Takes a sample that waited elsewhere to its place among what waits; whether there was room.
+    /// Puts a batch of another queue to its place in the backlog; whether there was room.
     #[must_use]
     pub fn adopt(&self, batch: Batch) -> bool {
-        // Before it is gone from where it was.
+        // Before it is removed from its old place.
         let in_journal = self.journal(&batch);
         let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, Instant::now()) };
         let mut state = self.state();
@@ -30,7 +30,7 @@ impl Handle {
         true
     }
 
-    /// Posts were to come here from a file, and turned out to be damaged there.
+    /// Counts posts of another queue that turned out to be damaged there.
     pub fn count_damaged(&self, posts: u64) {
         self.found(posts);
         self.lost(posts, |drops| &mut drops.damaged);

@@ -1,11 +1,12 @@
-//! What waits in memory and was handed over by an earlier run, or has become late.
+//! The backlog in memory: recovery from the journal, unacknowledged posts, and the merge of stale
+//! samples.
 
 use super::{Handle, QueuedBatch};
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, RecoveredBatches};
 
 impl Handle {
-    /// When what of the backlog was taken that lies in files beside the counters.
+    /// The sampling times of the batches of the backlog that are in the journal.
     pub(in super::super) fn in_journal(&self) -> Vec<Moment> {
         let state = self.state();
         state
@@ -16,8 +17,8 @@ impl Handle {
             .collect()
     }
 
-    /// These were put to disk by a run that ended before it forgot their files: what is there is what is
-    /// left of them.
+    /// Removes batches that an earlier run wrote to disk without removing them from the journal.
+    /// The disk has the newer state.
     pub(in super::super) fn are_on_disk(&self, sampled_at: &[Moment]) {
         let mut state = self.state();
         let known =
@@ -36,8 +37,8 @@ impl Handle {
         on_disk.iter().for_each(|entry| self.forget(entry));
     }
 
-    /// Takes over what an earlier run had handed over and not sent, as far as there is room for it; how
-    /// many samples. `counted_until`: see [`Journal::left`](crate::spool::Handover::left).
+    /// Adds what an earlier run left in the journal, as far as there is room; the number of
+    /// samples. `counted_until`: see [`Journal::recover`](crate::spool::Journal::recover).
     pub fn recover(&self, now: &Moment, counted_until: Option<BootTime>) -> usize {
         let Some(journal) = &self.0.journal else { return 0 };
         let RecoveredBatches { batches, dropped_posts } =
@@ -51,8 +52,7 @@ impl Handle {
         samples
     }
 
-    /// What is left of a batch of which the endpoint took a part and that is nowhere else; from here on
-    /// under way.
+    /// Leases a partially accepted batch that is in memory only.
     pub(in super::super) fn lease_partial(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
         let at = state.backlog.iter().position(|entry| entry.partially_accepted)?;
@@ -61,27 +61,27 @@ impl Handle {
         Some(entry)
     }
 
-    /// Of how many samples there is such, and how much, in bytes.
+    /// The number of partially accepted batches, and their bytes.
     pub(in super::super) fn unacknowledged(&self) -> (usize, usize) {
         let state = self.state();
         let left = state.backlog.iter().filter(|entry| entry.partially_accepted);
         left.fold((0, 0), |(samples, bytes), entry| (samples + 1, bytes + entry.cost_bytes()))
     }
 
-    /// It may be the endpoint that is ill, and nothing of what waits.
+    /// Clears the failures of all posts: the endpoint may fail, and not the posts.
     pub(in super::super) fn forget_failing(&self) {
         self.state().backlog.iter_mut().for_each(QueuedBatch::forget_failing);
     }
 
-    /// Before anything of it is sent: its file, if there is one, says that it may have been.
+    /// Records in the journal that the batch is attempted, before it is sent.
     pub(in super::super) fn mark_attempted(&self, entry: &mut QueuedBatch) {
         if let Some(journal) = self.0.journal.as_ref().filter(|_| entry.in_journal) {
             entry.attempt_is_stored = journal.mark_attempted(&entry.sampled_at);
         }
     }
 
-    /// Makes one of the two oldest of the backlog that were not tried, as long as `merge` does and no
-    /// more often than `times`.
+    /// Merges the two oldest unattempted batches of the backlog while `merge` does, at most `times`
+    /// times.
     pub(in super::super) fn merge_oldest(
         &self,
         times: usize,
@@ -97,7 +97,7 @@ impl Handle {
             let merged = (older.posts.len() + newer.posts.len() - both.posts.len()) as u64;
             let is_kept = older.in_journal || newer.in_journal;
             if is_kept && !self.journal_sum(&both, &older.sampled_at) {
-                // They stay what outlives the process.
+                // The two stay in the journal.
                 self.put_back(newer);
                 self.put_back(older);
                 return;
@@ -118,7 +118,8 @@ impl Handle {
         self.0.journal.as_ref().is_some_and(|journal| journal.write_sum(both, older))
     }
 
-    /// The two oldest of the backlog that the endpoint cannot have taken unheard.
+    /// Leases the two oldest neighbours of the backlog that the endpoint cannot have accepted
+    /// unheard.
     fn lease_two(&self) -> Option<[QueuedBatch; 2]> {
         let mut state = self.state();
         let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));

@@ -1,4 +1,4 @@
-//! What waits of one sample, and what was tried with it.
+//! A batch in the queue, its posts, and the tries so far.
 
 use std::collections::VecDeque;
 
@@ -7,24 +7,24 @@ use tokio::time::Instant;
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Post, RowId};
 
-/// A post and what was tried with it.
+/// A post in the queue, and its tries.
 #[derive(Debug)]
 pub(in super::super) struct QueuedPost {
     pub(in super::super) post: Post,
-    /// Whether it was tried at all: a further try is a retry.
+    /// Whether it was tried: a further try is a retry.
     pub(in super::super) sent: bool,
-    /// Tries that were answered in a way that says that it is the post; where order is meaning, also those
-    /// of others behind which it waited.
+    /// Tries that were answered with an error of the post itself. Where order matters, those of
+    /// older posts that blocked it count too.
     pub(in super::super) failures: u32,
-    /// That the endpoint fails on it, or on others of its path, and takes others; absent while it may be
-    /// the endpoint that is ill.
+    /// The failures while the endpoint accepted others. `None` while the endpoint may be failing as
+    /// a whole.
     pub(in super::super) failing: Option<Failing>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Failing {
     pub(in super::super) since: BootTime,
-    /// Its own, and those of others behind which it waited.
+    /// Its own tries, and those of posts that blocked it.
     pub(in super::super) tries: u32,
 }
 
@@ -33,7 +33,7 @@ impl QueuedPost {
         Self { post, sent: false, failures: 0, failing: None }
     }
 
-    /// It failed once more while others were taken.
+    /// Records one more failure while others were accepted.
     pub(in super::super) fn fail_while_others_pass(&mut self, now: BootTime) -> Failing {
         let failing = self.failing.get_or_insert(Failing { since: now, tries: 0 });
         failing.tries += 1;
@@ -41,24 +41,24 @@ impl QueuedPost {
     }
 }
 
-/// What remains of a batch.
+/// The unresolved posts of a batch.
 #[derive(Debug)]
 pub(in super::super) struct QueuedBatch {
     pub(in super::super) sampled_at: Moment,
-    /// Not to be sent before, unless the endpoint is being left.
+    /// The earliest time of the first try. The worker ignores it when it ends.
     pub(in super::super) due: Instant,
-    /// Where it is on disk.
+    /// The row on disk.
     pub(in super::super) row: Option<RowId>,
-    /// A file beside the counters holds it until it is settled or on disk.
+    /// Whether the journal has it.
     pub(in super::super) in_journal: bool,
-    /// The endpoint took a part of this batch as it stands, or could be asked with it in vain only:
-    /// it goes along with others.
+    /// The endpoint accepted other posts of this batch, or it failed as a probe: it is retried with
+    /// the next batch.
     pub(in super::super) partially_accepted: bool,
-    /// Some of its posts were settled, or fell apart, since it was put to disk.
+    /// Some of its posts were resolved or split since it was written to disk.
     pub(in super::super) is_dirty: bool,
-    /// An earlier worker may have sent any of it.
+    /// An earlier worker may have sent some of it.
     pub(in super::super) was_attempted_before: bool,
-    /// What a kill would leave of it says that it was tried.
+    /// The disk or the journal tells that it was attempted.
     pub(in super::super) attempt_is_stored: bool,
     pub(in super::super) posts: Vec<QueuedPost>,
 }
@@ -83,7 +83,7 @@ impl QueuedBatch {
         self.posts.iter().map(|waiting| cost_bytes(&waiting.post)).sum()
     }
 
-    /// As it goes to disk; bodies are shared, not copied.
+    /// The batch as it is written to disk; bodies are shared, not copied.
     pub(in super::super) fn to_batch(&self) -> Batch {
         let posts = self.posts.iter().map(|waiting| waiting.post.clone()).collect();
         Batch {
@@ -98,23 +98,23 @@ impl QueuedBatch {
         BatchMark { sampled_at: self.sampled_at, on_disk: self.row.is_some() }
     }
 
-    /// Whether nothing would be forgotten with its posts but themselves.
+    /// Whether nothing is known of its posts that is not on disk.
     pub(in super::super) fn has_no_failures(&self) -> bool {
         self.posts.iter().all(|waiting| waiting.failures == 0 && waiting.failing.is_none())
     }
 
-    /// From here on it goes along with others, and says so where it is on disk.
+    /// From here on it is retried with other batches, which is written to disk.
     pub(in super::super) fn retry_with_next(&mut self) {
         self.is_dirty |= !self.partially_accepted;
         self.partially_accepted = true;
     }
 
-    /// It may be the endpoint that is ill.
+    /// Clears the failures of its posts: the endpoint may be failing.
     pub(in super::super) fn forget_failing(&mut self) {
         self.posts.iter_mut().for_each(|waiting| waiting.failing = None);
     }
 
-    /// Whether the endpoint may have taken a post of it, and it was not heard.
+    /// Whether the endpoint may have accepted a post without an answer.
     pub(in super::super) fn was_attempted(&self) -> bool {
         self.was_attempted_before || self.posts.iter().any(|waiting| waiting.sent)
     }
@@ -130,7 +130,7 @@ pub(in super::super) fn cost_bytes(post: &Post) -> usize {
     size_of::<QueuedPost>() + post.path.len() + post.body.len()
 }
 
-/// Puts one to its place among others that are in their order.
+/// Inserts a batch into others that are in order of age.
 pub(in super::super) fn put_in_order(entries: &mut VecDeque<QueuedBatch>, entry: QueuedBatch) {
     let at = entries.partition_point(|other| is_before(&other.sampled_at, &entry.sampled_at));
     entries.insert(at, entry);
@@ -143,7 +143,7 @@ fn is_before(one: &Moment, other: &Moment) -> bool {
     }
 }
 
-/// What of an entry says how its posts are counted.
+/// The properties of a batch that decide how its posts are counted.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct BatchMark {
     pub(in super::super) sampled_at: Moment,

@@ -1,12 +1,13 @@
-//! Paths on which an endpoint has failed while it took others: what waits on one of them is not all tried
-//! in each round.
+//! Paths that fail while the endpoint accepts others. Only some of their posts are tried in each
+//! round.
 
 use std::collections::HashMap;
 
 use crate::delivery::queue::QueuedPost;
 
-/// So many ask whether a path is well again: one that is fresh, as what was left may be ill itself, and
-/// the oldest, which would else never be tried while what is fresh fails ([`super::line`]).
+/// The tries on a failing path in a round: one fresh post, since unacknowledged ones may be bad
+/// themselves, and the oldest one, which would never be tried while fresh ones fail
+/// ([`super::order`]).
 const TRIES_PER_ROUND: u8 = 2;
 
 #[derive(Debug)]
@@ -29,14 +30,14 @@ impl FailingPaths {
         self.0.contains_key(path)
     }
 
-    /// The endpoint took or refused a post of it.
+    /// The endpoint accepted or rejected a post of this path.
     pub(super) fn is_answered(&mut self, path: &str) {
         if let Some(failing_paths) = self.0.get_mut(path) {
             failing_paths.is_answered = true;
         }
     }
 
-    /// Whether nothing of it is let out any more.
+    /// Whether no further post of this path is sent in this round.
     pub(super) fn is_held_back(&self, path: &str) -> bool {
         self.0.get(path).is_some_and(|failing_paths| {
             !failing_paths.is_answered && failing_paths.tries_left == 0

@@ -1,5 +1,4 @@
-//! In which order the posts of a round are let out, and which of them asks whether an endpoint that was
-//! down is back.
+//! The order in which the posts of a round are sent, and the choice of the probe.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,14 +9,14 @@ use crate::delivery::queue::QueuedBatch;
 pub(super) struct SendOrder {
     /// Numbers of slots.
     pub(super) posts: VecDeque<usize>,
-    /// Among how many the first was chosen, if it asks.
+    /// The number of posts from which the probe was chosen.
     pub(super) probes: usize,
 }
 
-/// What was left of samples takes turns with what is whole, and so does what is on a path on which
-/// something was left, as far behind as it can be: however many posts the endpoint always fails on, it is
-/// not taken for down as long as it takes others. Which of these asks, if it is down, goes round with
-/// the number `probe`; what was left of samples asks only where there is nothing else.
+/// Unacknowledged posts take turns with the others. Posts on a path with unacknowledged ones go
+/// last. So an endpoint that accepts anything is not taken for down, however many posts it always
+/// fails on. The probe is chosen in turn by the number `probe`; an unacknowledged post is a probe
+/// only where there is no other.
 pub(super) fn of(
     slots: &[Option<PostSlot>],
     entries: &[QueuedBatch],
@@ -60,8 +59,8 @@ pub(super) fn of(
     SendOrder { posts: line, probes: probes.len() }
 }
 
-/// On ill paths one that is whole comes first, at the places where its posts are, then the oldest that was
-/// left.
+/// On failing paths a fresh post goes first, then the oldest unacknowledged one. They use the
+/// places of their path's posts.
 fn put_probes_first(
     line: &mut VecDeque<usize>,
     slots: &[Option<PostSlot>],
@@ -89,7 +88,7 @@ fn put_probes_first(
     }
 }
 
-/// Those that may be sent before any other of these.
+/// The posts that may be sent before any other of these.
 fn probe_candidates<'s>(posts: &[(usize, &'s PostSlot)], is_in_order: bool) -> Vec<usize> {
     let mut paths: HashSet<&'s str> = HashSet::new();
     let mut may = |slot: &'s PostSlot| !is_in_order || paths.insert(path(slot));

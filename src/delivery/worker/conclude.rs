@@ -1,5 +1,5 @@
-//! What becomes of a round that has ended: which failed posts are given up, what is left, and whether the
-//! endpoint is well.
+//! The end of a round: which failed posts are dropped, which are retried, and the health of the
+//! endpoint.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::delivery::queue::{DropReason, QueuedBatch};
 use crate::delivery::round::{Blame, FailedPost, Round};
 use crate::delivery::statistics::Health;
 
-/// The most samples of which something is in hand because the endpoint took others of their posts.
+/// The most samples with unacknowledged posts.
 const UNACKNOWLEDGED_MAX: usize = 64;
 
-/// They are in memory even where they are on disk too, and not to be pushed out there: up to this part of
-/// what may wait in either.
+/// The part of the memory or disk limit that unacknowledged posts may use. They are in memory even
+/// where they are on disk too, and are not pushed out there.
 const UNACKNOWLEDGED_SHARE: usize = 4;
 
 impl Worker {
-    /// Settles what is given up, keeps the rest, tells a change of state; the pause before the next
-    /// round, if one is due.
+    /// Drops posts, keeps the others for a retry and logs a change of health. Returns the pause
+    /// before the next round.
     pub(super) async fn conclude(&mut self, ended: FinishedRound) -> Option<Pause> {
         let FinishedRound { mut round, was_prompt, .. } = ended;
         let answers = round.accepted + round.rejected > 0;
@@ -28,7 +28,7 @@ impl Worker {
             self.backoff.reset();
             self.probes.is_answered();
             self.rejected_rounds = match round.accepted {
-                // Of what was left of samples nothing is known but that it is refused.
+                // Unacknowledged posts alone do not show that the endpoint rejects everything.
                 0 if round.is_partial_only() => self.rejected_rounds,
                 0 => self.rejected_rounds.saturating_add(1),
                 _ => 0,
@@ -38,15 +38,14 @@ impl Worker {
                 false => Health::Degraded,
             });
         } else if let Some(failed) = round.first_failure()
-            // What an endpoint left of samples that it otherwise took says nothing about the
-            // endpoint; the next sample will.
+            // Unacknowledged posts say nothing about the endpoint; the next sample will.
             && !round.is_partial_only()
         {
             let reason = failed.describe();
             let place = self.location();
             self.log.down(&self.settings.name, &self.handle, &reason, &place);
             self.set_health(Health::Down);
-            // The time of an outage is not the time for which a post failed beside others.
+            // An outage does not count as time in which a post failed while others were accepted.
             round.forget_failing();
             self.retained.iter_mut().for_each(QueuedBatch::forget_failing);
             self.handle.forget_failing();
@@ -71,7 +70,7 @@ impl Worker {
         let takes_others = round.accepted > 0;
         let mut entries = round.into_entries();
         for (number, entry) in entries.iter_mut().enumerate() {
-            // What was not even tried waits for its turn, however much was taken before it.
+            // A post that was not even tried waits for its turn.
             if takes_others && !cut_short.contains(&number) {
                 entry.retry_with_next();
             }
@@ -119,15 +118,16 @@ impl Worker {
         }
     }
 
-    /// How much, in bytes, may be in hand of what the endpoint left.
+    /// The limit of unacknowledged posts in bytes.
     fn unacknowledged_bytes_max(&self) -> usize {
         let on_disk = self.disk.bytes_max().and_then(|bytes| usize::try_from(bytes).ok());
         let bytes_max = self.settings.queue_bytes_max;
         on_disk.map_or(bytes_max, |on_disk| bytes_max.min(on_disk)) / UNACKNOWLEDGED_SHARE
     }
 
-    /// Whether what waits in the backlog is better off there than in hand, as there is little room for more
-    /// that is left: for as long as a part of the endpoint may be away, and not for ever.
+    /// Whether the backlog stays where it is, because unacknowledged posts have nearly filled their
+    /// limit. It ends after `failing_for`, the time for which some of the endpoint's servers may be
+    /// away.
     pub(super) fn holds_back_backlog(&mut self) -> bool {
         let can_hold = self.health != Health::Down && !self.settings.in_order;
         if !can_hold
@@ -147,7 +147,7 @@ impl Worker {
         now.since(*self.full_since.get_or_insert(now)) < self.settings.failing_for
     }
 
-    /// Whether something is left of so many samples, or so many bytes.
+    /// Whether there are unacknowledged posts of so many samples, or of so many bytes.
     fn unacknowledged_exceeds(&self, samples_min: usize, bytes_min: usize) -> bool {
         let (in_memory, bytes) = self.handle.unacknowledged();
         let on_disk = self.retained.iter().filter(|entry| entry.partially_accepted);
@@ -157,8 +157,8 @@ impl Worker {
         samples >= samples_min || bytes >= bytes_min
     }
 
-    /// What an endpoint leaves of samples that it otherwise takes is in hand, where no bound of the queue
-    /// reaches it: beyond its own the oldest goes. They are in their order.
+    /// Drops the oldest unacknowledged posts beyond their limit, as no limit of the queue applies
+    /// to them. `entries` are in order of age.
     fn bound_unacknowledged(&mut self, entries: &mut [QueuedBatch]) {
         let bytes_max = self.unacknowledged_bytes_max();
         let is_left =

@@ -1,31 +1,32 @@
-//! What is learned of an endpoint that is down from the posts that ask whether it is back: it may be one
-//! post that is ill, and not the endpoint.
+//! The probes of an endpoint that is down: a probe may fail because of its post, so each one is
+//! another post.
 
 use crate::delivery::DeliverySettings;
 use crate::delivery::round::{FailedPost, Round};
 use crate::spool::Moment;
 
-/// A sample of one post that has asked in vain this often goes along with others from there on, and the
-/// next sample asks.
+/// The failed probes after which a sample of one post is retried with others, and the next sample
+/// is probed.
 const SINGLE_POST_PROBES: usize = 3;
 
-/// The same for each post of a sample of several, of which all were answered: that they are all ill is
-/// less likely than an outage.
+/// The failed probes for each post of a larger sample, all answered with errors, after which it is
+/// retried with others. It is less likely that all its posts are bad than that the endpoint is
+/// down.
 const PROBES_PER_POST: usize = 20;
 
-/// The most samples that so go along in one outage, in which everything may have been well but the
-/// endpoint.
+/// The most samples that are set aside in this way in one outage, since they may all be good.
 const SET_ASIDE_MAX: usize = 8;
 
-/// What an endpoint that is down answered to those who asked, since it last took or refused a post.
+/// The results of the probes since the endpoint last accepted or rejected a post.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     failed: usize,
-    /// Samples that go along with others since.
+    /// Samples that are retried with others since.
     set_aside: usize,
-    /// The sample that asked last.
+    /// The sample that was probed last.
     head: Option<ProbedSample>,
-    /// Posts given up since. Another one takes twice as long as the last: in a long outage few are lost.
+    /// Posts dropped since. Each one takes twice as long as the one before, so a long outage costs
+    /// few.
     given_up: u32,
 }
 
@@ -33,35 +34,35 @@ pub(super) struct Probes {
 struct ProbedSample {
     sampled_at: Moment,
     failed: usize,
-    /// Errors that were answers, without silence between them.
+    /// Answers with errors in a row, without a try that got no answer.
     answered: u32,
-    /// When the first of them came.
+    /// The time of the first of them.
     answered_since: Moment,
 }
 
-/// What becomes of a post that asked in vain, or of its sample.
+/// The consequence of a failed probe for its post or sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It asks again when its turn comes.
+    /// The post is probed again when its turn comes.
     Retry,
-    /// Its sample goes along with others.
+    /// The sample is retried with others.
     RetryWithNext,
-    /// It is given up, after so many answers.
+    /// The post is dropped, after so many answers.
     GiveUp(u32),
 }
 
 impl Probes {
-    /// How many asked in vain.
+    /// The number of failed probes.
     pub(super) const fn failed(&self) -> usize {
         self.failed
     }
 
-    /// The endpoint took a post, or refused one.
+    /// The endpoint accepted or rejected a post.
     pub(super) fn is_answered(&mut self) {
         *self = Self::default();
     }
 
-    /// A post asked in vain.
+    /// Records a failed probe.
     pub(super) fn probe_failed(
         &mut self,
         round: &Round,
@@ -93,7 +94,7 @@ impl Probes {
             }
         }
         if settings.in_order {
-            // Errors alone for this long: a server's short trouble loses nothing.
+            // Errors for this long, and nothing else: a short failure of a server loses nothing.
             let wait = settings.failing_for.saturating_mul(1 << self.given_up.min(16));
             let is_over = head.answered >= settings.tries_max.max(1)
                 && head.answered_since.age(&now) >= wait

@@ -1,4 +1,4 @@
-//! Where a worker's samples are: in memory, on disk, or there and in its hands as well.
+//! The place of a worker's samples: in memory, on disk, or both.
 
 use super::Worker;
 use crate::delivery::log::Location;
@@ -8,22 +8,22 @@ use crate::delivery::stale::StaleAction;
 use crate::delivery::statistics::Health;
 use crate::spool::{Batch, RowId, RowPresence};
 
-/// Fresh samples that are held in memory though they are on disk, so that they can go first.
+/// The most fresh samples that are in memory though they are on disk, so that they can go first.
 const STORED_FRESH_MAX: usize = 4;
 
-/// Samples that are held in memory though they are on disk, for what is known of them beyond that; what the
-/// endpoint left of others comes on top.
+/// The most attempted samples that are in memory though they are on disk. Partially accepted ones
+/// do not count.
 const RETAINED_MAX: usize = 16;
 
 impl Worker {
-    /// Puts what is fresh to disk: to be read from there in its order, or kept in hand as well, so
-    /// that it can go first. Where the disk does not take it, it stays in memory.
+    /// Writes fresh samples to disk. They are read from there in order, or stay in memory too so
+    /// that they can go first. Without a writable disk they stay in memory.
     pub(super) async fn accept_fresh(&mut self) {
         self.accept_fresh_behind(false).await;
     }
 
-    /// The same beside a round. Where order is meaning, nothing gets to disk that has to come behind what
-    /// is in memory alone.
+    /// Accepts fresh samples during a round. Where order matters, a sample is not written to disk
+    /// while an older one is in memory only.
     pub(super) async fn accept_fresh_behind(&mut self, older_in_memory: bool) {
         let mut can_append =
             self.disk.is_writable() && !(self.settings.in_order && older_in_memory);
@@ -48,7 +48,7 @@ impl Worker {
         self.merge_stale().await;
     }
 
-    /// Whether all of it is there.
+    /// Writes the backlog to disk; whether all of it is there.
     async fn put_backlog_to_disk(&mut self) -> bool {
         let mut unstored = Vec::new();
         while self.disk.is_writable()
@@ -64,7 +64,7 @@ impl Worker {
         all_taken
     }
 
-    /// It is given back where the disk does not take it.
+    /// Writes a batch to disk, or returns it where that fails.
     async fn put_to_disk(&mut self, entry: QueuedBatch) -> Option<QueuedBatch> {
         let batch = entry.to_batch();
         let now = self.now();
@@ -76,13 +76,14 @@ impl Worker {
         None
     }
 
-    /// Puts it to disk and goes on with it, unless it is there.
+    /// Writes a batch to disk unless it is there, and keeps it leased.
     pub(super) async fn store(&mut self, entry: &mut QueuedBatch) {
         let batch = entry.to_batch();
         self.store_as(entry, batch).await;
     }
 
-    /// The same for what is sent from there on, so that it is written once.
+    /// Writes a batch that is about to be sent, already marked as attempted, so that it is written
+    /// once.
     pub(super) async fn store_and_send(&mut self, entry: &mut QueuedBatch) {
         let batch = Batch { attempted: true, ..entry.to_batch() };
         self.store_as(entry, batch).await;
@@ -103,16 +104,16 @@ impl Worker {
         }
     }
 
-    /// What a kill leaves of these says that they were tried, before they are: nobody could tell any
-    /// more whether the endpoint has them, and what has become a part of a sum is recognised by no key.
-    /// Where nothing is added up, it need not say so.
+    /// Records on disk that these batches are attempted, before they are sent. After a kill nothing
+    /// else would tell that the endpoint may have them, and a merged post has another key. It is
+    /// needed only where stale samples are merged.
     pub(super) async fn mark(&mut self, entries: &mut [QueuedBatch]) {
         if !self.merges_stale() {
             return;
         }
         for entry in entries.iter_mut().filter(|entry| !entry.attempt_is_stored) {
             match entry.row {
-                // Not for every try while the disk is ill.
+                // A failing disk is not asked at every try.
                 Some(_) if !self.disk.is_writable() => {}
                 Some(row) => {
                     let batch = Batch { attempted: true, ..entry.to_batch() };
@@ -127,7 +128,7 @@ impl Worker {
         self.settings.stale.is_some_and(|stale| matches!(stale.then, StaleAction::Add(_)))
     }
 
-    /// Whether less is known where it is on disk than here.
+    /// Whether the batch on disk lacks a change.
     fn is_outdated(&self, entry: &QueuedBatch) -> bool {
         entry.is_dirty || self.merges_stale() && entry.was_attempted() && !entry.attempt_is_stored
     }
@@ -143,7 +144,7 @@ impl Worker {
         }
     }
 
-    /// What is left of an entry goes on at its place in the backlog.
+    /// Puts the rest of a batch back to its place in the backlog.
     pub(super) async fn retain_rest(&mut self, mut entry: QueuedBatch) {
         self.bring_up_to_date(&mut entry).await;
         self.store(&mut entry).await;
@@ -153,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// Writes what is left of an entry over what is on disk of it.
+    /// Writes the rest of a batch over its row.
     async fn bring_up_to_date(&mut self, entry: &mut QueuedBatch) {
         let Some(row) = entry.row.filter(|_| self.is_outdated(entry)) else { return };
         let batch = entry.to_batch();
@@ -170,16 +171,14 @@ impl Worker {
                 entry.row = None;
                 self.handle.in_memory_again(&batch.posts);
             }
-            // Where the disk is ill, what stands there is more than what is left: as long as the entry
-            // is in hand, it is not read from there.
+            // The row has more posts than the batch. It is not read while the batch is leased.
             None => {}
         }
     }
 
-    /// Nothing is held in memory that is on disk as well, but for what is not to be forgotten: which
-    /// samples the endpoint took a part of, which posts were tried how often, and what it may have taken
-    /// without a word: added to another sample, that would be taken once more, or for a repeat with all
-    /// that was added to it.
+    /// Releases batches that are on disk as well, except for those whose state is only in memory:
+    /// partially accepted ones, those with failed tries, and attempted ones that must not be
+    /// merged.
     pub(super) async fn release_retained(&mut self) {
         let is_down = self.health == Health::Down;
         let adds = self.merges_stale();
@@ -199,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// To be read from the disk in its turn, or had from memory if it is not there.
+    /// Returns a batch to the disk, or to the backlog in memory if it is not there.
     async fn release(&mut self, mut entry: QueuedBatch) {
         self.bring_up_to_date(&mut entry).await;
         match entry.row {
@@ -215,7 +214,7 @@ impl Worker {
         }
     }
 
-    /// Nothing is left of it.
+    /// Removes a batch without posts.
     pub(super) async fn resolve_batch(&mut self, entry: QueuedBatch) {
         match entry.row {
             Some(row) => self.disk.remove(&self.handle, row).await,
@@ -224,14 +223,14 @@ impl Worker {
         self.handle.forget(&entry);
     }
 
-    /// At the end: what is in memory alone goes to disk, if it can.
+    /// Writes all batches that are in memory only to disk, as the worker ends.
     pub(super) async fn store_all(&mut self) {
         let leased = self.retained.drain(..).chain(self.stored_fresh.drain(..));
         for entry in leased.collect::<Vec<_>>() {
             self.release(entry).await;
         }
-        // Where the disk is ill, more stands there than is left; that is recognised by its keys when it
-        // comes twice.
+        // A failing disk has more posts than are left. The server recognises the repeats by their
+        // keys.
         for row in std::mem::take(&mut self.retained).iter().filter_map(|entry| entry.row) {
             self.disk.release(&self.handle, row).await;
         }
@@ -249,7 +248,7 @@ impl Worker {
         }
     }
 
-    /// Where samples are kept, and how much of them.
+    /// The place and limit of the backlog.
     pub(super) fn location(&self) -> Location {
         match self.disk.bytes_max() {
             Some(bytes_max) => Location::DiskQueue { bytes_max },

@@ -81,7 +81,7 @@ async fn a_server_that_cannot_unpack_gets_bodies_as_they_are_from_then_on() {
         lines.all(),
         [
             "WARN endpoint central answers 415 to bodies in zstd and takes them as they are: they are \
-          sent uncompressed from here on; `compression = \"none\"` spares it the first"
+          sent uncompressed from here on; `compression = \"none\"` avoids the first try"
         ]
     );
 }

@@ -188,19 +188,19 @@ async fn certificates_that_are_exchanged_are_used_and_half_of_a_pair_is_waited_o
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    post_until("the certificates of before stay in use").await;
+    post_until("the previous certificates stay in use").await;
     let told = lines.containing("stay in use");
     assert_eq!(
         told,
         [format!(
             "WARN endpoint central: the client key file {} cannot be used with the certificate in \
-             {}: it is the key of another one; the certificates of before stay in use",
+             {}: it is the key of another one; the previous certificates stay in use",
             files.key_file.display(),
             files.certificate_file.display()
         )]
     );
     replace(&files.certificate_file, &signed.certificate);
-    post_until("its certificates have changed and are in use").await;
+    post_until("its certificates were rotated, the new ones are in use").await;
 
     // Both ends move to another CA.
     let moved = created(Way::tls(next.serves("127.0.0.1"))).await;

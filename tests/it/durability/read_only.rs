@@ -25,7 +25,7 @@ fn over_read_only_directories_the_agent_runs_on_memory_and_says_each_once() {
         let told = [
             "samples cannot be kept on disk",
             "the counters cannot be kept",
-            "samples on their way are not kept",
+            "the journal of samples in flight cannot be written",
         ];
         // At once, while the endpoint is well.
         told.iter().for_each(|words| stage.wait_for_log(words));

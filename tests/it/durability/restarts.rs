@@ -48,7 +48,7 @@ fn what_waits_when_the_agent_stops_is_on_disk_and_sent_by_the_next() {
 
     peer.set(Mood::Well);
     let agent = stage.start();
-    stage.wait_for_log("samples of an earlier run are on disk and will be sent");
+    stage.wait_for_log("samples of an earlier run are on disk; this backlog is sent");
     eventually("what waited", || (written(&peer) == 300 * 512).then_some(()));
     eventually("an empty spool", || (!stage.spool_file("central").exists()).then_some(()));
     assert!(stop(agent).success());

@@ -66,21 +66,21 @@ fn exchange(path: &Path) {
 fn one_that_is_removed_is_missed() {
     let closed = Closed::new();
     std::fs::remove_file(&closed.desk.path).unwrap();
-    closed.is_missed("somebody has removed the file", &[9]);
+    closed.is_missed("the file was removed from outside", &[9]);
 }
 
 #[test]
 fn one_that_is_emptied_is_missed() {
     let closed = Closed::new();
     std::fs::write(&closed.desk.path, "").unwrap();
-    closed.is_missed("somebody has emptied the file", &[9]);
+    closed.is_missed("the file was emptied from outside", &[9]);
 }
 
 #[test]
 fn one_that_is_exchanged_is_missed_and_what_the_other_holds_is_found() {
     let closed = Closed::new();
     exchange(&closed.desk.path);
-    closed.is_missed("somebody has exchanged the file", &[20, 21, 9]);
+    closed.is_missed("the file was replaced from outside", &[20, 21, 9]);
 }
 
 #[test]
