@@ -1,4 +1,4 @@
-//! One endpoint's queue: its bounds, what is done with a file that is damaged, and what is counted.
+//! One endpoint's queue: its limits, its counters, and the handling of damaged files.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,15 +14,15 @@ use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
 use crate::quantity::WallTime;
 
-/// A queue and its file, which is opened when it is needed.
+/// A queue and its file, which is opened on first use.
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
     open: Option<Open>,
-    /// What the file was when it was closed; `None` where there was none.
+    /// The file when it was closed; `None`: there was none.
     closed: Option<FileState>,
     rows: RowTracker,
-    /// The largest number that was given to a row, also in files that are gone.
+    /// The largest row number so far, also in files that are gone.
     last: i64,
     wall: WallTime,
     contents: QueueContents,
@@ -61,12 +61,12 @@ impl Database {
         std::mem::take(&mut self.rows.lost)
     }
 
-    /// Posts in files that this has not written, since this was last asked.
+    /// Posts found in files of others since the last call.
     pub(super) fn take_found_posts(&mut self) -> u64 {
         std::mem::take(&mut self.rows.found_posts)
     }
 
-    /// Whether there is something to know of it that is not in its file.
+    /// Whether rows wait for their removal, which is not in the file.
     pub(super) fn has_pending_removals(&self) -> bool {
         !self.rows.pending_removal.is_empty()
     }
@@ -96,7 +96,7 @@ impl Database {
         Ok(row)
     }
 
-    /// All of them, or none.
+    /// Appends all of them, or none.
     pub(super) fn append_all(
         &mut self,
         batches: &[Batch],
@@ -134,7 +134,7 @@ impl Database {
                 Some(NextRow::RowPresence { row, batch, dropped }) => {
                     self.rows.leased.insert(row, batch.posts.len() as u64);
                     if dropped {
-                        // Those are not given out again either way.
+                        // They are not leased again either way.
                         let _ = self.remove_pending();
                     }
                     return Ok(Some((row, batch)));
@@ -150,7 +150,7 @@ impl Database {
         }
     }
 
-    /// Whether it is there: one that was in hand is not any more when its file is gone.
+    /// Ends the lease of a row; whether the row is there. It is gone if its file is.
     pub(super) fn release(&mut self, row: RowId) -> RowPresence {
         self.check_file();
         match self.rows.leased.remove(&row) {
@@ -159,7 +159,7 @@ impl Database {
         }
     }
 
-    /// Nobody has it any more who would be told whether it is there.
+    /// Ends the lease of a row for a caller that does not wait.
     pub(super) fn released(&mut self, row: RowId) {
         self.rows.leased.remove(&row);
     }
@@ -224,11 +224,11 @@ impl Database {
         self.remove_pending()
     }
 
-    /// Closes the file, and removes it if nothing is in it.
+    /// Closes the file, and removes it if it has no rows.
     pub(super) fn close_idle(&mut self) {
         let is_empty = |open: &Open| matches!(self.rows.first(&open.file), Ok(None));
-        // Removed before the lock on it is given up: it is nobody else's yet. The journal first: a process
-        // that ends in between leaves a database that is empty, which the next one tidies up.
+        // Removed while it is locked, so that no other process uses it. The rollback journal goes
+        // first: a process killed in between leaves an empty database, which the next one removes.
         let removed = self.open.as_ref().is_some_and(is_empty) && {
             let _ = std::fs::remove_file(journal(&self.path));
             std::fs::remove_file(&self.path).is_ok()
@@ -241,7 +241,7 @@ impl Database {
         }
     }
 
-    /// What is known of the file is so still when it is opened again, or is missed then.
+    /// The state of the file is compared when it is opened again.
     fn close(&mut self) {
         if let Some(Open { file, inode }) = self.open.take() {
             let totals = file.totals();
@@ -264,8 +264,8 @@ impl Database {
         Ok(())
     }
 
-    /// Does something with the file; `None` if there is none and none is to be made. A file that turns
-    /// out to be damaged is set aside, and it is done once more.
+    /// Runs `work` on the file; `None`: there is none and none is created. A damaged file is set
+    /// aside, and `work` runs once more.
     fn attempt<T>(
         &mut self,
         creates: bool,
@@ -321,7 +321,7 @@ impl Database {
         if let Some(file) = QueueFile::open(&self.path)? {
             return Ok(file);
         }
-        // What a crash leaves that comes when the file is made; nothing was in it then.
+        // A crash during the creation of the file leaves it empty.
         let begun = QueueFile::begin(&self.path)?;
         tracing::warn!(
             "spool {}: the file was empty, a new queue begins in it",
@@ -343,7 +343,7 @@ impl Database {
         self.begin()
     }
 
-    /// Makes an empty queue of a file of no bytes that was just made.
+    /// Creates an empty queue in an empty file.
     fn begin(&mut self) -> Result<(), SpoolError> {
         match QueueFile::begin(&self.path) {
             Ok(file) => self.use_file(file),
@@ -351,7 +351,7 @@ impl Database {
                 let is_locked_by_another = trouble.is_locked_by_another();
                 let judged = trouble.judge(&self.path);
                 if !is_locked_by_another {
-                    // Nothing is in it yet.
+                    // It has no rows yet.
                     let _ = std::fs::remove_file(journal(&self.path));
                     let _ = std::fs::remove_file(&self.path);
                 }
@@ -369,7 +369,7 @@ impl Database {
             (is_same, self.rows.live(known.totals))
         });
         file.number_from(self.last);
-        // Some were settled without a look at whether they are there.
+        // Some rows were resolved while the file could not be read.
         self.rows.pending_removal.retain(|row, posts| match file.posts(*row) {
             Ok(found) => {
                 *posts = found.unwrap_or(0);
@@ -388,7 +388,7 @@ impl Database {
         Ok(())
     }
 
-    /// While it was closed, somebody has taken batches out of the file or put others into it.
+    /// Logs and counts changes from outside while the file was closed.
     fn log_changes(&mut self, file: &QueueFile, before: (u64, u64), now: (u64, u64)) {
         let mut in_hand_posts = 0;
         self.rows.leased.retain(|row, posts| {
@@ -396,7 +396,7 @@ impl Database {
             in_hand_posts += if is_gone { *posts } else { 0 };
             !is_gone
         });
-        // Of what is gone, that is somebody's still.
+        // The callers still have the leased posts that are gone.
         let expected = before.1.saturating_sub(in_hand_posts);
         self.rows.lost.damaged_posts += expected.saturating_sub(now.1);
         self.rows.found_posts += now.1.saturating_sub(expected);
@@ -413,7 +413,7 @@ impl Database {
         }
     }
 
-    /// Notices that somebody has removed, exchanged or emptied the file, be it open or closed.
+    /// Notices that the file was removed, replaced or emptied from outside.
     fn check_file(&mut self) {
         let Some(known) = self.known() else { return };
         let what = match std::fs::metadata(&self.path) {
@@ -453,7 +453,7 @@ impl Database {
         Ok(())
     }
 
-    /// The file is gone, and these posts with it, but for those that somebody goes on with.
+    /// Counts these posts as lost with the file, except for leased ones.
     fn forget(&mut self, posts: u64) {
         self.close();
         self.closed = None;
@@ -465,15 +465,14 @@ impl Database {
         self.contents = QueueContents::default();
     }
 
-    /// Brings what is known of the file up to date. What cannot be read here is told by the next who
-    /// needs it.
+    /// Updates the known state of the file. The next call reports what cannot be read here.
     fn refresh(&mut self) {
         let Some(Open { file, .. }) = &self.open else { return };
         let totals = file.totals();
         self.last = self.last.max(totals.last);
         let (batches, posts) = self.rows.live(totals);
         let oldest = self.rows.first(file).ok().flatten().and_then(|row| row.sampled_at);
-        // Few small batches have their place beside what an empty queue takes, and are not nothing.
+        // Few small batches fit into the pages of an empty queue, but still take space.
         let least = if batches > 0 { file::PAGE_BYTES } else { 0 };
         let bytes = file.bytes().unwrap_or(self.contents.bytes).max(least);
         self.contents = QueueContents { batches, posts, bytes, oldest, leased: 0 };
@@ -486,7 +485,7 @@ fn journal(path: &Path) -> PathBuf {
     journal.into()
 }
 
-/// Makes the directory, for its owner only, and has it on disk.
+/// Creates a directory for its owner only, and syncs its parent.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());

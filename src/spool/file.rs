@@ -25,7 +25,7 @@ use crate::quantity::{BootTime, WallTime};
 
 /// "ntsp", in the database's header.
 const APPLICATION_ID: i64 = 0x6e74_7370;
-/// Also of the records.
+/// The version of the schema and of the records.
 const VERSION: i64 = 1;
 
 const TABLES: [(&str, &str); 2] = [
@@ -53,7 +53,7 @@ const SETTINGS: &str = "
     PRAGMA trusted_schema = OFF;
 ";
 
-/// An open file, locked.
+/// A locked, open queue file.
 #[derive(Debug)]
 pub(super) struct QueueFile {
     connection: Connection,
@@ -64,12 +64,12 @@ pub(super) struct QueueFile {
 pub(super) struct FileTotals {
     pub(super) batches: u64,
     pub(super) posts: u64,
-    /// The largest row there is or was, as far as known; 0 before the first.
+    /// The largest row number so far, as far as known; 0 before the first.
     pub(super) last: i64,
 }
 
 impl FileTotals {
-    /// Whether as much is there, as far as that tells.
+    /// Whether both have as many batches and posts.
     pub(super) fn is_as(self, other: Self) -> bool {
         (self.batches, self.posts) == (other.batches, other.posts)
     }
@@ -79,15 +79,15 @@ impl FileTotals {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchRow {
     pub(super) id: RowId,
-    /// Absent where it makes no sense.
+    /// `None`: the columns make no valid moment.
     pub(super) sampled_at: Option<Moment>,
     pub(super) posts: u64,
-    /// Of the record.
+    /// The length of the record.
     bytes: i64,
 }
 
 impl QueueFile {
-    /// Writes an empty queue into a file of no bytes.
+    /// Creates an empty queue in an empty file.
     pub(super) fn begin(path: &Path) -> Result<Self, FileError> {
         let mut connection = connect(path)?;
         connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = PERSIST;")?;
@@ -106,12 +106,11 @@ impl QueueFile {
         Ok(Self { connection, totals: FileTotals::default() })
     }
 
-    /// Opens what an earlier run, or this one, has left; `None` if that came to its end while it wrote an
-    /// empty queue into the file.
+    /// Opens an existing file; `None`: it is empty, since its creation was cut off.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let mut connection = connect(path)?;
-        // A read takes back what was not finished; an exclusive transaction would put a first page there.
-        // What is left of a damaged file can be shorter than a page as well, but is not nothing.
+        // A read rolls back an unfinished transaction; an exclusive one would write a first page. A
+        // damaged file can be shorter than a page, but is not empty.
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
         if pages == 0 && std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
             return Ok(None);
@@ -128,7 +127,7 @@ impl QueueFile {
         self.totals
     }
 
-    /// What the rows take on disk; 0 when there are none.
+    /// The bytes that the rows take on disk; 0 without rows.
     pub(super) fn bytes(&self) -> Result<u64, FileError> {
         bytes(&self.connection)
     }
@@ -142,9 +141,9 @@ impl QueueFile {
         row_after(&self.connection, after, is_wanted)
     }
 
-    /// The batch of a row; `None` if it cannot be read as what was written, with the reason told.
+    /// The batch of a row, or the reason why it cannot be read.
     pub(super) fn batch(&self, row: &BatchRow) -> Result<Result<Batch, String>, FileError> {
-        // Its length first: a damaged one may say that it is as long as the file.
+        // The length is checked first: a damaged one may be as long as the file.
         let mut statement = self
             .connection
             .prepare("SELECT record FROM records WHERE id = ?1 AND length(record) = ?2")?;
@@ -157,17 +156,17 @@ impl QueueFile {
             Ok(batch) => batch,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        // The record is checked by itself; that it is this row's is all that it cannot tell.
+        // The record has its own checksum, which does not cover that it is this row's.
         let is_of_row = Some(batch.sampled_at) == row.sampled_at;
         Ok(if is_of_row { Ok(batch) } else { Err("its record is another's".to_owned()) })
     }
 
-    /// How many posts the row has; `None` if there is none of that number.
+    /// The number of posts of a row; `None`: there is no such row.
     pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, FileError> {
         posts(&self.connection, row)
     }
 
-    /// All of `work` comes to be, or nothing of it.
+    /// Runs `work` in one transaction.
     pub(super) fn change<T>(
         &mut self,
         work: impl FnOnce(&mut QueueChange<'_>) -> Result<T, FileError>,
@@ -182,13 +181,13 @@ impl QueueFile {
         Ok(value)
     }
 
-    /// No row is given a number up to this one.
+    /// Lets further rows begin behind this number.
     pub(super) fn number_from(&mut self, last: i64) {
         self.totals.last = self.totals.last.max(last);
     }
 }
 
-/// A transaction under way.
+/// A transaction that changes the queue.
 pub(super) struct QueueChange<'a> {
     transaction: Transaction<'a>,
     totals: FileTotals,
@@ -208,8 +207,8 @@ impl QueueChange<'_> {
         row_after(&self.transaction, after, is_wanted)
     }
 
-    /// What is wrong when this much is left of an otherwise empty queue, which does not fit: the record
-    /// is too large, or pages belong to nobody.
+    /// The error of a queue that is too large though only one record is left: the record is too
+    /// large, or the file has lost pages.
     pub(super) fn too_large(&self, record_bytes: usize) -> Result<FileError, FileError> {
         let record_bytes = record_bytes as u64;
         if self.bytes()? > record_bytes + record_bytes / 64 + 8 * PAGE_BYTES {
@@ -229,7 +228,7 @@ impl QueueChange<'_> {
         Ok(RowId(id))
     }
 
-    /// Whether there was such a row.
+    /// Writes a batch over a row; whether there was one.
     pub(super) fn replace(
         &mut self,
         row: RowId,
@@ -262,7 +261,7 @@ impl QueueChange<'_> {
         Ok(())
     }
 
-    /// Does nothing where there is no such row.
+    /// Removes a row, if it is there.
     pub(super) fn remove(&mut self, row: RowId) -> Result<(), FileError> {
         let Some(posts) = posts(&self.transaction, row)? else { return Ok(()) };
         self.transaction.execute("DELETE FROM batches WHERE id = ?1", (row.0,))?;
@@ -281,7 +280,7 @@ fn connect(path: &Path) -> Result<Connection, FileError> {
     Ok(connection)
 }
 
-/// That it is a queue of this version, and that `batches` is whole.
+/// Checks that the file is a queue of this version, and that `batches` is intact.
 fn check_form(connection: &Connection) -> Result<(), FileError> {
     let header = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if header("application_id")? != APPLICATION_ID {
@@ -318,7 +317,7 @@ fn count(connection: &Connection) -> Result<FileTotals, FileError> {
     }
 }
 
-/// The batches and posts that a file which is no usable queue still tells of.
+/// The batches and posts that a damaged file still lists.
 pub(super) fn count_readable(path: &Path) -> FileTotals {
     let mut totals = FileTotals::default();
     let Ok(connection) = connect(path) else { return totals };
@@ -327,7 +326,7 @@ pub(super) fn count_readable(path: &Path) -> FileTotals {
     };
     let Ok(mut rows) = statement.query(()) else { return totals };
     while let Ok(Some(row)) = rows.next() {
-        // More than any record holds, it is damaged itself.
+        // A larger number is damaged itself.
         let Ok(Ok(posts)) = row.get::<_, i64>(0).map(u32::try_from) else { continue };
         totals.batches += 1;
         totals.posts += u64::from(posts);

@@ -1,9 +1,9 @@
-//! Batches on their way to an endpoint, beside the counters that their figures were taken off.
+//! The journal of batches in flight, in the state directory beside the counters.
 //!
-//! The counters are kept after every sample, so what a process that is killed had in memory would
-//! be counted as sent. A file for each batch holds it from before the counters of its sample are
-//! kept until it is settled or in the queue on disk. With the counters it lies best on tmpfs, so no
-//! disk is touched for it.
+//! The counters are saved after every sample, so a killed process would count what it had in memory
+//! as sent. The journal has a file for each batch, from before the counters are saved until the
+//! batch is resolved or in the queue on disk. Like the counters it is best on tmpfs, so that no
+//! disk is written.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -18,30 +18,31 @@ use super::record::{self, RecordHead};
 use super::{Batch, Moment};
 use crate::quantity::BootTime;
 
-/// No batch is larger, with what a record has before its contents; what is has not been written here.
+/// The largest file; a larger one was not written here.
 const FILE_BYTES_MAX: u64 = record::CONTENTS_BYTES_MAX as u64 + 4096;
 
-/// A file that is being written has this ending; behind a kill it is of a sample that is not counted.
+/// The extension of a file that is being written. After a kill the counters do not include its
+/// sample.
 const UNFINISHED: &str = "new";
 
-/// Directories that are looked at for what is nobody's, and those that are told.
+/// The most directories that are searched for orphans, and the most orphans listed.
 const DIRS_MAX: usize = 10_000;
 const ORPHANS_MAX: usize = 64;
 
-/// Of files that are looked at in one directory: more than an endpoint can have in memory.
+/// The most files read in one directory: more than an endpoint can have in memory.
 const FILES_MAX: usize = 16_384;
 
-/// What an earlier run had handed over and not sent.
+/// The batches that an earlier run left in the journal.
 #[derive(Debug, Default)]
 pub struct RecoveredBatches {
     /// Oldest first.
     pub batches: Vec<Batch>,
-    /// Of older ones, for which there was no room.
+    /// Posts of older batches, for which there was no room.
     pub dropped_posts: u64,
 }
 
-/// One endpoint's files: `<directory>/<endpoint>/<since_boot in ns>`, and for a moment `<newer>-<older>`
-/// of what was added up of two. Clones are the same.
+/// The journal of one endpoint: files `<directory>/<endpoint>/<since_boot in ns>`, and for a moment
+/// `<newer>-<older>` of a merged batch. Clones are the same journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
     dir: Arc<Path>,
@@ -49,27 +50,27 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Of an endpoint whose name is usable as a file's. Touches nothing yet.
+    /// The journal of an endpoint, whose name is usable as a file name. Touches no file yet.
     #[must_use]
     pub fn new(dir: &Path, endpoint: &str) -> Self {
         Self { dir: dir.join(endpoint).into(), failed: Arc::default() }
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes it, whole or not at all; whether it is there.
+    /// Writes a batch, whole or not at all; whether it is there.
     #[must_use]
     pub fn write_batch(&self, batch: &Batch) -> bool {
         let kept = self.write(batch, &self.path(&batch.sampled_at));
         self.said(kept)
     }
 
-    /// Writes what was added up of the batch of its own moment and of an older one in the place of both,
-    /// whichever of them is there; whether it did. A kill leaves them as they were or the sum alone.
+    /// Writes a merged batch in the place of the newer and the older one; whether it did. A kill
+    /// leaves either those or the merged one.
     #[must_use]
     pub fn write_sum(&self, both: &Batch, older: &Moment) -> bool {
         let sum = self.sum_path(&both.sampled_at, older);
@@ -78,20 +79,20 @@ impl Journal {
         self.said(kept)
     }
 
-    /// From here on the sum's file stands for both of the others; a kill leaves the rest of this to
-    /// [`Journal::left`].
+    /// Puts the merged file in the place of the two others. After a kill [`Journal::recover`]
+    /// finishes this.
     fn put_sum(&self, sum: &Path, newer: &Moment, older: &Moment) -> io::Result<()> {
         remove(&self.path(older));
         fs::rename(sum, self.path(newer))
     }
 
-    /// Notes that the endpoint may have taken a post of it; whether that is noted.
+    /// Records that the endpoint may have accepted a post of the batch; whether that is written.
     #[must_use]
     pub fn mark_attempted(&self, sampled_at: &Moment) -> bool {
         let path = self.path(sampled_at);
         let Ok(Ok((at, changed))) = read(&path).map(record::mark_attempted) else { return false };
         let file = OpenOptions::new().write(true).open(path);
-        // Within a page of the file: no kill comes in between.
+        // One write within a page of the file, so no kill divides it.
         file.and_then(|file| file.write_all_at(&changed, at)).is_ok()
     }
 
@@ -137,14 +138,14 @@ impl Journal {
         file.write_all(&record::encode_plain(batch).ok_or_else(too_large)?)
     }
 
-    /// It is settled, or somewhere else.
+    /// Removes a batch that is resolved or stored elsewhere.
     pub fn forget(&self, sampled_at: &Moment) {
         remove(&self.path(sampled_at));
     }
 
-    /// What an earlier run left, oldest first, as far as it comes to no more than `bytes_max`; what is
-    /// older is removed. `counted_until`: what the counters reach that are gone on from; what was taken
-    /// later will be counted again, and so is not sent.
+    /// The batches of an earlier run, oldest first and up to `bytes_max`; older ones are removed.
+    /// `counted_until`: the end of the saved counters. Later samples are counted again, so their
+    /// batches are removed.
     #[must_use]
     pub fn recover(
         &self,
@@ -193,12 +194,12 @@ impl Journal {
         RecoveredBatches { batches, dropped_posts }
     }
 
-    /// Brings to its end what a kill came into.
+    /// Finishes merges that a kill cut off.
     fn end_sums(&self) {
         for path in files(&self.dir) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some((newer, older)) = name.split_once('-') else { continue };
-            // One that is still to be renamed is no sum yet.
+            // A file that was not renamed yet is not whole.
             let is_whole = older.parse::<u64>().is_ok()
                 && read_head(&path)
                     .is_ok_and(|head| head.sampled_at.since_boot.as_nanos().to_string() == newer);
@@ -209,21 +210,21 @@ impl Journal {
         }
     }
 
-    /// `None` if the writing of the file was not finished.
+    /// The head of a file; `None`: it was not written completely.
     fn head(&self, path: &Path) -> Result<Option<RecordHead>, String> {
         if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             return Ok(None);
         }
         let head = read_head(path)?;
-        // Only what lies where it would be forgotten.
+        // A batch is removed by its name, so the name must be its own.
         match self.path(&head.sampled_at) == path {
             true => Ok(Some(head)),
             false => Err("it has another sample's name".to_owned()),
         }
     }
 
-    /// The endpoints below `dir` that are none of these and have left something, and how many files each
-    /// has: nobody looks for them. At most 64; none where the directory cannot be read.
+    /// The endpoints below `dir` that are not in `endpoints`, with their numbers of files. At most
+    /// 64; none where the directory cannot be read.
     #[must_use]
     pub fn orphans(dir: &Path, endpoints: &[&str]) -> Vec<(String, usize)> {
         let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
@@ -285,7 +286,7 @@ fn read_head(path: &Path) -> Result<RecordHead, String> {
     }
 }
 
-/// Says that these files are removed, with the reasons.
+/// Logs the removal of unusable files.
 fn log_removed(bad: &[(PathBuf, String)]) {
     let Some((path, what)) = bad.first() else { return };
     warn!(
@@ -299,7 +300,7 @@ fn log_removed(bad: &[(PathBuf, String)]) {
 }
 
 fn remove(path: &Path) {
-    // What is not there need not be removed; what cannot be is sent once more, and recognised.
+    // A file that cannot be removed is sent once more, and the server recognises it.
     let _ = fs::remove_file(path);
 }
 

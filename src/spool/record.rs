@@ -6,7 +6,7 @@
 //!   4      4  CRC-32 (IEEE) of all that is behind it
 //!   8      1  version: 1
 //!   9      1  how the contents are packed: 0 not at all, 1 with deflate (RFC 1951)
-//!  10      1  1 if the endpoint may have taken a post of it, plus 2 if it took others of its posts
+//!  10      1  1 if it was attempted, plus 2 if it was partially accepted
 //!  11      1  0
 //!  12      4  posts
 //!  16      4  the contents, unpacked, in bytes
@@ -32,7 +32,7 @@ use super::{Batch, Moment, Part, Post};
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
 
-/// The most that a batch's posts may come to, in bytes, not packed.
+/// The largest contents of a batch, in bytes, not packed.
 pub const CONTENTS_BYTES_MAX: usize = 64 << 20;
 
 const MAGIC: [u8; 4] = *b"ntsb";
@@ -40,25 +40,25 @@ const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
 
-/// What is known of it. A program that does not know a mark reads the record all the same.
+/// The byte of flags. A program ignores flags that it does not know.
 const FLAGS_AT: usize = 10;
 const ATTEMPTED: u8 = 1;
 const PARTIAL: u8 = 2;
 
 const CHECKED_FROM: usize = MAGIC.len() + 4;
-/// What stands before the contents, in bytes.
+/// The bytes before the contents.
 pub const HEAD_BYTES: usize = CONTENTS_AT;
 const CONTENTS_AT: usize = CHECKED_FROM + 1 + 1 + 2 + 4 + 4 + 36 + 8 + 8;
 const POST_BYTES: usize = 4 + 4 + 4 + 4;
 const _: () = assert!(CONTENTS_AT == 72 && POST_BYTES == 16);
 
-/// 258 bytes for two bits is the most that deflate makes of anything.
+/// Deflate makes at most 258 bytes of two bits.
 const DEFLATE_RATIO_MAX: usize = 1032;
 
-/// Three and one take equally long, and three leaves a seventh less.
+/// Levels one and three take equally long, and three saves a seventh.
 const LEVEL: Compression = Compression::new(3);
 
-/// Why bytes are no batch.
+/// The reason why bytes are no batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecordError {
     #[error("it ends too early")]
@@ -73,7 +73,7 @@ pub enum RecordError {
     Contents,
 }
 
-/// The bytes of a batch; `None` if its posts come to more than [`CONTENTS_BYTES_MAX`].
+/// Encodes a batch; `None`: its posts are larger than [`CONTENTS_BYTES_MAX`].
 #[must_use]
 pub fn encode(batch: &Batch) -> Option<Vec<u8>> {
     let contents_bytes = contents_bytes(batch)?;
@@ -87,7 +87,7 @@ pub fn encode(batch: &Batch) -> Option<Vec<u8>> {
     }
 }
 
-/// The same not packed: for what is on no disk, and not for long.
+/// Encodes a batch without packing it, for files in memory.
 #[must_use]
 pub fn encode_plain(batch: &Batch) -> Option<Vec<u8>> {
     let contents_bytes = contents_bytes(batch)?;
@@ -98,8 +98,8 @@ pub fn encode_plain(batch: &Batch) -> Option<Vec<u8>> {
     checked(record)
 }
 
-/// Marks a record as tried: the bytes that are others then, and where. They lie side by side, so that
-/// one write changes them all.
+/// The change that marks a record as attempted: its offset and bytes. They are adjacent, so that
+/// one write is enough.
 ///
 /// # Errors
 /// It is no record.
@@ -154,10 +154,10 @@ fn write_contents(batch: &Batch, into: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The batch that [`encode`] made these bytes of. Its bodies share one allocation.
+/// Decodes what [`encode`] returned. The bodies share one allocation.
 ///
 /// # Errors
-/// They are not, or not all, what [`encode`] made.
+/// The bytes are no whole record.
 pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     let mut rest = checked_part(record)?;
     let RecordHead { sampled_at, attempted, partial, posts, contents_bytes, packing } =
@@ -167,22 +167,22 @@ pub fn decode(record: &[u8]) -> Result<Batch, RecordError> {
     Ok(Batch { sampled_at, attempted, partial, posts })
 }
 
-/// What a record says before its contents.
+/// The head of a record.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordHead {
     pub sampled_at: Moment,
     pub attempted: bool,
     pub partial: bool,
     pub posts: usize,
-    /// Unpacked.
+    /// Not packed.
     pub contents_bytes: usize,
     packing: u8,
 }
 
-/// The head of a record of which no more than [`HEAD_BYTES`] need be there; nothing vouches for it.
+/// Decodes the first [`HEAD_BYTES`] of a record, without a checksum.
 ///
 /// # Errors
-/// It is none of this version.
+/// They are no head of this version.
 pub fn decode_head(record: &[u8]) -> Result<RecordHead, RecordError> {
     let mut rest = record;
     if take::<4>(&mut rest)? != MAGIC {
@@ -192,7 +192,7 @@ pub fn decode_head(record: &[u8]) -> Result<RecordHead, RecordError> {
     take_head(&mut rest)
 }
 
-/// What the checksum is of.
+/// The part of a record that the checksum covers.
 fn checked_part(record: &[u8]) -> Result<&[u8], RecordError> {
     let mut rest = record;
     if take::<4>(&mut rest)? != MAGIC {

@@ -1,4 +1,4 @@
-//! The thread that all queues on disk belong to.
+//! The spool thread, which opens and changes all queue files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use super::database::Database;
 use super::error::{failed, free_bytes, from_io};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError};
 
-/// Calls that may wait for the thread before further ones wait to be put there.
+/// The most calls in the thread's channel.
 const CALLS_MAX: usize = 32;
 
-/// How long a disk may take for a call before it is one that does not answer, as one behind a network
-/// that is gone does not.
+/// The time after which a disk is taken for one that does not answer, such as one behind a lost
+/// network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Directory entries that are looked at for queues of nobody's, and such queues that are told.
+/// The most directory entries that are searched for orphans, and the most orphans listed.
 const ENTRIES_MAX: usize = 10_000;
 const ORPHANS_MAX: usize = 64;
 
 const ENDING: &str = ".spool";
 
-/// Where the queues of all endpoints lie. The thread starts with the first of them that is needed, and
-/// ends once this and all [`Queue`]s of it are gone.
+/// The spool: the queues of all endpoints in one directory. The thread starts with the first queue
+/// that needs it, and ends with the last handle.
 #[derive(Debug, Clone)]
 pub struct Spool {
     thread: Arc<ThreadHandle>,
@@ -37,22 +37,22 @@ pub struct Spool {
 #[derive(Debug)]
 struct ThreadHandle {
     dir: PathBuf,
-    /// To the thread, once there is one.
+    /// The channel to the thread, once there is one.
     calls: Mutex<Option<mpsc::Sender<QueueCall>>>,
     states: Mutex<BTreeMap<String, Weak<QueueState>>>,
     answer_time_max: Duration,
-    /// A call that nobody waits for any more, for as long as it is still to be answered.
+    /// A call that was given up, until the thread ends it.
     unanswered: Mutex<Weak<()>>,
-    /// For the one look at a time that is had without the thread.
+    /// Allows one look at the disk at a time without the thread.
     look: Arc<Semaphore>,
 }
 
-/// What all handles of one queue and the thread share.
+/// The state that all handles of one queue share with the thread.
 #[derive(Debug)]
 struct QueueState {
     name: String,
     path: PathBuf,
-    /// Whether the thread was ever asked about it.
+    /// Whether the thread was ever asked about the queue.
     is_used: AtomicBool,
     counts: Mutex<QueueCounts>,
 }
@@ -62,15 +62,15 @@ struct QueueCounts {
     contents: QueueContents,
     lost: Lost,
     found_posts: u64,
-    /// Posts that became part of others by a merge that nobody waited for.
+    /// Posts merged by calls that were given up.
     merged_posts: u64,
-    /// Rows that were to be in hands of somebody who did not wait for them, or are in nobody's any more.
+    /// Rows whose lease ended while the thread could not be asked, or whose caller did not wait.
     released: Vec<RowId>,
-    /// Rows to be removed of which the thread could not be told.
+    /// Rows to be removed once the thread can be asked.
     to_remove: Vec<RowId>,
 }
 
-/// A row that is to be in somebody's hands, on its way there.
+/// The lease of a row on its way to the caller. It ends unless the caller receives it.
 struct Lease {
     state: Arc<QueueState>,
     row: Option<RowId>,
@@ -93,7 +93,7 @@ struct QueueCall {
     work: QueueJob,
 }
 
-/// Notes what came of it on the shelf, and answers.
+/// Changes the queue's state and answers the caller.
 type QueueJob = Box<dyn FnOnce(&mut Database, &QueueState) + Send>;
 
 impl Spool {
@@ -114,8 +114,8 @@ impl Spool {
         Self { thread: Arc::new(thread) }
     }
 
-    /// The queue of this name, which is usable as a file's name. Touches nothing yet. Handles of the
-    /// same name are of the same queue; what is done through one of them goes by its own bounds.
+    /// The queue of this name, which is usable as a file name. Touches no file yet. Handles of one
+    /// name share one queue, each with its own limits.
     #[must_use]
     pub fn queue(&self, name: &str, bounds: Bounds) -> Queue {
         let mut states = lock(&self.thread.states);
@@ -134,29 +134,29 @@ impl Spool {
         Queue { thread: self.thread.clone(), state, bounds }
     }
 
-    /// Whether there is a queue of it.
+    /// Whether any queue is in use.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         lock(&self.thread.states).values().any(|state| state.strong_count() > 0)
     }
 
-    /// The bytes that are free where the queues lie.
+    /// The bytes free in the spool's directory.
     ///
     /// # Errors
-    /// No queue could be made there.
+    /// No queue could be created there.
     pub fn free_bytes(&self) -> Result<u64, SpoolError> {
         free_bytes(&self.thread.dir)
     }
 
-    /// What the file of the queue of this name takes, in bytes; 0 without one.
+    /// The size of a queue's file in bytes; 0 without a file.
     #[must_use]
     pub fn file_bytes(&self, name: &str) -> u64 {
         let file = self.thread.dir.join(format!("{name}{ENDING}"));
         std::fs::metadata(file).map_or(0, |metadata| metadata.len())
     }
 
-    /// The queues' files that are of none of these names, and their bytes: what endpoints have left
-    /// that are no longer in the settings. At most 64; none where the directory cannot be read.
+    /// The queue files of other endpoints than `names`, with their bytes. At most 64; none where
+    /// the directory cannot be read.
     #[must_use]
     pub fn orphans(&self, names: &[&str]) -> Vec<(String, u64)> {
         let Ok(entries) = std::fs::read_dir(&self.thread.dir) else { return Vec::new() };
@@ -178,15 +178,15 @@ impl Spool {
     }
 }
 
-/// One endpoint's. All calls but [`Queue::kept`] and [`Queue::take_lost`] wait for the disk, on the
-/// thread, in the order in which they were made. A call that nobody waits for any more is carried out
-/// all the same, but puts nothing into anybody's hands.
+/// The queue of one endpoint. All calls except [`Queue::contents`] and those named `take_…` wait
+/// for the disk, on the thread, in the order of the calls. A call whose caller no longer waits is
+/// still done, but leases nothing.
 ///
-/// A disk that does not answer within half a minute is an error like any other. What the thread was
-/// asked meanwhile does not come to be then, and until it is heard of again nothing is waited for.
+/// A disk that does not answer within half a minute is an error. Calls meanwhile fail at once, and
+/// have no effect later.
 ///
-/// Numbers of rows grow as long as there is a handle, also over files that were removed or set aside.
-/// Rows that are not there any more, for the queue dropped them, are passed over.
+/// Row numbers grow as long as there is a handle, also over files that were removed or set aside.
+/// Calls ignore rows that are gone.
 #[derive(Debug, Clone)]
 pub struct Queue {
     thread: Arc<ThreadHandle>,
@@ -195,38 +195,36 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// As of the last call that was answered; nothing before the first.
+    /// The contents as of the last answered call; empty before the first.
     #[must_use]
     pub fn contents(&self) -> QueueContents {
         let QueueCounts { contents, released, .. } = &*lock(&self.state.counts);
         QueueContents { leased: contents.leased.saturating_sub(released.len() as u64), ..*contents }
     }
 
-    /// What was lost since this was last asked.
+    /// The posts lost since the last call.
     #[must_use]
     pub fn take_lost(&self) -> Lost {
         std::mem::take(&mut lock(&self.state.counts).lost)
     }
 
-    /// Posts that turned up since this was last asked, in files that the queue knew nothing of: what an
-    /// earlier run has left, and what somebody has put there since.
+    /// The posts found in unknown files since the last call: those of an earlier run, or of a file
+    /// from outside.
     #[must_use]
     pub fn take_found_posts(&self) -> u64 {
         std::mem::take(&mut lock(&self.state.counts).found_posts)
     }
 
-    /// Posts that became part of others since this was last asked, by merges that were said to have
-    /// failed.
+    /// The posts merged since the last call by merges that were reported as failed.
     #[must_use]
     pub fn take_merged_posts(&self) -> u64 {
         std::mem::take(&mut lock(&self.state.counts).merged_posts)
     }
 
-    /// Looks for what an earlier run has left; a queue that has no file stays without. One that is no
-    /// usable queue is set aside.
+    /// Looks for batches of an earlier run. No file is created, and an unusable one is set aside.
     ///
     /// # Errors
-    /// It cannot be read, or another process has it open; or there is none, and none could be made.
+    /// The file cannot be read, another process has it open, or none could be created.
     pub async fn open(&self, now: Moment) -> Result<QueueContents, SpoolError> {
         if self.is_absent(|dir| free_bytes(dir).map(drop)).await? {
             return Ok(QueueContents::default());
@@ -234,10 +232,10 @@ impl Queue {
         self.ask(move |database, _| database.open(now)).await
     }
 
-    /// Those of these moments at which a batch was taken that is here.
+    /// Those of these moments of which the queue has a batch.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub async fn find_present(&self, moments: Vec<Moment>) -> Result<Vec<Moment>, SpoolError> {
         if self.is_absent(|_| Ok(())).await? {
             return Ok(Vec::new());
@@ -250,24 +248,24 @@ impl Queue {
         self.bounds
     }
 
-    /// The same queue by other bounds.
+    /// The same queue with other limits.
     #[must_use]
     pub fn bounded(&self, bounds: Bounds) -> Self {
         Self { bounds, ..self.clone() }
     }
 
-    /// Where it is.
+    /// The path of its file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.state.path
     }
 
-    /// Puts a batch at the end; it is on disk when this returns. Makes room for it by age and bytes.
-    /// If it is `leased`, somebody goes on with it: it is neither pushed out nor given by
-    /// [`Queue::next`] until it is released.
+    /// Appends a batch; it is on disk when this returns. Batches beyond the limits of age and size
+    /// are dropped. A `leased` one is neither pushed out nor returned by [`Queue::next`] until it
+    /// is released.
     ///
     /// # Errors
-    /// It is not on disk.
+    /// The batch is not on disk.
     pub async fn append(
         &self,
         batch: &Batch,
@@ -286,7 +284,7 @@ impl Queue {
         Ok(row)
     }
 
-    /// Puts several at the end, in nobody's hands: all of them or none.
+    /// Appends several batches without a lease: all of them or none.
     ///
     /// # Errors
     /// None is on disk.
@@ -298,12 +296,10 @@ impl Queue {
         self.ask_or_undo(append, undo).await.map(drop)
     }
 
-    /// The oldest batch that is not in somebody's hands, and is so from here on. What is too old on
-    /// the way is dropped.
+    /// Leases the oldest batch that is not leased. Too old ones before it are dropped.
     ///
     /// # Errors
-    /// It cannot be read; or the disk takes no more removals, and of too many rows it is to be
-    /// remembered that they are done with.
+    /// The file cannot be read, or too many rows wait for their removal.
     pub async fn next(&self, now: Moment) -> Result<Option<(RowId, Batch)>, SpoolError> {
         if self.is_absent(|_| Ok(())).await? {
             return Ok(None);
@@ -318,11 +314,11 @@ impl Queue {
         Ok(Some((row, batch)))
     }
 
-    /// It is no longer in somebody's hands; whether it is there to be read again, as far as is known.
+    /// Ends the lease of a batch; whether the batch is there, as far as is known.
     pub async fn release(&self, row: RowId) -> RowPresence {
         match self.ask(move |database, _| Ok(database.release(row))).await {
             Ok(found) => found,
-            // A thread that has ended reads nothing for anybody.
+            // Without the thread nothing can be read.
             Err(SpoolError::Ended) => RowPresence::Gone,
             Err(_) => {
                 lock(&self.state.counts).released.push(row);
@@ -331,10 +327,10 @@ impl Queue {
         }
     }
 
-    /// Puts what is left of a batch in its place.
+    /// Writes the rest of a batch over it.
     ///
     /// # Errors
-    /// The batch stands there as it was.
+    /// The batch on disk is unchanged.
     pub async fn replace(&self, row: RowId, batch: &Batch) -> Result<RowPresence, SpoolError> {
         if self.is_absent(|_| Ok(())).await? {
             return Ok(RowPresence::Gone);
@@ -343,9 +339,11 @@ impl Queue {
         self.ask(move |database, _| database.replace(row, &batch)).await
     }
 
+    /// Removes rows.
+    ///
     /// # Errors
-    /// The rows are on the disk still. They are not given out again by this process, and removed with
-    /// the next change that succeeds; there is no need to ask again.
+    /// The rows are still on disk. They are not leased again, and are removed with the next
+    /// successful change; the caller need not retry.
     pub async fn remove(&self, rows: &[RowId]) -> Result<(), SpoolError> {
         if self.is_absent(|_| Ok(())).await? {
             return Ok(());
@@ -358,11 +356,11 @@ impl Queue {
         removed?
     }
 
-    /// One batch in the place of several, at once or not at all; it stands where the last of them
-    /// stood, in nobody's hands. Does nothing if the last of them is not there any more.
+    /// Replaces several batches by one, in the place of the last of them and without a lease. Does
+    /// nothing if that one is gone.
     ///
     /// # Errors
-    /// The batches stand there as they were.
+    /// The batches on disk are unchanged.
     pub async fn merge(&self, rows: &[RowId], into: &Batch) -> Result<RowPresence, SpoolError> {
         if self.is_absent(|_| Ok(())).await? {
             return Ok(RowPresence::Gone);
@@ -382,7 +380,7 @@ impl Queue {
         self.ask_or_undo(merge, tell).await.map(|(found, _)| found)
     }
 
-    /// Closes the file, and removes it if nothing is in it.
+    /// Closes the file, and removes it if it has no batches.
     pub async fn close_idle(&self) {
         if self.state.is_used.load(Ordering::Relaxed) {
             let rested = self.ask(|database, _| {
@@ -394,8 +392,8 @@ impl Queue {
         }
     }
 
-    /// Whether the thread need not be asked: it has nothing of this queue's, and nor has the disk; `look`
-    /// is had at its directory in that case. On a thread that lasts no longer than that.
+    /// Whether neither the thread nor the disk has anything of this queue. In that case `look`
+    /// checks its directory. All of it runs on a short-lived thread.
     async fn is_absent(
         &self,
         look: impl FnOnce(&Path) -> Result<(), SpoolError> + Send + 'static,
@@ -416,7 +414,7 @@ impl Queue {
                     Err(error) => Err(from_io(&state.path, &error)),
                 };
                 drop(one);
-                // Nobody may be waiting any more.
+                // The caller may no longer wait.
                 let _ = answer.send(found);
             };
             let spawned = thread::Builder::new().name("spool-look".to_owned()).spawn(looks);
@@ -436,8 +434,7 @@ impl Queue {
         self.ask_or_undo(work, |_, _| {}).await
     }
 
-    /// `undo`: what is to be done where the work was still done for somebody who was told that it was
-    /// not.
+    /// Asks the thread; `undo` reverts work that was done after the call was given up.
     async fn ask_or_undo<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Database, Bounds) -> Result<T, SpoolError> + Send + 'static,
@@ -461,7 +458,7 @@ impl Queue {
             }
             let value = work(database, bounds);
             state.note(database);
-            // Nobody may be waiting any more.
+            // The caller may no longer wait.
             if let Err(Ok(value)) = answer.send(value)
                 && given_up.load(Ordering::SeqCst)
             {
@@ -481,7 +478,7 @@ impl Queue {
         }
         is_given_up.store(true, Ordering::SeqCst);
         answered.close();
-        // It may have come just now.
+        // The answer may have come just now.
         if let Ok(answer) = answered.try_recv() {
             return answer;
         }
@@ -499,7 +496,7 @@ impl Queue {
 }
 
 impl QueueState {
-    /// Does what the thread could not be told in its time.
+    /// Does what the thread could not be asked in time.
     fn apply_pending(&self, database: &mut Database) {
         let (released, to_remove) = {
             let mut counts = lock(&self.counts);
@@ -509,7 +506,7 @@ impl QueueState {
             database.released(row);
         }
         if !to_remove.is_empty() {
-            // What cannot be removed now is remembered there.
+            // The database remembers rows that cannot be removed now.
             let _ = database.remove(&to_remove);
         }
     }
@@ -526,7 +523,7 @@ impl QueueState {
 }
 
 impl ThreadHandle {
-    /// The way to the thread, which is started if there is none.
+    /// The channel to the thread, which is started if there is none.
     fn calls(&self) -> Result<mpsc::Sender<QueueCall>, SpoolError> {
         let mut calls = lock(&self.calls);
         if let Some(calls) = &*calls {
@@ -542,7 +539,7 @@ impl ThreadHandle {
     }
 }
 
-/// The thread. It ends with the last handle, and closes what is open.
+/// The spool thread. It ends with the last handle, and closes all files.
 fn run_thread(mut calls: mpsc::Receiver<QueueCall>) {
     let mut databases: BTreeMap<String, (Weak<QueueState>, Database)> = BTreeMap::new();
     while let Some(QueueCall { state, work }) = calls.blocking_recv() {

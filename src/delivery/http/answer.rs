@@ -1,4 +1,4 @@
-//! What an answer means for the post.
+//! The meaning of an answer for the post.
 
 use std::time::Duration;
 
@@ -9,46 +9,46 @@ use super::proxy::Route;
 use crate::quantity::WallTime;
 use crate::retry_after::{asked_wait, rate_limit_wait};
 
-/// How much of an answer's body is read, in bytes. More of it costs the connection, not memory.
+/// The most bytes read of an answer's body. A longer one costs the connection, not memory.
 const ANSWER_BYTES_MAX: usize = 4096;
 
-/// How much of what others wrote the log shows, in characters.
+/// The most characters of foreign text in the log.
 const EXCERPT_CHARS_MAX: usize = 200;
 
-/// What became of one try of one post.
+/// The outcome of one try of one post.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::delivery) enum PostOutcome {
     Accepted {
         status: u16,
-        /// How long the endpoint wants to be left alone from here on.
+        /// The wait that the endpoint asks for before the next post.
         pause: Option<Duration>,
     },
-    /// Sending it again would not help: 3xx, and 4xx but for those of [`PostOutcome::Retry`].
+    /// A permanent error: 3xx, and 4xx except those of [`PostOutcome::Retry`].
     Rejected { status: u16, excerpt: String },
-    /// 408, 425, 429 and 5xx; with the settings for it, any 4xx but 413.
+    /// 408, 425, 429 and 5xx; where the settings say so, any 4xx but 413.
     Retry {
         status: u16,
-        /// What the endpoint asks for, of any length.
+        /// The wait that the endpoint asks for, of any length.
         pause: Option<Duration>,
         excerpt: String,
     },
-    /// No connection, or no whole answer in time; or the proxy's word that it lets nothing through.
+    /// No connection, no whole answer in time, or a proxy that lets nothing through.
     Unanswered { reason: String },
 }
 
-/// An answer that has been read, before it is said what it means.
+/// An answer before it is interpreted.
 pub(super) struct ReceivedAnswer {
     status: StatusCode,
     pause: Option<Duration>,
-    /// The beginning of it.
+    /// The beginning of the body.
     body: Vec<u8>,
 }
 
-/// Reads the answer, which came at `now`.
+/// Reads an answer, which came at `now`.
 pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> ReceivedAnswer {
     let status = answer.status();
     let pause = match status.is_success() {
-        // A Retry-After says when to look at what came of it, not when to send more.
+        // After a success, Retry-After says when the result can be read, not when to send more.
         true => rate_limit_wait(answer.headers(), now),
         false => asked_wait(answer.headers(), now),
     };
@@ -69,8 +69,8 @@ impl ReceivedAnswer {
         self.status.as_u16()
     }
 
-    /// `retries_client_errors`: whether a 4xx that is otherwise for good is tried again. Not 413: the
-    /// same body would be as large the next time.
+    /// The outcome of the post. `retries_client_errors`: whether permanent 4xx are retried. 413 is
+    /// not: the body would be too large again.
     pub(super) fn meaning(
         self,
         mask: &Mask,
@@ -93,12 +93,12 @@ impl ReceivedAnswer {
     }
 }
 
-/// The beginning of a body as [`one_line`], without what the endpoint was shown in confidence.
+/// The beginning of a body as [`one_line`], without secrets.
 pub(super) fn excerpt(body: &[u8], mask: &Mask) -> String {
     one_line(&mask.apply(&String::from_utf8_lossy(body)))
 }
 
-/// The beginning of what others wrote as one line of text that cannot steer a terminal.
+/// The beginning of a foreign text as one line that cannot control a terminal.
 pub(super) fn one_line(text: &str) -> String {
     let line: String = text
         .chars()

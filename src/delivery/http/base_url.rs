@@ -1,14 +1,13 @@
-//! The address below which an endpoint's paths are found.
+//! The base URL of an endpoint.
 
 use reqwest::Url;
 use thiserror::Error;
 
-/// An endpoint's base: scheme, host, port and an optional path that all posts' paths follow.
+/// The base URL of an endpoint: scheme, host, port and an optional prefix of all paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
-/// Why a text is no base. The text, which may hold a password wherever it went wrong, is in none of
-/// the messages.
+/// The error of an invalid base URL. The messages do not quote it, since it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UrlError {
     #[error("it is no URL: {0}; it must look like http://host:5000 or https://host/prefix")]
@@ -22,6 +21,8 @@ pub enum UrlError {
 }
 
 impl BaseUrl {
+    /// Parses a base URL.
+    ///
     /// # Errors
     /// The text is no http or https URL, or has a fragment or credentials.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
@@ -48,19 +49,19 @@ impl BaseUrl {
         host.trim_start_matches('[').trim_end_matches(']').to_owned()
     }
 
-    /// The same place below another host's name.
+    /// The same URL with another host.
     pub(super) fn with_host(&self, name: &str) -> Result<Self, String> {
         let mut url = self.0.clone();
         url.set_host(Some(name)).map_err(|error| error.to_string())?;
         Ok(Self(url))
     }
 
-    /// Scheme, host and port alone.
+    /// Scheme, host and port only.
     pub(super) fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
     }
 
-    /// The values of its query, each as it is written and as it is meant.
+    /// The values of its query, each as written and decoded.
     pub(super) fn query_values(&self) -> Vec<String> {
         let written = self.0.query().unwrap_or_default().split('&');
         let written = written.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
@@ -71,7 +72,7 @@ impl BaseUrl {
         written.map(str::to_owned).chain(meant).collect()
     }
 
-    /// A query of the base, which may hold a key, stays behind every path.
+    /// The URL of a path. The query of the base, which may hold a key, follows every path.
     pub(super) fn join(&self, path: &str) -> Url {
         let prefix = self.0.path().trim_end_matches('/');
         let slash = if path.starts_with('/') { "" } else { "/" };

@@ -1,4 +1,4 @@
-//! The HTTP client of one endpoint, made anew when the files behind it change.
+//! The HTTP client of one endpoint, replaced when its files change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,34 +19,36 @@ use super::tls::TlsMaterial;
 use super::token::AuthToken;
 use crate::small_file::Stamp;
 
-/// How often the files of token and certificates are looked at, at most.
+/// The least time between two checks of the token and certificate files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A connection may rest this long between two samples. Servers that give up sooner close it, which
-/// is seen; and an interval of a minute is still bridged.
+/// The time for which an idle connection is kept: more than an interval of a minute. A server that
+/// closes it earlier is noticed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
 
-/// When a connection at rest is asked whether the other end is still there, and how often before it
-/// counts as lost. What lies between (address translation, balancers) forgets it later than that.
+/// The keepalive interval and the number of unanswered probes. Address translation and load
+/// balancers forget a connection later than that.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// What is needed of files and variables to speak to an endpoint.
+/// The values read from files and variables for one client.
 pub(super) struct ConnectionParts {
     token: Option<AuthToken>,
     material: TlsMaterial,
-    /// Of the TLS files before they were read.
+    /// The stamps of the TLS files before they were read.
     stamps: Vec<Option<Stamp>>,
     proxy: Option<Proxy>,
-    /// Under the name that the server goes by.
+    /// With the name that the server goes by.
     base: BaseUrl,
 }
 
 impl ConnectionParts {
+    /// Reads them.
+    ///
     /// # Errors
-    /// The first thing that cannot be read or used.
+    /// The first one that cannot be read or used.
     pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, String> {
-        // An error means that one is installed already, which serves as well.
+        // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
         let stamps = trust.tls.stamps();
@@ -54,7 +56,7 @@ impl ConnectionParts {
         let base = trust.tls.named(url)?;
         let proxy = trust.proxies.for_base(url)?;
         if proxy.is_some() && trust.tls.server_name.is_some() {
-            // The proxy would be asked for the server by that name, and look for it there.
+            // The proxy would be asked for the server by that name.
             return Err("server_name has no effect through a proxy; allowed: with the URL's host \
                         in no_proxy"
                 .to_owned());
@@ -63,11 +65,11 @@ impl ConnectionParts {
     }
 }
 
-/// What requests are made with.
+/// The client of an endpoint, its token and its route.
 #[derive(Debug)]
 pub(super) struct Connection {
     settings: DeliverySettings,
-    /// Under the name that the server goes by.
+    /// With the name that the server goes by.
     base: BaseUrl,
     proxy: Option<Proxy>,
     current: Mutex<CurrentClient>,
@@ -77,17 +79,19 @@ pub(super) struct Connection {
 struct CurrentClient {
     client: Client,
     token: Option<AuthToken>,
-    /// Of the TLS files when they were looked at last.
+    /// The stamps of the TLS files at the last check.
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
-    /// The TLS files could not be used when they were read last, and the log says so.
+    /// Whether the log has the error of the last read.
     logged: bool,
 }
 
-/// The header that shows who asks.
+/// The header with the token.
 pub(super) type TokenHeader = Option<(HeaderName, HeaderValue)>;
 
 impl Connection {
+    /// Makes the client.
+    ///
     /// # Errors
     /// Token, certificates or proxy cannot be used, or the system has no certificates.
     pub(super) fn open(settings: &DeliverySettings) -> Result<Self, String> {
@@ -116,12 +120,12 @@ impl Connection {
         &self.base
     }
 
-    /// How requests get there.
+    /// The route of requests.
     pub(super) fn way(&self) -> Route<'_> {
         Route::to(&self.base, self.proxy.as_ref())
     }
 
-    /// What an answer to a request with this token may repeat.
+    /// The secrets that an answer to a request with this token may repeat.
     pub(super) fn mask(&self, shown: &TokenHeader) -> Mask {
         let token = shown.as_ref().map(|(_, value)| value);
         Mask::of(token, &self.settings.headers, &self.base, self.proxy.as_ref())
@@ -131,7 +135,7 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client and the token for one request, by the files as they are.
+    /// The client and the token of one request, from the current files.
     pub(super) fn current(&self) -> (Client, TokenHeader) {
         let mut current = self.lock();
         if current.looked_at.elapsed() >= LOOK_INTERVAL {
@@ -144,19 +148,19 @@ impl Connection {
         (current.client.clone(), current.token.as_ref().map(AuthToken::header))
     }
 
-    /// The token of now, where it is another than `shown`: the server takes that one no longer.
+    /// The current token, where it differs from `shown`, which the server no longer accepts.
     pub(super) fn other_token(&self, shown: &TokenHeader) -> TokenHeader {
         let mut current = self.lock();
         let token = current.token.as_mut()?;
-        // Another post may have been here first.
+        // Another post may have read it already.
         if Some(token.header()) == *shown {
             token.read_again(&self.settings.name);
         }
         Some(token.header()).filter(|header| Some(header) != shown.as_ref())
     }
 
-    /// Certificates are exchanged while the agent runs, key and certificate not always in one step:
-    /// until they go together again the client of before stays in use.
+    /// Certificates are rotated while the agent runs, sometimes the key before the certificate.
+    /// Until both fit, the previous client stays in use.
     fn look_at_certificates(&self, current: &mut CurrentClient) {
         let DeliverySettings { name, trust, url, .. } = &self.settings;
         let stamps = trust.tls.stamps();
@@ -169,7 +173,7 @@ impl Connection {
             .read(url)
             .and_then(|material| client(&self.settings, self.proxy.as_ref(), material));
         match made {
-            // Requests under way end on the connections of before.
+            // Requests in flight end on the previous connections.
             Ok(client) => {
                 current.client = client;
                 current.logged = false;
@@ -196,9 +200,9 @@ fn client(
     let mut builder = Client::builder()
         .default_headers(headers)
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        // A redirect would carry what is sent, and the credentials, to where no setting says.
+        // A redirect would carry data and credentials to an unknown place.
         .redirect(Policy::none())
-        // The variables have been read, and this host itself taken out.
+        // The variables were read already, without this host itself.
         .no_proxy()
         .timeout(timeout)
         .connect_timeout(timeout)
@@ -208,9 +212,8 @@ fn client(
         .tcp_keepalive(KEEPALIVE)
         .tcp_keepalive_interval(KEEPALIVE)
         .tcp_keepalive_retries(KEEPALIVE_PROBES)
-        // Over HTTP/1.1 a request that ran out of time takes its connection with it. Over HTTP/2 the
-        // connection stays: one that is dead must be found out, or every request to come runs out
-        // of time on it.
+        // Over HTTP/1.1 a request that times out closes its connection. Over HTTP/2 the connection
+        // stays, so a dead one must be detected.
         .tcp_user_timeout(timeout)
         .http2_keep_alive_interval(timeout / 2)
         .http2_keep_alive_timeout(timeout / 2);

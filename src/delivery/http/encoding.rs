@@ -1,4 +1,4 @@
-//! Bodies made smaller for endpoints that can read it.
+//! The compression of bodies.
 
 use std::io::{self, Write as _};
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Shorter bodies go as they are: the saving would be less than a packet.
+/// The least size of a compressed body: below, the saving is less than a packet.
 const COMPRESSED_FROM_BYTES: usize = 1024;
 
-/// zlib's scale of 1 to 9; beyond this a body of figures hardly shrinks, and takes twice the time.
+/// The level on zlib's scale of 1 to 9. Higher levels take twice the time and hardly save more.
 const GZIP_LEVEL: u32 = 4;
 
-/// zstd's own default, 3 on a scale of 1 to 22, is faster than gzip at its fastest.
+/// The level on zstd's scale of 1 to 22, its default. It is faster than the fastest gzip.
 const ZSTD_LEVEL: i32 = 3;
 
-/// How bodies are sent.
+/// The content encoding of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BodyEncoding {
     #[default]
@@ -25,7 +25,7 @@ pub enum BodyEncoding {
 }
 
 impl BodyEncoding {
-    /// As `Content-BodyEncoding` says it.
+    /// The value of `Content-Encoding`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::None => "identity",
@@ -34,12 +34,12 @@ impl BodyEncoding {
         }
     }
 
-    /// The body in this encoding; `None`: it is sent as it is.
+    /// The encoded body; `None`: it is sent unchanged.
     pub(super) fn encode(self, body: &[u8]) -> Option<Bytes> {
         if body.len() < COMPRESSED_FROM_BYTES {
             return None;
         }
-        // Memory is all that is written to, so neither fails.
+        // Writing to memory does not fail.
         match self {
             Self::None => None,
             Self::Gzip => gzip(body).ok().map(Bytes::from),

@@ -1,4 +1,4 @@
-//! Why there was no answer, in words.
+//! The text of a request that got no answer.
 
 use std::error::Error;
 use std::io;
@@ -10,12 +10,12 @@ use rustls::{AlertDescription, CertificateError};
 use super::answer;
 use super::tls::Tls;
 
-/// One line on what stood in the way; the URL, which may hold a key, is not in it.
+/// One line on the cause, without the URL, which may hold a key.
 pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &Tls) -> String {
     if error.is_timeout() {
         return format!("no answer within {}", humantime::format_duration(request_timeout));
     }
-    // Else reqwest's own text has it, where there is no other.
+    // Without a more specific cause the text is reqwest's, which would name the URL.
     let error = error.without_url();
     match causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_rejected(reason, tls),
@@ -25,14 +25,13 @@ pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &T
     }
 }
 
-/// The innermost cause of an error without its URL, which is what a person can act on. The other end
-/// may have written it, at any length: HTTP/2 has a field for it.
+/// The innermost cause, without the URL. The server may have written it, at any length: HTTP/2 has
+/// a field for it.
 pub(super) fn innermost(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(String::new, |cause| answer::one_line(&cause.to_string()))
 }
 
-/// Whether the connection ended before a whole head of an answer had come: the server had closed
-/// it when the request was on its way, or closed it on its account.
+/// Whether the server closed the connection before or because of the request, without an answer.
 pub(super) fn closed_without_answer(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() {
         return false;
@@ -52,11 +51,11 @@ pub(super) fn closed_without_answer(error: &reqwest::Error) -> bool {
     })
 }
 
-/// The error, then what caused it, to the innermost.
+/// The error and its causes, outermost first.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let outermost: &(dyn Error + 'static) = error;
     std::iter::successors(Some(outermost), |&cause| {
-        // An io::Error names as its source that of the error that it wraps, and so hides that one.
+        // An io::Error hides the error that it wraps: its source is that error's source.
         match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(wrapped) => Some(wrapped),
             None => cause.source(),
@@ -66,7 +65,7 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 
 fn certificate_rejected(reason: &CertificateError, tls: &Tls) -> String {
     match reason {
-        // The second where another CA has the same name.
+        // The second one where another CA has the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => match &tls.ca_file {
             Some(path) => {
                 format!("its certificate is not signed by a CA in {}", path.display())
@@ -107,7 +106,7 @@ fn names(presented: &[String]) -> String {
     let all: Vec<String> = presented.iter().map(bare).collect();
     match all.is_empty() {
         true => "no name at all".to_owned(),
-        // Somebody else wrote them.
+        // The server wrote them.
         false => answer::one_line(&all.join(", ")),
     }
 }

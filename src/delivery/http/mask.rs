@@ -1,5 +1,4 @@
-//! What an endpoint is shown in confidence, kept out of what is told of it: a server may repeat the
-//! token that it refuses, or all headers that it was sent.
+//! Removal of secrets from texts of the server, which may repeat the token or all headers.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -7,24 +6,24 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use super::base_url::BaseUrl;
 use super::proxy::Proxy;
 
-/// What stands where a secret was.
+/// The replacement of a secret.
 const HIDDEN: &str = "(hidden)";
 
-/// A shorter secret is found only where it stands by itself: a query of `v=1` would else take every 1
-/// out of a line. A shorter beginning of one, where a text breaks off, gives nothing away.
+/// The least length at which a secret is found inside a word: `v=1` in a query must not remove
+/// every 1. A shorter part at the end of a cut text is no secret.
 const PART_BYTES_MIN: usize = 4;
 
-/// What browsers and most libraries leave as it is.
+/// The characters that browsers and most libraries do not encode.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The secrets of one request, in all forms in which an answer may hold them.
+/// The secrets of one request, in all forms that an answer may have.
 pub(super) struct Mask {
-    /// The longest first, since one may begin another.
+    /// Longest first, since one may be the beginning of another.
     secrets: Vec<String>,
 }
 
 impl Mask {
-    /// `shown` is the token's header as it was sent.
+    /// The mask of one request; `shown` is the header with the token.
     pub(super) fn of(
         shown: Option<&HeaderValue>,
         headers: &HeaderMap,
@@ -52,7 +51,7 @@ impl Mask {
         Self { secrets }
     }
 
-    /// The text without what is secret in it.
+    /// The text without secrets.
     pub(super) fn apply(&self, text: &str) -> String {
         let mut masked = String::with_capacity(text.len());
         let (mut rest, mut before) = (text, None);
@@ -68,13 +67,13 @@ impl Mask {
         masked
     }
 
-    /// How many bytes of a secret `rest` begins with. Upper and lower case are the same, since servers
-    /// write header lines as they like.
+    /// The length of the secret at the start of `rest`, in any case, as servers change the case of
+    /// header lines.
     fn found(&self, before: Option<char>, rest: &str) -> Option<usize> {
         let in_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         self.secrets.iter().find_map(|secret| {
             let Some(start) = rest.as_bytes().get(..secret.len()) else {
-                // The text breaks off in it.
+                // The text ends within it.
                 let begins = secret.as_bytes().get(..rest.len())?;
                 let breaks_off = rest.len() >= PART_BYTES_MIN;
                 return (breaks_off && rest.as_bytes().eq_ignore_ascii_case(begins))
@@ -93,7 +92,7 @@ fn bare(value: &str) -> &str {
     value.split_once(' ').map_or(value, |(_, secret)| secret)
 }
 
-/// As it is, and as JSON, HTML and URLs write it.
+/// The secret as it is, and as JSON, HTML and URLs write it.
 fn forms(secret: &str) -> [String; 6] {
     let json = secret.replace('\\', "\\\\").replace('"', "\\\"");
     let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

@@ -21,26 +21,26 @@ pub use token::{Credential, SecretText, TokenSource, secret_header};
 pub(super) use answer::PostOutcome;
 pub(super) use sender::{Sender, Sent};
 
-/// Who the endpoint must be, who the agent is to it, and which proxies there are.
+/// The credentials, TLS settings and proxies of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EndpointTrust {
-    /// `None`: the agent shows no token.
+    /// `None`: requests have no token.
     pub credential: Option<Credential>,
     pub tls: Tls,
     pub proxies: Proxies,
 }
 
 impl EndpointTrust {
-    /// Reads all that an endpoint at `url` needs, and keeps none of it.
+    /// Reads all files that an endpoint at `url` needs, as a check.
     ///
     /// # Errors
-    /// The first thing that cannot be read or used, in one line without anything secret.
+    /// The first thing that cannot be read or used, in one line without secrets.
     pub fn check(&self, url: &BaseUrl) -> Result<(), String> {
         connection::ConnectionParts::read(self, url).map(|_| ())
     }
 
-    /// The proxy on the way to `url`, without what it is shown; `None`: there is none, or none that
-    /// can be used.
+    /// The proxy for `url`, without its credentials; `None`: there is none, or none that can be
+    /// used.
     #[must_use]
     pub fn proxy_for(&self, url: &BaseUrl) -> Option<String> {
         let proxy = self.proxies.for_base(url).ok().flatten()?;

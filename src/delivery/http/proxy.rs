@@ -1,4 +1,4 @@
-//! Which proxy the way to an endpoint leads through.
+//! The proxy of an endpoint.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use reqwest::{NoProxy, Url};
 
 use super::base_url::BaseUrl;
 
-/// What the usual variables say of proxies, each as it is set and empty where it is not.
+/// The usual variables for proxies; empty where they are not set.
 ///
 /// The values may hold passwords, so `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -19,9 +19,9 @@ pub struct Proxies {
     pub http: String,
     /// `https_proxy`: for https:// URLs.
     pub https: String,
-    /// `all_proxy`: for those of both kinds that have none of their own.
+    /// `all_proxy`: for URLs of both kinds that have no proxy of their own.
     pub all: String,
-    /// `no_proxy`: names (with all below them), addresses and networks that are reached directly.
+    /// `no_proxy`: names (with their subdomains), addresses and networks that are reached directly.
     pub none_for: String,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// The variables, small letters before capitals; `variable` gives the value of one.
+    /// Reads the variables, lower case before upper case; `variable` returns the value of one.
     pub fn of_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |name: &str| {
             let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
@@ -53,11 +53,10 @@ impl Proxies {
         }
     }
 
-    /// The proxy on the way to `base`; `None`: it is reached directly, as this host itself always
-    /// is.
+    /// The proxy for `base`; `None`: it is reached directly, as this host always is.
     ///
     /// # Errors
-    /// The variable for it names no proxy that can be used; what it holds is not repeated.
+    /// The variable names no usable proxy; its value is not repeated.
     pub(super) fn for_base(&self, base: &BaseUrl) -> Result<Option<Proxy>, String> {
         let (variable, value) = match base.is_https() {
             true if !self.https.is_empty() => ("https_proxy", &self.https),
@@ -74,7 +73,7 @@ impl Proxies {
             )
         };
         let destination = base.origin().parse().map_err(|_| unusable())?;
-        // Without a list it says whether the value can be used, with it whether it is.
+        // Without the list this checks the value, with it whether it applies.
         let usable = Matcher::builder().all(value).build().intercept(&destination);
         let usable = usable.ok_or_else(unusable)?;
         if !matches!(usable.uri().scheme_str(), Some("http" | "https")) {
@@ -90,7 +89,7 @@ impl Proxies {
     }
 }
 
-/// Whether it is a name or an address of this host alone, where no proxy could reach it.
+/// Whether the host is this host, which no proxy could reach.
 fn is_own(host: &str) -> bool {
     let name = host.trim_end_matches('.');
     let own_name =
@@ -98,18 +97,18 @@ fn is_own(host: &str) -> bool {
     own_name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The password before the host, as it is written; empty where there is none.
+/// The password as written; empty where there is none.
 fn password(proxy: &str) -> String {
     let behind_scheme = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
     let user = behind_scheme.rsplit_once('@').map_or("", |(user, _)| user);
     user.split_once(':').map_or("", |(_, password)| password).to_owned()
 }
 
-/// A proxy. `Display` and `Debug` show where it is and not who asks it.
+/// A proxy. `Display` and `Debug` do not show its credentials.
 #[derive(Clone)]
 pub(super) struct Proxy {
     url: Url,
-    /// From user and password of the variable.
+    /// From the user and password of the variable.
     authorization: Option<HeaderValue>,
     password: String,
 }
@@ -119,7 +118,7 @@ impl Proxy {
         self.authorization.as_ref()
     }
 
-    /// The password as it is written and as it is meant.
+    /// The password as written and decoded.
     pub(super) fn secrets(&self) -> Vec<String> {
         let meant = percent_decode_str(&self.password).decode_utf8_lossy().into_owned();
         vec![self.password.clone(), meant]
@@ -131,7 +130,7 @@ impl Proxy {
         if let Some(authorization) = &self.authorization {
             proxy = proxy.custom_http_auth(authorization.clone());
         }
-        // Whether it is used is settled.
+        // `for_base` has decided that it is used.
         Ok(proxy.no_proxy(None::<NoProxy>))
     }
 }
@@ -148,11 +147,11 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// What lies between here and an endpoint.
+/// The route to an endpoint.
 #[derive(Clone, Copy)]
 pub(super) struct Route<'a> {
     proxy: Option<&'a Proxy>,
-    /// The proxy passes bytes on that it cannot read.
+    /// The proxy forwards encrypted bytes.
     is_tunnel: bool,
 }
 
@@ -166,7 +165,7 @@ impl<'a> Route<'a> {
         self.proxy.is_some() && !self.is_tunnel
     }
 
-    /// What is told of an answer, or of none, with the proxy that may have had its part in it.
+    /// A text on an answer or failure, with the proxy that may be its cause.
     pub(super) fn describe(self, reason: String) -> String {
         match self.proxy {
             Some(proxy) if reason.is_empty() => {
@@ -177,7 +176,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Of a proxy that wants to know who asks, in the words that a tunnel's has.
+    /// The text on a proxy that wants credentials, as for a tunnel.
     pub(super) fn refused(self) -> String {
         self.describe("proxy authentication required".to_owned())
     }

@@ -1,5 +1,5 @@
-//! Sends one post and settles on the spot what needs no pause: a token that was exchanged, a
-//! connection that the server had given up, a body that it cannot unpack.
+//! Sends one post, and repeats it at once where no pause is needed: after a rotated token, a
+//! connection that the server had closed, or an encoding that it does not support.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use super::connection::{Connection, TokenHeader};
 use super::failure;
 use crate::quantity::WallTime;
 
-/// Names the post, the same at every try (draft-ietf-httpapi-idempotency-key-header).
+/// The key of the post, the same at every try (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Debug, Clone)]
@@ -26,32 +26,34 @@ pub(in crate::delivery) struct Sender(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connection: Connection,
-    /// The last request was answered, whatever the answer.
+    /// Whether the last request was answered.
     answers: AtomicBool,
     /// Held by the first request to a server that has not answered yet.
     first: Mutex<()>,
-    /// The endpoint has said that it cannot read the encoding of the settings.
+    /// Whether the endpoint has rejected the encoding of the settings.
     plain: AtomicBool,
 }
 
-/// What became of a post that was sent.
+/// The result of sending a post.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::delivery) struct Sent {
     pub(in crate::delivery) answer: PostOutcome,
-    /// The statuses of the tries before it that were followed by another at once; `None`: no answer.
+    /// The statuses of tries that were repeated at once; `None`: no answer.
     pub(in crate::delivery) earlier: Vec<Option<u16>>,
 }
 
-/// Why a request has no answer.
+/// The failure of a request without an answer.
 struct RequestFailure {
     reason: String,
-    /// The connection was closed without a word.
+    /// Whether the connection was closed without an answer.
     closed: bool,
 }
 
 impl Sender {
+    /// Makes the client.
+    ///
     /// # Errors
-    /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
+    /// Token, certificates or proxy cannot be used, or the system has no certificates.
     pub(in crate::delivery) fn new(settings: &DeliverySettings) -> Result<Self, String> {
         Ok(Self(Arc::new(Inner {
             connection: Connection::open(settings)?,
@@ -61,7 +63,7 @@ impl Sender {
         })))
     }
 
-    /// POSTs `body` (JSON) to `path` below the endpoint's base. `idempotency_key` is sent as it is.
+    /// POSTs `body` to `path` below the endpoint's base. `idempotency_key` is sent unchanged.
     pub(in crate::delivery) async fn send(
         &self,
         path: &str,
@@ -79,18 +81,18 @@ impl Sender {
         Sent { answer, earlier }
     }
 
-    /// Asks for the base itself. Any answer's status will do: the server is there.
+    /// The status of a GET of the base: any answer shows that the server is there.
     pub(in crate::delivery) async fn probe(&self) -> Result<u16, String> {
         let (answer, _) = self.0.get("/").await.map_err(|unanswered| unanswered.reason)?;
         Ok(answer.status().as_u16())
     }
 }
 
-/// What is sent, and in which form.
+/// A post and the form in which it is sent.
 struct Post<'a> {
     path: &'a str,
     body: &'a Bytes,
-    /// The body in the endpoint's encoding, where it is sent in that.
+    /// The compressed body; `None`: it is sent uncompressed.
     encoded: Option<Bytes>,
     idempotency_key: Option<&'a HeaderValue>,
 }
@@ -141,10 +143,9 @@ impl Inner {
         );
     }
 
-    /// One request, and once more at once where the server closed a connection just when it was
-    /// sent. That happens where a connection rested as long as the server lets it, so it says
-    /// nothing about the server. The request may have been heard all the same, so only one that is
-    /// recognised is repeated here; any other is the worker's to try again.
+    /// Sends one request, and repeats it at once where the server closed an idle connection just
+    /// when it was sent. The server may have received it, so only a post with a key is repeated
+    /// here; the worker retries any other.
     async fn exchange(
         &self,
         client: &Client,
@@ -170,9 +171,8 @@ impl Inner {
         }
     }
 
-    /// Lets one request go ahead and holds the others until it has its answer. Whether one
-    /// connection is enough for all (HTTP/2) is known from there on; all at once would each open
-    /// one. Only over TLS can it be.
+    /// Lets one request go first while the others wait for its answer, which shows whether one
+    /// connection is enough for all (HTTP/2). Only TLS allows that.
     async fn alone(&self) -> Option<MutexGuard<'_, ()>> {
         if !self.connection.base().is_https() {
             return None;
@@ -204,7 +204,7 @@ impl Inner {
         self.answered(request, shown).await
     }
 
-    /// The answer, and the token that it is the answer to. None is the proxy's alone.
+    /// The answer, and the token of its request. An answer of the proxy is an error.
     async fn get(&self, path: &str) -> Result<(reqwest::Response, TokenHeader), RequestFailure> {
         let (client, mut shown) = self.connection.current();
         let url = self.connection.base().join(path);
@@ -245,21 +245,23 @@ impl Inner {
     }
 }
 
-/// Asks an endpoint for what it has, with the same client and the same headers as its posts.
+/// GETs documents of an endpoint, with the client and headers of its posts.
 #[derive(Debug, Clone)]
 pub struct Getter(Sender);
 
 impl Getter {
+    /// Makes the client.
+    ///
     /// # Errors
-    /// In one line: token, certificates or proxy cannot be used, or the system has no certificates.
+    /// Token, certificates or proxy cannot be used, or the system has no certificates.
     pub fn new(settings: &DeliverySettings) -> Result<Self, String> {
         Sender::new(settings).map(Self)
     }
 
-    /// The body of a 200 to a GET of `path`, of at most `bytes_max`.
+    /// The body of a 200 to a GET of `path`, at most `bytes_max` long.
     ///
     /// # Errors
-    /// In a few words: no answer, another status, or a longer body.
+    /// No answer, another status, or a longer body.
     pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
         let Sender(inner) = &self.0;
         let (mut answer, shown) = inner.get(path).await.map_err(|unanswered| unanswered.reason)?;
@@ -285,7 +287,7 @@ impl Getter {
         }
     }
 
-    /// What somebody says of a body, without what the endpoint was shown in confidence: it may quote it.
+    /// The text without the endpoint's secrets, which it may quote.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
         let Sender(inner) = &self.0;

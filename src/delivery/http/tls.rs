@@ -1,4 +1,4 @@
-//! Who an endpoint's certificate must be from, and who the agent is to it.
+//! TLS to an endpoint: the certificate it must have, and the client's own.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,31 +17,31 @@ use rustls::sign::CertifiedKey;
 use super::base_url::BaseUrl;
 use crate::small_file::{self, Stamp};
 
-/// A bundle of CAs has some hundred kilobytes.
+/// The largest file: a bundle of CAs has some hundred kilobytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// How TLS to an endpoint differs from the usual: a server that the system's CAs vouch for, under
-/// the name that its URL has, and a client that shows no certificate.
+/// The TLS settings of an endpoint. By default the system's CAs and the host of the URL count, and
+/// the client has no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// PEM: only the CAs in it are trusted, and the system's are not.
+    /// PEM: only the CAs in it are trusted.
     pub ca_file: Option<PathBuf>,
     pub client_certificate: Option<ClientCertificate>,
-    /// A DNS name: asked for (SNI), found in the certificate, and sent as `Host`, while the
-    /// connection goes to the URL's host.
+    /// A DNS name that is asked for (SNI), expected in the certificate and sent as `Host`. The
+    /// connection still goes to the URL's host.
     pub server_name: Option<String>,
 }
 
-/// Both PEM.
+/// The client's certificate and key, both PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The client's own, then those between it and its CA.
+    /// The client's certificate, then intermediate ones.
     pub certificate_file: PathBuf,
     /// Not encrypted.
     pub key_file: PathBuf,
 }
 
-/// What the files held when they were read.
+/// The contents of the files.
 pub(super) struct TlsMaterial {
     roots: Option<Vec<Certificate>>,
     identity: Option<Identity>,
@@ -58,13 +58,15 @@ impl Tls {
         self.ca_file.iter().chain(client).map(PathBuf::as_path)
     }
 
-    /// What changes when one of the files does.
+    /// The stamps of the files.
     pub(super) fn stamps(&self) -> Vec<Option<Stamp>> {
         self.files().map(|path| Stamp::read(path).ok()).collect()
     }
 
+    /// Reads the files.
+    ///
     /// # Errors
-    /// A file cannot be read or used, or what is asked for goes against the URL; in one line.
+    /// A file cannot be read or used, or a setting contradicts the URL; in one line.
     pub(super) fn read(&self, base: &BaseUrl) -> Result<TlsMaterial, String> {
         if !base.is_https() && !self.is_usual() {
             return Err("its URL begins with http://, so that ca_file, client_certificate_file, \
@@ -76,21 +78,21 @@ impl Tls {
         Ok(TlsMaterial { roots, identity })
     }
 
-    /// The base under the name that the server goes by.
+    /// The base URL with `server_name` as its host.
     ///
     /// # Errors
-    /// The name is none of a server.
+    /// The name is no DNS name.
     pub(super) fn named(&self, base: &BaseUrl) -> Result<BaseUrl, String> {
         let Some(name) = &self.server_name else { return Ok(base.clone()) };
         let is_name = matches!(ServerName::try_from(name.as_str()), Ok(ServerName::DnsName(_)));
         let named = base.with_host(name).ok().filter(|named| {
-            // The URL's own reading of a name may be an address (`0x7f.1`).
+            // The URL parser may read a name as an address (`0x7f.1`).
             is_name && named.host().parse::<IpAddr>().is_err()
         });
         named.ok_or_else(|| "server_name is no DNS name".to_owned())
     }
 
-    /// Readies `builder` for connections to `base`.
+    /// Sets up `builder` for connections to `base`.
     pub(super) fn apply(
         &self,
         mut builder: ClientBuilder,
@@ -99,8 +101,8 @@ impl Tls {
     ) -> ClientBuilder {
         let TlsMaterial { roots, identity } = material;
         if !base.is_https() {
-            // Without redirects no TLS can follow, so the system's certificates need not be read:
-            // that saves their memory, and an image without any works.
+            // Without redirects no TLS can follow, so the system's certificates are not read. This
+            // saves memory, and works in an image without any.
             return builder.tls_certs_only([]);
         }
         if let Some(roots) = roots {
@@ -116,7 +118,7 @@ impl Tls {
     }
 }
 
-/// Answers for any name with the addresses of this host.
+/// A resolver that returns the addresses of one host for any name.
 struct FixedHost(String);
 
 impl Resolve for FixedHost {
@@ -155,7 +157,7 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
         let unusable = |reason: String| {
             format!("the CA file {}: its certificate {} is none: {reason}", path.display(), at + 1)
         };
-        // What the client made of it would not say which one it was.
+        // The client's own error would not name the certificate.
         store.add(root.clone()).map_err(|error| unusable(error.to_string()))?;
         roots.push(Certificate::from_der(&root).map_err(|error| unusable(error.to_string()))?);
     }
@@ -167,7 +169,7 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
     let chain = certificates("client certificate", chain_path)?;
     let pem = read_file("client key", key_path)?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        // An encrypted key is PEM of another kind, and passed over.
+        // An encrypted key is PEM of another kind, and skipped.
         let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
         let reason = match is_encrypted {
             true => "is encrypted; allowed: a key without a passphrase",
@@ -192,8 +194,7 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
         rustls::Error::InconsistentKeys(_) => unusable("it is the key of another one".to_owned()),
         other => unusable(other.to_string()),
     })?;
-    // What else stands in the two files would be taken for a part of the identity: a certificate
-    // beside the key, or another key beside the certificate.
+    // Other sections of the two files would become part of the identity, such as a second key.
     let label = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",

@@ -1,4 +1,4 @@
-//! The secret that an endpoint is shown.
+//! The token of an endpoint.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,19 +25,19 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Where a token is found.
+/// The source of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSource {
-    /// In a file that holds it alone; read again when it changes.
+    /// A file with only the token; read again when it changes.
     File(PathBuf),
-    /// In a variable of the environment, which was read at the edge.
+    /// A variable of the environment, read at the start.
     Held { variable: String, token: SecretText },
 }
 
-/// A token and how it is sent.
+/// A token and its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// `Authorization` carries it as `Bearer`, any other header bare.
+    /// `Authorization` has it as `Bearer`, any other header bare.
     pub header: String,
     pub token: TokenSource,
 }
@@ -45,7 +45,7 @@ pub struct Credential {
 /// Adds a header whose value `Debug` does not show.
 ///
 /// # Errors
-/// Name or value cannot stand in an HTTP header; the message does not hold the value.
+/// Name or value is not allowed in an HTTP header; the message does not have the value.
 pub fn secret_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
     let (name, value) = secret(name, value)?;
     headers.insert(name, value);
@@ -60,24 +60,26 @@ fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
     Ok((name, value))
 }
 
-/// A token as it was read last.
+/// A token as read last.
 #[derive(Debug)]
 pub(super) struct AuthToken {
     credential: Credential,
     header: (HeaderName, HeaderValue),
-    /// Of its file when it was looked at last.
+    /// The stamp of its file at the last check.
     stamp: Option<Stamp>,
-    /// The file could not be used when it was read last, and the log says so.
+    /// Whether the log has the error of the last read.
     logged: bool,
 }
 
 impl AuthToken {
+    /// Reads the token.
+    ///
     /// # Errors
     /// It cannot be read or sent; in one line, without the token.
     pub(super) fn read(credential: &Credential) -> Result<Self, String> {
         let (stamp, token) = match &credential.token {
             TokenSource::File(path) => {
-                // Of before it is read: what is written meanwhile shows at the next look.
+                // Taken before the read: a later change shows at the next check.
                 let stamp = Stamp::read(path).ok();
                 (stamp, small_file::read_token(path).map_err(|error| error.to_string())?)
             }
@@ -98,12 +100,12 @@ impl AuthToken {
         Ok(Self { credential: credential.clone(), header, stamp, logged: false })
     }
 
-    /// What is sent.
+    /// The header that is sent.
     pub(super) fn header(&self) -> (HeaderName, HeaderValue) {
         self.header.clone()
     }
 
-    /// Reads the file again if it is another than at the last look.
+    /// Reads the file again if it has changed.
     pub(super) fn look(&mut self, endpoint: &str) {
         let TokenSource::File(path) = &self.credential.token else { return };
         if Stamp::read(path).ok() != self.stamp {
@@ -111,7 +113,7 @@ impl AuthToken {
         }
     }
 
-    /// Reads the file again. Where it holds no token, the last one stays in use.
+    /// Reads the file again. Without a valid token in it, the last one stays in use.
     pub(super) fn read_again(&mut self, endpoint: &str) {
         let TokenSource::File(path) = &self.credential.token else { return };
         match Self::read(&self.credential) {
