@@ -165,6 +165,13 @@ impl WallTime {
     pub const fn as_unix_millis(self) -> u64 {
         self.0
     }
+
+    /// `by` earlier, at most back to 1970-01-01.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(by))
+    }
 }
 
 /// A limit file of cgroup v2: the word `max`, or a figure.

@@ -24,7 +24,7 @@ use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Bounds, Kept, router};
+use nodetally::receiver::{ReceiverBounds, ReceiverState, router};
 use tower::ServiceExt as _;
 
 /// 2025-06-11T15:00:00Z
@@ -55,19 +55,19 @@ fuzz_target!(|input: &[u8]| {
 async fn run(input: &[u8]) {
     let now_ms = Arc::new(AtomicU64::new(THREE_PM_MS));
     let clock = Arc::clone(&now_ms);
-    let bounds = Bounds {
+    let bounds = ReceiverBounds {
         retention: Duration::from_secs(600),
         points_max: 8,
         nodes_max: 4,
         pods_max: 6,
         documents_bytes_max: 32 << 10,
-        ..Bounds::for_interval(Duration::from_secs(15))
+        ..ReceiverBounds::for_interval(Duration::from_secs(15))
     };
-    let kept = Kept::new(
+    let state = ReceiverState::new(
         bounds,
         Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed))),
     );
-    let app = router(&kept);
+    let app = router(&state);
     let mut rest = input;
     for _ in 0..REQUESTS_MAX {
         let end = rest.windows(2).position(|two| two == b"\n\n");

@@ -1,23 +1,23 @@
-//! The read side as Kubernetes has it: `metrics.k8s.io/v1beta1`, and what `kubectl top` asks of an
-//! API server around it. Every error is a `Status` object.
+//! The Kubernetes read API `metrics.k8s.io/v1beta1`, with the parts of an API server that
+//! `kubectl top` needs. Every error is a `Status` object.
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::request::{self, Refusal};
-use super::routes::{App, json};
+use super::answer::{Refusal, json};
+use super::request::PathNames;
+use super::state::ReceiverState;
 use super::store::Candidate;
 use crate::payload::metrics_k8s_io::{NodeMetricsList, Object, PodMetricsList, server};
 use crate::payload::selector::Selector;
 
-pub(super) fn router() -> Router<App> {
+pub(super) fn router() -> Router<ReceiverState> {
     const V1BETA1: &str = "/apis/metrics.k8s.io/v1beta1";
     Router::new()
         .route("/api", get(async || found(&server::core_versions())))
@@ -37,7 +37,7 @@ pub(super) fn router() -> Router<App> {
         .route(&format!("{V1BETA1}/namespaces/{{ns}}/pods/{{name}}"), get(pod))
 }
 
-pub(super) fn refuse(refusal: Refusal) -> Response {
+pub(super) fn refuse(refusal: &Refusal) -> Response {
     let reason = match refusal.status {
         StatusCode::BAD_REQUEST => "BadRequest",
         StatusCode::NOT_FOUND => "NotFound",
@@ -48,32 +48,6 @@ pub(super) fn refuse(refusal: Refusal) -> Response {
     json(refusal.status, &status)
 }
 
-struct Failure(Refusal);
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self(refusal)
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        refuse(self.0)
-    }
-}
-
-/// The names in the path, refused in this API's words.
-struct Names<T>(T);
-
-impl<T: DeserializeOwned + Send> FromRequestParts<App> for Names<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let request::Names(names) = request::Names::from_request_parts(parts, app).await?;
-        Ok(Self(names))
-    }
-}
-
 fn found(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)
 }
@@ -82,18 +56,18 @@ fn not_found(status: &Value) -> Response {
     json(StatusCode::NOT_FOUND, status)
 }
 
-/// `limit` and `continue` are among those passed over: a server may answer with more than was
-/// asked for, and then never tells of a rest.
+/// The parameters that are read. `limit` and `continue` are ignored: a server may answer with more
+/// than was asked for.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawChoice {
+struct RawSelection {
     label_selector: Option<String>,
     field_selector: Option<String>,
     watch: Option<String>,
 }
 
-/// Which objects a request wants.
-struct Choice {
+/// The objects that a request selects.
+struct Selection {
     labels: Selector,
     fields: Vec<FieldRequirement>,
 }
@@ -109,16 +83,16 @@ enum Field {
     Namespace,
 }
 
-impl FromRequestParts<App> for Choice {
-    type Rejection = Failure;
+impl FromRequestParts<ReceiverState> for Selection {
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Query(raw) = Query::<RawChoice>::from_request_parts(parts, app)
+    async fn from_request_parts(parts: &mut Parts, state: &ReceiverState) -> Result<Self, Refusal> {
+        let Query(raw) = Query::<RawSelection>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
         if raw.watch.is_some_and(|watch| !matches!(watch.as_str(), "false" | "0")) {
             let message = "watch is not supported on these resources";
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message).into());
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message));
         }
         let labels = Selector::parse(raw.label_selector.as_deref().unwrap_or_default());
         let labels = labels.map_err(|error| {
@@ -132,7 +106,7 @@ impl FromRequestParts<App> for Choice {
 }
 
 impl FieldRequirement {
-    /// `metadata.name=web`, likewise with `==` and `!=`.
+    /// Reads `metadata.name=web`, or the same with `==` or `!=`.
     fn parse(text: &str) -> Result<Self, Refusal> {
         let (field, value, equal) = match (text.split_once("!="), text.split_once('=')) {
             (Some((field, value)), _) => (field, value, false),
@@ -160,7 +134,7 @@ impl FieldRequirement {
     }
 }
 
-impl Choice {
+impl Selection {
     fn fits(&self, candidate: &Candidate<'_>) -> bool {
         self.fields.iter().all(|field| field.fits(candidate))
             && self.labels.fits_values(|key| candidate.label(key))
@@ -171,69 +145,78 @@ impl Choice {
     }
 }
 
-async fn nodes(State(app): State<App>, choice: Choice) -> Response {
-    let nodes = app.store().node_metrics(app.now(), |node| choice.fits(node));
+async fn nodes(State(state): State<ReceiverState>, selection: Selection) -> Response {
+    let nodes = state.store().node_metrics(state.now(), |node| selection.fits(node));
     found(&NodeMetricsList::nodes(nodes))
 }
 
-async fn node(State(app): State<App>, Names(name): Names<String>) -> Response {
-    match app.store().node_metrics(app.now(), |node| node.name == name).pop() {
+async fn node(State(state): State<ReceiverState>, PathNames(name): PathNames<String>) -> Response {
+    match state.store().node_metrics(state.now(), |node| node.name == name).pop() {
         Some(node) => found(&Object::node(node)),
         None => not_found(&server::not_found("nodes", &name)),
     }
 }
 
-async fn pods(State(app): State<App>, choice: Choice) -> Response {
-    let pods = app.store().pod_metrics(app.now(), |pod| choice.fits(pod));
+async fn pods(State(state): State<ReceiverState>, selection: Selection) -> Response {
+    let pods = state.store().pod_metrics(state.now(), |pod| selection.fits(pod));
     found(&PodMetricsList::pods(pods))
 }
 
 async fn namespace_pods(
-    State(app): State<App>,
-    Names(ns): Names<String>,
-    choice: Choice,
+    State(state): State<ReceiverState>,
+    PathNames(ns): PathNames<String>,
+    selection: Selection,
 ) -> Response {
-    let pods = app.store().pod_metrics(app.now(), |pod| choice.fits_in(&ns, pod));
+    let pods = state.store().pod_metrics(state.now(), |pod| selection.fits_in(&ns, pod));
     found(&PodMetricsList::pods(pods))
 }
 
-async fn pod(State(app): State<App>, Names((ns, name)): Names<(String, String)>) -> Response {
+async fn pod(
+    State(state): State<ReceiverState>,
+    PathNames((ns, name)): PathNames<(String, String)>,
+) -> Response {
     let is_it = |pod: &Candidate<'_>| pod.namespace == Some(&ns) && pod.name == name;
-    match app.store().pod_metrics(app.now(), is_it).pop() {
+    match state.store().pod_metrics(state.now(), is_it).pop() {
         Some(pod) => found(&Object::pod(pod)),
         None => not_found(&server::not_found("pods", &name)),
     }
 }
 
-async fn core_nodes(State(app): State<App>, choice: Choice) -> Response {
-    let nodes = app.store().node_objects(app.now(), |node| choice.fits(node));
+async fn core_nodes(State(state): State<ReceiverState>, selection: Selection) -> Response {
+    let nodes = state.store().node_objects(state.now(), |node| selection.fits(node));
     found(&server::core_list("NodeList", &nodes))
 }
 
-async fn core_pods(State(app): State<App>, choice: Choice) -> Response {
-    let pods = app.store().pod_objects(app.now(), |pod| choice.fits(pod));
+async fn core_pods(State(state): State<ReceiverState>, selection: Selection) -> Response {
+    let pods = state.store().pod_objects(state.now(), |pod| selection.fits(pod));
     found(&server::core_list("PodList", &pods))
 }
 
 async fn core_namespace_pods(
-    State(app): State<App>,
-    Names(ns): Names<String>,
-    choice: Choice,
+    State(state): State<ReceiverState>,
+    PathNames(ns): PathNames<String>,
+    selection: Selection,
 ) -> Response {
-    let pods = app.store().pod_objects(app.now(), |pod| choice.fits_in(&ns, pod));
+    let pods = state.store().pod_objects(state.now(), |pod| selection.fits_in(&ns, pod));
     found(&server::core_list("PodList", &pods))
 }
 
-async fn core_node(State(app): State<App>, Names(name): Names<String>) -> Response {
-    match app.store().node_objects(app.now(), |node| node.name == name).pop() {
+async fn core_node(
+    State(state): State<ReceiverState>,
+    PathNames(name): PathNames<String>,
+) -> Response {
+    match state.store().node_objects(state.now(), |node| node.name == name).pop() {
         Some(node) => found(&server::core_object("Node", &node)),
         None => not_found(&server::core_not_found("nodes", &name)),
     }
 }
 
-async fn core_pod(State(app): State<App>, Names((ns, name)): Names<(String, String)>) -> Response {
+async fn core_pod(
+    State(state): State<ReceiverState>,
+    PathNames((ns, name)): PathNames<(String, String)>,
+) -> Response {
     let is_it = |pod: &Candidate<'_>| pod.namespace == Some(&ns) && pod.name == name;
-    match app.store().pod_objects(app.now(), is_it).pop() {
+    match state.store().pod_objects(state.now(), is_it).pop() {
         Some(pod) => found(&server::core_object("Pod", &pod)),
         None => not_found(&server::core_not_found("pods", &name)),
     }

@@ -1,4 +1,4 @@
-//! The index page, for whoever opens the receiver's address in a browser.
+//! The index page, as HTML for browsers and as plain text for other clients.
 
 use std::fmt::{self, Write as _};
 
@@ -7,7 +7,7 @@ use crate::payload::resource_api::{DeploymentRecord, NodeRecord, PodRecord, Usag
 /// The most rows of one table.
 const ROWS_MAX: usize = 500;
 
-/// The index for clients that are no browser.
+/// The index as plain text.
 pub(super) const TEXT: &str = "\
 nodetally receiver
 
@@ -210,7 +210,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Bytes as a person reads them.
+/// A number of bytes, shown with a binary unit.
 struct Size(u64);
 
 impl fmt::Display for Size {
@@ -222,7 +222,7 @@ impl fmt::Display for Size {
         let mut unit = "KiB";
         value /= 1024.0;
         for next in ["MiB", "GiB", "TiB", "PiB", "EiB"] {
-            // What would be rounded to 1024.0 belongs to the next unit.
+            // A value that would be rounded to 1024.0 belongs to the next unit.
             if value < 1023.95 {
                 break;
             }

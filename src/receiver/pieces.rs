@@ -1,4 +1,4 @@
-//! A JSON answer put together from parts that are kept as JSON, without copying them.
+//! A JSON answer put together from stored JSON parts without copying them.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -7,15 +7,17 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-/// The parts in their order.
+use super::answer::JSON_HEADERS;
+
+/// The parts of an answer in order; as a body, those not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    left: VecDeque<Bytes>,
+    pending: VecDeque<Bytes>,
+    /// The sum over `pending`.
     bytes: u64,
 }
 
@@ -23,15 +25,15 @@ impl Pieces {
     pub(super) fn push(&mut self, piece: impl Into<Bytes>) {
         let piece = piece.into();
         self.bytes += piece.len() as u64;
-        self.left.push_back(piece);
+        self.pending.push_back(piece);
     }
 
     pub(super) fn append(&mut self, mut more: Self) {
         self.bytes += more.bytes;
-        self.left.append(&mut more.left);
+        self.pending.append(&mut more.pending);
     }
 
-    /// A JSON list of what each of `items` writes.
+    /// A JSON list of `items`, each of them a JSON value.
     pub(super) fn list(items: impl Iterator<Item = Self>) -> Self {
         let mut list = Self::default();
         list.push("[");
@@ -46,8 +48,7 @@ impl Pieces {
     }
 
     pub(super) fn answer(self) -> Response {
-        let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-        (StatusCode::OK, headers, Body::new(self)).into_response()
+        (StatusCode::OK, JSON_HEADERS, Body::new(self)).into_response()
     }
 }
 
@@ -67,13 +68,13 @@ impl hyper::body::Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.left.pop_front();
+        let piece = self.pending.pop_front();
         self.bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.pending.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

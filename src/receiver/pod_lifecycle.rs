@@ -9,18 +9,17 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use tracing::warn;
 
+use super::answer::{self, HandlerResult, Refusal};
+use super::lifecycle_rows::{self, LifecycleRow};
 use super::pieces::Pieces;
-use super::request::{JsonBody, Names, Refusal};
-use super::routes::{self, App, Turn};
-use super::rows::{self, Row};
-use crate::payload::pod_lifecycle::{PodSpecPost, decode_mark_dead, decode_spec};
+use super::request::{JsonBody, PathNames};
+use super::state::{Arrival, ReceiverState};
+use crate::payload::pod_lifecycle::{decode_mark_dead, decode_spec};
 
-/// What its server takes.
+/// The largest body, as in the server of this API.
 const BODY_BYTES_MAX: usize = 2 << 20;
 
-type Body = Result<JsonBody<BODY_BYTES_MAX>, Refusal>;
-
-pub(super) fn router() -> Router<App> {
+pub(super) fn router() -> Router<ReceiverState> {
     Router::new()
         .route("/pod/spec", post(spec))
         .route("/pod/mark_dead", post(mark_dead))
@@ -35,83 +34,67 @@ pub(super) fn refuse(refusal: Refusal) -> Response {
     (refusal.status, headers, refusal.message).into_response()
 }
 
-async fn spec(State(app): State<App>, body: Body) -> Response {
-    keep(&app, body).unwrap_or_else(refuse)
-}
-
-fn keep(app: &App, body: Body) -> Result<Response, Refusal> {
-    let body = body?;
+async fn spec(State(state): State<ReceiverState>, body: JsonBody<BODY_BYTES_MAX>) -> HandlerResult {
     let spec = decode_spec(&body.bytes).map_err(Refusal::bad_request)?;
-    app.once(body.post, |turn| match turn {
-        Turn::First => keep_row(app, spec),
-        Turn::Repeat => {
-            let kept = app.rows().named(&spec.row.pod_name).map(Row::pieces);
-            let posted = || rows::pieces(&spec.row, spec.pod_obj.map(Bytes::from));
-            Ok(kept.unwrap_or_else(posted).answer())
+    state.once(body.post, |arrival| {
+        if arrival == Arrival::Replay
+            && let Some(row) = state.rows().named(&spec.row.pod_name)
+        {
+            return Ok(row.pieces().answer());
         }
+        let is_nameless = spec.row.pod_name.trim().is_empty();
+        if arrival == Arrival::First && !is_nameless {
+            let (now, bounds) = (state.now(), state.bounds());
+            return Ok(state.rows().upsert(now, spec, &bounds)?.answer());
+        }
+        if arrival == Arrival::First {
+            warn!("dropped a pod specification from node {:?}: no pod_name", spec.row.node_name);
+        }
+        Ok(lifecycle_rows::pieces(&spec.row, spec.pod_obj.map(Bytes::from)).answer())
     })
 }
 
-fn keep_row(app: &App, post: PodSpecPost) -> Result<Response, Refusal> {
-    if post.row.pod_name.trim().is_empty() {
-        warn!("a pod specification from node {:?} has no pod_name; not kept", post.row.node_name);
-        return Ok(rows::pieces(&post.row, post.pod_obj.map(Bytes::from)).answer());
-    }
-    let (now, bounds) = (app.now(), app.bounds());
-    match app.rows().upsert(now, post, &bounds) {
-        Ok(row) => Ok(row.answer()),
-        Err(full) => Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, full)),
-    }
-}
-
-async fn mark_dead(State(app): State<App>, body: Body) -> Response {
-    mark(&app, body).unwrap_or_else(refuse)
-}
-
-fn mark(app: &App, body: Body) -> Result<Response, Refusal> {
-    let body = body?;
+async fn mark_dead(
+    State(state): State<ReceiverState>,
+    body: JsonBody<BODY_BYTES_MAX>,
+) -> HandlerResult {
     let dead = decode_mark_dead(&body.bytes).map_err(Refusal::bad_request)?;
-    app.once(body.post, |turn| {
-        let changed = match turn {
-            Turn::First => app.rows().mark_dead(app.now(), &dead),
-            Turn::Repeat => app.rows().count_of(&dead),
+    state.once(body.post, |arrival| {
+        let count = match arrival {
+            Arrival::First => state.rows().mark_dead(state.now(), &dead),
+            Arrival::Replay => state.rows().count_of(&dead),
         };
-        Ok(routes::json(StatusCode::OK, &changed))
+        Ok(answer::json(StatusCode::OK, &count))
     })
 }
 
-async fn info(State(app): State<App>) -> Response {
-    all_of(app.rows().all())
+async fn info(State(state): State<ReceiverState>) -> Response {
+    list_of(state.rows().all())
 }
 
-async fn list(State(app): State<App>, node: Result<Names<String>, Refusal>) -> Response {
-    match node {
-        Ok(Names(node)) => all_of(app.rows().live_on(&node)),
-        Err(refusal) => refuse(refusal),
-    }
+async fn list(State(state): State<ReceiverState>, PathNames(node): PathNames<String>) -> Response {
+    list_of(state.rows().live_on(&node))
 }
 
-fn all_of(rows: Vec<&Row>) -> Response {
-    Pieces::list(rows.into_iter().map(Row::pieces)).answer()
+fn list_of(rows: Vec<&LifecycleRow>) -> Response {
+    Pieces::list(rows.into_iter().map(LifecycleRow::pieces)).answer()
 }
 
-async fn by_name(State(app): State<App>, name: Result<Names<String>, Refusal>) -> Response {
-    match name {
-        Ok(Names(name)) => one(app.rows().named(&name)),
-        Err(refusal) => refuse(refusal),
-    }
+async fn by_name(
+    State(state): State<ReceiverState>,
+    PathNames(name): PathNames<String>,
+) -> HandlerResult {
+    one(state.rows().named(&name))
 }
 
-async fn by_ip(State(app): State<App>, ip: Result<Names<String>, Refusal>) -> Response {
-    match ip {
-        Ok(Names(ip)) => one(app.rows().with_ip(&ip)),
-        Err(refusal) => refuse(refusal),
-    }
+async fn by_ip(
+    State(state): State<ReceiverState>,
+    PathNames(ip): PathNames<String>,
+) -> HandlerResult {
+    one(state.rows().with_ip(&ip))
 }
 
-fn one(row: Option<&Row>) -> Response {
-    match row {
-        Some(row) => row.pieces().answer(),
-        None => refuse(Refusal::new(StatusCode::NOT_FOUND, "No data found")),
-    }
+fn one(row: Option<&LifecycleRow>) -> HandlerResult {
+    let row = row.ok_or_else(|| Refusal::not_found("No data found"))?;
+    Ok(row.pieces().answer())
 }

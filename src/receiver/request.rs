@@ -1,5 +1,4 @@
-//! What all dialects ask of a request: names in the path, a body that may be read as JSON, and which
-//! post it is.
+//! Extractors that all APIs share: names in the path, and a JSON body with the identity of its post.
 
 use std::time::Duration;
 
@@ -8,55 +7,28 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::encoding::Encoding;
-use super::repeats;
-use super::routes::{App, json};
+use super::answer::Refusal;
+use super::content_coding::ContentCoding;
+use super::idempotency::{PostId, key_of};
+use super::state::ReceiverState;
 use crate::payload::resource_api::check_name;
 
-/// A body up to this size is read at once; larger ones wait for one of a few places, so that what
-/// is held of them is bounded.
+/// The largest body that is read at once. Larger ones wait for one of a few permits, so that the memory
+/// they take is bounded.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
-
-/// How many bodies larger than that are read at the same time.
-pub(super) const LARGE_BODIES_MAX: usize = 8;
 
 /// The time a client has for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a request is not taken. As an answer it is `{"error": "…"}`, which is the resource API's way
-/// of saying it; the other dialects have their own.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
-}
-
-impl Refusal {
-    pub(super) fn new(status: StatusCode, message: impl ToString) -> Self {
-        Self { status, message: message.to_string() }
-    }
-
-    pub(super) fn bad_request(message: impl ToString) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        json(self.status, &serde_json::json!({ "error": self.message }))
-    }
-}
-
 /// The names in the path, decoded.
-pub(super) struct Names<T>(pub(super) T);
+pub(super) struct PathNames<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Names<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathNames<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
@@ -67,49 +39,49 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Names<T
     }
 }
 
-pub(super) fn name_of<'a>(what: &str, name: &'a str) -> Result<&'a str, Refusal> {
+pub(super) fn checked_name<'a>(what: &str, name: &'a str) -> Result<&'a str, Refusal> {
     check_name(name)
         .map_err(|error| Refusal::bad_request(format!("{what} in the path is {error}")))?;
     Ok(name)
 }
 
-/// A body that may be read as JSON: of the right type and of at most `BYTES_MAX`, as it is and as it
-/// was sent.
+/// A body of a JSON type, of at most `BYTES_MAX` bytes both as sent and decoded. It is not parsed yet.
 pub(super) struct JsonBody<const BYTES_MAX: usize> {
-    /// Not compressed any more.
+    /// The body without its content coding.
     pub(super) bytes: Bytes,
-    /// `None`: the client does not say which post it is.
-    pub(super) post: Option<repeats::Post>,
-    /// The place of a large body, held while it is.
-    _place: Option<OwnedSemaphorePermit>,
+    /// `None` where the client sent no `Idempotency-Key`.
+    pub(super) post: Option<PostId>,
+    /// The permit of a large body, held as long as the body.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<const BYTES_MAX: usize> FromRequest<App> for JsonBody<BYTES_MAX> {
+impl<const BYTES_MAX: usize> FromRequest<ReceiverState> for JsonBody<BYTES_MAX> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Refusal> {
-        let encoding = Encoding::of(request.headers())?;
+    async fn from_request(request: Request<Body>, state: &ReceiverState) -> Result<Self, Refusal> {
+        let coding = ContentCoding::of(request.headers())?;
         check_type(request.headers())?;
-        let key = repeats::key_of(request.headers())?;
+        let key = key_of(request.headers())?;
         let path = key.is_some().then(|| request.uri().path().to_owned());
-        let late = |_| {
+        let timed_out = |_| {
             Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
                 format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             )
         };
-        let read = read(request, app, encoding, BYTES_MAX);
-        let (bytes, place) = tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(late)??;
-        // Of what was meant, so that a repeat may be compressed in another way.
-        let post = path.zip(key).map(|(path, key)| app.hashes().of(&path, &key, &bytes));
-        Ok(Self { bytes, post, _place: place })
+        let read = read(request, state, coding, BYTES_MAX);
+        let (bytes, permit) =
+            tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(timed_out)??;
+        // The decoded body is hashed, so that a replay may be compressed in another way.
+        let post = path.zip(key).map(|(path, key)| state.hasher().id_of(&path, &key, &bytes));
+        Ok(Self { bytes, post, _permit: permit })
     }
 }
 
 async fn read(
     request: Request<Body>,
-    app: &App,
-    encoding: Option<Encoding>,
+    state: &ReceiverState,
+    coding: Option<ContentCoding>,
     bytes_max: usize,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
     let announced =
@@ -119,13 +91,13 @@ async fn read(
         let message = format!("the body is larger than {bytes_max} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
-    // What is a little too large is read to its end, since a client that is still sending may not
-    // see an answer; what is much too large is not.
+    // A body that is a little too large is read to its end, since a client that is still sending may
+    // not see an answer. A body that is much too large is not.
     let discarded_max = bytes_max.saturating_mul(4);
     if announced > discarded_max {
         return Err(too_large());
     }
-    let mut place = None;
+    let mut permit = None;
     let mut body = request.into_body();
     let mut bytes = BytesMut::new();
     let mut length: usize = 0;
@@ -141,8 +113,8 @@ async fn read(
         if length > bytes_max {
             bytes = BytesMut::new();
         } else {
-            if length > SMALL_BODY_BYTES_MAX && place.is_none() {
-                place = app.place_for_large_body().await;
+            if length > SMALL_BODY_BYTES_MAX && permit.is_none() {
+                permit = state.large_body_permit().await;
             }
             bytes.extend_from_slice(&data);
         }
@@ -150,13 +122,13 @@ async fn read(
     if length > bytes_max {
         return Err(too_large());
     }
-    let Some(encoding) = encoding else { return Ok((bytes.freeze(), place)) };
-    // How large it is shows only once it is decoded.
-    if bytes_max > SMALL_BODY_BYTES_MAX && place.is_none() {
-        place = app.place_for_large_body().await;
+    let Some(coding) = coding else { return Ok((bytes.freeze(), permit)) };
+    // The decoded size is not known before decoding.
+    if bytes_max > SMALL_BODY_BYTES_MAX && permit.is_none() {
+        permit = state.large_body_permit().await;
     }
-    let decoded = encoding.decoded(&bytes, bytes_max)?;
-    Ok((decoded.ok_or_else(too_large)?, place))
+    let decoded = coding.decoded(&bytes, bytes_max)?;
+    Ok((decoded.ok_or_else(too_large)?, permit))
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -166,6 +138,6 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     if kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")) {
         return Ok(());
     }
-    // 400 and not 415: what the clients of these APIs know a wrong type by.
+    // 400 and not 415: the clients of these APIs expect it for a wrong type.
     Err(Refusal::bad_request("Content-Type must be application/json"))
 }

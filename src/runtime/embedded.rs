@@ -15,7 +15,7 @@ use crate::endpoint::client::seed;
 use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
-use crate::receiver::{Bounds, Kept, Receiver};
+use crate::receiver::{Receiver, ReceiverBounds, ReceiverState};
 
 /// The most points of one series, however long the retention and short the interval.
 const POINTS_MAX: usize = 3600;
@@ -31,7 +31,7 @@ pub struct Embedded {
     /// As the settings have it: port 0 for any.
     listen: SocketAddr,
     pub address: SocketAddr,
-    kept: Kept,
+    state: ReceiverState,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -41,7 +41,7 @@ pub enum EmbeddedPlan {
     /// There is none and none is wanted, or the one that runs ends.
     None,
     /// The one that runs goes on within these bounds.
-    Keep(Bounds),
+    Keep(ReceiverBounds),
     /// Bound, over what the one that runs keeps, if there is one.
     Begin(Box<Beginning>),
 }
@@ -49,8 +49,8 @@ pub enum EmbeddedPlan {
 pub struct Beginning {
     listen: SocketAddr,
     receiver: Receiver,
-    kept: Kept,
-    bounds: Bounds,
+    state: ReceiverState,
+    bounds: ReceiverBounds,
 }
 
 impl EmbeddedPlan {
@@ -72,14 +72,14 @@ impl EmbeddedPlan {
             let wanted = wanted(running.address, settings)?;
             return Ok((Self::Keep(bounds), Some(wanted)));
         }
-        let kept = match running {
-            Some(running) => running.kept.clone(),
-            None => Kept::new(bounds.clone(), Arc::new(clock::wall_time)),
+        let state = match running {
+            Some(running) => running.state.clone(),
+            None => ReceiverState::new(bounds.clone(), Arc::new(clock::wall_time)),
         };
-        let bound = Receiver::bind_over(listen, kept.clone()).await;
+        let bound = Receiver::bind_with(listen, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
         let wanted = wanted(receiver.local_addr(), settings)?;
-        let beginning = Beginning { listen, receiver, kept, bounds };
+        let beginning = Beginning { listen, receiver, state, bounds };
         Ok((Self::Begin(Box::new(beginning)), Some(wanted)))
     }
 
@@ -88,7 +88,7 @@ impl EmbeddedPlan {
         match self {
             Self::Keep(bounds) => {
                 if let Some(running) = &running {
-                    running.kept.set_bounds(bounds);
+                    running.state.set_bounds(bounds);
                 }
                 running
             }
@@ -99,8 +99,8 @@ impl EmbeddedPlan {
                 None
             }
             Self::Begin(beginning) => {
-                let Beginning { listen, receiver, kept, bounds } = *beginning;
-                kept.set_bounds(bounds);
+                let Beginning { listen, receiver, state, bounds } = *beginning;
+                state.set_bounds(bounds);
                 let address = receiver.local_addr();
                 let (stop, stopped) = oneshot::channel();
                 let done = tokio::spawn(receiver.serve(async {
@@ -109,7 +109,7 @@ impl EmbeddedPlan {
                 if let Some(running) = running {
                     running.end().await;
                 }
-                Some(Embedded { listen, address, kept, stop, done })
+                Some(Embedded { listen, address, state, stop, done })
             }
         }
     }
@@ -123,8 +123,8 @@ impl Embedded {
     }
 }
 
-fn bounds(settings: &Settings) -> Bounds {
-    let mut bounds = Bounds::for_interval(settings.sampling.interval);
+fn bounds(settings: &Settings) -> ReceiverBounds {
+    let mut bounds = ReceiverBounds::for_interval(settings.sampling.interval);
     bounds.retention = settings.receiver.retention;
     bounds.stale_after = settings.receiver.stale_after;
     let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);

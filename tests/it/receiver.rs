@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Bounds, Receiver};
+use nodetally::receiver::{Receiver, ReceiverBounds};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -42,10 +42,10 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        Self::start_with(Bounds::for_interval(Duration::from_secs(15))).await
+        Self::start_with(ReceiverBounds::for_interval(Duration::from_secs(15))).await
     }
 
-    async fn start_with(bounds: Bounds) -> Self {
+    async fn start_with(bounds: ReceiverBounds) -> Self {
         let now_ms = Arc::new(AtomicU64::new(THREE_PM_MS));
         let clock = Arc::clone(&now_ms);
         let clock = Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed)));
@@ -448,7 +448,7 @@ async fn a_weird_name_comes_back_as_it_went_in() {
 
 #[tokio::test]
 async fn a_full_store_says_so_and_goes_on_serving_those_it_has() {
-    let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+    let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
     bounds.pods_max = 1;
     let server = Server::start_with(bounds).await;
     server.push_pod("default", "a", "n", 1).await;

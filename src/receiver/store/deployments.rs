@@ -1,35 +1,36 @@
-//! Deployments: sums over the pods that say they belong to one.
+//! Reads of deployments: sums over the pods that name one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::records::stamp;
-use super::{Pod, Store};
+use super::pushes::Store;
+use super::records::pod_records;
+use super::series::{Point, Series, add_all, sum};
 use crate::payload::resource_api::{DeploymentRecord, PodRecord, UsageValues};
+use crate::payload::stamp::Rfc3339Seconds;
 use crate::quantity::WallTime;
-use crate::receiver::series::{Series, add_all, before, sum};
 
 impl Store {
-    /// The deployments that have live pods, of one namespace or of all, each with the sum over
-    /// those, stamped with the latest of their pushes.
+    /// The deployments that have live pods, of one namespace or of all. Each is the sum over those
+    /// pods, stamped with the latest of their pushes.
     pub(in crate::receiver) fn deployments(
         &self,
         now: WallTime,
         namespace: Option<&str>,
     ) -> Vec<DeploymentRecord<'_>> {
-        let mut sums: BTreeMap<(&str, &str), (WallTime, UsageValues)> = BTreeMap::new();
-        for (namespace, _, pod) in self.live_pods(now).filter(|(ns, ..)| of(namespace, ns)) {
+        let mut sums: BTreeMap<(&str, &str), Point> = BTreeMap::new();
+        for (ns, _, pod) in
+            self.live_pods(now).filter(|(ns, ..)| namespace.is_none_or(|it| it == *ns))
+        {
             let Some(name) = pod.extras.deployment_name.as_deref() else { continue };
             let last = pod.series.last();
-            let (latest, total) = sums.entry((namespace, name)).or_default();
-            *latest = last.at.max(*latest);
-            add_all(total, &last.figures);
+            let total = sums
+                .entry((ns, name))
+                .or_insert(Point { at: last.at, figures: UsageValues::default() });
+            total.at = last.at.max(total.at);
+            add_all(&mut total.figures, &last.figures);
         }
-        sums.into_iter()
-            .map(|((namespace, name), (at, total))| {
-                DeploymentRecord::new(namespace, name, stamp(at), &total)
-            })
-            .collect()
+        sums.iter().map(|((ns, name), total)| record(ns, name, total)).collect()
     }
 
     /// The live pods of a deployment; `None` where there are none.
@@ -39,12 +40,9 @@ impl Store {
         namespace: &str,
         name: &str,
     ) -> Option<Vec<PodRecord<'_>>> {
-        let pods: Vec<_> = self
-            .live_pods(now)
-            .filter(|(ns, _, pod)| *ns == namespace && pod.is_of(name))
-            .map(|(namespace, name, pod)| pod.record(namespace, name))
-            .collect();
-        (!pods.is_empty()).then_some(pods)
+        pod_records(self.live_pods(now).filter(|(ns, _, pod)| {
+            *ns == namespace && pod.extras.deployment_name.as_deref() == Some(name)
+        }))
     }
 
     /// The sums over time of the deployments called `name`, of one namespace or of all. `None`
@@ -57,40 +55,23 @@ impl Store {
         window: Duration,
     ) -> Option<Vec<DeploymentRecord<'_>>> {
         let mut by_namespace: BTreeMap<(&str, &str), Vec<&Series>> = BTreeMap::new();
-        for (namespace, _, pod) in self.all_pods().filter(|(ns, ..)| of(namespace, ns)) {
+        for (ns, _, pod) in self.all_pods().filter(|(ns, ..)| namespace.is_none_or(|it| it == *ns))
+        {
             let Some(of) = pod.extras.deployment_name.as_deref() else { continue };
-            if of == name && self.kept(now, pod.series.last().at) {
-                by_namespace.entry((namespace, of)).or_default().push(&pod.series);
+            if of == name && self.kept(now, &pod.series) {
+                by_namespace.entry((ns, of)).or_default().push(&pod.series);
             }
         }
-        if by_namespace.is_empty() {
-            return None;
-        }
         let mut records = Vec::new();
-        for ((namespace, name), pods) in by_namespace {
-            let points = sum(pods.into_iter(), before(now, window), self.alignment());
-            let record = |p: &_| -> DeploymentRecord<'_> { point_record(namespace, name, p) };
-            records.extend(points.iter().map(record));
+        for ((ns, name), pods) in &by_namespace {
+            let points = sum(pods.iter().copied(), now.minus(window), self.alignment());
+            records.extend(points.iter().map(|point| record(ns, name, point)));
         }
         records.sort_by_key(|record| record.timestamp);
-        Some(records)
+        (!by_namespace.is_empty()).then_some(records)
     }
 }
 
-fn point_record<'a>(
-    namespace: &'a str,
-    name: &'a str,
-    point: &crate::receiver::series::Point,
-) -> DeploymentRecord<'a> {
-    DeploymentRecord::new(namespace, name, stamp(point.at), &point.figures)
-}
-
-fn of(wanted: Option<&str>, namespace: &str) -> bool {
-    wanted.is_none_or(|wanted| wanted == namespace)
-}
-
-impl Pod {
-    fn is_of(&self, deployment: &str) -> bool {
-        self.extras.deployment_name.as_deref() == Some(deployment)
-    }
+fn record<'a>(namespace: &'a str, name: &'a str, point: &Point) -> DeploymentRecord<'a> {
+    DeploymentRecord::new(namespace, name, Rfc3339Seconds(point.at), &point.figures)
 }

@@ -1,15 +1,15 @@
-//! The same nodes and pods as objects of the Kubernetes APIs.
+//! Reads of the Kubernetes APIs: the live nodes and pods as their objects.
 
 use std::collections::BTreeMap;
 
-use super::{Node, Pod, Store};
+use super::pushes::{Store, StoredNode, StoredPod};
 use crate::payload::metrics_k8s_io::{
     ContainerMetrics, CoreNode, CorePod, MetricsInterval, NodeMetrics, PodMetrics, ResourceUsage,
 };
 use crate::payload::pod_batch::NodeAmounts;
 use crate::quantity::WallTime;
 
-/// A node or pod as a request chooses among them.
+/// A node or pod that a request may select.
 pub(in crate::receiver) struct Candidate<'a> {
     /// `None` of a node.
     pub(in crate::receiver) namespace: Option<&'a str>,
@@ -24,70 +24,74 @@ impl<'a> Candidate<'a> {
 }
 
 impl Store {
-    /// The live nodes that are chosen.
+    /// The usage of the live nodes that are selected.
     pub(in crate::receiver) fn node_metrics(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
+        selected: impl Fn(&Candidate<'_>) -> bool,
     ) -> Vec<NodeMetrics> {
-        let nodes = self.chosen_nodes(now, chosen);
+        let nodes = self.selected_nodes(now, selected);
         nodes.map(|(name, node)| self.metrics_of_node(name, node)).collect()
     }
 
-    fn metrics_of_node(&self, name: &str, node: &Node) -> NodeMetrics {
+    fn metrics_of_node(&self, name: &str, node: &StoredNode) -> NodeMetrics {
         let last = node.series.last();
         let usage = ResourceUsage::new(
             nanocores(node.extras.cpu_nanocores, last.figures.cpu_millicores),
             last.figures.memory_bytes,
         );
-        let taken = self.taken(last.at, node.extras.window_millis);
-        NodeMetrics::new(name, node.extras.labels.clone().unwrap_or_default(), taken, usage)
+        let covered = self.covered(last.at, node.extras.window_millis);
+        NodeMetrics::new(name, node.extras.labels.clone().unwrap_or_default(), covered, usage)
     }
 
-    /// The live pods that are chosen.
+    /// The usage of the live pods that are selected.
     pub(in crate::receiver) fn pod_metrics(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
+        selected: impl Fn(&Candidate<'_>) -> bool,
     ) -> Vec<PodMetrics> {
-        self.chosen_pods(now, chosen)
+        self.selected_pods(now, selected)
             .map(|(namespace, name, pod)| {
-                let taken = self.taken(pod.series.last().at, pod.extras.window_millis);
+                let covered = self.covered(pod.series.last().at, pod.extras.window_millis);
                 let containers = pod.container_metrics(name);
                 PodMetrics::new(
                     namespace,
                     name,
                     pod.extras.labels.clone().unwrap_or_default(),
-                    taken,
+                    covered,
                     containers,
                 )
             })
             .collect()
     }
 
+    /// The live nodes that are selected.
     pub(in crate::receiver) fn node_objects(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
+        selected: impl Fn(&Candidate<'_>) -> bool,
     ) -> Vec<CoreNode> {
-        let nodes = self.chosen_nodes(now, chosen);
+        let nodes = self.selected_nodes(now, selected);
         nodes
             .map(|(name, node)| {
                 let usage = |amounts: NodeAmounts| {
                     ResourceUsage::new(amounts.cpu_nanocores, amounts.memory_bytes)
                 };
-                let gives = node.gives.map(|(capacity, of_it)| (usage(capacity), usage(of_it)));
-                CoreNode::new(name, node.extras.labels.clone().unwrap_or_default(), gives)
+                let amounts = node
+                    .amounts
+                    .map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
+                CoreNode::new(name, node.extras.labels.clone().unwrap_or_default(), amounts)
             })
             .collect()
     }
 
+    /// The live pods that are selected.
     pub(in crate::receiver) fn pod_objects(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
+        selected: impl Fn(&Candidate<'_>) -> bool,
     ) -> Vec<CorePod> {
-        self.chosen_pods(now, chosen)
+        self.selected_pods(now, selected)
             .map(|(namespace, name, pod)| {
                 let uid = pod.extras.pod_uid.as_deref();
                 CorePod::new(
@@ -101,39 +105,39 @@ impl Store {
             .collect()
     }
 
-    fn chosen_nodes(
+    fn selected_nodes(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
-    ) -> impl Iterator<Item = (&str, &Node)> {
-        let live = self.nodes.iter().filter(move |(_, node)| self.live(now, node.series.last().at));
+        selected: impl Fn(&Candidate<'_>) -> bool,
+    ) -> impl Iterator<Item = (&str, &StoredNode)> {
+        let live = self.nodes.iter().filter(move |(_, node)| self.live(now, &node.series));
         live.map(|(name, node)| (name.as_str(), node)).filter(move |(name, node)| {
-            chosen(&Candidate { namespace: None, name, labels: node.extras.labels.as_ref() })
+            selected(&Candidate { namespace: None, name, labels: node.extras.labels.as_ref() })
         })
     }
 
-    fn chosen_pods(
+    fn selected_pods(
         &self,
         now: WallTime,
-        chosen: impl Fn(&Candidate<'_>) -> bool,
-    ) -> impl Iterator<Item = (&str, &str, &Pod)> {
+        selected: impl Fn(&Candidate<'_>) -> bool,
+    ) -> impl Iterator<Item = (&str, &str, &StoredPod)> {
         self.live_pods(now).filter(move |(namespace, name, pod)| {
             let labels = pod.extras.labels.as_ref();
-            chosen(&Candidate { namespace: Some(namespace), name, labels })
+            selected(&Candidate { namespace: Some(namespace), name, labels })
         })
     }
 
-    /// A push that does not say what time it covers covers the time between two.
-    fn taken(&self, at: WallTime, window_millis: Option<u64>) -> MetricsInterval {
+    /// The end and length of the time that a push covers: where it does not say, one interval.
+    fn covered(&self, at: WallTime, window_millis: Option<u64>) -> MetricsInterval {
         let interval_millis = self.bounds.interval.as_millis();
         let interval_millis = u64::try_from(interval_millis).unwrap_or(u64::MAX);
         MetricsInterval::new(at, window_millis.unwrap_or(interval_millis))
     }
 }
 
-impl Pod {
-    /// A pod whose containers were not told apart stands as one container of its own name: clients
-    /// add up containers, and would take none for no usage.
+impl StoredPod {
+    /// The pod's containers. A pod pushed without containers appears as one container of its own
+    /// name: clients add up containers, so that none would mean no usage.
     fn container_metrics(&self, pod_name: &str) -> Vec<ContainerMetrics> {
         if self.extras.containers.is_empty() {
             let figures = self.series.last().figures;

@@ -1,46 +1,57 @@
-//! What the resource API reads of nodes, pods and namespaces.
+//! Reads of the resource API: nodes, pods and namespaces.
 
 use std::time::Duration;
 
-use super::{Node, Pod, Store};
+use super::pushes::{Store, StoredNode, StoredPod};
+use super::series::{Alignment, Point, add_all, sum};
 use crate::payload::resource_api::{NamespaceRecord, NodeRecord, PodRecord, UsageValues};
 use crate::payload::stamp::Rfc3339Seconds;
 use crate::quantity::WallTime;
-use crate::receiver::series::{Alignment, add_all, before, sum};
 
 impl Store {
+    /// All kept nodes, the stale ones marked.
     pub(in crate::receiver) fn nodes(&self, now: WallTime) -> Vec<NodeRecord<'_>> {
         self.nodes
             .iter()
-            .filter(|(_, node)| self.kept(now, node.series.last().at))
+            .filter(|(_, node)| self.kept(now, &node.series))
             .map(|(name, node)| self.node_record(now, name, node))
             .collect()
     }
 
+    /// A kept node; `None` where it is not known.
     pub(in crate::receiver) fn node(&self, now: WallTime, name: &str) -> Option<NodeRecord<'_>> {
-        let (name, node) = self.nodes.get_key_value(name)?;
-        self.kept(now, node.series.last().at).then(|| self.node_record(now, name, node))
+        let (name, node) = self.kept_node(now, name)?;
+        Some(self.node_record(now, name, node))
     }
 
-    fn node_record<'a>(&self, now: WallTime, name: &'a str, node: &'a Node) -> NodeRecord<'a> {
+    fn kept_node(&self, now: WallTime, name: &str) -> Option<(&String, &StoredNode)> {
+        self.nodes.get_key_value(name).filter(|(_, node)| self.kept(now, &node.series))
+    }
+
+    fn node_record<'a>(
+        &self,
+        now: WallTime,
+        name: &'a str,
+        node: &'a StoredNode,
+    ) -> NodeRecord<'a> {
         let last = node.series.last();
-        let stale = !self.live(now, last.at);
-        let mut record = NodeRecord::new(name, stamp(last.at), &last.figures, stale);
+        let stale = !self.live(now, &node.series);
+        let mut record = NodeRecord::new(name, Rfc3339Seconds(last.at), &last.figures, stale);
         record.extras = Some(&node.extras);
         record
     }
 
-    /// `None` for a node that is not known, or of which nothing is left.
+    /// The points of a node; `None` where it is not known or no longer kept.
     pub(in crate::receiver) fn node_series(
         &self,
         now: WallTime,
         name: &str,
         window: Duration,
     ) -> Option<Vec<NodeRecord<'_>>> {
-        let (name, node) = self.nodes.get_key_value(name)?;
-        self.kept(now, node.series.last().at).then_some(())?;
-        let points = node.series.since(before(now, window));
-        Some(points.map(|p| NodeRecord::new(name, stamp(p.at), &p.figures, false)).collect())
+        let (name, node) = self.kept_node(now, name)?;
+        let points = node.series.since(now.minus(window));
+        let record = |p: &Point| NodeRecord::new(name, Rfc3339Seconds(p.at), &p.figures, false);
+        Some(points.map(record).collect())
     }
 
     /// The live pods of a node. `None` where neither the node nor a live pod of it was pushed.
@@ -49,16 +60,16 @@ impl Store {
         now: WallTime,
         node: &str,
     ) -> Option<Vec<PodRecord<'_>>> {
-        let pods: Vec<_> = self
-            .live_pods(now)
-            .filter(|(.., pod)| pod.node_name == node)
-            .map(|(namespace, name, pod)| pod.record(namespace, name))
-            .collect();
-        (!pods.is_empty() || self.node(now, node).is_some()).then_some(pods)
+        let pods = self.live_pods(now).filter(|(.., pod)| pod.node_name == node);
+        match pod_records(pods) {
+            None => self.kept_node(now, node).map(|_| Vec::new()),
+            pods => pods,
+        }
     }
 
+    /// The live pods.
     pub(in crate::receiver) fn pods(&self, now: WallTime) -> Vec<PodRecord<'_>> {
-        self.live_pods(now).map(|(namespace, name, pod)| pod.record(namespace, name)).collect()
+        pod_records(self.live_pods(now)).unwrap_or_default()
     }
 
     /// The live pods called `name`, of one namespace or of all.
@@ -68,10 +79,8 @@ impl Store {
         name: &str,
         namespace: Option<&str>,
     ) -> Vec<PodRecord<'_>> {
-        self.named(name, namespace)
-            .filter(|(.., pod)| self.live(now, pod.series.last().at))
-            .map(|(namespace, name, pod)| pod.record(namespace, name))
-            .collect()
+        let live = self.named(name, namespace).filter(|(.., pod)| self.live(now, &pod.series));
+        pod_records(live).unwrap_or_default()
     }
 
     /// The points of the pods called `name`, by time. `None` where no such pod is kept.
@@ -85,11 +94,11 @@ impl Store {
         let mut records = Vec::new();
         let mut known = false;
         for (namespace, name, pod) in self.named(name, namespace) {
-            known |= self.kept(now, pod.series.last().at);
+            known |= self.kept(now, &pod.series);
             records.extend(
                 pod.series
-                    .since(before(now, window))
-                    .map(|p| PodRecord::new(namespace, name, stamp(p.at), &p.figures)),
+                    .since(now.minus(window))
+                    .map(|p| PodRecord::new(namespace, name, Rfc3339Seconds(p.at), &p.figures)),
             );
         }
         records.sort_by_key(|record| record.timestamp);
@@ -100,7 +109,7 @@ impl Store {
         &'a self,
         name: &'q str,
         only: Option<&'q str>,
-    ) -> impl Iterator<Item = (&'a str, &'a str, &'a Pod)> + use<'a, 'q> {
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a StoredPod)> + use<'a, 'q> {
         self.namespaces
             .iter()
             .filter(move |(namespace, _)| only.is_none_or(|only| only == namespace.as_str()))
@@ -125,13 +134,12 @@ impl Store {
         let (name, pods) = self.namespaces.get_key_value(name)?;
         let mut latest = None;
         let mut total = UsageValues::default();
-        for last in pods.values().map(|pod| pod.series.last()) {
-            if self.live(now, last.at) {
-                latest = latest.max(Some(last.at));
-                add_all(&mut total, &last.figures);
-            }
+        for pod in pods.values().filter(|pod| self.live(now, &pod.series)) {
+            let last = pod.series.last();
+            latest = latest.max(Some(last.at));
+            add_all(&mut total, &last.figures);
         }
-        Some(NamespaceRecord::new(name, stamp(latest?), &total))
+        Some(NamespaceRecord::new(name, Rfc3339Seconds(latest?), &total))
     }
 
     /// The live pods of a namespace; `None` where there are none.
@@ -140,13 +148,7 @@ impl Store {
         now: WallTime,
         name: &str,
     ) -> Option<Vec<PodRecord<'_>>> {
-        let (namespace, pods) = self.namespaces.get_key_value(name)?;
-        let live: Vec<_> = pods
-            .iter()
-            .filter(|(_, pod)| self.live(now, pod.series.last().at))
-            .map(|(name, pod)| pod.record(namespace, name))
-            .collect();
-        (!live.is_empty()).then_some(live)
+        pod_records(self.live_pods(now).filter(|(namespace, ..)| *namespace == name))
     }
 
     /// The namespace's sum over time; `None` where none of its pods is kept.
@@ -157,31 +159,31 @@ impl Store {
         window: Duration,
     ) -> Option<Vec<NamespaceRecord<'_>>> {
         let (name, pods) = self.namespaces.get_key_value(name)?;
-        pods.values().any(|pod| self.kept(now, pod.series.last().at)).then_some(())?;
+        pods.values().any(|pod| self.kept(now, &pod.series)).then_some(())?;
         let series = pods.values().map(|pod| &pod.series);
-        let points = sum(series, before(now, window), self.alignment());
-        Some(points.iter().map(|p| NamespaceRecord::new(name, stamp(p.at), &p.figures)).collect())
+        let points = sum(series, now.minus(window), self.alignment());
+        let record = |p: &Point| NamespaceRecord::new(name, Rfc3339Seconds(p.at), &p.figures);
+        Some(points.iter().map(record).collect())
     }
 
     pub(super) fn alignment(&self) -> Alignment {
-        Alignment {
-            interval: self.bounds.interval,
-            hold: self.bounds.stale_after,
-            counters: self.bounds.counters,
-        }
+        Alignment { interval: self.bounds.interval, hold: self.bounds.stale_after }
     }
 }
 
-impl Pod {
-    pub(super) fn record<'a>(&'a self, namespace: &'a str, name: &'a str) -> PodRecord<'a> {
-        let last = self.series.last();
-        let mut record = PodRecord::new(namespace, name, stamp(last.at), &last.figures);
-        record.node_name = Some(&self.node_name);
-        record.extras = Some(&self.extras);
-        record
-    }
-}
-
-pub(super) fn stamp(at: WallTime) -> Rfc3339Seconds {
-    Rfc3339Seconds(at)
+/// The latest usage of each pod; `None` where there is no pod.
+pub(super) fn pod_records<'a>(
+    pods: impl Iterator<Item = (&'a str, &'a str, &'a StoredPod)>,
+) -> Option<Vec<PodRecord<'a>>> {
+    let records: Vec<_> = pods
+        .map(|(namespace, name, pod)| {
+            let last = pod.series.last();
+            let stamp = Rfc3339Seconds(last.at);
+            let mut record = PodRecord::new(namespace, name, stamp, &last.figures);
+            record.node_name = Some(&pod.node_name);
+            record.extras = Some(&pod.extras);
+            record
+        })
+        .collect();
+    (!records.is_empty()).then_some(records)
 }

@@ -37,11 +37,11 @@ use crate::identity::BootId;
 use crate::payload::open_metrics;
 use crate::payload::status::PATH;
 use crate::quantity::BootTime;
-use crate::receiver::{self, Limits, Listener};
+use crate::receiver::{self, ConnectionLimits, Listener};
 use socket::SocketFile;
 
 /// Whoever asks comes anew each time, and a probe is not to wait for those who only hold connections.
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     connections_max: 128,
     head_timeout: Duration::from_secs(10),
     write_timeout: Duration::from_secs(5),

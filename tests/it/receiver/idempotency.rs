@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nodetally::receiver::Bounds;
+use nodetally::receiver::ReceiverBounds;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -120,7 +120,7 @@ async fn another_body_under_a_key_is_422_in_the_words_of_the_path() {
 
 #[tokio::test]
 async fn a_refused_post_is_judged_anew_under_its_key() {
-    let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+    let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
     bounds.nodes_max = 1;
     let server = Server::start_with(bounds).await;
     server.push("/api/nodes/other/metrics", &node_body(1)).await;
@@ -167,7 +167,7 @@ async fn a_key_that_is_none_is_400_and_names_what_is_allowed() {
 
 #[tokio::test]
 async fn what_is_forgotten_counts_as_new() {
-    let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+    let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
     bounds.post_keys_max = 2;
     bounds.post_keys_age_max = Duration::from_secs(60);
     let server = Server::start_with(bounds).await;

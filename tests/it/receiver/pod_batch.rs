@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nodetally::receiver::Bounds;
+use nodetally::receiver::ReceiverBounds;
 use serde_json::{Value, json};
 
 use super::{Server, answer, json_body, node_body, pod_body};
@@ -224,7 +224,7 @@ async fn a_body_beyond_four_mebibytes_is_413() {
 #[tokio::test]
 async fn a_batch_without_room_for_all_of_it_counts_nothing_however_often_it_comes() {
     for full in [false, true] {
-        let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+        let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
         match full {
             true => {
                 bounds.documents_bytes_max = pod("default", "a", 1.0).to_string().len() * 3 / 2;

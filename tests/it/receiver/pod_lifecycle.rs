@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nodetally::receiver::Bounds;
+use nodetally::receiver::ReceiverBounds;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -206,7 +206,7 @@ async fn a_body_beyond_two_mebibytes_is_413() {
 
 #[tokio::test]
 async fn rows_are_bounded_and_dead_ones_go_first() {
-    let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+    let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
     bounds.pods_max = 2;
     let server = Server::start_with(bounds).await;
     post(&server, &spec("a", "10.0.0.1")).await;

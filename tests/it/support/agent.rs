@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use nodetally::clock;
-use nodetally::receiver::{Bounds, Receiver};
+use nodetally::receiver::{Receiver, ReceiverBounds};
 use serde_json::Value;
 
 /// Long enough for a machine that is busy with other things.
@@ -138,7 +138,7 @@ pub fn receiver(address: SocketAddr) -> SocketAddr {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let bounds = Bounds::for_interval(Duration::from_secs(1));
+            let bounds = ReceiverBounds::for_interval(Duration::from_secs(1));
             let receiver = Receiver::bind(address, bounds, Arc::new(clock::wall_time)).await;
             let receiver = receiver.unwrap();
             told.send(receiver.local_addr()).unwrap();

@@ -1,68 +1,50 @@
-//! What was pushed, in memory, bounded on every side. The time is passed in.
-//!
-//! A pod is live until `stale_after` has passed without a push; then it leaves the lists and the
-//! sums, and its past stays readable until it is older than `retention`. A node stays listed for
-//! all of `retention`, marked stale: pods come and go, but a node that falls silent is news.
-
-mod deployments;
-mod objects;
-mod records;
+//! Recording of pushes: each goes to the series of its node or pod; silent ones are evicted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use objects::Candidate;
-use thiserror::Error;
-
-use super::Bounds;
-use super::series::{Point, Series, before};
+use super::series::{Point, Series};
 use crate::payload::dialect::Dialect;
 use crate::payload::pod_batch::NodeAmounts;
 use crate::payload::resource_api::{NodeEcho, NodePost, PodEcho, PodPost};
 use crate::quantity::WallTime;
+use crate::receiver::bounds::{Full, ReceiverBounds};
 
+/// All nodes and pods with their usage.
 #[derive(Debug)]
-pub(super) struct Store {
-    bounds: Bounds,
-    nodes: BTreeMap<String, Node>,
+pub(in crate::receiver) struct Store {
+    pub(super) bounds: ReceiverBounds,
+    pub(super) nodes: BTreeMap<String, StoredNode>,
     /// By namespace, then by name. No namespace is empty.
-    namespaces: BTreeMap<String, BTreeMap<String, Pod>>,
+    pub(super) namespaces: BTreeMap<String, BTreeMap<String, StoredPod>>,
     pods_count: usize,
     swept_at: WallTime,
 }
 
 #[derive(Debug)]
-struct Node {
-    series: Series,
-    extras: NodeEcho,
-    from: Dialect,
-    /// Capacity and what of it pods may use; only pod batches tell.
-    gives: Option<(NodeAmounts, NodeAmounts)>,
+pub(super) struct StoredNode {
+    pub(super) series: Series,
+    pub(super) extras: NodeEcho,
+    /// Capacity and allocatable amounts; `None` until a pod batch has them.
+    pub(super) amounts: Option<(NodeAmounts, NodeAmounts)>,
+    dialect: Dialect,
 }
 
 #[derive(Debug)]
-struct Pod {
-    series: Series,
-    node_name: String,
-    extras: PodEcho,
-    from: Dialect,
+pub(super) struct StoredPod {
+    pub(super) series: Series,
+    pub(super) node_name: String,
+    pub(super) extras: PodEcho,
+    dialect: Dialect,
 }
 
 /// Whether pushes of one dialect replace those of the other. While a pod or node is pushed in both,
-/// only those count that have disk bytes, or each network byte would count twice.
+/// only those with disk bytes count, so that no network byte counts twice.
 fn outranks(one: Dialect, other: Dialect) -> bool {
     one.profile().has_disk_io && !other.profile().has_disk_io
 }
 
-/// All places are taken by nodes or pods that still push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("this receiver keeps at most {max} {what}, and all of them still push")]
-pub(super) struct Full {
-    pub(super) what: &'static str,
-    pub(super) max: usize,
-}
-
 impl Store {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(in crate::receiver) fn new(bounds: ReceiverBounds) -> Self {
         Self {
             bounds,
             nodes: BTreeMap::new(),
@@ -72,114 +54,108 @@ impl Store {
         }
     }
 
-    pub(super) fn bounds(&self) -> &Bounds {
+    pub(in crate::receiver) fn bounds(&self) -> &ReceiverBounds {
         &self.bounds
     }
 
-    /// What lies beyond the new bounds goes as its node or pod is pushed again, or with the next
-    /// sweep.
-    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+    /// Replaces the bounds. What lies beyond the new ones is removed as its node or pod is pushed
+    /// again, or with the next sweep.
+    pub(in crate::receiver) fn set_bounds(&mut self, bounds: ReceiverBounds) {
         self.bounds = bounds;
     }
 
-    /// Whether all of these nodes can be recorded.
-    pub(super) fn room_for_nodes<'a>(
+    /// Checks that all of these nodes can be recorded.
+    ///
+    /// # Errors
+    /// There is no room for all of them.
+    pub(in crate::receiver) fn room_for_nodes<'a>(
         &self,
         now: WallTime,
         names: impl Iterator<Item = &'a str>,
     ) -> Result<(), Full> {
-        let is_live = |name: &&str| {
-            self.nodes.get(*name).is_some_and(|node| self.live(now, node.series.last().at))
-        };
+        let is_live =
+            |name: &&str| self.nodes.get(*name).is_some_and(|node| self.live(now, &node.series));
         let new: BTreeSet<&str> = names.filter(|name| !is_live(name)).collect();
-        let live = self.nodes.values().filter(|node| self.live(now, node.series.last().at));
+        let live = self.nodes.values().filter(|node| self.live(now, &node.series));
         room("nodes", self.bounds.nodes_max, live.count(), new.len())
     }
 
-    /// Whether all of these pods, by namespace and name, can be recorded.
-    pub(super) fn room_for_pods<'a>(
+    /// Checks that all of these pods, by namespace and name, can be recorded.
+    ///
+    /// # Errors
+    /// There is no room for all of them.
+    pub(in crate::receiver) fn room_for_pods<'a>(
         &self,
         now: WallTime,
         names: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), Full> {
         let is_live = |(namespace, name): &(&str, &str)| {
             let known = self.namespaces.get(*namespace).and_then(|pods| pods.get(*name));
-            known.is_some_and(|pod| self.live(now, pod.series.last().at))
+            known.is_some_and(|pod| self.live(now, &pod.series))
         };
         let new: BTreeSet<_> = names.filter(|name| !is_live(name)).collect();
         room("pods", self.bounds.pods_max, self.live_pods(now).count(), new.len())
     }
 
-    pub(super) fn record_node(
+    /// Records a node's push, unless a dialect that outranks this one still pushes the node.
+    ///
+    /// # Errors
+    /// The node is new, and there is no room for it.
+    pub(in crate::receiver) fn record_node(
         &mut self,
         now: WallTime,
         name: &str,
         post: NodePost,
-        from: Dialect,
+        dialect: Dialect,
     ) -> Result<(), Full> {
         self.sweep(now);
         let point = Point { at: now, figures: post.figures };
-        let is_live = |node: &Node| self.live(now, node.series.last().at);
-        if let Some(outranked) =
-            self.nodes.get(name).map(|node| outranks(node.from, from) && is_live(node))
-        {
-            if !outranked && let Some(node) = self.nodes.get_mut(name) {
-                add(&mut node.series, point, outranks(from, node.from), &self.bounds);
+        if let Some(node) = self.nodes.get_mut(name) {
+            if add(&mut node.series, &mut node.dialect, point, dialect, &self.bounds) {
                 node.extras = post.extras;
-                node.from = from;
             }
             return Ok(());
         }
         if self.nodes.len() >= self.bounds.nodes_max {
-            let stalest = self
-                .nodes
-                .iter()
-                .map(|(name, node)| (node.series.last().at, name))
-                .filter(|(at, _)| !self.live(now, *at))
-                .min()
-                .map(|(_, name)| name.clone());
-            let Some(stalest) = stalest else {
-                return Err(Full { what: "nodes", max: self.bounds.nodes_max });
-            };
-            self.nodes.remove(&stalest);
+            self.evict_stalest_node(now)?;
         }
         let series = Series::new(point);
-        let node = Node { series, extras: post.extras, from, gives: None };
+        let node = StoredNode { series, extras: post.extras, amounts: None, dialect };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
 
-    /// Nothing happens to a node that is not known.
-    pub(super) fn set_amounts(
+    /// Sets capacity and allocatable amounts of a known node.
+    pub(in crate::receiver) fn set_amounts(
         &mut self,
         name: &str,
         capacity: NodeAmounts,
         allocatable: NodeAmounts,
     ) {
         if let Some(node) = self.nodes.get_mut(name) {
-            node.gives = Some((capacity, allocatable));
+            node.amounts = Some((capacity, allocatable));
         }
     }
 
-    pub(super) fn record_pod(
+    /// Records a pod's push, unless a dialect that outranks this one still pushes the pod.
+    ///
+    /// # Errors
+    /// The pod is new, and there is no room for it.
+    pub(in crate::receiver) fn record_pod(
         &mut self,
         now: WallTime,
         namespace: &str,
         name: &str,
         post: PodPost,
-        from: Dialect,
+        dialect: Dialect,
     ) -> Result<(), Full> {
         self.sweep(now);
         let point = Point { at: now, figures: post.figures };
-        let known = self.namespaces.get(namespace).and_then(|pods| pods.get(name));
-        let is_live = |pod: &Pod| self.live(now, pod.series.last().at);
-        if let Some(outranked) = known.map(|pod| outranks(pod.from, from) && is_live(pod)) {
-            let pod = self.namespaces.get_mut(namespace).and_then(|pods| pods.get_mut(name));
-            if !outranked && let Some(pod) = pod {
-                add(&mut pod.series, point, outranks(from, pod.from), &self.bounds);
+        let known = self.namespaces.get_mut(namespace).and_then(|pods| pods.get_mut(name));
+        if let Some(pod) = known {
+            if add(&mut pod.series, &mut pod.dialect, point, dialect, &self.bounds) {
                 pod.node_name = post.node_name;
                 pod.extras = post.extras;
-                pod.from = from;
             }
             return Ok(());
         }
@@ -187,22 +163,29 @@ impl Store {
             self.evict_stalest_pod(now)?;
         }
         let series = Series::new(point);
-        let pod = Pod { series, node_name: post.node_name, extras: post.extras, from };
+        let pod = StoredPod { series, node_name: post.node_name, extras: post.extras, dialect };
         self.namespaces.entry(namespace.to_owned()).or_default().insert(name.to_owned(), pod);
         self.pods_count += 1;
         Ok(())
     }
 
+    fn evict_stalest_node(&mut self, now: WallTime) -> Result<(), Full> {
+        let silent = self.nodes.iter().filter(|(_, node)| !self.live(now, &node.series));
+        let stalest = silent.min_by_key(|(_, node)| node.series.last().at);
+        let Some(name) = stalest.map(|(name, _)| name.clone()) else {
+            return Err(Full { what: "nodes", max: self.bounds.nodes_max });
+        };
+        self.nodes.remove(&name);
+        Ok(())
+    }
+
     fn evict_stalest_pod(&mut self, now: WallTime) -> Result<(), Full> {
-        let stalest = self
-            .all_pods()
-            .map(|(namespace, name, pod)| (pod.series.last().at, namespace, name))
-            .filter(|(at, ..)| !self.live(now, *at))
-            .min()
-            .map(|(_, namespace, name)| (namespace.to_owned(), name.to_owned()));
-        let Some((namespace, name)) = stalest else {
+        let silent = self.all_pods().filter(|(.., pod)| !self.live(now, &pod.series));
+        let stalest = silent.min_by_key(|(.., pod)| pod.series.last().at);
+        let Some((namespace, name, _)) = stalest else {
             return Err(Full { what: "pods", max: self.bounds.pods_max });
         };
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
         if let Some(pods) = self.namespaces.get_mut(&namespace) {
             pods.remove(&name);
             if pods.is_empty() {
@@ -213,13 +196,14 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets what no window can reach any more; now and then, since it looks at everything.
+    /// Removes what no window reaches any more. It visits everything, so it runs once in
+    /// `stale_after`.
     fn sweep(&mut self, now: WallTime) {
-        if self.live(now, self.swept_at) && now >= self.swept_at {
+        if self.swept_at >= now.minus(self.bounds.stale_after) && now >= self.swept_at {
             return;
         }
         self.swept_at = now;
-        let since = before(now, self.bounds.retention);
+        let since = now.minus(self.bounds.retention);
         self.nodes.retain(|_, node| node.series.last().at >= since);
         self.namespaces.retain(|_, pods| {
             pods.retain(|_, pod| pod.series.last().at >= since);
@@ -228,39 +212,57 @@ impl Store {
         self.pods_count = self.namespaces.values().map(BTreeMap::len).sum();
     }
 
-    fn live(&self, now: WallTime, last: WallTime) -> bool {
-        last >= before(now, self.bounds.stale_after)
+    /// Whether the newest push is not older than `stale_after`.
+    pub(super) fn live(&self, now: WallTime, series: &Series) -> bool {
+        series.last().at >= now.minus(self.bounds.stale_after)
     }
 
-    fn kept(&self, now: WallTime, last: WallTime) -> bool {
-        last >= before(now, self.bounds.retention)
+    /// Whether the newest push is not older than `retention`.
+    pub(super) fn kept(&self, now: WallTime, series: &Series) -> bool {
+        series.last().at >= now.minus(self.bounds.retention)
     }
 
-    fn all_pods(&self) -> impl Iterator<Item = (&str, &str, &Pod)> {
+    /// All pods with namespace and name.
+    pub(super) fn all_pods(&self) -> impl Iterator<Item = (&str, &str, &StoredPod)> {
         self.namespaces.iter().flat_map(|(namespace, pods)| {
             pods.iter().map(move |(name, pod)| (namespace.as_str(), name.as_str(), pod))
         })
     }
 
-    fn live_pods(&self, now: WallTime) -> impl Iterator<Item = (&str, &str, &Pod)> {
-        self.all_pods().filter(move |(.., pod)| self.live(now, pod.series.last().at))
+    /// The live pods with namespace and name.
+    pub(super) fn live_pods(
+        &self,
+        now: WallTime,
+    ) -> impl Iterator<Item = (&str, &str, &StoredPod)> {
+        self.all_pods().filter(move |(.., pod)| self.live(now, &pod.series))
     }
 }
 
-/// What lives stays, and what is silent makes room.
+/// Silent ones are evicted, live ones are not.
 fn room(what: &'static str, max: usize, live: usize, new: usize) -> Result<(), Full> {
-    match new == 0 || live + new <= max {
-        true => Ok(()),
-        false => Err(Full { what, max }),
-    }
+    if new == 0 || live + new <= max { Ok(()) } else { Err(Full { what, max }) }
 }
 
-/// Where the greater dialect takes over, the other has most likely just told of the same interval.
-fn add(series: &mut Series, point: Point, takes_over: bool, bounds: &Bounds) {
-    match takes_over && series.last().at >= before(point.at, bounds.interval / 2) {
-        true => series.replace_last(point),
-        false => series.push(point, bounds.retention, bounds.points_max),
+/// Adds a push to a series. Returns false where it is ignored: a dialect that outranks it still pushes.
+fn add(
+    series: &mut Series,
+    known: &mut Dialect,
+    point: Point,
+    dialect: Dialect,
+    bounds: &ReceiverBounds,
+) -> bool {
+    let last = series.last().at;
+    if outranks(*known, dialect) && last >= point.at.minus(bounds.stale_after) {
+        return false;
     }
+    // Where the greater dialect takes over, the other has most likely just pushed the same interval.
+    if outranks(dialect, *known) && last >= point.at.minus(bounds.interval / 2) {
+        series.replace_last(point);
+    } else {
+        series.push(point, bounds.retention, bounds.points_max);
+    }
+    *known = dialect;
+    true
 }
 
 #[cfg(test)]
@@ -288,7 +290,7 @@ mod tests {
     }
 
     fn small() -> Store {
-        let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+        let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
         bounds.nodes_max = 2;
         bounds.pods_max = 2;
         Store::new(bounds)
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_pod_takes_the_place_of_the_longest_silent_one_but_of_none_that_lives() {
+    fn a_new_pod_evicts_the_longest_silent_one_but_no_live_one() {
         let mut store = small();
         store.record_pod(at(0), "default", "a", post("n", 1), ResourceApi).unwrap();
         store.record_pod(at(10), "other", "b", post("n", 1), ResourceApi).unwrap();
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_bounded_likewise() {
+    fn a_new_node_evicts_the_longest_silent_one_but_no_live_one() {
         let mut store = small();
         store.record_node(at(0), "a", node_post(), ResourceApi).unwrap();
         store.record_node(at(1), "b", node_post(), ResourceApi).unwrap();
@@ -342,7 +344,7 @@ mod tests {
             assert!(store.room_for_pods(at(80), pods(names)).is_ok());
         }
         assert!(store.room_for_pods(at(80), pods(&["a", "c"])).is_err());
-        store.set_bounds(Bounds { pods_max: 1, ..store.bounds().clone() });
+        store.set_bounds(ReceiverBounds { pods_max: 1, ..store.bounds().clone() });
         assert!(store.room_for_pods(at(55), pods(&["a", "b"])).is_ok(), "they are there");
 
         for name in ["a", "b"] {
@@ -390,8 +392,8 @@ mod tests {
     #[test]
     fn a_pod_that_is_pushed_by_two_apis_counts_once() {
         let mut store = small();
-        let mut push = |seconds, cpu, from| {
-            store.record_pod(at(seconds), "default", "a", post("n", cpu), from).unwrap();
+        let mut push = |seconds, cpu, dialect| {
+            store.record_pod(at(seconds), "default", "a", post("n", cpu), dialect).unwrap();
             let shown = store.pods(at(seconds));
             shown.iter().map(|pod| pod.figures().cpu_millicores).collect::<Vec<_>>()
         };
@@ -402,20 +404,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_interval_that_two_apis_tell_of_counts_once() {
+    fn the_first_interval_that_two_apis_push_counts_once() {
         let mut store = small();
         let sent = |bytes| PodPost {
             figures: UsageValues { sent_bytes: bytes, ..UsageValues::default() },
             ..post("n", 0)
         };
-        for (seconds, bytes, from) in [
+        for (seconds, bytes, dialect) in [
             (0, 10, PodBatch),
             (15, 20, PodBatch),
             (16, 20, ResourceApi),
             (30, 40, PodBatch),
             (31, 40, ResourceApi),
         ] {
-            store.record_pod(at(seconds), "default", "a", sent(bytes), from).unwrap();
+            store.record_pod(at(seconds), "default", "a", sent(bytes), dialect).unwrap();
         }
         let hour = Duration::from_secs(3600);
         let series = store.pod_series(at(31), "a", None, hour).unwrap();

@@ -1,32 +1,31 @@
-//! The rows of the life-cycle API: one a pod name, bounded in number and bytes.
+//! The rows of the life-cycle API, one for each pod name, bounded in number and bytes.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::Bounds;
+use super::bounds::{Full, ReceiverBounds};
 use super::pieces::Pieces;
-use super::series::before;
-use super::store::Full;
 use crate::payload::pod_lifecycle::{MarkDead, PodSpecPost, RowHead};
 use crate::quantity::WallTime;
 
+/// All rows, by pod name.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    by_name: BTreeMap<String, Row>,
+pub(super) struct LifecycleRows {
+    by_name: BTreeMap<String, LifecycleRow>,
     bytes: usize,
 }
 
 /// A pod's row.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct LifecycleRow {
     head: RowHead,
-    /// As JSON.
+    /// The pod's object as JSON; `None` where no post had one.
     pod_obj: Option<Bytes>,
     changed_at: WallTime,
 }
 
-impl Row {
+impl LifecycleRow {
     /// The row as JSON.
     pub(super) fn pieces(&self) -> Pieces {
         pieces(&self.head, self.pod_obj.clone())
@@ -34,12 +33,12 @@ impl Row {
 
     fn weight(&self) -> usize {
         let pod_obj = self.pod_obj.as_ref().map_or(0, Bytes::len);
-        // Its name is there twice.
+        // The name is stored twice.
         self.head.text_bytes() + self.head.pod_name.len() + pod_obj + size_of::<(String, Self)>()
     }
 }
 
-/// A row as JSON that is not kept.
+/// The JSON of a row, whether it is kept or not.
 pub(super) fn pieces(head: &RowHead, pod_obj: Option<Bytes>) -> Pieces {
     let mut pieces = Pieces::from(Bytes::from(head.json_up_to_pod_obj()));
     pieces.push(pod_obj.unwrap_or(Bytes::from_static(b"null")));
@@ -47,31 +46,35 @@ pub(super) fn pieces(head: &RowHead, pod_obj: Option<Bytes>) -> Pieces {
     pieces
 }
 
-impl Rows {
-    /// Keeps the row in place of the one of that name; what the post leaves open stays as it was.
+impl LifecycleRows {
+    /// Replaces the row of that name and returns the new one as JSON. Fields that the post leaves out
+    /// keep their values.
     ///
-    /// Where there is no place, dead rows go, the one that changed longest ago first, and then
-    /// live ones that have not changed within the retention: their pods are sent again when they
-    /// change, and a node that reconciles finds them missing.
+    /// Where there is no room, dead rows are evicted, the one that changed longest ago first. Then
+    /// live rows follow that have not changed within the retention: their pods are sent again when
+    /// they change, and a node that reconciles finds them missing.
+    ///
+    /// # Errors
+    /// There is no room, and no row can be evicted. The earlier row stays.
     pub(super) fn upsert(
         &mut self,
         now: WallTime,
         post: PodSpecPost,
-        bounds: &Bounds,
+        bounds: &ReceiverBounds,
     ) -> Result<Pieces, Full> {
         let PodSpecPost { row: mut head, pod_obj } = post;
         let mut pod_obj = pod_obj.map(Bytes::from);
-        let before_it = self.remove(&head.pod_name.clone());
-        if let Some(old) = &before_it {
+        let previous = self.remove(&head.pod_name.clone());
+        if let Some(old) = &previous {
             head.pod_namespace = head.pod_namespace.or_else(|| old.head.pod_namespace.clone());
             head.pod_identity = head.pod_identity.or_else(|| old.head.pod_identity.clone());
             head.workload_selector_labels =
                 head.workload_selector_labels.or_else(|| old.head.workload_selector_labels.clone());
             pod_obj = pod_obj.or_else(|| old.pod_obj.clone());
         }
-        let row = Row { head, pod_obj, changed_at: now };
+        let row = LifecycleRow { head, pod_obj, changed_at: now };
         if let Err(full) = self.make_room(now, row.weight(), bounds) {
-            if let Some(old) = before_it {
+            if let Some(old) = previous {
                 self.insert(old);
             }
             return Err(full);
@@ -81,8 +84,13 @@ impl Rows {
         Ok(answer)
     }
 
-    fn make_room(&mut self, now: WallTime, new: usize, bounds: &Bounds) -> Result<(), Full> {
-        let since = before(now, bounds.retention);
+    fn make_room(
+        &mut self,
+        now: WallTime,
+        new: usize,
+        bounds: &ReceiverBounds,
+    ) -> Result<(), Full> {
+        let since = now.minus(bounds.retention);
         while self.by_name.len() >= bounds.pods_max || self.bytes + new > bounds.documents_bytes_max
         {
             let first = self
@@ -92,9 +100,10 @@ impl Rows {
                 .min_by_key(|(_, row)| (!row.head.is_dead, row.changed_at))
                 .map(|(name, _)| name.clone());
             let Some(first) = first else {
-                return Err(match self.by_name.len() >= bounds.pods_max {
-                    true => Full { what: "rows", max: bounds.pods_max },
-                    false => Full { what: "bytes of rows", max: bounds.documents_bytes_max },
+                return Err(if self.by_name.len() >= bounds.pods_max {
+                    Full { what: "rows", max: bounds.pods_max }
+                } else {
+                    Full { what: "bytes of rows", max: bounds.documents_bytes_max }
                 });
             };
             self.remove(&first);
@@ -102,62 +111,61 @@ impl Rows {
         Ok(())
     }
 
-    fn insert(&mut self, row: Row) {
+    fn insert(&mut self, row: LifecycleRow) {
         self.bytes += row.weight();
         self.by_name.insert(row.head.pod_name.clone(), row);
     }
 
-    fn remove(&mut self, name: &str) -> Option<Row> {
+    fn remove(&mut self, name: &str) -> Option<LifecycleRow> {
         let row = self.by_name.remove(name)?;
         self.bytes -= row.weight();
         Some(row)
     }
 
-    /// How many rows the post fits; one that was dead already counts.
+    /// Marks the row that the post names as dead. Returns the number of such rows, 0 or 1, whether
+    /// they were dead before or not.
     pub(super) fn mark_dead(&mut self, now: WallTime, post: &MarkDead) -> usize {
-        let Some(row) = self.by_name.get_mut(&post.pod_name) else { return 0 };
-        if post.pod_ip.as_ref().is_some_and(|ip| *ip != row.head.pod_ip) {
-            return 0;
-        }
-        if !row.head.is_dead {
+        let count = self.count_of(post);
+        let row = self.by_name.get_mut(&post.pod_name).filter(|row| count > 0 && !row.head.is_dead);
+        if let Some(row) = row {
             row.head.is_dead = true;
             row.changed_at = now;
         }
-        1
+        count
     }
 
-    /// How many rows the post fits, dead or not.
+    /// The number of rows that the post names, dead or not: 0 or 1.
     pub(super) fn count_of(&self, post: &MarkDead) -> usize {
         let ip = post.pod_ip.as_ref();
-        let fits = |row: &&Row| ip.is_none_or(|ip| *ip == row.head.pod_ip);
+        let fits = |row: &&LifecycleRow| ip.is_none_or(|ip| *ip == row.head.pod_ip);
         usize::from(self.named(&post.pod_name).filter(fits).is_some())
     }
 
-    pub(super) fn named(&self, name: &str) -> Option<&Row> {
+    pub(super) fn named(&self, name: &str) -> Option<&LifecycleRow> {
         self.by_name.get(name)
     }
 
-    /// The row with this address; a live one before dead ones, and of those the latest.
-    pub(super) fn with_ip(&self, ip: &str) -> Option<&Row> {
+    /// The row with this address. Live rows come before dead ones, later before earlier.
+    pub(super) fn with_ip(&self, ip: &str) -> Option<&LifecycleRow> {
         let rows = self.by_name.values().filter(|row| row.head.pod_ip == ip);
         rows.max_by_key(|row| (!row.head.is_dead, row.changed_at))
     }
 
-    /// All rows, by namespace and name; those without a namespace last.
-    pub(super) fn all(&self) -> Vec<&Row> {
+    /// All rows, by namespace and name. Rows without a namespace come last.
+    pub(super) fn all(&self) -> Vec<&LifecycleRow> {
         ordered(self.by_name.values())
     }
 
-    /// The live rows of a node, likewise.
-    pub(super) fn live_on(&self, node: &str) -> Vec<&Row> {
-        let live = |row: &&Row| !row.head.is_dead && row.head.node_name == node;
+    /// The live rows of a node, in the same order as [`Self::all`].
+    pub(super) fn live_on(&self, node: &str) -> Vec<&LifecycleRow> {
+        let live = |row: &&LifecycleRow| !row.head.is_dead && row.head.node_name == node;
         ordered(self.by_name.values().filter(live))
     }
 }
 
-fn ordered<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a Row> {
-    let mut rows: Vec<&Row> = rows.collect();
-    // By name they are already.
+fn ordered<'a>(rows: impl Iterator<Item = &'a LifecycleRow>) -> Vec<&'a LifecycleRow> {
+    let mut rows: Vec<&LifecycleRow> = rows.collect();
+    // The sort is stable, and the rows are ordered by name already.
     rows.sort_by_key(|row| (row.head.pod_namespace.is_none(), row.head.pod_namespace.as_deref()));
     rows
 }
@@ -188,20 +196,20 @@ mod tests {
         }
     }
 
-    fn small() -> Bounds {
-        let mut bounds = Bounds::for_interval(Duration::from_secs(15));
+    fn small() -> ReceiverBounds {
+        let mut bounds = ReceiverBounds::for_interval(Duration::from_secs(15));
         bounds.pods_max = 2;
         bounds.documents_bytes_max = 4000;
         bounds
     }
 
-    fn names(rows: &Rows) -> Vec<&str> {
+    fn names(rows: &LifecycleRows) -> Vec<&str> {
         rows.all().iter().map(|row| row.head.pod_name.as_str()).collect()
     }
 
     #[test]
-    fn dead_rows_go_first_then_those_that_have_long_not_changed() {
-        let (mut rows, bounds) = (Rows::default(), small());
+    fn dead_rows_are_evicted_first_then_long_unchanged_ones() {
+        let (mut rows, bounds) = (LifecycleRows::default(), small());
         rows.upsert(at(0), post("a", false, 0), &bounds).unwrap();
         rows.upsert(at(10), post("b", true, 0), &bounds).unwrap();
         rows.upsert(at(20), post("c", false, 0), &bounds).unwrap();
@@ -210,15 +218,15 @@ mod tests {
         assert!(full.to_string().contains("at most 2 rows"), "{full}");
         rows.upsert(at(3601), post("d", false, 0), &bounds).unwrap();
         assert_eq!(names(&rows), ["c", "d"]);
-        assert_eq!(rows.bytes, rows.by_name.values().map(Row::weight).sum::<usize>());
+        assert_eq!(rows.bytes, rows.by_name.values().map(LifecycleRow::weight).sum::<usize>());
     }
 
     #[test]
-    fn a_row_that_has_no_place_leaves_the_one_before_it() {
-        let (mut rows, bounds) = (Rows::default(), small());
+    fn a_row_that_has_no_room_leaves_the_earlier_one() {
+        let (mut rows, bounds) = (LifecycleRows::default(), small());
         rows.upsert(at(0), post("a", false, 1000), &bounds).unwrap();
         assert!(rows.upsert(at(0), post("a", false, 4000), &bounds).is_err());
         assert_eq!(names(&rows), ["a"]);
-        assert_eq!(rows.bytes, rows.by_name.values().map(Row::weight).sum::<usize>());
+        assert_eq!(rows.bytes, rows.by_name.values().map(LifecycleRow::weight).sum::<usize>());
     }
 }

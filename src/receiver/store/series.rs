@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 
-/// One push as it is kept.
+/// The figures of one push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) at: WallTime,
     pub(super) figures: UsageValues,
 }
 
-// What a point takes is what the bounds on their number are worth.
+// The bounds on the number of points bound the memory only while a point keeps its size.
 const _: () = assert!(size_of::<Point>() == 56);
 
 /// The points of one node or pod, in the order of their arrival. Never empty.
@@ -28,9 +28,9 @@ impl Series {
         Self { points: VecDeque::from([first]), last: first }
     }
 
-    /// Appends a point; those older than `keep`, and the oldest beyond `points_max`, go.
+    /// Appends a point. Points older than `keep`, and the oldest beyond `points_max`, are removed.
     pub(super) fn push(&mut self, point: Point, keep: Duration, points_max: usize) {
-        let since = before(point.at, keep);
+        let since = point.at.minus(keep);
         while self.points.front().is_some_and(|oldest| oldest.at < since)
             || self.points.len() >= points_max.max(1)
         {
@@ -40,7 +40,7 @@ impl Series {
         self.last = point;
     }
 
-    /// Puts this point in the place of the newest.
+    /// Replaces the newest point.
     pub(super) fn replace_last(&mut self, point: Point) {
         self.points.pop_back();
         self.points.push_back(point);
@@ -51,30 +51,20 @@ impl Series {
         self.last
     }
 
-    /// The points from `since` on. Filtered and not searched: a clock that was set back leaves
-    /// them out of order.
+    /// The points from `since` on. They are filtered and not searched, since a clock that was set back
+    /// leaves them out of order.
     pub(super) fn since(&self, since: WallTime) -> impl Iterator<Item = &Point> {
         self.points.iter().filter(move |point| point.at >= since)
     }
 }
 
-/// What the byte figures of disk and network are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counters {
-    /// Bytes of the last interval: they add up over time.
-    Delta,
-    /// Bytes since a start: the last one stands for all before it.
-    Cumulative,
-}
-
-/// How the points of pods that push at moments of their own become one sum over time.
+/// The alignment of pods that push at different moments, so that they add up over time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Alignment {
     /// The time between two pushes of one pod.
     pub(super) interval: Duration,
-    /// How long a pod's last push speaks for it.
+    /// How long a pod's last push counts.
     pub(super) hold: Duration,
-    pub(super) counters: Counters,
 }
 
 /// The sum of all pods for every interval in which any of them pushed, from `since` on.
@@ -82,9 +72,8 @@ pub(super) struct Alignment {
 /// Time is cut into intervals of the wall clock, so that two requests cut alike. An interval is
 /// stamped with its latest push. CPU and memory are the sum of each pod's last push at that
 /// moment, held for `hold`: a pod that pushes a little late leaves no dent. Bytes of disk and
-/// network are, as deltas, the sum of what was pushed within the interval: each push counts once,
-/// whatever its jitter, so that the series adds up to what the pods moved. The newest interval is
-/// still filling.
+/// network are the sum of the deltas pushed within the interval. Each push counts once, whatever its
+/// jitter, so that the series adds up to what the pods moved. The newest interval is still filling.
 pub(super) fn sum<'a>(
     pods: impl Iterator<Item = &'a Series> + Clone,
     since: WallTime,
@@ -110,7 +99,7 @@ pub(super) fn sum<'a>(
     sums
 }
 
-/// Adds one pod to the intervals, which are in the order of time.
+/// Adds one pod to the intervals, which are ordered by time.
 fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) -> u64) {
     let mut points = pod.points.iter().peekable();
     let mut held: Option<&Point> = None;
@@ -122,14 +111,11 @@ fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) 
                 add_moved(&mut moved, &point.figures);
             }
         }
-        let Some(held) = held.filter(|held| held.at >= before(sum.at, how.hold)) else { continue };
+        let Some(held) = held.filter(|held| held.at >= sum.at.minus(how.hold)) else { continue };
         let to = &mut sum.figures;
         to.cpu_millicores = to.cpu_millicores.saturating_add(held.figures.cpu_millicores);
         to.memory_bytes = to.memory_bytes.saturating_add(held.figures.memory_bytes);
-        match how.counters {
-            Counters::Delta => add_moved(to, &moved),
-            Counters::Cumulative => add_moved(to, &held.figures),
-        }
+        add_moved(to, &moved);
     }
 }
 
@@ -145,12 +131,6 @@ pub(super) fn add_all(to: &mut UsageValues, more: &UsageValues) {
     to.cpu_millicores = to.cpu_millicores.saturating_add(more.cpu_millicores);
     to.memory_bytes = to.memory_bytes.saturating_add(more.memory_bytes);
     add_moved(to, more);
-}
-
-/// The moment `time` before `at`.
-pub(super) fn before(at: WallTime, time: Duration) -> WallTime {
-    let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    WallTime::from_unix_millis(at.as_unix_millis().saturating_sub(time_ms))
 }
 
 #[cfg(test)]
@@ -176,11 +156,8 @@ mod tests {
         series
     }
 
-    const EVERY_15_S: Alignment = Alignment {
-        interval: Duration::from_secs(15),
-        hold: Duration::from_secs(60),
-        counters: Counters::Delta,
-    };
+    const EVERY_15_S: Alignment =
+        Alignment { interval: Duration::from_secs(15), hold: Duration::from_secs(60) };
 
     #[test]
     fn old_points_and_the_oldest_beyond_the_bound_go() {
@@ -229,19 +206,6 @@ mod tests {
         assert_eq!(
             sum(pods.iter(), at(0), EVERY_15_S),
             [point(0, 101, 5), point(60, 101, 0), point(75, 1, 0)]
-        );
-    }
-
-    #[test]
-    fn cumulative_counts_are_held_like_memory() {
-        let pods = [
-            series(&[point(1, 0, 1000), point(16, 0, 1500)]),
-            series(&[point(2, 0, 70), point(40, 0, 80)]),
-        ];
-        let how = Alignment { counters: Counters::Cumulative, ..EVERY_15_S };
-        assert_eq!(
-            sum(pods.iter(), at(0), how),
-            [point(2, 0, 1070), point(16, 0, 1570), point(40, 0, 1580)]
         );
     }
 

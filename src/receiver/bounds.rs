@@ -1,0 +1,59 @@
+//! Limits on what a receiver keeps, and the error where one is reached.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// How much a receiver keeps, and for how long.
+#[derive(Debug, Clone)]
+pub struct ReceiverBounds {
+    /// The time between two pushes of one pod or node (15 s).
+    pub interval: Duration,
+    /// A pod that has not been pushed for longer leaves the lists and sums. Three intervals, at
+    /// least 60 s: two lost pushes remove no pod.
+    pub stale_after: Duration,
+    /// How far back a window reaches (1 h).
+    pub retention: Duration,
+    /// The most points of one node or pod (720, an hour at 5 s); a point takes 56 bytes.
+    pub points_max: usize,
+    /// The most nodes (500). Beyond them a new node replaces the one that has been silent longest;
+    /// where none is silent, the post is answered 507.
+    pub nodes_max: usize,
+    /// The most pods (5000), with the same rule.
+    pub pods_max: usize,
+    /// The most bytes of documents (32 MiB). It holds separately for pods of batches, nodes of
+    /// batches and rows of the life-cycle API. Silent documents and rows of dead pods are evicted.
+    pub documents_bytes_max: usize,
+    /// How many accepted posts are remembered to recognise a replay (262,144, at most 8.5 MiB).
+    /// 5000 pods every 15 s fill it in 13 minutes, a node of 110 pods in 9.8 hours. A later replay
+    /// counts as a new post.
+    pub post_keys_max: usize,
+    /// How long an accepted post is remembered (24 h).
+    pub post_keys_age_max: Duration,
+}
+
+impl ReceiverBounds {
+    /// The defaults for pushers of this interval.
+    #[must_use]
+    pub fn for_interval(interval: Duration) -> Self {
+        Self {
+            interval,
+            stale_after: interval.saturating_mul(3).max(Duration::from_secs(60)),
+            retention: Duration::from_secs(3600),
+            points_max: 720,
+            nodes_max: 500,
+            pods_max: 5000,
+            documents_bytes_max: 32 << 20,
+            post_keys_max: 1 << 18,
+            post_keys_age_max: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A bound that is reached while everything under it is still pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("this receiver keeps at most {max} {what}, and all of them still push")]
+pub(super) struct Full {
+    pub(super) what: &'static str,
+    pub(super) max: usize,
+}

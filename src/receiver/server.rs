@@ -1,0 +1,62 @@
+//! A receiver on a TCP address of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::bounds::ReceiverBounds;
+use super::listener::{ConnectionLimits, serve_router};
+use super::routes::router;
+use super::state::{ReceiverState, WallClock};
+
+/// Pushers come back after an interval and find their connection still open.
+const LIMITS: ConnectionLimits = ConnectionLimits {
+    connections_max: 512,
+    head_timeout: Duration::from_secs(90),
+    write_timeout: Duration::from_secs(15),
+};
+
+/// A bound receiver, not yet serving.
+#[derive(Debug)]
+pub struct Receiver {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    router: axum::Router,
+}
+
+impl Receiver {
+    /// Binds to `addr`; port 0 chooses a free port.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn bind(
+        addr: SocketAddr,
+        bounds: ReceiverBounds,
+        clock: WallClock,
+    ) -> io::Result<Self> {
+        Self::bind_with(addr, &ReceiverState::new(bounds, clock)).await
+    }
+
+    /// Binds to `addr` with a state that other receivers may share.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn bind_with(addr: SocketAddr, state: &ReceiverState) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let local_addr = listener.local_addr()?;
+        Ok(Self { listener, local_addr, router: router(state) })
+    }
+
+    /// The bound address, with the port that was chosen for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` ends. Open answers are finished, for a few seconds at most.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        serve_router(self.listener, self.router, LIMITS, shutdown).await;
+    }
+}
