@@ -152,11 +152,11 @@ pub struct DumpFlags {
     /// Time between the two samples, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
     pub interval: Duration,
-    /// What to print: a table for eyes, one JSON document, one JSON object per line, or the lists of
+    /// The output: a table for eyes, one JSON document, one JSON object per line, or the lists of
     /// metrics.k8s.io/v1beta1
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// How many rows each list of the table has, and how many processes are told apart
+    /// The number of rows of each list of the table, and of processes that are listed
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
     /// The resource whose largest users come first
@@ -190,7 +190,7 @@ pub struct StatusFlags {
     /// The state directory of the agent, as `run` has it
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<String>,
-    /// What to print: a table for eyes, or the agent's own JSON
+    /// The output: a table for eyes, or the agent's own JSON
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
     /// Exit with 3 if it takes no samples or an endpoint is down

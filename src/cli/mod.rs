@@ -1,4 +1,4 @@
-//! What a person types and sees.
+//! The command line: arguments in, text and exit codes out.
 
 mod agent_client;
 pub mod args;

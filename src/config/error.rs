@@ -7,7 +7,7 @@ use std::path::Path;
 use super::endpoint_url::InvalidUrl;
 use super::variables::{CREDENTIALS, CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
 
-/// What is wrong with the configuration, as one line without line breaks: where it stands
+/// An error of the configuration, as one line without line breaks: the place of the value
 /// (`file:line`, an environment variable, a flag), what stands there, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}")]

@@ -18,7 +18,7 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// A configuration may not hold more endpoints than this.
 pub const ENDPOINTS_MAX: usize = 32;
 
-/// How much of an unknown key's name an error line quotes.
+/// The most characters of an unknown key's name that an error line quotes.
 const NAME_CHARS_MAX: usize = 64;
 
 /// One `[[endpoint]]`.

@@ -115,7 +115,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What most keys have in common.
+/// The fields that most keys have in common.
 const COMMON: Key = Key {
     section: "",
     name: "",

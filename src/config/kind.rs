@@ -139,7 +139,7 @@ impl Kind {
         }
     }
 
-    /// Whether a TOML value of this kind is a string.
+    /// True if a TOML value of this kind is a string.
     pub(super) fn is_string(&self) -> bool {
         !matches!(self, Self::Bool | Self::Count { .. } | Self::List { .. } | Self::Set(_))
     }

@@ -40,12 +40,12 @@ impl fmt::Display for Origin {
 
 /// A value and its place.
 #[derive(Debug)]
-struct Layer {
+struct KeyLayer {
     value: Raw,
     origin: Origin,
 }
 
-impl Layer {
+impl KeyLayer {
     /// The error line for this value of this key.
     fn refused(&self, key: &Key, reason: &InvalidValue) -> ConfigError {
         let shown = self.value.shown(key.secrecy);
@@ -73,13 +73,13 @@ fn id(key: &Key) -> KeyId {
 /// Everything that is set, key by key, before it is checked.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    layers: BTreeMap<KeyId, Vec<Layer>>,
+    layers: BTreeMap<KeyId, Vec<KeyLayer>>,
 }
 
 impl Layers {
     /// Lays a value over those that the key has.
     pub(super) fn set(&mut self, key: &Key, value: Raw, origin: Origin) {
-        self.layers.entry(id(key)).or_default().push(Layer { value, origin });
+        self.layers.entry(id(key)).or_default().push(KeyLayer { value, origin });
     }
 
     /// True if the key is set in any layer.
@@ -92,7 +92,7 @@ impl Layers {
         self.layers.values().flatten().map(|layer| &layer.origin).next()
     }
 
-    fn of(&self, key: &Key) -> &[Layer] {
+    fn of(&self, key: &Key) -> &[KeyLayer] {
         self.layers.get(&id(key)).map_or(&[], Vec::as_slice)
     }
 }
@@ -159,7 +159,7 @@ impl<'l> Resolver<'l> {
         text: &str,
         origin: Origin,
     ) -> Result<T, ConfigError> {
-        let layer = Layer { value: Raw::Text(text.to_owned()), origin };
+        let layer = KeyLayer { value: Raw::Text(text.to_owned()), origin };
         self.read(key, &layer, |_| Ok(()))
     }
 
@@ -182,7 +182,7 @@ impl<'l> Resolver<'l> {
     fn read<T: SettingType>(
         &mut self,
         key: &Key,
-        layer: &Layer,
+        layer: &KeyLayer,
         check: impl Fn(&T) -> Result<(), InvalidValue>,
     ) -> Result<T, ConfigError> {
         let refused = |reason| layer.refused(key, &reason);

@@ -13,7 +13,7 @@ use super::error::{InvalidValue, one_line, shortened};
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
-/// How many characters of a value an error line quotes.
+/// The most characters of a value that an error line quotes.
 const SHOWN_CHARS_MAX: usize = 80;
 
 /// The part of a value that may be a secret, by intention or because it was put into the wrong key.

@@ -18,7 +18,7 @@ use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, Failure};
 use crate::spool::Spool;
 
-/// How one source is.
+/// The state of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Present,
@@ -53,7 +53,7 @@ struct Finding {
     vital: bool,
 }
 
-/// What `check` prints and exits with.
+/// The output of `check` and its exit code.
 pub struct Report {
     pub text: String,
     /// 0 all is well, 1 something will be missing, 2 it cannot work.
@@ -117,11 +117,10 @@ pub fn check(settings: &Settings) -> Report {
     render(settings, hierarchy, &findings.0)
 }
 
-/// What `run` has a use for beyond an ordinary user's rights. systemd/nodetally.service gives what
-/// it is with the default settings on a host with io.stat.
+/// The capabilities that `run` uses. systemd/nodetally.service grants those of the default settings
+/// on a host with io.stat.
 ///
-/// `/proc/<pid>/io` can be opened by its owner alone, and its owner is asked for besides: so it
-/// takes both.
+/// `/proc/<pid>/io` needs both: one to open another user's file, one to inspect its process.
 fn wanted_capabilities(reads_process_io: bool) -> &'static [Capability] {
     if reads_process_io {
         &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]
@@ -326,7 +325,7 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
     findings.add(state, name, gap.reason.to_string()).help = help;
 }
 
-/// What pods keep on disk; nothing is said of a host without a kubelet.
+/// Checks that the files of pods can be read. A host without a kubelet has no line.
 fn look_at_pod_files(
     settings: &Settings,
     roots: &Roots,
