@@ -53,6 +53,13 @@ pub fn wall_time() -> WallTime {
     WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Now, on the clock of Tokio's timers, which a test can pause.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which time is asked for")]
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Now, by both clocks.
 #[must_use]
 pub fn moment(boot: BootId) -> Moment {

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::queue::Handle;
 use super::statistics::OnDisk;
+use crate::clock;
 use crate::spool::{Batch, Lost, Moment, Queue, QueueContents, RowId, RowPresence, SpoolError};
 
 /// The time for which a disk that failed is not used. A disk that is only not writable is still
@@ -259,7 +260,7 @@ impl DiskQueue {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let has_something = !self.is_counted || self.contents().batches > 0;
         let until = self.not_read_until.filter(|_| self.queue.is_some() && has_something)?;
-        (Instant::now() < until).then_some(until)
+        (clock::timer_now() < until).then_some(until)
     }
 
     /// Records the outcome of a call: an error begins or continues a failure, a success ends it.
@@ -285,7 +286,7 @@ impl DiskQueue {
             // It says nothing about the disk.
             Err(SpoolError::TooLarge { .. }) => None,
             Err(error) => {
-                let now = Instant::now();
+                let now = clock::timer_now();
                 self.not_written_until = Some(now + RETRY_DISK_AFTER);
                 if access == DiskAccess::Read {
                     self.not_read_until = Some(now + RETRY_DISK_AFTER);
@@ -320,7 +321,7 @@ impl DiskQueue {
 }
 
 fn is_pending(until: Option<Instant>) -> bool {
-    until.is_some_and(|until| Instant::now() < until)
+    until.is_some_and(|until| clock::timer_now() < until)
 }
 
 fn count_lost(handle: &Handle, lost: Lost) {

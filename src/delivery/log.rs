@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::queue::Handle;
 use super::round::status_line;
+use crate::clock;
 
 #[derive(Debug, Default)]
 pub(super) struct DeliveryLog {
@@ -104,7 +105,7 @@ impl DeliveryLog {
             return;
         }
         self.down = Some(Down {
-            since: Instant::now(),
+            since: clock::timer_now(),
             pushed_out_before: handle.pushed_out(),
             logged_full: false,
         });

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::statistics::{Drops, Health, OnDisk, Statistics};
+use crate::clock;
 use crate::spool::{Batch, Journal, Moment, Post};
 use entry::cost_bytes;
 pub(super) use entry::{BatchMark, QueuedBatch, QueuedPost, put_in_order};
@@ -99,7 +100,7 @@ impl Handle {
             in_flight: QueueUsage::default(),
             closed: false,
             last_success: None,
-            health_since: Instant::now(),
+            health_since: clock::timer_now(),
             oldest_in_flight: None,
             statistics: Statistics::default(),
         };
@@ -139,7 +140,8 @@ impl Handle {
             0 => Duration::ZERO,
             _ => self.0.spread,
         };
-        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, Instant::now() + spread) };
+        let entry =
+            QueuedBatch { in_journal, ..QueuedBatch::new(batch, clock::timer_now() + spread) };
         let posts = entry.posts.len() as u64;
         state.statistics.offered_posts += posts;
         if state.closed {
@@ -163,7 +165,7 @@ impl Handle {
     /// Puts batches of another queue or of an earlier run in front of all others. They are in order
     /// of age; the oldest are dropped where there is no room.
     pub fn prepend(&self, batches: Vec<Batch>, in_journal: bool) {
-        let due = Instant::now();
+        let due = clock::timer_now();
         // Freed after the lock is released.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
@@ -371,7 +373,7 @@ impl Handle {
     pub(super) fn accepted(&self, entry: BatchMark, post: &Post) {
         let mut state = self.state();
         state.resolve(entry, post);
-        state.last_success = Some(Instant::now());
+        state.last_success = Some(clock::timer_now());
         let figures = &mut state.statistics;
         figures.newest_accepted = figures.newest_accepted.max(Some(entry.sampled_at.wall));
         figures.accepted_posts += 1;
@@ -442,7 +444,7 @@ impl Handle {
         let mut state = self.state();
         if state.statistics.health != health {
             state.statistics.health = health;
-            state.health_since = Instant::now();
+            state.health_since = clock::timer_now();
         }
     }
 

@@ -38,6 +38,7 @@ use super::round::{AnsweredPost, Round};
 use super::stale::{self, StaleAction};
 use super::statistics::Health;
 use super::{DeliverySettings, Split, reached};
+use crate::clock;
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment, Post};
@@ -144,7 +145,7 @@ impl Worker {
         loop {
             self.disk.open(&self.handle, self.now()).await;
             let ending = *deadline.borrow_and_update();
-            if ending.is_some_and(|end| end <= Instant::now()) {
+            if ending.is_some_and(|end| end <= clock::timer_now()) {
                 break;
             }
             if self.health != Health::Healthy || self.settings.in_order && self.has_backlog() {
@@ -192,7 +193,7 @@ impl Worker {
         let waits_for_disk = due.is_some() && self.waits_for_disk();
         tokio::select! {
             () = self.handle.something_due(), if !waits_for_disk => {}
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            () = sleep_until(due.unwrap_or_else(clock::timer_now)), if due.is_some() => {}
             _ = deadline.changed() => {}
         }
     }
@@ -202,7 +203,7 @@ impl Worker {
     async fn back_off(&mut self, pause: Pause, deadline: &mut watch::Receiver<Option<Instant>>) {
         let yields_to_fresh = pause.yields_to_fresh && self.health != Health::Down;
         let pause = pause.time;
-        let now = Instant::now();
+        let now = clock::timer_now();
         let ending = *deadline.borrow_and_update();
         let end = match ending {
             Some(end) => end.min(now + pause.min(FLUSH_PAUSE_MAX)),
@@ -247,7 +248,7 @@ impl Worker {
     /// are not due.
     async fn pick(&mut self, at_once: bool) -> Option<(bool, Vec<QueuedBatch>)> {
         if self.health != Health::Down && !(self.settings.in_order && self.has_backlog()) {
-            let now = (!at_once).then(Instant::now);
+            let now = (!at_once).then(clock::timer_now);
             while let Some(mut entry) = self.next_fresh(now) {
                 self.drop_old(&mut entry);
                 if entry.posts.is_empty() {
@@ -292,7 +293,8 @@ impl Worker {
         }
         let now = self.now();
         while let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
-            let entry = QueuedBatch { row: Some(row), ..QueuedBatch::new(batch, Instant::now()) };
+            let entry =
+                QueuedBatch { row: Some(row), ..QueuedBatch::new(batch, clock::timer_now()) };
             if !entry.partially_accepted {
                 return Some(entry);
             }
@@ -380,7 +382,7 @@ impl Worker {
         is_backlog: bool,
         deadline: &watch::Receiver<Option<Instant>>,
     ) -> FinishedRound {
-        let prompt_until = Instant::now() + self.settings.prompt;
+        let prompt_until = clock::timer_now() + self.settings.prompt;
         let mut was_prompt = true;
         loop {
             // One post is enough to probe an endpoint that was down.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use crate::clock;
@@ -86,7 +86,7 @@ impl Reporting {
                 return;
             }
         };
-        let mut settled_at = Some(Instant::now());
+        let mut settled_at = Some(clock::timer_now());
         loop {
             let due = async {
                 match settled_at {
@@ -104,7 +104,7 @@ impl Reporting {
                     if changed.is_err() {
                         return;
                     }
-                    settled_at.get_or_insert_with(|| Instant::now() + SETTLE);
+                    settled_at.get_or_insert_with(|| clock::timer_now() + SETTLE);
                 }
                 _ = reconcile.tick() => self.reconcile(&getter, &directory).await,
             }

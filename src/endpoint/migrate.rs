@@ -34,7 +34,7 @@ pub struct Successor {
 /// Flushes the predecessor, moves its unacknowledged batches to the successor and starts that.
 pub async fn migrate(from: Endpoint, to: Successor, boot: BootId, ending: Ending) {
     let (queue, journal) = (from.queue.clone(), from.journal.clone());
-    let (name, left) = from.finish(Instant::now() + FLUSH_DEADLINE).await;
+    let (name, left) = from.finish(clock::timer_now() + FLUSH_DEADLINE).await;
     let is_elsewhere = journal.as_ref().map(Journal::dir) != to.journal.as_ref().map(Journal::dir);
     let taken: Vec<Moment> = left.iter().map(|batch| batch.sampled_at).collect();
     if is_elsewhere {
@@ -346,7 +346,7 @@ mod tests {
         assert!((20..45).contains(&there), "{figures:?}");
         assert_eq!(stay, batches[there..]);
         assert_eq!((figures.offered_posts, figures.waiting_posts), (there as u64, there as u64));
-        let left = to.handle.flush(Instant::now()).await;
+        let left = to.handle.flush(clock::timer_now()).await;
         let left: Vec<u64> =
             left.iter().map(|batch| batch.sampled_at.wall.as_unix_millis()).collect();
         assert_eq!(left, batches[..there]);
@@ -391,7 +391,7 @@ mod tests {
         let to = Spool::new(dir.path().join("to")).queue("central", BOUNDS);
         let to = successor(Some(to), 1 << 20);
         let (sender, ending) = never();
-        sender.send_replace(Some(Instant::now()));
+        sender.send_replace(Some(clock::timer_now()));
         move_queue("central", &from, &to, boot(), ending).await;
         drop(from);
         assert_eq!(found(&dir.path().join("from")).await, batches);

@@ -184,7 +184,7 @@ impl Endpoints {
         }
         for running in before.into_iter().flatten() {
             changes.ended.push(running.delivery.name.clone());
-            let deadline = Instant::now() + FLUSH_DEADLINE;
+            let deadline = clock::timer_now() + FLUSH_DEADLINE;
             let leaves = finish(running, deadline, self.boot, Leaving::Removed);
             self.leaving.spawn(leaves);
         }
@@ -274,7 +274,7 @@ impl Endpoints {
 
     /// Flushes all endpoints within [`FLUSH_DEADLINE`] and logs what stays unacknowledged.
     pub async fn finish(mut self) {
-        let deadline = Instant::now() + FLUSH_DEADLINE;
+        let deadline = clock::timer_now() + FLUSH_DEADLINE;
         self.ending.send_replace(Some(deadline));
         for running in self.running {
             let leaves = finish(running, deadline, self.boot, Leaving::AgentStops);

@@ -166,6 +166,7 @@ mod tests {
 
     /// The bytes that a client can read, and how long the connection lasted. The client reads either
     /// at once or only after the server has ended the connection.
+    #[expect(clippy::disallowed_methods, reason = "the test measures how long it takes")]
     fn talk(request: &[u8], reads_at_once: bool) -> (Vec<u8>, Duration) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

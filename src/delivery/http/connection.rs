@@ -17,6 +17,7 @@ use super::mask::Mask;
 use super::proxy::{Proxy, Route};
 use super::tls::TlsMaterial;
 use super::token::AuthToken;
+use crate::clock;
 use crate::small_file::Stamp;
 
 /// The least time between two checks of the token and certificate files.
@@ -101,7 +102,7 @@ impl Connection {
             client,
             token: opened.token,
             stamps: opened.stamps,
-            looked_at: Instant::now(),
+            looked_at: clock::timer_now(),
             logged: false,
         };
         Ok(Self {
@@ -139,7 +140,7 @@ impl Connection {
     pub(super) fn current(&self) -> (Client, TokenHeader) {
         let mut current = self.lock();
         if current.looked_at.elapsed() >= LOOK_INTERVAL {
-            current.looked_at = Instant::now();
+            current.looked_at = clock::timer_now();
             if let Some(token) = &mut current.token {
                 token.look(&self.settings.name);
             }

@@ -1,8 +1,7 @@
 //! Batches that waited in another queue of the endpoint, by earlier settings.
 
-use tokio::time::Instant;
-
 use super::{Handle, QueuedBatch, put_in_order};
+use crate::clock;
 use crate::spool::Batch;
 
 impl Handle {
@@ -11,7 +10,7 @@ impl Handle {
     pub fn adopt(&self, batch: Batch) -> bool {
         // Before it is removed from its old place.
         let in_journal = self.journal(&batch);
-        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, Instant::now()) };
+        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, clock::timer_now()) };
         let mut state = self.state();
         let bytes = state.waiting.bytes + state.in_flight.bytes + entry.cost_bytes();
         let samples = state.waiting.samples + state.in_flight.samples;

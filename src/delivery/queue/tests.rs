@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock;
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
 
@@ -218,12 +219,12 @@ async fn what_is_fresh_waits_for_its_time() {
     let limits = QueueLimits { bytes_max: 1 << 20, samples_max: 10, spread, grace };
     let handle = Handle::new(limits, None);
     handle.offer(batch(0, &[1]), false);
-    let first = handle.lease_fresh(Some(Instant::now()));
+    let first = handle.lease_fresh(Some(clock::timer_now()));
     assert!(first.is_some(), "somebody is looking");
     handle.offer(batch(1, &[1]), false);
-    assert!(handle.lease_fresh(Some(Instant::now())).is_none());
+    assert!(handle.lease_fresh(Some(clock::timer_now())).is_none());
     handle.fresh_due().await;
-    assert!(handle.lease_fresh(Some(Instant::now())).is_some());
+    assert!(handle.lease_fresh(Some(clock::timer_now())).is_some());
 }
 
 #[tokio::test]
@@ -231,7 +232,7 @@ async fn flush_without_a_worker_returns_all_at_the_deadline_and_closes() {
     let handle = handle(1 << 20, 10);
     handle.offer(batch(0, &[1]), false);
     handle.offer(batch(1, &[2]), false);
-    let left = handle.flush(Instant::now() + Duration::from_millis(20)).await;
+    let left = handle.flush(clock::timer_now() + Duration::from_millis(20)).await;
     assert_eq!(left, [batch(0, &[1]), batch(1, &[2])]);
     handle.offer(batch(2, &[1]), false);
     let figures = handle.statistics(&moment(1000));

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::clock;
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
-use tokio::time::Instant;
 
 /// A sample with posts of these paths.
 fn sample(number: u64, partially_accepted: bool, paths: &[&str]) -> QueuedBatch {
@@ -15,7 +15,7 @@ fn sample(number: u64, partially_accepted: bool, paths: &[&str]) -> QueuedBatch 
     let posts = paths.iter().map(|path| ((*path).to_owned(), Bytes::from_static(b"b")));
     QueuedBatch {
         partially_accepted,
-        ..QueuedBatch::new(Batch::new(sampled_at, posts), Instant::now())
+        ..QueuedBatch::new(Batch::new(sampled_at, posts), clock::timer_now())
     }
 }
 

@@ -40,6 +40,7 @@ use super::node::Node;
 use super::objects::{self, WatchEvent};
 use super::pod::{OwnerReference, Pod};
 use super::{PODS_MAX, Publisher};
+use crate::clock;
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
 
@@ -81,7 +82,7 @@ pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible
         backoff,
         owners: Owners::default(),
         lookups: JoinSet::new(),
-        refresh_at: Instant::now(),
+        refresh_at: clock::timer_now(),
         credentials_are_new: false,
         cuts: 0,
         refusals: 0,
@@ -249,7 +250,7 @@ impl KubernetesSource {
         self.errors.publisher.still_current(now);
         self.errors.pods_answered();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
-        let mut watch = PodWatch::new(body, self.options.limits, silence_max, Instant::now())
+        let mut watch = PodWatch::new(body, self.options.limits, silence_max, clock::timer_now())
             .silence_after_event(self.options.watch_silence);
         loop {
             self.request_owners(&api);
@@ -345,7 +346,7 @@ impl KubernetesSource {
             Some(asked) => self.backoff.with_jitter(asked.min(ASKED_WAIT_MAX)),
             None => own,
         };
-        let until = Instant::now() + wait;
+        let until = clock::timer_now() + wait;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
@@ -360,7 +361,7 @@ impl KubernetesSource {
 
     /// Requests the Node object and the version when they are due, and owners whose request failed.
     fn refresh(&mut self, api: &ApiClient) {
-        let now = Instant::now();
+        let now = clock::timer_now();
         if now < self.refresh_at {
             return;
         }
@@ -438,7 +439,7 @@ impl KubernetesSource {
         match failure.kind {
             // If it lasts, the requests for the pods report it.
             ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable | ApiErrorKind::Cut => {
-                self.refresh_at = self.refresh_at.min(Instant::now() + LOOKUP_RETRY);
+                self.refresh_at = self.refresh_at.min(clock::timer_now() + LOOKUP_RETRY);
             }
             _ => self.errors.request_failed(asked, &failure.text, now),
         }

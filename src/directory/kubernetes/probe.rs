@@ -7,6 +7,7 @@ use super::api::ApiClient;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
 use super::watch::PodWatch;
 use super::{JSON, KubernetesOptions, METADATA_ONLY, no_such_node};
+use crate::clock;
 use crate::directory::objects;
 
 /// The time limit of each request.
@@ -113,7 +114,7 @@ async fn watch(
 ) -> Result<String, ApiError> {
     let path = options.watch_path(from.unwrap_or("0"), 1);
     let body = api.open(ApiRequest::WatchPods, &path, JSON).await?;
-    let mut watch = PodWatch::new(body, options.limits, DEADLINE, tokio::time::Instant::now());
+    let mut watch = PodWatch::new(body, options.limits, DEADLINE, clock::timer_now());
     while let Some(event) = watch.next(&api.access).await? {
         if let objects::WatchEvent::Error(status) = event {
             return Err(ApiError::of_event(&status, &api.access));

@@ -9,6 +9,7 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::ApiAccess;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
+use crate::clock;
 use crate::directory::objects::{ObjectLimits, WatchEvent, watch_event};
 
 /// The longest line; etcd holds no object of more than 1.5 MiB.
@@ -68,7 +69,7 @@ impl PodWatch {
             let Ok(frame) = tokio::time::timeout_at(deadline, frame).await else {
                 return Err(ApiError::timeout(ApiRequest::WatchPods, access, self.silence_max));
             };
-            self.last_heard = Instant::now();
+            self.last_heard = clock::timer_now();
             match frame {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
