@@ -1,6 +1,14 @@
 //! The integration tests, as one program. `tests/allocations` is a program of its own, since it brings an
 //! allocator.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test is at the edge: it starts programs, reads files and the clock, and fails where it cannot go on"
+)]
+
 mod agent;
 mod check;
 mod cluster;

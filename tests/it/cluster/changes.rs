@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::cluster::cluster::{self, kind, name};
 use crate::cluster::host::Stopped;
+use crate::cluster::objects::{self, kind, name};
 use crate::cluster::reads::expected_containers;
 use crate::cluster::{LATE, PODS, Scene};
 use crate::support::agent::eventually;
@@ -24,7 +24,7 @@ impl Scene {
     }
 
     fn tell(&self, watch: &Watcher, what: &str, object: &Value, resource_version: u64) {
-        let event = cluster::event(what, object, resource_version);
+        let event = objects::event(what, object, resource_version);
         self.runtime.block_on(watch.pen.write(event));
     }
 
@@ -58,7 +58,7 @@ pub fn check_is_well(scene: &Scene) {
 pub fn a_pod_is_deleted(scene: &mut Scene) {
     let watch = scene.next_watch();
     assert_eq!(watch.parameter("resourceVersion"), "1000");
-    let object = cluster::pod(&scene.host.tree, DELETED);
+    let object = objects::pod(&scene.host.tree, DELETED);
     scene.pods.lock().unwrap().retain(|pod| pod["metadata"]["uid"] != object["metadata"]["uid"]);
     scene.tell(&watch, "DELETED", &object, 1001);
     let stopped = Stopped::new(&scene.agent);
@@ -71,7 +71,7 @@ pub fn a_pod_is_deleted(scene: &mut Scene) {
     let is_it = |row: &Value| row["pod_name"] == name;
     let info = reader.get("/pod/info");
     assert_eq!(info.as_array().unwrap().iter().filter(|row| row["is_dead"] == true).count(), 1);
-    let list = reader.get(&format!("/pod/list/{}", cluster::NODE));
+    let list = reader.get(&format!("/pod/list/{}", objects::NODE));
     let list = list.as_array().unwrap();
     assert_eq!((list.len(), list.iter().any(is_it)), (PODS - 1, false));
     scene.watch = Some(watch);
@@ -80,7 +80,7 @@ pub fn a_pod_is_deleted(scene: &mut Scene) {
     let series = || reader.get(&format!("/api/pods/{name}/timeseries"));
     let after = eventually("two samples without it", || {
         let before = series();
-        let node = || reader.list(&format!("/api/nodes/{}/timeseries", cluster::NODE)).len();
+        let node = || reader.list(&format!("/api/nodes/{}/timeseries", objects::NODE)).len();
         let samples = node();
         eventually("a sample", || (node() >= samples + 2).then_some(()));
         (series() == before).then_some(before)
@@ -95,12 +95,12 @@ pub fn a_container_is_restarted(scene: &mut Scene) {
     let watch = scene.watch.take().unwrap();
     let (reader, name) = (scene.reader, name(RESTARTED));
     let before = reader.get(&format!("/pod/name/{name}"));
-    let old = cluster::pod(&scene.host.tree, RESTARTED);
+    let old = objects::pod(&scene.host.tree, RESTARTED);
     // A kernel's cgroup has all its files from the first; this one gets them one by one.
     let stopped = Stopped::new(&scene.agent);
     scene.host.tree.restart_container(RESTARTED, 1);
     drop(stopped);
-    let mut object = cluster::pod(&scene.host.tree, RESTARTED);
+    let mut object = objects::pod(&scene.host.tree, RESTARTED);
     let status = &mut object["status"]["containerStatuses"][0];
     let id = old["status"]["containerStatuses"][0]["containerID"].clone();
     assert_ne!(status["containerID"], id);
@@ -146,7 +146,7 @@ pub fn a_pod_is_added_late(scene: &mut Scene) {
     assert!(bytes >= 3 * crate::cluster::host::DISK_BYTES);
     assert_eq!(reader.disk_bytes(LATE), None);
     let watch = scene.watch.take().unwrap();
-    let object = cluster::pod(&scene.host.tree, LATE);
+    let object = objects::pod(&scene.host.tree, LATE);
     scene.pods.lock().unwrap().push(object.clone());
     scene.tell(&watch, "ADDED", &object, 1003);
     scene.watch = Some(watch);
@@ -165,7 +165,7 @@ pub fn a_pod_is_added_late(scene: &mut Scene) {
         let (status, row) = crate::support::agent::get(reader.0, &format!("/pod/name/{name}"));
         (status == 200).then_some(row)
     });
-    assert_eq!(row["pod_ip"], cluster::ip(LATE));
+    assert_eq!(row["pod_ip"], objects::ip(LATE));
     scene.advance(Activity::All);
     eventually("what it has done since", || {
         (reader.disk_bytes(LATE) == Some([bytes + crate::cluster::host::DISK_BYTES; 2]))

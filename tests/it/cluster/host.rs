@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::cluster::cluster;
+use crate::cluster::objects;
 use crate::support::agent::{Agent, eventually, get};
 use crate::support::host_tree::{Activity, HostTree};
 
@@ -145,7 +145,7 @@ impl Reader {
 
     /// The bytes that the pod has read and written in all posts, or `None` before the first.
     pub fn disk_bytes(self, pod: usize) -> Option<[u64; 2]> {
-        let (namespace, name) = (cluster::kind(pod).namespace, cluster::name(pod));
+        let (namespace, name) = (objects::kind(pod).namespace, objects::name(pod));
         let (status, series) =
             get(self.0, &format!("/api/pods/{name}?window=3600&namespace={namespace}"));
         (status == 200).then(|| ["read_bytes", "write_bytes"].map(|key| disk_sum(&series, key)))

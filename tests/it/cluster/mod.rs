@@ -10,8 +10,8 @@
 )]
 
 mod changes;
-mod cluster;
 mod host;
+mod objects;
 mod reads;
 
 use std::net::{SocketAddr, TcpListener};
@@ -71,7 +71,7 @@ fn config(dir: &Path, kubeconfig: &Path, status: SocketAddr, to: SocketAddr) -> 
         "[node]\nname = \"{}\"\n[sampling]\ninterval = \"1s\"\ntcp_sockets = false\n\
          [state]\ndir = \"none\"\n[directory]\nsources = [\"kubernetes\"]\nkubeconfig = {:?}\n\
          [cluster]\nid = \"c-1\"\n[status]\nlisten = \"{status}\"\n{}",
-        cluster::NODE,
+        objects::NODE,
         kubeconfig,
         endpoints.concat()
     );
@@ -87,7 +87,7 @@ struct Scene {
     reader: Reader,
     status: Reader,
     server: ApiServer,
-    pods: cluster::Pods,
+    pods: objects::Pods,
     /// The one that the agent reads.
     watch: Option<Watcher>,
     runtime: Handle,
@@ -102,8 +102,8 @@ impl Scene {
         let runtime = background();
         let pki = Pki::new("cluster-ca");
         let server = runtime.block_on(async { ApiServer::start(&pki).await });
-        let pods = Arc::new(Mutex::new((0..PODS).map(|at| cluster::pod(&host.tree, at)).collect()));
-        cluster::serve(&server, &pods);
+        let pods = Arc::new(Mutex::new((0..PODS).map(|at| objects::pod(&host.tree, at)).collect()));
+        objects::serve(&server, &pods);
         server.accept_tokens(&["the-token"]);
         let reader = Reader(receiver(any_port()));
         // A port that was just free.
@@ -128,7 +128,7 @@ impl Scene {
     }
 
     fn is_told(&self, pod: usize) -> bool {
-        let (namespace, name) = (cluster::kind(pod).namespace, cluster::name(pod));
+        let (namespace, name) = (objects::kind(pod).namespace, objects::name(pod));
         let disk = self.host.disk_bytes(pod);
         let now = get(self.reader.0, &format!("/api/pods/{name}?namespace={namespace}")).1;
         self.reader.disk_bytes(pod) == Some([disk; 2])

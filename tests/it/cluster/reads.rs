@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::cluster::cluster::{self, NODE, ip, kind, name};
 use crate::cluster::host::{
     CPU_USEC, FILE_BYTES, Host, Reader, WITH_FILES, disk_sum, holds_null, working_set,
 };
+use crate::cluster::objects::{self, NODE, ip, kind, name};
 use crate::cluster::{PODS, Scene};
 use crate::support::agent::{eventually, get};
 use crate::support::host_tree::{Activity, HostTree};
@@ -124,7 +124,7 @@ fn pods(reader: Reader, host: &Host) -> Vec<Value> {
         assert_eq!(pod.get("workload_name").and_then(Value::as_str), workload, "{name}");
         let deployment = workload.filter(|_| workload_kind == Some("Deployment"));
         assert_eq!(pod.get("deployment_name").and_then(Value::as_str), deployment, "{name}");
-        let labels = &cluster::pod(&host.tree, at)["metadata"]["labels"];
+        let labels = &objects::pod(&host.tree, at)["metadata"]["labels"];
         let labels = if labels.is_null() { &json!({}) } else { labels };
         assert_eq!(&pod["labels"], labels, "{name}");
         assert_eq!(containers(pod), expected_containers(host, at), "{name}");
@@ -146,7 +146,7 @@ fn containers(pod: &Value) -> Vec<(String, u64)> {
 
 /// In the order of their names, from the tree's files.
 pub fn expected_containers(host: &Host, at: usize) -> Vec<(String, u64)> {
-    let object = cluster::pod(&host.tree, at);
+    let object = objects::pod(&host.tree, at);
     let statuses = object["status"]["containerStatuses"].as_array().unwrap();
     let mut containers: Vec<(String, u64)> = statuses
         .iter()
@@ -283,8 +283,8 @@ fn pod_batch(reader: Reader, host: &Host) {
         let mut own = resources.iter().filter(|pod| pod["name"] == name);
         let (pod, none) = (own.next().expect(&name), own.next());
         assert_eq!((&pod["namespace"], none), (&json!(kind.namespace), None));
-        assert_eq!(pod["uid"], cluster::api_uid(at));
-        let object = cluster::pod(&host.tree, at);
+        assert_eq!(pod["uid"], objects::api_uid(at));
+        let object = objects::pod(&host.tree, at);
         let metrics = &pod["metrics"];
         let amounts = |key: &str| {
             let cores = metrics["cpu"][key].as_f64().unwrap();
@@ -364,7 +364,7 @@ fn pod_lifecycle(reader: Reader, host: &Host) {
         // Naive, in UTC: servers refuse a Z.
         let stamp = row["time_stamp"].as_str().unwrap();
         assert!(humantime::parse_rfc3339(&format!("{stamp}Z")).is_ok(), "{stamp}");
-        let labels = &cluster::pod(&host.tree, at)["metadata"]["labels"];
+        let labels = &objects::pod(&host.tree, at)["metadata"]["labels"];
         let identity = match at % 10 {
             // By the label, whatever the Deployment is called.
             0..=3 => labels["app.kubernetes.io/name"].as_str(),
@@ -373,7 +373,7 @@ fn pod_lifecycle(reader: Reader, host: &Host) {
         };
         assert_eq!(row["pod_identity"].as_str(), identity, "{name}");
         let object = &row["pod_obj"];
-        assert_eq!(object["metadata"]["uid"], cluster::api_uid(at));
+        assert_eq!(object["metadata"]["uid"], objects::api_uid(at));
         assert_eq!(object["status"]["podIP"], ip(at));
         assert!(object["spec"]["containers"][0].get("env").is_none());
     }
