@@ -18,7 +18,7 @@ use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::{Account, Ledger};
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::metrics_k8s_io;
-use crate::runtime::{agent, capture, host, identity, wait};
+use crate::runtime::{capture, host, sources, startup, wait};
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
@@ -103,14 +103,14 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         notices: true,
         sockets: settings.sampling.tcp_sockets,
     };
-    let mut sampler = agent::open_sampler(settings, options)?;
-    let beside = identity::Beside::start(settings).context("the sources of names")?;
+    let mut sampler = startup::open_sampler(settings, options)?;
+    let beside = sources::BackgroundSources::start(settings).context("the sources of names")?;
     let mut ledger = Ledger::new(sampler.roots().units);
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
     let due = clock::boot_time().plus(flags.interval);
     // Nobody stops it but the signal that ends the program.
-    let (_keep_going, stop) = wait::stop().context("a pipe")?;
+    let (_waker, stop) = wait::stop_signal().context("a pipe")?;
     wait::until(due, &stop, &mut sampler);
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
 

@@ -1,4 +1,4 @@
-//! The receiver that the agent brings along while no endpoint is configured.
+//! The embedded receiver, which runs while no endpoint is configured.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::agent::AgentError;
+use super::error::AgentError;
 use crate::clock;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
@@ -17,18 +17,17 @@ use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::receiver::{Receiver, ReceiverBounds, ReceiverState};
 
-/// The most points of one series, however long the retention and short the interval.
+/// The bound of points in one series, for any retention and interval.
 const POINTS_MAX: usize = 3600;
 
-/// The most posts that are remembered, for 280 KiB: of 110 pods and the node every 15 s those of 18
-/// minutes. Here a repeat comes within a few retries or never: what waits longer waits for a
-/// receiver that ended with its agent, and the next one knows of no post before.
+/// The bound of idempotency keys, 280 KiB: 18 minutes of 110 pods and the node every 15 s. A repeat
+/// comes within a few retries or never, since the receiver ends with its agent.
 const POST_KEYS_MAX: usize = 1 << 13;
 
-/// A receiver that answers.
+/// A running receiver.
 #[derive(Debug)]
 pub struct Embedded {
-    /// As the settings have it: port 0 for any.
+    /// The configured address; port 0 means any port.
     listen: SocketAddr,
     pub address: SocketAddr,
     state: ReceiverState,
@@ -36,17 +35,18 @@ pub struct Embedded {
     done: JoinHandle<()>,
 }
 
-/// What is to be in its place.
+/// The receiver that a reload will run.
 pub enum EmbeddedPlan {
-    /// There is none and none is wanted, or the one that runs ends.
+    /// No receiver; a running one ends.
     None,
-    /// The one that runs goes on within these bounds.
+    /// The running receiver continues within these bounds.
     Keep(ReceiverBounds),
-    /// Bound, over what the one that runs keeps, if there is one.
-    Begin(Box<Beginning>),
+    /// A new receiver, bound to its address, over the store of the running one.
+    Start(Box<EmbeddedStart>),
 }
 
-pub struct Beginning {
+/// A receiver that is bound but does not answer yet.
+pub struct EmbeddedStart {
     listen: SocketAddr,
     receiver: Receiver,
     state: ReceiverState,
@@ -54,8 +54,7 @@ pub struct Beginning {
 }
 
 impl EmbeddedPlan {
-    /// Binds what is needed and changes nothing yet; and how the receiver is sent to, where one is
-    /// wanted.
+    /// Binds the address without starting the receiver: the plan, and the endpoint that sends to it.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -69,8 +68,8 @@ impl EmbeddedPlan {
         let listen = settings.receiver.listen;
         let bounds = bounds(settings);
         if let Some(running) = running.filter(|running| running.listen == listen) {
-            let wanted = wanted(running.address, settings)?;
-            return Ok((Self::Keep(bounds), Some(wanted)));
+            let spec = spec(running.address, settings)?;
+            return Ok((Self::Keep(bounds), Some(spec)));
         }
         let state = match running {
             Some(running) => running.state.clone(),
@@ -78,13 +77,13 @@ impl EmbeddedPlan {
         };
         let bound = Receiver::bind_with(listen, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
-        let wanted = wanted(receiver.local_addr(), settings)?;
-        let beginning = Beginning { listen, receiver, state, bounds };
-        Ok((Self::Begin(Box::new(beginning)), Some(wanted)))
+        let spec = spec(receiver.local_addr(), settings)?;
+        let start = EmbeddedStart { listen, receiver, state, bounds };
+        Ok((Self::Start(Box::new(start)), Some(spec)))
     }
 
-    /// Does what was planned.
-    pub async fn carry_out(self, running: Option<Embedded>) -> Option<Embedded> {
+    /// Carries the plan out.
+    pub async fn apply(self, running: Option<Embedded>) -> Option<Embedded> {
         match self {
             Self::Keep(bounds) => {
                 if let Some(running) = &running {
@@ -98,8 +97,8 @@ impl EmbeddedPlan {
                 }
                 None
             }
-            Self::Begin(beginning) => {
-                let Beginning { listen, receiver, state, bounds } = *beginning;
+            Self::Start(start) => {
+                let EmbeddedStart { listen, receiver, state, bounds } = *start;
                 state.set_bounds(bounds);
                 let address = receiver.local_addr();
                 let (stop, stopped) = oneshot::channel();
@@ -116,7 +115,7 @@ impl EmbeddedPlan {
 }
 
 impl Embedded {
-    /// Answers under way have a moment to be finished.
+    /// Ends the receiver; requests in progress have one second to finish.
     pub async fn end(self) {
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_secs(1), self.done).await;
@@ -128,14 +127,14 @@ fn bounds(settings: &Settings) -> ReceiverBounds {
     bounds.retention = settings.receiver.retention;
     bounds.stale_after = settings.receiver.stale_after;
     let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);
-    // One more for the point that a window of the whole retention begins with.
+    // One more: a window of the whole retention starts with a point of its own.
     bounds.post_keys_max = POST_KEYS_MAX;
     bounds.points_max = usize::try_from(points + 1).unwrap_or(usize::MAX).min(POINTS_MAX);
     bounds
 }
 
-fn wanted(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
-    // A receiver on every address is reached on the loopback one.
+fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
+    // A receiver that listens on all addresses is reached on loopback.
     let reached = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             SocketAddr::from((Ipv4Addr::LOCALHOST, v4.port()))
@@ -152,7 +151,7 @@ fn wanted(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, Agen
     Ok(EndpointSpec {
         embedded: true,
         delivery: delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name)),
-        // What it keeps itself is in memory too.
+        // The receiver keeps its rows in memory, so a backlog on disk would outlive them.
         storage: BacklogStorage::default(),
         encoder: Encoder::all(settings),
     })

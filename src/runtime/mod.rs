@@ -3,12 +3,14 @@
 pub mod agent;
 pub mod capture;
 pub mod embedded;
+pub mod error;
 pub mod host;
-pub mod identity;
 pub mod notify;
 pub mod pod_files;
 pub mod reload;
 pub mod sampling;
+pub mod self_metrics;
+pub mod sources;
+pub mod startup;
 pub mod status;
-pub mod vitals;
 pub mod wait;

@@ -1,4 +1,4 @@
-//! What systemd is told, where there is one (`NOTIFY_SOCKET`).
+//! Notifications to systemd (sd_notify(3)), where `NOTIFY_SOCKET` is set.
 
 use std::time::Duration;
 
@@ -7,37 +7,39 @@ use sd_notify::NotifyState;
 use crate::clock;
 use crate::quantity::BootTime;
 
-// Whether the words arrive is systemd's to see: an agent that is not heard goes on all the same.
+// A notification that fails changes nothing: systemd notices a service that is silent.
 
-/// Started, or done with a reload.
+/// Reports the end of the start or of a reload (`READY=1`).
 pub fn ready() {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
-/// A reload has begun; [`ready`] ends it, whatever came of it.
+/// Reports the start of a reload (`RELOADING=1`); [`ready`] ends it, also after a failure.
 pub fn reloading() {
-    // A unit of Type=notify-reload takes the word only with the time beside it.
+    // Type=notify-reload needs the time beside it.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
     }
 }
 
+/// Reports that the agent stops (`STOPPING=1`).
 pub fn stopping() {
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 
-/// The sampling thread's signs of life. Only the thread that they vouch for may give them.
+/// The watchdog notifications of the sampling thread. Only that thread sends them, so that a hang of
+/// it is seen.
 #[derive(Debug)]
-pub struct Pulse {
-    /// `None`: nobody waits for them.
+pub struct Watchdog {
+    /// `None`: systemd asked for no watchdog.
     every: Option<Duration>,
     next: BootTime,
 }
 
-impl Pulse {
-    /// As often as systemd asks for (WatchdogSec=), with half of the time to spare.
+impl Watchdog {
+    /// Notifies at half of the unit's `WatchdogSec=`.
     #[must_use]
-    pub fn asked_for() -> Self {
+    pub fn from_environment() -> Self {
         Self::every(sd_notify::watchdog_enabled().map(|timeout| timeout / 2))
     }
 
@@ -45,8 +47,8 @@ impl Pulse {
         Self { every: every.filter(|every| !every.is_zero()), next: BootTime::default() }
     }
 
-    /// Gives one if it is time for it.
-    pub fn beat(&mut self) {
+    /// Sends a notification if one is due.
+    pub fn notify_if_due(&mut self) {
         if self.is_due(clock::boot_time()) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
@@ -58,7 +60,7 @@ impl Pulse {
         true
     }
 
-    /// The next sign of life, or `due` if that is sooner.
+    /// The time of the next notification, or `due` if that is sooner.
     #[must_use]
     pub fn or_sooner(&self, due: BootTime) -> BootTime {
         if self.every.is_some() { due.min(self.next) } else { due }
@@ -70,23 +72,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_longer_than_the_watchdog_is_cut_into_signs_of_life() {
+    fn a_wait_longer_than_the_watchdog_is_cut_into_notifications() {
         let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
-        let mut pulse = Pulse::every(Some(Duration::from_secs(15)));
-        assert!(pulse.is_due(at(100)));
-        assert_eq!(pulse.or_sooner(at(3700)), at(115));
-        assert_eq!(pulse.or_sooner(at(107)), at(107));
-        assert!(!pulse.is_due(at(107)));
-        assert!(pulse.is_due(at(115)));
-        assert_eq!(pulse.or_sooner(at(3700)), at(130));
+        let mut watchdog = Watchdog::every(Some(Duration::from_secs(15)));
+        assert!(watchdog.is_due(at(100)));
+        assert_eq!(watchdog.or_sooner(at(3700)), at(115));
+        assert_eq!(watchdog.or_sooner(at(107)), at(107));
+        assert!(!watchdog.is_due(at(107)));
+        assert!(watchdog.is_due(at(115)));
+        assert_eq!(watchdog.or_sooner(at(3700)), at(130));
     }
 
     #[test]
     fn without_a_watchdog_nothing_is_due() {
-        for mut pulse in [Pulse::every(None), Pulse::every(Some(Duration::ZERO))] {
+        for mut watchdog in [Watchdog::every(None), Watchdog::every(Some(Duration::ZERO))] {
             let due = BootTime::from_nanos(9);
-            assert!(!pulse.is_due(due));
-            assert_eq!(pulse.or_sooner(due), due);
+            assert!(!watchdog.is_due(due));
+            assert_eq!(watchdog.or_sooner(due), due);
         }
     }
 }

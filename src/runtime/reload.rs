@@ -1,6 +1,6 @@
-//! SIGHUP: the settings read anew and brought into force, or left as they were.
+//! Reloads the settings on SIGHUP, or keeps the present ones.
 //!
-//! Everything that can fail is done first; what runs is touched only when nothing can fail any
+//! Everything that can fail is done first. The running parts change only when nothing can fail any
 //! more.
 
 use std::sync::mpsc;
@@ -8,50 +8,51 @@ use std::sync::mpsc;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::agent::{self, AgentError};
 use super::embedded::{Embedded, EmbeddedPlan};
-use super::identity::Sources;
+use super::error::AgentError;
 use super::notify;
-use super::sampling::Change;
-use super::status::{self, Status, Subjects};
-use super::wait::KeepGoing;
+use super::sampling::SamplingChange;
+use super::sources::Sources;
+use super::startup;
+use super::status::{Status, StatusPlan, StatusView};
+use super::wait::Waker;
 use crate::checkpoint::StateDir;
 use crate::config::{LogLevel, SamplingSettings, Settings};
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
 use crate::snapshot::sampler::Sampler;
 
-/// What a reload needs of whoever started the agent.
+/// The functions that a reload calls.
 #[derive(Clone, Copy)]
 pub struct Reload<'a> {
-    /// File, environment and flags as at the start; an error is one line.
+    /// Resolves file, environment and flags as at the start. An error is one line.
     pub settings: &'a dyn Fn() -> Result<Settings, String>,
     pub set_log_level: &'a dyn Fn(LogLevel),
 }
 
-/// What runs beside the sampling thread, and the settings that it runs by.
-pub(super) struct Running {
+/// The running parts beside the sampling thread, and their settings.
+pub(super) struct RunningAgent {
     pub settings: Settings,
     pub endpoints: Endpoints,
     pub receiver: Option<Embedded>,
     pub sources: Sources,
     pub status: Status,
-    pub changes: mpsc::Sender<Change>,
-    pub keep_going: KeepGoing,
+    pub changes: mpsc::Sender<SamplingChange>,
+    pub waker: Waker,
 }
 
-/// All that new settings need, made.
+/// The parts that new settings need, made but not in force.
 struct Prepared {
     sampler: Option<Sampler>,
     state: Option<StateDir>,
     receiver: EmbeddedPlan,
     endpoints: EndpointsPlan,
     handles: Vec<EndpointHandle>,
-    status: status::StatusPlan,
+    status: StatusPlan,
 }
 
-impl Running {
-    /// Says in the log what came of it.
+impl RunningAgent {
+    /// Reloads and logs the outcome.
     pub async fn reload(&mut self, reload: &Reload<'_>) {
         notify::reloading();
         let outcome = match (reload.settings)() {
@@ -64,11 +65,11 @@ impl Running {
         match outcome {
             Ok((settings, prepared)) => {
                 (reload.set_log_level)(settings.log.level);
-                let changes = self.bring_into_force(&settings, prepared).await;
-                info!("reloaded: {}", told(&self.settings, &settings, &changes));
+                let changes = self.apply(&settings, prepared).await;
+                info!("reloaded: {}", summary(&self.settings, &settings, &changes));
                 self.settings = settings;
             }
-            Err(error) => error!("not reloaded, going on with the settings of before: {error}"),
+            Err(error) => error!("not reloaded, the previous settings stay in force: {error}"),
         }
         notify::ready();
     }
@@ -77,14 +78,14 @@ impl Running {
         let sampler = if reads_the_same(&self.settings, settings) {
             None
         } else {
-            Some(agent::open_sampler(settings, agent::run_options(settings))?)
+            Some(startup::open_sampler(settings, startup::run_options(settings))?)
         };
-        let (receiver, wanted) = agent::wanted(settings, self.receiver.as_ref()).await?;
-        let (endpoints, handles) = self.endpoints.plan(wanted)?;
+        let (receiver, specs) = startup::specs(settings, self.receiver.as_ref()).await?;
+        let (endpoints, handles) = self.endpoints.plan(specs)?;
         let state = settings.state.dir.as_deref().and_then(|dir| match StateDir::open(dir) {
             Ok(state) => Some(state),
             Err(error) => {
-                warn!("no counters are kept, a restart will be a gap: {error}");
+                warn!("state: counters are not kept, a restart will lose an interval: {error}");
                 None
             }
         });
@@ -92,18 +93,14 @@ impl Running {
         Ok(Prepared { sampler, state, receiver, endpoints, handles, status })
     }
 
-    async fn bring_into_force(
-        &mut self,
-        settings: &Settings,
-        prepared: Prepared,
-    ) -> EndpointChanges {
+    async fn apply(&mut self, settings: &Settings, prepared: Prepared) -> EndpointChanges {
         let Prepared { sampler, state, receiver, endpoints, handles, status } = prepared;
-        // What the sources of before had told is known again in a moment; until then pods wait.
+        // New sources know the pods again in a moment; until then pods wait for their names.
         let sources = (!asks_the_same(&self.settings, settings)).then(|| Sources::start(settings));
         let pod_files =
-            (!measures_the_same(&self.settings, settings)).then(|| agent::pod_files(settings));
+            (!measures_the_same(&self.settings, settings)).then(|| startup::pod_files(settings));
         let (in_force, taken) = oneshot::channel();
-        let change = Change {
+        let change = SamplingChange {
             sampler,
             state,
             endpoints: handles,
@@ -113,45 +110,45 @@ impl Running {
             in_force,
         };
         let _ = self.changes.send(change);
-        self.keep_going.wake();
-        // An error is the end of the sampling thread, which is seen to elsewhere.
+        self.waker.wake();
+        // An error means that the sampling thread ended, which the main loop handles.
         let _ = taken.await;
         if let Some(sources) = sources {
             self.sources = sources;
         }
         let directory = &self.sources.directory;
         let changes = self.endpoints.apply(endpoints, &settings.node.name, directory);
-        self.receiver = receiver.carry_out(self.receiver.take()).await;
-        let subjects = Subjects {
+        self.receiver = receiver.apply(self.receiver.take()).await;
+        let view = StatusView {
             node_name: settings.node.name.clone(),
             directory: directory.clone(),
             endpoints: self.endpoints.views(),
             boot: Some(self.endpoints.boot()),
         };
-        self.status.carry_out(status, subjects).await;
+        self.status.apply(status, view).await;
         changes
     }
 }
 
-/// Whether a sampler opened by `before` reads what `now` asks for.
+/// Tells whether a sampler opened by `before` reads what `now` asks for.
 fn reads_the_same(before: &Settings, now: &Settings) -> bool {
-    // How often it is asked is no matter of the sampler's.
+    // The interval does not change what the sampler reads.
     let sampling = SamplingSettings { interval: before.sampling.interval, ..now.sampling.clone() };
     before.paths == now.paths && before.sampling == sampling
 }
 
-/// Whether sources started by `before` ask what `now` wants to know.
+/// Tells whether sources started by `before` ask what `now` asks for.
 fn asks_the_same(before: &Settings, now: &Settings) -> bool {
     before.directory == now.directory && before.node.name == now.node.name
 }
 
-/// Whether a slow lane started by `before` measures what `now` asks for.
+/// Tells whether a count of files started by `before` measures what `now` asks for.
 fn measures_the_same(before: &Settings, now: &Settings) -> bool {
     before.filesystem == now.filesystem && before.paths == now.paths
 }
 
-/// What has changed, in a few words.
-fn told(before: &Settings, now: &Settings, endpoints: &EndpointChanges) -> String {
+/// The changes, in a few words.
+fn summary(before: &Settings, now: &Settings, endpoints: &EndpointChanges) -> String {
     let mut words = Vec::new();
     if before.sampling.interval != now.sampling.interval {
         let interval = humantime::format_duration(now.sampling.interval);
@@ -161,7 +158,7 @@ fn told(before: &Settings, now: &Settings, endpoints: &EndpointChanges) -> Strin
         words.push(format!("the node is called {}", now.node.name));
     }
     let others = [
-        ("what is read of the host", !reads_the_same(before, now)),
+        ("sampler", !reads_the_same(before, now)),
         ("directory", before.directory != now.directory),
         ("cluster", before.cluster != now.cluster),
         ("filesystem", before.filesystem != now.filesystem),

@@ -1,4 +1,4 @@
-//! The sampling thread: sample, settle, keep the counters, hand the posts to every endpoint's queue.
+//! The sampling thread: sample, settle, keep the counters, offer the posts to every endpoint.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
-use super::notify::Pulse;
+use super::notify::Watchdog;
 use super::pod_files::PodFiles;
-use super::vitals::Vitals;
-use super::wait::{self, Stop, Woken};
+use super::self_metrics::SelfMetrics;
+use super::wait::{self, StopSignal, Woken};
 use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
 use crate::directory::Directory;
@@ -21,7 +21,8 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::sampler::Sampler;
 use crate::spool::{Batch, Moment};
 
-pub struct Sampling {
+/// The state of the sampling thread.
+pub struct SamplingThread {
     pub sampler: Sampler,
     pub ledger: Ledger,
     pub state: Option<StateDir>,
@@ -30,52 +31,52 @@ pub struct Sampling {
     pub pod_files: PodFiles,
     pub boot: BootId,
     pub interval: Duration,
-    pub vitals: Arc<Vitals>,
+    pub self_metrics: Arc<SelfMetrics>,
 }
 
-/// What a reload brings. Counters, totals and the account go on whatever it is.
-pub struct Change {
-    /// `None`: the one that is there reads the same host as before.
+/// The parts that a reload replaces. Counters, totals and the account continue.
+pub struct SamplingChange {
+    /// `None`: the present sampler continues.
     pub sampler: Option<Sampler>,
     pub state: Option<StateDir>,
     pub endpoints: Vec<EndpointHandle>,
-    /// `None`: the one that is there goes on.
+    /// `None`: the present directory continues.
     pub directory: Option<Directory>,
-    /// `None`: likewise.
+    /// `None`: the present count of files continues.
     pub pod_files: Option<PodFiles>,
     pub interval: Duration,
-    /// Told once the change is in force: from then on no endpoint of before is offered anything.
+    /// Notified once the change is in force: from then on no previous endpoint is offered a batch.
     pub in_force: oneshot::Sender<()>,
 }
 
-/// Between the first sample, which only sets the start, and the first figures: whoever has just
-/// started the agent is looking.
+/// The time between the first sample, which only sets the start, and the second. Short, since the
+/// person who started the agent is looking.
 const FIRST_FIGURES: Duration = Duration::from_secs(1);
 
-/// The shortest time between two samples, when an interval's boundary comes right behind one.
+/// The shortest time between two samples. A sample that would come sooner is skipped.
 const LEAST: Duration = Duration::from_millis(500);
 
-impl Sampling {
-    /// Goes on until `stop` says so, and looks for `changes` when it is woken. `ticked` is told of
-    /// each sample.
+impl SamplingThread {
+    /// Samples until `stop` ends it, and applies `changes` when it is woken. Calls `ticked` after each
+    /// sample.
     pub fn run(
         mut self,
-        stop: &Stop,
-        changes: &mpsc::Receiver<Change>,
-        mut pulse: Pulse,
+        stop: &StopSignal,
+        changes: &mpsc::Receiver<SamplingChange>,
+        mut watchdog: Watchdog,
         mut ticked: impl FnMut(u64),
     ) {
         let mut account = Account::default();
         let mut totals = RunningTotals::default();
-        let mut notes = Notes::default();
+        let mut log = SampleLog::default();
         let mut sequence = 0;
         let mut wait = FIRST_FIGURES;
         loop {
             let wall = clock::wall_time();
             let snapshot = self.sampler.sample(&clock::boot_time, wall);
             self.ledger.settle(snapshot, &mut account);
-            notes.note(snapshot);
-            self.vitals.sampled(snapshot, self.interval);
+            log.note(snapshot);
+            self.self_metrics.sampled(snapshot, self.interval);
             debug!(
                 took_usec = snapshot.ended_at.usec_since(snapshot.begun_at),
                 files = snapshot.work.files_read,
@@ -85,8 +86,8 @@ impl Sampling {
             );
             let taken = Moment { boot: self.boot, since_boot: snapshot.begun_at, wall };
             let batches = self.batches(&account, &mut totals, taken);
-            // Handed over, then counted, then sent: whenever the process ends, an interval stands in
-            // what it has handed over or is counted again, and never both.
+            // Journalled, then counted, then sent. However the process ends, an interval is in the
+            // journal or is counted again, never both.
             let in_journal: Vec<bool> = self
                 .endpoints
                 .iter()
@@ -94,7 +95,7 @@ impl Sampling {
                 .map(|(endpoint, batch)| endpoint.handle.journal(batch))
                 .collect();
             if let (Some(state), Some(counters)) = (&self.state, self.ledger.counters()) {
-                notes.state(state.save(counters).err());
+                log.state(state.save(counters).err());
             }
             for ((endpoint, batch), kept) in self.endpoints.iter().zip(batches).zip(in_journal) {
                 endpoint.handle.offer(batch, kept);
@@ -106,8 +107,8 @@ impl Sampling {
             ticked(sequence);
             let mut due = clock::boot_time().plus(wait);
             loop {
-                pulse.beat();
-                match wait::until(pulse.or_sooner(due), stop, &mut self.sampler) {
+                watchdog.notify_if_due();
+                match wait::until(watchdog.or_sooner(due), stop, &mut self.sampler) {
                     Woken::Stopped => return,
                     Woken::Due if clock::boot_time() >= due => break,
                     Woken::Due => {}
@@ -115,10 +116,10 @@ impl Sampling {
                         for change in changes.try_iter() {
                             let interval = self.interval;
                             if change.sampler.is_some() {
-                                notes.standing_told = 0;
+                                log.standing_logged = 0;
                             }
-                            self.take(change);
-                            // The wait for the first figures is none of the interval's.
+                            self.apply(change);
+                            // The wait for the second sample does not depend on the interval.
                             if self.interval != interval && account.since.is_some() {
                                 let now = clock::wall_time();
                                 let wait = clock::until_next(now, self.interval, LEAST);
@@ -131,7 +132,7 @@ impl Sampling {
         }
     }
 
-    /// What each endpoint is told of the sample that was just settled; nothing where it was the first.
+    /// The batch of each endpoint for the settled sample. Empty after the first sample.
     fn batches(
         &mut self,
         account: &Account,
@@ -155,9 +156,9 @@ impl Sampling {
         self.endpoints.iter().map(batch).collect()
     }
 
-    fn take(&mut self, change: Change) {
+    fn apply(&mut self, change: SamplingChange) {
         if let Some(mut sampler) = change.sampler {
-            // As over a restart: what was read before holds if it was of the same boot.
+            // The new ledger resumes from the counters, as after a restart.
             let mut ledger = Ledger::new(sampler.roots().units);
             if let Some(counters) = self.ledger.counters() {
                 ledger.resume(counters.clone());
@@ -166,7 +167,7 @@ impl Sampling {
             std::mem::swap(&mut self.sampler, &mut sampler);
             self.sampler.inherit(sampler);
         }
-        // Counters that are no longer kept there must not be gone on from one day.
+        // A later run must not resume from counters that are no longer kept there.
         if let Some(left) = self.state.take().filter(|left| change.state.as_ref() != Some(left)) {
             left.forget();
         }
@@ -179,35 +180,35 @@ impl Sampling {
             self.pod_files = pod_files;
         }
         self.interval = change.interval;
-        // Whoever reloads may have been stopped meanwhile.
+        // The reload may have been cancelled meanwhile.
         let _ = change.in_force.send(());
     }
 }
 
-/// What has been logged, so that a lasting trouble is one line and not one a tick.
+/// The conditions that have been logged, so that a lasting one is one line and not one a sample.
 #[derive(Debug, Default)]
-struct Notes {
-    standing_told: usize,
+struct SampleLog {
+    standing_logged: usize,
     gaps: u64,
     state_failed: bool,
 }
 
-impl Notes {
+impl SampleLog {
     fn note(&mut self, snapshot: &Snapshot) {
         let standing = &snapshot.gaps.standing;
-        for gap in standing.get(self.standing_told..).unwrap_or_default() {
+        for gap in standing.get(self.standing_logged..).unwrap_or_default() {
             info!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
         }
-        self.standing_told = standing.len();
+        self.standing_logged = standing.len();
         let count = snapshot.gaps.count;
         if (self.gaps == 0) != (count == 0) {
             match snapshot.gaps.current.first() {
                 Some(gap) => warn!(
-                    "not everything can be read (gaps in this sample: {count}), first {}: {}",
+                    "sampling: {count} readings failed and are unknown in this sample, first {}: {}",
                     String::from_utf8_lossy(&gap.path).escape_debug(),
                     gap.reason
                 ),
-                None => info!("everything can be read again"),
+                None => info!("sampling: all readings succeed again"),
             }
         }
         self.gaps = count;
@@ -216,11 +217,13 @@ impl Notes {
     fn state(&mut self, failed: Option<StateError>) {
         match failed {
             Some(error) if !self.state_failed => {
-                warn!("the counters cannot be kept, a restart will be a gap: {error}");
+                warn!(
+                    "state: the counters cannot be kept, a restart will lose an interval: {error}"
+                );
                 self.state_failed = true;
             }
             None if self.state_failed => {
-                info!("the counters are kept again");
+                info!("state: the counters are kept again");
                 self.state_failed = false;
             }
             _ => {}

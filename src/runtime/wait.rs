@@ -1,5 +1,5 @@
-//! How the sampling thread waits between two samples: until its time has come, somebody asks for it
-//! or it is told to stop, with an eye on what the kernel tells of meanwhile.
+//! The wait of the sampling thread between two samples: until the next is due, a change arrives or
+//! the agent stops. Kernel events are drained meanwhile.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::time::Duration;
@@ -10,34 +10,36 @@ use crate::clock;
 use crate::quantity::BootTime;
 use crate::snapshot::sampler::{Alarm, Sampler};
 
-/// Whoever holds it keeps the sampling going; letting go of it ends the sampling, and so does the
-/// end of the thread that holds it.
+/// The end of the pipe that wakes the sampling thread. Dropping it stops the sampling.
 #[derive(Debug)]
-pub struct KeepGoing {
+pub struct Waker {
     writer: PipeWriter,
 }
 
-impl KeepGoing {
-    /// Ends the wait that is under way, or the next one: there is something to be looked at.
+impl Waker {
+    /// Ends the present wait, or the next one, so that changes are applied.
     pub fn wake(&self) {
-        // A reader that is gone has nothing to look at any more.
+        // The sampling thread may have ended.
         let _ = (&self.writer).write(&[0]);
     }
 }
 
-/// The sampling thread's end.
+/// The end of the pipe that the sampling thread polls.
 #[derive(Debug)]
-pub struct Stop {
+pub struct StopSignal {
     reader: PipeReader,
 }
 
-/// A pair of ends; an error is the process's limit of open files.
-pub fn stop() -> io::Result<(KeepGoing, Stop)> {
+/// Both ends of the pipe.
+///
+/// # Errors
+/// The process has reached its limit of open files.
+pub fn stop_signal() -> io::Result<(Waker, StopSignal)> {
     let (reader, writer) = io::pipe()?;
-    Ok((KeepGoing { writer }, Stop { reader }))
+    Ok((Waker { writer }, StopSignal { reader }))
 }
 
-/// How a wait ended.
+/// The end of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
     Due,
@@ -45,21 +47,20 @@ pub enum Woken {
     Stopped,
 }
 
-/// What the sampler attends to, and how long it is left alone by it from then on: what comes in
-/// bursts is attended to in one go, and costs are bounded however much comes and goes. A cgroup that
-/// lost its last process is removed some milliseconds later; the kernel keeps the ends of some
-/// hundred sockets.
+/// The kernel events that are drained, and the pause of each after a drain. The pause batches bursts
+/// and bounds the cost. A cgroup that lost its last process is removed some milliseconds later; the
+/// kernel buffers the destroy notices of some hundred sockets.
 const ALARMS: [(Alarm, Duration); 2] =
     [(Alarm::Cgroups, Duration::from_millis(10)), (Alarm::Sockets, Duration::from_millis(100))];
 
-/// What attending may take of one wait beside a twentieth of the time; beyond it the sampler is left
-/// alone for longer. On a large tree where much comes and goes it takes some milliseconds each time.
-const FREE: Duration = Duration::from_millis(250);
+/// The time that draining may take in one wait, beside a twentieth of the wait; beyond it pauses grow.
+/// A drain takes some milliseconds on a large tree with much churn.
+const DRAIN_BUDGET: Duration = Duration::from_millis(250);
 
-/// Waits until `due`, or until told to `stop`, and lets `sampler` attend to what comes and goes
-/// meanwhile. Time that the machine slept through counts.
-pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
-    // When each alarm may be heard again.
+/// Waits until `due` or `stop` and drains the sampler's kernel events meanwhile. Time in suspend
+/// counts.
+pub fn until(due: BootTime, stop: &StopSignal, sampler: &mut Sampler) -> Woken {
+    // The end of each pause.
     let mut open_at = [BootTime::default(); ALARMS.len()];
     let (waited_from, mut attended) = (clock::boot_time(), Duration::ZERO);
     loop {
@@ -103,7 +104,7 @@ pub fn until(due: BootTime, stop: &Stop, sampler: &mut Sampler) -> Woken {
             let now = clock::boot_time();
             let took = now.since(begun);
             attended += took;
-            let is_costly = attended > FREE + now.since(waited_from) / 20;
+            let is_costly = attended > DRAIN_BUDGET + now.since(waited_from) / 20;
             open_at[number] = now.plus(if is_costly { alone.max(took * 20) } else { alone });
         }
     }
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_it_is_due_and_not_before() {
-        let (_held, stop) = stop().unwrap();
+        let (_held, stop) = stop_signal().unwrap();
         let root = tempfile::tempdir().unwrap();
         let mut sampler = sampler(root.path());
         let due = later(30);
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn however_often_it_is_asked_for_the_wait_ends_once_and_the_stop_is_not_lost() {
-        let (held, stop) = stop().unwrap();
+        let (held, stop) = stop_signal().unwrap();
         let root = tempfile::tempdir().unwrap();
         let mut sampler = sampler(root.path());
         held.wake();
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn letting_go_ends_a_long_wait_at_once() {
-        let (held, stop) = stop().unwrap();
+        let (held, stop) = stop_signal().unwrap();
         let due = later(60_000);
         let root = tempfile::tempdir().unwrap();
         let mut sampler = sampler(root.path());

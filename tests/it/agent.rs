@@ -53,7 +53,7 @@ fn a_restart_neither_loses_nor_doubles_an_interval_whether_it_is_asked_or_killed
     second.signal(Signal::SIGTERM);
     let (status, log) = second.end();
     assert!(status.success(), "{status}: {log}");
-    assert!(log.contains("going on from the counters"), "{log}");
+    assert!(log.contains("resumed from the counters"), "{log}");
 
     host.write_sectors("sda", 9);
     let third = start();

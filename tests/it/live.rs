@@ -258,7 +258,7 @@ impl Observer {
 
     /// Waits as the agent does, until `over`.
     fn wait(&mut self, over: impl Fn() -> bool) {
-        let (_keep_going, stop) = wait::stop().unwrap();
+        let (_keep_going, stop) = wait::stop_signal().unwrap();
         while !over() {
             let due = clock::boot_time().plus(Duration::from_millis(20));
             assert_eq!(wait::until(due, &stop, &mut self.sampler), wait::Woken::Due);

@@ -10,8 +10,8 @@ use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
 use crate::endpoint::endpoint::EndpointSpec;
 use crate::payload::status::StatusReport;
-use crate::runtime::agent::NO_ADDRESSES;
-use crate::runtime::identity;
+use crate::runtime::sources;
+use crate::runtime::startup::NO_ADDRESSES;
 
 pub(super) fn look(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -36,7 +36,7 @@ fn look_at_directory(settings: &Settings, runtime: &Runtime, findings: &mut Find
         findings.add(State::Noted, "directory", text).help = "directory.sources".into();
         return;
     }
-    for (asked, answer) in runtime.block_on(identity::probe(settings)) {
+    for (asked, answer) in runtime.block_on(sources::probe(settings)) {
         let source = format!("directory {asked}");
         match answer {
             Ok(text) => findings.add(State::Present, &source, text),

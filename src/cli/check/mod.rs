@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::checkpoint::StateDir;
 use crate::clock;
 use crate::config::{Durability, EndpointSettings, Settings};
-use crate::runtime::{agent, host};
+use crate::runtime::{host, startup};
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;
@@ -95,14 +95,14 @@ pub fn check(settings: &Settings) -> Report {
         sockets: settings.sampling.tcp_sockets,
         ..SamplerOptions::default()
     };
-    match agent::open_sampler(settings, options) {
+    match startup::open_sampler(settings, options) {
         Err(error) => {
             let finding = findings.add(State::Failed, "procfs", error.to_string());
             finding.help = "mount the host's procfs and name it with --path.procfs".into();
             finding.vital = true;
         }
         Ok(mut sampler) => {
-            hierarchy = agent::hierarchy_words(sampler.hierarchy());
+            hierarchy = startup::hierarchy_words(sampler.hierarchy());
             let reads_io = sampler.reads_process_io();
             compare_capabilities(held, wanted_capabilities(reads_io), &mut findings);
             look_at_procfs(&roots, reads_io, held, &mut findings);

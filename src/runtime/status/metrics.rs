@@ -1,35 +1,36 @@
 //! The agent's own figures as OpenMetrics text.
 
-use super::Subjects;
+use super::view::StatusView;
 use crate::clock;
 use crate::delivery::{Health, Statistics};
 use crate::identity::BootId;
 use crate::payload::open_metrics::Exposition;
 use crate::quantity::BootTime;
-use crate::runtime::vitals::Vitals;
+use crate::runtime::self_metrics::SelfMetrics;
 
-pub(super) fn exposition(vitals: &Vitals, subjects: &Subjects, now: BootTime) -> String {
+pub(super) fn exposition(self_metrics: &SelfMetrics, view: &StatusView, now: BootTime) -> String {
     let mut all = Exposition::default();
     all.info("nodetally_build", "The program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    all.counter("nodetally_samples", "Samples taken.").sample(&[], vitals.samples());
-    if let Some(last) = vitals.last_at() {
+    all.counter("nodetally_samples", "Samples taken.").sample(&[], self_metrics.samples());
+    if let Some(last) = self_metrics.last_at() {
         let seconds = |usec: u64| usec as f64 / 1e6;
         all.gauge("nodetally_sample_age_seconds", "Time since the last sample.")
             .sample(&[], seconds(now.usec_since(last)));
         all.gauge("nodetally_sample_duration_seconds", "How long the last sample took.")
-            .sample(&[], seconds(vitals.took_usec()));
+            .sample(&[], seconds(self_metrics.took_usec()));
         all.gauge("nodetally_sample_gaps", "What could not be read in the last sample.")
-            .sample(&[], vitals.gaps());
-        all.gauge("nodetally_cgroups", "Cgroups in the last sample.").sample(&[], vitals.cgroups());
+            .sample(&[], self_metrics.gaps());
+        all.gauge("nodetally_cgroups", "Cgroups in the last sample.")
+            .sample(&[], self_metrics.cgroups());
     }
-    directory(&mut all, subjects, now);
-    endpoints(&mut all, subjects);
+    directory(&mut all, view, now);
+    endpoints(&mut all, view);
     all.finish()
 }
 
-fn directory(all: &mut Exposition, subjects: &Subjects, now: BootTime) {
-    let catalog = subjects.directory.catalog();
+fn directory(all: &mut Exposition, view: &StatusView, now: BootTime) {
+    let catalog = view.directory.catalog();
     if catalog.sources.is_empty() {
         return;
     }
@@ -58,9 +59,9 @@ fn directory(all: &mut Exposition, subjects: &Subjects, now: BootTime) {
     }
 }
 
-fn endpoints(all: &mut Exposition, subjects: &Subjects) {
-    let now = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
-    let told: Vec<_> = subjects
+fn endpoints(all: &mut Exposition, view: &StatusView) {
+    let now = clock::moment(view.boot.unwrap_or_else(|| BootId::from_bits(0)));
+    let told: Vec<_> = view
         .endpoints
         .iter()
         .map(|endpoint| (endpoint.name.as_str(), endpoint.handle.statistics(&now)))
@@ -197,8 +198,8 @@ mod tests {
         publishers[0].still_current(at(100));
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
-        let subjects = Subjects { directory, ..Subjects::default() };
-        let text = exposition(&Vitals::default(), &subjects, at(160));
+        let view = StatusView { directory, ..StatusView::default() };
+        let text = exposition(&SelfMetrics::default(), &view, at(160));
         for line in [
             "nodetally_directory_up{source=\"kubernetes\"} 0\n",
             "nodetally_directory_up{source=\"cri\"} 1\n",

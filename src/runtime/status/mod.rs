@@ -1,5 +1,5 @@
-//! Where the agent answers for itself: on a unix socket in its state directory, and over TCP if
-//! `status.listen` says so.
+//! The status side: HTTP on a unix socket in the state directory, and over TCP if `status.listen` is
+//! set.
 //!
 //! ```text
 //! GET /healthz   200 while samples are taken, else 503: for a liveness probe
@@ -11,10 +11,11 @@
 mod metrics;
 mod report;
 mod socket;
+mod view;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -27,68 +28,44 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::agent::AgentError;
-use super::vitals::Vitals;
+use super::error::AgentError;
+use super::self_metrics::SelfMetrics;
 use crate::clock;
 use crate::config::StatusSettings;
-use crate::directory::Directory;
-use crate::endpoint::endpoint::EndpointView;
-use crate::identity::BootId;
 use crate::payload::open_metrics;
 use crate::payload::status::PATH;
-use crate::quantity::BootTime;
 use crate::receiver::{self, ConnectionLimits, Listener};
 use socket::SocketFile;
+use view::StatusShared;
+pub use view::StatusView;
 
-/// Whoever asks comes anew each time, and a probe is not to wait for those who only hold connections.
+/// Connections are short; a probe must not wait for idle ones.
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections_max: 128,
     head_timeout: Duration::from_secs(10),
     write_timeout: Duration::from_secs(5),
 };
 
-/// What is told of; a reload changes it.
-#[derive(Debug, Clone, Default)]
-pub struct Subjects {
-    pub node_name: String,
-    pub directory: Directory,
-    pub endpoints: Vec<EndpointView>,
-    pub boot: Option<BootId>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    vitals: Arc<Vitals>,
-    subjects: Mutex<Subjects>,
-    started_at: BootTime,
-}
-
-impl Shared {
-    fn subjects(&self) -> Subjects {
-        self.subjects.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// All places at which the agent answers.
+/// The listeners of the status side.
 #[derive(Debug)]
 pub struct Status {
-    shared: Arc<Shared>,
+    shared: Arc<StatusShared>,
     tcp: Option<Side<SocketAddr>>,
     socket: Option<Side<PathBuf>>,
 }
 
-/// One place at which it answers.
+/// A running listener.
 #[derive(Debug)]
-struct Side<Place> {
-    /// As the settings have it.
-    place: Place,
+struct Side<Address> {
+    /// The configured address or path.
+    address: Address,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
-    /// Of a unix socket; it goes with it.
+    /// The file of a unix socket; it is removed with the listener.
     file: Option<SocketFile>,
 }
 
-/// Where it is to answer, with what could have failed done.
+/// The listeners that a reload will run, bound but not started.
 #[derive(Debug)]
 pub struct StatusPlan {
     tcp: TcpPlan,
@@ -97,48 +74,47 @@ pub struct StatusPlan {
 
 #[derive(Debug)]
 enum TcpPlan {
-    /// It goes on where it is, or there is none and none is wanted.
+    /// The running listener continues, or there is none.
     Keep,
     End,
-    Begin(SocketAddr, TcpListener),
+    Start(SocketAddr, TcpListener),
 }
 
 impl Status {
-    /// Answers nowhere yet. `vitals` are those of the sampling thread.
+    /// A status side without listeners. `self_metrics` are those of the sampling thread.
     #[must_use]
-    pub fn new(vitals: Arc<Vitals>) -> Self {
-        let started_at = clock::boot_time();
-        let shared = Shared { vitals, subjects: Mutex::default(), started_at };
+    pub fn new(self_metrics: Arc<SelfMetrics>) -> Self {
+        let shared = StatusShared::new(self_metrics, clock::boot_time());
         Self { shared: Arc::new(shared), tcp: None, socket: None }
     }
 
-    /// Binds the address that is wanted and changes nothing yet.
+    /// Binds the configured address without starting the listener.
     ///
     /// # Errors
     /// The address cannot be bound.
     pub async fn plan(&self, settings: &StatusSettings) -> Result<StatusPlan, AgentError> {
-        let running = self.tcp.as_ref().map(|side| side.place);
+        let running = self.tcp.as_ref().map(|side| side.address);
         let tcp = match settings.listen {
             listen if listen == running => TcpPlan::Keep,
             None => TcpPlan::End,
             Some(listen) => {
                 let bound = TcpListener::bind(listen).await;
                 let failed = |source| AgentError::ListenStatus { address: listen, source };
-                TcpPlan::Begin(listen, bound.map_err(failed)?)
+                TcpPlan::Start(listen, bound.map_err(failed)?)
             }
         };
         Ok(StatusPlan { tcp, socket: settings.socket.clone() })
     }
 
-    /// Does what was planned, and tells of these from here on. A socket that cannot be had is no
-    /// reason not to sample: it is warned of, and tried again at the next reload.
-    pub async fn carry_out(&mut self, plan: StatusPlan, subjects: Subjects) {
-        *self.shared.subjects.lock().unwrap_or_else(PoisonError::into_inner) = subjects;
+    /// Carries the plan out and reports `view` from here on. A socket that cannot be bound is logged
+    /// and retried at the next reload; sampling does not depend on it.
+    pub async fn apply(&mut self, plan: StatusPlan, view: StatusView) {
+        self.shared.set_view(view);
         let ended = match plan.tcp {
             TcpPlan::Keep => None,
             TcpPlan::End => self.tcp.take(),
-            TcpPlan::Begin(address, listener) => {
-                let side = Side::begin(address, listener.into(), None, &self.shared);
+            TcpPlan::Start(address, listener) => {
+                let side = Side::start(address, listener.into(), None, &self.shared);
                 self.tcp.replace(side)
             }
         };
@@ -146,7 +122,7 @@ impl Status {
             ended.end().await;
         }
         let runs = |side: &&Side<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
-        if self.socket.as_ref().filter(runs).map(|side| &side.place) == plan.socket.as_ref() {
+        if self.socket.as_ref().filter(runs).map(|side| &side.address) == plan.socket.as_ref() {
             return;
         }
         if let Some(ended) = self.socket.take() {
@@ -155,16 +131,19 @@ impl Status {
         let Some(path) = plan.socket else { return };
         match socket::bind(&path).await {
             Ok((listener, file)) => {
-                let side = Side::begin(path, listener.into(), Some(file), &self.shared);
+                let side = Side::start(path, listener.into(), Some(file), &self.shared);
                 self.socket = Some(side);
             }
             Err(reason) => {
-                warn!("`nodetally status` cannot ask this agent: {}: {reason}", path.display());
+                warn!(
+                    "status socket {}: cannot be bound, `nodetally status` cannot ask this agent: {reason}",
+                    path.display()
+                );
             }
         }
     }
 
-    /// Answers under way have a moment to be finished.
+    /// Ends the listeners; requests in progress have one second to finish.
     pub async fn end(self) {
         if let Some(side) = self.tcp {
             side.end().await;
@@ -175,18 +154,18 @@ impl Status {
     }
 }
 
-impl<Place> Side<Place> {
-    fn begin(
-        place: Place,
+impl<Address> Side<Address> {
+    fn start(
+        address: Address,
         listener: Listener,
         file: Option<SocketFile>,
-        shared: &Arc<Shared>,
+        shared: &Arc<StatusShared>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(receiver::serve_router(listener, router(shared), LIMITS, async {
             let _ = stopped.await;
         }));
-        Self { place, stop, done, file }
+        Self { address, stop, done, file }
     }
 
     async fn end(self) {
@@ -195,7 +174,7 @@ impl<Place> Side<Place> {
     }
 }
 
-fn router(shared: &Arc<Shared>) -> Router {
+fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -204,27 +183,28 @@ fn router(shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
-async fn healthz(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    match shared.vitals.is_well(shared.started_at, clock::boot_time()) {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "no sample for three intervals\n"),
+async fn healthz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
+    if shared.self_metrics.is_sampling(shared.started_at, clock::boot_time()) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no sample for three intervals\n")
     }
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) {
-    match shared.vitals.last_at() {
+async fn readyz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
+    match shared.self_metrics.last_at() {
         Some(_) => (StatusCode::OK, "ok\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "no sample yet\n"),
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let text = metrics::exposition(&shared.vitals, &shared.subjects(), clock::boot_time());
+async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
+    let text = metrics::exposition(&shared.self_metrics, &shared.view(), clock::boot_time());
     ([(header::CONTENT_TYPE, open_metrics::CONTENT_TYPE)], text)
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let report = report::report(&shared, &shared.subjects(), clock::boot_time());
+async fn status(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
+    let report = report::report(&shared, &shared.view(), clock::boot_time());
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (headers, report.to_json())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Shared, Subjects};
+use super::view::{StatusShared, StatusView};
 use crate::clock;
 use crate::delivery::{Health, Statistics};
 use crate::directory::SourceStatus;
@@ -16,31 +16,31 @@ use crate::payload::status::{
 };
 use crate::quantity::BootTime;
 
-pub(super) fn report(shared: &Shared, subjects: &Subjects, now: BootTime) -> StatusReport {
-    let vitals = &shared.vitals;
-    let last = vitals.last_at().map(|at| LastSample {
+pub(super) fn report(shared: &StatusShared, view: &StatusView, now: BootTime) -> StatusReport {
+    let self_metrics = &shared.self_metrics;
+    let last = self_metrics.last_at().map(|at| LastSample {
         age_ms: millis(now.since(at)),
-        took_usec: vitals.took_usec(),
-        cgroups: vitals.cgroups(),
-        gaps: vitals.gaps(),
+        took_usec: self_metrics.took_usec(),
+        cgroups: self_metrics.cgroups(),
+        gaps: self_metrics.gaps(),
     });
-    let moment = clock::moment(subjects.boot.unwrap_or_else(|| BootId::from_bits(0)));
-    let catalog = subjects.directory.catalog();
+    let moment = clock::moment(view.boot.unwrap_or_else(|| BootId::from_bits(0)));
+    let catalog = view.directory.catalog();
     StatusReport {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: subjects.node_name.clone(),
+        node: view.node_name.clone(),
         pid: std::process::id(),
         at: Rfc3339Millis(moment.wall).to_string(),
         up_ms: millis(now.since(shared.started_at)),
-        is_healthy: vitals.is_well(shared.started_at, now),
+        is_healthy: self_metrics.is_sampling(shared.started_at, now),
         sampling: SamplingReport {
-            interval_ms: millis(vitals.interval()),
-            samples: vitals.samples(),
+            interval_ms: millis(self_metrics.interval()),
+            samples: self_metrics.samples(),
             last,
         },
         directory: catalog.sources.iter().map(|known| source(known, now)).collect(),
-        endpoints: subjects
+        endpoints: view
             .endpoints
             .iter()
             .map(|told| endpoint(told, told.handle.statistics(&moment)))

@@ -268,7 +268,7 @@ def disturbed(verdict, posts):
     verdict.say(f"stuck to restarted in {time.monotonic() - stopped:.0f} s")
     verdict.true("Watchdog timeout" in journal(), "the journal has the watchdog's word")
     verdict.true(shown("MainPID") != pid, "it is another process")
-    verdict.true("going on from the counters" in journal(), "it went on from the counters")
+    verdict.true("resumed from the counters" in journal(), "it went on from the counters")
 
     done = stage.done()["disturbed"]
     for _ in range(3):

@@ -1,4 +1,4 @@
-//! The sources of identity that the settings name, each a task of the asynchronous side.
+//! The sources of pod names that the settings name, each a task of the asynchronous side.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -21,22 +21,21 @@ use crate::directory::{
 use crate::endpoint::client::seed;
 use crate::quantity::BootTime;
 
-/// What a source told may be this old before the log says so.
+/// The age at which the log says that a source is stale.
 const STALE_AFTER: Duration = Duration::from_secs(300);
 
-/// How often the sources' age is looked at.
+/// The time between two checks of the sources' ages.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// The sources that run, as long as this is held, and what they know together.
+/// The running sources, and the directory that they publish to. Dropping it ends them.
 #[derive(Debug, Default)]
 pub struct Sources {
     pub directory: Directory,
-    /// Ended when it is let go of.
     _tasks: JoinSet<()>,
 }
 
-/// One source with all that it needs.
-enum Source {
+/// A source with its options.
+enum ConfiguredSource {
     Kubernetes(kubernetes::KubernetesOptions),
     Kubelet(kubelet::KubeletOptions),
     Cri(cri::CriOptions),
@@ -45,14 +44,14 @@ enum Source {
 }
 
 impl Sources {
-    /// Starts what the settings name. Nothing of it is waited for; it needs a runtime.
+    /// Starts the configured sources without waiting for an answer. Needs a Tokio runtime.
     #[must_use]
     pub fn start(settings: &Settings) -> Self {
-        let wanted = sources(settings);
-        let kinds: Vec<SourceKind> = wanted.iter().map(|(kind, _)| *kind).collect();
+        let configured = sources(settings);
+        let kinds: Vec<SourceKind> = configured.iter().map(|(kind, _)| *kind).collect();
         let (directory, publishers) = Directory::new(&kinds);
         let mut tasks = JoinSet::new();
-        for ((_, source), publisher) in wanted.into_iter().zip(publishers) {
+        for ((_, source), publisher) in configured.into_iter().zip(publishers) {
             tasks.spawn(source.run(publisher));
         }
         if !kinds.is_empty() {
@@ -62,7 +61,7 @@ impl Sources {
     }
 }
 
-impl Source {
+impl ConfiguredSource {
     async fn run(self, publisher: Publisher) {
         match self {
             Self::Kubernetes(options) => {
@@ -76,20 +75,20 @@ impl Source {
     }
 }
 
-/// The sources asked on a thread of their own, for whoever has no runtime.
+/// The sources on a thread of their own, for a caller without a Tokio runtime.
 #[derive(Debug)]
-pub struct Beside {
+pub struct BackgroundSources {
     directory: Directory,
     answered: mpsc::Receiver<()>,
-    /// Ends the thread when it is let go of.
+    /// Dropping it ends the thread.
     _stop: oneshot::Sender<()>,
 }
 
-impl Beside {
-    /// Starts what the settings name.
+impl BackgroundSources {
+    /// Starts the configured sources.
     ///
     /// # Errors
-    /// No thread or no runtime can be had.
+    /// The thread or the runtime cannot be made.
     pub fn start(settings: &Settings) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sources = {
@@ -100,7 +99,7 @@ impl Beside {
         let (stop, mut stopped) = oneshot::channel::<()>();
         let (all_answered, answered) = mpsc::channel();
         thread::Builder::new().name("directory".to_owned()).spawn(move || {
-            // Whole, or a closure takes no more than it names, and the tasks end here and now.
+            // Moves the whole value: a closure captures single fields, which would end the tasks here.
             let sources = sources;
             runtime.block_on(async {
                 tokio::select! {
@@ -115,7 +114,7 @@ impl Beside {
         Ok(Self { directory, answered, _stop: stop })
     }
 
-    /// What is known once each source has answered or failed, or `patience` is at its end.
+    /// The catalog once each source has answered or failed, or after `patience`.
     #[must_use]
     pub fn catalog(self, patience: Duration) -> Arc<Catalog> {
         let _ = self.answered.recv_timeout(patience);
@@ -129,41 +128,42 @@ async fn all_have_answered(directory: &Directory) {
         let sources = &catalog.sources;
         sources.iter().all(|source| source.current_at.is_some() || source.last_error.is_some())
     };
-    // An error is that no source is left to say anything.
+    // An error means that all sources ended.
     let _ = changes.wait_for(has).await;
 }
 
-/// Asks each source once: what was asked, and the answer in a few words or what is wrong.
+/// Asks each source once: the question, and the answer or the error in a few words.
 pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)> {
     let mut answers = Vec::new();
     for (kind, source) in sources(settings) {
         let one = match source {
-            Source::Kubernetes(options) => {
+            ConfiguredSource::Kubernetes(options) => {
                 for (asked, answer) in kubernetes::probe(options).await {
                     let answer = answer.map_err(|error| error.to_string());
                     answers.push((format!("{kind}: {asked}"), answer));
                 }
                 continue;
             }
-            Source::Kubelet(options) => kubelet::probe(&options).await,
-            Source::Cri(options) => cri::probe(&options).await,
-            Source::File(options) => static_file::probe(&options).await,
-            Source::Engine(options) => docker::probe(&options).await,
+            ConfiguredSource::Kubelet(options) => kubelet::probe(&options).await,
+            ConfiguredSource::Cri(options) => cri::probe(&options).await,
+            ConfiguredSource::File(options) => static_file::probe(&options).await,
+            ConfiguredSource::Engine(options) => docker::probe(&options).await,
         };
         answers.push((kind.to_string(), one.map_err(|error| error.to_string())));
     }
     answers
 }
 
-fn sources(settings: &Settings) -> Vec<(SourceKind, Source)> {
+fn sources(settings: &Settings) -> Vec<(SourceKind, ConfiguredSource)> {
     let seed = seed(&settings.node.name);
     let directory = &settings.directory;
     let source = |kind: &DirectorySource| match kind {
-        DirectorySource::Kubernetes => {
-            (SourceKind::Kubernetes, Source::Kubernetes(kubernetes_options(settings, seed)))
-        }
+        DirectorySource::Kubernetes => (
+            SourceKind::Kubernetes,
+            ConfiguredSource::Kubernetes(kubernetes_options(settings, seed)),
+        ),
         DirectorySource::Kubelet => {
-            (SourceKind::Kubelet, Source::Kubelet(kubelet_options(directory, seed)))
+            (SourceKind::Kubelet, ConfiguredSource::Kubelet(kubelet_options(directory, seed)))
         }
         DirectorySource::Cri => {
             let sockets = match &directory.cri_socket {
@@ -172,24 +172,24 @@ fn sources(settings: &Settings) -> Vec<(SourceKind, Source)> {
             };
             let mut options = cri::CriOptions::new(sockets, seed, clock::boot_time);
             options.annotation_bytes_max = annotation_bytes_max(directory);
-            (SourceKind::Cri, Source::Cri(options))
+            (SourceKind::Cri, ConfiguredSource::Cri(options))
         }
         DirectorySource::File => {
             let options =
                 static_file::StaticFileOptions::new(directory.file.clone(), seed, clock::boot_time);
-            (SourceKind::File, Source::File(options))
+            (SourceKind::File, ConfiguredSource::File(options))
         }
         DirectorySource::Docker => {
             let socket = directory.docker_socket.clone();
             let options =
                 docker::EngineOptions::new(Engine::Docker, socket, seed, clock::boot_time);
-            (SourceKind::Docker, Source::Engine(options))
+            (SourceKind::Docker, ConfiguredSource::Engine(options))
         }
         DirectorySource::Podman => {
             let socket = directory.podman_socket.clone();
             let options =
                 docker::EngineOptions::new(Engine::Podman, socket, seed, clock::boot_time);
-            (SourceKind::Podman, Source::Engine(options))
+            (SourceKind::Podman, ConfiguredSource::Engine(options))
         }
     };
     directory.sources.iter().map(source).collect()
@@ -228,52 +228,58 @@ fn kubelet_options(directory: &DirectorySettings, seed: u64) -> kubelet::Kubelet
     options
 }
 
-/// Says when what a source told has grown old, and when it is new again, once each.
+/// Logs when a source becomes stale and when it is current again, once each.
 async fn watch_age(directory: Directory, started_at: BootTime) {
-    let mut told = Vec::new();
+    let mut stale = Vec::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let catalog = directory.catalog();
-        for change in changes_of_age(&catalog.sources, &mut told, started_at, clock::boot_time()) {
+        for change in changes_of_age(&catalog.sources, &mut stale, started_at, clock::boot_time()) {
             match change {
-                Age::Old(line) => warn!("{line}"),
-                Age::New(line) => info!("{line}"),
+                AgeChange::Stale(line) => warn!("{line}"),
+                AgeChange::Current(line) => info!("{line}"),
             }
         }
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Age {
-    Old(String),
-    New(String),
+enum AgeChange {
+    Stale(String),
+    Current(String),
 }
 
-/// What has grown old or new since the last look; `told` keeps what was said of each source.
+/// The sources whose state changed since the last check. `stale` keeps the state of each source.
 fn changes_of_age(
     sources: &[SourceStatus],
-    told: &mut Vec<bool>,
+    stale: &mut Vec<bool>,
     started_at: BootTime,
     now: BootTime,
-) -> Vec<Age> {
-    told.resize(sources.len(), false);
+) -> Vec<AgeChange> {
+    stale.resize(sources.len(), false);
     let mut changes = Vec::new();
-    for (source, told) in sources.iter().zip(told) {
+    for (source, was_stale) in sources.iter().zip(stale) {
         let age = now.since(source.current_at.unwrap_or(started_at));
         let is_stale = age >= STALE_AFTER;
-        if is_stale && !*told {
+        if is_stale && !*was_stale {
             let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
             let what = match source.current_at {
-                Some(_) => format!("what it told is {age} old"),
-                None => format!("it has told nothing for {age}"),
+                Some(_) => format!("its last answer is {age} old"),
+                None => format!("no answer for {age}"),
             };
             let why = source.last_error.as_ref().map(|trouble| format!(": {}", trouble.text));
             let why = why.unwrap_or_default();
-            changes.push(Age::Old(format!("identity source {}: {what}{why}", source.kind)));
-        } else if *told && !is_stale {
-            changes.push(Age::New(format!("identity source {}: is up to date again", source.kind)));
+            changes.push(AgeChange::Stale(format!(
+                "source {}: stale, {what}, pods keep their last names{why}",
+                source.kind
+            )));
+        } else if *was_stale && !is_stale {
+            changes.push(AgeChange::Current(format!(
+                "identity source {}: current again",
+                source.kind
+            )));
         }
-        *told = is_stale;
+        *was_stale = is_stale;
     }
     changes
 }
@@ -283,23 +289,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_grows_old_is_told_of_once_and_once_more_when_it_is_new_again() {
+    fn a_stale_source_is_logged_once_and_once_more_when_it_is_current() {
         let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
         let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes, SourceKind::Cri]);
         publishers[0].still_current(at(100));
-        let mut told = Vec::new();
+        let mut stale = Vec::new();
         let mut look =
-            |now| changes_of_age(&directory.catalog().sources, &mut told, at(90), at(now));
+            |now| changes_of_age(&directory.catalog().sources, &mut stale, at(90), at(now));
         assert_eq!(look(389), []);
-        let never = "identity source cri: it has told nothing for 5m".to_owned();
-        assert_eq!(look(390), [Age::Old(never)]);
+        let never =
+            "identity source cri: stale, no answer for 5m, pods keep their last names".to_owned();
+        assert_eq!(look(390), [AgeChange::Stale(never)]);
         publishers[0].failed("refused", at(395));
-        let old = "identity source kubernetes: what it told is 5m 1s old: refused".to_owned();
-        assert_eq!(look(401), [Age::Old(old)]);
+        let old = "identity source kubernetes: stale, its last answer is 5m 1s old, pods keep their last names: refused".to_owned();
+        assert_eq!(look(401), [AgeChange::Stale(old)]);
         assert_eq!(look(500), []);
         publishers[0].still_current(at(510));
-        let new = "identity source kubernetes: is up to date again".to_owned();
-        assert_eq!(look(520), [Age::New(new)]);
+        let new = "identity source kubernetes: current again".to_owned();
+        assert_eq!(look(520), [AgeChange::Current(new)]);
         assert_eq!(look(530), []);
     }
 }

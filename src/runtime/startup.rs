@@ -1,0 +1,153 @@
+//! Parts of the agent that a start and a reload make in the same way.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use tracing::{info, warn};
+
+use super::embedded::{Embedded, EmbeddedPlan};
+use super::error::AgentError;
+use super::host;
+use super::pod_files::PodFiles;
+use crate::checkpoint::StateDir;
+use crate::clock;
+use crate::config::Settings;
+use crate::disk_usage::target::UsageOptions;
+use crate::disk_usage::worker::UsageLane;
+use crate::endpoint::endpoint::EndpointSpec;
+use crate::endpoint::error::EndpointError;
+use crate::ledger::Ledger;
+use crate::snapshot::processes::ProcessDetail;
+use crate::snapshot::roots::Hierarchy;
+use crate::snapshot::sampler::{Sampler, SamplerOptions};
+use crate::source::root::Failure;
+
+/// Pressure, limits and peaks of active cgroups are read at every fourth sample.
+const DETAIL_TICKS: u64 = 4;
+
+/// The reason why a pod-lifecycle endpoint reports no pod.
+pub const NO_ADDRESSES: &str = "no pod will be reported: no source in directory.sources knows the \
+                                addresses of pods (\"kubernetes\" and \"kubelet\" do)";
+
+/// The endpoints that the settings ask for, and the plan of the embedded receiver.
+pub(super) async fn specs(
+    settings: &Settings,
+    receiver: Option<&Embedded>,
+) -> Result<(EmbeddedPlan, Vec<EndpointSpec>), AgentError> {
+    let (plan, receiver) = EmbeddedPlan::of(settings, receiver).await?;
+    let configured = settings.endpoints.iter().map(|endpoint| EndpointSpec::of(endpoint, settings));
+    let specs =
+        receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, EndpointError>>()?;
+    Ok((plan, specs))
+}
+
+/// The thread that counts the files of pods, where the settings ask for it.
+pub(super) fn pod_files(settings: &Settings) -> PodFiles {
+    let filesystem = &settings.filesystem;
+    if !filesystem.pod_usage {
+        return PodFiles::default();
+    }
+    let options = UsageOptions {
+        entries_per_second: filesystem.entries_per_second as u64,
+        refresh: filesystem.refresh,
+        kubelet_dir: filesystem.kubelet_dir.clone(),
+        ..UsageOptions::default()
+    };
+    match UsageLane::start(host::roots(settings), options, clock::boot_time) {
+        Ok(lane) => PodFiles::new(Some(lane)),
+        Err(error) => {
+            warn!("pod filesystem usage is not measured: {error}");
+            PodFiles::default()
+        }
+    }
+}
+
+/// The options of the sampler that `run` uses.
+pub(super) fn run_options(settings: &Settings) -> SamplerOptions {
+    SamplerOptions {
+        processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
+        awake: Some(clock::awake_time),
+        detail_ticks: DETAIL_TICKS,
+        held_files_max: host::held_files_max(),
+        notices: true,
+        sockets: settings.sampling.tcp_sockets,
+    }
+}
+
+/// Opens the host's procfs, sysfs and cgroup tree, for `run`, `dump` and `check`.
+///
+/// # Errors
+/// The host's procfs cannot be opened.
+pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Sampler, AgentError> {
+    Sampler::open(host::roots(settings), options).map_err(|failure| AgentError::NoProcfs {
+        path: settings.paths.procfs.display().to_string(),
+        reason: match failure {
+            Failure::Absent | Failure::Gone => "it is not there",
+            Failure::Denied => "permission denied",
+            Failure::TooLarge | Failure::Failed(_) => "it cannot be read",
+        },
+    })
+}
+
+/// The state directory and a ledger that resumes from the counters in it.
+pub(super) fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir>, Ledger) {
+    let mut ledger = Ledger::new(sampler.roots().units);
+    let Some(dir) = &settings.state.dir else { return (None, ledger) };
+    // Counters that cannot be replaced are not used: their next use would send the same interval
+    // twice. The reason is logged when the first save fails.
+    let load = |state: &StateDir| state.is_writable().map_or(Ok(None), |()| state.load());
+    let opened = StateDir::open(dir).map(|state| (load(&state), state));
+    match opened {
+        Ok((loaded, state)) => {
+            match loaded {
+                Ok(Some(counters)) => {
+                    info!("state: resumed from the counters in {}", dir.display());
+                    ledger.resume(counters);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(
+                        "state: the last counters are lost, the first interval is unknown: {error}"
+                    )
+                }
+            }
+            (Some(state), ledger)
+        }
+        Err(error) => {
+            warn!("state: counters are not kept, a restart will lose an interval: {error}");
+            (None, ledger)
+        }
+    }
+}
+
+/// Prints what the agent does and where to look, for the person who started it.
+pub(super) fn announce(settings: &Settings, receiver: Option<SocketAddr>, out: &mut dyn Write) {
+    let name = &settings.node.name;
+    let interval = humantime::format_duration(settings.sampling.interval);
+    let mut text = format!("nodetally samples {name} every {interval}\n");
+    match receiver {
+        Some(address) => text.push_str(&format!(
+            "the receiver answers on http://{address}/, for instance\n  \
+             curl http://{address}/api/nodes/{name}\n  \
+             curl http://{address}/api/nodes/{name}/pods\n"
+        )),
+        None => {
+            for endpoint in &settings.endpoints {
+                text.push_str(&format!("  to {} at {}\n", endpoint.name, endpoint.url));
+            }
+        }
+    }
+    // A closed output is no reason to stop.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The kind of cgroup hierarchy, in words.
+#[must_use]
+pub fn hierarchy_words(hierarchy: Hierarchy) -> &'static str {
+    match hierarchy {
+        Hierarchy::Unified => "cgroup v2",
+        Hierarchy::Hybrid => "hybrid: cgroup v2 beside v1 controllers",
+        Hierarchy::V1Only => "cgroup v1 only",
+        Hierarchy::None => "no cgroups",
+    }
+}
