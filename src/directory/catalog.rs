@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::SourceStatus;
 use super::node::Node;
 use super::pod::{Labels, Pod};
+use super::source_status::SourceStatus;
 use crate::identity::{ContainerId, PodUid};
 
 /// The names known at one moment. A catalog never changes; the directory replaces it.

@@ -20,7 +20,9 @@ use super::catalog::EntityName;
 use super::error::{EngineError, PollError, PollReason, SocketError};
 use super::objects::DecodeError;
 use super::poll::Poller;
-use super::{PODS_MAX, Publisher, SourceKind, bounded, unix_socket};
+use super::publisher::Publisher;
+use super::source_status::{PODS_MAX, SourceKind};
+use super::{bounded, unix_socket};
 use crate::identity::ContainerId;
 use crate::quantity::BootTime;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::PODS_MAX;
+use super::source_status::PODS_MAX;
 use crate::identity::PodUid;
 
 /// The most uids that are remembered, as many as a source may have. So a slower source has dropped

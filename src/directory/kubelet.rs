@@ -14,10 +14,12 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, StatusCode, Url};
 use rustls::CertificateError;
 
+use super::bounded;
 use super::error::{KubeletError, PollError};
 use super::objects::{self, ObjectLimits, PodPage};
 use super::poll::Poller;
-use super::{Publisher, SourceKind, bounded};
+use super::publisher::Publisher;
+use super::source_status::SourceKind;
 use crate::quantity::BootTime;
 use crate::small_file::{self, TokenError};
 

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::error::PollError;
-use super::{Publisher, SourceKind};
+use super::publisher::Publisher;
+use super::source_status::SourceKind;
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
 

@@ -19,11 +19,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing::info;
 
+use super::bounded;
 use super::catalog::{CgroupNameRule, CgroupPattern, EntityName};
 use super::error::{PollError, StaticFileError};
 use super::pod::Labels;
 use super::poll::Poller;
-use super::{Publisher, SourceKind, bounded};
+use super::publisher::Publisher;
+use super::source_status::SourceKind;
 use crate::quantity::BootTime;
 use crate::small_file::{self, Stamp};
 

@@ -18,11 +18,11 @@ use tower::service_fn;
 
 use super::super::error::{CriError, PollError, SocketError};
 use super::super::{bounded, unix_socket};
-use super::CriOptions;
 use super::messages::{
     CriContainer, ListContainersResponse, ListPodSandboxResponse, ListRequest, PodSandbox,
     VersionRequest, VersionResponse,
 };
+use super::options::CriOptions;
 
 const VERSION: &str = "/runtime.v1.RuntimeService/Version";
 const VERSION_V1ALPHA2: &str = "/runtime.v1alpha2.RuntimeService/Version";

@@ -8,26 +8,28 @@ use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::instrument::WithSubscriber as _;
 
-use super::error::{ApiError, ApiRequest};
-use super::{ASKED_WAIT_MAX, ApiAccess, KubernetesOptions};
+use super::access::ApiAccess;
+use super::error::{ApiError, ApiErrorKind, ApiRequest};
+use super::options::KubernetesOptions;
 use crate::quantity::BootTime;
 use crate::retry_after::asked_wait;
+
+pub(super) const JSON: &str = "application/json";
+
+/// ReplicaSets and Jobs without specification and status.
+pub(super) const METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// The longest `Retry-After` that is honoured.
+pub(super) const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// The largest answer: a page of pods.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
 /// The time limit of a whole answer, also one that arrives slowly.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
-
-const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A text, encoded as one part of a path or a query.
-pub(super) fn part(text: &str) -> String {
-    utf8_percent_encode(text, IN_PATH).to_string()
-}
 
 /// A client with the limits of its requests.
 #[derive(Clone)]
@@ -78,7 +80,7 @@ impl ApiClient {
             .uri(path)
             .header(ACCEPT, HeaderValue::from_static(accept))
             .body(Body::empty())
-            .map_err(|error| ApiError::new(super::error::ApiErrorKind::Other, error.to_string()))?;
+            .map_err(|error| ApiError::new(ApiErrorKind::Other, error.to_string()))?;
         // kube logs each failure; here only changes are logged.
         let sent = self.client.send(request).with_subscriber(tracing::Dispatch::none());
         let answer = match tokio::time::timeout(self.silence_max, sent).await {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use rustls::CertificateError;
 
-use super::ApiAccess;
+use super::access::ApiAccess;
 use crate::directory::bounded;
 use crate::directory::objects::{self, DecodeError, ErrorStatus};
 
@@ -89,6 +89,16 @@ impl ApiError {
     /// and other credentials would not help.
     pub(super) const fn is_refusal(&self) -> bool {
         matches!(self.kind, ApiErrorKind::Forbidden | ApiErrorKind::NotFound | ApiErrorKind::Other)
+    }
+
+    /// A clearer text for a Node object that does not exist.
+    pub(super) fn or_no_such_node(self, name: &str) -> Self {
+        if self.kind != ApiErrorKind::NotFound {
+            return self;
+        }
+        let text =
+            format!("the cluster has no node `{name}`: is this the node's name there (NODE_NAME)?");
+        Self { text, ..self }
     }
 
     pub(super) fn unreadable(asked: ApiRequest, error: DecodeError) -> Self {

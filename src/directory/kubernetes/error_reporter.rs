@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracing::{info, warn};
 
 use super::error::ApiRequest;
-use crate::directory::Publisher;
+use crate::directory::publisher::Publisher;
 use crate::quantity::BootTime;
 
 pub(super) struct ErrorReporter {

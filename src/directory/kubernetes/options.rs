@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use super::ApiAccess;
-use super::api::part;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::access::ApiAccess;
 use crate::directory::objects::ObjectLimits;
 use crate::quantity::{BootTime, WallTime};
+
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text, encoded as one part of a path or a query.
+pub(super) fn part(text: &str) -> String {
+    utf8_percent_encode(text, IN_PATH).to_string()
+}
 
 /// Options of the API server as a source. [`KubernetesOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
@@ -90,7 +98,7 @@ impl KubernetesOptions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ServiceAccount;
+    use super::super::access::ServiceAccount;
     use super::*;
 
     #[test]

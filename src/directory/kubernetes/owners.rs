@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::api::part;
 use super::error::ApiRequest;
-use crate::directory::PODS_MAX;
+use super::options::part;
 use crate::directory::pod::{OwnerReference, Pod, Workload};
+use crate::directory::source_status::PODS_MAX;
 use crate::identity::PodUid;
 
 /// A ReplicaSet or Job that controls pods. Most have a controller themselves.

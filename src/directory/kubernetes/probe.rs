@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::access::Connector;
-use super::api::ApiClient;
+use super::api::{ApiClient, JSON, METADATA_ONLY};
+use super::connect::Connector;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
+use super::options::KubernetesOptions;
 use super::watch::PodWatch;
-use super::{JSON, KubernetesOptions, METADATA_ONLY, no_such_node};
 use crate::clock;
 use crate::directory::objects;
 
@@ -53,12 +53,7 @@ pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<Stri
     });
     answers.push((
         "get node",
-        node.await.map_err(|failure| match failure.kind {
-            ApiErrorKind::NotFound => {
-                ApiError::new(ApiErrorKind::NotFound, no_such_node(&options.node_name))
-            }
-            _ => failure,
-        }),
+        node.await.map_err(|failure| failure.or_no_such_node(&options.node_name)),
     ));
     for (name, asked, path) in [
         (

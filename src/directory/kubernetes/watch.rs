@@ -7,7 +7,7 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
 
-use super::ApiAccess;
+use super::access::ApiAccess;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
 use crate::clock;
 use crate::directory::objects::{ObjectLimits, WatchEvent, watch_event};

@@ -15,7 +15,7 @@ pub(super) const CONDITIONS_MAX: usize = 64;
 const PORTS_MAX: usize = 128;
 const OWNERS_MAX: usize = 16;
 const ADDRESSES_MAX: usize = 32;
-const ITEMS_MAX: usize = super::super::PODS_MAX;
+const ITEMS_MAX: usize = crate::directory::source_status::PODS_MAX;
 
 #[derive(Deserialize)]
 pub(super) struct ApiObjectList<'a> {
