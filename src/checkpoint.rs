@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::ledger::{
-    CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
+    CgroupCounters, Counters, EventCounts, InterfaceCounters, NamespaceCounters, ProcessCounters,
     SocketCounters, SocketsCounters,
 };
 use crate::quantity::{BootTime, Bytes, CpuTime, Ticks};
@@ -96,7 +96,8 @@ struct Cgroup {
     /// periods, throttled periods, throttled time
     throttling: Option<[u64; 3]>,
     io: Option<Vec<([u32; 2], IoFigures)>>,
-    oom_kills: Option<u64>,
+    #[serde(flatten)]
+    events: EventCounts,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -286,7 +287,7 @@ fn wire(counters: &Counters, boot: BootId) -> File {
                         })
                         .collect()
                 }),
-                oom_kills: cgroup.oom_kills,
+                events: cgroup.events,
             })
             .collect(),
         sockets: counters.sockets.as_ref().map(|sockets| Sockets {
@@ -419,7 +420,7 @@ fn domain(file: File) -> Option<Counters> {
             read_at: BootTime::from_nanos(cgroup.read_at_ns),
             cpu,
             io: cgroup.io.map(|rows| rows.into_iter().map(row).collect()),
-            oom_kills: cgroup.oom_kills,
+            events: cgroup.events,
         });
     }
     for namespace in file.namespaces {

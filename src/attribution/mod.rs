@@ -119,7 +119,7 @@ pub enum InnerNode {
 
 /// How a cgroup's owner follows from its parent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum OwnerStep {
     /// The cgroup belongs to its parent's owner.
     Inherits,
     /// An owner starts at this cgroup. It may equal the parent's (a unit below a unit) and is
@@ -139,22 +139,22 @@ pub struct Located<'path> {
 impl Owner {
     /// What the cgroup `name`, standing directly below one of this owner's, is.
     #[must_use]
-    pub fn step(&self, name: &[u8]) -> Step {
+    pub fn step(&self, name: &[u8]) -> OwnerStep {
         match *self {
-            Self::PodContainer { .. } => Step::Inherits,
+            Self::PodContainer { .. } => OwnerStep::Inherits,
             Self::Pod { uid, qos } => step_in_pod(uid, qos, name),
-            Self::Container { .. } => pods_below(name).map_or(Step::Inherits, Step::New),
+            Self::Container { .. } => pods_below(name).map_or(OwnerStep::Inherits, OwnerStep::New),
             Self::Unit => {
                 let starts = pods_below(name).or_else(|| container_on_host(name));
                 let starts = starts.or_else(|| name::is_unit(name).then_some(Self::Unit));
-                starts.map_or(Step::Inherits, Step::New)
+                starts.map_or(OwnerStep::Inherits, OwnerStep::New)
             }
-            Self::Root | Self::Inner(InnerNode::Slice) => Step::New(in_inner(name)),
+            Self::Root | Self::Inner(InnerNode::Slice) => OwnerStep::New(in_inner(name)),
             Self::Inner(InnerNode::Containers { runtime }) => {
-                Step::New(in_runtime_directory(runtime, name))
+                OwnerStep::New(in_runtime_directory(runtime, name))
             }
             Self::Inner(InnerNode::Pods { qos }) => {
-                Step::New(in_kubepods(qos, name).unwrap_or_else(|| in_inner(name)))
+                OwnerStep::New(in_kubepods(qos, name).unwrap_or_else(|| in_inner(name)))
             }
         }
     }
@@ -164,8 +164,8 @@ impl Owner {
     #[must_use]
     pub fn of_child(parent: &Self, name: &[u8]) -> Self {
         match parent.step(name) {
-            Step::Inherits => *parent,
-            Step::New(owner) => owner,
+            OwnerStep::Inherits => *parent,
+            OwnerStep::New(owner) => owner,
         }
     }
 
@@ -184,7 +184,7 @@ impl Owner {
         for component in path.split(|byte| *byte == b'/') {
             end += component.len();
             if !component.is_empty()
-                && let Step::New(owner) = located.owner.step(component)
+                && let OwnerStep::New(owner) = located.owner.step(component)
             {
                 located = Located { owner, starts_at: path.get(..end).unwrap_or(path) };
             }
@@ -203,7 +203,7 @@ pub fn short_name(id: ContainerId) -> String {
     digits
 }
 
-fn step_in_pod(uid: PodUid, qos: QosClass, name: &[u8]) -> Step {
+fn step_in_pod(uid: PodUid, qos: QosClass, name: &[u8]) -> OwnerStep {
     let found = match name::colon_form(name) {
         // Where the name tells of another pod than the tree does, the tree is right.
         Some(colon) if colon.pod == Some((uid, qos)) => Some(colon.container),
@@ -212,9 +212,9 @@ fn step_in_pod(uid: PodUid, qos: QosClass, name: &[u8]) -> Step {
     };
     match found {
         Some(ContainerName { id, role: Role::Container(runtime) }) => {
-            Step::New(Owner::PodContainer { uid, qos, id, runtime })
+            OwnerStep::New(Owner::PodContainer { uid, qos, id, runtime })
         }
-        _ => Step::Inherits,
+        _ => OwnerStep::Inherits,
     }
 }
 

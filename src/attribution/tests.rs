@@ -487,8 +487,8 @@ fn what_merely_resembles_a_pod_or_a_container_is_none() {
 
 #[test]
 fn a_step_tells_an_equal_owner_from_the_same_one() {
-    assert_eq!(Owner::Unit.step(b"udev"), Step::Inherits);
-    assert_eq!(Owner::Unit.step(b"foo.service"), Step::New(Owner::Unit));
+    assert_eq!(Owner::Unit.step(b"udev"), OwnerStep::Inherits);
+    assert_eq!(Owner::Unit.step(b"foo.service"), OwnerStep::New(Owner::Unit));
 }
 
 #[test]
@@ -556,7 +556,7 @@ proptest! {
         for component in &components {
             path.push(b'/');
             path.extend_from_slice(component);
-            if let Step::New(owner) = walked.step(component) {
+            if let OwnerStep::New(owner) = walked.step(component) {
                 (walked, starts_at) = (owner, path.clone());
             }
         }

@@ -237,7 +237,7 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
         if pod.host_network == Some(true) {
             name.push_str(" hostNetwork");
         }
-        if pod.usage.oom_kills.is_some_and(|kills| kills > 0) {
+        if pod.usage.events.oom_kills.is_some_and(|kills| kills > 0) {
             name.push_str(" OOM");
         }
         name.push_str(exited(pod.exited));

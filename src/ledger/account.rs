@@ -1,7 +1,8 @@
-//! What one interval came to, by owner.
+//! The usage of one interval, by owner.
 
 use std::sync::Arc;
 
+use super::event_counts::EventCounts;
 use crate::attribution::{InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
@@ -13,34 +14,34 @@ use crate::source::proc::loadavg::LoadAverage;
 use crate::source::proc::meminfo::MemInfo;
 use crate::source::proc::pid_stat::Comm;
 
-/// One interval of one node. Every flow is a difference over the interval; every gauge is as of
-/// its end. `None` is "not known", never zero.
+/// The usage of one node in one interval. Every amount is a difference over the interval; every
+/// gauge is as of its end. `None` is "not known", never zero.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     pub boot: Option<BootId>,
-    /// End of the earlier sample; `None` in the first sample of all, which has gauges only.
+    /// End of the earlier sample; `None` in the first sample, which has gauges only.
     pub since: Option<BootTime>,
     pub until: BootTime,
     pub wall: WallTime,
     pub node: NodeUsage,
-    /// By uid.
+    /// Sorted by uid.
     pub pods: Vec<PodUsage>,
-    /// Containers of pods, by pod and id.
+    /// Containers of pods, sorted by pod and id.
     pub containers: Vec<ContainerUsage>,
-    /// Host units and containers outside Kubernetes, by path.
+    /// Host units and containers outside Kubernetes, sorted by path.
     pub units: Vec<UnitUsage>,
-    /// Inner cgroups with usage that no live child explains, by path.
+    /// Inner cgroups with usage that no live child explains, sorted by path.
     pub exited: Vec<ExitedUsage>,
     /// Live processes, in the order of their cgroups.
     pub processes: Vec<ProcessUsage>,
-    /// Pod cgroups without processes, usage or containers: twins and leftovers that a kubelet
-    /// leaves behind. They are no pods.
+    /// Number of pod cgroups without processes, usage or containers, which a kubelet can leave
+    /// behind. They are no pods.
     pub empty_pod_cgroups: u32,
     pub conservation: Conservation,
 }
 
 impl Account {
-    /// The containers of a pod.
+    /// All containers of a pod, the sandbox and exited ones too.
     #[must_use]
     pub fn containers_of(&self, pod: PodUid) -> &[ContainerUsage] {
         let start = self.containers.partition_point(|container| container.pod < pod);
@@ -49,17 +50,17 @@ impl Account {
     }
 }
 
-/// CPU time used and over how long, by the times of the object's own reads.
+/// CPU time used, and the time between the object's own two reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuUsage {
     pub usage: CpuTime,
-    /// `None` where the figure is that of live processes and not a cgroup's.
+    /// `None` if the usage is that of live processes and not a cgroup's.
     pub split: Option<CpuSplit>,
     /// Time between the two reads.
     pub over_usec: u64,
 }
 
-/// How CPU time divides; on most kernels sampled by the tick.
+/// User and system CPU time; on most kernels sampled by the tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuSplit {
     pub user: CpuTime,
@@ -73,13 +74,14 @@ impl CpuUsage {
         cores(self.usage, self.over_usec, 1_000)
     }
 
-    /// Billionths of a CPU, likewise.
+    /// Billionths of a CPU, rounded to the nearest; 0 over no time.
     #[must_use]
     pub fn nanocores(&self) -> u64 {
         cores(self.usage, self.over_usec, 1_000_000_000)
     }
 }
 
+/// Disk traffic in the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DiskUsage {
     pub read: Bytes,
@@ -89,17 +91,18 @@ pub struct DiskUsage {
     pub from: DiskSource,
 }
 
-/// Where an owner's disk figure comes from.
+/// The source of an owner's disk usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskSource {
     /// io.stat of its cgroups, each transfer counted once over all layers.
     #[default]
     IoStat,
-    /// `/proc/<pid>/io` of its live processes, where cgroup v2 has no io controller: what processes
-    /// that have exited did is missing, and writes count when made, not when written back.
+    /// `/proc/<pid>/io` of its live processes, where cgroup v2 has no io controller. Exited
+    /// processes are missing, and a write counts when made, not when written back.
     Processes,
 }
 
+/// Network traffic in the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkUsage {
     pub rx: Bytes,
@@ -113,10 +116,10 @@ pub struct NetworkUsage {
     pub from: NetworkSource,
 }
 
-/// Where an owner's network figure comes from.
+/// The source of an owner's network usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum NetworkSource {
-    /// The interfaces of a network namespace of its own: all that passed, headers included.
+    /// The interfaces of a network namespace of its own: all bytes, headers included.
     #[default]
     Interfaces,
     /// Its TCP sockets in the host's network namespace: payload, with segments for packets and
@@ -125,7 +128,7 @@ pub enum NetworkSource {
     TcpSockets,
 }
 
-/// The node itself.
+/// The usage of the node itself.
 #[derive(Debug, Clone, Default)]
 pub struct NodeUsage {
     pub cpus: u32,
@@ -155,21 +158,21 @@ impl NodeUsage {
 /// The node's CPU time over the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeCpu {
-    /// The time of all CPUs less `idle`, `iowait` and `steal`. Of a captured host, and where CPUs
-    /// came or went: the sum of the four parts behind it. Those are counted by the tick, so they
-    /// come to a little more or less than it, and on a virtual machine that lost ticks to much less.
+    /// The time of all CPUs less `idle`, `iowait` and `steal`. For a captured host, and where CPUs
+    /// came or went, the sum of the four parts below. Those are counted by the tick, so they differ
+    /// a little from it, and are much less on a virtual machine that lost ticks.
     pub busy: CpuTime,
-    /// With nice, and with guests inside both.
+    /// Includes nice, and guests of both.
     pub user: CpuTime,
     pub system: CpuTime,
     pub irq: CpuTime,
     pub softirq: CpuTime,
-    /// Taken by the hypervisor: no part of busy.
+    /// Taken by the hypervisor; not part of busy.
     pub steal: CpuTime,
     pub idle: CpuTime,
-    /// Idle with I/O outstanding: no part of busy.
+    /// Idle with I/O outstanding; not part of busy.
     pub iowait: CpuTime,
-    /// Whether `irq` and `softirq` are in the tasks' usage as well.
+    /// Tells if `irq` and `softirq` are also in the tasks' usage.
     pub interrupts: InterruptTime,
     pub over_usec: u64,
 }
@@ -181,14 +184,14 @@ impl NodeCpu {
         cores(self.busy, self.over_usec, 1_000)
     }
 
-    /// Billionths of a CPU in use, likewise.
+    /// Billionths of a CPU in use, rounded to the nearest; 0 over no time.
     #[must_use]
     pub fn nanocores(&self) -> u64 {
         cores(self.busy, self.over_usec, 1_000_000_000)
     }
 }
 
-/// CPUs in use, in parts of which `parts` make one.
+/// CPUs in use, in units of 1/`parts` CPU.
 fn cores(usage: CpuTime, over_usec: u64, parts: u64) -> u64 {
     let over = u128::from(over_usec);
     if over == 0 {
@@ -198,35 +201,35 @@ fn cores(usage: CpuTime, over_usec: u64, parts: u64) -> u64 {
     u64::try_from(cores).unwrap_or(u64::MAX)
 }
 
-/// What an owner used and holds.
+/// The usage of one owner: amounts of the interval, gauges as of its end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     pub cpu: Option<CpuUsage>,
     pub disk: Option<DiskUsage>,
     pub network: Option<NetworkUsage>,
     pub memory: MemoryReading,
-    /// Σ of the resident sets of its live processes; shared pages count once a process.
+    /// Sum of the resident sets of its live processes; shared pages count once per process.
     pub resident: Bytes,
     pub throttling: Option<Throttling>,
-    /// Processes that the OOM killer took in the interval.
-    pub oom_kills: Option<u64>,
+    /// Events in the interval.
+    pub events: EventCounts,
     pub pids: PidsReading,
     pub pressure: PressureReading,
     pub cpu_max: Option<CpuMax>,
     pub processes: u32,
-    /// CPU of its live processes; what `cpu` has more is of processes that have exited.
+    /// CPU of its live processes; the rest of `cpu` is of exited ones.
     pub processes_cpu: CpuTime,
 }
 
 impl Usage {
-    /// CPU of processes that have exited: what the cgroup used beyond its live ones. Ticks of the
-    /// live ones may run ahead of the cgroup's own clock, and then it is 0.
+    /// CPU of exited processes: what the cgroup used beyond its live ones. 0 if the ticks of the
+    /// live ones run ahead of the cgroup's own clock. `None`: the CPU usage is not known.
     #[must_use]
     pub fn exited_processes_cpu(&self) -> Option<CpuTime> {
         Some(self.cpu?.usage.saturating_sub(self.processes_cpu))
     }
 
-    /// The CPU limit in thousandths of a CPU, where one is set.
+    /// The CPU limit in thousandths of a CPU; `None` if none is set or it is not known.
     #[must_use]
     pub fn cpu_limit_millicores(&self) -> Option<u64> {
         let CpuMax { quota: Limit::At(quota), period } = self.cpu_max? else { return None };
@@ -234,7 +237,7 @@ impl Usage {
         u64::try_from(millicores).ok()
     }
 
-    /// The memory limit, where one is set.
+    /// The memory limit; `None` if none is set or it is not known.
     #[must_use]
     pub fn memory_limit(&self) -> Option<Bytes> {
         match self.memory.max? {
@@ -243,48 +246,49 @@ impl Usage {
         }
     }
 
-    /// The best that is known of memory in use: the working set, or where cgroup v2 has no memory
-    /// controller, the processes' resident sets.
+    /// Memory in use: the working set, or where cgroup v2 has no memory controller, the resident
+    /// sets of the processes.
     #[must_use]
     pub fn memory_in_use(&self) -> Bytes {
         self.memory.working_set().unwrap_or(self.resident)
     }
 }
 
-/// A pod: its slice, which includes the sandbox and what the runtime spends in it.
+/// The usage of a pod: of its slice, with the sandbox and the runtime's own processes in it.
 #[derive(Debug, Clone)]
 pub struct PodUsage {
     pub uid: PodUid,
     pub qos: QosClass,
     /// The cgroup in which its counters were found.
     pub path: Arc<[u8]>,
-    /// Its cgroup is gone; what is here was read before its end. Flows of what it did between that
-    /// reading and its end stand in `exited`.
+    /// Its cgroup was removed, and this was read before its end. Its usage between that reading and
+    /// its end is in [`Account::exited`].
     pub exited: bool,
-    /// It stands in the host's network namespace, so the host's figures are not its own, and its
-    /// network figure is that of its TCP sockets. `None`: not known, for want of rights.
+    /// It is in the host's network namespace, so its network usage is that of its TCP sockets.
+    /// `None`: not known, because a right is missing.
     pub host_network: Option<bool>,
     pub usage: Usage,
 }
 
-/// A container of a pod, the sandbox among them.
+/// The usage of a container of a pod; the sandbox is one of them.
 #[derive(Debug, Clone)]
 pub struct ContainerUsage {
     pub pod: PodUid,
     pub id: ContainerId,
     pub runtime: Runtime,
     pub path: Arc<[u8]>,
-    /// As of a pod; what it did later stands in its pod, if that is still there.
+    /// Its cgroup was removed. Later usage is in its pod, if that is still there.
     pub exited: bool,
     pub usage: Usage,
 }
 
+/// The usage of a host unit, or of a container outside Kubernetes.
 #[derive(Debug, Clone)]
 pub struct UnitUsage {
-    /// The cgroup at which the owner starts; the root's `/` stands for strays in the root cgroup.
+    /// The cgroup at which the owner starts; `/` for strays in the root cgroup.
     pub path: Arc<[u8]>,
     pub kind: UnitKind,
-    /// As of a pod.
+    /// Its cgroup was removed, and this was read before its end.
     pub exited: bool,
     pub usage: Usage,
 }
@@ -298,6 +302,7 @@ impl UnitUsage {
     }
 }
 
+/// The kind of a host unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitKind {
     /// A systemd unit, or a plain cgroup of the host.
@@ -308,17 +313,18 @@ pub enum UnitKind {
     Root,
 }
 
-/// Usage of what lived and died below an inner cgroup since the last sample.
+/// The usage of cgroups below an inner cgroup that were created and removed since the last sample.
 #[derive(Debug, Clone)]
 pub struct ExitedUsage {
     pub path: Arc<[u8]>,
     pub node: InnerNode,
     pub cpu: CpuTime,
     pub disk: DiskUsage,
-    /// Of its TCP sockets in the host's namespace.
+    /// Traffic of its TCP sockets in the host's network namespace.
     pub network: NetworkUsage,
 }
 
+/// The usage of a live process.
 #[derive(Debug, Clone)]
 pub struct ProcessUsage {
     pub key: ProcessKey,
@@ -326,19 +332,20 @@ pub struct ProcessUsage {
     pub parent_pid: u32,
     pub threads: u32,
     pub kernel_thread: bool,
-    /// The cgroup it stands in.
+    /// The cgroup it is in.
     pub cgroup: Arc<[u8]>,
-    /// `None` where it was there before the last sample and was not seen in it.
+    /// `None` if it started before the last sample and was not seen in it.
     pub cpu: Option<CpuUsage>,
     pub disk: Option<DiskUsage>,
     pub resident: Bytes,
     pub cmdline: Option<Box<[u8]>>,
 }
 
-/// node = pods + host_units + kernel + interrupts + exited + unattributed, for each resource.
+/// The balance of each resource: node = pods + host_units + kernel + interrupts + exited +
+/// unattributed.
 ///
-/// Never rescaled: the remainder is signed, and says how far two clocks or two meters disagree, or
-/// what nobody can be given.
+/// Nothing is rescaled. The remainder `unattributed` is signed: it is the disagreement of two
+/// clocks or meters, and usage without an owner.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conservation {
     /// Microseconds. The node's total moves in clock ticks, the parts in nanoseconds.
@@ -347,25 +354,26 @@ pub struct Conservation {
     pub memory_bytes: Option<Balance>,
     pub disk_read_bytes: Option<Balance>,
     pub disk_written_bytes: Option<Balance>,
-    /// Traffic between two pods of the node passes no physical interface, so pods may have more
-    /// than the node and the remainder be negative.
+    /// Traffic between two pods of the node uses no physical interface, so the pods' sum can be
+    /// more than the node's, and the remainder negative.
     pub network_rx_bytes: Option<Balance>,
     pub network_tx_bytes: Option<Balance>,
 }
 
+/// The balance of one resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balance {
     pub node: u64,
     pub pods: u64,
     pub host_units: u64,
-    /// Kernel threads, and of network the sockets of the root cgroup (such as NFS has); 0 for
-    /// resources that they are not told apart in.
+    /// Kernel threads; of network, the sockets of the root cgroup (such as those of NFS). 0 for
+    /// other resources.
     pub kernel: u64,
     /// irq and softirq; of CPU only. Where the kernel counts them with the tasks that they
-    /// interrupt, the share of them that idle time has in all time: an estimate of those that came
-    /// while a CPU was idle.
+    /// interrupt, an estimate of those that came while a CPU was idle.
     pub interrupts: u64,
-    /// What died since the last sample; of memory, what slices hold beyond their live children.
+    /// Cgroups removed since the last sample; of memory, what slices hold beyond their live
+    /// children.
     pub exited: u64,
     pub unattributed: i64,
 }

@@ -1,4 +1,4 @@
-//! From own parts to owners, and the balance of it all.
+//! Attributes the self usage of cgroups, and network traffic, to owners.
 
 use std::sync::Arc;
 
@@ -6,57 +6,58 @@ use super::account::{
     Account, ContainerUsage, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage, PodUsage,
     UnitKind, UnitUsage, Usage,
 };
-use super::balance::{Totals, balance};
+use super::balance::{UnlistedSums, balance};
+use super::cgroup_delta::{CgroupDelta, network_delta};
 use super::counters::Counters;
-use super::flow::{Tally, unsigned};
-use super::line::{Line, network_gain};
-use super::sockets::ByInode;
+use super::delta::unsigned;
+use super::self_usage::SelfUsage;
+use super::sockets::CgroupsByInode;
 use crate::attribution::{Owner, QosClass};
 use crate::identity::PodUid;
 use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 
-/// An owner: the cgroup at which it starts, and what its cgroups' own parts sum up to.
+/// An owner: the cgroup at which it starts, and the self usage of its cgroups together.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct OwnerEntry {
     pub owner: Owner,
     /// The owner of the cgroup above its first.
     pub parent: Option<Owner>,
-    /// Its first cgroup.
+    /// Index of its first cgroup.
     pub top: usize,
-    pub tally: Tally,
+    pub self_usage: SelfUsage,
 }
 
-/// The memory that handing out uses again each time.
+/// The memory that attribution reuses in each interval.
 #[derive(Debug, Default)]
-pub(super) struct HandOut {
+pub(super) struct Attribution {
     /// In the order of the account's pods.
-    pods: Vec<Tally>,
-    /// What each entry got of the network.
+    pods: Vec<SelfUsage>,
+    /// The network traffic of each entry.
     networks: Vec<Option<NetworkUsage>>,
-    /// Namespaces that somebody has been given, by their place in the snapshot.
-    given: Vec<bool>,
-    /// The account's unit of each entry, where it is one.
+    /// The namespaces that already have an owner, by index in the snapshot.
+    attributed: Vec<bool>,
+    /// Index in the account's units of each entry that is a unit.
     units: Vec<Option<usize>>,
-    by_inode: ByInode,
+    by_inode: CgroupsByInode,
 }
 
-impl HandOut {
+impl Attribution {
     pub fn run(
         &mut self,
         last: Option<&Counters>,
         units: Units,
         snapshot: &Snapshot,
-        lines: &[Line],
-        entries: &mut [Entry],
+        cgroups: &[CgroupDelta],
+        entries: &mut [OwnerEntry],
         account: &mut Account,
     ) {
-        self.give_networks(last, units, snapshot, lines, entries);
-        self.give_sockets(last, snapshot, lines, entries);
-        for line in lines {
-            if let Some(entry) = entries.get_mut(line.entry) {
-                entry.tally.add(&line.own);
+        self.attribute_networks(last, units, snapshot, cgroups, entries);
+        self.attribute_sockets(last, snapshot, cgroups, entries);
+        for cgroup in cgroups {
+            if let Some(entry) = entries.get_mut(cgroup.entry) {
+                entry.self_usage.add(&cgroup.self_usage);
             }
         }
         account.pods.clear();
@@ -65,29 +66,28 @@ impl HandOut {
         account.exited.clear();
         self.pods.clear();
         self.units.clear();
-        let mut totals = Totals::default();
+        let mut totals = UnlistedSums::default();
         for (at, entry) in entries.iter().enumerate() {
-            let (Some(line), Some(reading)) =
-                (lines.get(entry.top), snapshot.cgroups.get(entry.top))
+            let (Some(cgroup), Some(reading)) =
+                (cgroups.get(entry.top), snapshot.cgroups.get(entry.top))
             else {
                 continue;
             };
             let mut usage = Usage::default();
-            usage.add_gauges(reading, line);
-            entry.tally.put_into(&mut usage);
+            usage.add_gauges(reading, cgroup);
+            entry.self_usage.write_to(&mut usage);
             usage.network = self.networks.get(at).copied().flatten();
-            // What stands below a unit and is not its own is not shown as its memory either.
-            let above = reading.parent.and_then(|above| lines.get(above));
+            // Memory of an owner below a unit is not the unit's.
+            let above = reading.parent.and_then(|above| cgroups.get(above));
             let unit_above = above.and_then(|above| *self.units.get(above.entry)?);
             if let Some(unit) = unit_above.and_then(|at| account.units.get_mut(at)) {
-                unit.usage.memory.leave_out(&reading.memory);
+                unit.usage.memory.subtract(&reading.memory);
             }
             let is_unit = matches!(entry.owner, Owner::Unit | Owner::Container { .. });
             self.units.push(is_unit.then_some(account.units.len()));
             let path = || match reading.parent {
                 Some(_) => Arc::clone(&reading.key.path),
-                // Without a tree the first path of an owner may lie below the one at which it
-                // starts.
+                // Without a tree the first path of an owner can lie below its start.
                 None => match Owner::locate(&reading.key.path).starts_at {
                     b"" => Arc::clone(&reading.key.path),
                     starts_at => Arc::from(starts_at),
@@ -95,12 +95,12 @@ impl HandOut {
             };
             match entry.owner {
                 Owner::Root => {
-                    totals.kernel_usec += unsigned(entry.tally.kernel_usec);
-                    let mut strays = entry.tally;
+                    totals.kernel_usec += unsigned(entry.self_usage.kernel_usec);
+                    let mut strays = entry.self_usage;
                     strays.cpu.usage = strays.cpu.usage.saturating_sub(strays.kernel_usec);
                     strays.processes -= strays.kernel_threads;
                     strays.processes_usec -= unsigned(strays.kernel_usec);
-                    strays.put_into(&mut usage);
+                    strays.write_to(&mut usage);
                     if strays.processes == 0 {
                         totals.kernel_network = usage.network.unwrap_or_default();
                     } else {
@@ -114,9 +114,9 @@ impl HandOut {
                     }
                 }
                 Owner::Inner(node) => {
-                    totals.inner_memory += unsigned(entry.tally.memory_bytes);
-                    let cpu = CpuTime::from_usec(unsigned(entry.tally.cpu.usage));
-                    let disk = entry.tally.io.to_usage(entry.tally.io_from);
+                    totals.inner_memory += unsigned(entry.self_usage.memory_bytes);
+                    let cpu = CpuTime::from_usec(unsigned(entry.self_usage.cpu.usage));
+                    let disk = entry.self_usage.io.to_usage(entry.self_usage.io_from);
                     let no_disk = disk == DiskUsage { from: disk.from, ..DiskUsage::default() };
                     let network = usage.network.unwrap_or_default();
                     let no_network = network.rx == Bytes::ZERO && network.tx == Bytes::ZERO;
@@ -125,12 +125,12 @@ impl HandOut {
                     }
                 }
                 Owner::Unit | Owner::Container { .. } => {
-                    totals.units_memory += unsigned(entry.tally.memory_bytes);
+                    totals.units_memory += unsigned(entry.self_usage.memory_bytes);
                     let kind = match entry.owner {
                         Owner::Container { id, runtime } => UnitKind::Container { id, runtime },
                         _ => UnitKind::Unit,
                     };
-                    let exited = reading.departed;
+                    let exited = reading.removed;
                     account.units.push(UnitUsage { path: path(), kind, exited, usage });
                 }
                 Owner::Pod { uid, qos } => {
@@ -146,7 +146,7 @@ impl HandOut {
                         id,
                         runtime,
                         path,
-                        exited: reading.departed,
+                        exited: reading.removed,
                         usage,
                     });
                 }
@@ -157,43 +157,45 @@ impl HandOut {
         account.conservation = balance(account, &totals);
     }
 
-    /// A namespace's traffic goes once, to the first owner in it that is a pod, a container or a
-    /// unit; the host's to nobody.
-    fn give_networks(
+    /// Attributes the traffic of each namespace once, to the first pod, container or unit in it.
+    /// The host's namespace has no owner.
+    fn attribute_networks(
         &mut self,
         last: Option<&Counters>,
         units: Units,
         snapshot: &Snapshot,
-        lines: &[Line],
-        entries: &mut [Entry],
+        cgroups: &[CgroupDelta],
+        entries: &mut [OwnerEntry],
     ) {
         self.networks.clear();
         self.networks.resize(entries.len(), None);
-        self.given.clear();
-        self.given.resize(snapshot.namespaces.len(), false);
-        for (reading, line) in snapshot.cgroups.iter().zip(lines) {
+        self.attributed.clear();
+        self.attributed.resize(snapshot.namespaces.len(), false);
+        for (reading, cgroup) in snapshot.cgroups.iter().zip(cgroups) {
             let Some(inode) = reading.namespace else { continue };
             let found = snapshot.namespaces.binary_search_by_key(&inode, |entry| entry.inode);
-            let Some((namespace, given)) = found
+            let Some((namespace, attributed)) = found
                 .ok()
-                .and_then(|at| Some((snapshot.namespaces.get(at)?, self.given.get_mut(at)?)))
+                .and_then(|at| Some((snapshot.namespaces.get(at)?, self.attributed.get_mut(at)?)))
             else {
                 continue;
             };
-            let Some(entry) = entries.get_mut(line.entry) else { continue };
+            let Some(entry) = entries.get_mut(cgroup.entry) else { continue };
             if namespace.is_host {
-                entry.tally.in_host_namespace = true;
+                entry.self_usage.in_host_namespace = true;
                 continue;
             }
-            entry.tally.in_own_namespace = true;
-            if *given || !namespace.readable || matches!(entry.owner, Owner::Root | Owner::Inner(_))
+            entry.self_usage.in_own_namespace = true;
+            if *attributed
+                || !namespace.readable
+                || matches!(entry.owner, Owner::Root | Owner::Inner(_))
             {
                 continue;
             }
-            *given = true;
+            *attributed = true;
             let Some(last) = last else { continue };
-            let born = || {
-                // A container's namespace comes with it; a unit can be put into one that is old.
+            let created = || {
+                // A container's namespace is created with it. A unit can join an old one.
                 if entry.owner == Owner::Unit {
                     return None;
                 }
@@ -201,48 +203,48 @@ impl HandOut {
                 last.precedes(leader.key, units).then_some(&[][..])
             };
             let before = match last.namespace(inode) {
-                // One that was not readable last time has the rows of when it was.
+                // If it was not readable last time, the rows are those of the last reading.
                 Some(before) if before.readable || !before.rows.is_empty() => {
                     Some(&before.rows[..])
                 }
                 Some(_) => None,
-                None => born(),
+                None => created(),
             };
-            let gain = before.map(|before| network_gain(before, namespace.interfaces.iter()));
-            if let (Some(gain), Some(network)) = (gain, self.networks.get_mut(line.entry)) {
+            let delta = before.map(|before| network_delta(before, namespace.interfaces.iter()));
+            if let (Some(delta), Some(network)) = (delta, self.networks.get_mut(cgroup.entry)) {
                 match network {
-                    // An owner with processes in several namespaces.
-                    Some(network) => network.add(&gain),
-                    None => *network = Some(gain),
+                    // The owner has processes in several namespaces.
+                    Some(network) => network.add(&delta),
+                    None => *network = Some(delta),
                 }
             }
         }
     }
 
-    /// What the sockets of the host's namespace carried goes to the owners of the cgroups that they
-    /// were made in.
-    fn give_sockets(
+    /// Attributes the traffic of sockets in the host's namespace to the owners of the cgroups that
+    /// they were created in.
+    fn attribute_sockets(
         &mut self,
         last: Option<&Counters>,
         snapshot: &Snapshot,
-        lines: &[Line],
-        entries: &[Entry],
+        cgroups: &[CgroupDelta],
+        entries: &[OwnerEntry],
     ) {
         let Some(last) = last.filter(|last| last.sockets.is_some()) else { return };
         let networks = &mut self.networks;
         let readable = snapshot.sockets.readable;
         for (network, entry) in networks.iter_mut().zip(entries).filter(|_| readable) {
-            // None carried is a figure too.
-            let in_hosts = entry.tally.in_host_namespace && !entry.tally.in_own_namespace;
-            if in_hosts && network.is_none() {
+            // Without a socket the traffic is 0, not unknown.
+            let in_host = entry.self_usage.in_host_namespace && !entry.self_usage.in_own_namespace;
+            if in_host && network.is_none() {
                 let from = NetworkSource::TcpSockets;
                 *network = Some(NetworkUsage { from, ..NetworkUsage::default() });
             }
         }
-        self.by_inode.each_gain(last, snapshot, |place, gain| {
-            let entry = lines.get(place).map(|line| line.entry);
+        self.by_inode.each_delta(last, snapshot, |place, delta| {
+            let entry = cgroups.get(place).map(|cgroup| cgroup.entry);
             if let Some(network) = entry.and_then(|entry| networks.get_mut(entry)) {
-                network.get_or_insert_default().add(&gain);
+                network.get_or_insert_default().add(&delta);
             }
         });
     }
@@ -250,7 +252,7 @@ impl HandOut {
     fn add_to_pod(
         &mut self,
         account: &mut Account,
-        entry: &Entry,
+        entry: &OwnerEntry,
         uid: PodUid,
         qos: QosClass,
         usage: Usage,
@@ -263,22 +265,23 @@ impl HandOut {
                 let usage = Usage::default();
                 let (host_network, exited) = (None, true);
                 account.pods.insert(at, PodUsage { uid, qos, path, exited, host_network, usage });
-                self.pods.insert(at, Tally::default());
+                self.pods.insert(at, SelfUsage::default());
                 at
             }
         };
-        let (Some(pod), Some(tally)) = (account.pods.get_mut(at), self.pods.get_mut(at)) else {
+        let (Some(pod), Some(self_usage)) = (account.pods.get_mut(at), self.pods.get_mut(at))
+        else {
             return;
         };
-        tally.add(&entry.tally);
-        pod.exited &= reading.departed;
-        if let Some(gain) = &usage.network {
-            pod.usage.network.get_or_insert_default().add(gain);
+        self_usage.add(&entry.self_usage);
+        pod.exited &= reading.removed;
+        if let Some(delta) = &usage.network {
+            pod.usage.network.get_or_insert_default().add(delta);
         }
         let is_top = entry.parent.is_none_or(|parent| pod_of(&parent) != Some(uid));
         if is_top {
-            // One kubelet can leave two trees for a pod, of which one is empty: where both have
-            // gauges they add up, and the busier one is where the pod is.
+            // A kubelet can leave two trees for a pod, one of them empty. Gauges of both add up,
+            // and the path is that of the busier one.
             let busier = usage.memory.current > pod.usage.memory.current;
             pod.usage.merge_gauges(&usage);
             if busier {
@@ -288,16 +291,16 @@ impl HandOut {
         }
     }
 
-    fn finish_pods(&mut self, account: &mut Account, totals: &mut Totals) {
+    fn finish_pods(&mut self, account: &mut Account, totals: &mut UnlistedSums) {
         account.empty_pod_cgroups = 0;
         let mut tallies = self.pods.iter();
         let containers = &account.containers;
         let empty = &mut account.empty_pod_cgroups;
         account.pods.retain_mut(|pod| {
-            let Some(tally) = tallies.next() else { return false };
-            totals.pods_memory += unsigned(tally.memory_bytes);
-            tally.put_into(&mut pod.usage);
-            pod.host_network = match (tally.in_own_namespace, tally.in_host_namespace) {
+            let Some(self_usage) = tallies.next() else { return false };
+            totals.pods_memory += unsigned(self_usage.memory_bytes);
+            self_usage.write_to(&mut pod.usage);
+            pod.host_network = match (self_usage.in_own_namespace, self_usage.in_host_namespace) {
                 (true, _) => Some(false),
                 (false, true) => Some(true),
                 (false, false) => None,
@@ -305,8 +308,9 @@ impl HandOut {
             let first = containers.partition_point(|container| container.pod < pod.uid);
             let has_containers =
                 containers.get(first).is_some_and(|container| container.pod == pod.uid);
-            let used = tally.cpu.usage > 0 || tally.io.read > 0 || tally.io.written > 0;
-            let live = tally.processes > 0 || has_containers || used;
+            let used =
+                self_usage.cpu.usage > 0 || self_usage.io.read > 0 || self_usage.io.written > 0;
+            let live = self_usage.processes > 0 || has_containers || used;
             *empty += u32::from(!live);
             live
         });
@@ -321,16 +325,16 @@ fn pod_of(owner: &Owner) -> Option<PodUid> {
 }
 
 impl Usage {
-    fn add_gauges(&mut self, reading: &CgroupReading, line: &Line) {
+    fn add_gauges(&mut self, reading: &CgroupReading, cgroup: &CgroupDelta) {
         self.memory = reading.memory;
         self.pids = reading.pids;
         self.pressure = reading.pressure;
         self.cpu_max = reading.cpu_max;
-        self.throttling = line.throttling;
-        self.oom_kills = line.oom_kills;
+        self.throttling = cgroup.throttling;
+        self.events = cgroup.events;
     }
 
-    /// Gauges of a second cgroup of the same pod.
+    /// Adds the gauges of a second cgroup of the same pod.
     fn merge_gauges(&mut self, other: &Self) {
         fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
             match (a, b) {
@@ -363,7 +367,7 @@ impl Usage {
         *self = Self {
             memory,
             pids,
-            oom_kills: sum(main.oom_kills, aside.oom_kills),
+            events: main.events.plus(aside.events),
             network: self.network,
             ..*main
         };
@@ -381,9 +385,9 @@ impl NetworkUsage {
         self.tx_errors += other.tx_errors;
         self.rx_dropped += other.rx_dropped;
         self.tx_dropped += other.tx_dropped;
-        // One that carried nothing does not make it another's kind of figure.
-        let is_nothing = |one: &Self| one.rx == Bytes::ZERO && one.tx == Bytes::ZERO;
-        if is_nothing(&before) || !is_nothing(other) {
+        // A part without traffic does not change the source of the sum.
+        let is_zero = |one: &Self| one.rx == Bytes::ZERO && one.tx == Bytes::ZERO;
+        if is_zero(&before) || !is_zero(other) {
             self.from = self.from.max(other.from);
         }
     }

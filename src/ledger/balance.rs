@@ -1,12 +1,12 @@
-//! The balance of the node: what its owners come to, against what it used as a whole.
+//! The balance of the node: the sum of its owners' usage against the node's own.
 
 use super::account::{Account, Balance, Conservation, DiskUsage, NetworkUsage, NodeCpu, Usage};
 use crate::quantity::Bytes;
 use crate::snapshot::node::InterruptTime;
 
-/// Sums that no list of the account shows.
+/// Sums that the balance needs and no list of the account shows.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Totals {
+pub(super) struct UnlistedSums {
     pub kernel_usec: u64,
     pub kernel_network: NetworkUsage,
     pub pods_memory: u64,
@@ -14,9 +14,9 @@ pub(super) struct Totals {
     pub inner_memory: u64,
 }
 
-/// Interrupts that are in no task's usage. Where tasks have those that interrupt them, the others
-/// came while a CPU was idle; the kernel does not say how many, so they are taken to be spread
-/// evenly over the CPUs' time.
+/// Interrupt time that is in no task's usage, in microseconds. Where the kernel counts an interrupt
+/// with the task that it interrupts, only those of idle CPUs remain. The kernel does not say how
+/// many, so they are assumed to be spread evenly over the CPUs' time.
 fn interrupts(node: &NodeCpu) -> u64 {
     let all = (node.irq + node.softirq).as_usec();
     match node.interrupts {
@@ -30,7 +30,7 @@ fn interrupts(node: &NodeCpu) -> u64 {
     }
 }
 
-pub(super) fn balance(account: &Account, totals: &Totals) -> Conservation {
+pub(super) fn balance(account: &Account, totals: &UnlistedSums) -> Conservation {
     let node = &account.node;
     let pods = || account.pods.iter().map(|pod| &pod.usage);
     let units = || account.units.iter().map(|unit| &unit.usage);
@@ -62,7 +62,7 @@ pub(super) fn balance(account: &Account, totals: &Totals) -> Conservation {
         }),
         memory_bytes: node.memory.map(|memory| {
             let used = memory.total.saturating_sub(memory.free).as_bytes();
-            let Totals { pods_memory, units_memory, inner_memory, .. } = *totals;
+            let UnlistedSums { pods_memory, units_memory, inner_memory, .. } = *totals;
             Balance::new(used, pods_memory, units_memory, 0, 0, inner_memory)
         }),
         disk_read_bytes: disk(|disk| disk.read),

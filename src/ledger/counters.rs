@@ -1,9 +1,10 @@
-//! The counters of one snapshot, without its gauges: what the next one is subtracted from, and what
-//! is kept on disk over a restart of the agent.
+//! The counters of one snapshot, without its gauges. The next snapshot's usage is the difference to
+//! them, and the state file holds them over a restart of the agent.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::event_counts::EventCounts;
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
@@ -20,7 +21,7 @@ use crate::source::proc::stat::NodeStat;
 
 const TICK_SLACK_USEC: u64 = 10_000;
 
-/// Filled again and again in the same memory.
+/// All counters of one snapshot, in memory that is reused.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters {
     pub boot: Option<BootId>,
@@ -31,17 +32,17 @@ pub struct Counters {
     pub node_cpu_awake: Option<Duration>,
     pub disks: Option<Vec<DiskRow>>,
     pub interfaces: Option<InterfaceCounters>,
-    /// In tree order.
+    /// In tree order ([`tree_order`]).
     pub cgroups: Vec<CgroupCounters>,
     /// `None`: they could not be read.
     pub sockets: Option<SocketsCounters>,
-    /// By inode.
+    /// Sorted by inode.
     pub namespaces: Vec<NamespaceCounters>,
-    /// By key.
+    /// Sorted by key.
     pub processes: Vec<ProcessCounters>,
 }
 
-/// Of the host's network namespace.
+/// The interfaces of the host's network namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InterfaceCounters {
     pub rows: Vec<InterfaceRow>,
@@ -53,15 +54,15 @@ pub struct CgroupCounters {
     pub read_at: BootTime,
     pub cpu: Option<CpuStat>,
     pub io: Option<Vec<IoRow>>,
-    pub oom_kills: Option<u64>,
+    pub events: EventCounts,
 }
 
-/// Of the host's network namespace.
+/// The TCP sockets of the host's network namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SocketsCounters {
-    /// No socket that was there is missing.
+    /// True if no socket is missing.
     pub complete: bool,
-    /// By cookie.
+    /// Sorted by cookie.
     pub rows: Vec<SocketCounters>,
 }
 
@@ -71,12 +72,12 @@ pub struct SocketCounters {
     /// Inode of its cgroup.
     pub cgroup: u64,
     pub traffic: TcpTraffic,
-    /// For how many samples it has been missing without a word of its end. A dump of a table that
-    /// changes meanwhile may pass over a socket, which is no new one when it is back.
+    /// Number of samples in which it was missing without an event of its end. A dump of a table
+    /// that changes meanwhile can skip a socket, which is not new when it is back.
     pub missing: u8,
 }
 
-/// A socket that is missing for longer is forgotten.
+/// A socket that is missing in more samples is dropped.
 const MISSING_MAX: u8 = 3;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +96,7 @@ pub struct ProcessCounters {
 }
 
 impl Counters {
-    /// Takes the counters of `snapshot`.
+    /// Copies the counters of `snapshot`.
     pub(super) fn fill(&mut self, snapshot: &Snapshot) {
         let node = &snapshot.node;
         self.boot = snapshot.boot;
@@ -113,21 +114,21 @@ impl Counters {
         }
 
         let cgroups = &snapshot.cgroups;
-        // Nothing will be subtracted from what is gone.
-        let staying = || cgroups.iter().filter(|reading| !reading.departed);
+        // A removed cgroup has no next reading.
+        let staying = || cgroups.iter().filter(|reading| !reading.removed);
         self.cgroups.truncate(staying().count());
         for (at, reading) in staying().enumerate() {
-            let oom_kills = reading.memory.events.map(|events| events.oom_kill);
+            let events = EventCounts::of(reading);
             match self.cgroups.get_mut(at) {
                 Some(kept) => {
-                    // Mostly the same cgroup at the same place.
+                    // In most cases it is the same cgroup.
                     if !Arc::ptr_eq(&kept.key.path, &reading.key.path) {
                         kept.key.path = Arc::clone(&reading.key.path);
                     }
                     kept.key.inode = reading.key.inode;
                     kept.read_at = reading.read_at;
                     kept.cpu = reading.cpu;
-                    kept.oom_kills = oom_kills;
+                    kept.events = events;
                     match (&mut kept.io, &reading.io) {
                         (Some(kept), Some(rows)) => kept.clone_from(rows),
                         (kept, rows) => kept.clone_from(rows),
@@ -138,7 +139,7 @@ impl Counters {
                     read_at: reading.read_at,
                     cpu: reading.cpu,
                     io: reading.io.clone(),
-                    oom_kills,
+                    events,
                 }),
             }
         }
@@ -184,8 +185,8 @@ impl Counters {
             }
         }));
         self.processes.sort_unstable_by_key(|process| process.key);
-        // A process that was moved out of a resting cgroup stands in both until that one is read
-        // again; its later figure is the larger.
+        // A process that was moved out of an idle cgroup is in both until that one is read again.
+        // The later figure is the larger.
         self.processes.dedup_by(|next, kept| {
             let same = next.key == kept.key;
             if same && next.cpu > kept.cpu {
@@ -195,8 +196,8 @@ impl Counters {
         });
     }
 
-    /// Keeps what could not be read this time from `before`, so that the next reading is held
-    /// against the last there was.
+    /// Copies from `before` what could not be read this time, so that the next delta is to the last
+    /// reading there was.
     pub(super) fn keep_unread(&mut self, before: &mut Self, snapshot: &Snapshot) {
         if before.boot != self.boot {
             return;
@@ -241,7 +242,7 @@ impl Counters {
         }
     }
 
-    /// Puts the lists into the order that they are searched in.
+    /// Sorts the lists, as their lookups need it.
     pub fn sort(&mut self) {
         self.cgroups.sort_by(|a, b| tree_order(&a.key.path, &b.key.path));
         self.namespaces.sort_by_key(|namespace| namespace.inode);
@@ -251,8 +252,8 @@ impl Counters {
         self.processes.sort_by_key(|process| process.key);
     }
 
-    /// Whether a process started after these counters were begun to be read. One that did not and
-    /// is not among them is only new to the agent; what it used until now is nobody's gain.
+    /// True if the process started after the reading of these counters began. If it did not and is
+    /// not among them, it is only new to the agent, and its past is nobody's usage.
     pub(super) fn precedes(&self, process: ProcessKey, units: Units) -> bool {
         let ticks = Ticks::from_ticks(process.start_ticks);
         let started_usec = ticks.to_cpu_time(units.ticks_per_second).as_usec();

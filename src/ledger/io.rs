@@ -1,58 +1,57 @@
-//! Disk bytes of an owner, each transfer counted once over the layers it went through.
+//! Disk bytes of a cgroup, each transfer counted once over the layers it went through.
 
-use super::delta::gained;
-use super::flow::{IoFlow, signed};
+use super::delta::{IoDelta, counter_delta, signed};
 use crate::identity::DeviceNumber;
 use crate::snapshot::topology::{BlockKind, BlockTopology};
 use crate::source::cgroup::io_stat::IoRow;
 
-/// What one cgroup gained over all devices: for each device what it has more than the devices
-/// stacked directly upon it passed down.
+/// The difference over all devices: of each device, what it has beyond the devices stacked directly
+/// on it.
 ///
-/// A transfer to a loop device whose file lies on a disk stands in both rows, or, where the kernel's
-/// worker does the lower half, in the upper alone; both ways it counts once. Memory that looks like
-/// a disk is no disk traffic.
-pub(super) fn gained_over_layers(
+/// A transfer to a loop device whose file lies on a disk is in both rows, or, where a kernel worker
+/// does the lower half, in the upper row alone. It counts once either way. Memory that looks like a
+/// disk is no disk traffic.
+pub(super) fn delta_over_layers(
     before: &[IoRow],
     now: &[IoRow],
     topology: &BlockTopology,
-) -> IoFlow {
-    let mut total = IoFlow::default();
+) -> IoDelta {
+    let mut total = IoDelta::default();
     for row in now {
-        let own = row_gain(before, row);
-        if own == IoFlow::default() || topology.kind(row.device) == Some(BlockKind::Memory) {
+        let own = row_delta(before, row);
+        if own == IoDelta::default() || topology.kind(row.device) == Some(BlockKind::Memory) {
             continue;
         }
-        let mut passed_down = IoFlow::default();
+        let mut from_above = IoDelta::default();
         for upper in now {
-            if is_directly_upon(topology, upper.device, row.device) {
-                passed_down.add(row_gain(before, upper));
+            if is_directly_on(topology, upper.device, row.device) {
+                from_above.add(row_delta(before, upper));
             }
         }
-        let rest = own.less(passed_down);
-        total.add(IoFlow {
-            read: rest.read.max(0),
-            written: rest.written.max(0),
-            read_ops: rest.read_ops.max(0),
-            write_ops: rest.write_ops.max(0),
+        let beyond = own.less(from_above);
+        total.add(IoDelta {
+            read: beyond.read.max(0),
+            written: beyond.written.max(0),
+            read_ops: beyond.read_ops.max(0),
+            write_ops: beyond.write_ops.max(0),
         });
     }
     total
 }
 
-fn is_directly_upon(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNumber) -> bool {
+fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNumber) -> bool {
     upper != lower && topology.find(upper).is_some_and(|device| device.below.contains(&lower))
 }
 
-/// A device that the earlier reading does not have counts from 0.
-fn row_gain(before: &[IoRow], now: &IoRow) -> IoFlow {
+/// The difference of one device. A device that `before` lacks counts from 0.
+fn row_delta(before: &[IoRow], now: &IoRow) -> IoDelta {
     let before = before.iter().find(|row| row.device == now.device);
-    let gain = |now: u64, before: Option<u64>| signed(gained(before.unwrap_or(0), now));
-    IoFlow {
-        read: gain(now.read.as_bytes(), before.map(|row| row.read.as_bytes())),
-        written: gain(now.written.as_bytes(), before.map(|row| row.written.as_bytes())),
-        read_ops: gain(now.read_ops, before.map(|row| row.read_ops)),
-        write_ops: gain(now.write_ops, before.map(|row| row.write_ops)),
+    let delta = |now: u64, before: Option<u64>| signed(counter_delta(before.unwrap_or(0), now));
+    IoDelta {
+        read: delta(now.read.as_bytes(), before.map(|row| row.read.as_bytes())),
+        written: delta(now.written.as_bytes(), before.map(|row| row.written.as_bytes())),
+        read_ops: delta(now.read_ops, before.map(|row| row.read_ops)),
+        write_ops: delta(now.write_ops, before.map(|row| row.write_ops)),
     }
 }
 
@@ -88,19 +87,19 @@ mod tests {
 
     #[test]
     fn a_transfer_through_two_layers_counts_once() {
-        // The figures of a real run: 200 MiB through a loop device, with direct-io on and off.
+        // Figures of a real run: 200 MiB through a loop device, with direct-io on and off.
         let both = [row(LOOP, 200), row(DISK, 201)];
-        assert_eq!(gained_over_layers(&[], &both, &topology()).written, 201);
+        assert_eq!(delta_over_layers(&[], &both, &topology()).written, 201);
         let upper_only = [row(LOOP, 200)];
-        assert_eq!(gained_over_layers(&[], &upper_only, &topology()).written, 200);
+        assert_eq!(delta_over_layers(&[], &upper_only, &topology()).written, 200);
         let beside = [row(LOOP, 200), row(DISK, 500)];
-        assert_eq!(gained_over_layers(&[], &beside, &topology()).written, 500);
+        assert_eq!(delta_over_layers(&[], &beside, &topology()).written, 500);
     }
 
     #[test]
-    fn gains_are_against_the_same_device_and_memory_is_no_disk() {
+    fn differences_are_of_the_same_device_and_memory_is_no_disk() {
         let before = [row(DISK, 100)];
         let now = [row(DISK, 130), row(ZRAM, 900)];
-        assert_eq!(gained_over_layers(&before, &now, &topology()).written, 30);
+        assert_eq!(delta_over_layers(&before, &now, &topology()).written, 30);
     }
 }

@@ -1,35 +1,38 @@
 //! The only place where counters are subtracted.
 //!
-//! [`Ledger::settle`] takes one snapshot after another and answers what happened between the last
-//! one and this: first per kernel object, then summed by owner, and last as a balance of the whole
-//! node. It is pure: no clock, no files.
+//! [`Ledger::settle`] takes one snapshot after another. For each interval between two snapshots it
+//! computes the usage per kernel object, sums it by owner, and balances it against the node. It is
+//! pure: no clock, no files.
 //!
-//! A cgroup's counters contain those of everything below it, removed cgroups included. So what a
-//! cgroup has more than its children is its own: of a container's cgroup its processes, of a pod's
-//! the containers that are gone, of a slice the pods or units that lived and died since the last
-//! sample. Each own part goes to exactly one owner, and the sum over all of them is what the
-//! top-level cgroups used, whatever was born or died.
+//! A cgroup's counters include everything below it, removed cgroups too. So each cgroup has a total
+//! usage (inclusive) and a self usage (exclusive): the total less its children's totals. The self
+//! usage of a container's cgroup is that of its processes. A pod's includes the containers that are
+//! gone. A slice's includes the pods and units that started and ended since the last sample. Each
+//! self usage is attributed to exactly one owner. Their sum is what the top-level cgroups used,
+//! whatever was created or removed.
 //!
-//! A new cgroup counts from 0, since it was born after the last sample; unless it shows more than
-//! its parent gained meanwhile beyond its other children: then it was only not seen before, and its
-//! past is nobody's gain.
+//! A new cgroup counts from 0, since it was created after the last sample. The exception is one
+//! that shows more usage than its parent's delta has left beside its other children: it existed
+//! before, and its past is nobody's usage.
 //!
-//! A cgroup that cannot be read has no figures for the interval and the full ones once it is read
-//! again; no time is given twice on the way.
+//! A cgroup that cannot be read has no usage for the interval. Once it is readable again it gets
+//! the usage of the whole time, and no usage is attributed twice meanwhile.
 
 pub mod account;
 mod attribute;
 mod balance;
-mod births;
+mod cgroup_delta;
 mod counters;
+mod created;
 mod delta;
-mod flow;
+mod event_counts;
 mod io;
-mod line;
-mod own_parts;
+mod node;
 mod running;
+mod self_usage;
 mod settle;
 mod sockets;
+mod split;
 mod unread;
 
 pub use account::Account;
@@ -37,5 +40,6 @@ pub use counters::{
     CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
     SocketCounters, SocketsCounters,
 };
+pub use event_counts::EventCounts;
 pub use running::RunningContainer;
 pub use settle::Ledger;

@@ -1,87 +1,123 @@
-//! Cgroups whose counters could not be read for a while.
+//! Cgroups whose counters could not be read for some intervals.
 //!
-//! Such a cgroup's usage is not known until its files are whole again; then it is known for the
-//! whole time. Meanwhile its parent's gain contains it, indistinguishable from what died there. So
-//! what the parent has of its own is withheld too, and settled together with the child's.
+//! The usage of such a cgroup is not known until its files are readable again. Then it is known for
+//! the whole time. Meanwhile its parent's delta includes it, mixed with that of removed cgroups. So
+//! the parent's self usage is withheld too, and settled together with the child's.
 
+use std::sync::Arc;
+
+use super::cgroup_delta::CgroupDelta;
 use super::counters::CgroupCounters;
-use super::flow::{CpuFlow, IoFlow};
+use super::delta::UsageDelta;
 use crate::identity::CgroupKey;
 use crate::quantity::BootTime;
-use crate::snapshot::CgroupReading;
+use crate::snapshot::{CgroupReading, Snapshot};
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
 
-/// A cgroup that stays unread for longer is given up: its usage stands with what died in its
+/// A cgroup that stays unread for longer is given up. Its usage then counts as exited in its
 /// parent, until it has been read twice again.
 pub(super) const INTERVALS_MAX: u8 = 4;
 
-/// CPU and disk together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flows {
-    pub cpu: CpuFlow,
-    pub io: IoFlow,
-}
-
-impl Flows {
-    pub fn add(&mut self, other: Self) {
-        self.cpu.add(other.cpu);
-        self.io.add(other.io);
-    }
-}
-
-/// What waits for a cgroup to be read again.
+/// A cgroup that waits to be read again, or whose child does.
 #[derive(Debug, Clone)]
-pub(super) struct Pending {
+pub(super) struct PendingCgroup {
     pub key: CgroupKey,
-    /// For how many intervals it has not been read; 0 for one that only has such a child. The
-    /// counters below hold for the others alone.
+    /// Intervals without a reading; 0 if only a child is unread. The counters below are valid if
+    /// this is not 0.
     pub intervals: u8,
     pub read_before: BootTime,
     pub cpu_before: Option<CpuStat>,
     pub io_before: Option<Vec<IoRow>>,
-    /// Its own part in the intervals in which it was read and a child was not.
-    pub held: Flows,
-    /// What its children were given while it was not read.
-    pub given: Flows,
-    /// It was found in the snapshot at hand.
-    pub alive: bool,
+    /// Self usage of the intervals in which it was read and a child was not.
+    pub withheld: UsageDelta,
+    /// Usage that its children were attributed while it was not read.
+    pub attributed: UsageDelta,
+    /// It is in the current snapshot.
+    pub seen: bool,
 }
 
-impl Pending {
-    pub fn new(key: CgroupKey, held: Flows) -> Self {
+impl PendingCgroup {
+    pub fn new(key: CgroupKey, withheld: UsageDelta) -> Self {
         Self {
             key,
             intervals: 0,
             read_before: BootTime::default(),
             cpu_before: None,
             io_before: None,
-            held,
-            given: Flows::default(),
-            alive: true,
+            withheld,
+            attributed: UsageDelta::default(),
+            seen: true,
         }
     }
 }
 
-/// What a cgroup's counters are subtracted from.
-pub(super) struct Base<'c> {
+/// The pending cgroups; empty while every cgroup is readable.
+#[derive(Debug, Default)]
+pub(super) struct PendingCgroups(pub Vec<PendingCgroup>);
+
+impl PendingCgroups {
+    pub fn get_mut(&mut self, at: Option<usize>) -> Option<&mut PendingCgroup> {
+        self.0.get_mut(at?)
+    }
+
+    /// Stores `kept` for an unread cgroup; returns its index.
+    pub fn put(&mut self, at: Option<usize>, kept: PendingCgroup) -> usize {
+        if let Some((at, pending)) = at.and_then(|at| Some((at, self.0.get_mut(at)?))) {
+            let PendingCgroup { withheld, attributed, .. } = *pending;
+            *pending = PendingCgroup { withheld, attributed, ..kept };
+            return at;
+        }
+        self.0.push(kept);
+        self.0.len() - 1
+    }
+
+    /// Moves what was withheld in removed cgroups to the nearest cgroup above, whose counters
+    /// include it now.
+    pub fn inherit(&mut self, deltas: &mut [CgroupDelta], snapshot: &Snapshot) {
+        for at in 0..self.0.len() {
+            let Some(removed) = self.0.get(at).filter(|pending| !pending.seen) else { continue };
+            let (withheld, path) = (removed.withheld, Arc::clone(&removed.key.path));
+            let is_above = |reading: &CgroupReading| {
+                path.strip_prefix(&*reading.key.path)
+                    .is_some_and(|rest| rest.first() == Some(&b'/'))
+            };
+            let above = snapshot.cgroups.iter().rposition(is_above);
+            let Some((reading, delta)) = above
+                .and_then(|above| Some((snapshot.cgroups.get(above)?, deltas.get_mut(above)?)))
+            else {
+                continue;
+            };
+            match self.get_mut(delta.pending) {
+                Some(pending) => pending.withheld.add(withheld),
+                None => {
+                    delta.pending = Some(self.0.len());
+                    self.0.push(PendingCgroup::new(reading.key.clone(), withheld));
+                }
+            }
+        }
+    }
+}
+
+/// The earlier counters that a cgroup's delta is computed from.
+pub(super) struct Baseline<'c> {
     pub cpu: Option<CpuStat>,
     pub io: Option<&'c [IoRow]>,
     pub read_at: BootTime,
 }
 
-impl<'c> Base<'c> {
+impl<'c> Baseline<'c> {
     pub fn of(earlier: &'c CgroupCounters) -> Self {
         Self { cpu: earlier.cpu, io: earlier.io.as_deref(), read_at: earlier.read_at }
     }
 
-    pub fn to_pending(&self, reading: &CgroupReading, intervals: u8) -> Pending {
-        Pending {
+    pub fn to_pending(&self, reading: &CgroupReading, intervals: u8) -> PendingCgroup {
+        PendingCgroup {
             intervals,
             read_before: self.read_at,
             cpu_before: self.cpu,
             io_before: self.io.map(<[IoRow]>::to_vec),
-            ..Pending::new(reading.key.clone(), Flows::default())
+            ..PendingCgroup::new(reading.key.clone(), UsageDelta::default())
         }
     }
 }

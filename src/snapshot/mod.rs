@@ -84,7 +84,7 @@ pub struct CgroupReading {
     pub namespace: Option<u64>,
     /// It is gone, and was read after the last sample and before its end: `cpu`, `io` and the
     /// memory events are as of then, all else is empty. It stands in one snapshot only.
-    pub departed: bool,
+    pub removed: bool,
 }
 
 impl CgroupReading {
@@ -103,13 +103,13 @@ impl CgroupReading {
             cpu_max: None,
             processes: Vec::new(),
             namespace: None,
-            departed: false,
+            removed: false,
         }
     }
 
     /// What is left of it when it is gone.
     fn depart(&mut self) {
-        self.departed = true;
+        self.removed = true;
         self.processes.clear();
         self.namespace = None;
         self.memory = MemoryReading { events: self.memory.events, ..MemoryReading::default() };
@@ -136,7 +136,7 @@ impl MemoryReading {
     }
 
     /// Takes out what a cgroup below holds, but for the peak and the limit, which are the whole's.
-    pub fn leave_out(&mut self, below: &Self) {
+    pub fn subtract(&mut self, below: &Self) {
         let less = |whole: Option<Bytes>, part: Option<Bytes>| {
             Some(whole?.saturating_sub(part.unwrap_or_default()))
         };

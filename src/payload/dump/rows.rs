@@ -1,10 +1,11 @@
 //! The objects of the document, a struct each; pods, containers and units are in `owners`.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Dump, ProcessGroup, ProcessOwner};
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
+use crate::ledger::EventCounts;
 use crate::ledger::account::{
     Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage,
     ProcessUsage, Usage,
@@ -322,6 +323,15 @@ fn cpu_row(cpu: CpuUsage) -> CpuRow {
     }
 }
 
+/// The event counts that are known, each under its name.
+struct EventRow(EventCounts);
+
+impl Serialize for EventRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.named().filter_map(|(name, count)| Some((name, count?))))
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct UsageRow {
     #[serde(flatten)]
@@ -351,8 +361,8 @@ pub(super) struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_swap_bytes: Option<u64>,
     memory_resident_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    oom_kills: Option<u64>,
+    #[serde(flatten)]
+    events: EventRow,
     #[serde(flatten)]
     disk: Option<DiskUsageRow>,
     #[serde(flatten)]
@@ -385,7 +395,7 @@ pub(super) fn usage_row(usage: &Usage) -> UsageRow {
         memory_limit_bytes: usage.memory_limit().map(Bytes::as_bytes),
         memory_swap_bytes: memory.swap_current.map(Bytes::as_bytes),
         memory_resident_bytes: usage.resident.as_bytes(),
-        oom_kills: usage.oom_kills,
+        events: EventRow(usage.events),
         disk: usage.disk.as_ref().map(|disk| disk_row(disk, false)),
         network: usage.network.as_ref().map(network_row),
         tasks: usage.pids.current,

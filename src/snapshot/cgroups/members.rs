@@ -201,13 +201,13 @@ impl CgroupTree {
     }
 
     /// Takes out what is gone, puts in what was born, and works out the tree's shape anew. What is
-    /// gone and was read since the last walk stays as departed.
+    /// gone and was read since the last walk stays as removed.
     pub(super) fn rebuild(&mut self, readings: &mut Vec<CgroupReading>) {
         self.let_depart(readings);
         let slots = std::mem::take(&mut self.slots);
         let mut all: Vec<(Slot, CgroupReading)> =
             slots.into_iter().zip(std::mem::take(readings)).collect();
-        all.retain(|(slot, reading)| !slot.gone || reading.departed && slot.news);
+        all.retain(|(slot, reading)| !slot.gone || reading.removed && slot.news);
         all.append(&mut self.born);
         all.sort_by(|(_, a), (_, b)| tree_order(&a.key.path, &b.key.path));
         if self.any_departed {
@@ -235,7 +235,7 @@ impl CgroupTree {
         }
     }
 
-    /// Gives back what is held of cgroups that are gone. One that has departed before leaves for
+    /// Gives back what is held of cgroups that are gone. One that has removed before leaves for
     /// good; one with news departs now, and so does what stood above it and is gone as well.
     fn let_depart(&mut self, readings: &mut [CgroupReading]) {
         for at in (0..self.slots.len()).rev() {
@@ -248,7 +248,7 @@ impl CgroupTree {
             slot.stats.release(&mut self.budget);
             slot.files.release_all(&mut self.budget);
             let watched = slot.watched.take();
-            slot.news &= !reading.departed;
+            slot.news &= !reading.removed;
             if slot.news {
                 self.any_departed = true;
                 reading.depart();
@@ -262,13 +262,13 @@ impl CgroupTree {
     }
 }
 
-/// A cgroup that was made again under the same path would have the departed one's children for its
+/// A cgroup that was made again under the same path would have the removed one's children for its
 /// own. The living one is worth more: the other stays in its parent's counters without a name.
 fn leave_out_replaced(all: &mut Vec<(Slot, CgroupReading)>) {
     let replaced: Vec<Arc<[u8]>> = all
         .windows(2)
         .filter(|pair| {
-            pair[0].1.key.path == pair[1].1.key.path && pair[0].1.departed != pair[1].1.departed
+            pair[0].1.key.path == pair[1].1.key.path && pair[0].1.removed != pair[1].1.removed
         })
         .map(|pair| Arc::clone(&pair[0].1.key.path))
         .collect();
@@ -276,7 +276,7 @@ fn leave_out_replaced(all: &mut Vec<(Slot, CgroupReading)>) {
         path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
     all.retain(|(_, reading)| {
-        !reading.departed || !replaced.iter().any(|top| lies_in(&reading.key.path, top))
+        !reading.removed || !replaced.iter().any(|top| lies_in(&reading.key.path, top))
     });
 }
 

@@ -85,7 +85,7 @@ pub struct CgroupTree {
     /// Found in this tick, to be put in their places behind the walk.
     born: Vec<(Slot, CgroupReading)>,
     any_gone: bool,
-    /// Some are in the readings for this once: see [`CgroupReading::departed`].
+    /// Some are in the readings for this once: see [`CgroupReading::removed`].
     any_departed: bool,
     /// Between two walks.
     attending: bool,
@@ -158,7 +158,7 @@ impl CgroupTree {
     pub fn walk(&mut self, walk: &mut Walk<'_, '_>) {
         if std::mem::take(&mut self.any_departed) {
             for (slot, reading) in self.slots.iter_mut().zip(walk.readings.iter()) {
-                slot.gone |= reading.departed;
+                slot.gone |= reading.removed;
             }
             self.rebuild(walk.readings);
         }

@@ -200,7 +200,7 @@ fn throttling_is_a_difference_too() {
 #[test]
 fn an_oom_kill_of_a_container_that_is_gone_stands_with_its_pod() {
     let host = Host::load("6.8-crio-systemd");
-    let kills = host.account.pods.iter().filter(|pod| pod.usage.oom_kills == Some(1));
+    let kills = host.account.pods.iter().filter(|pod| pod.usage.events.oom_kills == Some(1));
     let pods: Vec<String> = kills.map(|pod| pod.uid.to_string()).collect();
     assert_eq!(pods, ["cd47dd0a-9310-4c43-afc3-a47f29343e3d"]);
 }

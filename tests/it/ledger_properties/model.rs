@@ -397,11 +397,11 @@ impl Model {
 
     /// The dead of this interval that were noticed, and the dead that they stood in; but for those
     /// whose path somebody else has by now.
-    fn departed(&self, noticed: &BTreeMap<usize, Spent>) -> Vec<usize> {
+    fn removed(&self, noticed: &BTreeMap<usize, Spent>) -> Vec<usize> {
         let path_taken = |at: usize| {
             self.cgroups.iter().any(|one| one.alive && one.path == self.cgroups[at].path)
         };
-        let mut departed = std::collections::BTreeSet::new();
+        let mut removed = std::collections::BTreeSet::new();
         for at in noticed.keys() {
             let mut chain = Vec::new();
             let mut at = *at;
@@ -410,10 +410,10 @@ impl Model {
                 at = self.cgroups[at].parent.unwrap();
             }
             if !chain.iter().any(|at| path_taken(*at)) {
-                departed.extend(chain);
+                removed.extend(chain);
             }
         }
-        departed.into_iter().collect()
+        removed.into_iter().collect()
     }
 
     /// What the kernel shows now.
@@ -423,11 +423,11 @@ impl Model {
         self.first_new = self.next_inode;
         let unread = std::mem::take(&mut self.unread);
         let noticed = std::mem::take(&mut self.noticed);
-        let departed = self.departed(&noticed);
+        let removed = self.removed(&noticed);
         let last = std::mem::take(&mut self.last);
         let mut seen: Vec<usize> = (0..self.cgroups.len()).filter(|at| self.visible(*at)).collect();
         self.last = seen.iter().map(|at| (*at, self.whole(*at))).collect();
-        seen.extend(&departed);
+        seen.extend(&removed);
         let order = |at: &usize| {
             let mut path = self.cgroups[*at].path.split('/').map(str::to_owned).collect::<Vec<_>>();
             path.retain(|component| !component.is_empty());
@@ -438,7 +438,7 @@ impl Model {
         let cgroups = seen.iter().enumerate().map(|(number, at)| {
             let one = &self.cgroups[*at];
             let (no_cpu, no_io) = unread.get(at).copied().unwrap_or_default();
-            let whole = match departed.contains(at) {
+            let whole = match removed.contains(at) {
                 true => noticed.get(at).or(last.get(at)).copied().unwrap_or_default(),
                 false => self.whole(*at),
             };
@@ -471,7 +471,7 @@ impl Model {
                     false => Vec::new(),
                 },
                 namespace: None,
-                departed: !one.alive,
+                removed: !one.alive,
             }
         });
         let mut snapshot = Snapshot {

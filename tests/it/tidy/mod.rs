@@ -88,7 +88,8 @@ const BANS: &[Ban] = &[
     },
     Ban {
         segments: &["serde"],
-        rooms: is_domain,
+        // The one exception: the state file holds the ledger's counters as they are.
+        rooms: |room| is_domain(room) && room != "ledger",
         why: "domain types carry no serde: wire structs live in payload",
     },
     Ban {
@@ -443,8 +444,9 @@ mod checker {
     fn words_that_a_room_is_not_to_hold_are_caught() {
         assert_caught("src/runtime/mod.rs", "use anyhow::Result;", 1, "anyhow is for cli");
         assert_passes("src/cli/mod.rs", "use anyhow::Result;");
-        assert_caught("src/ledger/mod.rs", "#[derive(serde::Serialize)] struct A;", 1, "no serde");
+        assert_caught("src/source/mod.rs", "#[derive(serde::Serialize)] struct A;", 1, "no serde");
         assert_passes("src/payload/mod.rs", "use serde::Serialize;");
+        assert_passes("src/ledger/mod.rs", "use serde::Serialize;");
         assert_caught(
             "src/ledger/mod.rs",
             "use std::{fmt,\n time::{Duration, Instant}};",

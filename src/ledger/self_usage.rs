@@ -1,0 +1,95 @@
+//! Self usage: what a cgroup used beyond its children.
+
+use super::account::{CpuSplit, CpuUsage, DiskSource, ProcessUsage, Usage};
+use super::delta::{CpuDelta, IoDelta, signed, unsigned};
+use crate::quantity::{Bytes, CpuTime};
+
+/// The self usage of one cgroup, or its sum over an owner's cgroups.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SelfUsage {
+    pub cpu: CpuDelta,
+    pub io: IoDelta,
+    pub memory_bytes: i64,
+    pub cpu_known: bool,
+    pub cpu_from_processes: bool,
+    pub io_known: bool,
+    pub io_from: DiskSource,
+    pub over_usec: u64,
+    pub resident: Bytes,
+    pub processes: u32,
+    pub processes_usec: u64,
+    /// The kernel threads' part of `cpu.usage` and of `processes`; counted only in cgroups without
+    /// counters of their own.
+    pub kernel_usec: i64,
+    pub kernel_threads: u32,
+    pub in_host_namespace: bool,
+    pub in_own_namespace: bool,
+}
+
+impl SelfUsage {
+    pub fn add(&mut self, other: &Self) {
+        self.cpu.add(other.cpu);
+        self.io.add(other.io);
+        self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
+        self.cpu_known |= other.cpu_known;
+        self.cpu_from_processes |= other.cpu_from_processes;
+        self.io_known |= other.io_known;
+        if other.io_known && other.io_from == DiskSource::Processes {
+            self.io_from = DiskSource::Processes;
+        }
+        self.over_usec = self.over_usec.max(other.over_usec);
+        self.resident += other.resident;
+        self.processes += other.processes;
+        self.processes_usec += other.processes_usec;
+        self.kernel_usec = self.kernel_usec.saturating_add(other.kernel_usec);
+        self.kernel_threads += other.kernel_threads;
+        self.in_host_namespace |= other.in_host_namespace;
+        self.in_own_namespace |= other.in_own_namespace;
+    }
+
+    /// Adds a process of the cgroup itself. `replaces_cpu`, `replaces_io`: the cgroup has no such
+    /// counter, so its processes' usage counts for it.
+    pub fn count(&mut self, process: &ProcessUsage, replaces_cpu: bool, replaces_io: bool) {
+        self.processes += 1;
+        self.kernel_threads += u32::from(process.kernel_thread);
+        self.resident += process.resident;
+        if let Some(cpu) = process.cpu {
+            self.processes_usec += cpu.usage.as_usec();
+            if replaces_cpu {
+                let usage = signed(cpu.usage.as_usec());
+                self.cpu_known = true;
+                self.cpu_from_processes = true;
+                self.cpu.usage = self.cpu.usage.saturating_add(usage);
+                if process.kernel_thread {
+                    self.kernel_usec = self.kernel_usec.saturating_add(usage);
+                }
+            }
+        }
+        if let Some(disk) = process.disk.filter(|_| replaces_io) {
+            self.io_known = true;
+            self.io_from = DiskSource::Processes;
+            self.io.add(IoDelta {
+                read: signed(disk.read.as_bytes()),
+                written: signed(disk.written.as_bytes()),
+                read_ops: 0,
+                write_ops: 0,
+            });
+        }
+    }
+
+    /// Writes the CPU, disk and process figures into `usage`, and leaves its gauges alone.
+    pub fn write_to(&self, usage: &mut Usage) {
+        usage.cpu = self.cpu_known.then(|| CpuUsage {
+            usage: CpuTime::from_usec(unsigned(self.cpu.usage)),
+            split: (!self.cpu_from_processes).then(|| CpuSplit {
+                user: CpuTime::from_usec(unsigned(self.cpu.user)),
+                system: CpuTime::from_usec(unsigned(self.cpu.system)),
+            }),
+            over_usec: self.over_usec,
+        });
+        usage.disk = self.io_known.then(|| self.io.to_usage(self.io_from));
+        usage.resident = self.resident;
+        usage.processes = self.processes;
+        usage.processes_cpu = CpuTime::from_usec(self.processes_usec);
+    }
+}
