@@ -24,7 +24,7 @@ use crate::quantity::{BootTime, Bytes, CpuTime, Ticks};
 use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::netlink::inet_diag::TcpTraffic;
-use crate::source::proc::diskstats::DiskRow;
+use crate::source::proc::diskstats::DiskstatsRow;
 use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use crate::source::proc::pid_io::ProcessIo;
 use crate::source::proc::stat::NodeStat;
@@ -380,7 +380,7 @@ fn domain(file: File) -> Option<Counters> {
     if let Some(disks) = file.disks {
         let rows = disks
             .into_iter()
-            .map(|disk| DiskRow::new(&unescape(&disk.name), device(disk.device), disk.io));
+            .map(|disk| DiskstatsRow::new(&unescape(&disk.name), device(disk.device), disk.io));
         counters.disks = Some(rows.collect::<Option<_>>()?);
     }
     if let Some(rows) = file.interfaces {
@@ -459,7 +459,8 @@ mod tests {
             node_cpu_read_at: BootTime::from_nanos(6),
             node_cpu_awake: Some(Duration::from_nanos(5)),
             disks: Some(vec![
-                DiskRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, [1, 2, 3, 4]).unwrap(),
+                DiskstatsRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, [1, 2, 3, 4])
+                    .unwrap(),
             ]),
             interfaces: None,
             cgroups: vec![CgroupCounters {
@@ -472,7 +473,7 @@ mod tests {
                     throttling: Some(Throttling::default()),
                 }),
                 io: Some(vec![]),
-                oom_kills: None,
+                events: EventCounts::default(),
             }],
             sockets: Some(SocketsCounters {
                 complete: true,

@@ -1,4 +1,4 @@
-//! What makes two readings readings of the same thing.
+//! Identities: the keys that make two readings readings of the same object.
 //!
 //! A counter may only be subtracted from an earlier one of the same object, and the kernel reuses
 //! names: a pid, a cgroup's path and an interface's name all come back. Each key here carries what
@@ -115,7 +115,7 @@ impl PodUid {
         Some(Self { bits, dashed })
     }
 
-    /// Whether this is the bare hash of a static pod's configuration.
+    /// True if this is the bare hash of a static pod's configuration.
     #[must_use]
     pub fn is_config_hash(&self) -> bool {
         !self.dashed

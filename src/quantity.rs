@@ -1,8 +1,7 @@
 //! Quantities with their unit in the type.
 //!
-//! The kernel hands out bare integers whose unit depends on the file. Each type here is made by a
-//! constructor that names the unit it is given, and there is no `From<u64>`: whoever makes a
-//! quantity has to say what the number was.
+//! The kernel writes bare integers whose unit depends on the file. The constructors of these types
+//! name the unit they take, and there is no `From<u64>`, so the caller has to name it.
 
 use std::fmt;
 use std::iter::Sum;
@@ -83,7 +82,7 @@ impl Ticks {
         self.0
     }
 
-    /// What the ticks last at `ticks_per_second` (`sysconf(_SC_CLK_TCK)`, 100 on every Linux
+    /// The duration of the ticks at `ticks_per_second` (`sysconf(_SC_CLK_TCK)`, 100 on every Linux
     /// architecture in use). A rate of 0 gives zero time rather than a division by zero.
     #[must_use]
     pub const fn to_cpu_time(self, ticks_per_second: u64) -> CpuTime {

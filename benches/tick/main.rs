@@ -26,7 +26,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use nodetally::ledger::{Account, Ledger};
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::snapshot::Work;
+use nodetally::snapshot::ReadCounts;
 use nodetally::snapshot::roots::Roots;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
@@ -48,7 +48,7 @@ fn boot_time() -> BootTime {
 
 /// What was measured of one tree and one activity.
 struct Measured {
-    work: Work,
+    work: ReadCounts,
     /// Files that the floor read where the tick read `work.files_read`.
     floor_files: u64,
     floor: Duration,
@@ -72,7 +72,7 @@ fn measure(
     let mut recorder = Recorder::new(options);
     let (open_max, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of open files");
     let mut floor = Floor::new((open_max as usize).saturating_sub(4096).clamp(256, 65_536));
-    let mut rows: Vec<(Work, u64, [Duration; 3])> = Vec::new();
+    let mut rows: Vec<(ReadCounts, u64, [Duration; 3])> = Vec::new();
     for round in 0..WARM_UP + rounds {
         recorder.before_tick(sampler.snapshot());
         activity();
@@ -89,7 +89,7 @@ fn measure(
         floor.prepare(&files);
         activity();
         let (count, took) = floor.read(&files);
-        rows.push((snapshot.work, count, [took, sampled - start, settled - sampled]));
+        rows.push((snapshot.counts, count, [took, sampled - start, settled - sampled]));
     }
     // The tick of the median number of files stands for the work.
     rows.sort_by_key(|row| row.0.files_read);
@@ -123,7 +123,7 @@ fn print_heading() {
         "sample us",
         "ledger",
         "processes",
-        "spared",
+        "skipped",
     );
 }
 
@@ -140,7 +140,7 @@ fn print_row(pods: usize, active: &str, measured: &Measured) {
         micros(measured.sample),
         micros(measured.settle),
         measured.work.processes_read,
-        measured.work.processes_spared,
+        measured.work.processes_skipped,
     );
 }
 

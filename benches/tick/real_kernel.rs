@@ -157,7 +157,7 @@ pub fn run_one(count: usize, rounds: usize) -> Result<(), String> {
         "sample_usec": measured.sample.as_micros() as u64,
         "settle_usec": measured.settle.as_micros() as u64,
         "processes_read": measured.work.processes_read,
-        "processes_spared": measured.work.processes_spared,
+        "processes_skipped": measured.work.processes_skipped,
     });
     println!("{row}");
     for line in std::io::stdin().lines() {

@@ -1,4 +1,4 @@
-//! Whose a cgroup is: pure rules from a path to an owner.
+//! The owner of a cgroup: pure rules from a path to an owner.
 //!
 //! A cgroup is classified from its parent's owner and its own last path component alone
 //! ([`Owner::step`]), so walking a tree costs each component once and allocates nothing. A step
@@ -15,8 +15,8 @@
 //! a container           kubepods: a node that runs as a container (kind, k3d, minikube)
 //! ```
 //!
-//! A path is what a cgroup claims about itself. Whoever may make a `kubepods` directory below a
-//! subtree delegated to them can put any pod's uid in it.
+//! A path is a claim of the cgroup. Who may create a `kubepods` directory below a delegated subtree can
+//! put any pod's uid in it.
 
 mod name;
 #[cfg(test)]
@@ -54,8 +54,8 @@ impl fmt::Display for QosClass {
     }
 }
 
-/// The container runtime as the cgroup's name or the directory it stands in tells it. The cgroupfs
-/// driver's bare id does not.
+/// The container runtime, from the cgroup's name or its directory. The bare id of the cgroupfs
+/// driver does not name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Runtime {
     Containerd,
@@ -85,13 +85,14 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// Whose usage the figures of one cgroup are, less those of the owners that start below it.
+/// The owner of a cgroup. Its usage is that of its cgroups, less that of the owners that start
+/// below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// The root cgroup: kernel threads and strays.
     Root,
-    /// A slice or other inner node that owns nothing itself: what its children do not explain died
-    /// since the last sample.
+    /// A slice or other inner node without an owner. Its self usage is that of cgroups that were
+    /// removed since the last sample.
     Inner(InnerNode),
     /// A pod's own cgroup, or one in it that is no container (a monitor such as conmon).
     Pod { uid: PodUid, qos: QosClass },
@@ -105,7 +106,7 @@ pub enum Owner {
     Unit,
 }
 
-/// What an inner node is for, which decides what may stand in it.
+/// The kind of an inner node, which decides what can be in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InnerNode {
     /// A systemd slice that Kubernetes has no part in.
@@ -117,7 +118,7 @@ pub enum InnerNode {
     Pods { qos: QosClass },
 }
 
-/// How a cgroup's owner follows from its parent's.
+/// The owner of a cgroup in relation to its parent's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerStep {
     /// The cgroup belongs to its parent's owner.
@@ -137,7 +138,7 @@ pub struct Located<'path> {
 }
 
 impl Owner {
-    /// What the cgroup `name`, standing directly below one of this owner's, is.
+    /// The owner of the cgroup `name` directly below one of this owner's.
     #[must_use]
     pub fn step(&self, name: &[u8]) -> OwnerStep {
         match *self {
@@ -195,7 +196,7 @@ impl Owner {
     }
 }
 
-/// The first 12 digits, by which the runtimes' own tools call a container.
+/// The first 12 digits of the id, as the runtimes' own tools show it.
 #[must_use]
 pub fn short_name(id: ContainerId) -> String {
     let mut digits = id.to_string();
@@ -218,7 +219,7 @@ fn step_in_pod(uid: PodUid, qos: QosClass, name: &[u8]) -> OwnerStep {
     }
 }
 
-/// What starts a Kubernetes tree anywhere outside a pod.
+/// The owner of a cgroup that starts a Kubernetes tree, anywhere outside a pod.
 fn pods_below(name: &[u8]) -> Option<Owner> {
     if name::is_kubepods(name) {
         return Some(Owner::Inner(InnerNode::Pods { qos: QosClass::Guaranteed }));

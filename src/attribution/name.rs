@@ -1,4 +1,4 @@
-//! What one component of a cgroup's path says by itself.
+//! The rules for one component of a cgroup's path, alone.
 //!
 //! ```text
 //!                systemd driver                            cgroupfs driver
@@ -19,7 +19,7 @@ use crate::identity::{ContainerId, PodUid};
 /// A container id's digits.
 pub(super) const ID_LEN: usize = 64;
 
-/// What a container's id in a name is there for.
+/// The role of a cgroup whose name has a container's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Container(Runtime),
@@ -44,7 +44,7 @@ pub(super) fn is_slice(name: &[u8]) -> bool {
     name.ends_with(b".slice")
 }
 
-/// Whether systemd accounts for this cgroup as a unit with processes of its own.
+/// True if systemd accounts for this cgroup as a unit with processes of its own.
 pub(super) fn is_unit(name: &[u8]) -> bool {
     const SUFFIXES: [&[u8]; 5] = [b".service", b".scope", b".socket", b".mount", b".swap"];
     SUFFIXES.iter().any(|suffix| name.ends_with(suffix))

@@ -100,7 +100,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         awake: Some(clock::awake_time),
         detail_ticks: 1,
         held_files_max: host::held_files_max(),
-        notices: true,
+        events: true,
         sockets: settings.sampling.tcp_sockets,
     };
     let mut sampler = startup::open_sampler(settings, options)?;

@@ -12,7 +12,7 @@ use super::walk::{Progress, Walk, Workspace};
 use crate::identity::PodUid;
 use crate::quantity::BootTime;
 use crate::snapshot::roots::Roots;
-use crate::source::root::Failure;
+use crate::source::root::ReadFailure;
 use crate::source::tree::TreeDir;
 
 /// A slice at full rate.
@@ -223,7 +223,7 @@ impl Count {
                 self.counted.add(kind, usage.bytes, Some(usage.inodes));
             }
             // A container that has ended takes its layer with it.
-            Progress::Failed(Failure::Absent | Failure::Gone) => {
+            Progress::Failed(ReadFailure::Absent | ReadFailure::Gone) => {
                 self.counted.add(kind, 0, Some(0));
             }
             Progress::Failed(_) => self.counted.incomplete = true,

@@ -14,8 +14,8 @@ use crate::quantity::BootTime;
 use crate::snapshot::roots::Roots;
 use crate::source::proc::mountinfo::{self, Mount};
 use crate::source::proc::pid_stat;
-use crate::source::root::{Buffer, Dir, Failure};
-use crate::source::tree::{Listed, TreeDir};
+use crate::source::root::{Buffer, Dir, ReadFailure};
+use crate::source::tree::{ListingEnd, TreeDir};
 
 /// What a tree is to its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Finder {
         self.mounts = self.roots.mounts();
         let parent = self.pod_logs_dir.clone();
         let mut logs = BTreeMap::new();
-        let listed = self.mount_of(&parent).ok_or(Failure::Absent).and_then(|_| {
+        let listed = self.mount_of(&parent).ok_or(ReadFailure::Absent).and_then(|_| {
             list(&TreeDir::open_place(&self.roots.rootfs, &parent)?, LOG_DIRS_MAX, |name| {
                 // <namespace>_<name>_<uid>, none of which has a `_` in it.
                 let uid = name.rsplit(|byte| *byte == b'_').next().and_then(PodUid::parse);
@@ -216,12 +216,12 @@ impl Finder {
         let rootfs = &self.roots.rootfs;
         let opened = self
             .mount_of(&volumes)
-            .ok_or(Failure::Denied)
+            .ok_or(ReadFailure::Denied)
             .and_then(|_| TreeDir::open(rootfs, &volumes));
         let dir = match opened {
             Ok(dir) => dir,
             // It has none, if this is where pods have them at all.
-            Err(Failure::Absent) if TreeDir::open_place(rootfs, &pods).is_ok() => return,
+            Err(ReadFailure::Absent) if TreeDir::open_place(rootfs, &pods).is_ok() => return,
             Err(_) => {
                 found.untold.push(TreeKind::EmptyDir);
                 return;
@@ -252,7 +252,7 @@ impl Finder {
 }
 
 /// Every name in `dir`; an error if there are more than `names_max`.
-fn list(dir: &TreeDir, names_max: usize, mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
+fn list(dir: &TreeDir, names_max: usize, mut each: impl FnMut(&[u8])) -> Result<(), ReadFailure> {
     let mut buffer = vec![std::mem::MaybeUninit::uninit(); LISTING_BYTES];
     let mut names = 0;
     loop {
@@ -265,9 +265,9 @@ fn list(dir: &TreeDir, names_max: usize, mut each: impl FnMut(&[u8])) -> Result<
             ControlFlow::Continue(())
         })?;
         if names > names_max {
-            return Err(Failure::TooLarge);
+            return Err(ReadFailure::TooLarge);
         }
-        if listed == Listed::All {
+        if listed == ListingEnd::All {
             return Ok(());
         }
     }

@@ -14,8 +14,8 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use crate::source::root::Failure;
-use crate::source::tree::{EntryStatus, Filesystem, Listed, TreeDir};
+use crate::source::root::ReadFailure;
+use crate::source::tree::{EntryStatus, Filesystem, ListingEnd, TreeDir};
 
 /// Deeper directories are counted, but not what is in them. A path that can be written has half as
 /// many components as its 4096 bytes.
@@ -84,7 +84,7 @@ pub enum Progress {
     More,
     Done(TreeUsage),
     /// The tree itself cannot be opened.
-    Failed(Failure),
+    Failed(ReadFailure),
 }
 
 /// A directory that the walk stands in.
@@ -186,7 +186,7 @@ impl Walk {
         self.held_bytes = 0;
     }
 
-    fn enter_root(&mut self) -> Result<(), Failure> {
+    fn enter_root(&mut self) -> Result<(), ReadFailure> {
         self.entries += 1;
         let dir = TreeDir::open(&self.host_root, &self.path)?;
         let status = dir.status()?;
@@ -199,7 +199,7 @@ impl Walk {
 
     /// Opens what was closed of the way down to where the walk stands. Where that has been removed,
     /// or put elsewhere, the walk goes on above it.
-    fn find_back(&mut self, workspace: &mut Workspace) -> Result<(), Failure> {
+    fn find_back(&mut self, workspace: &mut Workspace) -> Result<(), ReadFailure> {
         let open = self.levels.iter().rposition(|level| level.dir.is_some());
         if open.is_none()
             && let Some(root) = self.levels.first_mut()
@@ -207,7 +207,7 @@ impl Walk {
             self.entries += 1;
             let dir = TreeDir::open(&self.host_root, &self.path)?;
             if !root.takes(dir, self.filesystem) {
-                return Err(Failure::Gone);
+                return Err(ReadFailure::Gone);
             }
         }
         self.find_back_below(open.unwrap_or(0), workspace);
@@ -225,7 +225,7 @@ impl Walk {
             };
             let found = match above.open_below(&level.name) {
                 Ok(dir) => level.takes(dir, self.filesystem),
-                Err(Failure::Absent | Failure::Gone) => false,
+                Err(ReadFailure::Absent | ReadFailure::Gone) => false,
                 Err(_) => {
                     self.usage.incomplete = true;
                     false
@@ -254,10 +254,10 @@ impl Walk {
         let opened = above.open_below(&name).and_then(|dir| Ok((dir.status()?, dir)));
         let (status, dir) = match opened {
             Ok(opened) => opened,
-            Err(Failure::Absent | Failure::Gone) => return,
+            Err(ReadFailure::Absent | ReadFailure::Gone) => return,
             // It was a directory when it was listed, and may have become a link since, which is
             // ELOOP or ENOTDIR and as good as gone; all else is there and was not read.
-            Err(Failure::Failed(errno)) if errno == nix::errno::Errno::ELOOP as i32 => return,
+            Err(ReadFailure::Failed(errno)) if errno == nix::errno::Errno::ELOOP as i32 => return,
             Err(_) => {
                 self.usage.incomplete = true;
                 return;
@@ -287,7 +287,7 @@ impl Walk {
             level.cookie = cookie;
             match dir.status_of(name) {
                 Ok(status) => self.count(name, &status, &mut level.below, workspace),
-                Err(Failure::Absent | Failure::Gone) => {}
+                Err(ReadFailure::Absent | ReadFailure::Gone) => {}
                 Err(_) => self.usage.incomplete = true,
             }
             if self.entries < enough {
@@ -298,14 +298,16 @@ impl Walk {
         });
         workspace.buffer = buffer;
         match listed {
-            Ok(Listed::Some) => {
+            Ok(ListingEnd::Some) => {
                 // What stands behind the last entry in the buffer has to be listed again.
                 if cut_short && dir.seek(level.cookie).is_err() {
                     self.usage.incomplete = true;
                     level.listed = true;
                 }
             }
-            Ok(Listed::All) | Err(Failure::Absent | Failure::Gone) => level.listed = true,
+            Ok(ListingEnd::All) | Err(ReadFailure::Absent | ReadFailure::Gone) => {
+                level.listed = true
+            }
             Err(_) => {
                 self.usage.incomplete = true;
                 level.listed = true;

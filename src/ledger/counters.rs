@@ -14,7 +14,7 @@ use crate::snapshot::sockets::SOCKETS_MAX;
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::netlink::inet_diag::TcpTraffic;
-use crate::source::proc::diskstats::DiskRow;
+use crate::source::proc::diskstats::DiskstatsRow;
 use crate::source::proc::net_dev::InterfaceRow;
 use crate::source::proc::pid_io::ProcessIo;
 use crate::source::proc::stat::NodeStat;
@@ -30,7 +30,7 @@ pub struct Counters {
     pub node_cpu: Option<NodeStat>,
     pub node_cpu_read_at: BootTime,
     pub node_cpu_awake: Option<Duration>,
-    pub disks: Option<Vec<DiskRow>>,
+    pub disks: Option<Vec<DiskstatsRow>>,
     pub interfaces: Option<InterfaceCounters>,
     /// In tree order ([`tree_order`]).
     pub cgroups: Vec<CgroupCounters>,

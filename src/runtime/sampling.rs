@@ -79,9 +79,9 @@ impl SamplingThread {
             self.self_metrics.sampled(snapshot, self.interval);
             debug!(
                 took_usec = snapshot.ended_at.usec_since(snapshot.begun_at),
-                files = snapshot.work.files_read,
+                files = snapshot.counts.files_read,
                 cgroups = snapshot.cgroups.len(),
-                spared = snapshot.work.cgroups_spared,
+                skipped = snapshot.counts.cgroups_skipped,
                 "sampled"
             );
             let taken = Moment { boot: self.boot, since_boot: snapshot.begun_at, wall };

@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Hierarchy;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
-use crate::source::root::Failure;
+use crate::source::root::ReadFailure;
 
 /// Pressure, limits and peaks of active cgroups are read at every fourth sample.
 const DETAIL_TICKS: u64 = 4;
@@ -69,7 +69,7 @@ pub(super) fn run_options(settings: &Settings) -> SamplerOptions {
         awake: Some(clock::awake_time),
         detail_ticks: DETAIL_TICKS,
         held_files_max: host::held_files_max(),
-        notices: true,
+        events: true,
         sockets: settings.sampling.tcp_sockets,
     }
 }
@@ -82,9 +82,9 @@ pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Samp
     Sampler::open(host::roots(settings), options).map_err(|failure| AgentError::NoProcfs {
         path: settings.paths.procfs.display().to_string(),
         reason: match failure {
-            Failure::Absent | Failure::Gone => "it is not there",
-            Failure::Denied => "permission denied",
-            Failure::TooLarge | Failure::Failed(_) => "it cannot be read",
+            ReadFailure::Absent | ReadFailure::Gone => "it is not there",
+            ReadFailure::Denied => "permission denied",
+            ReadFailure::TooLarge | ReadFailure::Failed(_) => "it cannot be read",
         },
     })
 }

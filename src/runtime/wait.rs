@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock;
 use crate::quantity::BootTime;
-use crate::snapshot::sampler::{Alarm, Sampler};
+use crate::snapshot::sampler::{EventQueue, Sampler};
 
 /// The end of the pipe that wakes the sampling thread. Dropping it stops the sampling.
 #[derive(Debug)]
@@ -50,8 +50,10 @@ pub enum Woken {
 /// The kernel events that are drained, and the pause of each after a drain. The pause batches bursts
 /// and bounds the cost. A cgroup that lost its last process is removed some milliseconds later; the
 /// kernel buffers the destroy notices of some hundred sockets.
-const ALARMS: [(Alarm, Duration); 2] =
-    [(Alarm::Cgroups, Duration::from_millis(10)), (Alarm::Sockets, Duration::from_millis(100))];
+const ALARMS: [(EventQueue, Duration); 2] = [
+    (EventQueue::Cgroups, Duration::from_millis(10)),
+    (EventQueue::Sockets, Duration::from_millis(100)),
+];
 
 /// The time that draining may take in one wait, beside a twentieth of the wait; beyond it pauses grow.
 /// A drain takes some milliseconds on a large tree with much churn.
@@ -74,7 +76,7 @@ pub fn until(due: BootTime, stop: &StopSignal, sampler: &mut Sampler) -> Woken {
         let mut heard = [None; ALARMS.len()];
         let mut used = 1;
         for (number, (alarm, _)) in ALARMS.into_iter().enumerate() {
-            let Some(fd) = sampler.alarm(alarm) else { continue };
+            let Some(fd) = sampler.event_fd(alarm) else { continue };
             let alone = open_at[number].since(now);
             if alone > Duration::ZERO {
                 left = left.min(alone);
@@ -100,7 +102,7 @@ pub fn until(due: BootTime, stop: &StopSignal, sampler: &mut Sampler) -> Woken {
             let Some(number) = number else { continue };
             let (alarm, alone) = ALARMS[number];
             let begun = clock::boot_time();
-            sampler.attend(alarm, &clock::boot_time);
+            sampler.drain_events(alarm, &clock::boot_time);
             let now = clock::boot_time();
             let took = now.since(begun);
             attended += took;

@@ -1,9 +1,9 @@
-//! What could not be read, as data.
+//! Failed reads, as data.
 
 use crate::source::Malformed;
-use crate::source::root::Failure;
+use crate::source::root::ReadFailure;
 
-/// How many gaps of one tick are kept with path and reason; the rest is only counted.
+/// Limit of gaps of one tick that are kept with path and reason. Others are only counted.
 pub const GAPS_MAX: usize = 128;
 
 /// One thing that is missing from a snapshot.
@@ -14,6 +14,7 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
+/// The reason of a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapReason {
     /// The text is not what the kernel writes there.
@@ -27,7 +28,7 @@ pub enum GapReason {
     Failed {
         errno: i32,
     },
-    /// The host does not offer it; the text says what is missing because of it.
+    /// The host does not have it. The text says what is missing because of it.
     NotOffered {
         consequence: &'static str,
     },
@@ -55,11 +56,11 @@ impl std::fmt::Display for GapReason {
 /// The gaps of one tick, and those that last as long as the agent runs.
 #[derive(Debug, Default)]
 pub struct Gaps {
-    /// Found at the start and true of every tick.
+    /// Found at the start and valid for every tick.
     pub standing: Vec<Gap>,
-    /// Of this tick, at most [`GAPS_MAX`].
+    /// Gaps of this tick, at most [`GAPS_MAX`].
     pub current: Vec<Gap>,
-    /// Of this tick, kept or not.
+    /// Number of gaps of this tick, kept or not.
     pub count: u64,
 }
 
@@ -73,7 +74,7 @@ impl Gaps {
         let path = path.concat();
         // Below the root cgroup, whose own path is a slash.
         let path = path.strip_prefix(b"/").filter(|rest| rest.starts_with(b"/")).unwrap_or(&path);
-        // An inner cgroup's counters are read before its children and behind them.
+        // An inner cgroup's counters are read before and after its children.
         if self.current.iter().any(|gap| *gap.path == *path && gap.reason == reason) {
             return;
         }
@@ -83,25 +84,25 @@ impl Gaps {
         }
     }
 
-    /// A gap for a failed read. A file that the kernel does not have and an object that is no
-    /// more are no gaps.
-    pub fn add_failure(&mut self, path: &[&[u8]], failure: Failure) {
+    /// Adds a gap for a failed read. A file that the kernel does not have is no gap, nor is an
+    /// object that is gone.
+    pub fn add_failure(&mut self, path: &[&[u8]], failure: ReadFailure) {
         match failure {
-            Failure::Absent | Failure::Gone => {}
-            Failure::Denied => self.add(path, GapReason::Denied),
-            Failure::TooLarge => self.add(path, GapReason::TooLarge),
-            Failure::Failed(errno) => self.add(path, GapReason::Failed { errno }),
+            ReadFailure::Absent | ReadFailure::Gone => {}
+            ReadFailure::Denied => self.add(path, GapReason::Denied),
+            ReadFailure::TooLarge => self.add(path, GapReason::TooLarge),
+            ReadFailure::Failed(errno) => self.add(path, GapReason::Failed { errno }),
         }
     }
 
-    /// A gap that would otherwise be noted once a process: only the first of a tick is.
-    pub fn add_once(&mut self, path: &[u8], failure: Failure) {
+    /// Adds a gap that each process would cause, only once per tick.
+    pub fn add_once(&mut self, path: &[u8], failure: ReadFailure) {
         if !self.current.iter().any(|gap| *gap.path == *path) {
             self.add_failure(&[path], failure);
         }
     }
 
-    /// A cgroup lists processes that this pid namespace does not show.
+    /// Adds the gap of a cgroup with processes that this pid namespace does not show.
     pub fn add_foreign(&mut self, path: &[u8]) {
         let consequence =
             "processes of another pid namespace: the agent needs the host's (hostPID)";
@@ -121,9 +122,9 @@ mod tests {
     fn gaps_are_counted_beyond_what_is_kept() {
         let mut gaps = Gaps::default();
         for number in 0..GAPS_MAX + 7 {
-            gaps.add_failure(&[number.to_string().as_bytes(), b"/cpu.stat"], Failure::Denied);
+            gaps.add_failure(&[number.to_string().as_bytes(), b"/cpu.stat"], ReadFailure::Denied);
         }
-        gaps.add_failure(&[b"gone"], Failure::Gone);
+        gaps.add_failure(&[b"gone"], ReadFailure::Gone);
         assert_eq!(gaps.current.len(), GAPS_MAX);
         assert_eq!(gaps.count as usize, GAPS_MAX + 7);
         assert_eq!(*gaps.current[0].path, *b"0/cpu.stat");
@@ -132,9 +133,9 @@ mod tests {
     #[test]
     fn a_file_that_is_read_twice_in_a_tick_is_one_gap() {
         let mut gaps = Gaps::default();
-        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::Denied);
-        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::Denied);
-        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], Failure::TooLarge);
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], ReadFailure::Denied);
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], ReadFailure::Denied);
+        gaps.add_failure(&[b"/", b"/", b"cpu.stat"], ReadFailure::TooLarge);
         assert_eq!(gaps.count, 2);
         assert_eq!(*gaps.current[0].path, *b"/cpu.stat");
     }

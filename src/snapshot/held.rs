@@ -1,32 +1,32 @@
 //! Files of a cgroup kept open from one tick to the next, as long as the budget lasts.
 //!
-//! Opening and closing one costs twice what reading it does. Keeping one open costs the kernel a
-//! page for the text, which is why there is a budget and why idle cgroups give theirs back.
+//! Opening and closing a file costs twice as much as reading it. Keeping it open costs the kernel a
+//! page for the text. So there is a budget, and the files of idle cgroups are closed.
 
 use std::ffi::CStr;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::pass::{Outcome, Pass, Shape};
+use super::read_context::{Outcome, ReadContext, Shape};
 use crate::source::Malformed;
-use crate::source::root::{Dir, Failure, KernelFile};
+use crate::source::root::{Dir, KernelFile, ReadFailure};
 
-/// How many files the agent may keep open between ticks.
+/// The number of files that the agent may still keep open between ticks.
 #[derive(Debug, Clone, Copy)]
 pub struct FileBudget {
     pub left: usize,
 }
 
 impl FileBudget {
-    /// So many, and no more than half of what the process may have open: the cgroups' directories
-    /// are held as well.
+    /// A budget of `files`, but at most half of what the process may have open, since the cgroups'
+    /// directories stay open as well.
     #[must_use]
     pub fn within_limit(files: usize) -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         Self { left: files.min(usize::try_from(limit / 2).unwrap_or(usize::MAX)) }
     }
 
-    /// Takes a place for one file, if there is one.
+    /// Takes one file from the budget; false if it is used up.
     pub fn take(&mut self) -> bool {
         let granted = self.left > 0;
         self.left -= usize::from(granted);
@@ -44,7 +44,7 @@ pub(super) enum Held {
     #[default]
     Unopened,
     Open(KernelFile),
-    /// Not asked for again before the next refresh: its controller is off.
+    /// Its controller is off. It is not tried again before the next refresh.
     Absent,
 }
 
@@ -60,21 +60,21 @@ impl Held {
 /// The files of one cgroup.
 #[derive(Debug, Default)]
 pub(super) struct HeldFiles {
-    pub hot: HotFiles,
-    pub rest: RestFiles,
+    pub hot: HotFileSet,
+    pub cold: ColdFileSet,
 }
 
-/// Those that say whether anything happened.
+/// The hot files, which tell if anything changed.
 #[derive(Debug, Default)]
-pub(super) struct HotFiles {
+pub(super) struct HotFileSet {
     pub cpu_stat: Held,
     pub memory_current: Held,
     pub io_stat: Held,
 }
 
-/// Those that are read only where something did.
+/// The cold files, which are read only if something changed.
 #[derive(Debug, Default)]
-pub(super) struct RestFiles {
+pub(super) struct ColdFileSet {
     pub memory_stat: Held,
     pub memory_events: Held,
     pub memory_peak: Held,
@@ -91,15 +91,15 @@ pub(super) struct RestFiles {
 
 impl HeldFiles {
     pub fn release_all(&mut self, budget: &mut FileBudget) {
-        let HotFiles { cpu_stat, memory_current, io_stat } = &mut self.hot;
+        let HotFileSet { cpu_stat, memory_current, io_stat } = &mut self.hot;
         for held in [cpu_stat, memory_current, io_stat] {
             held.release(budget);
         }
-        self.release_rest(budget);
+        self.release_cold(budget);
     }
 
-    pub fn release_rest(&mut self, budget: &mut FileBudget) {
-        let RestFiles {
+    pub fn release_cold(&mut self, budget: &mut FileBudget) {
+        let ColdFileSet {
             memory_stat,
             memory_events,
             memory_peak,
@@ -112,7 +112,7 @@ impl HeldFiles {
             memory_pressure,
             io_pressure,
             procs,
-        } = &mut self.rest;
+        } = &mut self.cold;
         for held in [
             memory_stat,
             memory_events,
@@ -132,17 +132,17 @@ impl HeldFiles {
     }
 }
 
-/// How the files of one cgroup are read in one visit.
+/// Reads the files of one cgroup in one tick.
 pub(super) struct FileReader<'a, 'p> {
     pub dir: &'a Dir,
     /// The cgroup's, to name a file in a gap.
     pub path: &'a [u8],
     /// Keep what is opened: the cgroup is likely to be read again in the next tick.
     pub hold: bool,
-    /// Ask for files again that were absent.
+    /// Try files again that were absent.
     pub ask_again: bool,
     pub budget: &'a mut FileBudget,
-    pub pass: &'a mut Pass<'p>,
+    pub context: &'a mut ReadContext<'p>,
 }
 
 impl FileReader<'_, '_> {
@@ -173,12 +173,12 @@ impl FileReader<'_, '_> {
     ) -> Outcome<T> {
         let full: &[&[u8]] = &[self.path, b"/", name.to_bytes()];
         match held {
-            Held::Open(file) => self.pass.read(file, shape, full, parse),
+            Held::Open(file) => self.context.read(file, shape, full, parse),
             Held::Absent if !self.ask_again => Outcome::Absent,
             Held::Absent | Held::Unopened => match self.dir.open_file(name) {
                 Ok(file) => {
-                    self.pass.work.files_opened += 1;
-                    let outcome = self.pass.read(&file, shape, full, parse);
+                    self.context.counts.files_opened += 1;
+                    let outcome = self.context.read(&file, shape, full, parse);
                     *held = match outcome {
                         Outcome::Absent => Held::Absent,
                         _ if self.hold && self.budget.take() => Held::Open(file),
@@ -186,11 +186,11 @@ impl FileReader<'_, '_> {
                     };
                     outcome
                 }
-                Err(Failure::Absent) => {
+                Err(ReadFailure::Absent) => {
                     *held = Held::Absent;
                     Outcome::Absent
                 }
-                Err(failure) => self.pass.failed(full, failure),
+                Err(failure) => self.context.failed(full, failure),
             },
         }
     }

@@ -1,16 +1,16 @@
-//! What the kernel says at one instant, as plain data with the time of each read.
+//! The state of the kernel at one instant, as plain data with the time of each read.
 //!
-//! [`sampler::Sampler`] keeps one [`Snapshot`] and brings it up to date tick by tick. Nothing here
-//! knows what a pod is and nothing is subtracted: counters are as the kernel keeps them. A file
-//! that could not be read is data too ([`gaps::Gap`]) and never spoils what stands beside it.
+//! [`sampler::Sampler`] keeps one [`Snapshot`] and updates it tick by tick. Nothing here knows what
+//! a pod is, and nothing is subtracted: counters are as the kernel keeps them. A file that could
+//! not be read is data too ([`gaps::Gap`]) and does not affect the other files.
 
 pub mod cgroups;
 pub mod gaps;
 pub mod held;
 pub mod namespaces;
 pub mod node;
-pub mod pass;
 pub mod processes;
+pub mod read_context;
 pub mod roots;
 pub mod sampler;
 pub mod sockets;
@@ -31,8 +31,8 @@ use crate::source::proc::pid_stat::Comm;
 /// One instant of one node.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// `None` where /proc/sys/kernel/random/boot_id cannot be read; then nothing may be carried
-    /// over a restart of the agent.
+    /// `None`: /proc/sys/kernel/random/boot_id could not be read, so no counter may be kept over a
+    /// restart of the agent.
     pub boot: Option<BootId>,
     pub begun_at: BootTime,
     pub ended_at: BootTime,
@@ -40,37 +40,37 @@ pub struct Snapshot {
     pub node: node::NodeReading,
     pub topology: topology::BlockTopology,
     /// Parents before children: a cgroup is followed by its whole subtree. The first is the root,
-    /// where there is a cgroup2 hierarchy at all.
+    /// if there is a cgroup2 hierarchy.
     pub cgroups: Vec<CgroupReading>,
-    /// Network namespaces in which at least one cgroup's processes stand, by inode.
+    /// Network namespaces of the cgroups' processes, sorted by inode.
     pub namespaces: Vec<NamespaceReading>,
     pub sockets: sockets::SocketsReading,
     pub gaps: gaps::Gaps,
-    pub work: Work,
+    pub counts: ReadCounts,
 }
 
-/// What one tick read and what it could spare, for the measurements.
+/// Counts of the reads that one tick did and skipped, for measurements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct ReadCounts {
     pub files_read: u64,
-    /// Those of them that had to be opened first: the dearer part of reading them.
+    /// The part of `files_read` that had to be opened first, which costs more than the read.
     pub files_opened: u64,
     pub cgroups_visited: u64,
-    /// Cgroups known to be unchanged because an ancestor's counters stood still.
-    pub cgroups_spared: u64,
+    /// Cgroups that are unchanged because an ancestor's counters are.
+    pub cgroups_skipped: u64,
     pub processes_read: u64,
     /// Processes of cgroups that used no CPU.
-    pub processes_spared: u64,
+    pub processes_skipped: u64,
 }
 
-/// One cgroup. A file that is absent leaves `None`, which is never zero; so does one of the two
-/// counters `cpu` and `io` that could not be read, with a gap that says why.
+/// One cgroup. An absent file leaves `None`, which is never zero. If the file of `cpu` or `io`
+/// could not be read, they are `None` too, and a gap says why.
 #[derive(Debug, Clone)]
 pub struct CgroupReading {
     pub key: CgroupKey,
     /// Index of the parent in [`Snapshot::cgroups`]; `None` for the root.
     pub parent: Option<usize>,
-    /// When `cpu` and `io` were last known to hold.
+    /// The last time at which `cpu` and `io` were valid.
     pub read_at: BootTime,
     pub cpu: Option<CpuStat>,
     pub io: Option<Vec<IoRow>>,
@@ -78,17 +78,17 @@ pub struct CgroupReading {
     pub pids: PidsReading,
     pub pressure: PressureReading,
     pub cpu_max: Option<CpuMax>,
-    /// Processes that stand in this cgroup itself.
+    /// Processes in this cgroup itself, not below it.
     pub processes: Vec<ProcessReading>,
     /// The network namespace of the first of them.
     pub namespace: Option<u64>,
-    /// It is gone, and was read after the last sample and before its end: `cpu`, `io` and the
-    /// memory events are as of then, all else is empty. It stands in one snapshot only.
+    /// It was removed after a reading since the last sample. `cpu`, `io` and the memory events are
+    /// as of that reading; all else is empty. It is in one snapshot only.
     pub removed: bool,
 }
 
 impl CgroupReading {
-    /// Nothing is known of it yet.
+    /// A cgroup without any reading.
     #[must_use]
     pub fn unread(key: CgroupKey) -> Self {
         Self {
@@ -107,8 +107,8 @@ impl CgroupReading {
         }
     }
 
-    /// What is left of it when it is gone.
-    fn depart(&mut self) {
+    /// Marks it as removed, and clears what is not valid any more.
+    fn mark_removed(&mut self) {
         self.removed = true;
         self.processes.clear();
         self.namespace = None;
@@ -118,6 +118,7 @@ impl CgroupReading {
     }
 }
 
+/// The memory files of one cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryReading {
     pub current: Option<Bytes>,
@@ -135,7 +136,7 @@ impl MemoryReading {
         Some(self.current?.saturating_sub(self.stat?.inactive_file))
     }
 
-    /// Takes out what a cgroup below holds, but for the peak and the limit, which are the whole's.
+    /// Subtracts the memory of a cgroup below. Peak and limit stay those of the whole.
     pub fn subtract(&mut self, below: &Self) {
         let less = |whole: Option<Bytes>, part: Option<Bytes>| {
             Some(whole?.saturating_sub(part.unwrap_or_default()))
@@ -149,11 +150,11 @@ impl MemoryReading {
             stat.shmem = stat.shmem.saturating_sub(below.shmem);
             stat.inactive_file = stat.inactive_file.saturating_sub(below.inactive_file);
             stat.active_file = stat.active_file.saturating_sub(below.active_file);
-            stat.major_faults = stat.major_faults.saturating_sub(below.major_faults);
         }
     }
 }
 
+/// The pids files of one cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PidsReading {
     /// Tasks, threads included.
@@ -161,9 +162,10 @@ pub struct PidsReading {
     pub max: Option<Limit<u64>>,
 }
 
+/// The pressure files of one cgroup, or of the node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PressureReading {
-    /// When the three were read: they are read less often than the counters.
+    /// The time of the reads; they are less frequent than those of the counters.
     pub read_at: BootTime,
     pub cpu: Option<Pressure>,
     pub memory: Option<Pressure>,
@@ -179,7 +181,7 @@ pub struct ProcessReading {
     pub parent_pid: u32,
     pub kernel_thread: bool,
     pub threads: u32,
-    /// User and system time of all its threads, exited ones included; in steps of a clock tick.
+    /// User and system time of all its threads, exited ones included, in multiples of a clock tick.
     pub cpu: CpuTime,
     pub resident: Bytes,
     /// `None` unless asked for and permitted.
@@ -192,13 +194,13 @@ pub struct ProcessReading {
 #[derive(Debug, Clone)]
 pub struct NamespaceReading {
     pub inode: u64,
-    /// The namespace of pid 1: its figures are the node's, never a pod's.
+    /// It is the namespace of pid 1, whose figures are the node's and never a pod's.
     pub is_host: bool,
     /// A process in it, through which it is read.
     pub leader_pid: u32,
     pub read_at: BootTime,
-    /// Without loopback and without what is bridged inside the namespace (its traffic shows on the
-    /// bridge's way out as well). Empty for the host's, which stands in the node's reading.
+    /// Without loopback, and without bridged interfaces, whose traffic is on the bridge's uplink
+    /// too. Empty for the host's namespace, which the node's reading has.
     pub interfaces: Vec<InterfaceRow>,
     /// The interfaces could be read.
     pub readable: bool,

@@ -1,30 +1,30 @@
-//! Network namespaces: one read of `net/dev` for each that a cgroup's processes stand in, however
-//! many containers share it.
+//! Network namespaces: one read of `net/dev` for each, however many cgroups share it.
 
-use super::pass::{Outcome, Pass, Shape};
-use super::processes::PathSpace;
+use super::processes::PidPath;
+use super::read_context::{Outcome, ReadContext, Shape};
 use super::topology::left_out_inside;
 use super::{CgroupReading, NamespaceReading};
 use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
-use crate::source::root::{Dir, Failure};
+use crate::source::root::{Dir, ReadFailure};
 
-/// Brings the list of namespaces and their interfaces up to date.
+/// Updates the list of namespaces and their interfaces.
 #[derive(Debug, Default)]
 pub struct NamespaceReader {
-    /// `None`: pid 1's namespace may not be asked for, so no namespace can be told from the host's.
+    /// Inode of the host's namespace. `None`: that of pid 1 is not readable, so no namespace is
+    /// known not to be the host's.
     pub host: Option<u64>,
     known: Vec<KnownNames>,
     rows: Vec<InterfaceRow>,
 }
 
-/// Which interface names of a namespace are left out; asked again when the names change.
+/// The interface names of a namespace, each with whether it is left out; updated when they change.
 #[derive(Debug)]
 struct KnownNames {
     inode: u64,
     names: Vec<(InterfaceName, bool)>,
 }
 
-/// More namespaces than this are not followed; a node has one a pod.
+/// Limit of followed namespaces; a node has one per pod.
 const NAMESPACES_MAX: usize = 4096;
 
 impl NamespaceReader {
@@ -33,10 +33,10 @@ impl NamespaceReader {
         procfs: &Dir,
         cgroups: &[CgroupReading],
         namespaces: &mut Vec<NamespaceReading>,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) {
         if self.host.is_none() {
-            // Any of them might be the host's, whose traffic is nobody's own.
+            // Any of them could be the host's, whose traffic has no owner.
             namespaces.clear();
             return;
         }
@@ -61,42 +61,50 @@ impl NamespaceReader {
                         inode,
                         is_host: self.host == Some(inode),
                         leader_pid: first.key.pid,
-                        read_at: pass.now(),
+                        read_at: context.now(),
                         interfaces: Vec::new(),
                         readable: false,
                     },
                 ),
-                Err(_) => pass.gaps.add_once(b"network namespaces beyond 4096", Failure::TooLarge),
+                Err(_) => {
+                    context.gaps.add_once(b"network namespaces beyond 4096", ReadFailure::TooLarge)
+                }
             }
         }
-        // A namespace that no cgroup names any more has no process that nodetally knows of.
+        // A namespace without a cgroup has no known process.
         namespaces.retain(|namespace| namespace.leader_pid != 0);
         self.known.retain(|known| {
             namespaces.binary_search_by_key(&known.inode, |namespace| namespace.inode).is_ok()
         });
         for namespace in namespaces.iter_mut().filter(|namespace| !namespace.is_host) {
-            self.read_one(procfs, namespace, pass);
+            self.read_one(procfs, namespace, context);
         }
     }
 
-    fn read_one(&mut self, procfs: &Dir, namespace: &mut NamespaceReading, pass: &mut Pass<'_>) {
-        let mut space = PathSpace::default();
+    fn read_one(
+        &mut self,
+        procfs: &Dir,
+        namespace: &mut NamespaceReading,
+        context: &mut ReadContext<'_>,
+    ) {
+        let mut space = PidPath::default();
         let path = space.path(namespace.leader_pid, "net/dev");
         let rows = &mut self.rows;
-        let outcome = pass.read_at(procfs, path, Shape::ManyRecords, &[b"/proc/<pid>/net/dev"], {
-            |text| net_dev::parse(text, rows)
-        });
+        let outcome =
+            context.read_at(procfs, path, Shape::ManyRecords, &[b"/proc/<pid>/net/dev"], {
+                |text| net_dev::parse(text, rows)
+            });
         match outcome {
             Outcome::Present(()) => {}
-            // The leader went between the cgroup's read and here: the figures of before stay, with
-            // the time of before, and the next tick has another leader.
+            // The leader exited since the cgroup was read. The earlier figures and time stay, and
+            // the next tick has another leader.
             Outcome::Absent | Outcome::Gone => return,
             Outcome::Unreadable => {
                 namespace.readable = false;
                 return;
             }
         }
-        namespace.read_at = pass.now();
+        namespace.read_at = context.now();
         namespace.readable = true;
         let at = match self.known.binary_search_by_key(&namespace.inode, |known| known.inode) {
             Ok(at) => at,
@@ -109,7 +117,7 @@ impl NamespaceReader {
         let same =
             known.names.iter().map(|(name, _)| *name).eq(self.rows.iter().map(|row| row.name));
         if !same {
-            // With loopback and one more there is nothing to bridge.
+            // With loopback and one more interface there is nothing to bridge.
             let class = (self.rows.len() > 2)
                 .then(|| {
                     let path = space.path(namespace.leader_pid, "root/sys/class/net");

@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use super::PressureReading;
 use super::gaps::{Gap, GapReason, Gaps};
-use super::pass::{Pass, Shape};
+use super::read_context::{ReadContext, Shape};
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
 use crate::quantity::{BootTime, CpuTime};
 use crate::source::Malformed;
 use crate::source::cgroup::pressure;
-use crate::source::proc::diskstats::{self, DiskRow};
+use crate::source::proc::diskstats::{self, DiskstatsRow};
 use crate::source::proc::loadavg::{self, LoadAverage};
 use crate::source::proc::meminfo::{self, MemInfo};
 use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
 use crate::source::proc::stat::{self, NodeStat};
 use crate::source::proc::uptime;
-use crate::source::root::{Buffer, Dir, Failure, KernelFile};
+use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
 use crate::source::text::figure;
 
 /// The node's files at one instant; `None` or empty where a file gave nothing.
 #[derive(Debug, Clone, Default)]
 pub struct NodeReading {
     pub cpu_read_at: BootTime,
-    /// How long the node had been awake when its CPU was read (CLOCK_MONOTONIC, which stands still
-    /// in suspend). `None` of a captured host, whose files were not all read at its one instant.
+    /// Time the node had been awake when its CPU was read (CLOCK_MONOTONIC, which stops in
+    /// suspend). `None` for a captured host, whose files were not all read at one instant.
     pub cpu_awake: Option<Duration>,
     pub cpu: Option<NodeStat>,
     pub interrupts: InterruptTime,
@@ -34,49 +34,49 @@ pub struct NodeReading {
     pub uptime_hundredths: Option<u64>,
     pub pressure: PressureReading,
     pub disks_read_at: BootTime,
-    /// Every row of /proc/diskstats; the topology says which are disks.
-    pub disks: Vec<DiskRow>,
+    /// Every row of /proc/diskstats; the topology has the kind of each.
+    pub disks: Vec<DiskstatsRow>,
     pub disks_readable: bool,
     pub interfaces_read_at: BootTime,
     /// Every interface of the host's network namespace.
     pub interfaces: Vec<InterfaceRow>,
-    /// Whether each of them counts towards the node's totals, in the same order.
+    /// The kind of each interface, in the same order: whether it counts in the node's totals.
     pub interface_kinds: Vec<(InterfaceName, InterfaceKind)>,
     pub interfaces_readable: bool,
 }
 
-/// Whose the time of interrupts is in the kernel's own accounts of its tasks.
+/// The accounting of interrupt time in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InterruptTime {
-    /// Nobody's (CONFIG_IRQ_TIME_ACCOUNTING, in use), or it is not known.
+    /// It is in no task's usage (CONFIG_IRQ_TIME_ACCOUNTING, in use), or this is not known.
     #[default]
     Apart,
-    /// That of the task that was interrupted: in its cgroup's usage. /proc/stat counts it by the
-    /// tick besides.
+    /// It is in the usage of the interrupted task and its cgroup. /proc/stat counts it by the tick
+    /// as well.
     InTasks,
 }
 
-/// Where the agent learns of [`InterruptTime`].
+/// The source of [`InterruptTime`].
 #[derive(Debug)]
 enum InterruptClue {
     Known(InterruptTime),
-    /// /proc/pressure/irq, whose total stands still at 0 where the kernel could tell interrupts
-    /// apart and does not, for want of a fast clock.
+    /// /proc/pressure/irq. Its total stays 0 if the kernel could account interrupts separately and
+    /// does not, because it lacks a fast clock.
     Pressure(KernelFile),
 }
 
 impl InterruptClue {
     fn find(roots: &Roots, procfs: &Dir, has_pressure: bool) -> Self {
         if roots.captured.is_some() {
-            // What is missing from a capture may have been left out.
+            // A file that a capture lacks may have been left out.
             return Self::Known(InterruptTime::Apart);
         }
         match procfs.open_file(c"pressure/irq") {
             Ok(file) => Self::Pressure(file),
-            Err(Failure::Absent) if has_pressure => {
+            Err(ReadFailure::Absent) if has_pressure => {
                 let mut buffer = Buffer::default();
                 let release = procfs.read_record(c"sys/kernel/osrelease", &mut buffer);
-                // Since 6.1 the file is there if the kernel was built for it.
+                // Since 6.1 the file exists if the kernel was built with it.
                 let is_told = release.ok().and_then(release_numbers) >= Some((6, 1));
                 let known = if is_told { InterruptTime::InTasks } else { InterruptTime::Apart };
                 Self::Known(known)
@@ -85,13 +85,13 @@ impl InterruptClue {
         }
     }
 
-    fn ask(&mut self, pass: &mut Pass<'_>) -> InterruptTime {
+    fn ask(&mut self, context: &mut ReadContext<'_>) -> InterruptTime {
         let file = match self {
             Self::Known(known) => return *known,
             Self::Pressure(file) => file,
         };
         let path: &[&[u8]] = &[b"/proc/pressure/irq"];
-        let stall = pass.read(file, Shape::OneRecord, path, pressure::parse_irq).present();
+        let stall = context.read(file, Shape::OneRecord, path, pressure::parse_irq).present();
         if stall.is_some_and(|stall| stall.total > CpuTime::ZERO) {
             *self = Self::Known(InterruptTime::Apart);
             return InterruptTime::Apart;
@@ -120,7 +120,7 @@ pub struct NodeReader {
     ticks_to_topology: u32,
 }
 
-/// How often the stacking of devices is asked for again although no device came or went: a loop
+/// Ticks after which the stacking of devices is read again although no device came or went: a loop
 /// device can change its file.
 const TOPOLOGY_TICKS: u32 = 40;
 
@@ -134,7 +134,7 @@ impl NodeReader {
             let opened = procfs.open_file(name);
             if let (Err(failure), Some(consequence)) = (&opened, consequence) {
                 let reason = match failure {
-                    Failure::Denied => GapReason::Denied,
+                    ReadFailure::Denied => GapReason::Denied,
                     _ => GapReason::NotOffered { consequence },
                 };
                 let path = [b"/proc/", name.to_bytes()].concat().into();
@@ -170,28 +170,28 @@ impl NodeReader {
         procfs: &Dir,
         node: &mut NodeReading,
         topology: &mut BlockTopology,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) {
         use Shape::{ManyRecords, OneRecord};
-        node.memory = read(&self.meminfo, OneRecord, b"meminfo", pass, meminfo::parse);
-        node.load = read(&self.loadavg, OneRecord, b"loadavg", pass, loadavg::parse);
-        node.uptime_hundredths = read(&self.uptime, OneRecord, b"uptime", pass, uptime::parse);
+        node.memory = read(&self.meminfo, OneRecord, b"meminfo", context, meminfo::parse);
+        node.load = read(&self.loadavg, OneRecord, b"loadavg", context, loadavg::parse);
+        node.uptime_hundredths = read(&self.uptime, OneRecord, b"uptime", context, uptime::parse);
         let [cpu, memory, io] = &self.pressure;
         node.pressure = PressureReading {
-            read_at: pass.now(),
-            cpu: read(cpu, OneRecord, b"pressure/cpu", pass, pressure::parse),
-            memory: read(memory, OneRecord, b"pressure/memory", pass, pressure::parse),
-            io: read(io, OneRecord, b"pressure/io", pass, pressure::parse),
+            read_at: context.now(),
+            cpu: read(cpu, OneRecord, b"pressure/cpu", context, pressure::parse),
+            memory: read(memory, OneRecord, b"pressure/memory", context, pressure::parse),
+            io: read(io, OneRecord, b"pressure/io", context, pressure::parse),
         };
 
         let disks = &mut node.disks;
         let parse = |text: &[u8]| diskstats::parse(text, disks);
         node.disks_readable =
-            read(&self.diskstats, ManyRecords, b"diskstats", pass, parse).is_some();
-        node.disks_read_at = pass.now();
+            read(&self.diskstats, ManyRecords, b"diskstats", context, parse).is_some();
+        node.disks_read_at = context.now();
         if node.disks_readable {
             if self.ticks_to_topology == 0 || !topology.fits(&node.disks) {
-                topology.update(&self.block, &node.disks, pass.buffer);
+                topology.update(&self.block, &node.disks, context.buffer);
                 self.ticks_to_topology = TOPOLOGY_TICKS;
             }
             self.ticks_to_topology -= 1;
@@ -203,11 +203,12 @@ impl NodeReader {
         let mut parse = |text: &[u8]| net_dev::parse(text, interfaces);
         let names: [(&CStr, &[u8]); 2] = [(c"1/net/dev", b"1/net/dev"), (c"net/dev", b"net/dev")];
         node.interfaces_readable = names.iter().any(|(name, path)| {
-            pass.read_at(procfs, name, ManyRecords, &[b"/proc/", path], &mut parse)
+            context
+                .read_at(procfs, name, ManyRecords, &[b"/proc/", path], &mut parse)
                 .present()
                 .is_some()
         });
-        node.interfaces_read_at = pass.now();
+        node.interfaces_read_at = context.now();
         let known = node.interface_kinds.iter().map(|(name, _)| *name);
         if !known.eq(node.interfaces.iter().map(|row| row.name)) {
             node.interface_kinds = topology::classify_host(roots, &node.interfaces);
@@ -219,20 +220,21 @@ impl NodeReader {
         &mut self,
         node: &mut NodeReading,
         awake: Option<fn() -> Duration>,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) {
-        node.interrupts = self.interrupts.ask(pass);
-        // Whoever was held up between file and clock tries once more: all CPUs' time is told by it.
+        node.interrupts = self.interrupts.ask(context);
+        // A delay between file and clock would distort the time of all CPUs, so it is read once
+        // more.
         for _ in 0..2 {
             let before = awake.map(|awake| awake());
-            node.cpu = read(&self.stat, Shape::OneRecord, b"stat", pass, stat::parse);
+            node.cpu = read(&self.stat, Shape::OneRecord, b"stat", context, stat::parse);
             let took = before.zip(awake).map(|(before, awake)| awake().saturating_sub(before));
             node.cpu_awake = before.zip(took).map(|(before, took)| before + took / 2);
             if took.is_none_or(|took| took < HELD_UP) {
                 break;
             }
         }
-        node.cpu_read_at = pass.now();
+        node.cpu_read_at = context.now();
     }
 }
 
@@ -240,10 +242,10 @@ fn read<T>(
     file: &Option<KernelFile>,
     shape: Shape,
     name: &[u8],
-    pass: &mut Pass<'_>,
+    context: &mut ReadContext<'_>,
     parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
 ) -> Option<T> {
-    pass.read(file.as_ref()?, shape, &[b"/proc/", name], parse).present()
+    context.read(file.as_ref()?, shape, &[b"/proc/", name], parse).present()
 }
 
 #[cfg(test)]
@@ -252,7 +254,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::snapshot::Work;
+    use crate::snapshot::ReadCounts;
     use crate::snapshot::roots::Units;
 
     fn told_by(root: &Path) -> InterruptTime {
@@ -265,18 +267,18 @@ mod tests {
             captured: None,
         };
         let procfs = Dir::open(root).unwrap();
-        let (mut buffer, mut gaps, mut work) =
-            (Buffer::default(), Gaps::default(), Work::default());
-        let mut pass = Pass {
+        let (mut buffer, mut gaps, mut counts) =
+            (Buffer::default(), Gaps::default(), ReadCounts::default());
+        let mut context = ReadContext {
             buffer: &mut buffer,
             gaps: &mut gaps,
-            work: &mut work,
+            counts: &mut counts,
             clock: &BootTime::default,
             tick: 0,
         };
-        let mut reader = NodeReader::open(&roots, &procfs, pass.gaps);
+        let mut reader = NodeReader::open(&roots, &procfs, context.gaps);
         let mut node = NodeReading::default();
-        reader.read_cpu(&mut node, None, &mut pass);
+        reader.read_cpu(&mut node, None, &mut context);
         node.interrupts
     }
 

@@ -5,31 +5,31 @@ use std::io::Write as _;
 
 use super::ProcessReading;
 use super::held::FileBudget;
-use super::pass::Pass;
+use super::read_context::ReadContext;
 use super::roots::Units;
 use crate::identity::ProcessKey;
 use crate::quantity::{BootTime, Bytes, CpuTime};
 use crate::source::Malformed;
 use crate::source::proc::pid_stat::{self, Comm, ProcessStat};
 use crate::source::proc::{pid_cgroup, pid_io};
-use crate::source::root::{Dir, EntryKinds, Failure, KernelFile};
+use crate::source::root::{Dir, EntryKinds, KernelFile, ReadFailure};
 use crate::source::text::figure;
 
-/// What is read of each process beyond its `stat`.
+/// Reads of each process beyond its `stat`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessDetail {
     pub io: bool,
-    /// Command lines can hold secrets: only where somebody asked for them.
+    /// Command lines can hold secrets, so they are read only on request.
     pub cmdline: bool,
 }
 
-/// The open `stat` files of a cgroup's processes, in the order of their readings. A held file
-/// belongs to that one process for ever: after its exit reads say gone, whoever has its pid then.
+/// The open `stat` files of a cgroup's processes, in the order of their readings. An open file
+/// belongs to one process only: after its exit, reads fail even if the pid was reused.
 #[derive(Debug, Default)]
 pub struct HeldStats(Vec<Option<KernelFile>>);
 
 impl HeldStats {
-    /// Closes them all: the cgroup fell idle, or is no more.
+    /// Closes all, after the cgroup became idle or was removed.
     pub fn release(&mut self, budget: &mut FileBudget) {
         for held in &mut self.0 {
             budget.give_back(usize::from(held.take().is_some()));
@@ -37,32 +37,32 @@ impl HeldStats {
     }
 }
 
-/// The longest command line that is kept.
+/// Longer command lines are cut.
 const CMDLINE_BYTES_MAX: usize = 4096;
 
-/// How network namespaces are told apart.
+/// The identity of network namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamespaceBy {
-    /// By the link `/proc/<pid>/ns/net`, which needs ptrace rights over the process.
+    /// The target of `/proc/<pid>/ns/net`, which needs ptrace rights over the process.
     Link,
-    /// By the inode of `/proc/<pid>/net/dev`, which anybody may ask for: each namespace has a
-    /// directory of /proc/net files of its own, whose inodes the kernel gives out once.
+    /// The inode of `/proc/<pid>/net/dev`, which needs no right. Each namespace has its own
+    /// directory of /proc/net files, whose inodes the kernel does not reuse.
     File,
 }
 
 impl NamespaceBy {
-    /// The inode that stands for the namespace of `pid`.
-    pub fn namespace_of(self, procfs: &Dir, pid: u32) -> Result<Option<u64>, Failure> {
-        let (mut link, mut file) = (PathSpace::default(), PathSpace::default());
+    /// The inode that identifies the namespace of `pid`.
+    pub fn namespace_of(self, procfs: &Dir, pid: u32) -> Result<Option<u64>, ReadFailure> {
+        let (mut link, mut file) = (PidPath::default(), PidPath::default());
         self.ask(procfs, link.path(pid, "ns/net"), file.path(pid, "net/dev"))
     }
 
-    /// The one that stands for the agent's own.
-    pub fn own_namespace(self, procfs: &Dir) -> Result<Option<u64>, Failure> {
+    /// The inode that identifies the agent's own namespace.
+    pub fn own_namespace(self, procfs: &Dir) -> Result<Option<u64>, ReadFailure> {
         self.ask(procfs, c"self/ns/net", c"self/net/dev")
     }
 
-    fn ask(self, procfs: &Dir, link: &CStr, file: &CStr) -> Result<Option<u64>, Failure> {
+    fn ask(self, procfs: &Dir, link: &CStr, file: &CStr) -> Result<Option<u64>, ReadFailure> {
         match self {
             Self::Link => procfs.with_link(link, |target| {
                 figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
@@ -72,6 +72,7 @@ impl NamespaceBy {
     }
 }
 
+/// Reads processes below one procfs.
 pub struct ProcessReader<'a> {
     pub procfs: &'a Dir,
     pub namespaces: NamespaceBy,
@@ -80,8 +81,8 @@ pub struct ProcessReader<'a> {
 }
 
 impl ProcessReader<'_> {
-    /// Makes `processes` the processes `pids` (sorted), each read anew. `hold`: keep their files
-    /// open, since the cgroup is likely to be read again.
+    /// Makes `processes` the processes `pids` (sorted), each with a new reading. `hold`: keep their
+    /// files open, since the cgroup is likely to be read again.
     pub fn read(
         &self,
         pids: &[u32],
@@ -89,7 +90,7 @@ impl ProcessReader<'_> {
         held: &mut HeldStats,
         budget: &mut FileBudget,
         hold: bool,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) {
         let same = processes.iter().map(|process| process.key.pid).eq(pids.iter().copied());
         if !same {
@@ -98,7 +99,7 @@ impl ProcessReader<'_> {
         held.0.resize_with(processes.len(), || None);
         let mut all_live = true;
         for (process, file) in processes.iter_mut().zip(&mut held.0) {
-            let live = self.read_one(process, file, budget, hold, pass);
+            let live = self.read_one(process, file, budget, hold, context);
             if !live {
                 process.key.pid = 0;
                 budget.give_back(usize::from(file.take().is_some()));
@@ -112,26 +113,26 @@ impl ProcessReader<'_> {
         }
     }
 
-    /// Whether the process is still there.
+    /// Reads one process; false if it has exited.
     fn read_one(
         &self,
         process: &mut ProcessReading,
         file: &mut Option<KernelFile>,
         budget: &mut FileBudget,
         hold: bool,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) -> bool {
         let pid = process.key.pid;
-        let mut space = PathSpace::default();
+        let mut space = PidPath::default();
         if file.is_none() {
             match self.procfs.open_file(space.path(pid, "stat")) {
                 Ok(opened) => {
-                    pass.work.files_opened += 1;
+                    context.counts.files_opened += 1;
                     *file = Some(opened);
                 }
-                Err(Failure::Absent | Failure::Gone) => return false,
+                Err(ReadFailure::Absent | ReadFailure::Gone) => return false,
                 Err(failure) => {
-                    pass.gaps.add_once(b"/proc/<pid>/stat", failure);
+                    context.gaps.add_once(b"/proc/<pid>/stat", failure);
                     return process.is_read();
                 }
             }
@@ -139,13 +140,13 @@ impl ProcessReader<'_> {
                 // Read below through the file just opened, which is closed on the way out.
                 let opened = file.take();
                 return match opened {
-                    Some(opened) => self.read_through(process, &opened, pass),
+                    Some(opened) => self.read_through(process, &opened, context),
                     None => false,
                 };
             }
         }
         match file {
-            Some(file) => self.read_through(process, file, pass),
+            Some(file) => self.read_through(process, file, context),
             None => false,
         }
     }
@@ -154,52 +155,52 @@ impl ProcessReader<'_> {
         &self,
         process: &mut ProcessReading,
         file: &KernelFile,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) -> bool {
         let pid = process.key.pid;
-        pass.work.processes_read += 1;
-        pass.work.files_read += 1;
-        let mut space = PathSpace::default();
-        match file.read_record(pass.buffer).map(pid_stat::parse) {
+        context.counts.processes_read += 1;
+        context.counts.files_read += 1;
+        let mut space = PidPath::default();
+        match file.read_record(context.buffer).map(pid_stat::parse) {
             Ok(Ok(stat)) if stat.pid == pid => process.update(&stat, self.units),
             Ok(stat) => {
                 let malformed = stat.err().unwrap_or(Malformed::expected("the process's own pid"));
                 let path = space.path(pid, "stat").to_bytes();
-                pass.gaps.add_malformed(&[b"/proc/", path], malformed);
+                context.gaps.add_malformed(&[b"/proc/", path], malformed);
                 return process.is_read();
             }
-            Err(Failure::Absent | Failure::Gone) => return false,
+            Err(ReadFailure::Absent | ReadFailure::Gone) => return false,
             Err(failure) => {
-                pass.gaps.add_once(b"/proc/<pid>/stat", failure);
+                context.gaps.add_once(b"/proc/<pid>/stat", failure);
                 return process.is_read();
             }
         }
-        process.read_at = pass.now();
+        process.read_at = context.now();
         if self.detail.io && !process.kernel_thread {
             process.io = match self.procfs.open_file(space.path(pid, "io")) {
                 Ok(file) => {
-                    pass.work.files_read += 1;
-                    match file.read_record(pass.buffer).map(pid_io::parse) {
+                    context.counts.files_read += 1;
+                    match file.read_record(context.buffer).map(pid_io::parse) {
                         Ok(Ok(io)) => Some(io),
                         Ok(Err(malformed)) => {
                             let path = space.path(pid, "io").to_bytes();
-                            pass.gaps.add_malformed(&[b"/proc/", path], malformed);
+                            context.gaps.add_malformed(&[b"/proc/", path], malformed);
                             None
                         }
                         Err(failure) => {
-                            pass.gaps.add_once(b"/proc/<pid>/io", failure);
+                            context.gaps.add_once(b"/proc/<pid>/io", failure);
                             None
                         }
                     }
                 }
                 Err(failure) => {
-                    pass.gaps.add_once(b"/proc/<pid>/io", failure);
+                    context.gaps.add_once(b"/proc/<pid>/io", failure);
                     None
                 }
             };
         }
         if self.detail.cmdline && !process.kernel_thread {
-            let text = self.procfs.read_records(space.path(pid, "cmdline"), pass.buffer);
+            let text = self.procfs.read_records(space.path(pid, "cmdline"), context.buffer);
             process.cmdline = text.ok().map(|text| {
                 let text = text.strip_suffix(b"\0").unwrap_or(text);
                 text[..text.len().min(CMDLINE_BYTES_MAX)].into()
@@ -208,32 +209,31 @@ impl ProcessReader<'_> {
         true
     }
 
-    /// Every process of /proc with the path of its cgroup: how processes are found where there is
-    /// no cgroup2 hierarchy to list them.
-    pub fn list_all(&self, pass: &mut Pass<'_>, limit: usize) -> Vec<(Box<[u8]>, u32)> {
+    /// Every process of /proc with the path of its cgroup, for hosts without a cgroup2 hierarchy.
+    pub fn list_all(&self, context: &mut ReadContext<'_>, limit: usize) -> Vec<(Box<[u8]>, u32)> {
         let mut pids = Vec::new();
         let listed = self.procfs.entries(EntryKinds::Dirs, |name| {
             let pid = figure(name.to_bytes()).and_then(|pid| u32::try_from(pid).ok());
             pids.extend(pid.filter(|_| pids.len() < limit));
         });
         if let Err(failure) = listed {
-            pass.gaps.add_failure(&[b"/proc"], failure);
+            context.gaps.add_failure(&[b"/proc"], failure);
         }
-        let mut space = PathSpace::default();
+        let mut space = PidPath::default();
         let mut placed = Vec::with_capacity(pids.len());
         for pid in pids {
             let name = space.path(pid, "cgroup");
-            let path = match self.procfs.read_records(name, pass.buffer).map(pid_cgroup::parse) {
+            let path = match self.procfs.read_records(name, context.buffer).map(pid_cgroup::parse) {
                 Ok(Ok(path)) => path,
                 // A kernel without cgroups.
-                Err(Failure::Absent) => b"/",
-                Err(Failure::Gone) => continue,
+                Err(ReadFailure::Absent) => b"/",
+                Err(ReadFailure::Gone) => continue,
                 Ok(Err(malformed)) => {
-                    pass.gaps.add_malformed(&[b"/proc/", name.to_bytes()], malformed);
+                    context.gaps.add_malformed(&[b"/proc/", name.to_bytes()], malformed);
                     b"/"
                 }
                 Err(failure) => {
-                    pass.gaps.add_once(b"/proc/<pid>/cgroup", failure);
+                    context.gaps.add_once(b"/proc/<pid>/cgroup", failure);
                     b"/"
                 }
             };
@@ -275,7 +275,7 @@ impl ProcessReading {
     }
 }
 
-/// Keeps the readings and files of the pids that stayed and makes room for the new ones.
+/// Keeps the readings and files of the pids that are still there, and adds empty ones for the new.
 fn merge(
     pids: &[u32],
     processes: &mut Vec<ProcessReading>,
@@ -299,11 +299,11 @@ fn merge(
     }
 }
 
-/// Room for `<pid>/<file>` and its NUL.
+/// A buffer for `<pid>/<file>` and its NUL.
 #[derive(Default)]
-pub struct PathSpace([u8; 32]);
+pub struct PidPath([u8; 32]);
 
-impl PathSpace {
+impl PidPath {
     pub fn path(&mut self, pid: u32, file: &str) -> &CStr {
         let mut rest = &mut self.0[..];
         // The longest, `4294967295/root/sys/class/net`, leaves room to spare.

@@ -1,4 +1,4 @@
-//! Where the kernel's trees are: this host's, another root's, or a capture's.
+//! The roots of the kernel's trees: of this host, of another root, or of a capture.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::gaps::{Gap, GapReason};
 use crate::quantity::{BootTime, WallTime};
 use crate::source::proc::mountinfo::{self, Mount};
-use crate::source::root::{Buffer, Dir, Failure};
+use crate::source::root::{Buffer, Dir, ReadFailure};
 
 /// The four roots, each an absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,19 +23,19 @@ pub struct Roots {
     pub captured: Option<CapturedInstant>,
 }
 
-/// What the kernel's counts are multiples of.
+/// The units of the kernel's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
     pub ticks_per_second: u64,
     pub page_size_bytes: u64,
 }
 
-/// What the files of a captured tree cannot say of themselves.
+/// Facts of a captured host that its files do not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedInstant {
     pub at: BootTime,
     pub wall: WallTime,
-    /// Each cgroup's directory inode and when its files were read, by path.
+    /// Each cgroup's directory inode and the time of its reads, by path.
     pub cgroups: BTreeMap<Vec<u8>, CapturedCgroup>,
 }
 
@@ -45,7 +45,7 @@ pub struct CapturedCgroup {
     pub read_at: BootTime,
 }
 
-/// What mountinfo says of cgroups.
+/// The cgroup hierarchies of a host, from mountinfo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hierarchy {
     /// cgroup v2 alone.
@@ -68,8 +68,8 @@ pub struct CgroupMount {
 }
 
 impl Roots {
-    /// Finds the cgroup2 mount: where it was said to be, or in pid 1's mountinfo (the host's, where
-    /// the agent runs in a container that sees the host's /proc), or in the agent's own.
+    /// Finds the cgroup2 mount: the configured one, or that of pid 1's mountinfo (the host's, if
+    /// the agent's container has the host's /proc), or that of the agent's own.
     #[must_use]
     pub fn find_cgroup2(&self) -> CgroupMount {
         let mounts = self.mounts();
@@ -78,7 +78,7 @@ impl Roots {
             mount.filesystem == "cgroup"
                 && !mount.super_options.iter().any(|option| option.starts_with("name"))
         });
-        // A bind mount of a part of the tree may stand beside the whole: the shortest root wins.
+        // A part of the tree can be bind-mounted beside the whole: the shortest root wins.
         let found = mounts
             .iter()
             .filter(|mount| mount.filesystem == "cgroup2")
@@ -120,7 +120,7 @@ impl Roots {
             .unwrap_or_default()
     }
 
-    /// A path of the host as it is reached from here: /sys and /proc have roots of their own.
+    /// The path by which the agent reaches a path of the host. /sys and /proc have their own roots.
     #[must_use]
     pub fn seen_from_here(&self, path: &Path) -> PathBuf {
         if let Ok(rest) = path.strip_prefix("/sys") {
@@ -132,8 +132,8 @@ impl Roots {
         self.rootfs.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Opens the procfs root, without which nothing works.
-    pub fn open_procfs(&self) -> Result<Dir, Failure> {
+    /// Opens the procfs root.
+    pub fn open_procfs(&self) -> Result<Dir, ReadFailure> {
         Dir::open(&self.procfs)
     }
 }

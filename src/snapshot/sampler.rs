@@ -1,37 +1,37 @@
-//! One tick after another over everything a node offers.
+//! The sampler: reads everything a node offers, tick by tick.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cgroups::{CgroupTree, Walk};
+use super::cgroups::{CgroupTree, CgroupWalk};
 use super::gaps::{Gap, GapReason, Gaps};
 use super::held::FileBudget;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
-use super::pass::Pass;
 use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
+use super::read_context::ReadContext;
 use super::roots::{Hierarchy, Roots};
 use super::sockets::SocketReader;
-use super::{CgroupReading, Snapshot, Work};
+use super::{CgroupReading, ReadCounts, Snapshot};
 use crate::identity::{BootId, CgroupKey};
 use crate::quantity::{BootTime, WallTime};
-use crate::source::root::{Buffer, Dir, Failure};
+use crate::source::root::{Buffer, Dir, ReadFailure};
 
-/// What is read beyond the counters that every use needs.
+/// Options for reads beyond the basic counters.
 #[derive(Debug, Clone, Copy)]
 pub struct SamplerOptions {
     pub processes: ProcessDetail,
-    /// Asked how long the node has been awake (CLOCK_MONOTONIC). `None`: the node's busy time is
-    /// what its ticks say.
+    /// Returns how long the node has been awake (CLOCK_MONOTONIC). `None`: the node's busy time is
+    /// computed from its ticks.
     pub awake: Option<fn() -> Duration>,
-    /// Pressure, limits and peaks of active cgroups are read every so many ticks.
+    /// Pressure, limits and peaks of active cgroups are read once in this number of ticks.
     pub detail_ticks: u64,
-    /// Files kept open between ticks, at most.
+    /// Limit of files kept open between ticks.
     pub held_files_max: usize,
-    /// Have the kernel tell what comes and goes between samples: see [`Sampler::attend`].
-    pub notices: bool,
-    /// Ask for the TCP sockets of the host's network namespace.
+    /// Watch for created and removed cgroups between samples: see [`Sampler::drain_events`].
+    pub events: bool,
+    /// Read the TCP sockets of the host's network namespace.
     pub sockets: bool,
 }
 
@@ -42,25 +42,25 @@ impl Default for SamplerOptions {
             awake: None,
             detail_ticks: 1,
             held_files_max: 4096,
-            notices: false,
+            events: false,
             sockets: false,
         }
     }
 }
 
-/// What the kernel tells of between two samples.
+/// A queue of the kernel's events between two samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alarm {
-    /// A cgroup came, or lost its last process.
+pub enum EventQueue {
+    /// Cgroups that were created, or lost their last process.
     Cgroups,
-    /// A socket ended.
+    /// Sockets that ended.
     Sockets,
 }
 
-/// More processes than this are not followed where they have to be listed from /proc.
+/// Limit of processes on a host without a cgroup2 tree, where they are listed from /proc.
 const PROCESSES_MAX: usize = 65_536;
 
-/// Reads one host again and again into one [`Snapshot`].
+/// Reads one host repeatedly into one [`Snapshot`].
 pub struct Sampler {
     roots: Roots,
     options: SamplerOptions,
@@ -77,9 +77,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Opens the roots. Only a missing or forbidden procfs is an error: without it there is
-    /// nothing to say.
-    pub fn open(roots: Roots, mut options: SamplerOptions) -> Result<Self, Failure> {
+    /// Opens the roots.
+    ///
+    /// # Errors
+    /// procfs is missing or forbidden. Everything else that is missing becomes a gap.
+    pub fn open(roots: Roots, mut options: SamplerOptions) -> Result<Self, ReadFailure> {
         let procfs = roots.open_procfs()?;
         let mut snapshot = Snapshot::default();
         let mut buffer = Buffer::default();
@@ -113,7 +115,7 @@ impl Sampler {
             });
             match opened {
                 Ok(mut opened) => {
-                    if options.notices {
+                    if options.events {
                         snapshot.gaps.standing.extend(opened.watch(path));
                     }
                     tree = Some(opened);
@@ -121,7 +123,7 @@ impl Sampler {
                 Err(failure) => {
                     let path = path.as_os_str().as_encoded_bytes().into();
                     let reason = match failure {
-                        Failure::Denied => GapReason::Denied,
+                        ReadFailure::Denied => GapReason::Denied,
                         _ => GapReason::NotOffered {
                             consequence: "the cgroup2 mount cannot be opened: no figures of pods \
                                 and units but those of their live processes",
@@ -131,12 +133,12 @@ impl Sampler {
                 }
             }
         }
-        // Without io.stat the processes' own figures are all there is of disk traffic.
+        // Without io.stat, disk traffic is known from the processes only.
         options.processes.io |= !has_io_stat;
         let mut namespaces = NamespaceReader::default();
         let mut namespaces_by = NamespaceBy::Link;
         let mut host = namespaces_by.namespace_of(&procfs, 1);
-        if host == Err(Failure::Denied) {
+        if host == Err(ReadFailure::Denied) {
             namespaces_by = NamespaceBy::File;
             host = namespaces_by.namespace_of(&procfs, 1);
         }
@@ -144,7 +146,7 @@ impl Sampler {
             Ok(inode) => namespaces.host = inode,
             Err(failure) => {
                 let reason = match failure {
-                    Failure::Denied => GapReason::Denied,
+                    ReadFailure::Denied => GapReason::Denied,
                     _ => GapReason::NotOffered {
                         consequence: "the host's network namespace is not known, so pods have no \
                             network figures",
@@ -182,8 +184,8 @@ impl Sampler {
         self.hierarchy
     }
 
-    /// Whether each process's own `/proc/<pid>/io` is read: where it was asked for, and where
-    /// cgroups have no io.stat.
+    /// True if `/proc/<pid>/io` of each process is read: if the options say so, or cgroups have no
+    /// io.stat.
     #[must_use]
     pub fn reads_process_io(&self) -> bool {
         self.options.processes.io
@@ -194,12 +196,12 @@ impl Sampler {
         &self.roots
     }
 
-    /// Takes over from the sampler of before what it was told of since its last sample.
+    /// Takes the events that the previous sampler received since its last sample.
     pub fn inherit(&mut self, before: Self) {
         self.sockets.inherit(before.sockets);
     }
 
-    /// What is missing, when no more samples are wanted.
+    /// The gaps of the last tick. Ends the sampler.
     #[must_use]
     pub fn into_gaps(self) -> Gaps {
         self.snapshot.gaps
@@ -211,35 +213,36 @@ impl Sampler {
         &self.snapshot
     }
 
-    /// Can be read when there is something to [`attend`](Self::attend) to between two samples.
+    /// A descriptor that is readable when [`Self::drain_events`] has something to do.
     #[must_use]
-    pub fn alarm(&self, alarm: Alarm) -> Option<BorrowedFd<'_>> {
-        match alarm {
-            Alarm::Cgroups => self.tree.as_ref()?.alarm(),
-            Alarm::Sockets => self.sockets.alarm(),
+    pub fn event_fd(&self, event_fd: EventQueue) -> Option<BorrowedFd<'_>> {
+        match event_fd {
+            EventQueue::Cgroups => self.tree.as_ref()?.event_fd(),
+            EventQueue::Sockets => self.sockets.event_fd(),
         }
     }
 
-    /// Takes in what came and went since the last sample: cgroups, so that they have a name in the
-    /// next one even if they are gone by then, and the last counters of sockets, before the kernel
-    /// has more of them than it keeps. No figure of a cgroup is missing without it.
-    pub fn attend(&mut self, alarm: Alarm, clock: &dyn Fn() -> BootTime) {
-        let Snapshot { cgroups, gaps, work, sockets, .. } = &mut self.snapshot;
-        if alarm == Alarm::Sockets {
-            return self.sockets.attend(sockets);
+    /// Handles the events since the last sample. Cgroups get a name in the next sample even if they
+    /// are removed by then. The last counters of sockets are read before the kernel's queue
+    /// overflows. No figure of a cgroup depends on it.
+    pub fn drain_events(&mut self, event_fd: EventQueue, clock: &dyn Fn() -> BootTime) {
+        let Snapshot { cgroups, gaps, counts, sockets, .. } = &mut self.snapshot;
+        if event_fd == EventQueue::Sockets {
+            return self.sockets.drain_events(sockets);
         }
         let Some(tree) = &mut self.tree else { return };
-        let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
+        let mut context =
+            ReadContext { buffer: &mut self.buffer, gaps, counts, clock, tick: self.tick };
         let processes = ProcessReader {
             procfs: &self.procfs,
             namespaces: self.namespaces_by,
             units: self.roots.units,
             detail: self.options.processes,
         };
-        tree.attend(&mut Walk { readings: cgroups, processes, pass: &mut pass });
+        tree.drain_events(&mut CgroupWalk { readings: cgroups, processes, context: &mut context });
     }
 
-    /// Reads everything once. `clock` is asked for the time of each read; `wall` only stamps.
+    /// Reads everything once. `clock` gives the time of each read; `wall` is the timestamp only.
     pub fn sample(&mut self, clock: &dyn Fn() -> BootTime, wall: WallTime) -> &Snapshot {
         let Snapshot {
             boot: _,
@@ -252,15 +255,16 @@ impl Sampler {
             namespaces,
             sockets,
             gaps,
-            work,
+            counts,
         } = &mut self.snapshot;
-        *work = Work::default();
+        *counts = ReadCounts::default();
         gaps.begin_tick();
         *begun_at = clock();
         *stamped = wall;
-        let mut pass = Pass { buffer: &mut self.buffer, gaps, work, clock, tick: self.tick };
-        self.node.read(&self.roots, &self.procfs, node, topology, &mut pass);
-        self.sockets.read(sockets, &mut pass);
+        let mut context =
+            ReadContext { buffer: &mut self.buffer, gaps, counts, clock, tick: self.tick };
+        self.node.read(&self.roots, &self.procfs, node, topology, &mut context);
+        self.sockets.read(sockets, &mut context);
         let processes = ProcessReader {
             procfs: &self.procfs,
             namespaces: self.namespaces_by,
@@ -269,21 +273,25 @@ impl Sampler {
         };
         match &mut self.tree {
             Some(tree) => {
-                tree.walk(&mut Walk { readings: &mut *cgroups, processes, pass: &mut pass });
+                tree.walk(&mut CgroupWalk {
+                    readings: &mut *cgroups,
+                    processes,
+                    context: &mut context,
+                });
             }
-            None => place_processes(&processes, cgroups, &mut pass),
+            None => place_processes(&processes, cgroups, &mut context),
         }
-        self.namespaces.read(&self.procfs, cgroups, namespaces, &mut pass);
-        self.sockets.finish(sockets, &mut pass);
-        self.node.read_cpu(node, self.options.awake, &mut pass);
+        self.namespaces.read(&self.procfs, cgroups, namespaces, &mut context);
+        self.sockets.finish(sockets, &mut context);
+        self.node.read_cpu(node, self.options.awake, &mut context);
         *ended_at = clock();
         self.tick += 1;
         &self.snapshot
     }
 }
 
-/// On a hybrid host cpu.stat may be all that cgroup v2 has. Returns whether io is among what it
-/// has.
+/// Adds a gap for each missing controller: on a hybrid host cgroup v2 may have cpu.stat only. True
+/// if the io controller is there.
 fn name_missing_controllers(
     dir: &Dir,
     hierarchy: Hierarchy,
@@ -332,14 +340,14 @@ fn name_missing_controllers(
     has(b"io")
 }
 
-/// Without a cgroup2 tree: every process of /proc, gathered by the path that its cgroup file names,
+/// Groups every process of /proc by the path in its cgroup file, for hosts without a cgroup2 tree,
 /// so that units still have their processes. These cgroups have no figures of their own.
 fn place_processes(
     reader: &ProcessReader<'_>,
     cgroups: &mut Vec<CgroupReading>,
-    pass: &mut Pass<'_>,
+    context: &mut ReadContext<'_>,
 ) {
-    let placed = reader.list_all(pass, PROCESSES_MAX);
+    let placed = reader.list_all(context, PROCESSES_MAX);
     let mut old = std::mem::take(cgroups);
     let mut budget = FileBudget { left: 0 };
     let groups = placed.chunk_by(|(a, _), (b, _)| a == b);
@@ -352,8 +360,8 @@ fn place_processes(
             None => CgroupReading::unread(CgroupKey { path: Arc::from(&**path), inode: 0 }),
         };
         let mut held = HeldStats::default();
-        reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, pass);
-        reading.read_at = pass.now();
+        reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, context);
+        reading.read_at = context.now();
         let first = reading.processes.first().map(|process| process.key.pid);
         let namespace = |pid| reader.namespaces.namespace_of(reader.procfs, pid).ok().flatten();
         reading.namespace = first.and_then(namespace);

@@ -1,50 +1,51 @@
-//! TCP sockets of the host's network namespace, each with the cgroup it was made in: whose traffic
-//! it is where the interfaces cannot tell.
+//! TCP sockets of the host's network namespace, each with the cgroup it was created in. They
+//! attribute traffic where interfaces cannot.
 //!
-//! A socket that ends between two samples is told of with its last counters, and found again among
-//! the last dump's by its cookie. One that lived wholly between two dumps has no known cgroup, and
-//! UDP is not counted by socket at all: both stay in the node's remainder.
+//! For a socket that ends between two samples the kernel sends an event with its last counters. Its
+//! cookie finds it among the last dump's. A socket that was created and ended between two dumps has
+//! no known cgroup, and UDP is not counted per socket: both stay in the node's remainder.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::gaps::{Gap, GapReason};
-use super::pass::Pass;
-use crate::source::netlink::inet_diag::{Family, TcpSocket, TcpTraffic};
-use crate::source::netlink::{Notices, SocketMonitor};
-use crate::source::root::Failure;
+use super::read_context::ReadContext;
+use crate::source::netlink::inet_diag::{IpFamily, TcpSocket, TcpTraffic};
+use crate::source::netlink::{EndedEvents, SocketMonitor};
+use crate::source::root::ReadFailure;
 
-/// Sockets beyond these are not followed; what they carry stays in the remainder.
+/// Limit of followed sockets. The traffic of others stays in the remainder.
 pub const SOCKETS_MAX: usize = 16_384;
 
-/// What the gaps call the monitor.
+/// The monitor's name in gaps.
 const NAME: &[u8] = b"sock_diag";
 
 /// The sockets of one instant.
 #[derive(Debug, Clone, Default)]
 pub struct SocketsReading {
-    /// They were asked for and answered.
+    /// The kernel answered.
     pub readable: bool,
-    /// Every one is among the rows, so that a cookie that was not is a new socket.
+    /// The rows have every socket, so that a cookie that is missing in them is a new socket's.
     pub complete: bool,
-    /// By cookie. Those whose other end is on this host are left out: what they carry passes no
-    /// interface but loopback.
+    /// Sorted by cookie. Sockets whose other end is on this host are left out: their traffic uses
+    /// loopback only.
     pub rows: Vec<SocketReading>,
-    /// Those that have ended since the last sample, by cookie.
+    /// Sockets that ended since the last sample, sorted by cookie.
     pub ended: Vec<EndedSocket>,
 }
 
-/// The last counters of a socket; the kernel names no cgroup with them.
+/// The last counters of a socket; the kernel sends no cgroup with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedSocket {
     pub cookie: u64,
     pub traffic: TcpTraffic,
 }
 
+/// The counters of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketReading {
-    /// The kernel's number of it, never given again within one boot.
+    /// The kernel's number of it, which is not reused within one boot.
     pub cookie: u64,
-    /// The inode of the cgroup it was made in.
+    /// The inode of the cgroup it was created in.
     pub cgroup: u64,
     pub traffic: TcpTraffic,
 }
@@ -53,14 +54,17 @@ pub struct SocketReading {
 #[derive(Default)]
 pub struct SocketReader {
     monitor: Option<SocketMonitor>,
-    /// Ended since the last sample.
+    /// Sockets that ended since the last sample.
     ended: Vec<EndedSocket>,
     lost: bool,
 }
 
 impl SocketReader {
-    /// Opens the monitor. `in_hosts_namespace`: it shows the agent's own network namespace, which
-    /// must be the host's.
+    /// Opens the monitor. It shows the agent's own network namespace, so `in_hosts_namespace` must be
+    /// true.
+    ///
+    /// # Errors
+    /// The gap that says why there are no sockets.
     pub fn open(in_hosts_namespace: bool) -> Result<Self, Gap> {
         if !in_hosts_namespace {
             return Err(gap(GapReason::NotOffered {
@@ -70,34 +74,35 @@ impl SocketReader {
         }
         let monitor = SocketMonitor::open().map_err(|failure| {
             gap(match failure {
-                Failure::Denied => GapReason::Denied,
-                Failure::Failed(errno) => GapReason::Failed { errno },
+                ReadFailure::Denied => GapReason::Denied,
+                ReadFailure::Failed(errno) => GapReason::Failed { errno },
                 _ => GapReason::NotOffered { consequence: WITHOUT },
             })
         })?;
         Ok(Self { monitor: Some(monitor), ..Self::default() })
     }
 
-    /// Can be read when sockets have ended.
-    pub fn alarm(&self) -> Option<BorrowedFd<'_>> {
+    /// A descriptor that is readable when sockets have ended.
+    pub fn event_fd(&self) -> Option<BorrowedFd<'_>> {
         self.monitor.as_ref().map(|monitor| monitor.as_fd())
     }
 
-    /// Takes in what ended since the last time, before the kernel's queue is full.
-    pub fn attend(&mut self, reading: &SocketsReading) {
+    /// Reads the events since the last call, before the kernel's queue is full.
+    pub fn drain_events(&mut self, reading: &SocketsReading) {
         let Self { monitor: Some(monitor), ended, lost } = self else { return };
-        let notices = monitor.drain_ended(|socket| keep(ended, &reading.rows, &socket));
-        *lost |= notices == Notices::SomeLost;
+        let events = monitor.drain_ended(|socket| keep(ended, &reading.rows, &socket));
+        *lost |= events == EndedEvents::SomeLost;
     }
 
-    /// Takes over what `before`, which watched until now, was told of.
+    /// Takes the events that `before` received.
     pub fn inherit(&mut self, mut before: Self) {
         self.ended.append(&mut before.ended);
         self.lost |= before.lost;
     }
 
-    /// Asks for all there are: before the walk over the cgroups, so that theirs are found in it.
-    pub fn read(&mut self, reading: &mut SocketsReading, pass: &mut Pass<'_>) {
+    /// Reads all sockets. It comes before the walk over the cgroups, so that theirs are found in
+    /// it.
+    pub fn read(&mut self, reading: &mut SocketsReading, context: &mut ReadContext<'_>) {
         let Some(monitor) = &mut self.monitor else {
             *reading = SocketsReading::default();
             return;
@@ -115,17 +120,17 @@ impl SocketReader {
             None => without_cgroup = true,
         };
         let outcome = monitor
-            .dump(Family::V4, &mut take)
+            .dump(IpFamily::V4, &mut take)
             // A kernel without IPv6 has no sockets of it.
-            .and_then(|()| match monitor.dump(Family::V6, &mut take) {
-                Err(Failure::Absent) => Ok(()),
+            .and_then(|()| match monitor.dump(IpFamily::V6, &mut take) {
+                Err(ReadFailure::Absent) => Ok(()),
                 other => other,
             });
         rows.sort_unstable_by_key(|row| row.cookie);
         reading.readable = outcome.is_ok();
         reading.complete = outcome.is_ok() && !too_many;
         if too_many {
-            pass.gaps.add(&[NAME], GapReason::Bounded { limit: SOCKETS_MAX });
+            context.gaps.add(&[NAME], GapReason::Bounded { limit: SOCKETS_MAX });
         }
         match outcome {
             Ok(()) if without_cgroup => {
@@ -133,29 +138,29 @@ impl SocketReader {
                     reading,
                     "the kernel tells no cgroups of sockets (before Linux 5.7): \
                     pods in the host's network namespace and host units have no network figures",
-                    pass,
+                    context,
                 );
             }
             Ok(()) => {}
-            Err(Failure::Absent) => self.give_up(reading, WITHOUT, pass),
+            Err(ReadFailure::Absent) => self.give_up(reading, WITHOUT, context),
             Err(failure) => {
-                // Half a dump would keep the ends of its sockets to itself, and is not counted.
+                // With half a dump, ended sockets could not be told from missing ones.
                 reading.rows.clear();
-                pass.gaps.add_failure(&[NAME], failure);
+                context.gaps.add_failure(&[NAME], failure);
             }
         }
     }
 
-    /// Takes in what has ended until now: behind everything else, so that the kernel has had the
-    /// time to tell of those that the dump lacks.
-    pub fn finish(&mut self, reading: &mut SocketsReading, pass: &mut Pass<'_>) {
+    /// Reads the events until now. It comes after everything else, so that the kernel had time to
+    /// send those of sockets that the dump lacks.
+    pub fn finish(&mut self, reading: &mut SocketsReading, context: &mut ReadContext<'_>) {
         reading.ended.clear();
         reading.ended.append(&mut self.ended);
         let Self { monitor: Some(monitor), lost, .. } = self else { return };
         let SocketsReading { rows, ended, .. } = reading;
-        let notices = monitor.drain_ended(|socket| {
+        let events = monitor.drain_ended(|socket| {
             match rows.binary_search_by_key(&socket.cookie, |row| row.cookie) {
-                // It ended behind the dump: the next one will not have it.
+                // It ended after the dump, and the next dump will not have it.
                 Ok(at) => {
                     if let Some(row) = rows.get_mut(at) {
                         row.traffic = socket.traffic;
@@ -165,10 +170,10 @@ impl SocketReader {
             }
         });
         ended.sort_unstable_by_key(|row| row.cookie);
-        // Two readers heard of it, where one took over from the other.
+        // Both readers received the event if one replaced the other.
         ended.dedup_by_key(|row| row.cookie);
-        if std::mem::take(lost) || notices == Notices::SomeLost {
-            pass.gaps.add(&[NAME], GapReason::NotOffered {
+        if std::mem::take(lost) || events == EndedEvents::SomeLost {
+            context.gaps.add(&[NAME], GapReason::NotOffered {
                 consequence: "sockets ended faster than they were taken note of: what the lost ones \
                     carried last is in the remainder",
             });
@@ -179,11 +184,11 @@ impl SocketReader {
         &mut self,
         reading: &mut SocketsReading,
         consequence: &'static str,
-        pass: &mut Pass<'_>,
+        context: &mut ReadContext<'_>,
     ) {
         self.monitor = None;
         *reading = SocketsReading::default();
-        pass.gaps.standing.push(gap(GapReason::NotOffered { consequence }));
+        context.gaps.standing.push(gap(GapReason::NotOffered { consequence }));
     }
 }
 
@@ -194,8 +199,8 @@ fn gap(reason: GapReason) -> Gap {
     Gap { path: NAME.into(), reason }
 }
 
-/// Most of those that end have lived too short a time to be known, and fill half of the room at
-/// most.
+/// Keeps an ended socket. Most are too short-lived to be known, and those may fill half of the
+/// limit.
 fn keep(ended: &mut Vec<EndedSocket>, rows: &[SocketReading], socket: &TcpSocket) {
     let is_known = || rows.binary_search_by_key(&socket.cookie, |row| row.cookie).is_ok();
     if ended.len() < SOCKETS_MAX / 2 || ended.len() < SOCKETS_MAX && is_known() {

@@ -1,4 +1,4 @@
-//! Which block devices are disks and what is stacked upon them, and what kind an interface is.
+//! The kinds of block devices and how they are stacked, and the kinds of interfaces.
 //!
 //! Without it the same bytes count twice: /proc/diskstats and io.stat have a row for every layer,
 //! and /proc/net/dev one for a bond and for each of its ports.
@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 
 use super::roots::Roots;
 use crate::identity::DeviceNumber;
-use crate::source::proc::diskstats::{self, DiskRow};
+use crate::source::proc::diskstats::{self, DiskstatsRow};
 use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use crate::source::proc::net_route;
 use crate::source::root::{Buffer, Dir, EntryKinds};
@@ -15,7 +15,7 @@ use crate::source::root::{Buffer, Dir, EntryKinds};
 /// Every block device of /proc/diskstats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockTopology {
-    /// By device number.
+    /// Sorted by device number.
     pub devices: Vec<BlockDevice>,
 }
 
@@ -23,17 +23,17 @@ pub struct BlockTopology {
 pub struct BlockDevice {
     pub number: DeviceNumber,
     pub kind: BlockKind,
-    /// Whole devices that this one directly passes its transfers down to.
+    /// Whole devices directly below, which get this one's transfers too.
     pub below: Vec<DeviceNumber>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockKind {
-    /// A whole disk with nothing of the node's below it: what the node's totals count.
+    /// A whole disk with no device of the node below it. The node's totals count these.
     Disk,
     /// dm, md, bcache and the like, or a loop device.
     Stacked,
-    /// A part of a disk, whose transfers the disk's own row has.
+    /// A part of a disk, whose row includes its transfers.
     Partition,
     /// Memory that looks like a disk: ram and zram.
     Memory,
@@ -51,16 +51,16 @@ impl BlockTopology {
         self.devices.get(at)
     }
 
-    /// Whether this was made for just these rows.
+    /// True if this has exactly the devices of `rows`.
     #[must_use]
-    pub fn fits(&self, rows: &[DiskRow]) -> bool {
+    pub fn fits(&self, rows: &[DiskstatsRow]) -> bool {
         self.devices.len() == rows.len() && rows.iter().all(|row| self.find(row.device).is_some())
     }
 
-    /// Asks sysfs about each row anew. Takes no memory as long as the devices are the same.
-    pub fn update(&mut self, sources: &BlockSources, rows: &[DiskRow], buffer: &mut Buffer) {
+    /// Reads sysfs for each row anew. Allocates nothing if the devices are the same.
+    pub fn update(&mut self, sources: &BlockSources, rows: &[DiskstatsRow], buffer: &mut Buffer) {
         if !self.fits(rows) {
-            let unknown = |row: &DiskRow| BlockDevice {
+            let unknown = |row: &DiskstatsRow| BlockDevice {
                 number: row.device,
                 kind: BlockKind::Disk,
                 below: Vec::new(),
@@ -79,7 +79,7 @@ impl BlockTopology {
     }
 }
 
-/// What the stacking of devices is asked of, held open.
+/// The open directories that tell how devices are stacked.
 #[derive(Debug)]
 pub struct BlockSources {
     block: Option<Dir>,
@@ -101,8 +101,8 @@ impl BlockSources {
     /// The kind of `row`, and in `below` the devices that it passes its transfers down to.
     fn classify(
         &self,
-        row: &DiskRow,
-        rows: &[DiskRow],
+        row: &DiskstatsRow,
+        rows: &[DiskstatsRow],
         buffer: &mut Buffer,
         below: &mut Vec<DeviceNumber>,
     ) -> BlockKind {
@@ -110,13 +110,13 @@ impl BlockSources {
         if row.device.major == MAJOR_RAM || name.starts_with(b"zram") {
             return BlockKind::Memory;
         }
-        // sysfs writes the slash of a name such as cciss/c0d0 as an exclamation mark.
+        // In sysfs the slash of a name such as cciss/c0d0 is an exclamation mark.
         let mut entry = [0; diskstats::NAME_BYTES_MAX];
         for (to, from) in entry.iter_mut().zip(name) {
             *to = if *from == b'/' { b'!' } else { *from };
         }
         let entry = entry.get(..name.len()).unwrap_or_default();
-        let mut space = PathSpace::default();
+        let mut space = PathBuffer::default();
         if row.device.major == MAJOR_LOOP {
             below.extend(self.backing_device(entry, rows, buffer));
             return BlockKind::Stacked;
@@ -125,7 +125,7 @@ impl BlockSources {
         if !space.join(&[entry]).is_some_and(|entry| block.has(entry)) {
             return guess_by_name(row, rows);
         }
-        // /sys/block's entries are links; the dot makes that the last component is none.
+        // The entries of /sys/block are links; with the dot the last component is none.
         if let Some(slaves) = space.join(&[entry, b"/slaves/."])
             && let Ok(slaves) = block.open_dir(slaves)
         {
@@ -145,10 +145,10 @@ impl BlockSources {
     fn backing_device(
         &self,
         entry: &[u8],
-        rows: &[DiskRow],
+        rows: &[DiskstatsRow],
         buffer: &mut Buffer,
     ) -> Option<DeviceNumber> {
-        let mut space = PathSpace::default();
+        let mut space = PathBuffer::default();
         let file = space.join(&[entry, b"/loop/backing_file"])?;
         let text = self.block.as_ref()?.read_record(file, buffer).ok()?;
         let path = text.strip_suffix(b"\n").unwrap_or(text);
@@ -163,19 +163,19 @@ impl BlockSources {
     }
 }
 
-/// Room for a path and its NUL; the kernel has no longer ones.
-struct PathSpace([u8; PATH_BYTES_MAX]);
+/// A buffer for a path and its NUL; the kernel has no longer paths.
+struct PathBuffer([u8; PATH_BYTES_MAX]);
 
 const PATH_BYTES_MAX: usize = 4096;
 
-impl Default for PathSpace {
+impl Default for PathBuffer {
     fn default() -> Self {
         Self([0; PATH_BYTES_MAX])
     }
 }
 
-impl PathSpace {
-    /// The parts behind one another; `None` where they do not fit or hold a NUL.
+impl PathBuffer {
+    /// The parts joined; `None` if they do not fit or hold a NUL.
     fn join(&mut self, parts: &[&[u8]]) -> Option<&CStr> {
         let mut end = 0;
         for part in parts {
@@ -191,8 +191,9 @@ fn join(parts: &[&[u8]]) -> Option<CString> {
     CString::new(parts.concat()).ok()
 }
 
-/// Without /sys/block: a name that continues another device's name with digits is its partition.
-fn guess_by_name(row: &DiskRow, rows: &[DiskRow]) -> BlockKind {
+/// The kind of a device without /sys/block: one whose name is another's plus digits is its
+/// partition.
+fn guess_by_name(row: &DiskstatsRow, rows: &[DiskstatsRow]) -> BlockKind {
     let name = row.name();
     if name.starts_with(b"dm-") || is_md(name) {
         BlockKind::Stacked
@@ -208,7 +209,7 @@ fn is_md(name: &[u8]) -> bool {
 }
 
 /// The whole device of a device or partition name: `nvme0n1p3` → nvme0n1, `sda2` → sda.
-fn whole_device(name: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
+fn whole_device(name: &[u8], rows: &[DiskstatsRow]) -> Option<DeviceNumber> {
     let is_partition_of = |disk: &[u8]| {
         let Some(rest) = name.strip_prefix(disk) else { return false };
         // A disk whose name ends in a digit puts a p before the partition's number.
@@ -222,17 +223,17 @@ fn whole_device(name: &[u8], rows: &[DiskRow]) -> Option<DeviceNumber> {
     disk.or_else(|| rows.iter().find(|row| row.name() == name)).map(|row| row.device)
 }
 
-/// What an interface is to the sums.
+/// The role of an interface in the node's totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterfaceKind {
-    /// Counted: hardware, or the namespace's way out where there is no hardware.
+    /// Counted: hardware, or the namespace's uplink if there is no hardware.
     Counted,
     /// Left out: loopback, bridges and their ports, bonds, VLANs, tunnels and other interfaces
     /// whose traffic shows on a counted one.
     LeftOut,
 }
 
-/// Which interfaces of the host are physical, each counted once.
+/// The kind of each interface of the host, so that each transfer counts once.
 ///
 /// Hardware has a `device` link; bonds, VLANs, bridges, veths and tunnels have none. Where no
 /// interface has one (a container or virtual machine whose uplink is a veth) the interfaces of the
@@ -290,9 +291,9 @@ fn default_routes(roots: &Roots) -> Vec<InterfaceName> {
         .unwrap_or_default()
 }
 
-/// Whether an interface inside another namespace is left out of that namespace's sum: loopback, a
-/// bridge, or what a bridge holds. `class` is that namespace's /sys/class/net, reached through a
-/// process's root directory. Where it cannot be reached, the near ends of containers and bridges
+/// True if an interface of another namespace is left out of that namespace's sum: loopback, a
+/// bridge, or an interface of a bridge. `class` is that namespace's /sys/class/net, reached through
+/// a process's root directory. Where it cannot be reached, the near ends of containers and bridges
 /// are known by their names, as long as the namespace (`rows`) has another way out: a node that
 /// runs as a container holds the veths of its pods beside its own interface, while a pod's own
 /// interface may be called as it likes.
@@ -323,7 +324,7 @@ mod tests {
     use super::*;
     use crate::source::proc::diskstats;
 
-    fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskRow> {
+    fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskstatsRow> {
         let text: String = names
             .iter()
             .map(|(major, minor, name)| format!("{major} {minor} {name} 0 0 0 0 0 0 0\n"))

@@ -1,7 +1,7 @@
-//! What the kernel tells of changes in directories and files without being asked: inotify(7).
+//! Events of changes in directories and files: inotify(7).
 //!
-//! On cgroup2 a new child directory is told of by IN_CREATE on its parent, and a cgroup that gets
-//! its first process or loses its last by IN_MODIFY on its `cgroup.events`
+//! On cgroup2 a new child directory causes IN_CREATE on its parent. A cgroup that gets its first
+//! process or loses its last causes IN_MODIFY on its `cgroup.events`
 //! (Documentation/admin-guide/cgroup-v2.rst, "(Un)populated Notification").
 
 use std::mem::MaybeUninit;
@@ -11,29 +11,28 @@ use std::path::Path;
 use nix::errno::Errno;
 use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init, remove_watch};
 
-use super::root::Failure;
+use super::root::ReadFailure;
 
-/// What is watched, by the number that the kernel gave it. Numbers are not given again within one
-/// [`Inotify`] before they have all been used.
+/// The kernel's number of a watch. It is not reused within one [`Inotify`] before all were used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Watch(i32);
+pub struct WatchDescriptor(i32);
 
-/// As many as the kernel's queue holds by default: one drain ends, however fast new ones come.
-const NOTICES_MAX: usize = 16_384;
+/// The default length of the kernel's queue. It ends one drain however fast new events come.
+const EVENTS_MAX: usize = 16_384;
 
-/// A queue of notices.
+/// A queue of events.
 #[derive(Debug)]
 pub struct Inotify {
     fd: OwnedFd,
 }
 
-/// Why something cannot be watched.
+/// The reason why something cannot be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwatched {
     /// The user has no more instances (EMFILE, fs.inotify.max_user_instances, or the process's own
     /// open files) or watches (ENOSPC, fs.inotify.max_user_watches) left.
     LimitReached,
-    Other(Failure),
+    Other(ReadFailure),
 }
 
 impl From<rustix::io::Errno> for Unwatched {
@@ -50,33 +49,32 @@ impl Inotify {
         Ok(Self { fd: init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)? })
     }
 
-    /// Tells of children that come into `dir`.
-    pub fn watch_children(&self, dir: &Path) -> Result<Watch, Unwatched> {
+    /// Watches for new children of `dir`.
+    pub fn watch_children(&self, dir: &Path) -> Result<WatchDescriptor, Unwatched> {
         let flags = WatchFlags::CREATE | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
-        Ok(Watch(add_watch(&self.fd, dir, flags)?))
+        Ok(WatchDescriptor(add_watch(&self.fd, dir, flags)?))
     }
 
-    /// Tells of a `cgroup.events` that changes.
-    pub fn watch_changes(&self, file: &Path) -> Result<Watch, Unwatched> {
+    /// Watches for changes of `file`.
+    pub fn watch_changes(&self, file: &Path) -> Result<WatchDescriptor, Unwatched> {
         let flags = WatchFlags::MODIFY | WatchFlags::DONT_FOLLOW;
-        Ok(Watch(add_watch(&self.fd, file, flags)?))
+        Ok(WatchDescriptor(add_watch(&self.fd, file, flags)?))
     }
 
-    /// No more notices of this one. The kernel may have dropped it already, with what it watched.
-    pub fn forget(&self, watch: Watch) {
+    /// Ends a watch. The kernel may have dropped it already, with the watched file.
+    pub fn forget(&self, watch: WatchDescriptor) {
         let _ = remove_watch(&self.fd, watch.0);
     }
 
-    /// Calls `each` for every notice that waits, up to `NOTICES_MAX`; several of one watch may
-    /// come as several. Where the kernel's queue overflowed, some were lost. Waits for nothing,
-    /// allocates nothing.
-    pub fn drain(&self, mut each: impl FnMut(Watch)) {
+    /// Calls `each` for every waiting event, up to `EVENTS_MAX`; one watch can have several. If the
+    /// kernel's queue overflowed, some were lost. Does not wait and allocates nothing.
+    pub fn drain(&self, mut each: impl FnMut(WatchDescriptor)) {
         let mut space = [MaybeUninit::<u8>::uninit(); 4 << 10];
         let mut reader = Reader::new(&self.fd, &mut space);
-        for _ in 0..NOTICES_MAX {
-            // An error is EAGAIN: nothing waits any more.
+        for _ in 0..EVENTS_MAX {
+            // The error is EAGAIN: no event waits.
             let Ok(event) = reader.next() else { return };
-            each(Watch(event.wd()));
+            each(WatchDescriptor(event.wd()));
         }
     }
 }
@@ -92,16 +90,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_and_changes_are_told_of_until_they_are_forgotten() {
+    fn children_and_changes_cause_events_until_their_watch_ends() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "populated 0\n").unwrap();
         let inotify = Inotify::open().unwrap();
         let drain = || {
-            let mut told = Vec::new();
-            inotify.drain(|watch| told.push(watch));
-            told.dedup();
-            told
+            let mut events = Vec::new();
+            inotify.drain(|watch| events.push(watch));
+            events.dedup();
+            events
         };
         let children = inotify.watch_children(folder.path()).unwrap();
         let changes = inotify.watch_changes(&file).unwrap();
@@ -110,7 +108,7 @@ mod tests {
         std::fs::write(&file, "populated 1\n").unwrap();
         assert_eq!(drain(), [children, changes]);
         inotify.forget(children);
-        // The kernel says that a watch is gone.
+        // The kernel reports that the watch ended.
         assert_eq!(drain(), [children]);
         std::fs::create_dir(folder.path().join("another")).unwrap();
         assert_eq!(drain(), []);
@@ -122,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let inotify = Inotify::open().unwrap();
         let absent = folder.path().join("absent");
-        let expected = Err(Unwatched::Other(Failure::Absent));
+        let expected = Err(Unwatched::Other(ReadFailure::Absent));
         assert_eq!(inotify.watch_children(&absent), expected);
         assert_eq!(inotify.watch_changes(&absent), expected);
     }

@@ -1,8 +1,7 @@
-//! The kernel's files: one module a file, its line format above a pure `parse`.
+//! The kernel's files: one module per file, with its line format above a pure `parse`.
 //!
-//! Reading and parsing stay apart. [`root`] alone opens files and says how that went; every other
-//! module turns bytes into figures and touches nothing. No module here knows what a pod is, and
-//! none subtracts.
+//! Reading and parsing are separate. Only [`root`] opens files; every other module turns bytes into
+//! figures. No module here knows what a pod is, and none subtracts.
 
 pub mod cgroup;
 pub mod inotify;
@@ -15,7 +14,7 @@ pub mod tree;
 /// Text that is not what the kernel writes into this file: a gap, never a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
-    /// What was expected and not found.
+    /// The text that was expected and not found.
     pub expected: &'static str,
 }
 

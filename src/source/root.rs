@@ -1,8 +1,7 @@
 //! The only place that opens the kernel's files.
 //!
-//! Directories are held as descriptors and files are opened below them, so that a cgroup which is
-//! removed and made again is never mistaken for the one that was there. Whatever happens comes out
-//! as one of the words of [`Failure`].
+//! Directories are held as descriptors and files are opened below them. So a cgroup that is removed
+//! and created again is never mistaken for the earlier one. Every error is one of [`ReadFailure`].
 
 use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
@@ -16,24 +15,24 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::uio::pread;
 use rustix::fs::{FileType, RawDir};
 
-/// Why a file gave nothing.
+/// The reason why a file could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum ReadFailure {
     /// The kernel does not have the file here: an older version, or a controller that is off
     /// (ENOENT; EOPNOTSUPP from a pressure file of a kernel started with psi=0).
     Absent,
-    /// The object behind the file is no more: ENODEV from a removed cgroup, ESRCH from a process
+    /// The object behind the file is gone: ENODEV from a removed cgroup, ESRCH from a process
     /// that has exited.
     Gone,
     /// EACCES or EPERM: the agent lacks a right.
     Denied,
     /// The file is larger than [`FILE_BYTES_MAX`].
     TooLarge,
-    /// Anything else, by its errno.
+    /// Any other errno.
     Failed(i32),
 }
 
-impl From<Errno> for Failure {
+impl From<Errno> for ReadFailure {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::EOPNOTSUPP => Self::Absent,
@@ -52,11 +51,11 @@ pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// The smallest page of any architecture.
 const PAGE_BYTES_MIN: usize = 4096;
 
-/// Longer than any record of a file that is read as one of short records: a line of `diskstats`
-/// has 20 figures and a name of 32 bytes.
+/// Longer than any record of a file of short records: a line of `diskstats` has 20 figures and a
+/// name of 32 bytes.
 const RECORD_BYTES_MAX: usize = 1024;
 
-/// The one reused read buffer of the sampler: it grows to the largest file met and stays.
+/// The reused read buffer of the sampler. It grows to the largest file read so far.
 pub struct Buffer {
     bytes: Vec<u8>,
 }
@@ -68,17 +67,17 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    fn grow(&mut self) -> Result<(), Failure> {
+    fn grow(&mut self) -> Result<(), ReadFailure> {
         let grown = self.bytes.len() * 2;
         if grown > FILE_BYTES_MAX {
-            return Err(Failure::TooLarge);
+            return Err(ReadFailure::TooLarge);
         }
         self.bytes.resize(grown, 0);
         Ok(())
     }
 }
 
-/// A file held open and read again and again from its start.
+/// A file held open and read repeatedly from its start.
 #[derive(Debug)]
 pub struct KernelFile {
     fd: OwnedFd,
@@ -88,7 +87,7 @@ impl KernelFile {
     /// The whole of a file that the kernel writes as one record, in one system call: every cgroup
     /// file but the process lists, and `/proc/<pid>/*` files of one line. Such a file's read stops
     /// short only where the text ends or the buffer does.
-    pub fn read_record<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+    pub fn read_record<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadFailure> {
         loop {
             let read = self.pread(&mut buffer.bytes, 0)?;
             if read < buffer.bytes.len() {
@@ -101,7 +100,7 @@ impl KernelFile {
     /// The whole of a file of many short records: `cgroup.procs`, `diskstats`, `net/dev`. The
     /// kernel hands out as many records a read as fit into its page, so a read that left room for
     /// another was the last (fs/seq_file.c).
-    pub fn read_short_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+    pub fn read_short_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadFailure> {
         let mut filled = 0;
         loop {
             // Less room than a page would end a read early.
@@ -118,7 +117,7 @@ impl KernelFile {
 
     /// The whole of a file of records of any length (`mountinfo`, `cmdline`): only an empty read
     /// is the end.
-    pub fn read_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Failure> {
+    pub fn read_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadFailure> {
         let mut filled = 0;
         loop {
             if filled == buffer.bytes.len() {
@@ -132,7 +131,7 @@ impl KernelFile {
         }
     }
 
-    fn pread(&self, into: &mut [u8], offset: usize) -> Result<usize, Failure> {
+    fn pread(&self, into: &mut [u8], offset: usize) -> Result<usize, ReadFailure> {
         loop {
             match pread(&self.fd, into, offset as i64) {
                 Err(Errno::EINTR) => {}
@@ -142,13 +141,13 @@ impl KernelFile {
     }
 }
 
-/// A directory held open; what it names is looked up below its descriptor.
+/// A directory held open; names are looked up below its descriptor.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
 }
 
-/// What `fstat` says of a directory.
+/// `fstat` of a directory.
 #[derive(Debug, Clone, Copy)]
 pub struct DirStatus {
     pub inode: u64,
@@ -159,18 +158,18 @@ pub struct DirStatus {
 }
 
 impl Dir {
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub fn open(path: &Path) -> Result<Self, ReadFailure> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         Ok(Self { fd: open(path, flags, Mode::empty())? })
     }
 
     /// The directory `name` below this one; a symlink is not followed.
-    pub fn open_dir(&self, name: &CStr) -> Result<Self, Failure> {
+    pub fn open_dir(&self, name: &CStr) -> Result<Self, ReadFailure> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         Ok(Self { fd: openat(&self.fd, name, flags, Mode::empty())? })
     }
 
-    pub fn open_file(&self, name: &CStr) -> Result<KernelFile, Failure> {
+    pub fn open_file(&self, name: &CStr) -> Result<KernelFile, ReadFailure> {
         // O_NONBLOCK: a fifo in a captured tree must not hang the sampler.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         Ok(KernelFile { fd: openat(&self.fd, name, flags, Mode::empty())? })
@@ -181,7 +180,7 @@ impl Dir {
         &self,
         name: &CStr,
         buffer: &'b mut Buffer,
-    ) -> Result<&'b [u8], Failure> {
+    ) -> Result<&'b [u8], ReadFailure> {
         self.open_file(name)?.read_record(buffer)
     }
 
@@ -190,17 +189,17 @@ impl Dir {
         &self,
         name: &CStr,
         buffer: &'b mut Buffer,
-    ) -> Result<&'b [u8], Failure> {
+    ) -> Result<&'b [u8], ReadFailure> {
         self.open_file(name)?.read_records(buffer)
     }
 
-    /// Where the symlink `name` points, as the kernel writes it; a target beyond 512 bytes, which
-    /// neither a namespace link nor a sysfs link reaches, is cut.
+    /// Calls `use_target` with the target of the symlink `name`. A target beyond 512 bytes is cut;
+    /// namespace and sysfs links are shorter.
     pub fn with_link<T>(
         &self,
         name: &CStr,
         use_target: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ReadFailure> {
         let mut space = [MaybeUninit::<u8>::uninit(); 512];
         match rustix::fs::readlinkat_raw(&self.fd, name, &mut space) {
             Ok((target, _)) => Ok(use_target(target)),
@@ -208,17 +207,17 @@ impl Dir {
         }
     }
 
-    /// Whether `name` exists below this directory, a dangling symlink included.
+    /// True if `name` exists below this directory, a dangling symlink included.
     pub fn has(&self, name: &CStr) -> bool {
         fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// `stat` of what `name` leads to, links followed.
-    pub fn stat(&self, name: &CStr) -> Result<FileStat, Failure> {
+    /// `stat` of `name`, with links followed.
+    pub fn stat(&self, name: &CStr) -> Result<FileStat, ReadFailure> {
         Ok(fstatat(&self.fd, name, AtFlags::empty())?)
     }
 
-    pub fn status(&self) -> Result<DirStatus, Failure> {
+    pub fn status(&self) -> Result<DirStatus, ReadFailure> {
         let stat = fstat(&self.fd)?;
         Ok(DirStatus {
             inode: stat.st_ino,
@@ -227,8 +226,8 @@ impl Dir {
         })
     }
 
-    /// The number of hard links alone: the cheap question whether subdirectories came or went.
-    pub fn links(&self) -> Result<u64, Failure> {
+    /// The number of hard links: a cheap check if subdirectories came or went.
+    pub fn links(&self) -> Result<u64, ReadFailure> {
         Ok(fstat(&self.fd)?.st_nlink as u64)
     }
 
@@ -240,7 +239,11 @@ impl Dir {
     /// Calls `each` with the name of every entry but `.` and `..` that is a directory, or, where
     /// `symlinks` is set, of every symlink as well (sysfs lists its devices as links). Allocates
     /// nothing. The order is the filesystem's.
-    pub fn entries(&self, kinds: EntryKinds, mut each: impl FnMut(&CStr)) -> Result<(), Failure> {
+    pub fn entries(
+        &self,
+        kinds: EntryKinds,
+        mut each: impl FnMut(&CStr),
+    ) -> Result<(), ReadFailure> {
         // Seeking the held descriptor would be shared state, so the listing gets its own.
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let listing = openat(&self.fd, c".", flags, Mode::empty())?;
@@ -276,7 +279,7 @@ impl Dir {
     }
 }
 
-/// What [`Dir::entries`] lists.
+/// The kinds of entries that [`Dir::entries`] lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKinds {
     Dirs,

@@ -1,5 +1,5 @@
-//! The shapes the kernel's text files share: lines that end with a newline, fields between blanks,
-//! decimal figures without a sign.
+//! The common format of the kernel's text files: lines that end with a newline, fields between
+//! blanks, decimal figures without a sign.
 
 use super::Malformed;
 
@@ -9,26 +9,26 @@ use super::Malformed;
 /// its last figure may have lost digits, so it is malformed as a whole.
 pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
     match text.last() {
-        Some(b'\n') => Ok(Lines { rest: text }),
+        Some(b'\n') => Ok(TextLines { rest: text }),
         Some(_) => Err(Malformed::expected("a newline at the end")),
         None => Err(Malformed::expected("at least one line")),
     }
 }
 
-/// As [`lines`], for files that are rightly empty where there is nothing to list.
+/// The lines of a whole file that may be empty, without their newlines; see [`lines`].
 pub(crate) fn lines_or_none(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
     match text.last() {
-        Some(b'\n') | None => Ok(Lines { rest: text }),
+        Some(b'\n') | None => Ok(TextLines { rest: text }),
         Some(_) => Err(Malformed::expected("a newline at the end")),
     }
 }
 
-/// Lines of a text that ends with a newline or is empty.
-struct Lines<'t> {
+/// TextLines of a text that ends with a newline or is empty.
+struct TextLines<'t> {
     rest: &'t [u8],
 }
 
-impl<'t> Iterator for Lines<'t> {
+impl<'t> Iterator for TextLines<'t> {
     type Item = &'t [u8];
 
     fn next(&mut self) -> Option<&'t [u8]> {
@@ -39,7 +39,7 @@ impl<'t> Iterator for Lines<'t> {
     }
 }
 
-/// The fields of a line: what stands between blanks and tabs.
+/// The fields of a line, separated by blanks and tabs.
 pub(crate) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty())
 }
@@ -60,17 +60,17 @@ pub(crate) fn figure(digits: &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// A figure, or the complaint that one was expected.
+/// A figure, or the error that one was expected.
 pub(crate) fn figure_or(digits: Option<&[u8]>, expected: &'static str) -> Result<u64, Malformed> {
     digits.and_then(figure).ok_or(Malformed::expected(expected))
 }
 
-/// A figure that fits u32, or the complaint.
+/// A figure that fits u32, or the error that one was expected.
 pub(crate) fn small_or(digits: Option<&[u8]>, expected: &'static str) -> Result<u32, Malformed> {
     figure_or(digits, expected)?.try_into().map_err(|_| Malformed::expected(expected))
 }
 
-/// A line's key and what stands behind the first blank.
+/// A line's key and the text after the first blank.
 pub(crate) fn key_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = line.iter().position(|byte| *byte == b' ')?;
     Some((&line[..at], &line[at + 1..]))

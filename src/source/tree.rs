@@ -1,7 +1,7 @@
-//! Directories of the host's disks: opened below one another, listed, and asked what they take up.
+//! Directories of the host's disks: opened below one another, listed, and measured.
 //!
-//! No link is followed, no filesystem is mounted by looking, and nobody is asked over a network:
-//! attributes are those that the kernel has. [`super::root`] does the same for the kernel's files.
+//! No link is followed, no automount is triggered, and no network server is asked: attributes are
+//! those that the kernel has cached. [`super::root`] is for the kernel's own files.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -14,9 +14,9 @@ use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx, StatxAttributes, StatxFlags,
 };
 
-use super::root::Failure;
+use super::root::ReadFailure;
 
-/// What one file or directory is and takes up (statx(2)).
+/// The kind and size of one file or directory (statx(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryStatus {
     /// Two entries of one [`Filesystem`] with one inode number are hard links to one file.
@@ -31,7 +31,7 @@ pub struct EntryStatus {
     pub is_mount_point: bool,
 }
 
-/// Which filesystem an entry lies on, and through which mount of it it was reached.
+/// The filesystem of an entry, and the mount through which it was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filesystem {
     pub device: (u32, u32),
@@ -45,22 +45,22 @@ pub struct TreeDir {
     fd: OwnedFd,
 }
 
-/// How much room a filesystem has (statfs(2)). ext4 and XFS give for a directory whose project has
-/// a limit below their own size that limit, and what the project leaves of it.
+/// The size of a filesystem (statfs(2)). For a directory with a project quota, ext4 and XFS give
+/// the quota and the space left in it, if it is smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     pub capacity_bytes: u64,
     pub free_bytes: u64,
-    /// To users without privileges.
+    /// Available to users without privileges.
     pub available_bytes: u64,
     /// 0 where the filesystem makes inodes as it needs them.
     pub inodes: u64,
     pub inodes_free: u64,
 }
 
-/// How a listing ended.
+/// The end of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listed {
+pub enum ListingEnd {
     /// There may be more.
     Some,
     /// The directory has no more entries.
@@ -80,48 +80,48 @@ impl TreeDir {
     ///
     /// # Errors
     /// It is not there, is no directory, or a right is lacking.
-    pub fn open(root: &Path, path: &Path) -> Result<Self, Failure> {
+    pub fn open(root: &Path, path: &Path) -> Result<Self, ReadFailure> {
         Ok(Self { fd: open_of_host(root, path, DIRECTORY)? })
     }
 
-    /// As [`Self::open`], but the last component may be a link too: for a place that somebody has
-    /// configured.
+    /// Opens a configured directory: like [`Self::open`], but the last component may be a link too.
     ///
     /// # Errors
-    /// As [`Self::open`].
-    pub fn open_place(root: &Path, path: &Path) -> Result<Self, Failure> {
+    /// It does not exist, is no directory, or a right is missing.
+    pub fn open_place(root: &Path, path: &Path) -> Result<Self, ReadFailure> {
         Ok(Self { fd: open_of_host(root, path, DIRECTORY.difference(OFlags::NOFOLLOW))? })
     }
 
     /// The directory `name` below this one.
     ///
     /// # Errors
-    /// As [`Self::open`]; a link is [`Failure::Absent`] or `Failed`.
-    pub fn open_below(&self, name: &CStr) -> Result<Self, Failure> {
+    /// It does not exist, is no directory, or a right is missing. A link is [`ReadFailure::Absent`] or
+    /// `Failed`.
+    pub fn open_below(&self, name: &CStr) -> Result<Self, ReadFailure> {
         Ok(Self { fd: open_dir(&self.fd, name, DIRECTORY)? })
     }
 
-    /// What the directory itself is.
+    /// The status of the directory itself.
     ///
     /// # Errors
     /// The disk's.
-    pub fn status(&self) -> Result<EntryStatus, Failure> {
+    pub fn status(&self) -> Result<EntryStatus, ReadFailure> {
         status(&self.fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// What `name` in this directory is; of a link, the link itself.
+    /// The status of `name` in this directory; of a link, that of the link itself.
     ///
     /// # Errors
-    /// It is gone, or a right is lacking.
-    pub fn status_of(&self, name: &CStr) -> Result<EntryStatus, Failure> {
+    /// It is gone, or a right is missing.
+    pub fn status_of(&self, name: &CStr) -> Result<EntryStatus, ReadFailure> {
         status(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// The room of its filesystem, or of the project that it belongs to.
+    /// The space of its filesystem, or of its project quota.
     ///
     /// # Errors
     /// The disk's.
-    pub fn space(&self) -> Result<Space, Failure> {
+    pub fn space(&self) -> Result<Space, ReadFailure> {
         let stat = rustix::fs::fstatvfs(&self.fd).map_err(failure)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Space {
@@ -133,11 +133,11 @@ impl TreeDir {
         })
     }
 
-    /// Makes the next listing begin at `cookie`, which an earlier one gave; 0 is the start.
+    /// Makes the next listing begin at `cookie`, which an earlier one returned; 0 is the start.
     ///
     /// # Errors
     /// The filesystem cannot do it.
-    pub fn seek(&self, cookie: u64) -> Result<(), Failure> {
+    pub fn seek(&self, cookie: u64) -> Result<(), ReadFailure> {
         rustix::fs::seek(&self.fd, SeekFrom::Start(cookie)).map_err(failure)?;
         Ok(())
     }
@@ -151,31 +151,31 @@ impl TreeDir {
         &self,
         buffer: &mut [MaybeUninit<u8>],
         mut each: impl FnMut(&CStr, u64) -> ControlFlow<()>,
-    ) -> Result<Listed, Failure> {
+    ) -> Result<ListingEnd, ReadFailure> {
         let mut entries = RawDir::new(self.fd.as_fd(), buffer);
         loop {
             match entries.next() {
-                None => return Ok(Listed::All),
+                None => return Ok(ListingEnd::All),
                 // A directory that was removed while it was held.
-                Some(Err(rustix::io::Errno::NOENT)) => return Ok(Listed::All),
+                Some(Err(rustix::io::Errno::NOENT)) => return Ok(ListingEnd::All),
                 Some(Err(errno)) => return Err(failure(errno)),
                 Some(Ok(entry)) => {
                     let name = entry.file_name();
                     if !matches!(name.to_bytes(), b"." | b"..")
                         && each(name, entry.next_entry_cookie()).is_break()
                     {
-                        return Ok(Listed::Some);
+                        return Ok(ListingEnd::Some);
                     }
                 }
             }
             if entries.is_buffer_empty() {
-                return Ok(Listed::Some);
+                return Ok(ListingEnd::Some);
             }
         }
     }
 }
 
-fn open_of_host(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Failure> {
+fn open_of_host(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, ReadFailure> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     if root == Path::new("/") || relative.as_os_str().is_empty() {
         return open_dir(CWD, &root.join(relative), flags);
@@ -193,7 +193,7 @@ fn open_dir<P: rustix::path::Arg + Copy>(
     below: impl AsFd,
     path: P,
     flags: OFlags,
-) -> Result<OwnedFd, Failure> {
+) -> Result<OwnedFd, ReadFailure> {
     // Reading a directory would date its last access, which is a write. Only its owner and
     // CAP_FOWNER may leave that out.
     match rustix::fs::openat(&below, path, flags | OFlags::NOATIME, Mode::empty()) {
@@ -204,7 +204,7 @@ fn open_dir<P: rustix::path::Arg + Copy>(
     }
 }
 
-fn status(fd: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<EntryStatus, Failure> {
+fn status(fd: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<EntryStatus, ReadFailure> {
     let flags = flags | AtFlags::NO_AUTOMOUNT;
     let wanted = StatxFlags::TYPE
         | StatxFlags::NLINK
@@ -249,6 +249,6 @@ fn is_directory(mode: u32) -> bool {
     rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Directory
 }
 
-fn failure(errno: rustix::io::Errno) -> Failure {
+fn failure(errno: rustix::io::Errno) -> ReadFailure {
     Errno::from_raw(errno.raw_os_error()).into()
 }

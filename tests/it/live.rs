@@ -246,7 +246,7 @@ impl Observer {
     fn new() -> Self {
         let options = SamplerOptions {
             processes: ProcessDetail { io: true, cmdline: false },
-            notices: true,
+            events: true,
             ..SamplerOptions::default()
         };
         let sampler = Sampler::open(roots(), options).unwrap();

@@ -15,7 +15,7 @@ use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Roots;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::proc::pid_status::{self, Capabilities, Capability};
-use crate::source::root::{Buffer, Dir, Failure};
+use crate::source::root::{Buffer, Dir, ReadFailure};
 use crate::spool::Spool;
 
 /// The state of one source.
@@ -91,7 +91,7 @@ pub fn check(settings: &Settings) -> Report {
     let options = SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
         held_files_max: host::held_files_max(),
-        notices: true,
+        events: true,
         sockets: settings.sampling.tcp_sockets,
         ..SamplerOptions::default()
     };
@@ -195,9 +195,9 @@ fn look_at_procfs(
         let shown = roots.procfs.join(name.to_str().unwrap_or_default()).display().to_string();
         let state = match procfs.read_records(name, &mut buffer).map(<[u8]>::len) {
             Ok(_) => State::Present,
-            Err(Failure::Absent | Failure::Gone) => State::Absent,
-            Err(Failure::Denied) => State::Denied,
-            Err(Failure::TooLarge | Failure::Failed(_)) => State::Failed,
+            Err(ReadFailure::Absent | ReadFailure::Gone) => State::Absent,
+            Err(ReadFailure::Denied) => State::Denied,
+            Err(ReadFailure::TooLarge | ReadFailure::Failed(_)) => State::Failed,
         };
         let consequence = if state == State::Present { "" } else { missing };
         findings.add(state, &shown, consequence).help = help;
@@ -225,7 +225,7 @@ fn look_at_procfs(
             capabilities_that_help(held, &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]),
         );
     }
-    if procfs.with_link(c"1/ns/net", |_| ()) == Err(Failure::Denied) {
+    if procfs.with_link(c"1/ns/net", |_| ()) == Err(ReadFailure::Denied) {
         let shown = roots.procfs.join("1/ns/net").display().to_string();
         let missing = "certainty which interfaces inside a pod lead out of it: told by their names \
                        instead";
@@ -259,7 +259,7 @@ fn look_at_sysfs(roots: &Roots, findings: &mut Findings) {
         let path = roots.sysfs.join(name);
         let state = match Dir::open(&path) {
             Ok(_) => State::Present,
-            Err(Failure::Denied) => State::Denied,
+            Err(ReadFailure::Denied) => State::Denied,
             Err(_) => State::Absent,
         };
         let consequence = if state == State::Present { "" } else { missing };
@@ -292,7 +292,7 @@ fn take_a_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &m
             "{} cgroups, {processes} processes, {namespaces} network namespaces beside the host's, \
              {} files in {:.1} ms",
             snapshot.cgroups.len(),
-            snapshot.work.files_read,
+            snapshot.counts.files_read,
             snapshot.ended_at.usec_since(snapshot.begun_at) as f64 / 1000.0
         ),
     );
@@ -340,8 +340,8 @@ fn look_at_pod_files(
     let source = format!("files of pods below {}", filesystem.kubelet_dir.display());
     let reader = [Capability::DAC_READ_SEARCH];
     match Dir::open(&pods) {
-        Err(Failure::Absent | Failure::Gone) => {}
-        Err(Failure::Denied) => {
+        Err(ReadFailure::Absent | ReadFailure::Gone) => {}
+        Err(ReadFailure::Denied) => {
             let text = "what pods keep on disk is not measured";
             findings.add(State::Denied, &source, text).help = capabilities_that_help(held, &reader);
         }

@@ -15,7 +15,7 @@ pub struct CpuStat {
     pub throttling: Option<Throttling>,
 }
 
-/// What `cpu.max` did to the cgroup.
+/// Counters of `cpu.max`'s effect on the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Throttling {
     pub periods: u64,

@@ -5,7 +5,7 @@ use crate::quantity::Bytes;
 use crate::source::Malformed;
 use crate::source::text::{fields, figure, figure_or, lines_or_none};
 
-/// One device's row, cumulative. The same transfer stands once for each layer it went through (a
+/// One device's row, cumulative. A transfer is in the row of each layer it went through (a
 /// loop device and the disk below it), so rows must not be added up as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoRow {

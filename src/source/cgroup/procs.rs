@@ -1,4 +1,4 @@
-//! `cgroup.procs`: the processes that stand in the cgroup itself, not below it.
+//! `cgroup.procs`: the processes in the cgroup itself, not below it.
 
 use crate::source::Malformed;
 use crate::source::text::{figure, lines_or_none};

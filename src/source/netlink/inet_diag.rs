@@ -21,24 +21,25 @@ const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 72;
 const REQUEST_BYTES: usize = HEADER_BYTES + 56;
 
+/// The address family of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum IpFamily {
     V4,
     /// With IPv4 addresses mapped into it.
     V6,
 }
 
 /// AF_INET and AF_INET6.
-const FAMILIES: [(Family, u8); 2] = [(Family::V4, 2), (Family::V6, 10)];
+const FAMILIES: [(IpFamily, u8); 2] = [(IpFamily::V4, 2), (IpFamily::V6, 10)];
 
 /// One TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpSocket {
-    /// The kernel's own number of it, never given again within one boot.
+    /// The kernel's number of it, which is not reused within one boot.
     pub cookie: u64,
-    /// The inode of the cgroup in which it was made; `None` before Linux 5.7 and of an ended one.
+    /// The inode of the cgroup it was created in; `None` before Linux 5.7 and for an ended socket.
     pub cgroup: Option<u64>,
-    /// Its other end is on this host as well, so what it carries passes no interface but loopback.
+    /// Its other end is on this host too, so its traffic uses loopback only.
     pub is_local: bool,
     pub traffic: TcpTraffic,
 }
@@ -55,7 +56,7 @@ pub struct TcpTraffic {
     pub segments_out: u32,
 }
 
-/// Whether more of an answer is to come.
+/// The state of an answer after one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     GoesOn,
@@ -66,7 +67,7 @@ pub enum Reply {
 
 /// Asks for all sockets of one family with their `tcp_info`; the cgroup comes unasked.
 #[must_use]
-pub fn request(family: Family) -> [u8; REQUEST_BYTES] {
+pub fn request(family: IpFamily) -> [u8; REQUEST_BYTES] {
     let mut bytes = [0; REQUEST_BYTES];
     let number =
         FAMILIES.iter().find(|(known, _)| *known == family).map_or(0, |(_, number)| *number);
@@ -134,11 +135,11 @@ fn socket(message: &[u8]) -> Result<Option<TcpSocket>, Malformed> {
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     let is_local = match FAMILIES.iter().find(|(_, number)| *number == family) {
-        Some((Family::V4, _)) => {
+        Some((IpFamily::V4, _)) => {
             let (source, peer) = (source.get(..4), peer.get(..4));
             source == peer || is_loopback_v4(source) || is_loopback_v4(peer)
         }
-        Some((Family::V6, _)) => source == peer || is_loopback_v6(source) || is_loopback_v6(peer),
+        Some((IpFamily::V6, _)) => source == peer || is_loopback_v6(source) || is_loopback_v6(peer),
         None => return Ok(None),
     };
     Ok(traffic.map(|traffic| TcpSocket { cookie, cgroup, is_local, traffic }))

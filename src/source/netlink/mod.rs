@@ -1,5 +1,5 @@
 //! The kernel's socket monitor (NETLINK_SOCK_DIAG, sock_diag(7)): every TCP socket of the agent's
-//! own network namespace, and notices of those that end.
+//! own network namespace, and events of those that end.
 
 pub mod inet_diag;
 
@@ -13,32 +13,32 @@ use rustix::net::{
     send, socket_with,
 };
 
-use super::root::Failure;
-use inet_diag::{Family, Reply, TcpSocket};
+use super::root::ReadFailure;
+use inet_diag::{IpFamily, Reply, TcpSocket};
 
 /// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY, the groups 1 and 3.
 const DESTROYED: u32 = 1 << 0 | 1 << 2;
 
-/// What may wait to be read, in the kernel's own count, of which a notice takes about one KiB; the
-/// kernel gives no more than net.core.rmem_max.
+/// Size of the receive buffer, in the kernel's count, of which an event takes about 1 KiB. The
+/// kernel allows net.core.rmem_max at most.
 const WAITING_BYTES: usize = 1 << 20;
 
-/// The kernel's dumps come in pieces of at most so much.
+/// The largest piece of a dump.
 const PIECE_BYTES_MAX: usize = 32 << 10;
 
-/// Pieces of one answer, at most: half a million sockets.
+/// Limit of pieces of one answer: half a million sockets.
 const PIECES_MAX: usize = 8192;
 
-/// Two sockets to the monitor, and the buffer for what they say.
+/// Two sockets to the monitor, and the buffer for their messages.
 pub struct SocketMonitor {
     asking: OwnedFd,
     ended: OwnedFd,
     piece: Vec<u8>,
 }
 
-/// How the notices since the last time came.
+/// The completeness of the events since the last call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notices {
+pub enum EndedEvents {
     All,
     /// More came than the kernel keeps (ENOBUFS).
     SomeLost,
@@ -46,25 +46,33 @@ pub enum Notices {
 
 impl SocketMonitor {
     /// Denied where a sandbox forbids the address family (EAFNOSUPPORT reads as failed).
-    pub fn open() -> Result<Self, Failure> {
+    pub fn open() -> Result<Self, ReadFailure> {
         let (asking, ended) = (connect(0)?, connect(DESTROYED)?);
-        // Less is no error: then notices are lost sooner, and that is told.
+        // A smaller buffer is no error: events are lost sooner, which the caller learns.
         let _ = set_socket_recv_buffer_size(&ended, WAITING_BYTES);
         Ok(Self { asking, ended, piece: vec![0; PIECE_BYTES_MAX] })
     }
 
     /// Calls `each` with every TCP socket of a family that carries data. Absent where the kernel
     /// has no such monitor (CONFIG_INET_DIAG).
-    pub fn dump(&mut self, family: Family, each: impl FnMut(TcpSocket)) -> Result<(), Failure> {
+    pub fn dump(
+        &mut self,
+        family: IpFamily,
+        each: impl FnMut(TcpSocket),
+    ) -> Result<(), ReadFailure> {
         let outcome = self.ask(family, each);
         if outcome.is_err() {
-            // What is left of a broken answer must not be taken for the next one's.
+            // The rest of a broken answer must not become a part of the next one.
             self.asking = connect(0)?;
         }
         outcome
     }
 
-    fn ask(&mut self, family: Family, mut each: impl FnMut(TcpSocket)) -> Result<(), Failure> {
+    fn ask(
+        &mut self,
+        family: IpFamily,
+        mut each: impl FnMut(TcpSocket),
+    ) -> Result<(), ReadFailure> {
         send(&self.asking, &inet_diag::request(family), SendFlags::empty()).map_err(failure)?;
         for _ in 0..PIECES_MAX {
             let Some(piece) = receive(&self.asking, &mut self.piece)? else { continue };
@@ -72,32 +80,32 @@ impl SocketMonitor {
                 Ok(Reply::GoesOn) => {}
                 Ok(Reply::Done) => return Ok(()),
                 Ok(Reply::Failed(errno)) => return Err(Errno::from_raw(errno).into()),
-                Err(_) => return Err(Failure::Failed(Errno::EBADMSG as i32)),
+                Err(_) => return Err(ReadFailure::Failed(Errno::EBADMSG as i32)),
             }
         }
-        Err(Failure::TooLarge)
+        Err(ReadFailure::TooLarge)
     }
 
-    /// Calls `each` with the last counters of every TCP socket that ended since the last time; a
-    /// notice names no cgroup. Waits for nothing.
-    pub fn drain_ended(&mut self, mut each: impl FnMut(TcpSocket)) -> Notices {
-        let mut notices = Notices::All;
+    /// Calls `each` with the last counters of every TCP socket that ended since the last call. An
+    /// event has no cgroup. Does not wait.
+    pub fn drain_ended(&mut self, mut each: impl FnMut(TcpSocket)) -> EndedEvents {
+        let mut events = EndedEvents::All;
         for _ in 0..PIECES_MAX {
             match receive(&self.ended, &mut self.piece) {
-                // What cannot be read as a notice is none.
+                // A message that cannot be parsed is no event.
                 Ok(Some(piece)) => drop(inet_diag::parse(piece, &mut each)),
                 Ok(None) => {}
-                Err(Failure::Failed(errno)) if errno == Errno::ENOBUFS as i32 => {
-                    notices = Notices::SomeLost;
+                Err(ReadFailure::Failed(errno)) if errno == Errno::ENOBUFS as i32 => {
+                    events = EndedEvents::SomeLost;
                 }
-                Err(_) => return notices,
+                Err(_) => return events,
             }
         }
-        notices
+        events
     }
 }
 
-/// Can be read when a socket has ended.
+/// Readable when a socket has ended.
 impl AsFd for SocketMonitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
@@ -105,7 +113,7 @@ impl AsFd for SocketMonitor {
 }
 
 /// A socket to the monitor that is in the multicast groups whose bits are set.
-fn connect(groups: u32) -> Result<OwnedFd, Failure> {
+fn connect(groups: u32) -> Result<OwnedFd, ReadFailure> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG));
     let fd = fd.map_err(failure)?;
@@ -113,11 +121,11 @@ fn connect(groups: u32) -> Result<OwnedFd, Failure> {
     Ok(fd)
 }
 
-/// One piece from the kernel; `None` for what somebody else sent.
-fn receive<'p>(fd: &OwnedFd, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, Failure> {
+/// One piece from the kernel; `None` if another process sent it.
+fn receive<'p>(fd: &OwnedFd, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, ReadFailure> {
     let (read, whole, from) = recvfrom(fd, &mut *piece, RecvFlags::TRUNC).map_err(failure)?;
     if whole > piece.len() {
-        return Err(Failure::TooLarge);
+        return Err(ReadFailure::TooLarge);
     }
     let from_kernel = from
         .and_then(|from: SocketAddrAny| SocketAddrNetlink::try_from(from).ok())
@@ -125,7 +133,7 @@ fn receive<'p>(fd: &OwnedFd, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, Fa
     Ok(piece.get(..read).filter(|_| from_kernel))
 }
 
-fn failure(errno: rustix::io::Errno) -> Failure {
+fn failure(errno: rustix::io::Errno) -> ReadFailure {
     Errno::from_raw(errno.raw_os_error()).into()
 }
 
@@ -162,7 +170,7 @@ mod tests {
         let sender = sending.join().unwrap();
 
         let mut all = Vec::new();
-        monitor.dump(Family::V4, |socket| all.push(socket)).unwrap();
+        monitor.dump(IpFamily::V4, |socket| all.push(socket)).unwrap();
         let (Some(received), Some(sent)) = ends(&all) else { panic!("not among {all:?}") };
         assert!(received.is_local && sent.is_local);
         assert_ne!(received.cookie, sent.cookie);
@@ -173,10 +181,10 @@ mod tests {
         let mut ended = Vec::new();
         let begun = SystemTime::now();
         while !ended.contains(&received.cookie) || !ended.contains(&sent.cookie) {
-            // The kernel tells of it from a worker of its own.
+            // The kernel sends the event from a worker.
             assert!(begun.elapsed().unwrap() < Duration::from_secs(10), "{ended:?}");
             std::thread::sleep(Duration::from_millis(5));
-            let notices = monitor.drain_ended(|socket| {
+            let events = monitor.drain_ended(|socket| {
                 if [received.cookie, sent.cookie].contains(&socket.cookie) {
                     assert_eq!(socket.cgroup, None);
                     assert!(
@@ -186,7 +194,7 @@ mod tests {
                 }
                 ended.push(socket.cookie);
             });
-            assert_eq!(notices, Notices::All);
+            assert_eq!(events, EndedEvents::All);
         }
     }
 }

@@ -11,7 +11,7 @@ pub const NAME_BYTES_MAX: usize = 32;
 
 /// One device, cumulative since it appeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DiskRow {
+pub struct DiskstatsRow {
     pub device: DeviceNumber,
     name: [u8; NAME_BYTES_MAX],
     pub read: Bytes,
@@ -20,7 +20,7 @@ pub struct DiskRow {
     pub write_ops: u64,
 }
 
-impl DiskRow {
+impl DiskstatsRow {
     /// A row from its figures: bytes read and written, operations read and written. `None` if the
     /// name is too long.
     #[must_use]
@@ -41,7 +41,7 @@ impl DiskRow {
 
 // 254       0 vda 5317 3050 1183970 12998 541 9210 125568 997 0 7076 14224 …
 // major minor name reads merged sectors_read ms writes merged sectors_written ms …
-pub fn parse(text: &[u8], rows: &mut Vec<DiskRow>) -> Result<(), Malformed> {
+pub fn parse(text: &[u8], rows: &mut Vec<DiskstatsRow>) -> Result<(), Malformed> {
     rows.clear();
     for line in lines_or_none(text)? {
         let mut line = fields(line);
@@ -57,7 +57,7 @@ pub fn parse(text: &[u8], rows: &mut Vec<DiskRow>) -> Result<(), Malformed> {
             *figure = figure_or(line.next(), "at least seven figures behind the name")?;
         }
         let [read_ops, _, sectors_read, _, write_ops, _, sectors_written] = figures;
-        rows.push(DiskRow {
+        rows.push(DiskstatsRow {
             device: DeviceNumber { major, minor },
             name,
             read: Bytes::from_sectors(sectors_read),

@@ -9,7 +9,7 @@ use crate::source::text::{fields, figure, lines};
 pub struct MemInfo {
     pub total: Bytes,
     pub free: Bytes,
-    /// What can be had without swapping, by the kernel's own estimate; `None` before 3.14.
+    /// The kernel's estimate of memory that is available without swapping; `None` before 3.14.
     pub available: Option<Bytes>,
     pub buffers: Bytes,
     pub cached: Bytes,

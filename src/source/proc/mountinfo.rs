@@ -18,12 +18,12 @@ pub struct Mount {
     /// `major:minor` of the filesystem's device, as st_dev has it.
     pub device: String,
     pub read_only: bool,
-    /// Of an overlay, the directory that takes what is written to it, as whoever mounted it wrote
-    /// it: relative where the option would have grown too long. `None` where it takes nothing.
+    /// The upper directory of an overlay, as written in the mount option, which can be relative.
+    /// `None` if the overlay has none.
     pub upper_dir: Option<PathBuf>,
 }
 
-/// The mounts in the kernel's order. A line that cannot be understood is left out and counted.
+/// The mounts in the kernel's order. Lines that cannot be parsed are left out and counted.
 // 24 20 0:21 / /sys/fs/cgroup rw,nosuid shared:7 - cgroup2 cgroup2 rw,nsdelegate
 #[must_use]
 pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
@@ -62,7 +62,8 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// Blanks, tabs, newlines and backslashes stand as three octal digits.
+/// Replaces escapes of three octal digits, which the kernel writes for blanks, tabs, newlines and
+/// backslashes.
 fn unescape(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());

@@ -1,9 +1,9 @@
-//! `/proc/<pid>/cgroup`: where a process stands in each hierarchy (cgroups(7)).
+//! `/proc/<pid>/cgroup`: the cgroup of a process in each hierarchy (cgroups(7)).
 
 use crate::source::Malformed;
 use crate::source::text::lines;
 
-/// The path that says most about whose a process is: that of cgroup v2 where it is not the root,
+/// The path that best identifies the owner of a process: that of cgroup v2 unless it is the root,
 /// else that of v1's systemd hierarchy, else of the longest v1 path.
 // 12:memory:/user.slice
 // 1:name=systemd:/system.slice/ssh.service

@@ -4,12 +4,12 @@ use crate::quantity::Bytes;
 use crate::source::Malformed;
 use crate::source::text::{figure, key_and_rest, lines};
 
-/// What the process caused at the block layer, cumulative. A write counts when the page is made
-/// dirty, whoever writes it back later.
+/// Bytes that the process caused at the block layer, cumulative. A write counts when the page
+/// becomes dirty, not when it is written back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProcessIo {
     pub read: Bytes,
-    /// Bytes made dirty, less those that were thrown away before they reached a disk.
+    /// Bytes made dirty, less those discarded before they reached a disk.
     pub written: Bytes,
 }
 

@@ -1,4 +1,4 @@
-//! `/proc/<pid>/status`: of it, what the process is allowed beyond its user's rights.
+//! `/proc/<pid>/status`: the capabilities of a process.
 
 use std::fmt;
 

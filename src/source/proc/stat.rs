@@ -1,4 +1,4 @@
-//! `/proc/stat`: what the CPUs did, in ticks.
+//! `/proc/stat`: CPU time in ticks.
 
 use crate::quantity::Ticks;
 use crate::source::Malformed;
@@ -7,13 +7,13 @@ use crate::source::text::{fields, figure_or, lines};
 /// All CPUs together, cumulative since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeStat {
-    /// Guest time is inside: it must not be added again.
+    /// Includes guest time.
     pub user: Ticks,
-    /// Niced guest time is inside.
+    /// Includes niced guest time.
     pub nice: Ticks,
     pub system: Ticks,
     pub idle: Ticks,
-    /// Idle with I/O outstanding: idle all the same.
+    /// Idle with I/O outstanding; counted apart from `idle`.
     pub iowait: Ticks,
     pub irq: Ticks,
     pub softirq: Ticks,
@@ -29,12 +29,9 @@ pub struct NodeStat {
     pub procs_blocked: u64,
 }
 
-// cpu  743 0 1158 88525 662 0 9 17 0 0     user nice system idle iowait irq softirq steal guest guest_nice
-// cpu0 339 0 418 44778 23 0 2 6 0 0        (steal since 2.6.11, guest 2.6.24, guest_nice 2.6.33)
-// intr 71282 …
-// btime 1795195592
-// procs_running 1
-// procs_blocked 0
+// cpu  743 0 1158 88525 662 0 9 17 0 0     user nice system idle iowait irq softirq steal guest
+// guest_nice cpu0 339 0 418 44778 23 0 2 6 0 0        (steal since 2.6.11, guest 2.6.24, guest_nice
+// 2.6.33) intr 71282 … btime 1795195592 procs_running 1 procs_blocked 0
 pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     let mut stat = NodeStat::default();
     let mut seen = 0_u8;

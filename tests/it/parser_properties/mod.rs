@@ -57,7 +57,7 @@ pub fn parsers() -> Vec<Parser> {
         parser!("cgroup.procs", procs::parse, into Vec<u32>),
         parser!("memory.current", single::parse_figure),
         parser!("memory.max", single::parse_limit),
-        parser!("diskstats", diskstats::parse, into Vec<diskstats::DiskRow>),
+        parser!("diskstats", diskstats::parse, into Vec<diskstats::DiskstatsRow>),
         parser!("loadavg", loadavg::parse),
         parser!("meminfo", meminfo::parse),
         parser!("mountinfo", |text| Ok::<_, ()>(mountinfo::parse(text))),

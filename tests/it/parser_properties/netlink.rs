@@ -1,6 +1,6 @@
 //! The socket monitor's messages, written by hand and read by the parser.
 
-use nodetally::source::netlink::inet_diag::{Family, Reply, TcpSocket, parse, request};
+use nodetally::source::netlink::inet_diag::{IpFamily, Reply, TcpSocket, parse, request};
 use proptest::prelude::*;
 
 use crate::support::rounds::cases;
@@ -182,7 +182,7 @@ fn what_stays_on_the_host_is_told_from_what_leaves_it() {
 
 #[test]
 fn each_family_is_asked_for_by_its_number() {
-    for (family, number) in [(Family::V4, 2), (Family::V6, 10)] {
+    for (family, number) in [(IpFamily::V4, 2), (IpFamily::V6, 10)] {
         let request = request(family);
         assert_eq!(request.len(), 72);
         assert_eq!(request[..4], 72_u32.to_ne_bytes());

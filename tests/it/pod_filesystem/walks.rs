@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use nodetally::disk_usage::walk::{DEPTH_MAX, OPEN_MAX, Progress, TreeUsage, Walk, Workspace};
-use nodetally::source::root::Failure;
+use nodetally::source::root::ReadFailure;
 use proptest::prelude::*;
 
 use crate::pod_filesystem::oracle;
@@ -229,18 +229,18 @@ fn a_tree_that_is_gone_fails_and_does_not_count() {
     let root = tree.path().join("root");
     let mut workspace = Workspace::default();
     let mut walk = Walk::new("/".into(), root.clone());
-    assert_eq!(walk.step(1, &mut workspace), Progress::Failed(Failure::Absent));
+    assert_eq!(walk.step(1, &mut workspace), Progress::Failed(ReadFailure::Absent));
     fs::create_dir_all(root.join("a/b")).unwrap();
     assert_eq!(walk.step(1, &mut workspace), Progress::More);
     walk.park();
     // Another directory of the same name is not the one that was walked.
     fs::rename(&root, tree.path().join("aside")).unwrap();
     fs::create_dir(&root).unwrap();
-    assert_eq!(walk.step(1, &mut workspace), Progress::Failed(Failure::Gone));
+    assert_eq!(walk.step(1, &mut workspace), Progress::Failed(ReadFailure::Gone));
     // And a link is no tree.
     symlink(tree.path(), tree.path().join("link")).unwrap();
     let mut link = Walk::new("/".into(), tree.path().join("link"));
-    assert_eq!(link.step(1, &mut workspace), Progress::Failed(Failure::Absent));
+    assert_eq!(link.step(1, &mut workspace), Progress::Failed(ReadFailure::Absent));
 }
 
 #[test]

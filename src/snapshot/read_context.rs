@@ -1,22 +1,22 @@
-//! One pass over the sources: what every reader of a tick shares.
+//! The context that all readers of one tick share.
 
 use std::ffi::CStr;
 
-use super::Work;
+use super::ReadCounts;
 use super::gaps::Gaps;
 use crate::quantity::BootTime;
 use crate::source::Malformed;
-use crate::source::root::{Buffer, Dir, Failure, KernelFile};
+use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
 
-/// How a read of one kernel file ended.
+/// The result of reading one kernel file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<T> {
     Present(T),
     /// The kernel does not have the file.
     Absent,
-    /// The object behind it is no more.
+    /// The object behind it is gone.
     Gone,
-    /// Denied, malformed or failed: a gap has been noted.
+    /// Denied, malformed or failed; a gap was added.
     Unreadable,
 }
 
@@ -29,7 +29,7 @@ impl<T> Outcome<T> {
     }
 }
 
-/// Whether the kernel writes the file as one record or as many; see
+/// The form in which the kernel writes a file: one record or many; see
 /// [`KernelFile::read_record`] and [`KernelFile::read_short_records`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -37,22 +37,23 @@ pub enum Shape {
     ManyRecords,
 }
 
-pub struct Pass<'a> {
+/// The buffer, gaps, counts and clock of one tick.
+pub struct ReadContext<'a> {
     pub buffer: &'a mut Buffer,
     pub gaps: &'a mut Gaps,
-    pub work: &'a mut Work,
+    pub counts: &'a mut ReadCounts,
     pub clock: &'a dyn Fn() -> BootTime,
-    /// Counts up; decides what is read only now and then.
+    /// Number of the tick; decides which files are due that are not read in every tick.
     pub tick: u64,
 }
 
-impl Pass<'_> {
+impl ReadContext<'_> {
     pub fn now(&self) -> BootTime {
         (self.clock)()
     }
 
-    /// Reads and parses an open file. `path` names it in a gap, in pieces so that nothing is put
-    /// together while all goes well.
+    /// Reads and parses an open file. `path` names it in a gap, in pieces that are joined only for
+    /// a gap.
     pub fn read<T>(
         &mut self,
         file: &KernelFile,
@@ -60,7 +61,7 @@ impl Pass<'_> {
         path: &[&[u8]],
         parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Outcome<T> {
-        self.work.files_read += 1;
+        self.counts.files_read += 1;
         let text = match shape {
             Shape::OneRecord => file.read_record(self.buffer),
             Shape::ManyRecords => file.read_short_records(self.buffer),
@@ -88,18 +89,18 @@ impl Pass<'_> {
     ) -> Outcome<T> {
         match dir.open_file(name) {
             Ok(file) => {
-                self.work.files_opened += 1;
+                self.counts.files_opened += 1;
                 self.read(&file, shape, path, parse)
             }
             Err(failure) => self.failed(path, failure),
         }
     }
 
-    pub fn failed<T>(&mut self, path: &[&[u8]], failure: Failure) -> Outcome<T> {
+    pub fn failed<T>(&mut self, path: &[&[u8]], failure: ReadFailure) -> Outcome<T> {
         match failure {
-            Failure::Absent => Outcome::Absent,
-            Failure::Gone => Outcome::Gone,
-            Failure::Denied | Failure::TooLarge | Failure::Failed(_) => {
+            ReadFailure::Absent => Outcome::Absent,
+            ReadFailure::Gone => Outcome::Gone,
+            ReadFailure::Denied | ReadFailure::TooLarge | ReadFailure::Failed(_) => {
                 self.gaps.add_failure(path, failure);
                 Outcome::Unreadable
             }

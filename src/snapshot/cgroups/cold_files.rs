@@ -1,42 +1,41 @@
-//! The files of a cgroup beyond the hot ones.
+//! The cold files of a cgroup: those that are read only if something changed.
 
 use std::sync::Arc;
 
-use super::{Slot, keep};
+use super::slot::{CgroupSlot, keep};
 use crate::quantity::{Bytes, Limit};
 use crate::snapshot::CgroupReading;
 use crate::snapshot::held::{FileBudget, FileReader};
-use crate::snapshot::pass::{Outcome, Pass};
 use crate::snapshot::processes::ProcessReader;
+use crate::snapshot::read_context::{Outcome, ReadContext};
 use crate::source::cgroup::{cpu_max, memory_events, memory_stat, pressure, procs, single};
 
-/// The files that are read only of cgroups in which something happened.
-pub(super) struct Rest<'a> {
-    pub slot: &'a mut Slot,
+/// One reading of a cgroup's cold files and processes.
+pub(super) struct ColdFiles<'a> {
+    pub slot: &'a mut CgroupSlot,
     pub reading: &'a mut CgroupReading,
     pub budget: &'a mut FileBudget,
     pub pids: &'a mut Vec<u32>,
     pub detail: bool,
     pub refresh: bool,
-    /// It has its turn in spite of resting, and was read in full when it last moved. Only what can
-    /// change beside its CPU, memory and I/O figures is read: each file has to be opened for it,
-    /// which costs more than the read.
-    pub rests: bool,
+    /// It is idle, and was read in full when it last changed. Only files that can change without
+    /// its hot files are read, since each has to be opened first, which costs more than the read.
+    pub idle: bool,
     pub hold: bool,
     pub is_root: bool,
 }
 
-impl Rest<'_> {
-    pub fn read(&mut self, processes: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+impl ColdFiles<'_> {
+    pub fn read(&mut self, processes: &ProcessReader<'_>, context: &mut ReadContext<'_>) {
         let path = Arc::clone(&self.reading.key.path);
-        let files = &mut self.slot.files.rest;
+        let files = &mut self.slot.files.cold;
         let mut reader = FileReader {
             dir: &self.slot.dir,
             path: &path,
             hold: self.hold,
             ask_again: self.refresh,
             budget: self.budget,
-            pass,
+            context,
         };
         let memory = &mut self.reading.memory;
         let has_memory = memory.current.is_some();
@@ -44,7 +43,7 @@ impl Rest<'_> {
             let stat = reader.record(&mut files.memory_stat, c"memory.stat", memory_stat::parse);
             keep(&mut memory.stat, stat);
         }
-        if has_memory && !self.rests {
+        if has_memory && !self.idle {
             let events =
                 reader.record(&mut files.memory_events, c"memory.events", memory_events::parse);
             keep(&mut memory.events, events);
@@ -58,7 +57,7 @@ impl Rest<'_> {
                 })
             };
             keep(&mut memory.max, reader.record(&mut files.memory_max, c"memory.max", limit));
-            if !self.rests {
+            if !self.idle {
                 let peak = reader.record(&mut files.memory_peak, c"memory.peak", bytes);
                 keep(&mut memory.peak, peak);
                 let swap =
@@ -68,7 +67,7 @@ impl Rest<'_> {
         }
         if self.detail && !self.is_root {
             let pids = &mut self.reading.pids;
-            if !self.rests {
+            if !self.idle {
                 let figure = single::parse_figure;
                 let current = reader.record(&mut files.pids_current, c"pids.current", figure);
                 keep(&mut pids.current, current);
@@ -85,7 +84,7 @@ impl Rest<'_> {
             let memory = reader.record(&mut files.memory_pressure, c"memory.pressure", psi);
             keep(&mut pressures.memory, memory);
             keep(&mut pressures.io, reader.record(&mut files.io_pressure, c"io.pressure", psi));
-            pressures.read_at = reader.pass.now();
+            pressures.read_at = reader.context.now();
         }
         let pids = &mut *self.pids;
         let listed =
@@ -93,7 +92,7 @@ impl Rest<'_> {
         match listed {
             Outcome::Present(foreign) => {
                 if foreign > 0 {
-                    pass.gaps.add_foreign(&path);
+                    context.gaps.add_foreign(&path);
                 }
             }
             // A threaded cgroup answers EOPNOTSUPP; its processes are its domain's.
@@ -104,23 +103,23 @@ impl Rest<'_> {
         pids.dedup();
         let known = &mut self.reading.processes;
         let same = known.iter().map(|process| process.key.pid).eq(pids.iter().copied());
-        // Without memory figures of its own, what the processes hold is all there is.
-        if self.rests && has_memory && same {
-            // They used nothing until now.
+        // Without a memory controller the processes' resident sets are the memory figure.
+        if self.idle && has_memory && same {
+            // They used no CPU until now.
             for process in known.iter_mut() {
                 process.read_at = self.reading.read_at;
             }
-            pass.work.processes_spared += pids.len() as u64;
+            context.counts.processes_skipped += pids.len() as u64;
         } else {
             let held = &mut self.slot.stats;
-            processes.read(pids, known, held, self.budget, self.hold, pass);
+            processes.read(pids, known, held, self.budget, self.hold, context);
         }
-        self.find_namespace(processes, pass);
+        self.find_namespace(processes, context);
     }
 
-    /// Asks for the namespace when the first process is another than before, and now and then all
-    /// the same, since a process may move. The root cgroup's processes are the host's own.
-    fn find_namespace(&mut self, reader: &ProcessReader<'_>, pass: &mut Pass<'_>) {
+    /// Finds the namespace again if the first process changed, and at each refresh, since a process
+    /// can move. The root cgroup's processes are the host's.
+    fn find_namespace(&mut self, reader: &ProcessReader<'_>, context: &mut ReadContext<'_>) {
         let first = self.reading.processes.first().map(|process| process.key.pid);
         let Some(first) = first.filter(|_| !self.is_root) else {
             self.slot.namespace_leader = 0;
@@ -135,7 +134,7 @@ impl Rest<'_> {
                 self.reading.namespace = inode;
                 self.slot.namespace_leader = first;
             }
-            Err(failure) => pass.gaps.add_once(b"/proc/<pid>/ns/net", failure),
+            Err(failure) => context.gaps.add_once(b"/proc/<pid>/ns/net", failure),
         }
     }
 }

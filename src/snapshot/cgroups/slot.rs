@@ -1,0 +1,54 @@
+//! One cgroup between ticks.
+
+use crate::snapshot::held::HeldFiles;
+use crate::snapshot::processes::HeldStats;
+use crate::snapshot::read_context::Outcome;
+use crate::source::inotify::WatchDescriptor;
+use crate::source::root::Dir;
+
+/// The two watches of one cgroup.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CgroupWatch {
+    pub children: WatchDescriptor,
+    pub events: Option<WatchDescriptor>,
+}
+
+/// The open files and state of one cgroup between ticks. Its figures are in the reading of the same
+/// index.
+#[derive(Debug)]
+pub(super) struct CgroupSlot {
+    pub dir: Dir,
+    /// One past the last slot of its subtree.
+    pub end: usize,
+    pub depth: usize,
+    pub gone: bool,
+    /// It was read since the last walk and changed something.
+    pub dirty: bool,
+    pub watched: Option<CgroupWatch>,
+    pub activity: Activity,
+    /// Hard links give the number of children: true on cgroup2, false on a copy of one.
+    pub links_count_children: bool,
+    pub files: HeldFiles,
+    pub stats: HeldStats,
+    /// The process through which the namespace was found; 0: find it again.
+    pub namespace_leader: u32,
+}
+
+/// The activity of a cgroup, which decides which of its files stay open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    Active,
+    /// Idle below an active parent: the hot files stay open.
+    IdleTop,
+    /// Idle below an idle parent: no file stays open.
+    IdleBelow,
+}
+
+/// Replaces `value` by what was read. An absent file makes it `None`; an unreadable one leaves it.
+pub(super) fn keep<T>(value: &mut Option<T>, outcome: Outcome<T>) {
+    match outcome {
+        Outcome::Present(new) => *value = Some(new),
+        Outcome::Absent => *value = None,
+        Outcome::Gone | Outcome::Unreadable => {}
+    }
+}
