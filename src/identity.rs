@@ -1,9 +1,9 @@
 //! Identities: the keys that make two readings readings of the same object.
 //!
 //! A counter may only be subtracted from an earlier one of the same object, and the kernel reuses
-//! names: a pid, a cgroup's path and an interface's name all come back. Each key here carries what
-//! the kernel does not reuse within one boot. The Kubernetes identities are checked when made, so
-//! that a string which merely looks like a pod's uid never names a pod.
+//! names: pids, paths of cgroups and names of interfaces. Each key has a part that the kernel does
+//! not reuse within one boot. Kubernetes identities are validated, so that a string that only looks
+//! like a pod's uid never identifies a pod.
 
 use std::fmt;
 use std::sync::Arc;

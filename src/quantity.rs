@@ -114,8 +114,8 @@ impl Pages {
 
 /// A moment on CLOCK_BOOTTIME, in nanoseconds since the kernel started.
 ///
-/// Rates are quotients over these, never over the wall clock; the clock goes on through suspend
-/// and is the same for every process of one boot, so a restarted agent can go on counting.
+/// Rates are quotients over these, never over the wall clock. The clock runs through suspend and is
+/// the same for every process of one boot, so a restarted agent can continue counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct BootTime(u64);
 
@@ -130,13 +130,13 @@ impl BootTime {
         self.0
     }
 
-    /// Microseconds from `earlier` to here; 0 where `earlier` is later.
+    /// Microseconds from `earlier` to this; 0 if `earlier` is later.
     #[must_use]
     pub const fn usec_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0) / 1_000
     }
 
-    /// Time from `earlier` to here; none where `earlier` is later.
+    /// Time from `earlier` to this; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -150,7 +150,7 @@ impl BootTime {
     }
 }
 
-/// A moment on the wall clock, in milliseconds since 1970-01-01 UTC. It only stamps.
+/// A moment on the wall clock, in milliseconds since 1970-01-01 UTC; for timestamps only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct WallTime(u64);
 
@@ -173,7 +173,7 @@ impl WallTime {
     }
 }
 
-/// A limit file of cgroup v2: the word `max`, or a figure.
+/// The value of a limit file of cgroup v2: the word `max`, or a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit<T> {
     Max,

@@ -306,7 +306,7 @@ pub struct PidPath([u8; 32]);
 impl PidPath {
     pub fn path(&mut self, pid: u32, file: &str) -> &CStr {
         let mut rest = &mut self.0[..];
-        // The longest, `4294967295/root/sys/class/net`, leaves room to spare.
+        // The longest, `4294967295/root/sys/class/net`, fits.
         let written = write!(rest, "{pid}/{file}\0");
         debug_assert!(written.is_ok(), "{file} does not fit");
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")

@@ -68,7 +68,7 @@ impl SocketReader {
     pub fn open(in_hosts_namespace: bool) -> Result<Self, Gap> {
         if !in_hosts_namespace {
             return Err(gap(GapReason::NotOffered {
-                consequence: "the agent stands in a network namespace of its own (no hostNetwork): \
+                consequence: "the agent is in a network namespace of its own (no hostNetwork): \
                     pods in the host's namespace and host units have no network figures",
             }));
         }
@@ -136,7 +136,7 @@ impl SocketReader {
             Ok(()) if without_cgroup => {
                 self.give_up(
                     reading,
-                    "the kernel tells no cgroups of sockets (before Linux 5.7): \
+                    "the kernel gives no cgroups of sockets (before Linux 5.7): \
                     pods in the host's network namespace and host units have no network figures",
                     context,
                 );
@@ -174,8 +174,8 @@ impl SocketReader {
         ended.dedup_by_key(|row| row.cookie);
         if std::mem::take(lost) || events == EndedEvents::SomeLost {
             context.gaps.add(&[NAME], GapReason::NotOffered {
-                consequence: "sockets ended faster than they were taken note of: what the lost ones \
-                    carried last is in the remainder",
+                consequence: "sockets ended faster than their events were read: the last traffic of \
+                    the lost ones is in the remainder",
             });
         }
     }

@@ -7,7 +7,7 @@ use crate::counting::allocations_in;
 use crate::host_tree::{Activity, HostTree, PROCESSES_PER_POD};
 use nodetally::ledger::{Account, Ledger};
 use nodetally::quantity::{BootTime, WallTime};
-use nodetally::snapshot::Work;
+use nodetally::snapshot::ReadCounts;
 use nodetally::snapshot::processes::ProcessDetail;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
@@ -50,22 +50,22 @@ impl Bench {
         })
     }
 
-    fn work(&self) -> Work {
-        self.sampler.snapshot().work
+    fn work(&self) -> ReadCounts {
+        self.sampler.snapshot().counts
     }
 
     /// Over so many ticks that everybody had a turn to be read in full.
-    fn work_of_a_round(&mut self, activity: Activity) -> Work {
-        let mut sum = Work::default();
+    fn work_of_a_round(&mut self, activity: Activity) -> ReadCounts {
+        let mut sum = ReadCounts::default();
         for _ in 0..16 {
             self.tick(activity);
             let work = self.work();
             sum.files_read += work.files_read;
             sum.files_opened += work.files_opened;
             sum.cgroups_visited += work.cgroups_visited;
-            sum.cgroups_spared += work.cgroups_spared;
+            sum.cgroups_skipped += work.cgroups_skipped;
             sum.processes_read += work.processes_read;
-            sum.processes_spared += work.processes_spared;
+            sum.processes_skipped += work.processes_skipped;
         }
         sum
     }
@@ -85,7 +85,7 @@ fn a_tick_takes_no_memory_once_the_first_few_are_over() {
     const PODS: usize = 100;
     const WARM_UP: usize = 8;
     let io = ProcessDetail { io: true, ..ProcessDetail::default() };
-    let options = SamplerOptions { processes: io, notices: true, ..Default::default() };
+    let options = SamplerOptions { processes: io, events: true, ..Default::default() };
     let mut bench = Bench::with(PODS, options);
     let first = bench.tick(Activity::NextFifth);
     assert!(first > 1000, "the counter counts: it saw {first} allocations in the first tick");
@@ -120,7 +120,7 @@ fn files_read_grow_in_proportion_to_the_pods() {
 }
 
 #[test]
-fn processes_of_idle_pods_are_spared_and_those_of_busy_ones_are_not() {
+fn processes_of_idle_pods_are_skipped_and_those_of_busy_ones_are_not() {
     const PODS: usize = 50;
     let mut bench = Bench::over(PODS);
     bench.tick(Activity::SameFifth);
@@ -129,10 +129,10 @@ fn processes_of_idle_pods_are_spared_and_those_of_busy_ones_are_not() {
     // In each of sixteen ticks four fifths of the pods rest, but for the one in which it is their
     // turn to be read all the same.
     let resting = (PODS / 5 * 4 * PROCESSES_PER_POD) as u64;
-    assert!(fifth.processes_spared >= resting * 15, "{fifth:?}");
+    assert!(fifth.processes_skipped >= resting * 15, "{fifth:?}");
     // The control: with everybody busy only units and sandboxes rest.
     let (units, sandboxes) = (30, PODS as u64);
-    assert!(all.processes_spared <= (units + sandboxes) * 16, "{all:?}");
+    assert!(all.processes_skipped <= (units + sandboxes) * 16, "{all:?}");
     assert!(all.processes_read >= fifth.processes_read + resting / 6 * 5 * 15, "{all:?}");
     assert!(all.files_read > fifth.files_read * 2, "{} and {}", all.files_read, fifth.files_read);
 }

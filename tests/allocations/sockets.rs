@@ -5,9 +5,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nodetally::quantity::BootTime;
-use nodetally::snapshot::Work;
+use nodetally::snapshot::ReadCounts;
 use nodetally::snapshot::gaps::Gaps;
-use nodetally::snapshot::pass::Pass;
+use nodetally::snapshot::read_context::ReadContext;
 use nodetally::snapshot::sockets::{SocketReader, SocketsReading};
 use nodetally::source::root::Buffer;
 
@@ -23,14 +23,14 @@ struct Monitor {
     reading: SocketsReading,
     buffer: Buffer,
     gaps: Gaps,
-    work: Work,
+    work: ReadCounts,
 }
 
 impl Monitor {
     fn with_room() -> Self {
         let reader = SocketReader::open(true).expect("the kernel's socket monitor");
         let reading = SocketsReading { rows: Vec::with_capacity(OTHERS), ..Default::default() };
-        let (buffer, gaps, work) = (Buffer::default(), Gaps::default(), Work::default());
+        let (buffer, gaps, work) = (Buffer::default(), Gaps::default(), ReadCounts::default());
         let mut new = Self { reader, reading, buffer, gaps, work };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("its address");
@@ -39,7 +39,7 @@ impl Monitor {
             assert!(ends.0.is_ok() && ends.1.is_ok(), "{ends:?}");
             drop(ends);
             // Before the kernel's queue is full.
-            new.reader.attend(&new.reading);
+            new.reader.drain_events(&new.reading);
         }
         // The kernel tells of the last ones a moment later.
         sleep(Duration::from_millis(100));
@@ -53,11 +53,11 @@ impl Monitor {
     fn round(&mut self) -> u64 {
         let Self { reader, reading, buffer, gaps, work } = self;
         let clock = BootTime::default;
-        let mut pass = Pass { buffer, gaps, work, clock: &clock, tick: 0 };
+        let mut context = ReadContext { buffer, gaps, counts: work, clock: &clock, tick: 0 };
         allocations_in(|| {
-            reader.read(reading, &mut pass);
-            reader.attend(reading);
-            reader.finish(reading, &mut pass);
+            reader.read(reading, &mut context);
+            reader.drain_events(reading);
+            reader.finish(reading, &mut context);
         })
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct CgroupEvents {
 /// The gap that says why some cgroups, or all, are not watched.
 pub(super) fn gap(unwatched: Unwatched) -> Gap {
     let consequence = "the limit of inotify watches or instances is used up \
-        (fs.inotify.max_user_watches, max_user_instances): what lives and dies between two samples \
-        is counted without its name";
+        (fs.inotify.max_user_watches, max_user_instances): cgroups that are created and \
+        removed between two samples are counted without a name";
     let reason = match unwatched {
         Unwatched::LimitReached => GapReason::NotOffered { consequence },
         Unwatched::Other(ReadFailure::Failed(errno)) => GapReason::Failed { errno },

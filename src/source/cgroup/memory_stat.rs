@@ -4,7 +4,7 @@ use crate::quantity::Bytes;
 use crate::source::Malformed;
 use crate::source::text::{figure, key_and_rest, lines};
 
-/// Gauges in bytes, but for the two fault counters.
+/// Gauges in bytes, and one counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryStat {
     pub anon: Bytes,
@@ -35,7 +35,7 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
     for line in lines(text)? {
         let (key, rest) =
             key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
-        // Some fifty lines, of which seven are wanted: the length sorts out most of the rest.
+        // Seven of some fifty lines are wanted. The key's length rules out most others.
         if !matches!(key.len(), 4..=6 | 10 | 11 | 13) {
             continue;
         }
