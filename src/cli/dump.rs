@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::args::{DumpFlags, Format};
+use super::output::concluded;
 use super::table::{self, Page, Style};
 use super::view;
 use crate::clock;
@@ -78,12 +79,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
             }
         }
     };
-    match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output")
-        }
-        _ => Ok(()),
-    }
+    concluded(written.and_then(|()| out.flush()))
 }
 
 struct Observed {

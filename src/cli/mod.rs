@@ -4,6 +4,7 @@ mod agent_client;
 pub mod args;
 pub mod check;
 pub mod dump;
+mod output;
 pub mod show_config;
 pub mod status;
 pub mod table;
@@ -13,7 +14,6 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -24,6 +24,7 @@ use crate::config::{self, ConfigError, Inputs, Settings, StatusLocation};
 use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host};
 use args::{Cli, Command};
+use output::print;
 
 /// The exit code for what cannot work: bad input, or a host that offers nothing.
 const CANNOT: u8 = 2;
@@ -78,16 +79,6 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to standard output; a reader that has gone is no error of ours.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output")
-        }
-        _ => Ok(()),
-    }
 }
 
 fn settings(cli: &Cli) -> anyhow::Result<Settings> {

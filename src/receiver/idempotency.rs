@@ -95,7 +95,7 @@ impl PostHasher {
 
 /// The result of a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lookup {
+pub(super) enum PostLookup {
     Unknown,
     SameBody,
     /// Another body was accepted under this key.
@@ -130,16 +130,16 @@ impl IdempotencyCache {
         now: WallTime,
         post: PostId,
         bounds: &ReceiverBounds,
-    ) -> Lookup {
+    ) -> PostLookup {
         self.forget(now, bounds.post_keys_max, bounds);
         let (posts, first) = (&self.posts, self.first);
         let is_it =
             |number: &u32| numbered(posts, first, *number).is_some_and(|it| it.key == post.key);
         match self.index.find(post.key[0], is_it) {
-            None => Lookup::Unknown,
+            None => PostLookup::Unknown,
             Some(number) => match numbered(posts, first, *number) {
-                Some(known) if known.body != post.body => Lookup::OtherBody,
-                _ => Lookup::SameBody,
+                Some(known) if known.body != post.body => PostLookup::OtherBody,
+                _ => PostLookup::SameBody,
             },
         }
     }
@@ -261,16 +261,16 @@ mod tests {
         let (hasher, mut cache) = (PostHasher::default(), IdempotencyCache::default());
         let bounds = bounds(3, 100);
         for number in 0..4 {
-            assert_eq!(cache.look_up(at(10), post(&hasher, number), &bounds), Lookup::Unknown);
+            assert_eq!(cache.look_up(at(10), post(&hasher, number), &bounds), PostLookup::Unknown);
             cache.remember(at(10 + number as u64), post(&hasher, number), &bounds);
         }
         let mut look_up = |now, number| cache.look_up(at(now), post(&hasher, number), &bounds);
         assert_eq!(
             (look_up(20, 0), look_up(20, 1), look_up(20, 3)),
-            (Lookup::Unknown, Lookup::SameBody, Lookup::SameBody)
+            (PostLookup::Unknown, PostLookup::SameBody, PostLookup::SameBody)
         );
-        assert_eq!((look_up(112, 1), look_up(112, 2)), (Lookup::Unknown, Lookup::SameBody));
-        assert_eq!(look_up(1000, 3), Lookup::Unknown);
+        assert_eq!((look_up(112, 1), look_up(112, 2)), (PostLookup::Unknown, PostLookup::SameBody));
+        assert_eq!(look_up(1000, 3), PostLookup::Unknown);
         assert_eq!((cache.posts.len(), cache.index.len()), (0, 0));
     }
 
@@ -281,11 +281,11 @@ mod tests {
         cache.remember(at(0), hasher.id_of("/a", b"k", b"1"), &bounds);
         let mut look_up =
             |path, key, body| cache.look_up(at(0), hasher.id_of(path, key, body), &bounds);
-        assert_eq!(look_up("/a", b"k", b"1"), Lookup::SameBody);
-        assert_eq!(look_up("/a", b"k", b"2"), Lookup::OtherBody);
-        assert_eq!(look_up("/b", b"k", b"1"), Lookup::Unknown);
-        assert_eq!(look_up("/a", b"K", b"1"), Lookup::Unknown);
-        assert_eq!(look_up("/ak", b"", b"1"), Lookup::Unknown);
+        assert_eq!(look_up("/a", b"k", b"1"), PostLookup::SameBody);
+        assert_eq!(look_up("/a", b"k", b"2"), PostLookup::OtherBody);
+        assert_eq!(look_up("/b", b"k", b"1"), PostLookup::Unknown);
+        assert_eq!(look_up("/a", b"K", b"1"), PostLookup::Unknown);
+        assert_eq!(look_up("/ak", b"", b"1"), PostLookup::Unknown);
     }
 
     #[test]
@@ -295,11 +295,11 @@ mod tests {
         for number in 0..1000 {
             cache.remember(at(0), post(&hasher, number), &bounds);
             let oldest = (number + 1).saturating_sub(100);
-            assert_eq!(cache.look_up(at(0), post(&hasher, oldest), &bounds), Lookup::SameBody);
+            assert_eq!(cache.look_up(at(0), post(&hasher, oldest), &bounds), PostLookup::SameBody);
             if oldest > 0 {
                 assert_eq!(
                     cache.look_up(at(0), post(&hasher, oldest - 1), &bounds),
-                    Lookup::Unknown
+                    PostLookup::Unknown
                 );
             }
         }
@@ -325,6 +325,6 @@ mod tests {
         let later = at(2 * bounds.post_keys_age_max.as_secs());
         cache.remember(later, post(&hasher, 0), &bounds);
         assert!(bytes(&cache) < 64 << 10, "{}", bytes(&cache));
-        assert_eq!(cache.look_up(later, post(&hasher, 0), &bounds), Lookup::SameBody);
+        assert_eq!(cache.look_up(later, post(&hasher, 0), &bounds), PostLookup::SameBody);
     }
 }

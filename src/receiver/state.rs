@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answer::{HandlerResult, Refusal};
 use super::bounds::ReceiverBounds;
 use super::documents::BatchDocuments;
-use super::idempotency::{IdempotencyCache, Lookup, PostHasher, PostId, REPLAYED};
+use super::idempotency::{IdempotencyCache, PostHasher, PostId, PostLookup, REPLAYED};
 use super::lifecycle_rows::LifecycleRows;
 use super::store::Store;
 use crate::quantity::WallTime;
@@ -102,17 +102,17 @@ impl ReceiverState {
         let (now, bounds) = (self.now(), self.bounds());
         let mut accepted = locked(&self.0.accepted);
         match accepted.look_up(now, post, &bounds) {
-            Lookup::Unknown => {
+            PostLookup::Unknown => {
                 let answer = answer(Arrival::First)?;
                 accepted.remember(now, post, &bounds);
                 Ok(answer)
             }
-            Lookup::SameBody => {
+            PostLookup::SameBody => {
                 let mut answer = answer(Arrival::Replay)?;
                 answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
                 Ok(answer)
             }
-            Lookup::OtherBody => Err(Refusal::new(
+            PostLookup::OtherBody => Err(Refusal::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "under this Idempotency-Key another body was taken; a key is for one post",
             )),

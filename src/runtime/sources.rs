@@ -270,7 +270,7 @@ fn changes_of_age(
             let why = source.last_error.as_ref().map(|trouble| format!(": {}", trouble.text));
             let why = why.unwrap_or_default();
             changes.push(AgeChange::Stale(format!(
-                "source {}: stale, {what}, pods keep their last names{why}",
+                "identity source {}: stale, {what}, pods keep their last names{why}",
                 source.kind
             )));
         } else if *was_stale && !is_stale {

@@ -1,6 +1,7 @@
 //! `nodetally check`: what this host offers, source by source, and what will be missing.
 
-mod asked;
+mod findings;
+mod network;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,64 +18,13 @@ use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, ReadFailure};
 use crate::spool::Spool;
-
-/// The state of one source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Present,
-    /// Worth saying, and nothing is missing because of it.
-    Noted,
-    Absent,
-    Denied,
-    Failed,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Noted => "note",
-            Self::Absent => "absent",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// One line, and what would help.
-#[derive(Debug)]
-struct Finding {
-    state: State,
-    source: String,
-    consequence: String,
-    /// Empty where nothing does.
-    help: Cow<'static, str>,
-    /// Without it the agent cannot work at all.
-    vital: bool,
-}
+use findings::{Finding, Findings, State};
 
 /// The output of `check` and its exit code.
 pub struct Report {
     pub text: String,
-    /// 0 all is well, 1 something will be missing, 2 it cannot work.
+    /// 0: complete, 1: a source is missing, 2: the agent cannot work here.
     pub code: u8,
-}
-
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, state: State, source: &str, consequence: impl Into<String>) -> &mut Finding {
-        self.0.push(Finding {
-            state,
-            source: source.to_owned(),
-            consequence: consequence.into(),
-            help: Cow::Borrowed(""),
-            vital: false,
-        });
-        let last = self.0.len() - 1;
-        &mut self.0[last]
-    }
 }
 
 /// Looks at everything that `run` with these settings would use.
@@ -113,7 +63,7 @@ pub fn check(settings: &Settings) -> Report {
     }
     look_at_state(settings, &mut findings);
     look_at_spool(settings, &mut findings);
-    asked::look(settings, &mut findings);
+    network::check(settings, &mut findings);
     render(settings, hierarchy, &findings.0)
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::agent_client::{StatusAddress, ask};
 use super::args::{StatusFlags, StatusFormat};
+use super::output::print;
 use super::table::Style;
 use crate::config::{StatusLocation, StatusSettings, redacted_url};
 use crate::delivery::BaseUrl;
@@ -66,12 +67,12 @@ pub fn run(
     let Some((status, body)) = found else { return Ok(no_agent(&(errors + hint))) };
     match flags.format {
         StatusFormat::Table => {
-            super::print(&table::render(&status, Style::of_output(flags.color, usize::MAX)))?;
+            print(&table::render(&status, Style::of_output(flags.color, usize::MAX)))?;
         }
         // Unchanged, so that keys that this release does not know are kept.
         StatusFormat::Json => {
-            super::print(String::from_utf8_lossy(&body).trim_end())?;
-            super::print("\n")?;
+            print(String::from_utf8_lossy(&body).trim_end())?;
+            print("\n")?;
         }
     }
     Ok(ExitCode::from(if flags.check && !status.is_all_healthy() { UNHEALTHY } else { 0 }))

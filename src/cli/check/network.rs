@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::runtime::Runtime;
 
-use super::{Findings, State};
+use super::findings::{Findings, State};
 use crate::cli::agent_client::{StatusAddress, ask};
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
@@ -13,7 +13,7 @@ use crate::payload::status::StatusReport;
 use crate::runtime::sources;
 use crate::runtime::startup::NO_ADDRESSES;
 
-pub(super) fn look(settings: &Settings, findings: &mut Findings) {
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
         findings.add(State::Failed, "endpoints", "no runtime to ask them with");
