@@ -24,10 +24,10 @@ use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 
-/// How long all local filesystems together may take to say how full they are.
+/// The time limit for `statfs` over all local filesystems.
 const FILESYSTEMS_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long names are waited for beyond the second sample.
+/// The longest wait for names after the second sample.
 const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints.

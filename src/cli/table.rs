@@ -15,7 +15,7 @@ use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::Bytes;
 use crate::snapshot::gaps::Gaps;
 
-/// How the table is drawn.
+/// Colour, width and length of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     pub colour: bool,
@@ -467,7 +467,7 @@ fn terminal_width() -> Option<usize> {
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
-/// What stands for a figure that is not known.
+/// The cell of an unknown value.
 pub(super) fn nothing() -> String {
     "-".to_owned()
 }

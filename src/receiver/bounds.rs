@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// How much a receiver keeps, and for how long.
+/// Limits on what a receiver keeps, in number and in age.
 #[derive(Debug, Clone)]
 pub struct ReceiverBounds {
     /// The time between two pushes of one pod or node (15 s).
@@ -12,7 +12,7 @@ pub struct ReceiverBounds {
     /// A pod that has not been pushed for longer leaves the lists and sums. Three intervals, at
     /// least 60 s: two lost pushes remove no pod.
     pub stale_after: Duration,
-    /// How far back a window reaches (1 h).
+    /// The longest window of a query (1 h).
     pub retention: Duration,
     /// The most points of one node or pod (720, an hour at 5 s); a point takes 56 bytes.
     pub points_max: usize,
@@ -24,11 +24,11 @@ pub struct ReceiverBounds {
     /// The most bytes of documents (32 MiB). It holds separately for pods of batches, nodes of
     /// batches and rows of the life-cycle API. Silent documents and rows of dead pods are evicted.
     pub documents_bytes_max: usize,
-    /// How many accepted posts are remembered to recognise a replay (262,144, at most 8.5 MiB).
-    /// 5000 pods every 15 s fill it in 13 minutes, a node of 110 pods in 9.8 hours. A later replay
-    /// counts as a new post.
+    /// The most accepted posts kept to recognise a replay (262,144, at most 8.5 MiB). 5000 pods
+    /// every 15 s fill it in 13 minutes, a node of 110 pods in 9.8 hours. A later replay counts as
+    /// a new post.
     pub post_keys_max: usize,
-    /// How long an accepted post is remembered (24 h).
+    /// The time for which an accepted post is kept to recognise a replay (24 h).
     pub post_keys_age_max: Duration,
 }
 

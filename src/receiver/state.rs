@@ -14,7 +14,7 @@ use super::lifecycle_rows::LifecycleRows;
 use super::store::Store;
 use crate::quantity::WallTime;
 
-/// How many large bodies are read at the same time.
+/// The most large bodies that are read at the same time.
 const LARGE_BODIES_MAX: usize = 8;
 
 /// The wall clock that stamps the pushes.
@@ -34,7 +34,7 @@ struct SharedState {
     clock: WallClock,
 }
 
-/// Whether a post comes for the first time, or was accepted before and must change nothing.
+/// A post seen for the first time, or a replay that must change nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     First,

@@ -1,4 +1,4 @@
-//! What the agent needs to know of the host it runs on before it samples.
+//! Facts and limits of the host, read before the agent samples.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn system_value(variable: SysconfVar, otherwise: u64) -> u64 {
     value.and_then(|value| u64::try_from(value).ok()).filter(|v| *v > 0).unwrap_or(otherwise)
 }
 
-/// What is said where [`forbid_core_dumps`] cannot.
+/// The log text if [`forbid_core_dumps`] fails.
 pub const CORE_DUMPS: &str =
     "core dumps, in which tokens and keys would stand, cannot be ruled out";
 
@@ -73,7 +73,7 @@ pub fn held_files_max() -> usize {
     half.saturating_sub(128).min(SamplerOptions::default().held_files_max)
 }
 
-/// What the host is, for a person who reads a dump.
+/// Name, kernel, distribution and CPU model of the host, for `dump`.
 #[must_use]
 pub fn facts(settings: &Settings) -> HostFacts {
     let cpus = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());

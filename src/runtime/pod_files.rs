@@ -11,10 +11,10 @@ use crate::payload::entities::{NodeFilesystem, PodFilesystem};
 use crate::quantity::BootTime;
 use crate::source::tree::Space;
 
-/// How often targets are told again while a process is lacking.
+/// Ticks between two updates of the targets while a container has no known process.
 const LOOK_AGAIN_TICKS: u32 = 8;
 
-/// What of files the payloads tell.
+/// Disk usage of the node and its pods, as payloads report it.
 #[derive(Debug, Default)]
 pub struct Files {
     pub pods: BTreeMap<PodUid, PodFilesystem>,
@@ -26,7 +26,7 @@ pub struct Files {
 pub struct PodFiles {
     /// `None`: it is not wanted.
     lane: Option<(UsageLane, UsageFigures)>,
-    /// What the lane was told of last.
+    /// The containers of the last target list.
     told: Vec<(PodUid, ContainerId)>,
     /// Targets that the lane had no ear for yet.
     untaken: Option<Vec<Target>>,

@@ -1,5 +1,5 @@
-//! How much memory the agent takes, and how often, held by an allocator that counts. It counts for each
-//! thread alone, so that tests that run beside each other do not disturb each other.
+//! The number and size of the agent's allocations, from a counting allocator. It counts by thread,
+//! so that parallel tests do not disturb each other.
 
 #![allow(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What one tick costs, counted instead of timed: no memory in the steady state, files in
-//! proportion to the pods, and no process of a pod that did nothing.
+//! The cost of one tick, counted instead of timed: no allocation in the steady state, files in
+//! proportion to the pods, and no process of an idle pod.
 
 use std::cell::Cell;
 

@@ -49,7 +49,7 @@ impl Monitor {
         new
     }
 
-    /// What a sample does, and how often that took or gave back memory.
+    /// One sample; the number of allocations and frees in it.
     fn round(&mut self) -> u64 {
         let Self { reader, reading, buffer, gaps, work } = self;
         let clock = BootTime::default;

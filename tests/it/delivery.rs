@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// What the peer does with one request.
+/// The peer's action on one request.
 #[derive(Clone)]
 enum Act {
     Answer(&'static str),

@@ -24,7 +24,7 @@ fn dump(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a dump that goes well prints.
+/// The output of a dump that succeeds.
 fn printed(arguments: &[&str]) -> String {
     let output = dump(arguments);
     let errors = String::from_utf8_lossy(&output.stderr);

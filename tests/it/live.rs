@@ -33,9 +33,9 @@ use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::support::skip::skip;
 
 const ROLE: &str = "NODETALLY_TEST_ROLE";
-/// What a role prints when it stands in its namespace and waits.
+/// The line that a role prints once it is in its namespace and waits.
 const READY: &str = "load-ready";
-/// What a role prints when its work is done, before the figure.
+/// The words before the value that a role prints at its end.
 const DONE: &str = "load-done ";
 
 fn roots() -> Roots {
@@ -138,7 +138,7 @@ impl Load {
         load
     }
 
-    /// What stands behind `word` in the line that has it.
+    /// The text behind `word`, in the first line that contains it.
     fn wait_for(&mut self, word: &str) -> String {
         let mut line = String::new();
         loop {

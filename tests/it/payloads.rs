@@ -1,6 +1,6 @@
-//! What each dialect sends of a real node: a captured host, sampled and settled as the agent does
-//! it, with the pods and the node that its API server described. Golden, and held key by key
-//! against the shapes that the APIs' documents show.
+//! The payloads of each dialect for a real node: a captured host, sampled and settled as the agent
+//! does it, with the pods and the node from its API server. They are compared with golden files
+//! and, key by key, with the shapes in the APIs' documents.
 
 #![allow(clippy::disallowed_methods, reason = "it reads fixtures, no host")]
 #![allow(
@@ -45,7 +45,7 @@ fn account() -> Account {
     account
 }
 
-/// What the same node's API server had of it, some seconds later.
+/// The catalog from the same node's API server, some seconds later.
 fn catalog() -> Arc<Catalog> {
     catalog_of(["recorded/joined-systemd/pods-of-node.json", "recorded/joined-systemd/node.json"])
 }

@@ -1,4 +1,4 @@
-//! What is installed as a service, held against the agent that it is for.
+//! The files of an installed service, compared with the agent's needs.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test starts the binary")]
 

@@ -1,4 +1,4 @@
-//! What an agent tells of itself, for eyes.
+//! The table of `nodetally status`.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -92,7 +92,7 @@ fn word(state: EndpointState) -> &'static str {
     }
 }
 
-/// What has no column: lists, and what is mostly nothing.
+/// Values of an endpoint that have no column, without those that are zero.
 fn details(endpoint: &EndpointReport, out: &mut String) {
     let own = if endpoint.embedded { " (the agent's own receiver)" } else { "" };
     let _ = writeln!(out, "\n{} at {}{own}", words(&endpoint.name), words(&endpoint.url));

@@ -37,8 +37,8 @@ pub(super) struct StoredPod {
     dialect: Dialect,
 }
 
-/// Whether pushes of one dialect replace those of the other. While a pod or node is pushed in both,
-/// only those with disk bytes count, so that no network byte counts twice.
+/// True if pushes of dialect `one` replace those of `other`. While a pod or node is pushed in
+/// both, only those with disk bytes count, so that no network byte counts twice.
 fn outranks(one: Dialect, other: Dialect) -> bool {
     one.profile().has_disk_io && !other.profile().has_disk_io
 }
@@ -212,12 +212,12 @@ impl Store {
         self.pods_count = self.namespaces.values().map(BTreeMap::len).sum();
     }
 
-    /// Whether the newest push is not older than `stale_after`.
+    /// True if the newest push is not older than `stale_after`.
     pub(super) fn live(&self, now: WallTime, series: &Series) -> bool {
         series.last().at >= now.minus(self.bounds.stale_after)
     }
 
-    /// Whether the newest push is not older than `retention`.
+    /// True if the newest push is not older than `retention`.
     pub(super) fn kept(&self, now: WallTime, series: &Series) -> bool {
         series.last().at >= now.minus(self.bounds.retention)
     }

@@ -63,7 +63,7 @@ impl Series {
 pub(super) struct Alignment {
     /// The time between two pushes of one pod.
     pub(super) interval: Duration,
-    /// How long a pod's last push counts.
+    /// The time for which a pod's last push counts.
     pub(super) hold: Duration,
 }
 

@@ -78,7 +78,7 @@ type Figure<T> = (&'static str, &'static str, fn(&Statistics) -> T);
 
 type Told<'a> = [(&'a str, Statistics)];
 
-/// What became of what was offered.
+/// The counters of posts and answers, by endpoint.
 fn posts(all: &mut Exposition, told: &Told<'_>) {
     let mut posts = all.counter("nodetally_posts", "Posts by what became of them.");
     for (name, figures) in told {
@@ -113,7 +113,7 @@ fn posts(all: &mut Exposition, told: &Told<'_>) {
     }
 }
 
-/// What is yet to be sent.
+/// The gauges of posts not yet acknowledged, by endpoint.
 fn waiting(all: &mut Exposition, told: &Told<'_>) {
     let gauges: [Figure<[u64; 2]>; 3] = [
         ("nodetally_queue_samples", "Samples that wait or are under way.", |of| {

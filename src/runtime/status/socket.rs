@@ -15,7 +15,7 @@ const MODE: u32 = 0o600;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
-/// How long an agent that has a socket open may take to be connected to.
+/// The longest wait for a connection to another agent's socket.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The file of a socket that is bound. It goes with this, unless another has taken its place.
@@ -31,7 +31,7 @@ impl SocketFile {
         Self { path: path.to_owned(), is: identity(path).ok() }
     }
 
-    /// Whether it still is where it was bound.
+    /// True if the path still names the bound socket.
     pub(super) fn is_there(&self) -> bool {
         self.is.is_some() && identity(&self.path).ok() == self.is
     }

@@ -1,4 +1,4 @@
-//! What is refused, and the exact line for it.
+//! Configurations that are refused, each with its exact error line.
 
 use clap::Parser as _;
 use nodetally::cli::args::Cli;

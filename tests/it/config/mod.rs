@@ -1,4 +1,4 @@
-//! What a person gets for a configuration: the settings, or one line that says what is wrong.
+//! The settings of a configuration, or the one line that says what is wrong.
 
 #![allow(
     clippy::unwrap_used,

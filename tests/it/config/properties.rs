@@ -1,4 +1,4 @@
-//! What holds for any text at all.
+//! Properties of the configuration that hold for any text.
 
 use nodetally::config::{ConfigError, KEYS, Settings, keys};
 use proptest::prelude::*;

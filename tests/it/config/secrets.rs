@@ -1,4 +1,4 @@
-//! What is secret, or is where a secret is, and stands in the wrong key or in the wrong form.
+//! Secrets, and files of secrets, in the wrong key or form.
 
 use nodetally::config::keys::{ENDPOINT, Secrecy};
 use nodetally::config::{KEYS, Key, Settings};

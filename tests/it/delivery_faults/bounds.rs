@@ -1,4 +1,4 @@
-//! What is dropped for want of room or of youth is counted, with posts in flight and in hand.
+//! Posts dropped for lack of room or as stale are counted, those in flight included.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! What becomes of posts whose file is somebody else's, or gone.
+//! Posts whose spool file belongs to another process or has vanished.
 
 use std::fs;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How an endpoint that takes its time is told from one that is well, and what that costs others.
+//! The difference between a slow endpoint and a healthy one, and the cost for the other endpoints.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
 use super::rig::{BOTH, BOUNDS, LONG, Rig, Store, Time, bytes_beside, on_both, quick};
 
-/// What a queue's file holds: of each sample its number within the boot, and how many posts.
+/// The number of posts in a queue's file, by the sample's number within the boot.
 async fn held_in(file: Vec<u8>) -> BTreeMap<u64, usize> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("copy.spool"), file).unwrap();
@@ -99,7 +99,7 @@ async fn a_sample_that_takes_too_long_goes_to_disk_whole_or_what_is_left_of_it()
     rig.end(&peer).await;
 }
 
-/// What is refused is dropped: nothing of it goes to disk, and nobody would see it wait.
+/// A rejected post is dropped: it is not spooled, and no backlog shows it.
 #[tokio::test]
 async fn an_endpoint_that_refuses_all_it_is_sent_shows_it_until_it_takes_a_post() {
     on_both(async |store| {

@@ -27,9 +27,9 @@ const INTERVAL: Duration = Duration::from_secs(15);
 const LIVE_FROM: u64 = 1000;
 const LIVE_EVERY: Duration = Duration::from_millis(700);
 
-/// How much more may be resident than after a few samples of a healthy day. The backlog is 18 MB; at
-/// one time there are in memory the sample that is sent and four live ones of 75 kB, in parts more than
-/// once, what SQLite holds (256 kB), and the program's pages that nobody had needed before.
+/// The most resident memory beyond that of a few samples of a healthy day. The backlog is 18 MB.
+/// In memory at one time are the sample in flight and four live ones of 75 kB, in parts more than
+/// once, SQLite's cache (256 kB), and program pages that were not used before.
 const GROWTH_KIB_MAX: u64 = 6 << 10;
 
 /// The peer's address, for the process that is the agent.

@@ -12,7 +12,7 @@ use super::rig::{Rig, on_both, path, quick};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What becomes of the ill ones: an answer, silence, a connection that ends.
+/// The failures of a failing path: an error status, no answer, a closed connection.
 fn ills() -> [Act; 3] {
     [Act::Answer("503 Busy"), Act::Bytes(b"", Then::Stall), Act::Bytes(b"", Then::Close)]
 }
@@ -237,7 +237,7 @@ async fn a_long_outage_costs_few_acts_where_errors_are_answered_and_none_where_n
     .await;
 }
 
-/// What is tried again alone between two samples holds up neither the next one nor puts it to disk.
+/// A retry between two samples neither delays the next one nor moves it to disk.
 #[tokio::test]
 async fn what_was_left_of_a_sample_holds_up_no_fresh_one_however_long_its_pause() {
     on_both(async |store| {

@@ -50,7 +50,7 @@ fn posts(sample: u64) -> Vec<(String, Bytes)> {
     posts
 }
 
-/// What passed, by path: read, written, sent and received.
+/// IO bytes by path: read, written, sent and received.
 type Sums = BTreeMap<String, [u64; 4]>;
 
 fn add(sums: &mut Sums, path: &str, body: &[u8]) {
@@ -63,7 +63,7 @@ fn add(sums: &mut Sums, path: &str, body: &[u8]) {
     sums.iter_mut().zip(flows).for_each(|(sum, flow)| *sum += flow);
 }
 
-/// What a server has that knows a key again.
+/// The sums on a server that recognises replayed keys.
 fn sums_taken(seen: &[Seen]) -> Sums {
     let (mut sums, mut bodies) = (Sums::new(), BTreeMap::new());
     for seen in seen.iter().filter(|seen| seen.taken) {

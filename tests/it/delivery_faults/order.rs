@@ -1,4 +1,4 @@
-//! What comes when: everything in its order, or what is fresh before what has waited.
+//! The order of posts: oldest first, or fresh ones before the backlog.
 
 use std::collections::BTreeMap;
 use std::fs;

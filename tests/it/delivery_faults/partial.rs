@@ -303,7 +303,7 @@ async fn replay_a_part(part: &Part, store: Store) -> (Rig, Peer) {
     (rig, peer)
 }
 
-/// What waits on disk or in memory is better off there than in hand, where there is less room.
+/// A backlog waits on disk or in memory, which have more room than the posts in flight.
 #[tokio::test]
 async fn a_backlog_is_not_sent_into_a_part_that_is_away_until_it_is_lost() {
     on_both(async |store| {
@@ -410,8 +410,8 @@ async fn what_a_silent_part_left_is_known_as_that_after_a_restart() {
     assert_eq!(rig.until_settled().await.dropped_posts.total(), 0);
 }
 
-/// What was left of samples is known as that to the next worker, and is not taken for an endpoint that is
-/// down.
+/// Unacknowledged posts of a partially accepted sample are recognised after a restart, and do not
+/// make the endpoint count as down.
 #[tokio::test]
 async fn what_was_left_holds_up_nothing_after_a_restart_either() {
     for store in BOTH {

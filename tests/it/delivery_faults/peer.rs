@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-/// What the peer does with one request.
+/// The peer's action on one request.
 #[derive(Debug, Clone)]
 pub enum Act {
     /// A status line without its version, with further header lines behind it if need be.
@@ -58,7 +58,7 @@ pub const CREATED: Act = Act::Answer("201 Created");
 
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// How many requests the peer has seen before.
+    /// The number of requests before this one.
     pub nth: usize,
     pub path: String,
     pub key: String,
@@ -194,7 +194,7 @@ async fn talk(mut stream: TcpStream, script: Script, log: Arc<Mutex<Log>>) {
     }
 }
 
-/// Whether the next request may come.
+/// Answers one request. True if the connection can take another.
 async fn answer(stream: &mut TcpStream, act: Act, note: Note<'_>) -> bool {
     let (act, taken) = match act {
         Act::Taken(act) => (*act, true),
@@ -255,7 +255,7 @@ async fn say(stream: &mut TcpStream, status: &str, note: Note<'_>) -> bool {
     stream.write_all(answer.as_bytes()).await.is_ok()
 }
 
-/// What is to be written down of a request, once its answer is about to be sent.
+/// The record of a request, written just before its answer is sent.
 struct Note<'a> {
     log: &'a Arc<Mutex<Log>>,
     under_way: UnderWay,
@@ -303,7 +303,7 @@ fn reset(stream: &TcpStream) {
     stream.set_zero_linger().unwrap();
 }
 
-/// How often each key was taken.
+/// The number of acceptances, by key.
 pub fn takes(seen: &[Seen]) -> BTreeMap<String, usize> {
     let mut takes = BTreeMap::new();
     for seen in seen.iter().filter(|seen| seen.taken) {

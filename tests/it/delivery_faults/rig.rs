@@ -155,7 +155,7 @@ impl Rig {
         self.handle.offer(batch, false);
     }
 
-    /// How many of the samples on disk the worker has in its hands.
+    /// The number of samples on disk that the worker has leased.
     pub fn leased(&self) -> u64 {
         let (_, keeper) = self.dir.as_ref().unwrap();
         keeper.queue(NAME, self.bounds).contents().leased
@@ -186,7 +186,8 @@ impl Rig {
         self.until("settled", is_settled).await
     }
 
-    /// What a reload does: the queue is flushed, and another endpoint goes on from what is left.
+    /// Flushes the queue and starts another endpoint on the unacknowledged posts, as a reload
+    /// does.
     pub async fn reload(&mut self, settings: DeliverySettings, time_to_flush: Duration) {
         let (handle, worker) = endpoint(&settings, self.dir.as_ref(), self.bounds, &self.time);
         let before = std::mem::replace(&mut self.handle, handle);

@@ -17,7 +17,7 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What it signed, and the key to it.
+/// A certificate signed by the authority, with its key.
 pub struct Signed {
     pub certificate: String,
     pub key: String,

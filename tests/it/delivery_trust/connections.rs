@@ -1,4 +1,4 @@
-//! How many connections a round takes, and what becomes of those that the server has given up.
+//! The connections of a round: their number, and the retry on a connection that the server closed.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

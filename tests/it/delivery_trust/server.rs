@@ -33,7 +33,7 @@ impl Seen {
     }
 }
 
-/// What is known of the other end of a connection.
+/// The client's side of a connection, as the server sees it.
 #[derive(Debug, Clone, Default)]
 pub struct Client {
     /// The name that it asked for.
@@ -85,7 +85,7 @@ pub struct Server {
     has_tls: bool,
 }
 
-/// How it is reached.
+/// The transport of the server: TLS, HTTP version, delay.
 #[derive(Default)]
 pub struct Way {
     pub tls: Option<ServerConfig>,

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use crate::support::agent::PATIENCE;
 
-/// What one is told by its parent.
+/// The arguments that a child gets from its parent.
 pub struct Orders<'a> {
     pub dir: &'a Path,
     pub url: &'a str,
@@ -65,8 +65,8 @@ fn say(line: &str) {
     let _ = io::stdout().lock().write_all(format!("{line}\n").as_bytes());
 }
 
-/// What stands for the state file: the samples taken, what the counter showed at the first and the last
-/// of them, and when that ended.
+/// The stand-in for the state file: the number of samples, the counter at the first and the last
+/// of them, and the end time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     pub samples: u64,

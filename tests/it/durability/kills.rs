@@ -186,7 +186,7 @@ fn a_kill_at_any_moment_neither_loses_nor_doubles_what_was_counted() {
     assert_nothing_is_left(dir.path());
 }
 
-/// What was sent and not answered is added to nothing: a sum has no other's key.
+/// An unanswered post is not merged with others: a sum must not reuse its key.
 #[test]
 fn every_interval_arrives_once_over_kills_where_late_samples_are_added_up() {
     let kills = rounds(15);

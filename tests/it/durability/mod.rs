@@ -1,5 +1,5 @@
-//! What outlives what: samples and their sums over kills, full disks, read-only directories, clocks
-//! that are set, restarts and reloads.
+//! Durability of samples and their sums over kills, full disks, read-only directories, clock
+//! changes, restarts and reloads.
 
 #![allow(
     clippy::unwrap_used,

@@ -14,7 +14,7 @@ use crate::durability::worker::{BOUNDS, Clock, Running, boot, run, settings};
 use crate::support::agent::{Agent, eventually};
 use crate::support::log_lines::listen;
 
-/// Whether anything is in the file: an empty queue has three pages.
+/// True if the file holds rows: an empty queue has three pages.
 fn holds_something(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| metadata.len() > 3 * 4096)
 }
@@ -147,7 +147,7 @@ fn what_is_on_disk_and_on_its_way_as_well_is_one() {
     });
 }
 
-/// What it knows of what was in it is both found and lost.
+/// Rows that a damaged file lists but cannot return are counted as recovered and as dropped.
 #[test]
 fn a_damaged_spool_leaves_the_figures_in_balance() {
     run(async {

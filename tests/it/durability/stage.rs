@@ -53,7 +53,7 @@ impl Stage {
         Agent::start(command)
     }
 
-    /// What is configured, with other words in it.
+    /// Replaces `words` in the configuration by `others`.
     pub fn reconfigure(&self, words: &str, others: &str) {
         let text = fs::read_to_string(self.path("config.toml")).unwrap();
         assert!(text.contains(words), "{text}");
@@ -67,7 +67,7 @@ impl Stage {
         self.reconfigure("[spool]", &format!("[state]\ndir = \"{}\"\n[spool]", dir.display()));
     }
 
-    /// What is on its way to an endpoint, in files beside the counters.
+    /// The number of unacknowledged posts to an endpoint, in files beside the counters.
     pub fn on_their_way(&self, state: &str, endpoint: &str) -> usize {
         let dir = self.path(state).join("handover").join(endpoint);
         fs::read_dir(dir).map_or(0, Iterator::count)
@@ -104,7 +104,7 @@ pub fn node_posts(peer: &Peer) -> Vec<Value> {
     of_node.map(|post| serde_json::from_str(&post.body).unwrap()).collect()
 }
 
-/// What the node has written by all of them.
+/// The sum of the node's written bytes over all posts.
 pub fn written(peer: &Peer) -> u64 {
     let bytes = |post: &Value| post["disk_io"]["write_bytes"].as_u64().unwrap();
     node_posts(peer).iter().map(bytes).sum()

@@ -13,7 +13,7 @@ use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 use nodetally::snapshot::{CgroupReading, Snapshot};
 use nodetally::source::proc::stat::NodeStat;
 
-/// What one instant's snapshot says that an account does not keep.
+/// The values of one snapshot that an account does not keep.
 pub struct Instant {
     pub cgroups: BTreeMap<Vec<u8>, CgroupReading>,
     pub stat: NodeStat,

@@ -6,7 +6,7 @@ use nodetally::snapshot::CgroupReading;
 
 use crate::fixtures_truth::host::{Host, Row};
 
-/// What came out for a row, to stand against its figures. `None` is compared with an empty column
+/// The measured values of a row, to compare with the expected ones. `None` equals an empty column
 /// only.
 #[derive(Debug, Default)]
 struct Found {
@@ -239,7 +239,7 @@ fn slice(host: &Host, row: &Row) -> Result<Found, String> {
     })
 }
 
-/// Whether a row's cgroup owns nothing itself.
+/// True if the row's cgroup has no processes of its own.
 fn is_inner(host: &Host, row: &Row) -> bool {
     let same = |other: &Row| other.cgroup == row.cgroup;
     !host.truth.iter().any(|other| matches!(other.kind.as_str(), "pod" | "unit") && same(other))

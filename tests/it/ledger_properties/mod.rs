@@ -1,4 +1,4 @@
-//! What holds of the ledger for any history of a cgroup tree.
+//! Properties of the ledger that hold for any history of a cgroup tree.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -20,7 +20,7 @@ use crate::support::rounds::cases;
 
 const UNITS: Units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
 
-/// What is not known is not given.
+/// The usage of an entity; an unknown value counts as zero.
 fn spent_of(usage: &Usage) -> Spent {
     let usec = usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
     Spent { usec, bytes: written(usage.disk.as_ref()) }
@@ -30,7 +30,7 @@ fn written(disk: Option<&DiskUsage>) -> u64 {
     disk.map_or(0, |disk| disk.written.as_bytes())
 }
 
-/// What an account gave to whom: pods, units and the dead by path. Containers of pods stand inside
+/// The usage in an account by path, of pods, units and exited cgroups. Containers are part of
 /// their pods.
 fn given(account: &Account) -> BTreeMap<String, Spent> {
     let path = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
@@ -135,8 +135,8 @@ fn run(history: &[Vec<Op>], quiet_at_the_end: usize) -> Run {
 proptest! {
     #![proptest_config(cases(256))]
 
-    /// What was read of a cgroup before its end names what its parent's counter holds of it: no
-    /// time comes twice, none is lost, and nobody is given more than it spent.
+    /// Early readings of a cgroup attribute a part of its parent's counter to it. No time is
+    /// counted twice, none is lost, and no entity gets more than it used.
     #[test]
     fn naming_the_dead_moves_time_and_makes_none(history in history(noticing_op())) {
         let run = run(&history, 1);

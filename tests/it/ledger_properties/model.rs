@@ -26,7 +26,8 @@ const BURSTABLE: usize = 2;
 const SYSTEM: usize = 3;
 const USER: usize = 4;
 
-/// What happens between two snapshots. Figures that name a cgroup are taken modulo what there is.
+/// An event between two snapshots. Numbers that name a cgroup are taken modulo the number of
+/// cgroups.
 #[derive(Debug, Clone)]
 pub enum Op {
     Spend {
@@ -162,7 +163,7 @@ pub struct Model {
     unread: BTreeMap<usize, (bool, bool)>,
     /// Readings since the last snapshot.
     noticed: BTreeMap<usize, Spent>,
-    /// What the last snapshot had of each.
+    /// The usage of each cgroup in the last snapshot.
     last: BTreeMap<usize, Spent>,
     pub boot: Option<BootId>,
     /// In the tree, and by kernel threads.
@@ -416,7 +417,7 @@ impl Model {
         removed.into_iter().collect()
     }
 
-    /// What the kernel shows now.
+    /// A snapshot of the model's present state.
     pub fn snapshot(&mut self) -> Snapshot {
         let at_ns = self.tick * INTERVAL_NS;
         self.tick += 1;

@@ -1,4 +1,4 @@
-//! What holds of every parser of the kernel's files, for any bytes.
+//! Properties of every parser of kernel files, for any bytes.
 
 #![allow(clippy::disallowed_methods, reason = "it reads fixtures, and /proc for the oracle's sake")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -197,7 +197,7 @@ proptest! {
         }
     }
 
-    /// What a parser took from a text before does not show in what it makes of the next.
+    /// A parser that is used again returns nothing of an earlier text.
     #[test]
     fn rows_of_an_earlier_text_do_not_stay(text in kernel_words()) {
         let (mut used, mut fresh) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ fn name(of: &'static str) -> impl Strategy<Value = String> {
     proptest::string::string_regex(of).unwrap()
 }
 
-/// What the kernel escapes in mountinfo.
+/// Escapes a path as the kernel does in mountinfo.
 fn escape(path: &[u8]) -> String {
     let escape = |byte: &u8| match byte {
         b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}"),

@@ -96,7 +96,7 @@ impl Host {
         self.root().join(path.strip_prefix('/').unwrap_or(path))
     }
 
-    /// What a tree of the host truly takes up.
+    /// The disk usage of a tree, counted by other means.
     pub fn count(&self, path: &str) -> TreeUsage {
         oracle::count(&self.at(path))
     }

@@ -1,4 +1,4 @@
-//! What pods have on disk, of trees that are made for it and counted a second time by other means.
+//! Disk usage of pods, measured on trees made for it and compared with a second count.
 
 #![allow(
     clippy::disallowed_methods,

@@ -20,7 +20,7 @@ fn file(path: &Path, bytes: usize) {
     File::create(path).unwrap().write_all(&vec![7; bytes]).unwrap();
 }
 
-/// How many directories below `root` this process holds open.
+/// The number of directories below `root` that this process has open.
 fn open_below(root: &Path) -> usize {
     fs::read_dir("/proc/self/fd")
         .unwrap()

@@ -1,4 +1,4 @@
-//! What posts say beyond the API's own keys, and the deployments known by it.
+//! Keys of a post beyond the API's own, and the deployments named by them.
 
 use serde_json::{Value, json};
 

@@ -182,7 +182,7 @@ async fn what_is_forgotten_counts_as_new() {
     assert!(!post(&server, NODE, "a", &node_body(1)).await.1, "older");
 }
 
-/// What is done with two servers: one is told of each post once, the other of some again.
+/// One step with two servers: the first gets each post once, the second some of them again.
 #[derive(Debug, Clone)]
 enum Step {
     Post {

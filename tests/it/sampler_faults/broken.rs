@@ -84,10 +84,10 @@ impl Fault {
     }
 }
 
-/// What a file is to the sample.
+/// A file of the host and the facts that a sample takes from it.
 #[derive(Debug)]
 struct Part {
-    /// How a gap calls the file.
+    /// The name of the file in a gap.
     gap: String,
     /// The facts that come from it: what starts with one of these.
     facts: Vec<String>,

@@ -225,7 +225,7 @@ pub fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
     facts
 }
 
-/// What two snapshots say differently, or only one of them says.
+/// The keys whose values differ between two snapshots, or that only one of them has.
 pub fn changed(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<String> {
     let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
     keys.sort();

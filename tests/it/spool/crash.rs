@@ -13,7 +13,7 @@ use crate::support::rounds::rounds;
 const WRITER: &str = "SPOOL_TEST_WRITER";
 const HOLDER: &str = "SPOOL_TEST_HOLDER";
 
-/// What a writer is known to have done; the numbers are those of samples.
+/// The known progress of a writer, in numbers of samples.
 #[derive(Default)]
 struct Known {
     appended: BTreeSet<u64>,

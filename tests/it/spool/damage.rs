@@ -64,7 +64,7 @@ impl Whole {
         }
     }
 
-    /// What comes of these files, looked at with everything that is known of what was in them.
+    /// The outcome of opening these files, checked against their known content.
     fn come_to(&self, what: &str) -> Outcome {
         log_lines::hear_all();
         let dir = quick_dir();
@@ -184,7 +184,7 @@ fn a_damaged_journal_makes_no_false_rows() {
     }
 }
 
-/// What is put in the place of a queue, and what is said of it.
+/// Puts a foreign file in the place of a queue and checks the log line about it.
 #[track_caller]
 fn foreign(make: impl Fn(&Path), expected: &str) {
     log_lines::hear_all();

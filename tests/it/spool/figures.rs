@@ -1,4 +1,4 @@
-//! What goes through it costs little memory.
+//! The memory that a large spool costs.
 
 use bytes::Bytes;
 use nodetally::spool::Batch;

@@ -1,4 +1,4 @@
-//! What somebody goes on with stays on disk, and is nobody else's.
+//! Leased batches stay on disk and are given to no other reader.
 
 use nodetally::spool::{Bounds, RowId, RowPresence, SpoolError};
 

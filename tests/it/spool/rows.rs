@@ -1,4 +1,4 @@
-//! What is put in comes out, as it was and in its order.
+//! Batches are read back unchanged and in order.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// What a request is for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Route {
     List,
@@ -61,7 +61,7 @@ pub struct Logged {
     pub authorization: Option<String>,
     pub accept: Option<String>,
     pub accept_encoding: Option<String>,
-    /// Whether the connection came with a client certificate.
+    /// True if the client sent a certificate.
     pub certificate: bool,
 }
 
@@ -195,7 +195,7 @@ pub fn parameter<'r>(path_and_query: &'r str, name: &str) -> Option<&'r str> {
     pairs.find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
-/// What a test's own cluster answers to a path with its query; `None`: what a good server has.
+/// The answers of a test's own cluster by path and query; `None` stands for the default answer.
 type Objects = Box<dyn Fn(&str) -> Option<Answer> + Send>;
 
 struct Shared {
@@ -268,7 +268,7 @@ impl ApiServer {
         self.serve(listener);
     }
 
-    /// What comes next for requests of this kind; else what a good server has.
+    /// Sets the next answers to requests of this kind; the default answers follow.
     pub fn script(&self, route: Route, answers: impl IntoIterator<Item = Answer>) {
         let mut script = self.shared.script.lock().expect("the script");
         script.entry(route).or_default().extend(answers);

@@ -64,7 +64,7 @@ struct Pod {
     /// The class's slice; of a guaranteed pod kubepods itself.
     class: usize,
     containers: [usize; CONTAINERS_PER_POD],
-    /// How often each container was started anew.
+    /// The number of restarts of each container.
     restarts: [u32; CONTAINERS_PER_POD],
     gone: bool,
 }
@@ -184,7 +184,7 @@ impl HostTree {
         self.write_proc_stat();
     }
 
-    /// How many pods are active in the tick that [`Self::advance`] makes next.
+    /// The number of pods that are active in the next tick of [`Self::advance`].
     pub fn active_pods(&self, activity: Activity) -> usize {
         (0..self.pods.len()).filter(|pod| activity.includes(*pod, self.tick)).count()
     }
@@ -467,7 +467,7 @@ fn put(path: &Path, text: &str) {
     }
 }
 
-/// What memory.stat of a 6.8 kernel lists, with zswap and transparent huge pages built in.
+/// A memory.stat as a 6.8 kernel writes it, with zswap and transparent huge pages built in.
 pub fn memory_stat(text: &mut String, bytes: u64) {
     text.clear();
     let cache = bytes / 3;

@@ -1,4 +1,4 @@
-//! What the library logs, as lines that a test can look for.
+//! The log lines of the library, for tests to search.
 
 use std::fmt::Write as _;
 use std::path::Path;

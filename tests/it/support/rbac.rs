@@ -1,5 +1,5 @@
-//! What an API server makes of a request before it answers, and whether a role allows it: so that a
-//! scripted one can hold the manifests' roles against what the agent asks for.
+//! The rules by which an API server decides whether a role allows a request. The scripted server
+//! checks the manifests' roles with them.
 //!
 //! A request's attributes are derived as the API server does (Kubernetes: "Determine the request
 //! verb" in the reference of authorization; k8s.io/apiserver's RequestInfo), a role is applied as
@@ -27,7 +27,7 @@ impl Request {
     }
 }
 
-/// What is asked for, in the words of roles.
+/// The attributes of a request, in the terms of RBAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attributes {
     Resource {
@@ -70,7 +70,7 @@ pub enum Right {
     },
 }
 
-/// What those two roles of every cluster hold.
+/// The paths that two default roles of every cluster open to every user.
 const OPEN_TO_EVERYBODY: [&str; 11] = [
     "/api",
     "/api/*",
@@ -189,7 +189,7 @@ fn decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether a holder of `role`, and of nothing else beside what everybody has, may send `request`.
+/// The verdict on `request` from a user who holds `role` and the default roles only.
 pub fn verdict(role: &ClusterRole, request: &Request) -> Verdict {
     let asked = attributes(request);
     if role.rules.iter().flatten().any(|rule| allows(rule, &asked)) {

@@ -31,7 +31,7 @@ const fn room_using(name: &'static str, only: &'static [&'static str]) -> Room {
     Room { name, only: Some(only) }
 }
 
-/// What every room after them may use.
+/// The rooms that every later room may use.
 const FOR_ALL: &[&str] = &["quantity", "identity"];
 
 const ROOMS: &[Room] = &[

@@ -1,6 +1,6 @@
 //! Rust source as tokens and paths: as much of the language as the rules need, and no more.
 
-/// What a token is; of a literal only that it is one, so that no rule reads into a string.
+/// The kind of a token. The text of a literal is left out, so that no rule reads into a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     Word(String),
@@ -37,7 +37,7 @@ impl Token {
 pub struct Path {
     pub segments: Vec<String>,
     pub line: usize,
-    /// Whether it stands in a `use` that is itself public.
+    /// True if it is part of a public `use`.
     pub reexport: bool,
 }
 
@@ -244,7 +244,7 @@ fn is_separator(tokens: &[Token], at: usize) -> bool {
     tokens.get(at..at + 2).is_some_and(|two| two.iter().all(|token| token.is_mark(':')))
 }
 
-/// Whether the item at `at` has `pub` or `pub(…)` before it.
+/// True if `pub` or `pub(…)` precedes the item at `at`.
 fn is_public(tokens: &[Token], at: usize) -> bool {
     let before = &tokens[..at];
     let Some(last) = before.last() else { return false };
