@@ -1,4 +1,4 @@
-//! What it costs to turn each kind of kernel file into figures, the read left out.
+//! The cost of parsing each kind of kernel file, without the read.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "text of our own that must parse")]
 

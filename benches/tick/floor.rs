@@ -15,13 +15,13 @@ use nodetally::source::cgroup::io_stat::IoRow;
 
 /// The files that say whether anything happened in a cgroup.
 const HOT: [&str; 3] = ["cpu.stat", "memory.current", "io.stat"];
-/// What is read of a cgroup besides, when something did.
+/// The other files of a cgroup, read if anything happened in it.
 const REST: [&str; 1] = ["cgroup.procs"];
-/// These only of cgroups that have memory.current.
+/// Files of cgroups that have memory.current only.
 const REST_OF_MEMORY: [&str; 1] = ["memory.stat"];
-/// Not of one that rests and has its turn all the same.
+/// Files that are not read of an idle cgroup when its turn comes.
 const REST_IF_MOVED: [&str; 1] = ["memory.events"];
-/// What is read every so many ticks.
+/// Files that are read every [`REFRESH_TICKS`] ticks.
 const DETAIL: [&str; 5] = ["pids.max", "cpu.max", "cpu.pressure", "memory.pressure", "io.pressure"];
 const DETAIL_IF_MOVED: [&str; 1] = ["pids.current"];
 const DETAIL_OF_MEMORY: [&str; 1] = ["memory.max"];

@@ -46,7 +46,7 @@ fn boot_time() -> BootTime {
     BootTime::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
-/// What was measured of one tree and one activity.
+/// The measurements of one tree and one activity.
 struct Measured {
     work: ReadCounts,
     /// Files that the floor read where the tick read `work.files_read`.

@@ -20,7 +20,8 @@ pub const PARK: &str = "--park";
 /// The flag that measures so many pods and keeps them for whoever asks.
 pub const PODS: &str = "--pods";
 
-/// What a process of a pod is told about its network namespace, or the pid of one to join.
+/// The argument that gives a pod's process its network namespace: one of these two, or the pid of a
+/// process to join.
 const HOST_NETWORK: &str = "host";
 const OWN_NETWORK: &str = "own";
 

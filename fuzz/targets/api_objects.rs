@@ -1,4 +1,4 @@
-//! What the API server, a kubelet and a container engine answer: lists, watches, nodes, owners,
+//! Answers of the API server, a kubelet and a container engine: lists, watches, nodes, owners,
 //! versions and errors, each reader with every input.
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! What people write: the configuration file, variables and flags, and the file of names. Settings
-//! that are taken are shown and read again as they were; a refusal is one line.
+//! Text of users: the configuration file, variables, flags, and the file of names. Accepted settings
+//! can be shown and read again unchanged; an error is one line.
 //!
 //! ```text
 //! the file
@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     match resolve(file, variables, flags) {
-        Ok(settings) => taken(settings),
+        Ok(settings) => accepted(settings),
         Err(error) => is_a_line(&error.to_string()),
     }
 });
@@ -81,12 +81,12 @@ fn is_a_line(text: &str) {
     assert!(text.len() <= LINE_BYTES_MAX, "{} bytes: {text}", text.len());
 }
 
-/// What is shown reads again as the same settings, but for where they come from and for the query
+/// Checks that shown settings are read again as the same, but for where they come from and for the query
 /// of a URL.
-fn taken(settings: Settings) {
+fn accepted(settings: Settings) {
     for endpoint in &settings.endpoints {
         let url = endpoint.url.as_url().as_str();
-        assert!(BaseUrl::parse(url).is_ok(), "{url} is taken and cannot be sent to");
+        assert!(BaseUrl::parse(url).is_ok(), "{url} is accepted and cannot be sent to");
     }
     let shown = render(&settings, |_: &Path| TokenState::Set);
     let again = match resolve(&shown, "", "") {

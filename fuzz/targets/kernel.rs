@@ -66,7 +66,7 @@ fn lines(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// What a text that was cut says is never believed.
+/// Checks that a text that was cut is never parsed.
 fn whole<'t, T>(text: &'t [u8], parse: impl Fn(&'t [u8]) -> Result<T, Malformed>) -> Option<T> {
     let parsed = parse(text).ok();
     assert!(parsed.is_none() || text.ends_with(b"\n"), "a cut text was read");

@@ -44,7 +44,7 @@ fuzz_target!(
     }
 );
 
-/// What lies beside the counters is marked in its place.
+/// Checks that a record is marked as attempted in place.
 fn mark(batch: &Batch) {
     let mut record = encode_plain(batch).expect("far from the most");
     let (at, changed) = mark_attempted(record.clone()).expect("a record");

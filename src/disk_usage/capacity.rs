@@ -1,5 +1,5 @@
-//! How much room pods have, asked for with a deadline: one thread asks, and as long as it has not
-//! come back it is asked nothing more.
+//! The capacity that pods have, asked for with a deadline. One thread asks; while it waits for an
+//! answer it gets no other question.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

@@ -22,7 +22,7 @@ const LOCAL: [&str; 12] = [
     "zfs",
 ];
 
-/// Whether a filesystem of this kind answers without asking anybody else.
+/// `true` for a kind of filesystem that answers statfs(2) without a server.
 #[must_use]
 pub fn is_local(filesystem: &str) -> bool {
     LOCAL.contains(&filesystem)

@@ -1,4 +1,4 @@
-//! How fast files are counted.
+//! The pace at which files are counted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Pace {
         Self { entries_per_second: entries_per_second.max(1), ready_at: BootTime::default() }
     }
 
-    /// When the next entries may be asked for. Time that was not made use of is not made up for.
+    /// When the next entries may be asked for. Unused time is not made up for.
     #[must_use]
     pub fn ready_at(&self) -> BootTime {
         self.ready_at

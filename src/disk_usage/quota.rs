@@ -1,4 +1,4 @@
-//! What a project quota says a tree takes up.
+//! The disk usage of a tree, as a project quota has it.
 //!
 //! statfs(2) is the one question about projects that needs no more than a descriptor: of a directory
 //! whose project has a limit below the filesystem's size, ext4 (ext4_statfs_project) and XFS
@@ -9,20 +9,20 @@
 use crate::source::tree::Space;
 
 /// Bytes, and inodes where these are limited as well, of the project that begins between `outside`
-/// and `tree`; `None` where there is none, or where it cannot be told from its free space.
+/// and `tree`; `None` where there is none, or where it cannot be distinguished by its free space.
 ///
 /// `outside` is two directories further up: runtimes begin a container's project in the directory
 /// that the writable layer lies in. A project that begins further up is not the container's alone.
 #[must_use]
 pub fn used(tree: Space, outside: Space) -> Option<(u64, Option<u64>)> {
     // A project that has used all it may, or more, leaves nothing, and how much more is not said.
-    let tells = |limit: u64, free: u64, limit_outside: u64, free_outside: u64| {
+    let shows = |limit: u64, free: u64, limit_outside: u64, free_outside: u64| {
         limit < limit_outside && 0 < free && free < free_outside
     };
-    if !tells(tree.capacity_bytes, tree.free_bytes, outside.capacity_bytes, outside.free_bytes) {
+    if !shows(tree.capacity_bytes, tree.free_bytes, outside.capacity_bytes, outside.free_bytes) {
         return None;
     }
-    let inodes = tells(tree.inodes, tree.inodes_free, outside.inodes, outside.inodes_free)
+    let inodes = shows(tree.inodes, tree.inodes_free, outside.inodes, outside.inodes_free)
         .then(|| tree.inodes.saturating_sub(tree.inodes_free));
     Some((tree.capacity_bytes.saturating_sub(tree.free_bytes), inodes))
 }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limited_project_tells_what_it_has_used() {
+    fn a_limited_project_shows_what_it_has_used() {
         assert_eq!(used(project(10 << 30, 7 << 30), DISK), Some((3 << 30, None)));
         let inodes = Space { inodes: 5_000, inodes_free: 4_200, ..project(10 << 30, 7 << 30) };
         assert_eq!(used(inodes, DISK), Some((3 << 30, Some(800))));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn no_figure_is_made_where_free_space_does_not_tell() {
+    fn no_figure_is_made_where_free_space_does_not_show_one() {
         // No project, or one without a limit that shows.
         assert_eq!(used(DISK, DISK), None);
         // One that begins further up: everybody's below it, not this tree's.

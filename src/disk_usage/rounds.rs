@@ -18,7 +18,7 @@ use crate::source::tree::TreeDir;
 /// A slice at full rate.
 const SLICE_ENTRIES: u64 = 256;
 
-/// What finding a pod's trees costs, as far as it can be said in entries: some files and listings.
+/// The cost of finding a pod's trees, in entries: some files and listings.
 const FIND_ENTRIES: u64 = 16;
 
 /// The parts of a pod's figure, and how they came about.
@@ -34,7 +34,7 @@ pub struct Counted {
     pub begun_at: BootTime,
 }
 
-/// What one slice did.
+/// The work of one slice.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Slice {
     pub entries: u64,
@@ -42,10 +42,11 @@ pub struct Slice {
     pub counted: Option<(PodUid, Counted)>,
 }
 
+/// A pod that is asked for.
 #[derive(Debug)]
-struct Pod {
+struct QueuedPod {
     target: Target,
-    /// When its next count is due; of one that is under way, when it was.
+    /// Due time of its next count, or of the count under way.
     due: BootTime,
     count: Option<Count>,
 }
@@ -63,7 +64,7 @@ pub struct Rounds {
     finder: Finder,
     refresh: Duration,
     slice_entries: u64,
-    pods: BTreeMap<PodUid, Pod>,
+    pods: BTreeMap<PodUid, QueuedPod>,
     /// Pods that are due, in the order of their turns.
     queue: VecDeque<PodUid>,
     workspace: Workspace,
@@ -97,7 +98,7 @@ impl Rounds {
                     pod.target = target;
                     pod
                 }
-                None => Pod { target, due: now, count: None },
+                None => QueuedPod { target, due: now, count: None },
             };
             pods.insert(pod.target.pod, pod);
         }
@@ -108,13 +109,13 @@ impl Rounds {
         self.finder.keep_only(&containers);
     }
 
-    /// Whether `pod` is asked for.
+    /// `true` if `pod` is asked for.
     #[must_use]
     pub fn wants(&self, pod: PodUid) -> bool {
         self.pods.contains_key(&pod)
     }
 
-    /// When there is something to do next; `None` without pods.
+    /// The time at which there is something to do next; `None` without pods.
     #[must_use]
     pub fn next_due(&self) -> Option<BootTime> {
         if !self.queue.is_empty() {
@@ -176,14 +177,14 @@ impl Count {
         // Where there is something, it is known once that has been counted.
         let known = |kind| {
             let has_tree = found.trees.iter().any(|tree| tree.kind == kind);
-            (!has_tree && !found.untold.contains(&kind)).then_some(0)
+            (!has_tree && !found.unlocated.contains(&kind)).then_some(0)
         };
         let counted = Counted {
             writable_layer_bytes: known(TreeKind::WritableLayer),
             empty_dir_bytes: known(TreeKind::EmptyDir),
             logs_bytes: known(TreeKind::Logs),
             inodes: Some(0),
-            incomplete: !found.untold.is_empty(),
+            incomplete: !found.unlocated.is_empty(),
             overcounted: false,
             from: UsageSource::Walk,
             begun_at: now,

@@ -8,7 +8,7 @@ use crate::identity::{ContainerId, PodUid, ProcessKey};
 /// More pods than this are not counted.
 pub const PODS_MAX: usize = 4096;
 
-/// How the lane works.
+/// The options of the lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageOptions {
     /// Files and directories asked for a second, at most; 0 counts as 1.
@@ -19,7 +19,7 @@ pub struct UsageOptions {
     pub kubelet_dir: PathBuf,
     /// Where the host keeps the logs of pods.
     pub pod_logs_dir: PathBuf,
-    /// How long the filesystem's capacity is waited for.
+    /// The longest wait for the filesystem's capacity.
     pub capacity_deadline: Duration,
 }
 

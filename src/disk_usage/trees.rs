@@ -17,7 +17,7 @@ use crate::source::proc::pid_stat;
 use crate::source::root::{Buffer, Dir, ReadFailure};
 use crate::source::tree::{ListingEnd, TreeDir};
 
-/// What a tree is to its pod.
+/// The role of a tree in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TreeKind {
     WritableLayer,
@@ -34,12 +34,12 @@ pub struct Tree {
     pub has_projects: bool,
 }
 
-/// What was found of one pod.
+/// The trees that were found of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodTrees {
     pub trees: Vec<Tree>,
-    /// Of a part of this kind it could not be found out where it lies.
-    pub untold: Vec<TreeKind>,
+    /// Kinds of which at least one tree could not be located.
+    pub unlocated: Vec<TreeKind>,
 }
 
 /// The host's mounts and the directories of logs are read again after this long.
@@ -88,7 +88,7 @@ impl Finder {
         }
     }
 
-    /// Everything of `target` that can be found.
+    /// The trees of `target` that can be found.
     pub fn find(&mut self, target: &Target, now: BootTime) -> PodTrees {
         self.list(now, target.pod);
         let mut found = PodTrees::default();
@@ -96,7 +96,7 @@ impl Finder {
             match self.layer_of(container) {
                 Some(Layer::At(path)) => self.add(TreeKind::WritableLayer, path, &mut found),
                 Some(Layer::None) => {}
-                None => found.untold.push(TreeKind::WritableLayer),
+                None => found.unlocated.push(TreeKind::WritableLayer),
             }
         }
         self.add_empty_dirs(target.pod, &mut found);
@@ -106,7 +106,7 @@ impl Finder {
                     self.add(TreeKind::Logs, path, &mut found);
                 }
             }
-            None => found.untold.push(TreeKind::Logs),
+            None => found.unlocated.push(TreeKind::Logs),
         }
         found
     }
@@ -117,7 +117,7 @@ impl Finder {
         &self.roots.rootfs
     }
 
-    /// Forgets containers that nobody asks for any more.
+    /// Forgets all containers but these.
     pub fn keep_only(&mut self, containers: &BTreeSet<ContainerId>) {
         self.layers.retain(|container, _| containers.contains(container));
     }
@@ -170,7 +170,7 @@ impl Finder {
 
     fn add(&self, kind: TreeKind, path: PathBuf, found: &mut PodTrees) {
         let Some(mount) = self.mount_of(&path) else {
-            found.untold.push(kind);
+            found.unlocated.push(kind);
             return;
         };
         let has_projects = matches!(mount.filesystem.as_str(), "ext4" | "xfs")
@@ -223,18 +223,18 @@ impl Finder {
             // It has none, if this is where pods have them at all.
             Err(ReadFailure::Absent) if TreeDir::open_place(rootfs, &pods).is_ok() => return,
             Err(_) => {
-                found.untold.push(TreeKind::EmptyDir);
+                found.unlocated.push(TreeKind::EmptyDir);
                 return;
             }
         };
         let Ok(own) = dir.status() else {
-            found.untold.push(TreeKind::EmptyDir);
+            found.unlocated.push(TreeKind::EmptyDir);
             return;
         };
         let mut names: Vec<CString> = Vec::new();
         let listed = list(&dir, EMPTY_DIRS_MAX, |name| names.extend(CString::new(name)));
         if listed.is_err() {
-            found.untold.push(TreeKind::EmptyDir);
+            found.unlocated.push(TreeKind::EmptyDir);
         }
         for name in names {
             let path = volumes.join(OsStr::from_bytes(name.to_bytes()));

@@ -1,4 +1,4 @@
-//! How full the node's filesystems are, and what pods have on them.
+//! Usage of the node's filesystems, and of the pods' files on them.
 
 use crate::quantity::BootTime;
 
@@ -18,17 +18,17 @@ pub struct FilesystemUsage {
     pub inodes_free: u64,
 }
 
-/// What the files of one pod take up on this node's disks: allocated blocks and inodes, as `du` and
+/// The disk usage of one pod's files on this node's disks: allocated blocks and inodes, as `du` and
 /// the kubelet count them. Volumes in memory are no part of it, nor are those of other kinds.
 ///
-/// A part is `None` where it could not be told, and 0 where there is none.
+/// A part is `None` where it is not known, and 0 where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PodFilesystemUsage {
     /// The sum of the parts that are known.
     pub used_bytes: u64,
-    /// Files and directories of the same parts; `None` where a quota told of bytes alone.
+    /// Files and directories of the same parts; `None` where a quota gave bytes only.
     pub inodes: Option<u64>,
-    /// What the containers have written outside of volumes.
+    /// Bytes that the containers wrote outside of volumes.
     pub writable_layer_bytes: Option<u64>,
     pub empty_dir_bytes: Option<u64>,
     pub logs_bytes: Option<u64>,

@@ -1,7 +1,7 @@
-//! What a directory tree takes up on its disk, counted in steps.
+//! The disk usage of a directory tree, counted in steps.
 //!
-//! A tree can hold tens of millions of files, so a walk does as much as it is told to and goes on
-//! from there the next time. Between two steps it can let go of every descriptor: it finds back by
+//! A tree can hold tens of millions of files, so a walk looks at a given number of entries and
+//! continues from there the next time. Between two steps it can let go of every descriptor: it finds back by
 //! the names and inodes of the directories that it stands in, and by the place in each of them. A
 //! directory is listed one buffer at a time; what is below it is walked before the next.
 //!
@@ -24,20 +24,20 @@ pub const DEPTH_MAX: usize = 1024;
 /// Directories that a walk holds open at once; those above are opened again on the way back.
 pub const OPEN_MAX: usize = 16;
 
-/// What all walks of the default [`Workspace`] may keep in mind between their steps.
+/// The memory that all walks of the default [`Workspace`] may use between their steps, in bytes.
 pub const SHARED_BYTES_MAX: usize = 8 << 20;
 
-/// And what one of them may, so that no tree takes it all: 40,000 files with several names.
+/// The part of it that one walk may use: 40,000 files with several names.
 const WALK_BYTES_MAX: usize = 1 << 20;
 
-/// What a directory on the way down costs beside its name, and a file with several names.
+/// The memory of a directory on the way down, beside its name; below, of a file with several names.
 const LEVEL_BYTES: usize = 128;
 const LINK_BYTES: usize = 24;
 
 /// Some hundred entries with names of usual length; the longest name takes 280 bytes.
 const LISTING_BYTES: usize = 8 << 10;
 
-/// What walks that take turns share: the buffer, and the bound on what they keep in mind.
+/// The buffer that all walks share, and the limit of their memory.
 pub struct Workspace {
     buffer: Box<[MaybeUninit<u8>]>,
     bytes_left: usize,
@@ -51,7 +51,7 @@ impl Workspace {
         Self { buffer, bytes_left: bytes }
     }
 
-    /// What of it no walk makes use of.
+    /// The bytes that no walk uses.
     #[must_use]
     pub fn bytes_left(&self) -> usize {
         self.bytes_left
@@ -64,7 +64,7 @@ impl Default for Workspace {
     }
 }
 
-/// What a tree takes up.
+/// The disk usage of a tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TreeUsage {
     /// Allocated, not apparent: sparse files and small ones as the disk has them. Directories are
@@ -78,7 +78,7 @@ pub struct TreeUsage {
     pub overcounted: bool,
 }
 
-/// How far a walk has come.
+/// The progress of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     More,
@@ -354,7 +354,7 @@ impl Walk {
         }
     }
 
-    /// Whether it was reached over a mount. Directories of one mount lie on one device, but for
+    /// `true` if it was reached over a mount. Directories of one mount lie on one device, but for
     /// subvolumes, which are filesystems of their own; files of one overlay may not.
     fn is_elsewhere(&self, status: &EntryStatus) -> bool {
         let Some(root) = self.filesystem else { return true };

@@ -54,7 +54,7 @@ pub struct UsageFigures {
 }
 
 impl UsageLane {
-    /// Starts the thread. It does nothing before it is told of pods.
+    /// Starts the thread. It does nothing until pods are passed to it.
     ///
     /// # Errors
     /// No thread can be started.
@@ -80,9 +80,9 @@ impl UsageLane {
         Ok(Self { wanted, published })
     }
 
-    /// From now on these pods and no others; the figures of others are dropped. Never waits: where
-    /// the lane has not yet taken what it was told before, the targets come back, and are to be
-    /// told again at the next occasion.
+    /// From now on these pods and no others; the figures of others are dropped. Never waits: if
+    /// the lane has not yet accepted the targets before these, these come back, to be passed again
+    /// later.
     ///
     /// # Errors
     /// The targets, not taken.

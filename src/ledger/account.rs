@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::delta::{IoDelta, unsigned};
 use super::event_counts::EventCounts;
 use crate::attribution::{InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
@@ -89,6 +90,18 @@ pub struct DiskUsage {
     pub read_ops: u64,
     pub write_ops: u64,
     pub from: DiskSource,
+}
+
+impl DiskUsage {
+    pub(super) fn of_delta(delta: IoDelta, from: DiskSource) -> Self {
+        Self {
+            read: Bytes::from_bytes(unsigned(delta.read)),
+            written: Bytes::from_bytes(unsigned(delta.written)),
+            read_ops: unsigned(delta.read_ops),
+            write_ops: unsigned(delta.write_ops),
+            from,
+        }
+    }
 }
 
 /// The source of an owner's disk usage.

@@ -116,7 +116,7 @@ impl Attribution {
                 Owner::Inner(node) => {
                     totals.inner_memory += unsigned(entry.self_usage.memory_bytes);
                     let cpu = CpuTime::from_usec(unsigned(entry.self_usage.cpu.usage));
-                    let disk = entry.self_usage.io.to_usage(entry.self_usage.io_from);
+                    let disk = DiskUsage::of_delta(entry.self_usage.io, entry.self_usage.io_from);
                     let no_disk = disk == DiskUsage { from: disk.from, ..DiskUsage::default() };
                     let network = usage.network.unwrap_or_default();
                     let no_network = network.rx == Bytes::ZERO && network.tx == Bytes::ZERO;

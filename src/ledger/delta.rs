@@ -1,7 +1,6 @@
 //! Differences of counters, signed, so that a part can be subtracted from a total.
 
-use super::account::{DiskSource, DiskUsage};
-use crate::quantity::{Bytes, CpuTime};
+use crate::quantity::CpuTime;
 use crate::source::cgroup::cpu_stat::CpuStat;
 
 /// The increase of one counter. A counter that went back was reset and started again from 0, so its
@@ -11,12 +10,43 @@ pub(super) fn counter_delta(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 
-/// CPU time in microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct CpuDelta {
-    pub usage: i64,
-    pub user: i64,
-    pub system: i64,
+macro_rules! deltas {
+    ($(#[$doc:meta])* $name:ident { $($part:ident),* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub(super) struct $name {
+            $(pub $part: i64,)*
+        }
+
+        impl $name {
+            fn zip(self, other: Self, f: fn(i64, i64) -> i64) -> Self {
+                Self { $($part: f(self.$part, other.$part),)* }
+            }
+
+            pub fn add(&mut self, other: Self) {
+                *self = self.zip(other, i64::saturating_add);
+            }
+
+            pub fn less(self, other: Self) -> Self {
+                self.zip(other, i64::saturating_sub)
+            }
+
+            /// The greater of both, part by part.
+            pub fn at_least(self, other: Self) -> Self {
+                self.zip(other, i64::max)
+            }
+        }
+    };
+}
+
+deltas! {
+    /// CPU time in microseconds.
+    CpuDelta { usage, user, system }
+}
+
+deltas! {
+    /// Disk bytes and operations.
+    IoDelta { read, written, read_ops, write_ops }
 }
 
 impl CpuDelta {
@@ -30,70 +60,6 @@ impl CpuDelta {
             usage: delta(|stat| stat.usage),
             user: delta(|stat| stat.user),
             system: delta(|stat| stat.system),
-        }
-    }
-
-    fn zip(self, other: Self, f: fn(i64, i64) -> i64) -> Self {
-        Self {
-            usage: f(self.usage, other.usage),
-            user: f(self.user, other.user),
-            system: f(self.system, other.system),
-        }
-    }
-
-    pub fn add(&mut self, other: Self) {
-        *self = self.zip(other, i64::saturating_add);
-    }
-
-    pub fn less(self, other: Self) -> Self {
-        self.zip(other, i64::saturating_sub)
-    }
-
-    /// The greater of both, part by part.
-    pub fn at_least(self, other: Self) -> Self {
-        self.zip(other, i64::max)
-    }
-}
-
-/// Disk bytes and operations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct IoDelta {
-    pub read: i64,
-    pub written: i64,
-    pub read_ops: i64,
-    pub write_ops: i64,
-}
-
-impl IoDelta {
-    fn zip(self, other: Self, f: fn(i64, i64) -> i64) -> Self {
-        Self {
-            read: f(self.read, other.read),
-            written: f(self.written, other.written),
-            read_ops: f(self.read_ops, other.read_ops),
-            write_ops: f(self.write_ops, other.write_ops),
-        }
-    }
-
-    pub fn add(&mut self, other: Self) {
-        *self = self.zip(other, i64::saturating_add);
-    }
-
-    pub fn less(self, other: Self) -> Self {
-        self.zip(other, i64::saturating_sub)
-    }
-
-    /// The greater of both, part by part.
-    pub fn at_least(self, other: Self) -> Self {
-        self.zip(other, i64::max)
-    }
-
-    pub fn to_usage(self, from: DiskSource) -> DiskUsage {
-        DiskUsage {
-            read: Bytes::from_bytes(unsigned(self.read)),
-            written: Bytes::from_bytes(unsigned(self.written)),
-            read_ops: unsigned(self.read_ops),
-            write_ops: unsigned(self.write_ops),
-            from,
         }
     }
 }

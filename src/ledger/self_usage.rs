@@ -1,6 +1,6 @@
 //! Self usage: what a cgroup used beyond its children.
 
-use super::account::{CpuSplit, CpuUsage, DiskSource, ProcessUsage, Usage};
+use super::account::{CpuSplit, CpuUsage, DiskSource, DiskUsage, ProcessUsage, Usage};
 use super::delta::{CpuDelta, IoDelta, signed, unsigned};
 use crate::quantity::{Bytes, CpuTime};
 
@@ -87,7 +87,7 @@ impl SelfUsage {
             }),
             over_usec: self.over_usec,
         });
-        usage.disk = self.io_known.then(|| self.io.to_usage(self.io_from));
+        usage.disk = self.io_known.then(|| DiskUsage::of_delta(self.io, self.io_from));
         usage.resident = self.resident;
         usage.processes = self.processes;
         usage.processes_cpu = CpuTime::from_usec(self.processes_usec);

@@ -24,7 +24,7 @@ pub struct Observation<'a> {
     pub node_filesystem: Option<NodeFilesystem>,
 }
 
-/// What a pod's files take up: writable layers, emptyDir volumes and logs.
+/// The disk usage of a pod's files: writable layers, emptyDir volumes and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PodFilesystem {
     pub usage_bytes: u64,
@@ -134,7 +134,7 @@ pub struct Entity<'a> {
     pub cpu_millicores: u64,
     pub cpu_nanocores: u64,
     pub memory_bytes: u64,
-    /// It runs, and what its cgroups tell is of now.
+    /// It runs, and its cgroups' values are current.
     pub runs: bool,
     /// It has a cgroup, or had one at some time of the interval.
     pub measured: bool,

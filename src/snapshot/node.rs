@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::time::Duration;
 
-use super::PressureReading;
 use super::gaps::{Gap, GapReason, Gaps};
 use super::read_context::{ReadContext, Shape};
+use super::reading::PressureReading;
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
 use crate::quantity::{BootTime, CpuTime};
@@ -77,8 +77,9 @@ impl InterruptClue {
                 let mut buffer = Buffer::default();
                 let release = procfs.read_record(c"sys/kernel/osrelease", &mut buffer);
                 // Since 6.1 the file exists if the kernel was built with it.
-                let is_told = release.ok().and_then(release_numbers) >= Some((6, 1));
-                let known = if is_told { InterruptTime::InTasks } else { InterruptTime::Apart };
+                let has_file_if_built = release.ok().and_then(release_numbers) >= Some((6, 1));
+                let known =
+                    if has_file_if_built { InterruptTime::InTasks } else { InterruptTime::Apart };
                 Self::Known(known)
             }
             Err(_) => Self::Known(InterruptTime::Apart),
@@ -257,7 +258,7 @@ mod tests {
     use crate::snapshot::ReadCounts;
     use crate::snapshot::roots::Units;
 
-    fn told_by(root: &Path) -> InterruptTime {
+    fn interrupts_of(root: &Path) -> InterruptTime {
         let roots = Roots {
             procfs: root.to_owned(),
             sysfs: root.to_owned(),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_whether_interrupts_are_in_its_tasks_time() {
+    fn the_kernels_files_show_if_interrupts_are_in_its_tasks_time() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for dir in ["pressure", "sys/kernel"] {
@@ -296,14 +297,14 @@ mod tests {
         };
         release("6.1.0-56-cloud-amd64\n");
         // Without any pressure files nothing follows from there being none of interrupts.
-        assert_eq!(told_by(root), InterruptTime::Apart);
+        assert_eq!(interrupts_of(root), InterruptTime::Apart);
         fs::write(root.join("pressure/cpu"), "").unwrap();
-        assert_eq!(told_by(root), InterruptTime::InTasks);
+        assert_eq!(interrupts_of(root), InterruptTime::InTasks);
         release("5.15.0-119-generic\n");
-        assert_eq!(told_by(root), InterruptTime::Apart);
+        assert_eq!(interrupts_of(root), InterruptTime::Apart);
         irq(0);
-        assert_eq!(told_by(root), InterruptTime::InTasks);
+        assert_eq!(interrupts_of(root), InterruptTime::InTasks);
         irq(77);
-        assert_eq!(told_by(root), InterruptTime::Apart);
+        assert_eq!(interrupts_of(root), InterruptTime::Apart);
     }
 }

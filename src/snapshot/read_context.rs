@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 
-use super::ReadCounts;
 use super::gaps::Gaps;
 use crate::quantity::BootTime;
 use crate::source::Malformed;
@@ -35,6 +34,20 @@ impl<T> Outcome<T> {
 pub enum Shape {
     OneRecord,
     ManyRecords,
+}
+
+/// Counts of the reads that one tick did and skipped, for measurements.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadCounts {
+    pub files_read: u64,
+    /// The part of `files_read` that had to be opened first, which costs more than the read.
+    pub files_opened: u64,
+    pub cgroups_visited: u64,
+    /// Cgroups that are unchanged because an ancestor's counters are.
+    pub cgroups_skipped: u64,
+    pub processes_read: u64,
+    /// Processes of cgroups that used no CPU.
+    pub processes_skipped: u64,
 }
 
 /// The buffer, gaps, counts and clock of one tick.

@@ -65,7 +65,7 @@ pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible
 }
 
 /// The result of a request beside the watch.
-enum Lookup {
+enum LookupResult {
     Node(Result<Box<Node>, ApiError>),
     Version(Result<Box<str>, ApiError>),
     Owner(Controller, Result<Option<OwnerReference>, ApiError>),
@@ -91,7 +91,7 @@ struct KubernetesSource {
     api: Option<ApiClient>,
     backoff: Backoff,
     owners: Owners,
-    lookups: JoinSet<Lookup>,
+    lookups: JoinSet<LookupResult>,
     refresh_at: Instant,
     /// `true` after the server refused the last ones, until a request succeeds.
     credentials_are_new: bool,
@@ -341,7 +341,7 @@ impl KubernetesSource {
         let (node_api, path, limits) = (api.clone(), self.options.node_path(), self.options.limits);
         self.lookups.spawn(async move {
             let body = node_api.get(ApiRequest::Node, &path, JSON).await;
-            Lookup::Node(body.and_then(|body| {
+            LookupResult::Node(body.and_then(|body| {
                 let unreadable = |error| ApiError::unreadable(ApiRequest::Node, error);
                 objects::node(&body, &limits).map(Box::new).map_err(unreadable)
             }))
@@ -349,7 +349,7 @@ impl KubernetesSource {
         let api = api.clone();
         self.lookups.spawn(async move {
             let body = api.get(ApiRequest::Version, "/version", JSON).await;
-            Lookup::Version(body.and_then(|body| {
+            LookupResult::Version(body.and_then(|body| {
                 let unreadable = |error| ApiError::unreadable(ApiRequest::Version, error);
                 objects::version(&body).map_err(unreadable)
             }))
@@ -367,37 +367,41 @@ impl KubernetesSource {
                     let unreadable = |error| ApiError::unreadable(asked, error);
                     objects::owner_of_metadata(&body).map_err(unreadable)
                 });
-                Lookup::Owner(controller, owner)
+                LookupResult::Owner(controller, owner)
             });
         }
     }
 
-    fn handle_lookup(&mut self, lookup: Lookup) {
+    fn handle_lookup(&mut self, lookup: LookupResult) {
         let now = self.now();
         match lookup {
-            Lookup::Node(Ok(node)) => {
+            LookupResult::Node(Ok(node)) => {
                 self.errors.publisher.set_node(*node);
                 self.errors.request_answered(ApiRequest::Node, now);
             }
-            Lookup::Node(Err(failure)) => {
+            LookupResult::Node(Err(failure)) => {
                 let failure = failure.or_no_such_node(&self.options.node_name);
                 self.lookup_failed(ApiRequest::Node, &failure, now);
             }
-            Lookup::Version(Ok(version)) => {
+            LookupResult::Version(Ok(version)) => {
                 self.errors.publisher.set_server_version(&version);
                 self.errors.request_answered(ApiRequest::Version, now);
             }
-            Lookup::Version(Err(failure)) => self.lookup_failed(ApiRequest::Version, &failure, now),
-            Lookup::Owner(controller, Ok(owner)) => {
+            LookupResult::Version(Err(failure)) => {
+                self.lookup_failed(ApiRequest::Version, &failure, now)
+            }
+            LookupResult::Owner(controller, Ok(owner)) => {
                 let workload = controller.workload(owner);
                 let pods = self.owners.answered(&controller, Some(workload.clone()));
                 self.errors.publisher.set_workloads(&pods, &workload);
                 self.errors.request_answered(controller.asked, now);
             }
-            Lookup::Owner(controller, Err(failure)) if failure.kind == ApiErrorKind::NotFound => {
+            LookupResult::Owner(controller, Err(failure))
+                if failure.kind == ApiErrorKind::NotFound =>
+            {
                 self.owners.answered(&controller, None);
             }
-            Lookup::Owner(controller, Err(failure)) => {
+            LookupResult::Owner(controller, Err(failure)) => {
                 self.owners.failed(&controller);
                 self.lookup_failed(controller.asked, &failure, now);
             }

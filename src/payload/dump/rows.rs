@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Dump, ProcessGroup, ProcessOwner};
+use super::input::{Dump, ProcessGroup, ProcessOwner};
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::EventCounts;

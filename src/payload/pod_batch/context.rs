@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::LabelMap;
+use super::parts::LabelMap;
 use crate::directory::Catalog;
 use crate::directory::node::Node;
 use crate::directory::pod::{Labels, value_of};

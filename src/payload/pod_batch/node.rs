@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ConditionJson, LabelMap, conditions, cores, or_empty};
+use super::parts::{ConditionJson, LabelMap, conditions, cores, or_empty};
 use crate::directory::node::{Node, NodeResources};
 use crate::directory::pod::Labels;
 use crate::directory::resource_quantity::ResourceQuantity;

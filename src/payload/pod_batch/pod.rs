@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{ConditionJson, LabelMap, conditions, cores, or_empty};
+use super::parts::{ConditionJson, LabelMap, conditions, cores, or_empty};
 use crate::directory::pod::{Container, ContainerState, Labels, Pod};
 use crate::payload::entities::{Entity, EntityKind, Observation};
 use crate::payload::options::{EncodeOptions, UnknownPodPolicy};

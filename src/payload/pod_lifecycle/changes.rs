@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{ListedPod, ip_of, spec_body};
+use super::pod_object::ip_of;
+use super::{ListedPod, spec_body};
 use crate::directory::pod::Pod;
 use crate::directory::{Catalog, SourceKind};
 use crate::payload::options::PodFilter;

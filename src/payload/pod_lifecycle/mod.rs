@@ -24,6 +24,7 @@ use serde::Serialize;
 pub use changes::{Lifecycle, PodChange};
 pub use decode::{MarkDead, PodSpecPost, RowHead, decode_mark_dead, decode_spec};
 pub use list::{LIST_ROWS_MAX, ListError, ListedPod, decode_list};
+use pod_object::ip_of;
 
 use super::stamp::NaiveMicros;
 use crate::directory::pod::{Pod, value_of};
@@ -125,11 +126,6 @@ pub fn mark_dead_body(pod_name: &str, pod_ip: Option<&str>) -> Vec<u8> {
     let mut body = Vec::with_capacity(128);
     append(&MarkDeadBody { pod_name, pod_ip }, &mut body);
     body
-}
-
-/// `status.podIP`. A hostNetwork pod has its node's.
-fn ip_of(pod: &Pod) -> Option<&str> {
-    pod.ips.first().map(|ip| &**ip).filter(|ip| !ip.is_empty())
 }
 
 /// The workload of a pod, and the labels that select its pods: the identity labels where it has any,

@@ -147,6 +147,11 @@ enum LifecycleContainerState<'a> {
     },
 }
 
+/// `status.podIP`. A hostNetwork pod has its node's.
+pub(super) fn ip_of(pod: &Pod) -> Option<&str> {
+    pod.ips.first().map(|ip| &**ip).filter(|ip| !ip.is_empty())
+}
+
 pub(super) fn of(pod: &Pod) -> LifecyclePod<'_> {
     let is_init =
         |kind: ContainerKind| matches!(kind, ContainerKind::Init | ContainerKind::Sidecar);
@@ -173,7 +178,7 @@ pub(super) fn of(pod: &Pod) -> LifecyclePod<'_> {
         status: LifecycleStatus {
             phase: pod.phase.as_str(),
             reason: pod.reason.as_deref(),
-            pod_ip: super::ip_of(pod),
+            pod_ip: ip_of(pod),
             pod_ips: pod.ips.iter().map(|ip| LifecycleIp { ip }).collect(),
             qos_class: pod.qos.map(|qos| qos.as_str()),
             conditions: pod.conditions.iter().map(condition).collect(),

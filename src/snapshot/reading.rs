@@ -1,0 +1,156 @@
+//! The readings of a cgroup, a process and a network namespace.
+
+use crate::identity::{CgroupKey, ProcessKey};
+use crate::quantity::{BootTime, Bytes, CpuTime, Limit};
+use crate::source::cgroup::cpu_max::CpuMax;
+use crate::source::cgroup::cpu_stat::CpuStat;
+use crate::source::cgroup::io_stat::IoRow;
+use crate::source::cgroup::memory_events::MemoryEvents;
+use crate::source::cgroup::memory_stat::MemoryStat;
+use crate::source::cgroup::pressure::Pressure;
+use crate::source::proc::net_dev::InterfaceRow;
+use crate::source::proc::pid_io::ProcessIo;
+use crate::source::proc::pid_stat::Comm;
+
+/// One cgroup. An absent file leaves `None`, which is never zero. If the file of `cpu` or `io`
+/// could not be read, they are `None` too, and a gap says why.
+#[derive(Debug, Clone)]
+pub struct CgroupReading {
+    pub key: CgroupKey,
+    /// Index of the parent in [`Snapshot::cgroups`](super::Snapshot::cgroups); `None` for the root.
+    pub parent: Option<usize>,
+    /// The last time at which `cpu` and `io` were valid.
+    pub read_at: BootTime,
+    pub cpu: Option<CpuStat>,
+    pub io: Option<Vec<IoRow>>,
+    pub memory: MemoryReading,
+    pub pids: PidsReading,
+    pub pressure: PressureReading,
+    pub cpu_max: Option<CpuMax>,
+    /// Processes in this cgroup itself, not below it.
+    pub processes: Vec<ProcessReading>,
+    /// The network namespace of the first of them.
+    pub namespace: Option<u64>,
+    /// It was removed after a reading since the last sample. `cpu`, `io` and the memory events are
+    /// as of that reading; all else is empty. It is in one snapshot only.
+    pub removed: bool,
+}
+
+impl CgroupReading {
+    /// A cgroup without any reading.
+    #[must_use]
+    pub fn unread(key: CgroupKey) -> Self {
+        Self {
+            key,
+            parent: None,
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            memory: MemoryReading::default(),
+            pids: PidsReading::default(),
+            pressure: PressureReading::default(),
+            cpu_max: None,
+            processes: Vec::new(),
+            namespace: None,
+            removed: false,
+        }
+    }
+
+    /// Marks it as removed, and clears what is not valid any more.
+    pub(super) fn mark_removed(&mut self) {
+        self.removed = true;
+        self.processes.clear();
+        self.namespace = None;
+        self.memory = MemoryReading { events: self.memory.events, ..MemoryReading::default() };
+        self.pids = PidsReading::default();
+        self.pressure = PressureReading::default();
+    }
+}
+
+/// The memory files of one cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryReading {
+    pub current: Option<Bytes>,
+    pub peak: Option<Bytes>,
+    pub max: Option<Limit<Bytes>>,
+    pub swap_current: Option<Bytes>,
+    pub stat: Option<MemoryStat>,
+    pub events: Option<MemoryEvents>,
+}
+
+impl MemoryReading {
+    /// memory.current less the inactive page cache, not below 0: the kubelet's definition.
+    #[must_use]
+    pub fn working_set(&self) -> Option<Bytes> {
+        Some(self.current?.saturating_sub(self.stat?.inactive_file))
+    }
+
+    /// Subtracts the memory of a cgroup below. Peak and limit stay those of the whole.
+    pub fn subtract(&mut self, below: &Self) {
+        let less = |whole: Option<Bytes>, part: Option<Bytes>| {
+            Some(whole?.saturating_sub(part.unwrap_or_default()))
+        };
+        self.current = less(self.current, below.current);
+        self.swap_current = less(self.swap_current, below.swap_current);
+        if let (Some(stat), Some(below)) = (&mut self.stat, &below.stat) {
+            stat.anon = stat.anon.saturating_sub(below.anon);
+            stat.file = stat.file.saturating_sub(below.file);
+            stat.kernel = less(stat.kernel, below.kernel);
+            stat.shmem = stat.shmem.saturating_sub(below.shmem);
+            stat.inactive_file = stat.inactive_file.saturating_sub(below.inactive_file);
+            stat.active_file = stat.active_file.saturating_sub(below.active_file);
+        }
+    }
+}
+
+/// The pids files of one cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PidsReading {
+    /// Tasks, threads included.
+    pub current: Option<u64>,
+    pub max: Option<Limit<u64>>,
+}
+
+/// The pressure files of one cgroup, or of the node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PressureReading {
+    /// The time of the reads; they are less frequent than those of the counters.
+    pub read_at: BootTime,
+    pub cpu: Option<Pressure>,
+    pub memory: Option<Pressure>,
+    pub io: Option<Pressure>,
+}
+
+/// One process, as of `read_at`.
+#[derive(Debug, Clone)]
+pub struct ProcessReading {
+    pub key: ProcessKey,
+    pub read_at: BootTime,
+    pub comm: Comm,
+    pub parent_pid: u32,
+    pub kernel_thread: bool,
+    pub threads: u32,
+    /// User and system time of all its threads, exited ones included, in multiples of a clock tick.
+    pub cpu: CpuTime,
+    pub resident: Bytes,
+    /// `None` unless asked for and permitted.
+    pub io: Option<ProcessIo>,
+    /// Only with `cmdline`; arguments are separated by NUL.
+    pub cmdline: Option<Box<[u8]>>,
+}
+
+/// A network namespace and its interfaces.
+#[derive(Debug, Clone)]
+pub struct NamespaceReading {
+    pub inode: u64,
+    /// It is the namespace of pid 1, whose figures are the node's and never a pod's.
+    pub is_host: bool,
+    /// A process in it, through which it is read.
+    pub leader_pid: u32,
+    pub read_at: BootTime,
+    /// Without loopback, and without bridged interfaces, whose traffic is on the bridge's uplink
+    /// too. Empty for the host's namespace, which the node's reading has.
+    pub interfaces: Vec<InterfaceRow>,
+    /// The interfaces could be read.
+    pub readable: bool,
+}
