@@ -101,7 +101,7 @@ impl DiskQueue {
         self.publish(handle);
     }
 
-    /// Whether there is a disk that has not just failed to write.
+    /// There is a disk that has not just failed to write.
     pub(super) fn is_writable(&self) -> bool {
         self.queue.is_some() && !is_pending(self.not_written_until)
     }
@@ -110,13 +110,13 @@ impl DiskQueue {
         self.queue.is_some() && !is_pending(self.not_read_until)
     }
 
-    /// Whether the disk has older samples that cannot be read now, but may be soon.
+    /// The disk has older samples that cannot be read now, but may be soon.
     pub(super) fn withholds_any(&self) -> bool {
         let gave_up = self.unreadable_since.is_some_and(|since| since.elapsed() > UNREADABLE_MAX);
         self.is_counted && self.contents().batches > 0 && !self.is_readable() && !gave_up
     }
 
-    /// Whether the disk has samples that can be read now.
+    /// The disk has samples that can be read now.
     pub(super) fn has_any(&self) -> bool {
         self.has_more_than(0)
     }

@@ -307,7 +307,7 @@ impl Handle {
         }
     }
 
-    /// Whether a batch waits that is not partially accepted.
+    /// A batch waits that is not partially accepted.
     pub(super) fn has_backlog(&self) -> bool {
         self.state().backlog.iter().any(|entry| !entry.partially_accepted)
     }

@@ -2,6 +2,7 @@
 
 mod failing_paths;
 mod order;
+mod slot;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
-use tokio::task::{self, JoinSet};
+use tokio::task::JoinSet;
 
 use super::http::{PostOutcome, Sender, Sent};
 use super::queue::{BatchMark, QueuedBatch, QueuedPost};
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment, Part, RowId};
 use failing_paths::FailingPaths;
+use slot::{PostSlot, Try};
 
 /// The state of one round.
 #[derive(Debug)]
@@ -38,34 +40,12 @@ pub(super) struct Round {
     pub(super) pause: Option<Duration>,
     /// No further post is sent: something else goes first.
     pub(super) is_held_back: bool,
-    /// Whether the posts of one path go one after the other, and none while an older one has
-    /// failed.
+    /// The posts of one path go one after the other, and none while an older one has failed.
     is_in_order: bool,
     /// Empty where the posts of one path go one after the other anyway.
     failing_paths: FailingPaths,
     /// The number of posts from which the probe was chosen; `None` without a probe.
     probes: Option<usize>,
-}
-
-#[derive(Debug)]
-struct PostSlot {
-    entry: usize,
-    in_flight: Option<Try>,
-    waiting: QueuedPost,
-}
-
-impl PostSlot {
-    fn new(entry: usize, waiting: QueuedPost) -> Self {
-        Self { entry, in_flight: None, waiting }
-    }
-}
-
-/// A post in flight.
-#[derive(Debug, Clone, Copy)]
-struct Try {
-    task: task::Id,
-    /// The number of posts accepted in this round when the try began.
-    accepted_before: u32,
 }
 
 /// A try that has ended.
@@ -135,7 +115,7 @@ impl Round {
         self.entries.get(entry).map(QueuedBatch::mark)
     }
 
-    /// Whether all its batches are partially accepted.
+    /// All its batches are partially accepted.
     pub(super) fn is_partial_only(&self) -> bool {
         self.entries.iter().all(|entry| entry.partially_accepted)
     }
@@ -234,10 +214,8 @@ impl Round {
 
     /// The batches with unsent posts whose own path did not fail in this round.
     pub(super) fn cut_short(&self) -> HashSet<usize> {
-        let failed_paths: HashSet<&str> = match self.is_in_order {
-            true => self.failed_paths().collect(),
-            false => HashSet::new(),
-        };
+        let failed_paths: HashSet<&str> =
+            if self.is_in_order { self.failed_paths().collect() } else { HashSet::new() };
         let left = self.unsent.iter().filter_map(|at| self.slots.get(*at)?.as_ref());
         let is_cut = |slot: &&PostSlot| {
             let path = &*slot.waiting.post.path;
@@ -356,7 +334,7 @@ impl Round {
         in_memory.map(batch).filter(|(_, batch)| !batch.posts.is_empty()).collect()
     }
 
-    /// Whether any of its posts is in memory only.
+    /// At least one of its posts is in memory only.
     pub(super) fn is_in_memory(&self) -> bool {
         !self.not_on_disk().is_empty()
     }

@@ -30,14 +30,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::deadline::reached;
 use super::disk::DiskQueue;
 use super::http::{PostOutcome, Sender};
 use super::log::DeliveryLog;
 use super::queue::{DropReason, Handle, QueuedBatch, put_in_order};
 use super::round::{AnsweredPost, Round};
+use super::settings::{DeliverySettings, Split};
 use super::stale::{self, StaleAction};
 use super::statistics::Health;
-use super::{DeliverySettings, Split, reached};
 use crate::clock;
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
@@ -227,19 +228,19 @@ impl Worker {
         }
     }
 
-    /// Whether fresh samples wait behind older ones.
+    /// Fresh samples wait behind older ones.
     fn is_in_order(&self) -> bool {
         self.health == Health::Down || self.settings.in_order
     }
 
-    /// Whether more waits than unacknowledged posts, which go with any sample.
+    /// More waits than unacknowledged posts, which go with any sample.
     fn has_backlog(&self) -> bool {
         let is_held = self.retained.iter().any(|entry| !entry.partially_accepted);
         let is_on_disk = self.disk.has_any() || self.disk.withholds_any();
         is_held || self.handle.has_backlog() || is_on_disk
     }
 
-    /// Whether samples in memory have to wait for older ones on a disk that cannot be read.
+    /// Samples in memory have to wait for older ones on a disk that cannot be read.
     fn waits_for_disk(&self) -> bool {
         self.settings.in_order && self.disk.withholds_any()
     }
@@ -313,9 +314,10 @@ impl Worker {
     async fn with_unacknowledged(&mut self, entry: QueuedBatch) -> Vec<QueuedBatch> {
         let mut together = VecDeque::new();
         for retained in std::mem::take(&mut self.retained) {
-            match retained.partially_accepted {
-                true => together.push_back(retained),
-                false => self.retained.push_back(retained),
+            if retained.partially_accepted {
+                together.push_back(retained);
+            } else {
+                self.retained.push_back(retained);
             }
         }
         while let Some(leftover) = self.handle.lease_partial() {
@@ -325,9 +327,10 @@ impl Worker {
         let mut entries = Vec::with_capacity(together.len());
         for mut entry in together {
             self.drop_old(&mut entry);
-            match entry.posts.is_empty() {
-                true => self.resolve_batch(entry).await,
-                false => entries.push(entry),
+            if entry.posts.is_empty() {
+                self.resolve_batch(entry).await;
+            } else {
+                entries.push(entry);
             }
         }
         entries
@@ -343,10 +346,8 @@ impl Worker {
         if !is_old && !is_stale {
             return;
         }
-        let reason: DropReason = match is_old {
-            true => |drops| &mut drops.too_old,
-            false => |drops| &mut drops.stale,
-        };
+        let reason: DropReason =
+            if is_old { |drops| &mut drops.too_old } else { |drops| &mut drops.stale };
         let mark = entry.mark();
         for waiting in entry.posts.drain(..) {
             self.handle.dropped(mark, &waiting.post, reason);
@@ -386,12 +387,11 @@ impl Worker {
         let mut was_prompt = true;
         loop {
             // One post is enough to probe an endpoint that was down.
-            let (limit, failures_max) = match self.health == Health::Down && round.accepted == 0 {
-                true => (1, 1),
-                false => {
-                    let limit = self.settings.concurrency_max.max(1);
-                    (limit, limit.max(FAILURES_MIN))
-                }
+            let (limit, failures_max) = if self.health == Health::Down && round.accepted == 0 {
+                (1, 1)
+            } else {
+                let limit = self.settings.concurrency_max.max(1);
+                (limit, limit.max(FAILURES_MIN))
             };
             let retries = round.start_tries(&self.sender, &self.settings.name, limit, failures_max);
             self.handle.add_retries(retries);

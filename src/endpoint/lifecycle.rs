@@ -15,7 +15,7 @@ use crate::payload::pod_lifecycle::{self, Lifecycle, PodChange};
 use crate::quantity::BootTime;
 use crate::spool::{Batch, Moment};
 
-/// How often the endpoint is asked whom it holds to be alive.
+/// The interval at which the endpoint is asked which pods it holds to be alive.
 const RECONCILE: Duration = Duration::from_secs(60);
 
 /// Changes that come together are told together, this long after the first of them.

@@ -277,7 +277,7 @@ mod tests {
         all
     }
 
-    /// What the next run finds there.
+    /// The batches that the next run finds there.
     async fn found(dir: &Path) -> Vec<u64> {
         let queue = Spool::new(dir.to_owned()).queue("central", BOUNDS);
         // The thread of before may be about to let go of it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::slice;
 
 use super::aside::set_aside;
-use super::error::{FileDamage, FileError, failed, from_io};
+use super::error::{FileDamage, QueueFileError, failed, from_io};
 use super::file::{self, FileTotals, QueueFile};
 use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
@@ -66,7 +66,7 @@ impl Database {
         std::mem::take(&mut self.rows.found_posts)
     }
 
-    /// Whether rows wait for their removal, which is not in the file.
+    /// Rows wait for their removal, which is not in the file.
     pub(super) fn has_pending_removals(&self) -> bool {
         !self.rows.pending_removal.is_empty()
     }
@@ -269,7 +269,7 @@ impl Database {
     fn attempt<T>(
         &mut self,
         creates: bool,
-        mut work: impl FnMut(&mut QueueFile, &mut RowTracker) -> Result<T, FileError>,
+        mut work: impl FnMut(&mut QueueFile, &mut RowTracker) -> Result<T, QueueFileError>,
     ) -> Result<Option<T>, SpoolError> {
         for _ in 0..2 {
             self.ensure_open(creates)?;
@@ -300,7 +300,7 @@ impl Database {
             return Ok(());
         }
         let found = match std::fs::metadata(&self.path) {
-            Ok(metadata) if !metadata.is_file() => Err(FileError::damaged("it is no file")),
+            Ok(metadata) if !metadata.is_file() => Err(QueueFileError::damaged("it is no file")),
             Ok(_) => self.open_or_begin(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if creates { self.create() } else { Ok(()) };
@@ -317,7 +317,7 @@ impl Database {
         }
     }
 
-    fn open_or_begin(&self) -> Result<QueueFile, FileError> {
+    fn open_or_begin(&self) -> Result<QueueFile, QueueFileError> {
         if let Some(file) = QueueFile::open(&self.path)? {
             return Ok(file);
         }

@@ -11,7 +11,7 @@ use super::SpoolError;
 
 /// An error of a queue's file.
 #[derive(Debug)]
-pub(super) enum FileError {
+pub(super) enum QueueFileError {
     /// It is no queue, or damaged; with the reason.
     Damaged(String),
     Sqlite(rusqlite::Error),
@@ -21,12 +21,12 @@ pub(super) enum FileError {
     Begun,
 }
 
-impl FileError {
+impl QueueFileError {
     pub(super) fn damaged(what: &str) -> Self {
         Self::Damaged(what.to_owned())
     }
 
-    /// Whether another process has the file open.
+    /// Another process has the file open.
     pub(super) fn is_locked_by_another(&self) -> bool {
         let Self::Sqlite(error) = self else { return matches!(self, Self::Begun) };
         let code = error.sqlite_error_code();
@@ -70,7 +70,7 @@ impl FileError {
     }
 }
 
-impl From<rusqlite::Error> for FileError {
+impl From<rusqlite::Error> for QueueFileError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
@@ -108,10 +108,8 @@ pub(super) fn from_io(path: &Path, error: &io::Error) -> SpoolError {
 /// No file could be created there.
 pub(super) fn free_bytes(dir: &Path) -> Result<u64, SpoolError> {
     // The directory, or the nearest parent that exists.
-    let ways = dir.ancestors().map(|way| match way.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => way,
-    });
+    let ways =
+        dir.ancestors().map(|way| if way.as_os_str().is_empty() { Path::new(".") } else { way });
     for way in ways {
         match std::fs::metadata(way) {
             Ok(metadata) if !metadata.is_dir() => return Err(failed(way, "it is no directory")),

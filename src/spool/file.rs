@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::error::FileError;
+use super::error::QueueFileError;
 use super::{Batch, Moment, RowId, record};
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
@@ -69,7 +69,7 @@ pub(super) struct FileTotals {
 }
 
 impl FileTotals {
-    /// Whether both have as many batches and posts.
+    /// Both have as many batches and posts.
     pub(super) fn is_as(self, other: Self) -> bool {
         (self.batches, self.posts) == (other.batches, other.posts)
     }
@@ -88,14 +88,14 @@ pub(super) struct BatchRow {
 
 impl QueueFile {
     /// Creates an empty queue in an empty file.
-    pub(super) fn begin(path: &Path) -> Result<Self, FileError> {
+    pub(super) fn begin(path: &Path) -> Result<Self, QueueFileError> {
         let mut connection = connect(path)?;
         connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = PERSIST;")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         let tables: i64 =
             transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
         if tables > 0 {
-            return Err(FileError::Begun);
+            return Err(QueueFileError::Begun);
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -107,7 +107,7 @@ impl QueueFile {
     }
 
     /// Opens an existing file; `None`: it is empty, since its creation was cut off.
-    pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, QueueFileError> {
         let mut connection = connect(path)?;
         // A read rolls back an unfinished transaction; an exclusive one would write a first page. A
         // damaged file can be shorter than a page, but is not empty.
@@ -128,7 +128,7 @@ impl QueueFile {
     }
 
     /// The bytes that the rows take on disk; 0 without rows.
-    pub(super) fn bytes(&self) -> Result<u64, FileError> {
+    pub(super) fn bytes(&self) -> Result<u64, QueueFileError> {
         bytes(&self.connection)
     }
 
@@ -137,12 +137,12 @@ impl QueueFile {
         &self,
         after: RowId,
         is_wanted: impl Fn(RowId) -> bool,
-    ) -> Result<Option<BatchRow>, FileError> {
+    ) -> Result<Option<BatchRow>, QueueFileError> {
         row_after(&self.connection, after, is_wanted)
     }
 
     /// The batch of a row, or the reason why it cannot be read.
-    pub(super) fn batch(&self, row: &BatchRow) -> Result<Result<Batch, String>, FileError> {
+    pub(super) fn batch(&self, row: &BatchRow) -> Result<Result<Batch, String>, QueueFileError> {
         // The length is checked first: a damaged one may be as long as the file.
         let mut statement = self
             .connection
@@ -162,15 +162,15 @@ impl QueueFile {
     }
 
     /// The number of posts of a row; `None`: there is no such row.
-    pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, FileError> {
+    pub(super) fn posts(&self, row: RowId) -> Result<Option<u64>, QueueFileError> {
         posts(&self.connection, row)
     }
 
     /// Runs `work` in one transaction.
     pub(super) fn change<T>(
         &mut self,
-        work: impl FnOnce(&mut QueueChange<'_>) -> Result<T, FileError>,
-    ) -> Result<T, FileError> {
+        work: impl FnOnce(&mut QueueChange<'_>) -> Result<T, QueueFileError>,
+    ) -> Result<T, QueueFileError> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut change = QueueChange { transaction, totals: self.totals };
@@ -194,7 +194,7 @@ pub(super) struct QueueChange<'a> {
 }
 
 impl QueueChange<'_> {
-    pub(super) fn bytes(&self) -> Result<u64, FileError> {
+    pub(super) fn bytes(&self) -> Result<u64, QueueFileError> {
         bytes(&self.transaction)
     }
 
@@ -203,23 +203,23 @@ impl QueueChange<'_> {
         &self,
         after: RowId,
         is_wanted: impl Fn(RowId) -> bool,
-    ) -> Result<Option<BatchRow>, FileError> {
+    ) -> Result<Option<BatchRow>, QueueFileError> {
         row_after(&self.transaction, after, is_wanted)
     }
 
     /// The error of a queue that is too large though only one record is left: the record is too
     /// large, or the file has lost pages.
-    pub(super) fn too_large(&self, record_bytes: usize) -> Result<FileError, FileError> {
+    pub(super) fn too_large(&self, record_bytes: usize) -> Result<QueueFileError, QueueFileError> {
         let record_bytes = record_bytes as u64;
         if self.bytes()? > record_bytes + record_bytes / 64 + 8 * PAGE_BYTES {
-            return Ok(FileError::damaged("it has pages that belong to no batch"));
+            return Ok(QueueFileError::damaged("it has pages that belong to no batch"));
         }
-        Ok(FileError::TooLarge)
+        Ok(QueueFileError::TooLarge)
     }
 
-    pub(super) fn append(&mut self, batch: &Batch, record: &[u8]) -> Result<RowId, FileError> {
+    pub(super) fn append(&mut self, batch: &Batch, record: &[u8]) -> Result<RowId, QueueFileError> {
         let Some(id) = self.totals.last.checked_add(1) else {
-            return Err(FileError::damaged("its numbers are used up"));
+            return Err(QueueFileError::damaged("its numbers are used up"));
         };
         self.put(RowId(id), batch, record)?;
         self.totals.last = id;
@@ -234,14 +234,14 @@ impl QueueChange<'_> {
         row: RowId,
         batch: &Batch,
         record: &[u8],
-    ) -> Result<bool, FileError> {
+    ) -> Result<bool, QueueFileError> {
         let Some(posts) = posts(&self.transaction, row)? else { return Ok(false) };
         self.put(row, batch, record)?;
         self.totals.posts = self.totals.posts.saturating_sub(posts) + batch.posts.len() as u64;
         Ok(true)
     }
 
-    fn put(&self, row: RowId, batch: &Batch, record: &[u8]) -> Result<(), FileError> {
+    fn put(&self, row: RowId, batch: &Batch, record: &[u8]) -> Result<(), QueueFileError> {
         let Moment { boot, since_boot, wall } = batch.sampled_at;
         let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.transaction.execute(
@@ -262,7 +262,7 @@ impl QueueChange<'_> {
     }
 
     /// Removes a row, if it is there.
-    pub(super) fn remove(&mut self, row: RowId) -> Result<(), FileError> {
+    pub(super) fn remove(&mut self, row: RowId) -> Result<(), QueueFileError> {
         let Some(posts) = posts(&self.transaction, row)? else { return Ok(()) };
         self.transaction.execute("DELETE FROM batches WHERE id = ?1", (row.0,))?;
         self.transaction.execute("DELETE FROM records WHERE id = ?1", (row.0,))?;
@@ -272,7 +272,7 @@ impl QueueChange<'_> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, FileError> {
+fn connect(path: &Path) -> Result<Connection, QueueFileError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
@@ -281,15 +281,15 @@ fn connect(path: &Path) -> Result<Connection, FileError> {
 }
 
 /// Checks that the file is a queue of this version, and that `batches` is intact.
-fn check_form(connection: &Connection) -> Result<(), FileError> {
+fn check_form(connection: &Connection) -> Result<(), QueueFileError> {
     let header = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if header("application_id")? != APPLICATION_ID {
-        return Err(FileError::damaged("it is another program's"));
+        return Err(QueueFileError::damaged("it is another program's"));
     }
     let version = header("user_version")?;
     if version != VERSION {
         let what = format!("it is of version {version}, and only {VERSION} is known here");
-        return Err(FileError::Damaged(what));
+        return Err(QueueFileError::Damaged(what));
     }
     let mut statement =
         connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name LIMIT 9")?;
@@ -297,23 +297,23 @@ fn check_form(connection: &Connection) -> Result<(), FileError> {
         statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let expected = TABLES.map(|(name, sql)| (name.to_owned(), Some(sql.to_owned())));
     if tables != expected {
-        return Err(FileError::damaged("its tables are not those of a queue"));
+        return Err(QueueFileError::damaged("its tables are not those of a queue"));
     }
     let mut check = connection.prepare("PRAGMA integrity_check('batches')")?;
     let found: String = check.query_row((), |row| row.get(0))?;
     match found.as_str() {
         "ok" => Ok(()),
-        found => Err(FileError::Damaged(found.replace('\n', ", "))),
+        found => Err(QueueFileError::Damaged(found.replace('\n', ", "))),
     }
 }
 
-fn count(connection: &Connection) -> Result<FileTotals, FileError> {
+fn count(connection: &Connection) -> Result<FileTotals, QueueFileError> {
     let sql = "SELECT count(*), coalesce(sum(posts), 0), coalesce(max(id), 0) FROM batches";
     let (batches, posts, last): (i64, i64, i64) =
         connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     match (u64::try_from(batches), u64::try_from(posts)) {
         (Ok(batches), Ok(posts)) => Ok(FileTotals { batches, posts, last }),
-        _ => Err(FileError::damaged("it counts less than no posts")),
+        _ => Err(QueueFileError::damaged("it counts less than no posts")),
     }
 }
 
@@ -334,16 +334,16 @@ pub(super) fn count_readable(path: &Path) -> FileTotals {
     totals
 }
 
-fn bytes(connection: &Connection) -> Result<u64, FileError> {
+fn bytes(connection: &Connection) -> Result<u64, QueueFileError> {
     let pages = |name| {
         let pages = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?;
-        Ok::<_, FileError>(u64::try_from(pages).unwrap_or(0))
+        Ok::<_, QueueFileError>(u64::try_from(pages).unwrap_or(0))
     };
     let used = pages("page_count")?.saturating_sub(pages("freelist_count")?);
     Ok(used.saturating_sub(EMPTY_PAGES) * PAGE_BYTES)
 }
 
-fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, FileError> {
+fn posts(connection: &Connection, row: RowId) -> Result<Option<u64>, QueueFileError> {
     let mut statement = connection.prepare("SELECT posts FROM batches WHERE id = ?1")?;
     let posts: Option<i64> = statement.query_one((row.0,), |row| row.get(0)).optional()?;
     Ok(posts.map(|posts| u64::try_from(posts).unwrap_or(0)))
@@ -353,7 +353,7 @@ fn row_after(
     connection: &Connection,
     after: RowId,
     is_wanted: impl Fn(RowId) -> bool,
-) -> Result<Option<BatchRow>, FileError> {
+) -> Result<Option<BatchRow>, QueueFileError> {
     let mut statement = connection.prepare(
         "SELECT id, boot, since_boot, wall, posts, bytes FROM batches WHERE id > ?1 ORDER BY id",
     )?;

@@ -217,9 +217,10 @@ impl Journal {
         }
         let head = read_head(path)?;
         // A batch is removed by its name, so the name must be its own.
-        match self.path(&head.sampled_at) == path {
-            true => Ok(Some(head)),
-            false => Err("it has another sample's name".to_owned()),
+        if self.path(&head.sampled_at) == path {
+            Ok(Some(head))
+        } else {
+            Err("it has another sample's name".to_owned())
         }
     }
 
@@ -280,9 +281,10 @@ fn read_head(path: &Path) -> Result<RecordHead, String> {
     };
     let length = read().map_err(|error: io::Error| error.to_string())?;
     let head = record::decode_head(&bytes).map_err(|error| error.to_string())?;
-    match length == (bytes.len() + head.contents_bytes) as u64 {
-        true => Ok(head),
-        false => Err("it is not as long as it says".to_owned()),
+    if length == (bytes.len() + head.contents_bytes) as u64 {
+        Ok(head)
+    } else {
+        Err("it is not as long as it says".to_owned())
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(pub i64);
 
-/// Whether a batch is still in its place.
+/// The presence of a batch in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowPresence {
     Present,

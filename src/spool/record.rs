@@ -81,10 +81,7 @@ pub fn encode(batch: &Batch) -> Option<Vec<u8>> {
     // Writing into memory does not fail.
     write_contents(batch, &mut record).ok()?;
     let record = record.finish().ok()?;
-    match record.len() < CONTENTS_AT + contents_bytes {
-        true => checked(record),
-        false => encode_plain(batch),
-    }
+    if record.len() < CONTENTS_AT + contents_bytes { checked(record) } else { encode_plain(batch) }
 }
 
 /// Encodes a batch without packing it, for files in memory.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::FileError;
+use super::error::QueueFileError;
 use super::file::{BatchRow, FileTotals, QueueChange, QueueFile};
 use super::{Batch, Bounds, Lost, Moment, RowId, RowPresence};
 
@@ -27,7 +27,7 @@ pub(super) struct RowTracker {
     pub(super) lost: Lost,
     /// Posts in files that were opened and of which nothing was known.
     pub(super) found_posts: u64,
-    /// Whether a damaged row of this file was logged.
+    /// A damaged row of this file was logged.
     pub(super) logged: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum NextRow {
 
 impl RowTracker {
     /// The first row that does not wait for its removal.
-    pub(super) fn first(&self, file: &QueueFile) -> Result<Option<BatchRow>, FileError> {
+    pub(super) fn first(&self, file: &QueueFile) -> Result<Option<BatchRow>, QueueFileError> {
         file.row_after(START, |row| !self.pending_removal.contains_key(&row))
     }
 
@@ -63,7 +63,7 @@ impl RowTracker {
         batches: &[(&Batch, Vec<u8>)],
         now: Moment,
         bounds: Bounds,
-    ) -> Result<Vec<RowId>, FileError> {
+    ) -> Result<Vec<RowId>, QueueFileError> {
         let (rows, lost) = file.change(|change| {
             self.remove_pending(change)?;
             let mut lost = Lost::default();
@@ -91,7 +91,7 @@ impl RowTracker {
         at: &mut RowId,
         now: Moment,
         bounds: Bounds,
-    ) -> Result<NextRow, FileError> {
+    ) -> Result<NextRow, QueueFileError> {
         let mut dropped = false;
         while self.pending_removal.len() < PENDING_REMOVAL_MAX {
             let is_free =
@@ -132,7 +132,7 @@ impl RowTracker {
         rows: &[RowId],
         into: &Batch,
         record: &[u8],
-    ) -> Result<RowPresence, FileError> {
+    ) -> Result<RowPresence, QueueFileError> {
         let Some(last) = rows.iter().max().filter(|last| !self.pending_removal.contains_key(last))
         else {
             return Ok(RowPresence::Gone);
@@ -153,7 +153,10 @@ impl RowTracker {
         Ok(if merged { RowPresence::Present } else { RowPresence::Gone })
     }
 
-    pub(super) fn remove_pending(&self, change: &mut QueueChange<'_>) -> Result<(), FileError> {
+    pub(super) fn remove_pending(
+        &self,
+        change: &mut QueueChange<'_>,
+    ) -> Result<(), QueueFileError> {
         self.pending_removal.keys().try_for_each(|row| change.remove(*row))
     }
 
@@ -163,7 +166,7 @@ impl RowTracker {
         now: Moment,
         bounds: Bounds,
         lost: &mut Lost,
-    ) -> Result<(), FileError> {
+    ) -> Result<(), QueueFileError> {
         let mut at = START;
         let mut young = 0;
         while let Some(row) = change.row_after(at, |row| !self.leased.contains_key(&row))? {
@@ -192,14 +195,15 @@ impl RowTracker {
         record_bytes: usize,
         bounds: Bounds,
         lost: &mut Lost,
-    ) -> Result<(), FileError> {
+    ) -> Result<(), QueueFileError> {
         while change.bytes()? > bounds.bytes_max {
             let oldest = change.row_after(START, |row| !self.leased.contains_key(&row))?;
             let Some(oldest) = oldest.filter(|row| row.id != appended) else {
                 // The leased rows leave no room now.
-                return Err(match self.leased.is_empty() {
-                    true => change.too_large(record_bytes)?,
-                    false => FileError::TooLarge,
+                return Err(if self.leased.is_empty() {
+                    change.too_large(record_bytes)?
+                } else {
+                    QueueFileError::TooLarge
                 });
             };
             lost.full_posts += oldest.posts;

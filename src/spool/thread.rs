@@ -52,7 +52,7 @@ struct ThreadHandle {
 struct QueueState {
     name: String,
     path: PathBuf,
-    /// Whether the thread was ever asked about the queue.
+    /// The thread was asked about the queue before.
     is_used: AtomicBool,
     counts: Mutex<QueueCounts>,
 }
@@ -134,7 +134,7 @@ impl Spool {
         Queue { thread: self.thread.clone(), state, bounds }
     }
 
-    /// Whether any queue is in use.
+    /// At least one queue is in use.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         lock(&self.thread.states).values().any(|state| state.strong_count() > 0)
@@ -392,7 +392,7 @@ impl Queue {
         }
     }
 
-    /// Whether neither the thread nor the disk has anything of this queue. In that case `look`
+    /// Neither the thread nor the disk has anything of this queue. In that case `look`
     /// checks its directory. All of it runs on a short-lived thread.
     async fn is_absent(
         &self,

@@ -47,10 +47,11 @@ pub(super) struct ReceivedAnswer {
 /// Reads an answer, which came at `now`.
 pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> ReceivedAnswer {
     let status = answer.status();
-    let pause = match status.is_success() {
+    let pause = if status.is_success() {
         // After a success, Retry-After says when the result can be read, not when to send more.
-        true => rate_limit_wait(answer.headers(), now),
-        false => asked_wait(answer.headers(), now),
+        rate_limit_wait(answer.headers(), now)
+    } else {
+        asked_wait(answer.headers(), now)
     };
     // Read to the end, or the connection cannot be used again.
     let mut body = Vec::new();

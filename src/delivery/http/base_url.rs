@@ -65,9 +65,8 @@ impl BaseUrl {
     pub(super) fn query_values(&self) -> Vec<String> {
         let written = self.0.query().unwrap_or_default().split('&');
         let written = written.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-        let meant = self.0.query_pairs().map(|(name, value)| match value.is_empty() {
-            true => name.into_owned(),
-            false => value.into_owned(),
+        let meant = self.0.query_pairs().map(|(name, value)| {
+            if value.is_empty() { name.into_owned() } else { value.into_owned() }
         });
         written.map(str::to_owned).chain(meant).collect()
     }

@@ -9,15 +9,15 @@ use reqwest::redirect::Policy;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::super::DeliverySettings;
-use super::EndpointTrust;
 use super::base_url::BaseUrl;
 use super::failure::innermost;
 use super::mask::Mask;
 use super::proxy::{Proxy, Route};
 use super::tls::TlsMaterial;
 use super::token::AuthToken;
+use super::trust::ConnectionParts;
 use crate::clock;
+use crate::delivery::settings::DeliverySettings;
 use crate::small_file::Stamp;
 
 /// The least time between two checks of the token and certificate files.
@@ -31,40 +31,6 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 /// balancers forget a connection later than that.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
-
-/// The values read from files and variables for one client.
-pub(super) struct ConnectionParts {
-    token: Option<AuthToken>,
-    material: TlsMaterial,
-    /// The stamps of the TLS files before they were read.
-    stamps: Vec<Option<Stamp>>,
-    proxy: Option<Proxy>,
-    /// With the name that the server goes by.
-    base: BaseUrl,
-}
-
-impl ConnectionParts {
-    /// Reads them.
-    ///
-    /// # Errors
-    /// The first one that cannot be read or used.
-    pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, String> {
-        // An error means that a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
-        let stamps = trust.tls.stamps();
-        let material = trust.tls.read(url)?;
-        let base = trust.tls.named(url)?;
-        let proxy = trust.proxies.for_base(url)?;
-        if proxy.is_some() && trust.tls.server_name.is_some() {
-            // The proxy would be asked for the server by that name.
-            return Err("server_name has no effect through a proxy; allowed: with the URL's host \
-                        in no_proxy"
-                .to_owned());
-        }
-        Ok(Self { token, material, stamps, proxy, base })
-    }
-}
 
 /// The client of an endpoint, its token and its route.
 #[derive(Debug)]
@@ -83,7 +49,7 @@ struct CurrentClient {
     /// The stamps of the TLS files at the last check.
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
-    /// Whether the log has the error of the last read.
+    /// The log has the error of the last read.
     logged: bool,
 }
 

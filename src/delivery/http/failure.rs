@@ -31,7 +31,7 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
     causes(error).last().map_or_else(String::new, |cause| answer::one_line(&cause.to_string()))
 }
 
-/// Whether the server closed the connection before or because of the request, without an answer.
+/// True if the server closed the connection before or because of the request, without an answer.
 pub(super) fn closed_without_answer(error: &reqwest::Error) -> bool {
     if error.is_timeout() || error.is_connect() {
         return false;
@@ -104,10 +104,11 @@ fn names(presented: &[String]) -> String {
         inner.trim_end_matches(')').trim_matches('"').to_owned()
     };
     let all: Vec<String> = presented.iter().map(bare).collect();
-    match all.is_empty() {
-        true => "no name at all".to_owned(),
+    if all.is_empty() {
+        "no name at all".to_owned()
+    } else {
         // The server wrote them.
-        false => answer::one_line(&all.join(", ")),
+        answer::one_line(&all.join(", "))
     }
 }
 

@@ -89,7 +89,7 @@ impl Proxies {
     }
 }
 
-/// Whether the host is this host, which no proxy could reach.
+/// True for this host itself, which no proxy could reach.
 fn is_own(host: &str) -> bool {
     let name = host.trim_end_matches('.');
     let own_name =
@@ -160,7 +160,7 @@ impl<'a> Route<'a> {
         Self { proxy, is_tunnel: base.is_https() }
     }
 
-    /// Whether an answer may be the proxy's own.
+    /// An answer may be the proxy's own.
     pub(super) const fn ends_at_proxy(self) -> bool {
         self.proxy.is_some() && !self.is_tunnel
     }

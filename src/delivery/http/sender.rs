@@ -11,10 +11,10 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 
-use super::super::DeliverySettings;
 use super::answer::{self, PostOutcome};
 use super::connection::{Connection, TokenHeader};
 use super::failure;
+use crate::delivery::settings::DeliverySettings;
 use crate::quantity::WallTime;
 
 /// The key of the post, the same at every try (draft-ietf-httpapi-idempotency-key-header).
@@ -26,11 +26,11 @@ pub(in crate::delivery) struct Sender(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     connection: Connection,
-    /// Whether the last request was answered.
+    /// The last request was answered.
     answers: AtomicBool,
     /// Held by the first request to a server that has not answered yet.
     first: Mutex<()>,
-    /// Whether the endpoint has rejected the encoding of the settings.
+    /// The endpoint has rejected the encoding of the settings.
     plain: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ pub(in crate::delivery) struct Sent {
 /// The failure of a request without an answer.
 struct RequestFailure {
     reason: String,
-    /// Whether the connection was closed without an answer.
+    /// The connection was closed without an answer.
     closed: bool,
 }
 
@@ -71,11 +71,12 @@ impl Sender {
         idempotency_key: Option<&HeaderValue>,
     ) -> Sent {
         let settings = self.0.connection.settings();
-        let encoded = match self.0.plain.load(Ordering::Relaxed) {
-            true => None,
-            false => settings.encoding.encode(body),
+        let encoded = if self.0.plain.load(Ordering::Relaxed) {
+            None
+        } else {
+            settings.encoding.encode(body)
         };
-        let post = Post { path, body, encoded, idempotency_key };
+        let post = OutgoingPost { path, body, encoded, idempotency_key };
         let mut earlier = Vec::new();
         let answer = self.0.post(post, &mut earlier).await;
         Sent { answer, earlier }
@@ -89,7 +90,7 @@ impl Sender {
 }
 
 /// A post and the form in which it is sent.
-struct Post<'a> {
+struct OutgoingPost<'a> {
     path: &'a str,
     body: &'a Bytes,
     /// The compressed body; `None`: it is sent uncompressed.
@@ -98,7 +99,11 @@ struct Post<'a> {
 }
 
 impl Inner {
-    async fn post(&self, mut post: Post<'_>, earlier: &mut Vec<Option<u16>>) -> PostOutcome {
+    async fn post(
+        &self,
+        mut post: OutgoingPost<'_>,
+        earlier: &mut Vec<Option<u16>>,
+    ) -> PostOutcome {
         let (client, mut shown) = self.connection.current();
         let (mut has_other_token, mut is_unpacked) = (false, false);
         loop {
@@ -149,15 +154,12 @@ impl Inner {
     async fn exchange(
         &self,
         client: &Client,
-        post: &Post<'_>,
+        post: &OutgoingPost<'_>,
         shown: &TokenHeader,
         earlier: &mut Vec<Option<u16>>,
     ) -> Result<reqwest::Response, RequestFailure> {
         let answered = self.answers.load(Ordering::Relaxed);
-        let alone = match answered {
-            true => None,
-            false => self.alone().await,
-        };
+        let alone = if answered { None } else { self.alone().await };
         let outcome = self.request(client, post, shown).await;
         drop(alone);
         match outcome {
@@ -187,7 +189,7 @@ impl Inner {
     async fn request(
         &self,
         client: &Client,
-        post: &Post<'_>,
+        post: &OutgoingPost<'_>,
         shown: &TokenHeader,
     ) -> Result<reqwest::Response, RequestFailure> {
         let mut request = client.post(self.connection.base().join(post.path));
@@ -216,9 +218,10 @@ impl Inner {
             answer = self.answered(client.get(url), &shown).await?;
         }
         let way = self.connection.way();
-        match answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && way.ends_at_proxy() {
-            true => Err(RequestFailure { reason: way.refused(), closed: false }),
-            false => Ok((answer, shown)),
+        if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && way.ends_at_proxy() {
+            Err(RequestFailure { reason: way.refused(), closed: false })
+        } else {
+            Ok((answer, shown))
         }
     }
 

@@ -144,9 +144,10 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unusable(&format!("is no PEM: {error}")))?;
-    match certificates.is_empty() {
-        true => Err(unusable("holds no certificate (PEM)")),
-        false => Ok(certificates),
+    if certificates.is_empty() {
+        Err(unusable("holds no certificate (PEM)"))
+    } else {
+        Ok(certificates)
     }
 }
 
@@ -171,9 +172,10 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         // An encrypted key is PEM of another kind, and skipped.
         let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
-        let reason = match is_encrypted {
-            true => "is encrypted; allowed: a key without a passphrase",
-            false => "holds no private key (PEM)",
+        let reason = if is_encrypted {
+            "is encrypted; allowed: a key without a passphrase"
+        } else {
+            "holds no private key (PEM)"
         };
         format!("the client key file {} {reason}", key_path.display())
     })?;

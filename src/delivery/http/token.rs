@@ -67,7 +67,7 @@ pub(super) struct AuthToken {
     header: (HeaderName, HeaderValue),
     /// The stamp of its file at the last check.
     stamp: Option<Stamp>,
-    /// Whether the log has the error of the last read.
+    /// The log has the error of the last read.
     logged: bool,
 }
 
@@ -92,9 +92,10 @@ impl AuthToken {
             }
         };
         let name = &credential.header;
-        let value = match name.eq_ignore_ascii_case("authorization") {
-            true => format!("Bearer {token}"),
-            false => token,
+        let value = if name.eq_ignore_ascii_case("authorization") {
+            format!("Bearer {token}")
+        } else {
+            token
         };
         let header = secret(name, &value)?;
         Ok(Self { credential: credential.clone(), header, stamp, logged: false })
@@ -174,9 +175,10 @@ mod tests {
         let sent = |token: &AuthToken| token.header().1.to_str().unwrap().to_owned();
         assert_eq!(sent(&token), "first");
         for gone in [true, false] {
-            match gone {
-                true => std::fs::remove_file(&path).unwrap(),
-                false => std::fs::write(&path, "\n").unwrap(),
+            if gone {
+                std::fs::remove_file(&path).unwrap();
+            } else {
+                std::fs::write(&path, "\n").unwrap();
             }
             token.look("central");
             assert_eq!(sent(&token), "first");

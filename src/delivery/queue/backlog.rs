@@ -7,7 +7,7 @@ use crate::spool::{Batch, Moment, RecoveredBatches};
 
 impl Handle {
     /// The sampling times of the batches of the backlog that are in the journal.
-    pub(in super::super) fn in_journal(&self) -> Vec<Moment> {
+    pub(in crate::delivery) fn in_journal(&self) -> Vec<Moment> {
         let state = self.state();
         state
             .backlog
@@ -19,7 +19,7 @@ impl Handle {
 
     /// Removes batches that an earlier run wrote to disk without removing them from the journal.
     /// The disk has the newer state.
-    pub(in super::super) fn are_on_disk(&self, sampled_at: &[Moment]) {
+    pub(in crate::delivery) fn are_on_disk(&self, sampled_at: &[Moment]) {
         let mut state = self.state();
         let known =
             |entry: &QueuedBatch| entry.in_journal && sampled_at.contains(&entry.sampled_at);
@@ -53,7 +53,7 @@ impl Handle {
     }
 
     /// Leases a partially accepted batch that is in memory only.
-    pub(in super::super) fn lease_partial(&self) -> Option<QueuedBatch> {
+    pub(in crate::delivery) fn lease_partial(&self) -> Option<QueuedBatch> {
         let mut state = self.state();
         let at = state.backlog.iter().position(|entry| entry.partially_accepted)?;
         let entry = state.backlog.remove(at)?;
@@ -62,19 +62,19 @@ impl Handle {
     }
 
     /// The number of partially accepted batches, and their bytes.
-    pub(in super::super) fn unacknowledged(&self) -> (usize, usize) {
+    pub(in crate::delivery) fn unacknowledged(&self) -> (usize, usize) {
         let state = self.state();
         let left = state.backlog.iter().filter(|entry| entry.partially_accepted);
         left.fold((0, 0), |(samples, bytes), entry| (samples + 1, bytes + entry.cost_bytes()))
     }
 
     /// Clears the failures of all posts: the endpoint may fail, and not the posts.
-    pub(in super::super) fn forget_failing(&self) {
+    pub(in crate::delivery) fn forget_failing(&self) {
         self.state().backlog.iter_mut().for_each(QueuedBatch::forget_failing);
     }
 
     /// Records in the journal that the batch is attempted, before it is sent.
-    pub(in super::super) fn mark_attempted(&self, entry: &mut QueuedBatch) {
+    pub(in crate::delivery) fn mark_attempted(&self, entry: &mut QueuedBatch) {
         if let Some(journal) = self.0.journal.as_ref().filter(|_| entry.in_journal) {
             entry.attempt_is_stored = journal.mark_attempted(&entry.sampled_at);
         }
@@ -82,7 +82,7 @@ impl Handle {
 
     /// Merges the two oldest unattempted batches of the backlog while `merge` does, at most `times`
     /// times.
-    pub(in super::super) fn merge_oldest(
+    pub(in crate::delivery) fn merge_oldest(
         &self,
         times: usize,
         merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,

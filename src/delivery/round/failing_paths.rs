@@ -37,7 +37,7 @@ impl FailingPaths {
         }
     }
 
-    /// Whether no further post of this path is sent in this round.
+    /// No further post of this path is sent in this round.
     pub(super) fn is_held_back(&self, path: &str) -> bool {
         self.0.get(path).is_some_and(|failing_paths| {
             !failing_paths.is_answered && failing_paths.tries_left == 0

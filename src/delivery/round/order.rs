@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::PostSlot;
 use super::failing_paths::FailingPaths;
+use super::slot::PostSlot;
 use crate::delivery::queue::QueuedBatch;
 
 pub(super) struct SendOrder {
@@ -34,9 +34,10 @@ pub(super) fn of(
     if !is_in_order {
         first.append(&mut behind);
     }
-    let probes = match first.is_empty() {
-        true => probe_candidates(&left, is_in_order),
-        false => probe_candidates(&first, is_in_order),
+    let probes = if first.is_empty() {
+        probe_candidates(&left, is_in_order)
+    } else {
+        probe_candidates(&first, is_in_order)
     };
     let number = |(at, _): &(usize, &PostSlot)| *at;
     let mut line = VecDeque::with_capacity(slots.len());

@@ -52,7 +52,7 @@ fn what_was_left_takes_turns_with_what_is_whole() {
     }
 }
 
-/// What is whole comes first on a path on which the endpoint fails, then the oldest; without an answer no
+/// A whole post comes first on a path on which the endpoint fails, then the oldest; without an answer no
 /// third one is let out, and no sample is cut short by it.
 #[test]
 fn of_an_ill_path_what_is_fresh_asks_and_the_oldest() {

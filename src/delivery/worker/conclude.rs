@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::probe::Verdict;
 use super::{FinishedRound, Pause, REJECTED_ROUNDS, Worker};
-use crate::delivery::DeliverySettings;
 use crate::delivery::queue::{DropReason, QueuedBatch};
 use crate::delivery::round::{Blame, FailedPost, Round};
+use crate::delivery::settings::DeliverySettings;
 use crate::delivery::statistics::Health;
 
 /// The most samples with unacknowledged posts.
@@ -33,10 +33,7 @@ impl Worker {
                 0 => self.rejected_rounds.saturating_add(1),
                 _ => 0,
             };
-            self.set_health(match was_prompt {
-                true => Health::Healthy,
-                false => Health::Degraded,
-            });
+            self.set_health(if was_prompt { Health::Healthy } else { Health::Degraded });
         } else if let Some(failed) = round.first_failure()
             // Unacknowledged posts say nothing about the endpoint; the next sample will.
             && !round.is_partial_only()
@@ -79,9 +76,10 @@ impl Worker {
             self.bound_unacknowledged(&mut entries);
         }
         for entry in entries {
-            match entry.posts.is_empty() {
-                true => self.resolve_batch(entry).await,
-                false => self.retain_rest(entry).await,
+            if entry.posts.is_empty() {
+                self.resolve_batch(entry).await;
+            } else {
+                self.retain_rest(entry).await;
             }
         }
         self.release_retained().await;
@@ -125,8 +123,7 @@ impl Worker {
         on_disk.map_or(bytes_max, |on_disk| bytes_max.min(on_disk)) / UNACKNOWLEDGED_SHARE
     }
 
-    /// Whether the backlog stays where it is, because unacknowledged posts have nearly filled their
-    /// limit. It ends after `failing_for`, the time for which some of the endpoint's servers may be
+    /// The backlog stays where it is, because unacknowledged posts have nearly filled their limit. It ends after `failing_for`, the time for which some of the endpoint's servers may be
     /// away.
     pub(super) fn holds_back_backlog(&mut self) -> bool {
         let can_hold = self.health != Health::Down && !self.settings.in_order;
@@ -147,7 +144,7 @@ impl Worker {
         now.since(*self.full_since.get_or_insert(now)) < self.settings.failing_for
     }
 
-    /// Whether there are unacknowledged posts of so many samples, or of so many bytes.
+    /// There are unacknowledged posts of so many samples, or of so many bytes.
     fn unacknowledged_exceeds(&self, samples_min: usize, bytes_min: usize) -> bool {
         let (in_memory, bytes) = self.handle.unacknowledged();
         let on_disk = self.retained.iter().filter(|entry| entry.partially_accepted);

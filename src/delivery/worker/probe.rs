@@ -1,8 +1,8 @@
 //! The probes of an endpoint that is down: a probe may fail because of its post, so each one is
 //! another post.
 
-use crate::delivery::DeliverySettings;
 use crate::delivery::round::{FailedPost, Round};
+use crate::delivery::settings::DeliverySettings;
 use crate::spool::Moment;
 
 /// The failed probes after which a sample of one post is retried with others, and the next sample
@@ -111,12 +111,11 @@ impl Probes {
             1 => head.failed >= SINGLE_POST_PROBES,
             _ => head.answered as usize / posts.max(1) >= PROBES_PER_POST,
         };
-        match is_enough && !retry_with_next && self.set_aside < SET_ASIDE_MAX {
-            true => {
-                self.set_aside += 1;
-                Verdict::RetryWithNext
-            }
-            false => Verdict::Retry,
+        if is_enough && !retry_with_next && self.set_aside < SET_ASIDE_MAX {
+            self.set_aside += 1;
+            Verdict::RetryWithNext
+        } else {
+            Verdict::Retry
         }
     }
 }

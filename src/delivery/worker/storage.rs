@@ -32,10 +32,7 @@ impl Worker {
         }
         while let Some(mut entry) = self.handle.lease_fresh(None) {
             if self.is_in_order() || self.stored_fresh.len() >= STORED_FRESH_MAX {
-                let unstored = match can_append {
-                    true => self.put_to_disk(entry).await,
-                    false => Some(entry),
-                };
+                let unstored = if can_append { self.put_to_disk(entry).await } else { Some(entry) };
                 if let Some(entry) = unstored {
                     can_append &= !self.settings.in_order;
                     self.handle.put_back(entry);
@@ -128,7 +125,7 @@ impl Worker {
         self.settings.stale.is_some_and(|stale| matches!(stale.then, StaleAction::Add(_)))
     }
 
-    /// Whether the batch on disk lacks a change.
+    /// The batch on disk lacks a change.
     fn is_outdated(&self, entry: &QueuedBatch) -> bool {
         entry.is_dirty || self.merges_stale() && entry.was_attempted() && !entry.attempt_is_stored
     }
@@ -191,9 +188,10 @@ impl Worker {
             let is_known = !entry.has_no_failures() || adds && entry.was_attempted();
             let is_held = entry.partially_accepted || is_known && others < RETAINED_MAX;
             others += usize::from(!entry.partially_accepted && is_held);
-            match is_held && entry.row.is_some() {
-                true => self.retained.push_back(entry),
-                false => self.release(entry).await,
+            if is_held && entry.row.is_some() {
+                self.retained.push_back(entry);
+            } else {
+                self.release(entry).await;
             }
         }
     }
@@ -238,9 +236,10 @@ impl Worker {
         while let Some(entry) =
             self.handle.lease_backlog().or_else(|| self.handle.lease_fresh(None))
         {
-            match self.settings.in_order && !unstored.is_empty() {
-                true => unstored.push(entry),
-                false => unstored.extend(self.put_to_disk(entry).await),
+            if self.settings.in_order && !unstored.is_empty() {
+                unstored.push(entry);
+            } else {
+                unstored.extend(self.put_to_disk(entry).await);
             }
         }
         for entry in unstored.into_iter().rev() {

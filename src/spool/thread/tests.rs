@@ -180,7 +180,7 @@ fn what_a_disk_that_does_not_answer_is_asked_meanwhile_does_not_come_to_be() {
     assert_eq!((queue.take_lost(), queue.take_merged_posts()), (Lost::default(), 0));
 }
 
-/// What the thread was at already when it was given up.
+/// The work that the thread had begun when it was given up.
 #[test]
 fn what_comes_to_be_too_late_is_undone() {
     let dir = tempfile::tempdir().unwrap();
