@@ -20,7 +20,7 @@ use crate::payload::status::{PATH, StatusError, StatusReport};
 /// The longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer. That of 32 endpoints with all their counters has some 64 KiB.
+/// The largest answer, in bytes. The status of 32 endpoints has about 64 KiB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The address of an agent's status server.
@@ -109,7 +109,9 @@ fn connect_error(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "permission denied; the agent's user and root may ask".to_owned()
         }
-        io::ErrorKind::ConnectionRefused => "nobody listens on it; its agent has ended".to_owned(),
+        io::ErrorKind::ConnectionRefused => {
+            "no process listens on it; its agent has ended".to_owned()
+        }
         _ => error.to_string(),
     }
 }

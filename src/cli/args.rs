@@ -1,4 +1,4 @@
-//! Flags and subcommands as typed. [`crate::config`] resolves them together with the file and the
+//! Flags and subcommands. [`crate::config`] resolves them together with the file and the
 //! environment.
 
 use std::path::PathBuf;
@@ -113,28 +113,28 @@ pub enum Command {
                       With no endpoint configured, a receiver is started on this host and the \
                       samples are sent to it.")]
     Run(RunFlags),
-    /// Take two samples and show whose usage lies between them
+    /// Take two samples and show the usage between them
     #[command(
-        long_about = "Take two samples and show whose usage lies between them: the node, pods and \
-                      their containers, the host's units, the busiest processes, and per resource \
-                      what is left over."
+        long_about = "Take two samples and show the usage between them: the node, pods and their \
+                      containers, the host's units, the busiest processes, and the unattributed \
+                      remainder of each resource."
     )]
     Dump(DumpFlags),
-    /// Say what this host offers, what will be missing, and whether endpoints answer
+    /// Show which sources this host has, which are missing, and which endpoints answer
     #[command(
-        long_about = "Say what this host offers source by source, what will be missing in the \
-                      output because of it, and whether each configured endpoint answers.\n\n\
-                      Exit status: 0 all is well, 1 something will be missing, 2 it cannot work."
+        long_about = "Show which sources this host has, the values that will be missing in the \
+                      output, and whether each configured endpoint answers.\n\n\
+                      Exit status: 0 nothing is missing, 1 a source is missing, 2 the agent cannot \
+                      work here."
     )]
     Check(RunFlags),
-    /// Ask the agent that runs here how it and its endpoints are
+    /// Show the health of the running agent and its endpoints
     #[command(
-        long_about = "Ask the agent that runs here how it is: its samples, its sources of names, \
-                      and of each endpoint what waits, what became of the rest, and whether it \
-                      takes what it is sent. The agent is found by the settings that `run` has: at \
-                      status.socket, else at status.listen.\n\n\
+        long_about = "Show the health of the running agent: its samples, its sources of names, \
+                      and the state, backlog and counters of each endpoint. The agent is found by \
+                      the settings of `run`: at status.socket, else at status.listen.\n\n\
                       Exit status: 0 it answered, 1 no agent answers, 2 it cannot be asked, and \
-                      with --check 3 if it takes no samples or an endpoint is down."
+                      with --check 3 if it does not sample or an endpoint is down."
     )]
     Status(StatusFlags),
     /// Print the settings as resolved, and where each came from
@@ -152,7 +152,7 @@ pub struct DumpFlags {
     /// Time between the two samples, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
     pub interval: Duration,
-    /// The output: a table for eyes, one JSON document, one JSON object per line, or the lists of
+    /// The output: a table, one JSON document, one JSON object per line, or the lists of
     /// metrics.k8s.io/v1beta1
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -190,10 +190,10 @@ pub struct StatusFlags {
     /// The state directory of the agent, as `run` has it
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<String>,
-    /// The output: a table for eyes, or the agent's own JSON
+    /// The output: a table, or the agent's own JSON
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
-    /// Exit with 3 if it takes no samples or an endpoint is down
+    /// Exit with 3 if the agent does not sample or an endpoint is down
     #[arg(long, action = ArgAction::SetTrue)]
     pub check: bool,
     /// Colour in the table; auto: on a terminal

@@ -1,4 +1,4 @@
-//! `nodetally dump`: two samples, and whose usage lies between them.
+//! `nodetally dump`: the usage between two samples.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,7 +30,7 @@ const FILESYSTEMS_DEADLINE: Duration = Duration::from_secs(1);
 /// The longest wait for names after the second sample.
 const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Samples twice and prints.
+/// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
     if flags.format == Format::MetricsK8sIo && (flags.pod.is_some() || flags.unit.is_some()) {
         bail!("--format metrics-k8s-io prints the node and all its pods: not with --pod or --unit");
@@ -105,7 +105,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
     let due = clock::boot_time().plus(flags.interval);
-    // Nobody stops it but the signal that ends the program.
+    // Only the signal that ends the program stops it.
     let (_waker, stop) = wait::stop_signal().context("a pipe")?;
     wait::until(due, &stop, &mut sampler);
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
@@ -113,7 +113,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let (filesystems, all_answered) = node::read(sampler.roots(), FILESYSTEMS_DEADLINE);
     let mut gaps = sampler.into_gaps();
     if !all_answered {
-        let consequence = "a filesystem did not answer within a second: it and those behind it \
+        let consequence = "a filesystem did not answer within a second: it and those after it \
                            are missing";
         let path = (*b"statfs").into();
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
@@ -122,7 +122,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     Ok(Observed { host: host::facts(settings), account, catalog, gaps, filesystems })
 }
 
-/// Both instants of a capture, each by its own clock.
+/// Reads both instants of a capture, each by its own clock.
 fn replay(dir: &Path) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: false },

@@ -1,4 +1,4 @@
-//! The command line: arguments in, text and exit codes out.
+//! The command line: subcommands, their output and exit codes.
 
 mod agent_client;
 pub mod args;
@@ -26,10 +26,10 @@ use crate::runtime::{agent, host};
 use args::{Cli, Command};
 use output::print;
 
-/// The exit code for what cannot work: bad input, or a host that offers nothing.
+/// The exit code of bad input, and of a host that cannot be sampled.
 const CANNOT: u8 = 2;
 
-/// Does what the arguments say. Errors are one line on standard error.
+/// Runs the command in `arguments`. An error is one line on standard error.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -56,9 +56,9 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             let settings = settings()?;
             let level = log_to_stderr(settings.log.level);
             let reload = Reload {
-                settings: &|| self::settings(cli).map_err(|error| format!("{error:#}")),
+                settings: &|| self::settings(cli),
                 set_log_level: &|wanted| {
-                    // An error is that nobody logs any more.
+                    // An error means that logging has ended.
                     let _ = level.modify(|filter| *filter = level_filter(wanted));
                 },
             };
@@ -81,12 +81,12 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(cli: &Cli) -> anyhow::Result<Settings> {
-    Ok(Settings::resolve(inputs(cli)?)?)
+fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
+    Settings::resolve(inputs(cli)?)
 }
 
-fn inputs(cli: &Cli) -> anyhow::Result<Inputs<Vec<(String, String)>>> {
-    // A variable that is not UTF-8 is none of ours.
+fn inputs(cli: &Cli) -> Result<Inputs<Vec<(String, String)>>, ConfigError> {
+    // No variable of the agent is other than UTF-8.
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -115,12 +115,12 @@ fn read_config(path: &std::path::Path) -> std::io::Result<String> {
     #[expect(clippy::disallowed_methods, reason = "the configuration is no file of the kernel's")]
     let file = std::fs::File::open(path)?;
     let mut text = String::new();
-    // One byte more than is allowed, so that the settings can say that it is too much.
+    // One byte more than allowed, so that the size check fails on a larger file.
     file.take(config::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// The level may be changed later.
+/// Starts logging to standard error. The handle changes the level later.
 fn log_to_stderr(level: config::LogLevel) -> filter::Handle<LevelFilter, Registry> {
     let (filter, handle) = filter::Layer::new(level_filter(level));
     let lines = tracing_subscriber::fmt::layer()

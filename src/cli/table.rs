@@ -1,4 +1,4 @@
-//! `dump` for eyes: aligned columns, units that a person reads, colour only where it is wanted.
+//! The table of `dump`: aligned columns, readable units, optional colour.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -19,13 +19,13 @@ use crate::snapshot::gaps::Gaps;
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     pub colour: bool,
-    /// The terminal's width, which names are cut to fit; `None`: nothing is cut.
+    /// The width of the terminal, to which names are shortened; `None`: no limit.
     pub width: Option<usize>,
-    /// Rows of each list, at most.
+    /// The most rows of each list.
     pub top: usize,
 }
 
-/// Everything the table shows.
+/// The data of the table.
 pub struct Page<'a> {
     pub host: &'a HostFacts,
     pub account: &'a Account,
@@ -35,7 +35,7 @@ pub struct Page<'a> {
     pub gaps: &'a Gaps,
 }
 
-/// The longest name that is shown whole where the terminal's width is known.
+/// The least width of the name column, in characters.
 const NAME_CHARS_MIN: usize = 24;
 
 #[must_use]
@@ -149,7 +149,7 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     }
 }
 
-/// Name, then right-aligned cells.
+/// A table with a name column and right-aligned cells.
 pub(super) struct Grid<const N: usize> {
     title: String,
     heads: [&'static str; N],
@@ -435,7 +435,7 @@ fn gaps(page: &Page<'_>, style: Style, out: &mut String) {
 }
 
 impl Style {
-    /// As standard output takes it.
+    /// The style for standard output: colour and width depend on whether it is a terminal.
     #[must_use]
     pub fn of_output(colour: ColorChoice, top: usize) -> Self {
         let is_terminal = io::stdout().is_terminal();
@@ -461,7 +461,7 @@ impl Style {
     }
 }
 
-/// Of the terminal on standard output.
+/// The columns of the terminal on standard output; `None` if it has none.
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))
@@ -476,7 +476,7 @@ fn is_nothing(cell: &str) -> bool {
     matches!(cell, "-" | "0" | "0 B" | "0 B/s" | "0.00" | "0.00 s")
 }
 
-/// CPUs in use, to the hundredth.
+/// CPUs in use, in hundredths.
 fn cores(usec: u64, over_usec: u64) -> String {
     if over_usec == 0 {
         return nothing();
@@ -484,12 +484,12 @@ fn cores(usec: u64, over_usec: u64) -> String {
     format!("{:.2}", usec as f64 / over_usec as f64)
 }
 
-/// Three digits and a binary unit.
+/// A size in three digits and a binary unit.
 pub(super) fn size(bytes: Bytes) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut value = bytes.as_bytes() as f64;
     let mut unit = 0;
-    // Before a value would be written as 1000 it gets the next unit.
+    // A value that would be shown as 1000 gets the next unit.
     while value >= 999.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -512,7 +512,7 @@ fn rate(bytes: Bytes, over_usec: u64) -> String {
     format!("{}/s", size(per_second))
 }
 
-/// Text that cannot steer the terminal: a process may call itself an escape sequence.
+/// `text` with control characters escaped: the name of a process may be an escape sequence.
 pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
@@ -523,7 +523,7 @@ fn printable_bytes(bytes: &[u8]) -> String {
     printable(&String::from_utf8_lossy(bytes))
 }
 
-/// At most `width` characters, with the middle left out: both ends of a name tell it apart.
+/// `text` in at most `width` characters, without its middle: names differ at either end.
 fn shortened(text: &str, width: usize) -> String {
     let count = text.chars().count();
     if count <= width || width < 3 {

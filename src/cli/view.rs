@@ -1,4 +1,4 @@
-//! Which rows of an account a person asked to see, and in which order.
+//! Selects and sorts the rows of an account that `dump` shows.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use crate::quantity::Bytes;
 pub struct View<'a> {
     pub pods: Vec<&'a PodUsage>,
     pub units: Vec<&'a UnitUsage>,
-    /// The processes that are told apart.
+    /// The processes that have a row of their own.
     pub processes: Vec<&'a ProcessUsage>,
-    /// The others, summed by owner.
+    /// The other processes, summed by owner.
     pub rests: Vec<ProcessGroup>,
 }
 
-/// Picks and sorts. An unknown pod or unit is an error that names what there is.
+/// Selects and sorts the rows. An unknown pod or unit is an error with a suggestion.
 pub fn select<'a>(
     account: &'a Account,
     catalog: &Catalog,
@@ -68,7 +68,7 @@ pub fn select<'a>(
         processes.retain(|process| match ProcessOwner::of(process) {
             ProcessOwner::Pod { uid, .. } => of_pods.contains(&uid),
             _ => units.iter().any(|unit| {
-                // A unit's processes stand in its cgroup or below.
+                // A unit's processes are in its cgroup or below.
                 let rest = process.cgroup.strip_prefix(&*unit.path);
                 rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
             }),
@@ -94,17 +94,16 @@ pub fn name_of<'c>(catalog: &'c Catalog, pod: &PodUsage) -> Option<(&'c str, &'c
 
 fn why_none(account: &Account, catalog: &Catalog) -> String {
     if catalog.sources.is_empty() {
-        return "names of pods are not known without a source in directory.sources; a pod is asked \
-                for by its uid"
+        return "names of pods are not known without a source in directory.sources; use the pod's uid"
             .to_owned();
     }
-    let trouble = catalog.sources.iter().find_map(|source| {
-        let trouble = source.last_error.as_ref()?;
-        Some(format!("; {}: {}", source.kind, trouble.text))
+    let error = catalog.sources.iter().find_map(|source| {
+        let error = source.last_error.as_ref()?;
+        Some(format!("; {}: {}", source.kind, error.text))
     });
     let count = account.pods.len();
-    let trouble = trouble.unwrap_or_default();
-    format!("no such pod here; `nodetally dump` lists {count} of them{trouble}")
+    let error = error.unwrap_or_default();
+    format!("no such pod here; `nodetally dump` lists {count} of them{error}")
 }
 
 fn weight(usage: &Usage, sort: SortKey) -> u64 {
@@ -116,7 +115,7 @@ fn weight(usage: &Usage, sort: SortKey) -> u64 {
     }
 }
 
-/// A process has no network figure of its own; by network they are sorted by CPU.
+/// The sort key of a process. It has no network usage of its own, so network sorts by CPU.
 fn process_weight(process: &ProcessUsage, sort: SortKey) -> u64 {
     match sort {
         SortKey::Cpu | SortKey::Network => process.cpu.map_or(0, |cpu| cpu.usage.as_usec()),

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::config::ConfigError;
+use crate::directory::error::PollError;
+use crate::directory::kubernetes::ApiError;
 use crate::endpoint::error::EndpointError;
 
 /// A reason why the agent cannot run.
@@ -15,10 +18,33 @@ pub enum AgentError {
         "the receiver cannot listen on {address}: {source}; --listen ADDRESS names another place"
     )]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the status side cannot listen on {address}: {source}; status.listen names the place")]
+    #[error(
+        "the status server cannot listen on {address}: {source}; status.listen names the place"
+    )]
     ListenStatus { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("{what}: {source}")]
     System { what: &'static str, source: std::io::Error },
+}
+
+/// A reason why a source of names does not answer a probe.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub enum ProbeError {
+    Api(#[from] ApiError),
+    Poll(#[from] PollError),
+}
+
+/// A reason why the status socket cannot be bound.
+#[derive(Debug, Error)]
+pub enum SocketBindError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("the path exists and is no socket")]
+    NoSocket,
+    #[error("another agent answers there")]
+    OtherAgent,
 }

@@ -39,26 +39,24 @@ fn system_value(variable: SysconfVar, otherwise: u64) -> u64 {
 }
 
 /// The log text if [`forbid_core_dumps`] fails.
-pub const CORE_DUMPS: &str =
-    "core dumps, in which tokens and keys would stand, cannot be ruled out";
+pub const CORE_DUMPS: &str = "core dumps cannot be prevented and could contain tokens and keys";
 
-/// Keeps tokens and keys out of core dumps: there are none, or the answer is `false`.
+/// Prevents core dumps, which could contain tokens and keys. `false` if that fails.
 ///
-/// A limit of 0 would not do: where `core_pattern` is a pipe, the kernel heeds no limit but 1, at
+/// The limit is 1 and not 0: if `core_pattern` is a pipe, the kernel honours no limit but 1, at
 /// which it gives up the dump (core(5), `fs/coredump.c`); and no file begins with one byte.
 #[must_use]
 pub fn forbid_core_dumps() -> bool {
-    // A limit may always be lowered; one of 0 is lifted by nobody but root. Who is not dumped at all
-    // leaves most files of its own /proc/<pid> to root, so that is for where nothing else does: of
-    // those the agent reads one that is not open to all, its own `io`.
+    // A limit may always be lowered; only root may raise one of 0. A process that is not dumpable
+    // loses most files of its own /proc/<pid> to root, among them `io`, so that is the fallback.
     setrlimit(Resource::RLIMIT_CORE, 1, 1).is_ok() || set_dumpable(false).is_ok()
 }
 
-/// More open files than this are of no use: it is five for each of the cgroups that are followed.
+/// The largest useful limit of open files: five for each followed cgroup.
 const OPEN_FILES_MAX: u64 = 65_536;
 
-/// Lifts the limit of open files as far as the process may and says how many the sampler can keep
-/// open: what is left beside sockets, directories and files opened in passing.
+/// Raises the limit of open files as far as allowed. Returns the number that the sampler can keep
+/// open beside sockets, directories and files opened for one reading.
 #[must_use]
 pub fn held_files_max() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
@@ -90,7 +88,7 @@ pub fn facts(settings: &Settings) -> HostFacts {
     }
 }
 
-/// The same of a captured host, as far as its files say.
+/// Name and kernel of a captured host, from its files.
 #[must_use]
 pub fn captured_facts(roots: &Roots) -> HostFacts {
     let mut buffer = Buffer::default();
@@ -107,7 +105,7 @@ pub fn captured_facts(roots: &Roots) -> HostFacts {
     }
 }
 
-/// Which boot this is. Where the kernel does not say, a run of the agent is a boot of its own.
+/// The id of this boot; a random one if the kernel has none, so that each run counts as a boot.
 #[must_use]
 pub fn boot_id(settings: &Settings) -> BootId {
     let read = || {
@@ -118,7 +116,7 @@ pub fn boot_id(settings: &Settings) -> BootId {
     read().unwrap_or_else(|| BootId::from_bits(fastrand::u128(..)))
 }
 
-/// The host's own name, for when nobody gave the node another.
+/// The host's own name, the default of the node's name; empty if it is unknown.
 #[must_use]
 pub fn host_name() -> String {
     System::host_name().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Tells the slow lane which pods there are, and what it has found out to whoever sends.
+//! The sampling thread's link to the disk usage worker: pods to measure, and their usage.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,16 @@ pub struct Files {
     pub node: Option<NodeFilesystem>,
 }
 
-/// The sampling thread's end of the lane. Nothing here waits for it.
+/// The sampling thread's end of the lane. It never waits for the lane.
 #[derive(Debug, Default)]
 pub struct PodFiles {
-    /// `None`: it is not wanted.
+    /// `None`: disk usage is not configured.
     lane: Option<(UsageLane, UsageFigures)>,
     /// The containers of the last target list.
-    told: Vec<(PodUid, ContainerId)>,
-    /// Targets that the lane had no ear for yet.
-    untaken: Option<Vec<Target>>,
-    /// Of some container no process was known when the lane was told of it.
+    targeted: Vec<(PodUid, ContainerId)>,
+    /// Targets that the lane has not accepted yet.
+    unsent: Option<Vec<Target>>,
+    /// A container in the last target list had no known process.
     lacks_process: bool,
     ticks: u32,
     files: Files,
@@ -46,24 +46,24 @@ impl PodFiles {
         Self { lane: lane.map(with_figures), ..Self::default() }
     }
 
-    /// Tells the lane of pods that are new or gone, and answers with the newest figures.
+    /// Sends the lane a new target list if pods have changed. Returns the newest usage.
     pub fn follow(&mut self, account: &Account, now: BootTime) -> &Files {
         let Some((lane, figures)) = &mut self.lane else { return &self.files };
         let live = || account.containers.iter().filter(|container| !container.exited);
-        let is_told =
-            live().map(|container| (container.pod, container.id)).eq(self.told.iter().copied());
+        let is_current =
+            live().map(|container| (container.pod, container.id)).eq(self.targeted.iter().copied());
         self.ticks = self.ticks.wrapping_add(1);
         // A container may have been seen before its first process.
         let look_again = self.lacks_process && self.ticks.is_multiple_of(LOOK_AGAIN_TICKS);
-        if !is_told || look_again {
-            self.told = live().map(|container| (container.pod, container.id)).collect();
+        if !is_current || look_again {
+            self.targeted = live().map(|container| (container.pod, container.id)).collect();
             let targets = targets(account);
             let mut containers = targets.iter().flat_map(|target| &target.containers);
             self.lacks_process = containers.any(|container| container.process.is_none());
-            self.untaken = Some(targets);
+            self.unsent = Some(targets);
         }
-        if let Some(targets) = self.untaken.take() {
-            self.untaken = lane.want(targets).err();
+        if let Some(targets) = self.unsent.take() {
+            self.unsent = lane.want(targets).err();
         }
         let table = figures.latest();
         self.files.pods.clear();
@@ -91,8 +91,8 @@ fn node(space: Space) -> NodeFilesystem {
     }
 }
 
-/// Every pod with its live containers, each with its oldest process: that one stands in the
-/// container's own root.
+/// Every pod with its live containers, each with its oldest process, which has the container's own
+/// root.
 fn targets(account: &Account) -> Vec<Target> {
     let mut oldest: BTreeMap<ContainerId, ProcessKey> = BTreeMap::new();
     for process in &account.processes {

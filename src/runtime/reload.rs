@@ -17,7 +17,7 @@ use super::startup;
 use super::status::{Status, StatusPlan, StatusView};
 use super::wait::Waker;
 use crate::checkpoint::StateDir;
-use crate::config::{LogLevel, SamplingSettings, Settings};
+use crate::config::{ConfigError, LogLevel, SamplingSettings, Settings};
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
 use crate::snapshot::sampler::Sampler;
@@ -25,8 +25,8 @@ use crate::snapshot::sampler::Sampler;
 /// The functions that a reload calls.
 #[derive(Clone, Copy)]
 pub struct Reload<'a> {
-    /// Resolves file, environment and flags as at the start. An error is one line.
-    pub settings: &'a dyn Fn() -> Result<Settings, String>,
+    /// Resolves file, environment and flags as at the start.
+    pub settings: &'a dyn Fn() -> Result<Settings, ConfigError>,
     pub set_log_level: &'a dyn Fn(LogLevel),
 }
 
@@ -56,11 +56,8 @@ impl RunningAgent {
     pub async fn reload(&mut self, reload: &Reload<'_>) {
         notify::reloading();
         let outcome = match (reload.settings)() {
-            Ok(settings) => match self.prepare(&settings).await {
-                Ok(prepared) => Ok((settings, prepared)),
-                Err(error) => Err(error.to_string()),
-            },
-            Err(error) => Err(error),
+            Ok(settings) => self.prepare(&settings).await.map(|prepared| (settings, prepared)),
+            Err(error) => Err(error.into()),
         };
         match outcome {
             Ok((settings, prepared)) => {
@@ -99,7 +96,7 @@ impl RunningAgent {
         let sources = (!asks_the_same(&self.settings, settings)).then(|| Sources::start(settings));
         let pod_files =
             (!measures_the_same(&self.settings, settings)).then(|| startup::pod_files(settings));
-        let (in_force, taken) = oneshot::channel();
+        let (in_force, is_in_force) = oneshot::channel();
         let change = SamplingChange {
             sampler,
             state,
@@ -112,7 +109,7 @@ impl RunningAgent {
         let _ = self.changes.send(change);
         self.waker.wake();
         // An error means that the sampling thread ended, which the main loop handles.
-        let _ = taken.await;
+        let _ = is_in_force.await;
         if let Some(sources) = sources {
             self.sources = sources;
         }
@@ -130,19 +127,19 @@ impl RunningAgent {
     }
 }
 
-/// Tells whether a sampler opened by `before` reads what `now` asks for.
+/// True if a sampler opened by `before` also serves `now`.
 fn reads_the_same(before: &Settings, now: &Settings) -> bool {
     // The interval does not change what the sampler reads.
     let sampling = SamplingSettings { interval: before.sampling.interval, ..now.sampling.clone() };
     before.paths == now.paths && before.sampling == sampling
 }
 
-/// Tells whether sources started by `before` ask what `now` asks for.
+/// True if sources started by `before` also serve `now`.
 fn asks_the_same(before: &Settings, now: &Settings) -> bool {
     before.directory == now.directory && before.node.name == now.node.name
 }
 
-/// Tells whether a count of files started by `before` measures what `now` asks for.
+/// True if a disk usage worker started by `before` also serves `now`.
 fn measures_the_same(before: &Settings, now: &Settings) -> bool {
     before.filesystem == now.filesystem && before.paths == now.paths
 }

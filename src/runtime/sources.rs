@@ -1,6 +1,7 @@
-//! The sources of pod names that the settings name, each a task of the asynchronous side.
+//! The configured sources of pod names, each a Tokio task.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::error::ProbeError;
 use crate::clock;
 use crate::config::{DirectorySettings, DirectorySource, Settings};
 use crate::directory::docker::Engine;
@@ -132,16 +134,16 @@ async fn all_have_answered(directory: &Directory) {
     let _ = changes.wait_for(has).await;
 }
 
-/// Asks each source once: the question, and the answer or the error in a few words.
-pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)> {
+/// Asks each source once. Returns the name of each question with its answer in a few words.
+pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, ProbeError>)> {
     let mut answers = Vec::new();
     for (kind, source) in sources(settings) {
         let one = match source {
             ConfiguredSource::Kubernetes(options) => {
-                for (asked, answer) in kubernetes::probe(options).await {
-                    let answer = answer.map_err(|error| error.to_string());
-                    answers.push((format!("{kind}: {asked}"), answer));
-                }
+                let asked = kubernetes::probe(options).await.into_iter();
+                answers.extend(asked.map(|(question, answer)| {
+                    (format!("{kind}: {question}"), answer.map_err(ProbeError::from))
+                }));
                 continue;
             }
             ConfiguredSource::Kubelet(options) => kubelet::probe(&options).await,
@@ -149,7 +151,7 @@ pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)>
             ConfiguredSource::File(options) => static_file::probe(&options).await,
             ConfiguredSource::Engine(options) => docker::probe(&options).await,
         };
-        answers.push((kind.to_string(), one.map_err(|error| error.to_string())));
+        answers.push((kind.to_string(), one.map_err(ProbeError::from)));
     }
     answers
 }
@@ -157,6 +159,10 @@ pub async fn probe(settings: &Settings) -> Vec<(String, Result<String, String>)>
 fn sources(settings: &Settings) -> Vec<(SourceKind, ConfiguredSource)> {
     let seed = seed(&settings.node.name);
     let directory = &settings.directory;
+    let engine = |engine, socket: &PathBuf| {
+        let options = docker::EngineOptions::new(engine, socket.clone(), seed, clock::boot_time);
+        ConfiguredSource::Engine(options)
+    };
     let source = |kind: &DirectorySource| match kind {
         DirectorySource::Kubernetes => (
             SourceKind::Kubernetes,
@@ -175,21 +181,15 @@ fn sources(settings: &Settings) -> Vec<(SourceKind, ConfiguredSource)> {
             (SourceKind::Cri, ConfiguredSource::Cri(options))
         }
         DirectorySource::File => {
-            let options =
-                static_file::StaticFileOptions::new(directory.file.clone(), seed, clock::boot_time);
+            let file = directory.file.clone();
+            let options = static_file::StaticFileOptions::new(file, seed, clock::boot_time);
             (SourceKind::File, ConfiguredSource::File(options))
         }
         DirectorySource::Docker => {
-            let socket = directory.docker_socket.clone();
-            let options =
-                docker::EngineOptions::new(Engine::Docker, socket, seed, clock::boot_time);
-            (SourceKind::Docker, ConfiguredSource::Engine(options))
+            (SourceKind::Docker, engine(Engine::Docker, &directory.docker_socket))
         }
         DirectorySource::Podman => {
-            let socket = directory.podman_socket.clone();
-            let options =
-                docker::EngineOptions::new(Engine::Podman, socket, seed, clock::boot_time);
-            (SourceKind::Podman, ConfiguredSource::Engine(options))
+            (SourceKind::Podman, engine(Engine::Podman, &directory.podman_socket))
         }
     };
     directory.sources.iter().map(source).collect()
@@ -217,9 +217,10 @@ fn kubernetes_options(settings: &Settings, seed: u64) -> kubernetes::KubernetesO
 }
 
 fn kubelet_options(directory: &DirectorySettings, seed: u64) -> kubelet::KubeletOptions {
-    let trust = match directory.kubelet_insecure {
-        true => KubeletTrust::Insecure,
-        false => KubeletTrust::CaFile(directory.kubelet_ca_file.clone()),
+    let trust = if directory.kubelet_insecure {
+        KubeletTrust::Insecure
+    } else {
+        KubeletTrust::CaFile(directory.kubelet_ca_file.clone())
     };
     let url = directory.kubelet_url.as_url().as_str().to_owned();
     let token_file = directory.kubelet_token_file.clone();
@@ -267,7 +268,7 @@ fn changes_of_age(
                 Some(_) => format!("its last answer is {age} old"),
                 None => format!("no answer for {age}"),
             };
-            let why = source.last_error.as_ref().map(|trouble| format!(": {}", trouble.text));
+            let why = source.last_error.as_ref().map(|error| format!(": {}", error.text));
             let why = why.unwrap_or_default();
             changes.push(AgeChange::Stale(format!(
                 "identity source {}: stale, {what}, pods keep their last names{why}",

@@ -47,7 +47,7 @@ fn a_hybrid_host_works_and_each_missing_controller_has_its_consequence() {
 }
 
 #[test]
-fn a_v1_host_is_told_in_one_line_what_is_missing() {
+fn a_v1_host_has_one_line_for_all_that_is_missing() {
     let (code, text) = check("3.10-v1-only", &[]);
     assert_eq!(code, 1, "{text}");
     assert_eq!(text.matches("no cgroup2 hierarchy is mounted").count(), 1, "{text}");
@@ -67,7 +67,7 @@ fn without_a_procfs_it_cannot_work() {
 }
 
 #[test]
-fn endpoints_that_answer_are_told_from_those_that_do_not() {
+fn endpoints_that_answer_differ_from_those_that_do_not() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let up = listener.local_addr().unwrap();
     let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -96,7 +96,7 @@ fn endpoints_that_answer_are_told_from_those_that_do_not() {
 }
 
 #[test]
-fn a_token_file_that_is_none_is_said_and_not_waited_for() {
+fn a_token_file_that_is_a_fifo_is_reported_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
     nix::unistd::mkfifo(&token, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -112,7 +112,7 @@ fn a_token_file_that_is_none_is_said_and_not_waited_for() {
 }
 
 #[test]
-fn the_spool_is_looked_at_and_what_nobody_sends_is_named() {
+fn the_spool_is_checked_and_orphaned_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let spool = dir.path().join("spool");
     let file = dir.path().join("c.toml");
@@ -134,7 +134,7 @@ fn the_spool_is_looked_at_and_what_nobody_sends_is_named() {
     fs::write(spool.join("gone.spool"), [0; 4096]).unwrap();
     assert!(line(&format!("present  {row}")).ends_with("MiB are free; 8 KiB for central"));
     let left = line("note     spool file gone.spool");
-    assert!(left.contains("4 KiB that nobody sends"), "{left}");
+    assert!(left.contains("4 KiB are not sent"), "{left}");
 
     fs::remove_dir_all(&spool).unwrap();
     fs::write(&spool, "").unwrap();

@@ -38,8 +38,8 @@ fn named_by_check(host: &str, process_io: bool) -> BTreeSet<String> {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.contains("has a use for")).unwrap();
-    let named = line.split("has a use for ").nth(1).unwrap().split(';').next().unwrap();
+    let line = text.lines().find(|line| line.contains("can use")).unwrap();
+    let named = line.split("can use ").nth(1).unwrap().split(';').next().unwrap();
     named.split(", ").map(str::to_owned).collect()
 }
 

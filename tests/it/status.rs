@@ -259,7 +259,7 @@ fn the_socket_of_a_killed_agent_is_replaced() {
     first.signal(Signal::SIGKILL);
     first.end();
     assert!(desk.socket().exists(), "it is to be left for this test");
-    assert_no_agent(&desk.status(&[]), &["nobody listens on it; its agent has ended"]);
+    assert_no_agent(&desk.status(&[]), &["no process listens on it; its agent has ended"]);
     let second = desk.start();
     let told = desk.told("an answer", |_| true);
     assert_eq!(told["pid"], second.0.id());
@@ -306,7 +306,7 @@ fn what_is_no_socket_is_left_alone_and_the_agent_runs_without() {
     assert_no_agent(&desk.status(&[]), &["no agent answers at"]);
     agent.signal(Signal::SIGTERM);
     let (_, log) = agent.end();
-    assert_eq!(log.matches("it is there and no socket").count(), 1, "{log}");
+    assert_eq!(log.matches("the path exists and is no socket").count(), 1, "{log}");
     assert_eq!(fs::read_to_string(desk.socket()).unwrap(), "a person's");
 }
 
@@ -350,7 +350,7 @@ fn a_reload_moves_the_socket_and_ends_it() {
     desk.configure(address, "[status]\nsocket = \"none\"");
     agent.signal(Signal::SIGHUP);
     eventually("no socket", || (!elsewhere.exists()).then_some(()));
-    assert_no_agent(&desk.status(&[]), &["no place to ask an agent at", "--socket PATH"]);
+    assert_no_agent(&desk.status(&[]), &["no address to ask an agent at", "--socket PATH"]);
 }
 
 #[test]

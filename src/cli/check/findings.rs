@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-/// The state of one source.
+use crate::source::root::ReadFailure;
+
+/// The state of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Present,
@@ -14,6 +16,14 @@ pub(super) enum State {
 }
 
 impl State {
+    pub(super) fn of_failure(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::Absent | ReadFailure::Gone => Self::Absent,
+            ReadFailure::Denied => Self::Denied,
+            ReadFailure::TooLarge | ReadFailure::Failed(_) => Self::Failed,
+        }
+    }
+
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Present => "present",
@@ -45,12 +55,12 @@ impl Findings {
         &mut self,
         state: State,
         source: &str,
-        consequence: impl Into<String>,
+        consequence: impl ToString,
     ) -> &mut Finding {
         self.0.push(Finding {
             state,
             source: source.to_owned(),
-            consequence: consequence.into(),
+            consequence: consequence.to_string(),
             help: Cow::Borrowed(""),
             vital: false,
         });

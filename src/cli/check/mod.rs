@@ -1,4 +1,4 @@
-//! `nodetally check`: what this host offers, source by source, and what will be missing.
+//! `nodetally check`: the sources of this host, and the values that will be missing.
 
 mod findings;
 mod network;
@@ -20,14 +20,14 @@ use crate::source::root::{Buffer, Dir, ReadFailure};
 use crate::spool::Spool;
 use findings::{Finding, Findings, State};
 
-/// The output of `check` and its exit code.
+/// The text of `check` and its exit code.
 pub struct Report {
     pub text: String,
     /// 0: complete, 1: a source is missing, 2: the agent cannot work here.
     pub code: u8,
 }
 
-/// Looks at everything that `run` with these settings would use.
+/// Checks every source that `run` would use with these settings.
 #[must_use]
 pub fn check(settings: &Settings) -> Report {
     let mut findings = Findings::default();
@@ -47,7 +47,7 @@ pub fn check(settings: &Settings) -> Report {
     };
     match startup::open_sampler(settings, options) {
         Err(error) => {
-            let finding = findings.add(State::Failed, "procfs", error.to_string());
+            let finding = findings.add(State::Failed, "procfs", error);
             finding.help = "mount the host's procfs and name it with --path.procfs".into();
             finding.vital = true;
         }
@@ -55,14 +55,14 @@ pub fn check(settings: &Settings) -> Report {
             hierarchy = startup::hierarchy_words(sampler.hierarchy());
             let reads_io = sampler.reads_process_io();
             compare_capabilities(held, wanted_capabilities(reads_io), &mut findings);
-            look_at_procfs(&roots, reads_io, held, &mut findings);
-            look_at_sysfs(&roots, &mut findings);
-            take_a_sample(&mut sampler, held, &mut findings);
-            look_at_pod_files(settings, &roots, held, &mut findings);
+            check_procfs(&roots, reads_io, held, &mut findings);
+            check_sysfs(&roots, &mut findings);
+            check_sample(&mut sampler, held, &mut findings);
+            check_pod_files(settings, &roots, held, &mut findings);
         }
     }
-    look_at_state(settings, &mut findings);
-    look_at_spool(settings, &mut findings);
+    check_state(settings, &mut findings);
+    check_spool(settings, &mut findings);
     network::check(settings, &mut findings);
     render(settings, hierarchy, &findings.0)
 }
@@ -79,15 +79,15 @@ fn wanted_capabilities(reads_process_io: bool) -> &'static [Capability] {
     }
 }
 
-/// `None`: they cannot be read.
+/// The capabilities of this process; `None` if they cannot be read.
 fn own_capabilities() -> Option<Capabilities> {
-    // Its own rights are in its own procfs, wherever the host's is.
+    // Always its own procfs: the configured one may be another host's.
     let procfs = Dir::open(Path::new("/proc")).ok()?;
     let mut buffer = Buffer::default();
     pid_status::parse(procfs.read_records(c"self/status", &mut buffer).ok()?).ok()
 }
 
-/// More names than this are no help to a person: it is root's set, or nearly.
+/// The most capabilities that are named: a larger set is nearly root's.
 const CAPABILITIES_NAMED_MAX: usize = 8;
 
 fn compare_capabilities(
@@ -116,11 +116,11 @@ fn compare_capabilities(
         }
     };
     let wants = listed(&mut wanted.iter().copied());
-    findings.add(state, "capabilities", format!("has a use for {wants}; holds {holds}"));
+    findings.add(state, "capabilities", format!("can use {wants}; holds {holds}"));
 }
 
-/// The capabilities among `wanted` that would open what was denied; where all are held, that it is
-/// not for want of them.
+/// The capabilities among `wanted` that the process lacks, as a hint. If it holds all of them, another
+/// mechanism denies the access.
 fn capabilities_that_help(held: Option<Capabilities>, wanted: &[Capability]) -> Cow<'static, str> {
     let lacking: Vec<String> = wanted
         .iter()
@@ -133,7 +133,7 @@ fn capabilities_that_help(held: Option<Capabilities>, wanted: &[Capability]) -> 
     lacking.join(" and ").into()
 }
 
-fn look_at_procfs(
+fn check_procfs(
     roots: &Roots,
     reads_process_io: bool,
     held: Option<Capabilities>,
@@ -143,12 +143,9 @@ fn look_at_procfs(
     let mut buffer = Buffer::default();
     let mut look = |name: &std::ffi::CStr, missing: &str, help: Cow<'static, str>| {
         let shown = roots.procfs.join(name.to_str().unwrap_or_default()).display().to_string();
-        let state = match procfs.read_records(name, &mut buffer).map(<[u8]>::len) {
-            Ok(_) => State::Present,
-            Err(ReadFailure::Absent | ReadFailure::Gone) => State::Absent,
-            Err(ReadFailure::Denied) => State::Denied,
-            Err(ReadFailure::TooLarge | ReadFailure::Failed(_)) => State::Failed,
-        };
+        let state = procfs
+            .read_records(name, &mut buffer)
+            .map_or_else(State::of_failure, |_| State::Present);
         let consequence = if state == State::Present { "" } else { missing };
         findings.add(state, &shown, consequence).help = help;
         state
@@ -159,7 +156,7 @@ fn look_at_procfs(
     look(c"pressure/cpu", "pressure of node, pods and units", "start the kernel with psi=1".into());
     look(
         c"sys/kernel/random/boot_id",
-        "going on after a restart of the agent: each start begins anew",
+        "counters across a restart of the agent: each start counts as a boot",
         "".into(),
     );
     look(
@@ -170,15 +167,14 @@ fn look_at_procfs(
     if reads_process_io {
         look(
             c"1/io",
-            "disk traffic of other users' processes (pods and units have theirs from io.stat, \
-             where there is one)",
+            "disk traffic of other users' processes; that of pods and units comes from io.stat, if \
+             there is one",
             capabilities_that_help(held, &[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]),
         );
     }
     if procfs.with_link(c"1/ns/net", |_| ()) == Err(ReadFailure::Denied) {
         let shown = roots.procfs.join("1/ns/net").display().to_string();
-        let missing = "certainty which interfaces inside a pod lead out of it: told by their names \
-                       instead";
+        let missing = "the interfaces that lead out of a pod, which are guessed from their names";
         findings.add(State::Denied, &shown, missing).help =
             capabilities_that_help(held, &[Capability::SYS_PTRACE]);
     }
@@ -188,7 +184,7 @@ fn look_at_procfs(
     {
         finding.vital = true;
     }
-    // Kernel threads stand in the host's pid namespace only.
+    // Only the host's pid namespace has kernel threads.
     let kthreadd =
         procfs.read_record(c"2/comm", &mut buffer).is_ok_and(|comm| comm == b"kthreadd\n");
     if kthreadd {
@@ -200,29 +196,25 @@ fn look_at_procfs(
     }
 }
 
-fn look_at_sysfs(roots: &Roots, findings: &mut Findings) {
+fn check_sysfs(roots: &Roots, findings: &mut Findings) {
     let wanted = [
-        ("block", "which block devices are whole disks: told by their names instead"),
-        ("class/net", "which interfaces are physical: told by their names instead"),
+        ("block", "the block devices that are whole disks, which are guessed from their names"),
+        ("class/net", "the physical interfaces, which are guessed from their names"),
     ];
     for (name, missing) in wanted {
         let path = roots.sysfs.join(name);
-        let state = match Dir::open(&path) {
-            Ok(_) => State::Present,
-            Err(ReadFailure::Denied) => State::Denied,
-            Err(_) => State::Absent,
-        };
+        let state = Dir::open(&path).map_or_else(State::of_failure, |_| State::Present);
         let consequence = if state == State::Present { "" } else { missing };
         findings.add(state, &path.display().to_string(), consequence).help =
             "mount the host's sysfs and name it with --path.sysfs".into();
     }
 }
 
-fn take_a_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mut Findings) {
+fn check_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mut Findings) {
     let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
     for gap in &snapshot.gaps.standing {
         let name = String::from_utf8_lossy(&gap.path).into_owned();
-        // procfs has been looked at file by file.
+        // procfs has been checked file by file.
         if !name.starts_with("/proc/") {
             add_gap(findings, gap, &name, held);
         }
@@ -276,7 +268,7 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
 }
 
 /// Checks that the files of pods can be read. A host without a kubelet has no line.
-fn look_at_pod_files(
+fn check_pod_files(
     settings: &Settings,
     roots: &Roots,
     held: Option<Capabilities>,
@@ -289,72 +281,68 @@ fn look_at_pod_files(
     let pods = roots.seen_from_here(&filesystem.kubelet_dir).join("pods");
     let source = format!("files of pods below {}", filesystem.kubelet_dir.display());
     let reader = [Capability::DAC_READ_SEARCH];
-    match Dir::open(&pods) {
-        Err(ReadFailure::Absent | ReadFailure::Gone) => {}
-        Err(ReadFailure::Denied) => {
-            let text = "what pods keep on disk is not measured";
-            findings.add(State::Denied, &source, text).help = capabilities_that_help(held, &reader);
-        }
-        Err(_) => {
-            findings.add(State::Failed, &source, "what pods keep on disk is not measured");
+    match Dir::open(&pods).map_err(State::of_failure) {
+        Err(State::Absent) => {}
+        Err(state) => {
+            let finding = findings.add(state, &source, "disk usage of pods is not measured");
+            if state == State::Denied {
+                finding.help = capabilities_that_help(held, &reader);
+            }
         }
         Ok(_) if held.is_some_and(|held| held.has(Capability::DAC_READ_SEARCH)) => {
             findings.add(State::Present, &source, "");
         }
         Ok(_) => {
-            let text = "what its owners keep from others is not counted, and figures without it \
-                        are marked as incomplete";
+            let text = "directories closed to other users are not counted; usage without them is \
+                        marked as incomplete";
             findings.add(State::Noted, &source, text).help = capabilities_that_help(held, &reader);
         }
     }
 }
 
-fn look_at_state(settings: &Settings, findings: &mut Findings) {
+fn check_state(settings: &Settings, findings: &mut Findings) {
     let Some(dir) = &settings.state.dir else {
         findings
-            .add(State::Noted, "state directory", "none is set: a restart of the agent is a gap")
+            .add(State::Noted, "state directory", "none is set: a restart loses an interval")
             .help = "--state-dir DIR, best on tmpfs".into();
         return;
     };
     let shown = format!("state directory {}", dir.display());
     let tried = StateDir::open(dir).and_then(|state| state.load().map(|_| state));
-    match tried.map(|state| state.is_writable()) {
+    let (state, error) = match tried.map(|state| state.is_writable()) {
         Ok(Ok(())) => {
             findings.add(State::Present, &shown, "");
+            return;
         }
-        Ok(Err(error)) => {
-            let text = format!("a restart will be a gap: {error}");
-            findings.add(State::Denied, &shown, text).help = "--state-dir DIR".into();
-        }
-        Err(error) => {
-            let text = format!("a restart will be a gap: {error}");
-            findings.add(State::Failed, &shown, text).help = "--state-dir DIR".into();
-        }
-    }
+        Ok(Err(error)) => (State::Denied, error.to_string()),
+        Err(error) => (State::Failed, error.to_string()),
+    };
+    let text = format!("a restart will lose an interval: {error}");
+    findings.add(state, &shown, text).help = "--state-dir DIR".into();
 }
 
-/// Where samples wait for endpoints that do not answer, and what waits there.
-fn look_at_spool(settings: &Settings, findings: &mut Findings) {
+/// Checks the spool directory and its files.
+fn check_spool(settings: &Settings, findings: &mut Findings) {
     let keeps = |endpoint: &&EndpointSettings| endpoint.waiting.durability == Durability::Disk;
     let kept = settings.endpoints.iter().filter(keeps);
     let names: Vec<&str> = kept.map(|endpoint| endpoint.name.as_str()).collect();
     let Some(dir) = &settings.spool.dir else {
         if !settings.endpoints.is_empty() {
-            let text = "none is set: what waits for an endpoint is in memory alone";
+            let text = "none is set: the backlog is kept in memory alone";
             findings.add(State::Noted, "spool", text).help = "spool.dir".into();
         }
         return;
     };
     let spool = Spool::new(dir.clone());
-    let leftovers = spool.orphans(&names);
-    if names.is_empty() && leftovers.is_empty() {
+    let orphans = spool.orphans(&names);
+    if names.is_empty() && orphans.is_empty() {
         return;
     }
     let shown = format!("spool {}", dir.display());
     let mut text = match spool.free_bytes() {
         Ok(bytes) => format!("{} MiB are free", bytes >> 20),
         Err(error) => {
-            let text = format!("what waits for an endpoint is in memory alone: {error}");
+            let text = format!("the backlog is kept in memory alone: {error}");
             findings.add(State::Failed, &shown, text).help = "spool.dir".into();
             return;
         }
@@ -366,13 +354,13 @@ fn look_at_spool(settings: &Settings, findings: &mut Findings) {
         }
     }
     findings.add(State::Present, &shown, text);
-    for (file, bytes) in leftovers {
+    for (file, bytes) in orphans {
         let text = format!(
-            "{} KiB that nobody sends: no endpoint of that name keeps samples on disk",
+            "{} KiB are not sent: no endpoint of that name keeps samples on disk",
             bytes >> 10
         );
         findings.add(State::Noted, &format!("spool file {file}"), text).help =
-            "an endpoint of that name, or to remove the file".into();
+            "an endpoint of that name, or removing the file".into();
     }
 }
 
@@ -397,10 +385,10 @@ fn render(settings: &Settings, hierarchy: &str, findings: &[Finding]) -> Report 
     let vital = findings.iter().any(|finding| finding.vital && finding.state > State::Noted);
     let missing = findings.iter().filter(|finding| finding.state > State::Noted).count();
     let (code, verdict) = match (vital, missing) {
-        (true, _) => (2, "it cannot work here".to_owned()),
-        (false, 0) => (0, "all is well".to_owned()),
-        (false, 1) => (1, "it works; one source is missing".to_owned()),
-        (false, missing) => (1, format!("it works; {missing} sources are missing")),
+        (true, _) => (2, "the agent cannot work here".to_owned()),
+        (false, 0) => (0, "nothing is missing".to_owned()),
+        (false, 1) => (1, "the agent works; one source is missing".to_owned()),
+        (false, missing) => (1, format!("the agent works; {missing} sources are missing")),
     };
     let _ = writeln!(text, "\n{verdict}");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
@@ -418,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_help_is_what_is_lacking_and_no_more() {
+    fn a_hint_names_only_the_missing_capabilities() {
         for (mask, help) in [
             ("0000000000000000", "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
             ("0000000000080000", "CAP_DAC_READ_SEARCH"),
@@ -432,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_told_by_name_as_long_as_names_tell_something() {
+    fn held_capabilities_are_named_up_to_a_number() {
         let line = |mask: &str| {
             let mut findings = Findings::default();
             compare_capabilities(held(mask), BOTH, &mut findings);

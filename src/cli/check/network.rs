@@ -1,4 +1,4 @@
-//! Checks of everything that answers over a socket: endpoints, sources of names, a running agent.
+//! Checks over sockets: endpoints, sources of names, a running agent.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -16,23 +16,24 @@ use crate::runtime::startup::NO_ADDRESSES;
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
-        findings.add(State::Failed, "endpoints", "no runtime to ask them with");
+        findings.add(State::Failed, "endpoints", "cannot be checked: no asynchronous runtime");
         return;
     };
-    look_at_directory(settings, &runtime, findings);
+    check_directory(settings, &runtime, findings);
     if let Some(address) = settings.status.listen {
-        look_at_status(address, &runtime, findings);
+        check_status(address, &runtime, findings);
     }
     if settings.uses_embedded_receiver() {
-        look_at_receiver(settings.receiver.listen, findings);
+        let address = settings.receiver.listen;
+        check_address(address, &format!("receiver on {address}"), "--listen ADDRESS", findings);
     } else {
-        look_at_endpoints(settings, &runtime, findings);
+        check_endpoints(settings, &runtime, findings);
     }
 }
 
-fn look_at_directory(settings: &Settings, runtime: &Runtime, findings: &mut Findings) {
+fn check_directory(settings: &Settings, runtime: &Runtime, findings: &mut Findings) {
     if settings.directory.sources.is_empty() {
-        let text = "nobody is asked: pods go by their uids, containers by their ids";
+        let text = "no source is set: pods are named by uid, containers by id";
         findings.add(State::Noted, "directory", text).help = "directory.sources".into();
         return;
     }
@@ -40,13 +41,13 @@ fn look_at_directory(settings: &Settings, runtime: &Runtime, findings: &mut Find
         let source = format!("directory {asked}");
         match answer {
             Ok(text) => findings.add(State::Present, &source, text),
-            Err(text) => findings.add(State::Failed, &source, text),
+            Err(error) => findings.add(State::Failed, &source, error),
         };
     }
 }
 
-/// Asks a running agent for the age of its samples and names.
-fn look_at_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings) {
+/// Asks a running agent for the age of its samples and names; without one, checks the address.
+fn check_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings) {
     let source = format!("status on {address}");
     let answer = BaseUrl::parse(&format!("http://{address}/"))
         .ok()
@@ -57,7 +58,7 @@ fn look_at_status(address: SocketAddr, runtime: &Runtime, findings: &mut Finding
             let state = if is_failing { State::Noted } else { State::Present };
             findings.add(state, &source, described(&status));
         }
-        None => is_free(address, &source, "status.listen", findings),
+        None => check_address(address, &source, "status.listen", findings),
     }
 }
 
@@ -79,33 +80,29 @@ fn described(status: &StatusReport) -> String {
     text
 }
 
-fn look_at_receiver(address: SocketAddr, findings: &mut Findings) {
-    is_free(address, &format!("receiver on {address}"), "--listen ADDRESS", findings);
-}
-
-fn is_free(address: SocketAddr, source: &str, help: &'static str, findings: &mut Findings) {
+fn check_address(address: SocketAddr, source: &str, help: &'static str, findings: &mut Findings) {
     match TcpListener::bind(address) {
         Ok(_) => {
             findings.add(State::Present, source, "the address is free");
         }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let text = "somebody answers there already, perhaps a running nodetally";
+            let text = "the address is in use, perhaps by a running nodetally";
             findings.add(State::Noted, source, text).help = help.into();
         }
         Err(error) => {
-            findings.add(State::Failed, source, error.to_string()).help = help.into();
+            findings.add(State::Failed, source, error).help = help.into();
         }
     }
 }
 
-fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findings) {
+fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findings) {
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
-        // As `run` reads it, so that an invalid selector is reported here too.
+        // Resolved as in `run`, so that an invalid selector is reported.
         let wanted = match EndpointSpec::of(endpoint, settings) {
             Ok(wanted) => wanted,
             Err(error) => {
-                findings.add(State::Failed, &source, error.to_string()).vital = true;
+                findings.add(State::Failed, &source, error).vital = true;
                 continue;
             }
         };
@@ -124,8 +121,8 @@ fn look_at_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Find
                 findings.add(State::Present, &source, text);
             }
             Err(reason) => {
-                findings.add(State::Failed, &source, format!("does not answer: {reason}")).help =
-                    "samples are kept and sent when it does".into();
+                let text = format!("does not answer: {reason}; samples are kept and sent later");
+                findings.add(State::Failed, &source, text);
             }
         }
     }
@@ -136,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_running_agent_says_how_old_its_directory_is() {
+    fn a_running_agent_reports_the_age_of_its_directory() {
         let status = |json: &str| StatusReport::from_json(json.as_bytes()).unwrap();
         let running = status(
             r#"{"schema_version":1,"sampling":{"samples":7,"last":{"age_ms":3400}},"directory":[

@@ -1,4 +1,4 @@
-//! `nodetally status`: the status of the agent that runs here.
+//! `nodetally status`: the health of the running agent.
 
 mod table;
 
@@ -19,8 +19,8 @@ use crate::delivery::BaseUrl;
 /// The exit code when no agent answers.
 const NO_AGENT: u8 = 1;
 
-/// The hint behind the addresses from the settings.
-const ADDRESS_HINT: &str = "; --socket PATH, --state-dir DIR or --url URL names another place";
+/// The hint after the addresses from the settings.
+const ADDRESS_HINT: &str = "; --socket PATH, --state-dir DIR or --url URL names another address";
 
 /// The exit code of `--check` when the agent answers and is not healthy.
 const UNHEALTHY: u8 = 3;
@@ -34,7 +34,7 @@ pub fn run(
     flags: &StatusFlags,
     settings: impl FnOnce() -> anyhow::Result<StatusLocation>,
 ) -> anyhow::Result<ExitCode> {
-    let (places, hint) = match (&flags.socket, &flags.url) {
+    let (addresses, hint) = match (&flags.socket, &flags.url) {
         (Some(path), _) => (vec![StatusAddress::Socket(path.clone())], ""),
         (None, Some(url)) => {
             let wrong = |error| anyhow!("--url {}: {error}", redacted_url(url));
@@ -42,25 +42,25 @@ pub fn run(
         }
         (None, None) => (addresses_of(&settings()?)?, ADDRESS_HINT),
     };
-    if places.is_empty() {
+    if addresses.is_empty() {
         return Ok(no_agent(
-            "no place to ask an agent at: status.socket and status.listen are \"none\"; --socket \
+            "no address to ask an agent at: status.socket and status.listen are \"none\"; --socket \
              PATH or --url URL names one",
         ));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("no runtime to ask with")?;
+    let runtime = runtime.context("no asynchronous runtime")?;
     let mut errors = String::new();
     let mut found = None;
-    for place in &places {
-        match runtime.block_on(ask(place)) {
+    for address in &addresses {
+        match runtime.block_on(ask(address)) {
             Ok(read) => {
                 found = Some(read);
                 break;
             }
             Err(reason) => {
                 errors.push_str(if errors.is_empty() { "no agent answers at" } else { "; nor at" });
-                errors.push_str(&format!(" {place}: {reason}"));
+                errors.push_str(&format!(" {address}: {reason}"));
             }
         }
     }
@@ -86,12 +86,12 @@ fn no_agent(line: &str) -> ExitCode {
 /// The addresses to try, in order. Without a setting the usual socket comes last: the user may be
 /// another than the agent's, with other defaults.
 fn addresses_of(settings: &StatusLocation) -> anyhow::Result<Vec<StatusAddress>> {
-    let mut places: Vec<StatusAddress> = address_of(&settings.status)?.into_iter().collect();
+    let mut addresses: Vec<StatusAddress> = address_of(&settings.status)?.into_iter().collect();
     let usual = Path::new(USUAL_SOCKET);
     if !settings.is_set && settings.status.socket.as_deref() != Some(usual) {
-        places.push(StatusAddress::Socket(usual.to_owned()));
+        addresses.push(StatusAddress::Socket(usual.to_owned()));
     }
-    Ok(places)
+    Ok(addresses)
 }
 
 fn address_of(settings: &StatusSettings) -> anyhow::Result<Option<StatusAddress>> {
@@ -99,7 +99,7 @@ fn address_of(settings: &StatusSettings) -> anyhow::Result<Option<StatusAddress>
         return Ok(Some(StatusAddress::Socket(path.clone())));
     }
     let Some(address) = settings.listen else { return Ok(None) };
-    // One that listens on every address answers on the loopback one.
+    // A server on every address also answers on loopback.
     let loopback = match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),

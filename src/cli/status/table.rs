@@ -9,7 +9,7 @@ use crate::payload::status::{
 };
 use crate::quantity::Bytes;
 
-/// Another's words are cut behind this many characters.
+/// The longest text of another program, in characters.
 const WORDS_CHARS_MAX: usize = 200;
 
 pub(super) fn render(status: &StatusReport, style: Style) -> String {
@@ -119,7 +119,7 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     let moved: Vec<String> = moved
         .iter()
         .filter(|(_, count)| *count > 0)
-        .map(|(what, count)| format!("{count} {what}"))
+        .map(|(outcome, count)| format!("{count} {outcome}"))
         .collect();
     if !moved.is_empty() {
         let _ = writeln!(out, "  posts    {}", moved.join(", "));
@@ -153,7 +153,7 @@ fn directory(status: &StatusReport, style: Style, out: &mut String) {
     }
 }
 
-/// Another's words, which cannot steer the terminal and have an end.
+/// The text of another program, escaped and shortened.
 fn words(text: &str) -> String {
     let mut shown: String = text.chars().take(WORDS_CHARS_MAX).collect();
     if shown.len() < text.len() {
@@ -162,7 +162,7 @@ fn words(text: &str) -> String {
     printable(&shown)
 }
 
-/// The two largest units of a time, below 10 s with a tenth.
+/// A time in its two largest units; below 10 s in tenths of a second.
 fn time(millis: u64) -> String {
     if millis < 10_000 {
         let tenths = millis / 100;
@@ -270,7 +270,7 @@ kubernetes: connection refused
     }
 
     #[test]
-    fn an_agent_that_has_no_sample_or_takes_none_any_more_says_so() {
+    fn an_agent_without_samples_or_that_no_longer_samples_is_recognised() {
         let fresh = StatusReport::default();
         assert!(render(&fresh, PLAIN).contains("\nno sample yet\n"));
         let sampling =

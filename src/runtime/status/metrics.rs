@@ -1,4 +1,4 @@
-//! The agent's own figures as OpenMetrics text.
+//! The agent's own metrics as OpenMetrics text.
 
 use super::view::StatusView;
 use crate::clock;
@@ -17,9 +17,9 @@ pub(super) fn exposition(self_metrics: &SelfMetrics, view: &StatusView, now: Boo
         let seconds = |usec: u64| usec as f64 / 1e6;
         all.gauge("nodetally_sample_age_seconds", "Time since the last sample.")
             .sample(&[], seconds(now.usec_since(last)));
-        all.gauge("nodetally_sample_duration_seconds", "How long the last sample took.")
+        all.gauge("nodetally_sample_duration_seconds", "Duration of the last sample.")
             .sample(&[], seconds(self_metrics.took_usec()));
-        all.gauge("nodetally_sample_gaps", "What could not be read in the last sample.")
+        all.gauge("nodetally_sample_gaps", "Readings that failed in the last sample.")
             .sample(&[], self_metrics.gaps());
         all.gauge("nodetally_cgroups", "Cgroups in the last sample.")
             .sample(&[], self_metrics.cgroups());
@@ -41,15 +41,14 @@ fn directory(all: &mut Exposition, view: &StatusView, now: BootTime) {
     for source in &catalog.sources {
         known.sample(&[("source", source.kind.as_str())], source.known);
     }
-    let mut up =
-        all.gauge("nodetally_directory_up", "Whether a source of identity answers at present.");
+    let mut up = all.gauge("nodetally_directory_up", "1 while a source of identity answers.");
     for source in &catalog.sources {
         let up_now = source.last_error.is_none() && source.current_at.is_some();
         up.sample(&[("source", source.kind.as_str())], u8::from(up_now));
     }
     let mut age = all.gauge(
         "nodetally_directory_age_seconds",
-        "Time since what a source of identity tells was known to be so; absent before it answered.",
+        "Age of what a source of identity knows; absent before its first answer.",
     );
     for source in &catalog.sources {
         if let Some(at) = source.current_at {
@@ -61,27 +60,28 @@ fn directory(all: &mut Exposition, view: &StatusView, now: BootTime) {
 
 fn endpoints(all: &mut Exposition, view: &StatusView) {
     let now = clock::moment(view.boot.unwrap_or_else(|| BootId::from_bits(0)));
-    let told: Vec<_> = view
+    let endpoints: Vec<_> = view
         .endpoints
         .iter()
         .map(|endpoint| (endpoint.name.as_str(), endpoint.handle.statistics(&now)))
         .collect();
-    if !told.is_empty() {
-        posts(all, &told);
-        waiting(all, &told);
-        state(all, &told);
+    if !endpoints.is_empty() {
+        posts(all, &endpoints);
+        waiting(all, &endpoints);
+        state(all, &endpoints);
     }
 }
 
-/// A family's name, what it is, and where it stands.
+/// The name of a family, its help text and its value.
 type Figure<T> = (&'static str, &'static str, fn(&Statistics) -> T);
 
-type Told<'a> = [(&'a str, Statistics)];
+/// The endpoints by name.
+type Endpoints<'a> = [(&'a str, Statistics)];
 
 /// The counters of posts and answers, by endpoint.
-fn posts(all: &mut Exposition, told: &Told<'_>) {
-    let mut posts = all.counter("nodetally_posts", "Posts by what became of them.");
-    for (name, figures) in told {
+fn posts(all: &mut Exposition, endpoints: &Endpoints<'_>) {
+    let mut posts = all.counter("nodetally_posts", "Posts by outcome.");
+    for (name, figures) in endpoints {
         let settled = [("accepted", figures.accepted_posts), ("merged", figures.merged_posts)];
         for (outcome, count) in settled.into_iter().chain(figures.dropped_posts.by_reason()) {
             posts.sample(&[("endpoint", name), ("outcome", outcome)], count);
@@ -89,98 +89,94 @@ fn posts(all: &mut Exposition, told: &Told<'_>) {
     }
     let mut answers =
         all.counter("nodetally_answers", "Answers by status; a post may have several.");
-    for (name, figures) in told {
+    for (name, figures) in endpoints {
         for (status, count) in &figures.answers {
             answers.sample(&[("endpoint", name), ("status", &status.to_string())], count);
         }
     }
     let counters: [Figure<u64>; 5] = [
-        ("nodetally_offered_posts", "Posts that came to be sent.", |of| of.offered_posts),
-        ("nodetally_recovered_posts", "Posts that an earlier run had left on disk.", |of| {
+        ("nodetally_offered_posts", "Posts given to the endpoint to send.", |of| of.offered_posts),
+        ("nodetally_recovered_posts", "Posts that an earlier run left on disk.", |of| {
             of.recovered_posts
         }),
         ("nodetally_accepted_bytes", "Bytes of the bodies that were accepted.", |of| {
             of.accepted_bytes
         }),
-        ("nodetally_unanswered", "Tries without a whole answer.", |of| of.unanswered),
-        ("nodetally_retries", "Tries beyond each post's first.", |of| of.retries),
+        ("nodetally_unanswered", "Attempts without a complete answer.", |of| of.unanswered),
+        ("nodetally_retries", "Attempts beyond the first of each post.", |of| of.retries),
     ];
     for (family, help, figure) in counters {
         let mut family = all.counter(family, help);
-        for (name, figures) in told {
+        for (name, figures) in endpoints {
             family.sample(&[("endpoint", name)], figure(figures));
         }
     }
 }
 
 /// The gauges of posts not yet acknowledged, by endpoint.
-fn waiting(all: &mut Exposition, told: &Told<'_>) {
+fn waiting(all: &mut Exposition, endpoints: &Endpoints<'_>) {
     let gauges: [Figure<[u64; 2]>; 3] = [
-        ("nodetally_queue_samples", "Samples that wait or are under way.", |of| {
+        ("nodetally_queue_samples", "Samples that wait or are in flight.", |of| {
             [of.in_memory_samples as u64, of.on_disk.samples]
         }),
-        ("nodetally_queue_posts", "Posts that wait or are under way.", |of| {
+        ("nodetally_queue_posts", "Posts that wait or are in flight.", |of| {
             [of.in_memory_posts as u64, of.on_disk.posts]
         }),
-        ("nodetally_queue_bytes", "What waits, in bytes.", |of| {
+        ("nodetally_queue_bytes", "Bytes of the posts that wait or are in flight.", |of| {
             [of.in_memory_bytes as u64, of.on_disk.bytes]
         }),
     ];
     for (family, help, figures_of) in gauges {
         let mut family = all.gauge(family, help);
-        for (name, figures) in told {
+        for (name, figures) in endpoints {
             for (place, count) in ["memory", "disk"].iter().zip(figures_of(figures)) {
                 family.sample(&[("endpoint", name), ("place", place)], count);
             }
         }
     }
-    let mut oldest = all.gauge(
-        "nodetally_queue_oldest_age_seconds",
-        "Age of the oldest sample that waits; absent while none does.",
-    );
-    for (name, figures) in told {
-        if let Some(age) = figures.oldest_age {
-            oldest.sample(&[("endpoint", name)], age.as_secs_f64());
-        }
-    }
 }
 
 /// The health of the endpoints.
-fn state(all: &mut Exposition, told: &Told<'_>) {
-    let mut states = all.gauge("nodetally_endpoint_state", "1 for the state that it is in.");
-    for (name, figures) in told {
+fn state(all: &mut Exposition, endpoints: &Endpoints<'_>) {
+    let mut states =
+        all.gauge("nodetally_endpoint_state", "1 for the present state of the endpoint.");
+    for (name, figures) in endpoints {
         for state in [Health::Healthy, Health::Degraded, Health::Rejecting, Health::Down] {
             let labels = [("endpoint", *name), ("state", state.as_str())];
             states.sample(&labels, u8::from(state == figures.health));
         }
     }
-    let mut since = all.gauge("nodetally_endpoint_state_age_seconds", "Time since it is in it.");
-    for (name, figures) in told {
-        since.sample(&[("endpoint", name)], figures.health_age.as_secs_f64());
-    }
-    let mut error = all.gauge(
-        "nodetally_spool_error",
-        "1 while samples that should be on disk are not, because the disk fails.",
-    );
-    for (name, figures) in told {
-        error.sample(&[("endpoint", name)], u8::from(figures.spool_error.is_some()));
-    }
-    let mut success = all.gauge(
-        "nodetally_last_success_age_seconds",
-        "Time since a post was last accepted; absent before the first.",
-    );
-    for (name, figures) in told {
-        if let Some(age) = figures.last_success_age {
-            success.sample(&[("endpoint", name)], age.as_secs_f64());
-        }
-    }
-    let mut newest = all.gauge(
-        "nodetally_newest_accepted_timestamp_seconds",
-        "When the newest sample was taken of which a post was accepted; absent before the first.",
-    );
-    for (name, figures) in told {
-        if let Some(at) = figures.newest_accepted {
-            newest.sample(&[("endpoint", name)], at.as_unix_millis() as f64 / 1000.0);
+    let gauges: [Figure<Option<f64>>; 5] = [
+        ("nodetally_endpoint_state_age_seconds", "Time in the present state.", |of| {
+            Some(of.health_age.as_secs_f64())
+        }),
+        (
+            "nodetally_queue_oldest_age_seconds",
+            "Age of the oldest sample that waits; absent while none does.",
+            |of| of.oldest_age.map(|age| age.as_secs_f64()),
+        ),
+        (
+            "nodetally_spool_error",
+            "1 while samples that should be on disk are not, because the disk fails.",
+            |of| Some(f64::from(u8::from(of.spool_error.is_some()))),
+        ),
+        (
+            "nodetally_last_success_age_seconds",
+            "Time since a post was last accepted; absent before the first.",
+            |of| of.last_success_age.map(|age| age.as_secs_f64()),
+        ),
+        (
+            "nodetally_newest_accepted_timestamp_seconds",
+            "Time of the newest sample of which a post was accepted; absent before the first.",
+            |of| of.newest_accepted.map(|at| at.as_unix_millis() as f64 / 1000.0),
+        ),
+    ];
+    for (family, help, figure) in gauges {
+        let mut family = all.gauge(family, help);
+        for (name, figures) in endpoints {
+            if let Some(value) = figure(figures) {
+                family.sample(&[("endpoint", name)], value);
+            }
         }
     }
 }
@@ -191,7 +187,7 @@ mod tests {
     use crate::directory::{Directory, SourceKind};
 
     #[test]
-    fn the_directorys_age_and_trouble_stand_in_the_figures() {
+    fn the_directorys_age_and_errors_are_exposed() {
         let at = |secs: u64| BootTime::from_nanos(secs * 1_000_000_000);
         let (directory, publishers) =
             Directory::new(&[SourceKind::Kubernetes, SourceKind::Cri, SourceKind::File]);

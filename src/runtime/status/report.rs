@@ -43,7 +43,7 @@ pub(super) fn report(shared: &StatusShared, view: &StatusView, now: BootTime) ->
         endpoints: view
             .endpoints
             .iter()
-            .map(|told| endpoint(told, told.handle.statistics(&moment)))
+            .map(|view| endpoint(view, view.handle.statistics(&moment)))
             .collect(),
     }
 }
@@ -59,7 +59,7 @@ fn source(known: &SourceStatus, now: BootTime) -> SourceReport {
     }
 }
 
-fn endpoint(told: &EndpointView, figures: Statistics) -> EndpointReport {
+fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
     let in_memory = BacklogReport {
         samples: figures.in_memory_samples as u64,
         posts: figures.in_memory_posts as u64,
@@ -74,9 +74,9 @@ fn endpoint(told: &EndpointView, figures: Statistics) -> EndpointReport {
     let dropped: BTreeMap<String, u64> =
         dropped.map(|(reason, count)| (reason.to_owned(), count)).collect();
     EndpointReport {
-        name: told.name.clone(),
-        url: told.url.clone(),
-        embedded: told.embedded,
+        name: view.name.clone(),
+        url: view.url.clone(),
+        embedded: view.embedded,
         state: match figures.health {
             Health::Healthy => EndpointState::Healthy,
             Health::Degraded => EndpointState::Degraded,

@@ -1,4 +1,4 @@
-//! The unix socket that the agent answers on: for its own user and root alone.
+//! The unix socket of the status server, for the agent's own user and root only.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::time::timeout;
 
-/// Reads and writes of the owner, which is what it takes to connect.
+use crate::runtime::error::SocketBindError;
+
+/// Read and write for the owner, which connecting needs.
 const MODE: u32 = 0o600;
 
 /// Connections that wait to be accepted.
@@ -18,7 +20,7 @@ const BACKLOG: u32 = 64;
 /// The longest wait for a connection to another agent's socket.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The file of a socket that is bound. It goes with this, unless another has taken its place.
+/// The file of a bound socket. Dropping it removes the file, unless another has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -49,33 +51,31 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Binds to `path`. A socket that a dead agent left there is replaced; one that somebody answers
-/// on is not, nor is anything that is no socket.
+/// Binds to `path`. The socket of an agent that has ended is replaced.
 ///
 /// # Errors
-/// In a few words, why not.
-pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), String> {
+/// Another agent answers there, or another kind of file has the path.
+pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), SocketBindError> {
     match listen(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        bound => return bound.map_err(|error| error.to_string()),
+        bound => return Ok(bound?),
     }
-    let left_behind = fs::symlink_metadata(path).map_err(|error| error.to_string())?;
-    if !left_behind.file_type().is_socket() {
-        return Err("it is there and no socket".to_owned());
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(SocketBindError::NoSocket);
     }
     match timeout(ALIVE_TIMEOUT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Ok(Err(error)) => return Err(error.to_string()),
-        Ok(Ok(_)) | Err(_) => return Err("another agent answers there".to_owned()),
+        Ok(Err(error)) => return Err(error.into()),
+        Ok(Ok(_)) | Err(_) => return Err(SocketBindError::OtherAgent),
     }
-    fs::remove_file(path).map_err(|error| error.to_string())?;
-    listen(path).map_err(|error| error.to_string())
+    fs::remove_file(path)?;
+    Ok(listen(path)?)
 }
 
 fn listen(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let socket = UnixSocket::new_stream()?;
-    // What is bound takes the mode of the socket, so that at no moment another may connect. Where
-    // it does not, the second is all there is.
+    // The file gets the mode of the socket, so that no other user can ever connect. Some kernels
+    // ignore it; then the mode is set only after the bind.
     let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(MODE));
     socket.bind(path)?;
     let file = SocketFile::of(path);

@@ -207,7 +207,7 @@ fn named_by_check(process_io: bool) -> BTreeSet<String> {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let named = text.split("has a use for ").nth(1).unwrap_or_else(|| panic!("{text}"));
+    let named = text.split("can use ").nth(1).unwrap_or_else(|| panic!("{text}"));
     named.split(';').next().unwrap().split(", ").map(str::to_owned).collect()
 }
 
