@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::delivery::{self, BaseUrl, Getter};
+use crate::delivery::{self, BaseUrl, Getter, HttpError};
 use crate::payload::status::{PATH, StatusError, StatusReport};
 
 /// The longest time for an answer.
@@ -56,7 +56,7 @@ pub(super) enum AskError {
     #[error("the answer broke off: {0}")]
     BrokenOff(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
-    Url(String),
+    Http(HttpError),
     #[error(transparent)]
     Malformed(#[from] StatusError),
 }
@@ -70,10 +70,8 @@ pub(super) async fn ask(address: &StatusAddress) -> Result<(StatusReport, Vec<u8
         StatusAddress::Url(url) => {
             let mut settings = delivery::DeliverySettings::new("status", url.clone(), 0);
             settings.request_timeout = TIMEOUT;
-            let getter =
-                Getter::new(&settings).map_err(|error| AskError::Url(error.to_string()))?;
-            let answer = getter.get(PATH, ANSWER_BYTES_MAX).await;
-            answer.map_err(|error| AskError::Url(error.to_string()))?
+            let getter = Getter::new(&settings).map_err(AskError::Http)?;
+            getter.get(PATH, ANSWER_BYTES_MAX).await.map_err(AskError::Http)?
         }
     };
     Ok((StatusReport::from_json(&body)?, body))

@@ -62,7 +62,8 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
                     let _ = level.modify(|filter| *filter = level_filter(wanted));
                 },
             };
-            agent::run(settings, reload, &mut std::io::stdout())?;
+            // Its errors name their causes.
+            agent::run(settings, reload, &mut std::io::stdout()).map_err(anyhow::Error::msg)?;
         }
         Command::Config(_) => {
             let text = show_config::render(&settings()?, show_config::TokenState::of_file);

@@ -25,8 +25,8 @@ mod worker;
 
 pub use deadline::reached;
 pub use http::{
-    BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, Getter, Proxies,
-    SecretText, Tls, TokenSource, UrlError, secret_header,
+    BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, Getter, HttpError,
+    Proxies, SecretText, Tls, TokenSource, UrlError, secret_header,
 };
 pub use queue::Handle;
 pub use settings::{DeliverySettings, Split};

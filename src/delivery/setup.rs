@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::disk::DiskQueue;
-use super::http::Sender;
+use super::http::{HttpError, Sender};
 use super::queue::{Handle, QueueLimits};
 use super::settings::DeliverySettings;
 use super::worker::{MomentClock, Worker};
@@ -14,10 +14,10 @@ use crate::spool::{Journal, Queue};
 /// The error of an HTTP client that cannot be made: token, certificates or proxy cannot be used, or
 /// the system has no certificates.
 #[derive(Debug, Error)]
-#[error("endpoint {name}: the HTTP client cannot be made: {reason}")]
+#[error("endpoint {name}: the HTTP client cannot be made: {source}")]
 pub struct ClientError {
     name: String,
-    reason: String,
+    source: HttpError,
 }
 
 /// The places beside memory that hold an endpoint's samples.
@@ -45,7 +45,7 @@ pub fn endpoint(
     clock: MomentClock,
 ) -> Result<(Handle, Worker), ClientError> {
     let sender = Sender::new(&settings)
-        .map_err(|reason| ClientError { name: settings.name.clone(), reason })?;
+        .map_err(|source| ClientError { name: settings.name.clone(), source })?;
     let has_disk = places.queue.is_some() || places.journal.is_some();
     let grace = if has_disk { GRACE_ON_DISK } else { GRACE };
     let disk = DiskQueue::new(&settings.name, places.queue);
@@ -61,6 +61,9 @@ pub fn endpoint(
 }
 
 /// Sends one GET to the endpoint's base, and returns the status of the answer.
-pub async fn probe(settings: &DeliverySettings) -> Result<u16, String> {
+///
+/// # Errors
+/// The client cannot be made, or there is no answer.
+pub async fn probe(settings: &DeliverySettings) -> Result<u16, HttpError> {
     Sender::new(settings)?.probe().await
 }

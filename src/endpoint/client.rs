@@ -31,9 +31,9 @@ pub fn delivery_settings(
     endpoint: &EndpointSettings,
     agent: &Settings,
 ) -> Result<delivery::DeliverySettings, EndpointError> {
-    let failed = |reason: String| EndpointError { name: endpoint.name.clone(), reason };
+    let name = || endpoint.name.clone();
     let url = BaseUrl::parse(endpoint.url.as_url().as_str())
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|source| EndpointError::Url { name: name(), source })?;
     let mut settings = delivery::DeliverySettings::new(&endpoint.name, url, seed(&endpoint.name));
     settings.request_timeout = endpoint.timeout;
     settings.concurrency_max = endpoint.concurrency;
@@ -46,13 +46,14 @@ pub fn delivery_settings(
     settings.prompt = (agent.sampling.interval / 3).clamp(PROMPT_LEAST, PROMPT_MOST);
     render::shape(endpoint, &mut settings);
     settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
-    settings.trust = trust(endpoint).map_err(failed)?;
+    settings.trust = trust(endpoint)?;
     settings.encoding = match endpoint.trust.compression {
         config::Compression::None => BodyEncoding::None,
         config::Compression::Gzip => BodyEncoding::Gzip,
         config::Compression::Zstd => BodyEncoding::Zstd,
     };
-    settings.trust.check(&settings.url).map_err(failed)?;
+    let checked = settings.trust.check(&settings.url);
+    checked.map_err(|source| EndpointError::Trust { name: name(), source })?;
     Ok(settings)
 }
 
@@ -68,13 +69,14 @@ fn spread_offset(node_name: &str, spread: Duration) -> Duration {
 
 /// Credential, TLS and proxies of an endpoint. Files are read later, by the delivery, since they may
 /// change; environment variables are read here, since they cannot.
-fn trust(endpoint: &EndpointSettings) -> Result<EndpointTrust, String> {
+fn trust(endpoint: &EndpointSettings) -> Result<EndpointTrust, EndpointError> {
     let trust = &endpoint.trust;
     let token = match (&endpoint.bearer_token_file, &trust.bearer_token_env) {
         (Some(file), _) => Some(TokenSource::File(file.clone())),
         (None, Some(variable)) => {
             let token = std::env::var(variable).map_err(|_| {
-                format!("the variable {variable}, which is to hold the token, is not set")
+                let (name, variable) = (endpoint.name.clone(), variable.clone());
+                EndpointError::TokenVariable { name, variable }
             })?;
             Some(TokenSource::Held { variable: variable.clone(), token: SecretText::new(token) })
         }

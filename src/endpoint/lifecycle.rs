@@ -134,7 +134,7 @@ impl Reporting {
             Ok(body) => {
                 pod_lifecycle::decode_list(&body).map_err(|error| getter.masked(&error.to_string()))
             }
-            Err(reason) => Err(reason),
+            Err(error) => Err(error.to_string()),
         };
         match listed {
             Ok(rows) => {

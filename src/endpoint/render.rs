@@ -103,9 +103,9 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySetti
 
 fn filter(endpoint: &EndpointSettings) -> Result<PodFilter, EndpointError> {
     let scope = &endpoint.scope;
-    let selector = Selector::parse(&scope.pod_selector).map_err(|error| EndpointError {
-        name: endpoint.name.clone(),
-        reason: format!("pod_selector = \"{}\": {error}", scope.pod_selector),
+    let selector = Selector::parse(&scope.pod_selector).map_err(|source| {
+        let (name, selector) = (endpoint.name.clone(), scope.pod_selector.clone());
+        EndpointError::PodSelector { name, selector, source }
     })?;
     Ok(PodFilter {
         include: boxed(&scope.namespaces),

@@ -100,15 +100,10 @@ impl Endpoints {
                 }
                 _ => {
                     let EndpointSpec { embedded, delivery, storage, .. } = &spec;
-                    let failed = |error: delivery::ClientError| EndpointError {
-                        name: delivery.name.clone(),
-                        reason: error.to_string(),
-                    };
                     let places = places(&mut keepers, &delivery.name, storage);
                     let (queue, journal) = (places.queue.clone(), places.journal.clone());
                     let (handle, worker) =
-                        delivery::endpoint(delivery.clone(), places, delivery_clock(self.boot))
-                            .map_err(failed)?;
+                        delivery::endpoint(delivery.clone(), places, delivery_clock(self.boot))?;
                     let offered_to = handle.clone();
                     let (embedded, delivery) = (*embedded, delivery.clone());
                     let endpoint = Endpoint {

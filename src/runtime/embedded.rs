@@ -144,10 +144,8 @@ fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentE
         }
         address => address,
     };
-    let url = BaseUrl::parse(&format!("http://{reached}/")).map_err(|error| EndpointError {
-        name: "receiver".to_owned(),
-        reason: error.to_string(),
-    })?;
+    let url = BaseUrl::parse(&format!("http://{reached}/"))
+        .map_err(|source| EndpointError::Url { name: "receiver".to_owned(), source })?;
     Ok(EndpointSpec {
         embedded: true,
         delivery: delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name)),

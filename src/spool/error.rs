@@ -8,6 +8,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
 
 use super::SpoolError;
+use super::record::RecordError;
 
 /// An error of a queue's file.
 #[derive(Debug)]
@@ -74,6 +75,23 @@ impl From<rusqlite::Error> for QueueFileError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
+}
+
+/// The reason why a stored batch cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BatchDamage {
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("it has no record of its length")]
+    NoRecord,
+    #[error("its record is another's")]
+    ForeignRecord,
+    #[error("it has another sample's name")]
+    FileName,
+    #[error("it is not as long as it says")]
+    Length,
 }
 
 /// The reason why a file is no usable queue.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::error::QueueFileError;
+use super::error::{BatchDamage, QueueFileError};
 use super::{Batch, Moment, RowId, record};
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
@@ -142,23 +142,26 @@ impl QueueFile {
     }
 
     /// The batch of a row, or the reason why it cannot be read.
-    pub(super) fn batch(&self, row: &BatchRow) -> Result<Result<Batch, String>, QueueFileError> {
+    pub(super) fn batch(
+        &self,
+        row: &BatchRow,
+    ) -> Result<Result<Batch, BatchDamage>, QueueFileError> {
         // The length is checked first: a damaged one may be as long as the file.
         let mut statement = self
             .connection
             .prepare("SELECT record FROM records WHERE id = ?1 AND length(record) = ?2")?;
         let mut rows = statement.query((row.id.0, row.bytes))?;
         let Some(found) = rows.next()? else {
-            return Ok(Err("it has no record of its length".to_owned()));
+            return Ok(Err(BatchDamage::NoRecord));
         };
         let bytes = found.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let batch = match record::decode(bytes) {
             Ok(batch) => batch,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(error.into())),
         };
         // The record has its own checksum, which does not cover that it is this row's.
         let is_of_row = Some(batch.sampled_at) == row.sampled_at;
-        Ok(if is_of_row { Ok(batch) } else { Err("its record is another's".to_owned()) })
+        Ok(if is_of_row { Ok(batch) } else { Err(BatchDamage::ForeignRecord) })
     }
 
     /// The number of posts of a row; `None`: there is no such row.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
 
+use super::error::BatchDamage;
 use super::record::{self, RecordHead};
 use super::{Batch, Moment};
 use crate::quantity::BootTime;
@@ -211,7 +212,7 @@ impl Journal {
     }
 
     /// The head of a file; `None`: it was not written completely.
-    fn head(&self, path: &Path) -> Result<Option<RecordHead>, String> {
+    fn head(&self, path: &Path) -> Result<Option<RecordHead>, BatchDamage> {
         if path.extension().is_some_and(|extension| extension == UNFINISHED) {
             return Ok(None);
         }
@@ -220,7 +221,7 @@ impl Journal {
         if self.path(&head.sampled_at) == path {
             Ok(Some(head))
         } else {
-            Err("it has another sample's name".to_owned())
+            Err(BatchDamage::FileName)
         }
     }
 
@@ -266,30 +267,26 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read_batch(path: &Path) -> Result<Batch, String> {
-    let bytes = read(path).map_err(|error| error.to_string())?;
-    record::decode(&bytes).map_err(|error| error.to_string())
+fn read_batch(path: &Path) -> Result<Batch, BatchDamage> {
+    Ok(record::decode(&read(path)?)?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
-fn read_head(path: &Path) -> Result<RecordHead, String> {
+fn read_head(path: &Path) -> Result<RecordHead, BatchDamage> {
     let mut bytes = [0; record::HEAD_BYTES];
-    let mut read = || {
-        let mut file = fs::File::open(path)?;
-        file.read_exact(&mut bytes)?;
-        Ok(file.metadata()?.len())
-    };
-    let length = read().map_err(|error: io::Error| error.to_string())?;
-    let head = record::decode_head(&bytes).map_err(|error| error.to_string())?;
+    let mut file = fs::File::open(path)?;
+    file.read_exact(&mut bytes)?;
+    let length = file.metadata()?.len();
+    let head = record::decode_head(&bytes)?;
     if length == (bytes.len() + head.contents_bytes) as u64 {
         Ok(head)
     } else {
-        Err("it is not as long as it says".to_owned())
+        Err(BatchDamage::Length)
     }
 }
 
 /// Logs the removal of unusable files.
-fn log_removed(bad: &[(PathBuf, String)]) {
+fn log_removed(bad: &[(PathBuf, BatchDamage)]) {
     let Some((path, what)) = bad.first() else { return };
     warn!(
         "{}: a sample in flight is dropped, its journal file is unusable and was removed: {what}{}",

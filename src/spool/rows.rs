@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::QueueFileError;
+use super::error::{BatchDamage, QueueFileError};
 use super::file::{BatchRow, FileTotals, QueueChange, QueueFile};
 use super::{Batch, Bounds, Lost, Moment, RowId, RowPresence};
 
@@ -114,7 +114,7 @@ impl RowTracker {
         Ok(NextRow::Full)
     }
 
-    fn log_damaged(&mut self, path: &Path, row: RowId, posts: u64, what: &str) {
+    fn log_damaged(&mut self, path: &Path, row: RowId, posts: u64, what: &BatchDamage) {
         self.lost.damaged_posts += posts;
         if !std::mem::replace(&mut self.logged, true) {
             tracing::warn!(

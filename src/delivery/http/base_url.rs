@@ -49,11 +49,11 @@ impl BaseUrl {
         host.trim_start_matches('[').trim_end_matches(']').to_owned()
     }
 
-    /// The same URL with another host.
-    pub(super) fn with_host(&self, name: &str) -> Result<Self, String> {
+    /// The same URL with another host; `None`: the name is no host.
+    pub(super) fn with_host(&self, name: &str) -> Option<Self> {
         let mut url = self.0.clone();
-        url.set_host(Some(name)).map_err(|error| error.to_string())?;
-        Ok(Self(url))
+        url.set_host(Some(name)).ok()?;
+        Some(Self(url))
     }
 
     /// Scheme, host and port only.

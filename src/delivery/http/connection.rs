@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::base_url::BaseUrl;
+use super::error::HttpError;
 use super::failure::innermost;
 use super::mask::Mask;
 use super::proxy::{Proxy, Route};
@@ -61,7 +62,7 @@ impl Connection {
     ///
     /// # Errors
     /// Token, certificates or proxy cannot be used, or the system has no certificates.
-    pub(super) fn open(settings: &DeliverySettings) -> Result<Self, String> {
+    pub(super) fn open(settings: &DeliverySettings) -> Result<Self, HttpError> {
         let opened = ConnectionParts::read(&settings.trust, &settings.url)?;
         let client = client(settings, opened.proxy.as_ref(), opened.material)?;
         let current = CurrentClient {
@@ -160,7 +161,7 @@ fn client(
     settings: &DeliverySettings,
     proxy: Option<&Proxy>,
     material: TlsMaterial,
-) -> Result<Client, String> {
+) -> Result<Client, HttpError> {
     let mut headers = settings.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(settings.content_type));
     let timeout = settings.request_timeout;
@@ -188,5 +189,8 @@ fn client(
         builder = builder.proxy(proxy.for_client()?);
     }
     let builder = settings.trust.tls.apply(builder, &settings.url, material);
-    builder.build().map_err(|error| innermost(&error.without_url()))
+    builder.build().map_err(|error| {
+        let source = error.without_url();
+        HttpError::Client { reason: innermost(&source), source }
+    })
 }

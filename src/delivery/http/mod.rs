@@ -4,6 +4,7 @@ mod answer;
 mod base_url;
 mod connection;
 mod encoding;
+mod error;
 mod failure;
 mod mask;
 mod proxy;
@@ -14,6 +15,7 @@ mod trust;
 
 pub use base_url::{BaseUrl, UrlError};
 pub use encoding::BodyEncoding;
+pub use error::HttpError;
 pub use proxy::Proxies;
 pub use sender::Getter;
 pub use tls::{ClientCertificate, Tls};

@@ -9,6 +9,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{NoProxy, Url};
 
 use super::base_url::BaseUrl;
+use super::error::HttpError;
 
 /// The usual variables for proxies; empty where they are not set.
 ///
@@ -57,7 +58,7 @@ impl Proxies {
     ///
     /// # Errors
     /// The variable names no usable proxy; its value is not repeated.
-    pub(super) fn for_base(&self, base: &BaseUrl) -> Result<Option<Proxy>, String> {
+    pub(super) fn for_base(&self, base: &BaseUrl) -> Result<Option<Proxy>, HttpError> {
         let (variable, value) = match base.is_https() {
             true if !self.https.is_empty() => ("https_proxy", &self.https),
             false if !self.http.is_empty() => ("http_proxy", &self.http),
@@ -66,12 +67,7 @@ impl Proxies {
         if value.is_empty() || is_own(&base.host()) {
             return Ok(None);
         }
-        let unusable = || {
-            format!(
-                "the variable {variable} names no proxy that can be used; allowed: \
-                 http://host:port or https://host:port, with user:password@ in front of the host"
-            )
-        };
+        let unusable = || HttpError::ProxyVariable(variable);
         let destination = base.origin().parse().map_err(|_| unusable())?;
         // Without the list this checks the value, with it whether it applies.
         let usable = Matcher::builder().all(value).build().intercept(&destination);
@@ -124,8 +120,11 @@ impl Proxy {
         vec![self.password.clone(), meant]
     }
 
-    pub(super) fn for_client(&self) -> Result<reqwest::Proxy, String> {
-        let failed = |_| format!("{self} is no proxy's URL");
+    pub(super) fn for_client(&self) -> Result<reqwest::Proxy, HttpError> {
+        let failed = |error: reqwest::Error| HttpError::ProxyUrl {
+            proxy: self.to_string(),
+            source: error.without_url(),
+        };
         let mut proxy = reqwest::Proxy::all(self.url.clone()).map_err(failed)?;
         if let Some(authorization) = &self.authorization {
             proxy = proxy.custom_http_auth(authorization.clone());
@@ -192,7 +191,8 @@ mod tests {
             found.map(|(_, value)| (*value).to_owned())
         };
         let base = BaseUrl::parse(base).unwrap();
-        let proxy = Proxies::of_variables(of).for_base(&base)?;
+        let proxy = Proxies::of_variables(of).for_base(&base);
+        let proxy = proxy.map_err(|error| error.to_string())?;
         Ok(proxy.map(|proxy| proxy.to_string()))
     }
 

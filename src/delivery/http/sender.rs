@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::answer::{self, PostOutcome};
 use super::connection::{Connection, TokenHeader};
+use super::error::HttpError;
 use super::failure;
 use crate::delivery::settings::DeliverySettings;
 use crate::quantity::WallTime;
@@ -42,19 +43,12 @@ pub(in crate::delivery) struct Sent {
     pub(in crate::delivery) earlier: Vec<Option<u16>>,
 }
 
-/// The failure of a request without an answer.
-struct RequestFailure {
-    reason: String,
-    /// The connection was closed without an answer.
-    closed: bool,
-}
-
 impl Sender {
     /// Makes the client.
     ///
     /// # Errors
     /// Token, certificates or proxy cannot be used, or the system has no certificates.
-    pub(in crate::delivery) fn new(settings: &DeliverySettings) -> Result<Self, String> {
+    pub(in crate::delivery) fn new(settings: &DeliverySettings) -> Result<Self, HttpError> {
         Ok(Self(Arc::new(Inner {
             connection: Connection::open(settings)?,
             answers: AtomicBool::new(false),
@@ -83,9 +77,8 @@ impl Sender {
     }
 
     /// The status of a GET of the base: any answer shows that the server is there.
-    pub(in crate::delivery) async fn probe(&self) -> Result<u16, String> {
-        let (answer, _) = self.0.get("/").await.map_err(|unanswered| unanswered.reason)?;
-        Ok(answer.status().as_u16())
+    pub(in crate::delivery) async fn probe(&self) -> Result<u16, HttpError> {
+        Ok(self.0.get("/").await?.0.status().as_u16())
     }
 }
 
@@ -109,7 +102,7 @@ impl Inner {
         loop {
             let received = match self.exchange(&client, &post, &shown, earlier).await {
                 Ok(answer) => answer::read(answer, wall_time()).await,
-                Err(RequestFailure { reason, .. }) => return PostOutcome::Unanswered { reason },
+                Err(error) => return PostOutcome::Unanswered { reason: error.to_string() },
             };
             match received.status() {
                 401 if !has_other_token
@@ -157,13 +150,13 @@ impl Inner {
         post: &OutgoingPost<'_>,
         shown: &TokenHeader,
         earlier: &mut Vec<Option<u16>>,
-    ) -> Result<reqwest::Response, RequestFailure> {
+    ) -> Result<reqwest::Response, HttpError> {
         let answered = self.answers.load(Ordering::Relaxed);
         let alone = if answered { None } else { self.alone().await };
         let outcome = self.request(client, post, shown).await;
         drop(alone);
         match outcome {
-            Err(RequestFailure { closed: true, .. })
+            Err(HttpError::Unanswered { closed: true, .. })
                 if answered && post.idempotency_key.is_some() =>
             {
                 earlier.push(None);
@@ -191,7 +184,7 @@ impl Inner {
         client: &Client,
         post: &OutgoingPost<'_>,
         shown: &TokenHeader,
-    ) -> Result<reqwest::Response, RequestFailure> {
+    ) -> Result<reqwest::Response, HttpError> {
         let mut request = client.post(self.connection.base().join(post.path));
         if let Some(key) = post.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
@@ -207,7 +200,7 @@ impl Inner {
     }
 
     /// The answer, and the token of its request. An answer of the proxy is an error.
-    async fn get(&self, path: &str) -> Result<(reqwest::Response, TokenHeader), RequestFailure> {
+    async fn get(&self, path: &str) -> Result<(reqwest::Response, TokenHeader), HttpError> {
         let (client, mut shown) = self.connection.current();
         let url = self.connection.base().join(path);
         let mut answer = self.answered(client.get(url.clone()), &shown).await?;
@@ -219,7 +212,7 @@ impl Inner {
         }
         let way = self.connection.way();
         if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && way.ends_at_proxy() {
-            Err(RequestFailure { reason: way.refused(), closed: false })
+            Err(HttpError::Unanswered { reason: way.refused(), closed: false })
         } else {
             Ok((answer, shown))
         }
@@ -229,22 +222,21 @@ impl Inner {
         &self,
         mut request: RequestBuilder,
         shown: &TokenHeader,
-    ) -> Result<reqwest::Response, RequestFailure> {
+    ) -> Result<reqwest::Response, HttpError> {
         if let Some((name, value)) = shown {
             request = request.header(name, value);
         }
         let outcome = request.send().await;
         self.answers.store(outcome.is_ok(), Ordering::Relaxed);
-        outcome.map_err(|error| RequestFailure {
-            closed: failure::closed_without_answer(&error),
-            reason: self.describe(error, shown),
-        })
+        outcome.map_err(|error| self.unanswered(error, shown))
     }
 
-    fn describe(&self, error: reqwest::Error, shown: &TokenHeader) -> String {
+    fn unanswered(&self, error: reqwest::Error, shown: &TokenHeader) -> HttpError {
+        let closed = failure::closed_without_answer(&error);
         let settings = self.connection.settings();
         let reason = failure::describe(error, settings.request_timeout, &settings.trust.tls);
-        self.connection.way().describe(self.connection.mask(shown).apply(&reason))
+        let reason = self.connection.way().describe(self.connection.mask(shown).apply(&reason));
+        HttpError::Unanswered { reason, closed }
     }
 }
 
@@ -257,7 +249,7 @@ impl Getter {
     ///
     /// # Errors
     /// Token, certificates or proxy cannot be used, or the system has no certificates.
-    pub fn new(settings: &DeliverySettings) -> Result<Self, String> {
+    pub fn new(settings: &DeliverySettings) -> Result<Self, HttpError> {
         Sender::new(settings).map(Self)
     }
 
@@ -265,29 +257,25 @@ impl Getter {
     ///
     /// # Errors
     /// No answer, another status, or a longer body.
-    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+    pub async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
         let Sender(inner) = &self.0;
-        let (mut answer, shown) = inner.get(path).await.map_err(|unanswered| unanswered.reason)?;
+        let (mut answer, shown) = inner.get(path).await?;
         let status = answer.status();
         let mut body = Vec::new();
         while let Some(chunk) =
-            answer.chunk().await.map_err(|error| inner.describe(error, &shown))?
+            answer.chunk().await.map_err(|error| inner.unanswered(error, &shown))?
         {
             if body.len() + chunk.len() > bytes_max {
-                return Err(format!("an answer of more than {bytes_max} bytes"));
+                return Err(HttpError::TooLong(bytes_max));
             }
             body.extend_from_slice(&chunk);
         }
-        match status {
-            StatusCode::OK => Ok(body),
-            _ => {
-                let excerpt = answer::excerpt(&body, &inner.connection.mask(&shown));
-                Err(inner
-                    .connection
-                    .way()
-                    .describe(format!("status {}: {excerpt}", status.as_u16())))
-            }
+        if status == StatusCode::OK {
+            return Ok(body);
         }
+        let excerpt = answer::excerpt(&body, &inner.connection.mask(&shown));
+        let text = format!("status {}: {excerpt}", status.as_u16());
+        Err(HttpError::Status(inner.connection.way().describe(text)))
     }
 
     /// The text without the endpoint's secrets, which it may quote.

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 
 use super::base_url::BaseUrl;
+use super::error::{BoxError, HttpError};
 use crate::small_file::{self, Stamp};
 
 /// The largest file: a bundle of CAs has some hundred kilobytes.
@@ -67,11 +68,9 @@ impl Tls {
     ///
     /// # Errors
     /// A file cannot be read or used, or a setting contradicts the URL; in one line.
-    pub(super) fn read(&self, base: &BaseUrl) -> Result<TlsMaterial, String> {
+    pub(super) fn read(&self, base: &BaseUrl) -> Result<TlsMaterial, HttpError> {
         if !base.is_https() && !self.is_usual() {
-            return Err("its URL begins with http://, so that ca_file, client_certificate_file, \
-                        client_key_file and server_name would do nothing; allowed: with https://"
-                .to_owned());
+            return Err(HttpError::TlsUnused);
         }
         let roots = self.ca_file.as_deref().map(read_roots).transpose()?;
         let identity = self.client_certificate.as_ref().map(read_identity).transpose()?;
@@ -82,14 +81,14 @@ impl Tls {
     ///
     /// # Errors
     /// The name is no DNS name.
-    pub(super) fn named(&self, base: &BaseUrl) -> Result<BaseUrl, String> {
+    pub(super) fn named(&self, base: &BaseUrl) -> Result<BaseUrl, HttpError> {
         let Some(name) = &self.server_name else { return Ok(base.clone()) };
         let is_name = matches!(ServerName::try_from(name.as_str()), Ok(ServerName::DnsName(_)));
-        let named = base.with_host(name).ok().filter(|named| {
+        let named = base.with_host(name).filter(|named| {
             // The URL parser may read a name as an address (`0x7f.1`).
             is_name && named.host().parse::<IpAddr>().is_err()
         });
-        named.ok_or_else(|| "server_name is no DNS name".to_owned())
+        named.ok_or(HttpError::ServerName)
     }
 
     /// Sets up `builder` for connections to `base`.
@@ -131,71 +130,74 @@ impl Resolve for FixedHost {
     }
 }
 
-fn read_file(what: &str, path: &Path) -> Result<Vec<u8>, String> {
+fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, HttpError> {
     let read = small_file::read(path, FILE_BYTES_MAX);
-    let (bytes, _) = read
-        .map_err(|error| format!("the {what} file {} cannot be read: {error}", path.display()))?;
-    Ok(bytes)
+    Ok(read.map_err(|error| unusable(what, path, "cannot be read", Some(error.into())))?.0)
 }
 
-fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+fn unusable(
+    what: &'static str,
+    path: &Path,
+    fault: impl Into<String>,
+    source: Option<BoxError>,
+) -> HttpError {
+    HttpError::TlsFile { what, path: path.to_owned(), fault: fault.into(), source }
+}
+
+fn certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let pem = read_file(what, path)?;
-    let unusable = |reason: &str| format!("the {what} file {} {reason}", path.display());
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| unusable(&format!("is no PEM: {error}")))?;
+        .map_err(|error| unusable(what, path, "is no PEM", Some(error.into())))?;
     if certificates.is_empty() {
-        Err(unusable("holds no certificate (PEM)"))
-    } else {
-        Ok(certificates)
+        return Err(unusable(what, path, "holds no certificate (PEM)", None));
     }
+    Ok(certificates)
 }
 
-fn read_roots(path: &Path) -> Result<Vec<Certificate>, String> {
+fn read_roots(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     let mut store = RootCertStore::empty();
     let mut roots = Vec::new();
     for (at, root) in certificates("CA", path)?.into_iter().enumerate() {
-        let unusable = |reason: String| {
-            format!("the CA file {}: its certificate {} is none: {reason}", path.display(), at + 1)
+        let invalid = |source: BoxError| {
+            let fault = format!("cannot be used, its certificate {} is none", at + 1);
+            unusable("CA", path, fault, Some(source))
         };
         // The client's own error would not name the certificate.
-        store.add(root.clone()).map_err(|error| unusable(error.to_string()))?;
-        roots.push(Certificate::from_der(&root).map_err(|error| unusable(error.to_string()))?);
+        store.add(root.clone()).map_err(|error| invalid(error.into()))?;
+        roots.push(Certificate::from_der(&root).map_err(|error| invalid(error.into()))?);
     }
     Ok(roots)
 }
 
-fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
+fn read_identity(client: &ClientCertificate) -> Result<Identity, HttpError> {
     let (chain_path, key_path) = (&client.certificate_file, &client.key_file);
     let chain = certificates("client certificate", chain_path)?;
     let pem = read_file("client key", key_path)?;
+    let unusable = |fault: &str, source| unusable("client key", key_path, fault, source);
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         // An encrypted key is PEM of another kind, and skipped.
         let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
-        let reason = if is_encrypted {
+        let fault = if is_encrypted {
             "is encrypted; allowed: a key without a passphrase"
         } else {
             "holds no private key (PEM)"
         };
-        format!("the client key file {} {reason}", key_path.display())
+        unusable(fault, None)
     })?;
-    let fits = match CryptoProvider::get_default() {
-        Some(provider) => {
-            CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map(|_| ())
-        }
-        None => Ok(()),
-    };
-    let unusable = |reason: String| {
-        format!(
-            "the client key file {} cannot be used with the certificate in {}: {reason}",
-            key_path.display(),
-            chain_path.display()
-        )
-    };
-    fits.map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => unusable("it is the key of another one".to_owned()),
-        other => unusable(other.to_string()),
-    })?;
+    let fault = format!("cannot be used with the certificate in {}", chain_path.display());
+    if let Some(provider) = CryptoProvider::get_default() {
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), provider).map_err(|error| {
+            if matches!(error, rustls::Error::InconsistentKeys(_)) {
+                unusable(&format!("{fault}: it is the key of another one"), None)
+            } else {
+                unusable(&fault, Some(error.into()))
+            }
+        })?;
+    }
     // Other sections of the two files would become part of the identity, such as a second key.
     let label = match &key {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
@@ -204,7 +206,7 @@ fn read_identity(client: &ClientCertificate) -> Result<Identity, String> {
     };
     let chain = chain.iter().map(|certificate| section("CERTIFICATE", certificate));
     let pem: String = std::iter::once(section(label, key.secret_der())).chain(chain).collect();
-    Identity::from_pem(pem.as_bytes()).map_err(|error| unusable(error.to_string()))
+    Identity::from_pem(pem.as_bytes()).map_err(|error| unusable(&fault, Some(error.into())))
 }
 
 /// One section of a PEM file.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{info, warn};
 
+use super::error::HttpError;
 use crate::small_file::{self, Stamp};
 
 /// A text that `Debug` does not show.
@@ -46,16 +47,17 @@ pub struct Credential {
 ///
 /// # Errors
 /// Name or value is not allowed in an HTTP header; the message does not have the value.
-pub fn secret_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
+pub fn secret_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), HttpError> {
     let (name, value) = secret(name, value)?;
     headers.insert(name, value);
     Ok(())
 }
 
-fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is no header name"))?;
+fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpError> {
+    let name = HeaderName::try_from(name)
+        .map_err(|source| HttpError::HeaderName { name: name.to_owned(), source })?;
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| format!("the value of header {name} holds a character that no header may"))?;
+        .map_err(|source| HttpError::HeaderValue { name: name.clone(), source })?;
     value.set_sensitive(true);
     Ok((name, value))
 }
@@ -76,17 +78,17 @@ impl AuthToken {
     ///
     /// # Errors
     /// It cannot be read or sent; in one line, without the token.
-    pub(super) fn read(credential: &Credential) -> Result<Self, String> {
+    pub(super) fn read(credential: &Credential) -> Result<Self, HttpError> {
         let (stamp, token) = match &credential.token {
             TokenSource::File(path) => {
                 // Taken before the read: a later change shows at the next check.
                 let stamp = Stamp::read(path).ok();
-                (stamp, small_file::read_token(path).map_err(|error| error.to_string())?)
+                (stamp, small_file::read_token(path)?)
             }
             TokenSource::Held { variable, token: SecretText(text) } => {
                 let token = text.trim();
                 if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    return Err(format!("the variable {variable} holds no token"));
+                    return Err(HttpError::TokenVariable(variable.clone()));
                 }
                 (None, token.to_owned())
             }
@@ -144,7 +146,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         secret_header(&mut headers, "Authorization", "Bearer hunter2").unwrap();
         assert!(!format!("{headers:?}").contains("hunter2"));
-        let error = secret_header(&mut headers, "X-API-Key", "hunter2\n").unwrap_err();
+        let error = secret_header(&mut headers, "X-API-Key", "hunter2\n");
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("x-api-key") && !error.contains("hunter2"), "{error}");
 
         let retained = |token: &str| Credential {
@@ -160,7 +163,7 @@ mod tests {
         assert!(!format!("{token:?}").contains("hunter2"));
         for text in ["", " ", "hunter2 hunter2", "hunter2\u{e9}"] {
             let error = AuthToken::read(&retained(text)).unwrap_err();
-            assert_eq!(error, "the variable KEY holds no token");
+            assert_eq!(error.to_string(), "the variable KEY holds no token");
         }
     }
 

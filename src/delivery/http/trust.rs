@@ -1,6 +1,7 @@
 //! The trust between the agent and an endpoint: token, certificates and proxy.
 
 use super::base_url::BaseUrl;
+use super::error::HttpError;
 use super::proxy::{Proxies, Proxy};
 use super::tls::{Tls, TlsMaterial};
 use super::token::{AuthToken, Credential};
@@ -20,7 +21,7 @@ impl EndpointTrust {
     ///
     /// # Errors
     /// The first thing that cannot be read or used, in one line without secrets.
-    pub fn check(&self, url: &BaseUrl) -> Result<(), String> {
+    pub fn check(&self, url: &BaseUrl) -> Result<(), HttpError> {
         ConnectionParts::read(self, url).map(|_| ())
     }
 
@@ -49,7 +50,7 @@ impl ConnectionParts {
     ///
     /// # Errors
     /// The first one that cannot be read or used.
-    pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, String> {
+    pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, HttpError> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
@@ -59,9 +60,7 @@ impl ConnectionParts {
         let proxy = trust.proxies.for_base(url)?;
         if proxy.is_some() && trust.tls.server_name.is_some() {
             // The proxy would be asked for the server by that name.
-            return Err("server_name has no effect through a proxy; allowed: with the URL's host \
-                        in no_proxy"
-                .to_owned());
+            return Err(HttpError::ServerNameThroughProxy);
         }
         Ok(Self { token, material, stamps, proxy, base })
     }

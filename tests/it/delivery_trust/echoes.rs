@@ -56,7 +56,7 @@ async fn what_a_server_repeats_of_token_and_query_is_not_told() {
         assert_silent(line);
 
         let getter = Getter::new(&settings).unwrap();
-        let error = getter.get("/list", 4096).await.unwrap_err();
+        let error = getter.get("/list", 4096).await.unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("status {status}: invalid API key (hidden)")),
             "{error}"
@@ -101,7 +101,7 @@ async fn what_a_peer_says_as_it_hangs_up_is_cut_and_masked() {
     let url = goes_away(ca.serves("127.0.0.1"), reason).await;
     let mut settings = settings(&url, &dir, "Authorization");
     settings.trust.tls.ca_file = Some(ca.file(dir.path()));
-    let reason = probe(&settings).await.unwrap_err();
+    let reason = probe(&settings).await.unwrap_err().to_string();
     assert!(reason.contains("too many of you"), "{reason}");
     assert!(reason.chars().count() <= 220, "{} characters: {reason}", reason.len());
     assert_silent(&reason);

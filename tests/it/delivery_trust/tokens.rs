@@ -106,7 +106,7 @@ async fn a_401_reads_the_token_again_and_sends_once_more_at_once() {
     let getter = Getter::new(&settings).unwrap();
     replace(&path, "newer");
     *wanted.lock().unwrap() = "newer".to_owned();
-    let error = getter.get("/list", 100).await.unwrap_err();
+    let error = getter.get("/list", 100).await.unwrap_err().to_string();
     assert!(error.starts_with("status 201"), "{error}");
     assert_eq!(tokens(&server).last().unwrap(), "Bearer newer");
 }
