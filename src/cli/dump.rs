@@ -93,11 +93,8 @@ struct Observed {
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
-        awake: Some(clock::awake_time),
         detail_ticks: 1,
-        held_files_max: host::held_files_max(),
-        events: true,
-        sockets: settings.sampling.tcp_sockets,
+        ..startup::run_options(settings)
     };
     let mut sampler = startup::open_sampler(settings, options)?;
     let beside = sources::BackgroundSources::start(settings).context("the sources of names")?;

@@ -11,6 +11,7 @@ use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
 use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
 use crate::payload::dump::{HostFacts, ProcessOwner};
+use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::Bytes;
 use crate::snapshot::gaps::Gaps;
@@ -484,25 +485,6 @@ fn cores(usec: u64, over_usec: u64) -> String {
     format!("{:.2}", usec as f64 / over_usec as f64)
 }
 
-/// A size in three digits and a binary unit.
-pub(super) fn size(bytes: Bytes) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut value = bytes.as_bytes() as f64;
-    let mut unit = 0;
-    // A value that would be shown as 1000 gets the next unit.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let unit_name = UNITS.get(unit).copied().unwrap_or_default();
-    match unit {
-        0 => format!("{value:.0} {unit_name}"),
-        _ if value < 9.995 => format!("{value:.2} {unit_name}"),
-        _ if value < 99.95 => format!("{value:.1} {unit_name}"),
-        _ => format!("{value:.0} {unit_name}"),
-    }
-}
-
 fn rate(bytes: Bytes, over_usec: u64) -> String {
     if over_usec == 0 {
         return nothing();
@@ -539,18 +521,6 @@ fn shortened(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_keep_three_digits() {
-        let shown = |bytes| size(Bytes::from_bytes(bytes));
-        assert_eq!(shown(0), "0 B");
-        assert_eq!(shown(999), "999 B");
-        assert_eq!(shown(1000), "0.98 KiB");
-        assert_eq!(shown(1536), "1.50 KiB");
-        assert_eq!(shown(12 << 20), "12.0 MiB");
-        assert_eq!(shown(200 << 20), "200 MiB");
-        assert_eq!(shown(u64::MAX), "16.0 EiB");
-    }
 
     #[test]
     fn a_name_cannot_steer_the_terminal() {

@@ -16,6 +16,7 @@ pub mod pod_lifecycle;
 pub mod profile;
 pub mod resource_api;
 pub mod selector;
+pub mod size;
 pub mod stamp;
 pub mod status;
 

@@ -31,53 +31,41 @@ const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// The time to finish open answers at a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// A socket that connections are accepted on.
-#[derive(Debug)]
-pub enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+/// A socket that accepts connections.
+pub trait Listener: Sync {
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-impl From<TcpListener> for Listener {
-    fn from(listener: TcpListener) -> Self {
-        Self::Tcp(listener)
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
     }
 }
 
-impl From<UnixListener> for Listener {
-    fn from(listener: UnixListener) -> Self {
-        Self::Unix(listener)
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(Self::accept(self).await?.0)
     }
 }
 
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
-            }
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
-    }
-
-    /// Waits for the next connection and retries where the listener fails.
-    async fn next(&self) -> Stream {
-        loop {
-            match self.accept().await {
-                Ok(stream) => return stream,
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    // Mostly out of file descriptors: an immediate retry would only spin.
-                    warn!("accepting a connection failed: {error}; retry in 1s");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+/// Waits for the next connection and retries if the listener fails.
+async fn next_connection<L: Listener>(listener: &L) -> L::Stream {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => return stream,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Mostly out of file descriptors: an immediate retry would only spin.
+                warn!("accepting a connection failed: {error}; retry in 1s");
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
@@ -86,32 +74,24 @@ impl Listener {
 /// Serves `router` on `listener` until `shutdown` ends, within `limits`. Open answers are finished,
 /// for a few seconds at most.
 pub async fn serve_router(
-    listener: impl Into<Listener>,
+    listener: impl Listener,
     router: axum::Router,
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let listener = listener.into();
     let mut shutdown = std::pin::pin!(shutdown);
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit.ok(), listener.next().await)
+            (permit.ok(), next_connection(&listener).await)
         };
         let (permit, stream) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        match stream {
-            Stream::Tcp(stream) => {
-                serve_connection(stream, router.clone(), limits, &graceful, permit)
-            }
-            Stream::Unix(stream) => {
-                serve_connection(stream, router.clone(), limits, &graceful, permit)
-            }
-        }
+        serve_connection(stream, router.clone(), limits, &graceful, permit);
     }
     drop(listener);
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use crate::payload::resource_api::{DeploymentRecord, NodeRecord, PodRecord, UsageValues, segment};
+use crate::payload::size::size;
+use crate::quantity::Bytes;
 
 /// The most rows of one table.
 const ROWS_MAX: usize = 500;
@@ -179,7 +181,7 @@ fn row_end(page: &mut String, figures: &UsageValues, stamp: &impl fmt::Display) 
         figures.sent_bytes,
         figures.recv_bytes,
     ] {
-        write!(page, "<td class=\"n\">{}</td>", Size(bytes))?;
+        write!(page, "<td class=\"n\">{}</td>", size(Bytes::from_bytes(bytes)))?;
     }
     writeln!(page, "<td class=\"n\">{stamp}</td></tr>")
 }
@@ -210,29 +212,6 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// A number of bytes, shown with a binary unit.
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut value = self.0 as f64;
-        if value < 1024.0 {
-            return write!(f, "{} B", self.0);
-        }
-        let mut unit = "KiB";
-        value /= 1024.0;
-        for next in ["MiB", "GiB", "TiB", "PiB", "EiB"] {
-            // A value that would be rounded to 1024.0 belongs to the next unit.
-            if value < 1023.95 {
-                break;
-            }
-            value /= 1024.0;
-            unit = next;
-        }
-        write!(f, "{value:.1} {unit}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,15 +235,5 @@ mod tests {
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;"));
         assert!(page.contains("/api/nodes/%3Cscript%3E"));
-    }
-
-    #[test]
-    fn a_size_is_rounded_to_the_unit_it_reads_best_in() {
-        let shown = |bytes| Size(bytes).to_string();
-        assert_eq!(shown(1023), "1023 B");
-        assert_eq!(shown(1024), "1.0 KiB");
-        assert_eq!(shown((1 << 20) - 1), "1.0 MiB");
-        assert_eq!(shown(4_123_456_789), "3.8 GiB");
-        assert_eq!(shown(u64::MAX), "16.0 EiB");
     }
 }

@@ -1,6 +1,6 @@
 //! The embedded receiver, which runs while no endpoint is configured.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::error::AgentError;
+use super::host;
 use crate::clock;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
@@ -134,16 +135,7 @@ fn bounds(settings: &Settings) -> ReceiverBounds {
 }
 
 fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
-    // A receiver that listens on all addresses is reached on loopback.
-    let reached = match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, v4.port()))
-        }
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            SocketAddr::from((Ipv6Addr::LOCALHOST, v6.port()))
-        }
-        address => address,
-    };
+    let reached = host::reached_at(address);
     let url = BaseUrl::parse(&format!("http://{reached}/"))
         .map_err(|source| EndpointError::Url { name: "receiver".to_owned(), source })?;
     Ok(EndpointSpec {

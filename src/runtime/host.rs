@@ -1,6 +1,7 @@
 //! Facts and limits of the host, read before the agent samples.
 
 use std::ffi::CStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use nix::sys::prctl::set_dumpable;
@@ -120,4 +121,15 @@ pub fn boot_id(settings: &Settings) -> BootId {
 #[must_use]
 pub fn host_name() -> String {
     System::host_name().unwrap_or_default()
+}
+
+/// The address at which this host reaches a server on `address`: loopback if that is unspecified.
+#[must_use]
+pub fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }

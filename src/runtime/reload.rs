@@ -6,7 +6,7 @@
 use std::sync::mpsc;
 
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::embedded::{Embedded, EmbeddedPlan};
 use super::error::AgentError;
@@ -79,13 +79,7 @@ impl RunningAgent {
         };
         let (receiver, specs) = startup::specs(settings, self.receiver.as_ref()).await?;
         let (endpoints, handles) = self.endpoints.plan(specs)?;
-        let state = settings.state.dir.as_deref().and_then(|dir| match StateDir::open(dir) {
-            Ok(state) => Some(state),
-            Err(error) => {
-                warn!("state: counters are not kept, a restart will lose an interval: {error}");
-                None
-            }
-        });
+        let state = startup::open_state(settings);
         let status = self.status.plan(&settings.status).await?;
         Ok(Prepared { sampler, state, receiver, endpoints, handles, status })
     }

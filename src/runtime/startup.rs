@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use tracing::{info, warn};
 
@@ -29,7 +30,7 @@ const DETAIL_TICKS: u64 = 4;
 pub const NO_ADDRESSES: &str = "no pod will be reported: no source in directory.sources knows the \
                                 addresses of pods (\"kubernetes\" and \"kubelet\" do)";
 
-/// The endpoints that the settings ask for, and the plan of the embedded receiver.
+/// The configured endpoints, and the plan of the embedded receiver.
 pub(super) async fn specs(
     settings: &Settings,
     receiver: Option<&Embedded>,
@@ -41,7 +42,7 @@ pub(super) async fn specs(
     Ok((plan, specs))
 }
 
-/// The thread that counts the files of pods, where the settings ask for it.
+/// Starts the thread that measures the disk usage of pods, if it is configured.
 pub(super) fn pod_files(settings: &Settings) -> PodFiles {
     let filesystem = &settings.filesystem;
     if !filesystem.pod_usage {
@@ -63,7 +64,7 @@ pub(super) fn pod_files(settings: &Settings) -> PodFiles {
 }
 
 /// The options of the sampler that `run` uses.
-pub(super) fn run_options(settings: &Settings) -> SamplerOptions {
+pub fn run_options(settings: &Settings) -> SamplerOptions {
     SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
         awake: Some(clock::awake_time),
@@ -92,35 +93,32 @@ pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Samp
 /// The state directory and a ledger that resumes from the counters in it.
 pub(super) fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir>, Ledger) {
     let mut ledger = Ledger::new(sampler.roots().units);
-    let Some(dir) = &settings.state.dir else { return (None, ledger) };
+    let Some(state) = open_state(settings) else { return (None, ledger) };
     // Counters that cannot be replaced are not used: their next use would send the same interval
     // twice. The reason is logged when the first save fails.
-    let load = |state: &StateDir| state.is_writable().map_or(Ok(None), |()| state.load());
-    let opened = StateDir::open(dir).map(|state| (load(&state), state));
-    match opened {
-        Ok((loaded, state)) => {
-            match loaded {
-                Ok(Some(counters)) => {
-                    info!("state: resumed from the counters in {}", dir.display());
-                    ledger.resume(counters);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    warn!(
-                        "state: the last counters are lost, the first interval is unknown: {error}"
-                    )
-                }
-            }
-            (Some(state), ledger)
+    match state.is_writable().map_or(Ok(None), |()| state.load()) {
+        Ok(Some(counters)) => {
+            let dir = settings.state.dir.as_deref().unwrap_or(Path::new(""));
+            info!("state: resumed from the counters in {}", dir.display());
+            ledger.resume(counters);
         }
+        Ok(None) => {}
         Err(error) => {
-            warn!("state: counters are not kept, a restart will lose an interval: {error}");
-            (None, ledger)
+            warn!("state: the last counters are lost, the first interval is unknown: {error}");
         }
     }
+    (Some(state), ledger)
 }
 
-/// Prints what the agent does and where to look, for the person who started it.
+/// The state directory; `None` if none is set or it cannot be opened.
+pub(super) fn open_state(settings: &Settings) -> Option<StateDir> {
+    let unusable = |error: &_| {
+        warn!("state: counters are not kept, a restart will lose an interval: {error}");
+    };
+    StateDir::open(settings.state.dir.as_deref()?).inspect_err(unusable).ok()
+}
+
+/// Prints the interval and the addresses that the agent sends to or answers on.
 pub(super) fn announce(settings: &Settings, receiver: Option<SocketAddr>, out: &mut dyn Write) {
     let name = &settings.node.name;
     let interval = humantime::format_duration(settings.sampling.interval);

@@ -3,7 +3,6 @@
 mod table;
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,6 +14,7 @@ use super::output::print;
 use super::table::Style;
 use crate::config::{StatusLocation, StatusSettings, redacted_url};
 use crate::delivery::BaseUrl;
+use crate::runtime::host;
 
 /// The exit code when no agent answers.
 const NO_AGENT: u8 = 1;
@@ -99,12 +99,6 @@ fn address_of(settings: &StatusSettings) -> anyhow::Result<Option<StatusAddress>
         return Ok(Some(StatusAddress::Socket(path.clone())));
     }
     let Some(address) = settings.listen else { return Ok(None) };
-    // A server on every address also answers on loopback.
-    let loopback = match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address.ip(),
-    };
-    let url = format!("http://{}", SocketAddr::new(loopback, address.port()));
+    let url = format!("http://{}", host::reached_at(address));
     Ok(Some(StatusAddress::Url(BaseUrl::parse(&url)?)))
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::cli::table::{Grid, Style, nothing, printable, size};
+use crate::cli::table::{Grid, Style, nothing, printable};
+use crate::payload::size::size;
 use crate::payload::status::{
     BacklogReport, EndpointReport, EndpointState, SourceReport, StatusReport,
 };

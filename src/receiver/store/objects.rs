@@ -52,15 +52,9 @@ impl Store {
     ) -> Vec<PodMetrics> {
         self.selected_pods(now, selected)
             .map(|(namespace, name, pod)| {
+                let labels = pod.extras.labels.clone().unwrap_or_default();
                 let covered = self.covered(pod.series.last().at, pod.extras.window_millis);
-                let containers = pod.container_metrics(name);
-                PodMetrics::new(
-                    namespace,
-                    name,
-                    pod.extras.labels.clone().unwrap_or_default(),
-                    covered,
-                    containers,
-                )
+                PodMetrics::new(namespace, name, labels, covered, pod.container_metrics(name))
             })
             .collect()
     }
@@ -93,14 +87,8 @@ impl Store {
     ) -> Vec<CorePod> {
         self.selected_pods(now, selected)
             .map(|(namespace, name, pod)| {
-                let uid = pod.extras.pod_uid.as_deref();
-                CorePod::new(
-                    namespace,
-                    name,
-                    uid,
-                    pod.extras.labels.clone().unwrap_or_default(),
-                    &pod.node_name,
-                )
+                let labels = pod.extras.labels.clone().unwrap_or_default();
+                CorePod::new(namespace, name, pod.extras.pod_uid.as_deref(), labels, &pod.node_name)
             })
             .collect()
     }

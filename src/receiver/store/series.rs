@@ -108,29 +108,23 @@ fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) 
         while let Some(point) = points.next_if(|point| point.at <= sum.at) {
             held = Some(point);
             if bin(point.at) == bin(sum.at) {
-                add_moved(&mut moved, &point.figures);
+                add_all(&mut moved, &point.figures);
             }
         }
         let Some(held) = held.filter(|held| held.at >= sum.at.minus(how.hold)) else { continue };
-        let to = &mut sum.figures;
-        to.cpu_millicores = to.cpu_millicores.saturating_add(held.figures.cpu_millicores);
-        to.memory_bytes = to.memory_bytes.saturating_add(held.figures.memory_bytes);
-        add_moved(to, &moved);
+        let UsageValues { cpu_millicores, memory_bytes, .. } = held.figures;
+        add_all(&mut sum.figures, &UsageValues { cpu_millicores, memory_bytes, ..moved });
     }
 }
 
-fn add_moved(to: &mut UsageValues, more: &UsageValues) {
+/// Adds `more` to `to`, value by value.
+pub(super) fn add_all(to: &mut UsageValues, more: &UsageValues) {
+    to.cpu_millicores = to.cpu_millicores.saturating_add(more.cpu_millicores);
+    to.memory_bytes = to.memory_bytes.saturating_add(more.memory_bytes);
     to.read_bytes = to.read_bytes.saturating_add(more.read_bytes);
     to.write_bytes = to.write_bytes.saturating_add(more.write_bytes);
     to.sent_bytes = to.sent_bytes.saturating_add(more.sent_bytes);
     to.recv_bytes = to.recv_bytes.saturating_add(more.recv_bytes);
-}
-
-/// The sum of all figures.
-pub(super) fn add_all(to: &mut UsageValues, more: &UsageValues) {
-    to.cpu_millicores = to.cpu_millicores.saturating_add(more.cpu_millicores);
-    to.memory_bytes = to.memory_bytes.saturating_add(more.memory_bytes);
-    add_moved(to, more);
 }
 
 #[cfg(test)]

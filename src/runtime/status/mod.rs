@@ -114,7 +114,7 @@ impl Status {
             TcpPlan::Keep => None,
             TcpPlan::End => self.tcp.take(),
             TcpPlan::Start(address, listener) => {
-                let side = Side::start(address, listener.into(), None, &self.shared);
+                let side = Side::start(address, listener, None, &self.shared);
                 self.tcp.replace(side)
             }
         };
@@ -131,7 +131,7 @@ impl Status {
         let Some(path) = plan.socket else { return };
         match socket::bind(&path).await {
             Ok((listener, file)) => {
-                let side = Side::start(path, listener.into(), Some(file), &self.shared);
+                let side = Side::start(path, listener, Some(file), &self.shared);
                 self.socket = Some(side);
             }
             Err(reason) => {
@@ -157,7 +157,7 @@ impl Status {
 impl<Address> Side<Address> {
     fn start(
         address: Address,
-        listener: Listener,
+        listener: impl Listener + Send + 'static,
         file: Option<SocketFile>,
         shared: &Arc<StatusShared>,
     ) -> Self {
