@@ -25,6 +25,7 @@ const SKIPPED_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct DiskQueue {
     endpoint: String,
+    handle: Handle,
     /// `None`: the settings keep the backlog in memory only.
     queue: Option<Queue>,
     failure: Option<DiskFailure>,
@@ -53,10 +54,11 @@ enum DiskAccess {
 }
 
 impl DiskQueue {
-    pub(super) fn new(endpoint: &str, queue: Option<Queue>) -> Self {
+    pub(super) fn new(endpoint: &str, handle: Handle, queue: Option<Queue>) -> Self {
         let endpoint = endpoint.to_owned();
         Self {
             endpoint,
+            handle,
             queue,
             failure: None,
             not_written_until: None,
@@ -70,7 +72,7 @@ impl DiskQueue {
 
     /// Looks for samples of an earlier run, unless that is done or the disk has just failed. So a
     /// directory that cannot be used is logged at the start, and not in the first outage.
-    pub(super) async fn open(&mut self, handle: &Handle, now: Moment) {
+    pub(super) async fn open(&mut self, now: Moment) {
         if self.is_counted || !self.is_readable() {
             return;
         }
@@ -80,17 +82,17 @@ impl DiskQueue {
         let lost = queue.take_lost();
         // All of it is counted below.
         let _ = queue.take_found_posts();
-        handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
-        count_lost(handle, lost);
-        let Some(kept) = self.note_outcome(handle, DiskAccess::Read, opened) else { return };
+        self.handle.found(lost.full_posts + lost.old_posts + lost.damaged_posts);
+        self.count_lost(lost);
+        let Some(kept) = self.note_outcome(DiskAccess::Read, opened) else { return };
         self.is_counted = true;
         if kept.batches > 0 {
-            handle.found(kept.posts);
-            let in_journal = handle.in_journal();
+            self.handle.found(kept.posts);
+            let in_journal = self.handle.in_journal();
             if !in_journal.is_empty()
                 && let Ok(there) = queue.find_present(in_journal).await
             {
-                handle.are_on_disk(&there);
+                self.handle.are_on_disk(&there);
             }
             info!(
                 "endpoint {}: {} samples of an earlier run are on disk; this backlog is sent",
@@ -98,7 +100,7 @@ impl DiskQueue {
             );
         }
         self.is_open = kept.batches > 0;
-        self.publish(handle);
+        self.publish();
     }
 
     /// There is a disk that has not just failed to write.
@@ -129,49 +131,43 @@ impl DiskQueue {
 
     /// Looks again for samples of an earlier run. Whatever is written before would be counted with
     /// them.
-    async fn is_ready(&mut self, handle: &Handle, now: Moment) -> bool {
-        self.open(handle, now).await;
+    async fn is_ready(&mut self, now: Moment) -> bool {
+        self.open(now).await;
         self.is_counted
     }
 
     /// Writes a batch to disk; with `leased` it is not pushed out there. `None`: it is not there.
     pub(super) async fn append(
         &mut self,
-        handle: &Handle,
         batch: &Batch,
         leased: bool,
         now: Moment,
     ) -> Option<RowId> {
-        if !self.is_writable() || !self.is_ready(handle, now).await {
+        if !self.is_writable() || !self.is_ready(now).await {
             return None;
         }
         let queue = self.queue.as_ref()?;
         let appended = queue.append(batch, leased, now).await;
         self.is_open = true;
-        self.note_outcome(handle, DiskAccess::Write, appended)
+        self.note_outcome(DiskAccess::Write, appended)
     }
 
     /// Leases the oldest batch that is not leased.
-    pub(super) async fn oldest(&mut self, handle: &Handle, now: Moment) -> Option<(RowId, Batch)> {
-        if !self.has_any() || !self.is_ready(handle, now).await {
+    pub(super) async fn oldest(&mut self, now: Moment) -> Option<(RowId, Batch)> {
+        if !self.has_any() || !self.is_ready(now).await {
             return None;
         }
         let queue = self.queue.as_ref()?;
         let next = queue.next(now).await;
-        let next = self.note_outcome(handle, DiskAccess::Read, next)?;
+        let next = self.note_outcome(DiskAccess::Read, next)?;
         self.exhausted = next.is_none().then(|| self.contents());
         next
     }
 
     /// Writes the rest of a batch; `None`: it could not be written.
-    pub(super) async fn replace(
-        &mut self,
-        handle: &Handle,
-        row: RowId,
-        batch: &Batch,
-    ) -> Option<RowPresence> {
+    pub(super) async fn replace(&mut self, row: RowId, batch: &Batch) -> Option<RowPresence> {
         let replaced = self.queue.as_ref()?.replace(row, batch).await;
-        self.note_outcome(handle, DiskAccess::Write, replaced)
+        self.note_outcome(DiskAccess::Write, replaced)
     }
 
     /// The limit in bytes.
@@ -179,25 +175,24 @@ impl DiskQueue {
         self.queue.as_ref().map(|queue| queue.bounds().bytes_max)
     }
 
-    pub(super) async fn remove(&mut self, handle: &Handle, row: RowId) {
+    pub(super) async fn remove(&mut self, row: RowId) {
         let Some(queue) = &self.queue else { return };
         let removed = queue.remove(&[row]).await;
-        self.note_outcome(handle, DiskAccess::Write, removed);
+        self.note_outcome(DiskAccess::Write, removed);
     }
 
     /// Ends the lease of a batch; whether it is there.
-    pub(super) async fn release(&mut self, handle: &Handle, row: RowId) -> RowPresence {
+    pub(super) async fn release(&mut self, row: RowId) -> RowPresence {
         let Some(queue) = &self.queue else { return RowPresence::Gone };
         let found = queue.release(row).await;
         // The file may have turned out to be gone.
-        self.publish(handle);
+        self.publish();
         found
     }
 
     /// Merges the two oldest unattempted batches, if `merge` does; whether it did.
     pub(super) async fn merge_oldest(
         &mut self,
-        handle: &Handle,
         now: Moment,
         merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
     ) -> bool {
@@ -205,23 +200,23 @@ impl DiskQueue {
         let Some(queue) = self.queue.clone().filter(|_| can_be) else { return false };
         let mut skipped = Vec::new();
         let mut merged = false;
-        if let Some((first, older)) = self.oldest_untried(handle, now, &mut skipped).await {
-            if let Some((second, newer)) = self.oldest_untried(handle, now, &mut skipped).await {
+        if let Some((first, older)) = self.oldest_untried(now, &mut skipped).await {
+            if let Some((second, newer)) = self.oldest_untried(now, &mut skipped).await {
                 if let Some(both) = merge(&older, &newer) {
                     let fewer = older.posts.len() + newer.posts.len() - both.posts.len();
                     let put = queue.merge(&[first, second], &both).await;
-                    merged = self.note_outcome(handle, DiskAccess::Write, put)
-                        == Some(RowPresence::Present);
+                    merged =
+                        self.note_outcome(DiskAccess::Write, put) == Some(RowPresence::Present);
                     if merged {
-                        handle.merged(fewer as u64);
+                        self.handle.merged(fewer as u64);
                     }
                 }
-                self.release(handle, second).await;
+                self.release(second).await;
             }
-            self.release(handle, first).await;
+            self.release(first).await;
         }
         for row in skipped {
-            self.release(handle, row).await;
+            self.release(row).await;
         }
         merged
     }
@@ -230,12 +225,11 @@ impl DiskQueue {
     /// it can have into `skipped`.
     async fn oldest_untried(
         &mut self,
-        handle: &Handle,
         now: Moment,
         skipped: &mut Vec<RowId>,
     ) -> Option<(RowId, Batch)> {
         while skipped.len() < SKIPPED_MAX {
-            let (row, batch) = self.oldest(handle, now).await?;
+            let (row, batch) = self.oldest(now).await?;
             if !batch.attempted {
                 return Some((row, batch));
             }
@@ -264,14 +258,9 @@ impl DiskQueue {
     }
 
     /// Records the outcome of a call: an error begins or continues a failure, a success ends it.
-    fn note_outcome<T>(
-        &mut self,
-        handle: &Handle,
-        access: DiskAccess,
-        outcome: Result<T, SpoolError>,
-    ) -> Option<T> {
-        let note_outcome = match outcome {
-            Ok(note_outcome) => {
+    fn note_outcome<T>(&mut self, access: DiskAccess, outcome: Result<T, SpoolError>) -> Option<T> {
+        let value = match outcome {
+            Ok(value) => {
                 (self.not_read_until, self.unreadable_since) = (None, None);
                 let goes_on = access == DiskAccess::Read
                     && self.failure.as_ref().is_some_and(|failure| failure.is_of_writing);
@@ -281,7 +270,7 @@ impl DiskQueue {
                 if !goes_on && self.failure.take().is_some() {
                     info!("endpoint {}: samples are kept on disk again", self.endpoint);
                 }
-                Some(note_outcome)
+                Some(value)
             }
             // It says nothing about the disk.
             Err(SpoolError::TooLarge { .. }) => None,
@@ -305,27 +294,27 @@ impl DiskQueue {
                 None
             }
         };
-        self.publish(handle);
-        note_outcome
+        self.publish();
+        value
     }
 
-    fn publish(&self, handle: &Handle) {
+    fn publish(&self) {
         let Some(queue) = &self.queue else { return };
-        handle.found(queue.take_found_posts());
-        handle.merged(queue.take_merged_posts());
-        count_lost(handle, queue.take_lost());
+        self.handle.found(queue.take_found_posts());
+        self.handle.merged(queue.take_merged_posts());
+        self.count_lost(queue.take_lost());
         let QueueContents { batches: samples, posts, bytes, oldest, .. } = queue.contents();
         let failure = self.failure.as_ref().map(|failure| failure.reason.as_str());
-        handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, failure);
+        self.handle.set_on_disk(OnDisk { samples, posts, bytes, oldest }, failure);
+    }
+
+    fn count_lost(&self, lost: Lost) {
+        self.handle.lost(lost.full_posts, |drops| &mut drops.spool_full);
+        self.handle.lost(lost.old_posts, |drops| &mut drops.too_old);
+        self.handle.lost(lost.damaged_posts, |drops| &mut drops.damaged);
     }
 }
 
 fn is_pending(until: Option<Instant>) -> bool {
     until.is_some_and(|until| clock::timer_now() < until)
-}
-
-fn count_lost(handle: &Handle, lost: Lost) {
-    handle.lost(lost.full_posts, |drops| &mut drops.spool_full);
-    handle.lost(lost.old_posts, |drops| &mut drops.too_old);
-    handle.lost(lost.damaged_posts, |drops| &mut drops.damaged);
 }

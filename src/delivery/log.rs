@@ -11,8 +11,10 @@ use super::queue::Handle;
 use super::round::status_line;
 use crate::clock;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DeliveryLog {
+    endpoint: String,
+    handle: Handle,
     /// `Some` while the endpoint accepts nothing.
     down: Option<Down>,
     /// Statuses that were logged, `None` for no answer. Each is logged once in the worker's life.
@@ -50,11 +52,15 @@ impl fmt::Display for Location {
 }
 
 impl DeliveryLog {
+    pub(super) fn new(endpoint: &str, handle: Handle) -> Self {
+        let (endpoint, logged) = (endpoint.to_owned(), BTreeSet::new());
+        Self { endpoint, handle, down: None, logged, logged_unacknowledged: false }
+    }
+
     /// Logs the first post that is dropped for a status, or for no answer; `tries`: after how many,
     /// if it was retried.
     pub(super) fn dropped_post(
         &mut self,
-        endpoint: &str,
         status: Option<u16>,
         path: &str,
         excerpt: &str,
@@ -63,6 +69,7 @@ impl DeliveryLog {
         if !self.logged.insert(status) {
             return;
         }
+        let endpoint = &self.endpoint;
         let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
         let excerpt = if excerpt.is_empty() { "no reason given" } else { excerpt };
         match status.map(status_line) {
@@ -78,14 +85,9 @@ impl DeliveryLog {
     }
 
     /// Logs that unacknowledged posts are dropped beyond their limit.
-    pub(super) fn unacknowledged_full(
-        &mut self,
-        endpoint: &str,
-        samples_max: usize,
-        bytes_max: usize,
-    ) {
+    pub(super) fn unacknowledged_full(&mut self, samples_max: usize, bytes_max: usize) {
         if !std::mem::replace(&mut self.logged_unacknowledged, true) {
-            let kib = bytes_max >> 10;
+            let (endpoint, kib) = (&self.endpoint, bytes_max >> 10);
             warn!(
                 "endpoint {endpoint} accepts only a part of each sample; unacknowledged posts of at most \
                  {samples_max} samples ({kib} KiB) wait for a retry, the oldest are dropped and counted \
@@ -94,45 +96,41 @@ impl DeliveryLog {
         }
     }
 
-    pub(super) fn down(
-        &mut self,
-        endpoint: &str,
-        handle: &Handle,
-        reason: &str,
-        location: &Location,
-    ) {
+    pub(super) fn down(&mut self, reason: &str, location: &Location) {
         if self.down.is_some() {
             return;
         }
         self.down = Some(Down {
             since: clock::timer_now(),
-            pushed_out_before: handle.pushed_out(),
+            pushed_out_before: self.handle.pushed_out(),
             logged_full: false,
         });
+        let endpoint = &self.endpoint;
         warn!(
             "endpoint {endpoint} is not answering: {reason}; the backlog is kept ({location}), a retry follows"
         );
     }
 
-    pub(super) fn up(&mut self, endpoint: &str, handle: &Handle) {
+    pub(super) fn up(&mut self) {
         let Some(down) = self.down.take() else { return };
         let after = Duration::from_secs(down.since.elapsed().as_secs());
-        let pushed_out = handle.pushed_out() - down.pushed_out_before;
+        let pushed_out = self.handle.pushed_out() - down.pushed_out_before;
         let cost = if pushed_out == 0 {
             String::new()
         } else {
             format!(", {pushed_out} posts were dropped")
         };
+        let endpoint = &self.endpoint;
         info!(
             "endpoint {endpoint} answers again after {}; the backlog of {} samples is sent{cost}",
             humantime::format_duration(after),
-            handle.waiting_samples(),
+            self.handle.waiting_samples(),
         );
     }
 
-    pub(super) fn backlog_full(&mut self, endpoint: &str, handle: &Handle, location: &Location) {
-        let Some(down) = &mut self.down else { return };
-        if !down.logged_full && handle.pushed_out() > down.pushed_out_before {
+    pub(super) fn backlog_full(&mut self, location: &Location) {
+        let Self { endpoint, down: Some(down), .. } = self else { return };
+        if !down.logged_full && self.handle.pushed_out() > down.pushed_out_before {
             down.logged_full = true;
             warn!(
                 "endpoint {endpoint}: the backlog is full ({location}), its oldest posts are dropped \

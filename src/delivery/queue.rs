@@ -1,7 +1,5 @@
 //! The part of one endpoint's queue that is in memory, and the counters of all of it.
 
-mod adopt;
-mod backlog;
 mod entry;
 
 use std::collections::VecDeque;
@@ -13,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::statistics::{Drops, Health, OnDisk, Statistics};
 use crate::clock;
-use crate::spool::{Batch, Journal, Moment, Post};
+use crate::quantity::BootTime;
+use crate::spool::{Batch, Journal, Moment, Post, RecoveredBatches};
 use entry::cost_bytes;
 pub(super) use entry::{BatchMark, QueuedBatch, QueuedPost, put_in_order};
 
@@ -62,12 +61,7 @@ struct HandleState {
 
 #[derive(Debug)]
 struct HandleShared {
-    bytes_max: usize,
-    samples_max: usize,
-    /// The delay between an offer and the first try.
-    spread: Duration,
-    /// The time beyond the deadline of a flush for which it waits for the worker.
-    grace: Duration,
+    limits: QueueLimits,
     journal: Option<Journal>,
     state: Mutex<HandleState>,
     arrived: Notify,
@@ -86,6 +80,7 @@ pub struct Handle(Arc<HandleShared>);
 pub(super) struct QueueLimits {
     pub(super) bytes_max: usize,
     pub(super) samples_max: usize,
+    /// The delay between an offer and the first try.
     pub(super) spread: Duration,
     /// The time after the deadline of a flush in which the worker writes the rest to disk.
     pub(super) grace: Duration,
@@ -105,10 +100,7 @@ impl Handle {
             statistics: Statistics::default(),
         };
         Self(Arc::new(HandleShared {
-            bytes_max: limits.bytes_max,
-            samples_max: limits.samples_max,
-            spread: limits.spread,
-            grace: limits.grace,
+            limits,
             journal,
             state: Mutex::new(state),
             arrived: Notify::new(),
@@ -132,13 +124,11 @@ impl Handle {
     /// samples that are not in flight are dropped and counted. May be called from any thread, with
     /// or without a runtime. `in_journal` is the result of [`Handle::journal`].
     pub fn offer(&self, batch: Batch, in_journal: bool) {
-        // Freed after the lock is released.
-        let mut pushed_out = Vec::new();
         let mut state = self.state();
         // The first sample is sent at once, for the person who has just started the agent.
         let spread = match state.statistics.offered_posts {
             0 => Duration::ZERO,
-            _ => self.0.spread,
+            _ => self.0.limits.spread,
         };
         let entry =
             QueuedBatch { in_journal, ..QueuedBatch::new(batch, clock::timer_now() + spread) };
@@ -156,9 +146,7 @@ impl Handle {
         state.statistics.waiting_posts += posts;
         state.waiting.add(&entry);
         state.fresh.push_back(entry);
-        self.make_room(&mut state, &mut pushed_out);
-        drop(state);
-        pushed_out.iter().for_each(|entry| self.forget(entry));
+        self.make_room(state, Vec::new());
         self.0.arrived.notify_one();
     }
 
@@ -166,7 +154,6 @@ impl Handle {
     /// of age; the oldest are dropped where there is no room.
     pub fn prepend(&self, batches: Vec<Batch>, in_journal: bool) {
         let due = clock::timer_now();
-        // Freed after the lock is released.
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
@@ -187,9 +174,7 @@ impl Handle {
                 state.backlog.push_front(entry);
             }
         }
-        self.make_room(&mut state, &mut pushed_out);
-        drop(state);
-        pushed_out.iter().for_each(|entry| self.forget(entry));
+        self.make_room(state, pushed_out);
         self.0.arrived.notify_one();
     }
 
@@ -217,7 +202,7 @@ impl Handle {
         let mut finished = self.0.finished.subscribe();
         // At the deadline the worker puts back its batches itself, and the disk may be slow. A
         // worker that was never run has none.
-        let grace = deadline + self.0.grace;
+        let grace = deadline + self.0.limits.grace;
         let _ = tokio::time::timeout_at(grace, finished.wait_for(|finished| *finished)).await;
         let mut state = self.state();
         let state = &mut *state;
@@ -229,9 +214,37 @@ impl Handle {
             .collect();
         state.waiting = QueueUsage::default();
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
-        state.statistics.waiting_posts =
-            state.statistics.waiting_posts.saturating_sub(posts as u64);
+        state.statistics.no_longer_waiting(posts as u64);
         left
+    }
+
+    /// Puts a batch of another queue to its place in the backlog; whether there was room.
+    #[must_use]
+    pub fn adopt(&self, batch: Batch) -> bool {
+        // Before it is removed from its old place.
+        let in_journal = self.journal(&batch);
+        let entry = QueuedBatch { in_journal, ..QueuedBatch::new(batch, clock::timer_now()) };
+        let mut state = self.state();
+        state.waiting.add(&entry);
+        if state.closed || !state.fits(&self.0.limits) {
+            state.waiting.take(&entry);
+            drop(state);
+            self.forget(&entry);
+            return false;
+        }
+        let posts = entry.posts.len() as u64;
+        state.statistics.offered_posts += posts;
+        state.statistics.waiting_posts += posts;
+        put_in_order(&mut state.backlog, entry);
+        drop(state);
+        self.0.arrived.notify_one();
+        true
+    }
+
+    /// Counts posts of another queue that turned out to be damaged there.
+    pub fn count_damaged(&self, posts: u64) {
+        self.found(posts);
+        self.lost(posts, |drops| &mut drops.damaged);
     }
 
     fn state(&self) -> MutexGuard<'_, HandleState> {
@@ -239,16 +252,18 @@ impl Handle {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, state: &mut HandleState, pushed_out: &mut Vec<QueuedBatch>) {
-        while state.waiting.bytes + state.in_flight.bytes > self.0.bytes_max
-            || state.waiting.samples + state.in_flight.samples > self.0.samples_max
+    /// Drops the oldest batches beyond the limits. They are freed after the lock is released.
+    fn make_room(&self, mut state: MutexGuard<'_, HandleState>, mut pushed_out: Vec<QueuedBatch>) {
+        while !state.fits(&self.0.limits)
+            && let Some(oldest) = state.pop_front()
         {
-            let Some(oldest) = state.pop_front() else { break };
             let posts = oldest.posts.len() as u64;
             state.statistics.dropped_posts.queue_full += posts;
-            state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
+            state.statistics.no_longer_waiting(posts);
             pushed_out.push(oldest);
         }
+        drop(state);
+        pushed_out.iter().for_each(|entry| self.forget(entry));
     }
 
     /// Removes the batch, which is resolved or on disk, from the journal.
@@ -342,14 +357,11 @@ impl Handle {
     /// Puts a batch that is in memory only back into the backlog. Where there is no room, the
     /// oldest are dropped.
     pub(super) fn put_back(&self, entry: QueuedBatch) {
-        let mut pushed_out = Vec::new();
         let mut state = self.state();
         state.in_flight.take(&entry);
         state.waiting.add(&entry);
         put_in_order(&mut state.backlog, entry);
-        self.make_room(&mut state, &mut pushed_out);
-        drop(state);
-        pushed_out.iter().for_each(|entry| self.forget(entry));
+        self.make_room(state, Vec::new());
     }
 
     /// A leased batch is on disk now, or all of it is resolved.
@@ -415,14 +427,14 @@ impl Handle {
 
     pub(super) fn lost(&self, posts: u64, reason: DropReason) {
         let mut state = self.state();
-        state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
+        state.statistics.no_longer_waiting(posts);
         *reason(&mut state.statistics.dropped_posts) += posts;
     }
 
     /// Several batches were merged into one with fewer posts.
     pub(super) fn merged(&self, posts: u64) {
         let mut state = self.state();
-        state.statistics.waiting_posts = state.statistics.waiting_posts.saturating_sub(posts);
+        state.statistics.no_longer_waiting(posts);
         state.statistics.merged_posts += posts;
     }
 
@@ -471,6 +483,130 @@ impl Handle {
         (state.waiting.samples + state.in_flight.samples) as u64 + state.statistics.on_disk.samples
     }
 
+    /// The sampling times of the batches of the backlog that are in the journal.
+    pub(super) fn in_journal(&self) -> Vec<Moment> {
+        let state = self.state();
+        state
+            .backlog
+            .iter()
+            .filter(|entry| entry.in_journal)
+            .map(|entry| entry.sampled_at)
+            .collect()
+    }
+
+    /// Removes batches that an earlier run wrote to disk without removing them from the journal.
+    /// The disk has the newer state.
+    pub(super) fn are_on_disk(&self, sampled_at: &[Moment]) {
+        let mut state = self.state();
+        let known =
+            |entry: &QueuedBatch| entry.in_journal && sampled_at.contains(&entry.sampled_at);
+        let (on_disk, others): (Vec<QueuedBatch>, Vec<QueuedBatch>) =
+            state.backlog.drain(..).partition(known);
+        state.backlog = others.into();
+        for entry in &on_disk {
+            state.waiting.take(entry);
+            let posts = entry.posts.len() as u64;
+            let figures = &mut state.statistics;
+            figures.offered_posts = figures.offered_posts.saturating_sub(posts);
+            figures.waiting_posts = figures.waiting_posts.saturating_sub(posts);
+        }
+        drop(state);
+        on_disk.iter().for_each(|entry| self.forget(entry));
+    }
+
+    /// Adds what an earlier run left in the journal, as far as there is room; the number of
+    /// samples. `counted_until`: see [`Journal::recover`].
+    pub fn recover(&self, now: &Moment, counted_until: Option<BootTime>) -> usize {
+        let Some(journal) = &self.0.journal else { return 0 };
+        let RecoveredBatches { batches, dropped_posts } =
+            journal.recover(now, counted_until, self.0.limits.bytes_max);
+        let mut state = self.state();
+        state.statistics.offered_posts += dropped_posts;
+        state.statistics.dropped_posts.queue_full += dropped_posts;
+        drop(state);
+        let samples = batches.len();
+        self.prepend(batches, true);
+        samples
+    }
+
+    /// Leases a partially accepted batch that is in memory only.
+    pub(super) fn lease_partial(&self) -> Option<QueuedBatch> {
+        let mut state = self.state();
+        let at = state.backlog.iter().position(|entry| entry.partially_accepted)?;
+        let entry = state.backlog.remove(at)?;
+        state.lease(&entry);
+        Some(entry)
+    }
+
+    /// The number of partially accepted batches, and their bytes.
+    pub(super) fn unacknowledged(&self) -> (usize, usize) {
+        let state = self.state();
+        let left = state.backlog.iter().filter(|entry| entry.partially_accepted);
+        left.fold((0, 0), |(samples, bytes), entry| (samples + 1, bytes + entry.cost_bytes()))
+    }
+
+    /// Clears the failures of all posts: the endpoint may fail, and not the posts.
+    pub(super) fn forget_failing(&self) {
+        self.state().backlog.iter_mut().for_each(QueuedBatch::forget_failing);
+    }
+
+    /// Records in the journal that the batch is attempted, before it is sent.
+    pub(super) fn mark_attempted(&self, entry: &mut QueuedBatch) {
+        if let Some(journal) = self.0.journal.as_ref().filter(|_| entry.in_journal) {
+            entry.attempt_is_stored = journal.mark_attempted(&entry.sampled_at);
+        }
+    }
+
+    /// Merges the two oldest unattempted batches of the backlog while `merge` does, at most `times`
+    /// times.
+    pub(super) fn merge_oldest(
+        &self,
+        times: usize,
+        merge: &impl Fn(&Batch, &Batch) -> Option<Batch>,
+    ) {
+        for _ in 0..times {
+            let Some([older, newer]) = self.lease_two() else { return };
+            let Some(both) = merge(&older.to_batch(), &newer.to_batch()) else {
+                self.put_back(newer);
+                self.put_back(older);
+                return;
+            };
+            let merged = (older.posts.len() + newer.posts.len() - both.posts.len()) as u64;
+            let is_kept = older.in_journal || newer.in_journal;
+            if is_kept && !self.journal_sum(&both, &older.sampled_at) {
+                // The two stay in the journal.
+                self.put_back(newer);
+                self.put_back(older);
+                return;
+            }
+            let both = QueuedBatch { in_journal: is_kept, ..QueuedBatch::new(both, newer.due) };
+            let mut state = self.state();
+            for gone in [older, newer] {
+                state.in_flight.take(&gone);
+            }
+            state.in_flight.add(&both);
+            drop(state);
+            self.put_back(both);
+            self.merged(merged);
+        }
+    }
+
+    fn journal_sum(&self, both: &Batch, older: &Moment) -> bool {
+        self.0.journal.as_ref().is_some_and(|journal| journal.write_sum(both, older))
+    }
+
+    /// Leases the two oldest neighbours of the backlog that the endpoint cannot have accepted
+    /// unheard.
+    fn lease_two(&self) -> Option<[QueuedBatch; 2]> {
+        let mut state = self.state();
+        let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));
+        let at =
+            pairs.position(|(older, newer)| !older.was_attempted() && !newer.was_attempted())?;
+        let two = [state.backlog.remove(at)?, state.backlog.remove(at)?];
+        two.iter().for_each(|entry| state.lease(entry));
+        Some(two)
+    }
+
     #[cfg(test)]
     fn order(&self) -> Vec<u64> {
         let state = self.state();
@@ -480,6 +616,11 @@ impl Handle {
 }
 
 impl HandleState {
+    fn fits(&self, limits: &QueueLimits) -> bool {
+        self.waiting.bytes + self.in_flight.bytes <= limits.bytes_max
+            && self.waiting.samples + self.in_flight.samples <= limits.samples_max
+    }
+
     fn pop_front(&mut self) -> Option<QueuedBatch> {
         let entry = self.backlog.pop_front().or_else(|| self.fresh.pop_front())?;
         self.waiting.take(&entry);
@@ -493,7 +634,7 @@ impl HandleState {
 
     /// One post is no longer in flight.
     fn resolve(&mut self, entry: BatchMark, post: &Post) {
-        self.statistics.waiting_posts = self.statistics.waiting_posts.saturating_sub(1);
+        self.statistics.no_longer_waiting(1);
         if !entry.on_disk {
             self.in_flight.posts = self.in_flight.posts.saturating_sub(1);
             self.in_flight.bytes = self.in_flight.bytes.saturating_sub(cost_bytes(post));

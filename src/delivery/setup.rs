@@ -48,7 +48,6 @@ pub fn endpoint(
         .map_err(|source| ClientError { name: settings.name.clone(), source })?;
     let has_disk = places.queue.is_some() || places.journal.is_some();
     let grace = if has_disk { GRACE_ON_DISK } else { GRACE };
-    let disk = DiskQueue::new(&settings.name, places.queue);
     let limits = QueueLimits {
         grace,
         bytes_max: settings.queue_bytes_max,
@@ -56,6 +55,7 @@ pub fn endpoint(
         spread: settings.spread,
     };
     let handle = Handle::new(limits, places.journal);
+    let disk = DiskQueue::new(&settings.name, handle.clone(), places.queue);
     let worker = Worker::new(settings, sender, handle.clone(), disk, clock);
     Ok((handle, worker))
 }

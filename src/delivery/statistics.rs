@@ -10,63 +10,49 @@ use crate::spool::Moment;
 /// 400, …).
 const STATUSES_MAX: usize = 32;
 
-/// Dropped posts, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drops {
+macro_rules! drops {
+    ($($(#[$doc:meta])* $reason:ident,)*) => {
+        /// Dropped posts, by reason.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct Drops {
+            $($(#[$doc])* pub $reason: u64,)*
+        }
+
+        impl Drops {
+            /// Every reason and its count.
+            pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($reason), self.$reason)),*].into_iter()
+            }
+        }
+    };
+}
+
+drops! {
     /// Pushed out of memory by newer samples.
-    pub queue_full: u64,
+    queue_full,
     /// Pushed out of the spool by newer samples.
-    pub spool_full: u64,
+    spool_full,
     /// Answered with a redirect, which is not followed.
-    pub rejected_3xx: u64,
+    rejected_3xx,
     /// Answered with a permanent error: 4xx except 408, 425 and 429.
-    pub rejected_4xx: u64,
+    rejected_4xx,
     /// Answered with errors too often: a 500 of the resource API, a 4xx that the settings retry, or
     /// any 5xx while the endpoint accepted others, or for minutes while all others waited for this
     /// post.
-    pub gave_up_5xx: u64,
+    gave_up_5xx,
     /// Not answered too often while the endpoint accepted others.
-    pub gave_up_unanswered: u64,
+    gave_up_unanswered,
     /// Older than the settings allow.
-    pub too_old: u64,
+    too_old,
     /// Too old for a server that files samples under its own time.
-    pub stale: u64,
+    stale,
     /// In a spool file that was damaged.
-    pub damaged: u64,
+    damaged,
     /// Offered after the queue was closed.
-    pub closed: u64,
+    closed,
 }
 
 impl Drops {
-    /// Every reason and its count.
-    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let Self {
-            queue_full,
-            spool_full,
-            rejected_3xx,
-            rejected_4xx,
-            gave_up_5xx,
-            gave_up_unanswered,
-            too_old,
-            stale,
-            damaged,
-            closed,
-        } = *self;
-        [
-            ("queue_full", queue_full),
-            ("spool_full", spool_full),
-            ("rejected_3xx", rejected_3xx),
-            ("rejected_4xx", rejected_4xx),
-            ("gave_up_5xx", gave_up_5xx),
-            ("gave_up_unanswered", gave_up_unanswered),
-            ("too_old", too_old),
-            ("stale", stale),
-            ("damaged", damaged),
-            ("closed", closed),
-        ]
-        .into_iter()
-    }
-
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_reason().map(|(_, count)| count).sum()
@@ -159,6 +145,10 @@ impl Statistics {
     #[must_use]
     pub fn answers_of_class(&self, hundred: u16) -> u64 {
         self.answers.range(hundred * 100..(hundred + 1) * 100).map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn no_longer_waiting(&mut self, posts: u64) {
+        self.waiting_posts = self.waiting_posts.saturating_sub(posts);
     }
 
     pub(super) fn answered(&mut self, status: u16) {

@@ -124,6 +124,7 @@ impl Worker {
         let backoff =
             Backoff::full_jitter(settings.backoff_base, settings.backoff_max, settings.seed);
         Self {
+            log: DeliveryLog::new(&settings.name, handle.clone()),
             settings,
             sender,
             handle,
@@ -136,7 +137,6 @@ impl Worker {
             full_since: None,
             rejected_rounds: 0,
             probes: Probes::default(),
-            log: DeliveryLog::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Worker {
     pub async fn run(mut self) {
         let mut deadline = self.handle.deadline();
         loop {
-            self.disk.open(&self.handle, self.now()).await;
+            self.disk.open(self.now()).await;
             let ending = *deadline.borrow_and_update();
             if ending.is_some_and(|end| end <= clock::timer_now()) {
                 break;
@@ -173,7 +173,7 @@ impl Worker {
             }
             if let Some(pause) = pause {
                 self.back_off(pause, &mut deadline).await;
-                self.log.backlog_full(&self.settings.name, &self.handle, &self.location());
+                self.log.backlog_full(&self.location());
             }
         }
         self.store_all().await;
@@ -224,7 +224,7 @@ impl Worker {
                 () = self.handle.any_fresh(), if takes_in => self.accept_fresh().await,
                 _ = deadline.changed(), if ending.is_none() => return,
             }
-            self.log.backlog_full(&self.settings.name, &self.handle, &self.location());
+            self.log.backlog_full(&self.location());
         }
     }
 
@@ -293,7 +293,7 @@ impl Worker {
             return retained.or_else(|| self.handle.lease_partial());
         }
         let now = self.now();
-        while let Some((row, batch)) = self.disk.oldest(&self.handle, now).await {
+        while let Some((row, batch)) = self.disk.oldest(now).await {
             let entry =
                 QueuedBatch { row: Some(row), ..QueuedBatch::new(batch, clock::timer_now()) };
             if !entry.partially_accepted {
@@ -366,7 +366,7 @@ impl Worker {
                 .flatten()
         };
         for _ in 0..MERGES_AT_ONCE {
-            if !self.disk.merge_oldest(&self.handle, now, &merge).await {
+            if !self.disk.merge_oldest(now, &merge).await {
                 break;
             }
         }
@@ -468,7 +468,7 @@ impl Worker {
                 };
                 self.handle.dropped(mark, post, reason);
                 round.rejected += 1;
-                self.log.dropped_post(&self.settings.name, Some(status), &post.path, excerpt, None);
+                self.log.dropped_post(Some(status), &post.path, excerpt, None);
             }
             PostOutcome::Retry { status, pause, excerpt } => {
                 let (status, pause, reason) = (*status, *pause, excerpt.clone());

@@ -131,19 +131,14 @@ impl Database {
                 self.attempt(false, |file, rows| rows.step(file, &path, &mut at, now, bounds))?;
             match stepped {
                 Some(NextRow::Full) => {}
-                Some(NextRow::RowPresence { row, batch, dropped }) => {
-                    self.rows.leased.insert(row, batch.posts.len() as u64);
+                Some(NextRow::Found { next, dropped }) => {
+                    let found = next.iter().map(|(row, batch)| (*row, batch.posts.len() as u64));
+                    self.rows.leased.extend(found);
                     if dropped {
                         // They are not leased again either way.
                         let _ = self.remove_pending();
                     }
-                    return Ok(Some((row, batch)));
-                }
-                Some(NextRow::End { dropped }) => {
-                    if dropped {
-                        let _ = self.remove_pending();
-                    }
-                    return Ok(None);
+                    return Ok(next);
                 }
                 None => return Ok(None),
             }

@@ -50,11 +50,10 @@ impl QueueFileError {
             _ => return Ok(FileDamage(one_line(&error))),
         };
         match code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                Ok(FileDamage(one_line(&error)))
-            }
-            // The statements never change, so the tables are others.
-            ErrorCode::Unknown
+            // The statements never change, so with the last five the tables are others.
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::Unknown
             | ErrorCode::SchemaChanged
             | ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch

@@ -32,14 +32,8 @@ pub(super) struct RowTracker {
 }
 
 pub(super) enum NextRow {
-    RowPresence {
-        row: RowId,
-        batch: Batch,
-        dropped: bool,
-    },
-    End {
-        dropped: bool,
-    },
+    /// `None`: there is no further one. `dropped`: rows before it are to be removed.
+    Found { next: Option<(RowId, Batch)>, dropped: bool },
     /// Too many rows wait for their removal.
     Full,
 }
@@ -97,13 +91,15 @@ impl RowTracker {
             let is_free =
                 |row| !self.pending_removal.contains_key(&row) && !self.leased.contains_key(&row);
             let Some(row) = file.row_after(*at, is_free)? else {
-                return Ok(NextRow::End { dropped });
+                return Ok(NextRow::Found { next: None, dropped });
             };
             if row.sampled_at.is_some_and(|sampled_at| sampled_at.age(&now) > bounds.age_max) {
                 self.lost.old_posts += row.posts;
             } else {
                 match file.batch(&row)? {
-                    Ok(batch) => return Ok(NextRow::RowPresence { row: row.id, batch, dropped }),
+                    Ok(batch) => {
+                        return Ok(NextRow::Found { next: Some((row.id, batch)), dropped });
+                    }
                     Err(what) => self.log_damaged(path, row.id, row.posts, &what),
                 }
             }

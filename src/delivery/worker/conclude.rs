@@ -24,7 +24,7 @@ impl Worker {
         let FinishedRound { mut round, was_prompt, .. } = ended;
         let answers = round.accepted + round.rejected > 0;
         if answers {
-            self.log.up(&self.settings.name, &self.handle);
+            self.log.up();
             self.backoff.reset();
             self.probes.is_answered();
             self.rejected_rounds = match round.accepted {
@@ -40,7 +40,7 @@ impl Worker {
         {
             let reason = failed.describe();
             let place = self.location();
-            self.log.down(&self.settings.name, &self.handle, &reason, &place);
+            self.log.down(&reason, &place);
             self.set_health(Health::Down);
             // An outage does not count as time in which a post failed while others were accepted.
             round.forget_failing();
@@ -166,7 +166,7 @@ impl Worker {
             if newer == 0 || newer < UNACKNOWLEDGED_MAX && bytes <= bytes_max {
                 continue;
             }
-            self.log.unacknowledged_full(&self.settings.name, UNACKNOWLEDGED_MAX, bytes_max);
+            self.log.unacknowledged_full(UNACKNOWLEDGED_MAX, bytes_max);
             let mark = entry.mark();
             for waiting in entry.posts.drain(..) {
                 self.handle.dropped(mark, &waiting.post, |drops| &mut drops.queue_full);
@@ -199,7 +199,6 @@ impl Worker {
             None => |drops| &mut drops.gave_up_unanswered,
         };
         self.handle.dropped(mark, post, reason);
-        let name = &self.settings.name;
-        self.log.dropped_post(name, failed.status, &post.path, &failed.reason, Some(tries));
+        self.log.dropped_post(failed.status, &post.path, &failed.reason, Some(tries));
     }
 }

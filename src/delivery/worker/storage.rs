@@ -65,7 +65,7 @@ impl Worker {
     async fn put_to_disk(&mut self, entry: QueuedBatch) -> Option<QueuedBatch> {
         let batch = entry.to_batch();
         let now = self.now();
-        if self.disk.append(&self.handle, &batch, false, now).await.is_none() {
+        if self.disk.append(&batch, false, now).await.is_none() {
             return Some(entry);
         }
         self.handle.no_longer_in_memory(&batch.posts);
@@ -91,7 +91,7 @@ impl Worker {
             return;
         }
         let now = self.now();
-        entry.row = self.disk.append(&self.handle, &batch, true, now).await;
+        entry.row = self.disk.append(&batch, true, now).await;
         if entry.row.is_some() {
             self.handle.no_longer_in_memory(&batch.posts);
             self.handle.forget(entry);
@@ -133,7 +133,7 @@ impl Worker {
     pub(super) async fn store_round(&mut self, round: &mut Round) {
         for (number, batch) in round.not_on_disk() {
             let now = self.now();
-            let row = self.disk.append(&self.handle, &batch, true, now).await;
+            let row = self.disk.append(&batch, true, now).await;
             let Some(entry) = row.and_then(|row| round.is_on_disk(number, row)) else { continue };
             self.handle.no_longer_in_memory(&batch.posts);
             self.handle.forget(entry);
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     async fn write_over(&mut self, entry: &mut QueuedBatch, row: RowId, batch: &Batch) {
-        match self.disk.replace(&self.handle, row, batch).await {
+        match self.disk.replace(row, batch).await {
             Some(RowPresence::Present) => {
                 entry.is_dirty = false;
                 entry.attempt_is_stored = batch.attempted;
@@ -202,7 +202,7 @@ impl Worker {
         match entry.row {
             Some(_) if self.is_outdated(&entry) => self.retained.push_back(entry),
             Some(row) => {
-                if self.disk.release(&self.handle, row).await == RowPresence::Gone {
+                if self.disk.release(row).await == RowPresence::Gone {
                     entry.row = None;
                     self.handle.in_memory_again(&entry.to_batch().posts);
                     self.handle.put_back(entry);
@@ -215,7 +215,7 @@ impl Worker {
     /// Removes a batch without posts.
     pub(super) async fn resolve_batch(&mut self, entry: QueuedBatch) {
         match entry.row {
-            Some(row) => self.disk.remove(&self.handle, row).await,
+            Some(row) => self.disk.remove(row).await,
             None => self.handle.no_longer_in_memory(&[]),
         }
         self.handle.forget(&entry);
@@ -230,7 +230,7 @@ impl Worker {
         // A failing disk has more posts than are left. The server recognises the repeats by their
         // keys.
         for row in std::mem::take(&mut self.retained).iter().filter_map(|entry| entry.row) {
-            self.disk.release(&self.handle, row).await;
+            self.disk.release(row).await;
         }
         let mut unstored = Vec::new();
         while let Some(entry) =
