@@ -1,35 +1,20 @@
-//! The last counters on disk, so that a restart of the agent is no gap and no double count.
+//! The state file: the last counters, so that a restart of the agent loses and repeats no interval.
 //!
-//! One JSON file, written anew beside the old one and renamed over it. Counters hold within one
-//! boot, so the directory is best on tmpfs, and a file of another boot is passed over. Whatever is
-//! wrong with the file, the agent starts: without it, the first interval is merely not known.
+//! One JSON file, written beside the old one and renamed over it. Counters hold within one boot, so
+//! the directory is best on tmpfs, and a file of another boot is skipped. A damaged or missing file
+//! never keeps the agent from starting: the first interval is then unknown.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
-use crate::ledger::{
-    CgroupCounters, Counters, EventCounts, InterfaceCounters, NamespaceCounters, ProcessCounters,
-    SocketCounters, SocketsCounters,
-};
-use crate::quantity::{BootTime, Bytes, CpuTime, Ticks};
-use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
-use crate::source::cgroup::io_stat::IoRow;
-use crate::source::netlink::inet_diag::TcpTraffic;
-use crate::source::proc::diskstats::DiskstatsRow;
-use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
-use crate::source::proc::pid_io::ProcessIo;
-use crate::source::proc::stat::NodeStat;
+use crate::ledger::Counters;
 
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 const FILE_NAME: &str = "counters.json";
 /// A node of five hundred pods has about one MiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -42,93 +27,21 @@ pub enum StateError {
     Malformed { path: PathBuf, reason: String },
 }
 
-/// Times in nanoseconds of CLOCK_BOOTTIME, CPU in microseconds or ticks as the kernel has it, all
-/// else in bytes and counts. Arrays are in the order of the kernel's columns.
-#[derive(Debug, Serialize, Deserialize)]
-struct File {
+/// The file's version. Read before the counters, whose form depends on it.
+#[derive(Debug, Deserialize)]
+struct Version {
     schema_version: u32,
-    boot_id: String,
-    begun_at_ns: u64,
-    ended_at_ns: u64,
-    node_cpu_read_at_ns: u64,
-    #[serde(default)]
-    node_cpu_awake_ns: Option<u64>,
-    #[serde(default)]
-    cpus: u32,
-    /// user, nice, system, idle, iowait, irq, softirq, steal
-    node_cpu_ticks: Option<[u64; 8]>,
-    disks: Option<Vec<Disk>>,
-    interfaces: Option<Vec<Interface>>,
-    cgroups: Vec<Cgroup>,
-    #[serde(default)]
-    sockets: Option<Sockets>,
-    namespaces: Vec<Namespace>,
-    processes: Vec<Process>,
 }
 
+/// The file: times in nanoseconds of CLOCK_BOOTTIME, CPU time in microseconds or ticks as the kernel
+/// has it, the rest in bytes and counts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Sockets {
-    complete: bool,
-    /// cookie, inode of the cgroup, received and acked bytes, segments in and out, samples missing
-    rows: Vec<(u64, u64, u64, u64, u32, u32, u8)>,
+struct File<C> {
+    schema_version: u32,
+    counters: C,
 }
 
-/// read bytes, written bytes, read operations, write operations
-type IoFigures = [u64; 4];
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Disk {
-    name: String,
-    device: [u32; 2],
-    io: IoFigures,
-}
-
-/// Name, then rx bytes, packets, errors, dropped, and tx likewise.
-type Interface = (String, [u64; 8]);
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Cgroup {
-    path: String,
-    inode: u64,
-    read_at_ns: u64,
-    /// usage, user, system
-    cpu: Option<[u64; 3]>,
-    /// periods, throttled periods, throttled time
-    throttling: Option<[u64; 3]>,
-    io: Option<Vec<([u32; 2], IoFigures)>>,
-    #[serde(flatten)]
-    events: EventCounts,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Namespace {
-    inode: u64,
-    readable: bool,
-    interfaces: Vec<Interface>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Process {
-    pid: u32,
-    start_ticks: u64,
-    read_at_ns: u64,
-    cpu_usec: u64,
-    /// read bytes, written bytes
-    io: Option<[u64; 2]>,
-}
-
-/// A path may hold any byte; what is not plain ASCII, and the percent sign, is percent-encoded.
-const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
-
-fn escape(bytes: &[u8]) -> String {
-    percent_encode(bytes, ESCAPED).to_string()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    percent_decode_str(text).collect()
-}
-
-/// The directory that holds the counters, made if it is not there.
+/// The directory of the state file.
 #[derive(Debug, PartialEq)]
 pub struct StateDir {
     file: PathBuf,
@@ -136,6 +49,10 @@ pub struct StateDir {
 }
 
 impl StateDir {
+    /// Makes the directory if it is missing.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         DirBuilder::new()
             .recursive(true)
@@ -145,7 +62,7 @@ impl StateDir {
         Ok(Self { file: dir.join(FILE_NAME), next: dir.join("counters.json.new") })
     }
 
-    /// Whether a file can be written there; leaves none behind.
+    /// Tests that a file can be written there, and removes it again.
     pub fn is_writable(&self) -> Result<(), StateError> {
         let probe = self.file.with_extension("probe");
         let tried = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
@@ -154,8 +71,8 @@ impl StateDir {
             .map_err(|source| StateError::Io { path: probe, source })
     }
 
-    /// Replaces the file. A reader finds the old counters or the new, never a part; where the new
-    /// cannot be written, none, since the old ones would give again what was sent since.
+    /// Replaces the file. A reader finds the old counters or the new, never a part. If the new ones
+    /// cannot be written the file is removed, since the old ones would count an interval twice.
     pub fn save(&self, counters: &Counters) -> Result<(), StateError> {
         let saved = self.replace(counters);
         if saved.is_err() {
@@ -165,8 +82,11 @@ impl StateDir {
     }
 
     fn replace(&self, counters: &Counters) -> Result<(), StateError> {
-        let Some(boot) = counters.boot else { return Ok(()) };
-        let file = wire(counters, boot);
+        // Counters hold within one boot; without its id nobody could tell.
+        if counters.boot.is_none() {
+            return Ok(());
+        }
+        let file = File { schema_version: SCHEMA_VERSION, counters };
         let failed = |source| StateError::Io { path: self.next.clone(), source };
         let opened = OpenOptions::new()
             .write(true)
@@ -182,13 +102,16 @@ impl StateDir {
             .map_err(|source| StateError::Io { path: self.file.clone(), source })
     }
 
-    /// Removes the counters, which are older than what was sent.
+    /// Removes the counters: they are older than the last sent interval.
     pub fn forget(&self) {
-        // What cannot be removed was most likely never there.
+        // A file that cannot be removed was most likely never there.
         let _ = fs::remove_file(&self.file);
     }
 
-    /// The counters that the last run left; `None` if there are none of this version.
+    /// The counters of the last run; `None` if there are none of this version.
+    ///
+    /// # Errors
+    /// The file cannot be read, is too large or is damaged.
     pub fn load(&self) -> Result<Option<Counters>, StateError> {
         let io = |source| StateError::Io { path: self.file.clone(), source };
         let malformed = |reason: String| StateError::Malformed { path: self.file.clone(), reason };
@@ -201,15 +124,23 @@ impl StateDir {
             return Err(malformed(format!("larger than {FILE_BYTES_MAX} bytes")));
         }
         let text = read(&self.file).map_err(io)?;
-        // serde_json's own words can quote the file, and so be as long as it.
-        let file: File = serde_json::from_slice(&text).map_err(|error| {
+        // serde_json quotes the file in its errors, so only the place is passed on.
+        let damaged = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
             malformed(format!("not as it was written (line {line}, column {column})"))
-        })?;
-        if file.schema_version != SCHEMA_VERSION {
+        };
+        let version: Version = serde_json::from_slice(&text).map_err(damaged)?;
+        if version.schema_version != SCHEMA_VERSION {
             return Ok(None);
         }
-        domain(file).map(Some).ok_or_else(|| malformed("a name or boot id that is none".to_owned()))
+        let file: File<Counters> = serde_json::from_slice(&text).map_err(damaged)?;
+        let mut counters = file.counters;
+        if counters.boot.is_none() {
+            return Err(malformed("no boot id".to_owned()));
+        }
+        // The ledger searches these by order; an edited file need not have it.
+        counters.sort();
+        Ok(Some(counters))
     }
 }
 
@@ -218,237 +149,22 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-fn wire(counters: &Counters, boot: BootId) -> File {
-    let interface = |row: &InterfaceRow| {
-        let figures = [
-            row.rx_bytes,
-            row.rx_packets,
-            row.rx_errors,
-            row.rx_dropped,
-            row.tx_bytes,
-            row.tx_packets,
-            row.tx_errors,
-            row.tx_dropped,
-        ];
-        (escape(row.name.as_bytes()), figures)
-    };
-    File {
-        schema_version: SCHEMA_VERSION,
-        boot_id: boot.to_string(),
-        begun_at_ns: counters.begun_at.as_nanos(),
-        ended_at_ns: counters.ended_at.as_nanos(),
-        node_cpu_read_at_ns: counters.node_cpu_read_at.as_nanos(),
-        node_cpu_awake_ns: counters
-            .node_cpu_awake
-            .map(|awake| u64::try_from(awake.as_nanos()).unwrap_or(u64::MAX)),
-        cpus: counters.node_cpu.map_or(0, |cpu| cpu.cpus),
-        node_cpu_ticks: counters.node_cpu.map(|cpu| {
-            [cpu.user, cpu.nice, cpu.system, cpu.idle, cpu.iowait, cpu.irq, cpu.softirq, cpu.steal]
-                .map(Ticks::as_ticks)
-        }),
-        disks: counters.disks.as_ref().map(|rows| {
-            rows.iter()
-                .map(|row| Disk {
-                    name: escape(row.name()),
-                    device: [row.device.major, row.device.minor],
-                    io: [row.read.as_bytes(), row.written.as_bytes(), row.read_ops, row.write_ops],
-                })
-                .collect()
-        }),
-        interfaces: counters
-            .interfaces
-            .as_ref()
-            .map(|interfaces| interfaces.rows.iter().map(interface).collect()),
-        cgroups: counters
-            .cgroups
-            .iter()
-            .map(|cgroup| Cgroup {
-                path: escape(&cgroup.key.path),
-                inode: cgroup.key.inode,
-                read_at_ns: cgroup.read_at.as_nanos(),
-                cpu: cgroup.cpu.map(|cpu| [cpu.usage, cpu.user, cpu.system].map(CpuTime::as_usec)),
-                throttling: cgroup.cpu.and_then(|cpu| cpu.throttling).map(|throttling| {
-                    [
-                        throttling.periods,
-                        throttling.throttled_periods,
-                        throttling.throttled.as_usec(),
-                    ]
-                }),
-                io: cgroup.io.as_ref().map(|rows| {
-                    rows.iter()
-                        .map(|row| {
-                            let io = [
-                                row.read.as_bytes(),
-                                row.written.as_bytes(),
-                                row.read_ops,
-                                row.write_ops,
-                            ];
-                            ([row.device.major, row.device.minor], io)
-                        })
-                        .collect()
-                }),
-                events: cgroup.events,
-            })
-            .collect(),
-        sockets: counters.sockets.as_ref().map(|sockets| Sockets {
-            complete: sockets.complete,
-            rows: sockets
-                .rows
-                .iter()
-                .map(|row| {
-                    let TcpTraffic { received, acked, segments_in, segments_out } = row.traffic;
-                    let (received, acked) = (received.as_bytes(), acked.as_bytes());
-                    let (cookie, cgroup) = (row.cookie, row.cgroup);
-                    (cookie, cgroup, received, acked, segments_in, segments_out, row.missing)
-                })
-                .collect(),
-        }),
-        namespaces: counters
-            .namespaces
-            .iter()
-            .map(|namespace| Namespace {
-                inode: namespace.inode,
-                readable: namespace.readable,
-                interfaces: namespace.rows.iter().map(interface).collect(),
-            })
-            .collect(),
-        processes: counters
-            .processes
-            .iter()
-            .map(|process| Process {
-                pid: process.key.pid,
-                start_ticks: process.key.start_ticks,
-                read_at_ns: process.read_at.as_nanos(),
-                cpu_usec: process.cpu.as_usec(),
-                io: process.io.map(|io| [io.read.as_bytes(), io.written.as_bytes()]),
-            })
-            .collect(),
-    }
-}
-
-/// `None` if a name or the boot id is not one.
-fn domain(file: File) -> Option<Counters> {
-    let interface = |(name, figures): Interface| {
-        let [
-            rx_bytes,
-            rx_packets,
-            rx_errors,
-            rx_dropped,
-            tx_bytes,
-            tx_packets,
-            tx_errors,
-            tx_dropped,
-        ] = figures;
-        Some(InterfaceRow {
-            name: InterfaceName::new(&unescape(&name))?,
-            rx_bytes,
-            rx_packets,
-            rx_errors,
-            rx_dropped,
-            tx_bytes,
-            tx_packets,
-            tx_errors,
-            tx_dropped,
-        })
-    };
-    let interfaces = |rows: Vec<Interface>| rows.into_iter().map(interface).collect::<Option<_>>();
-    let device = |[major, minor]: [u32; 2]| DeviceNumber { major, minor };
-    let mut counters = Counters {
-        boot: Some(BootId::parse(file.boot_id.as_bytes())?),
-        begun_at: BootTime::from_nanos(file.begun_at_ns),
-        ended_at: BootTime::from_nanos(file.ended_at_ns),
-        node_cpu_read_at: BootTime::from_nanos(file.node_cpu_read_at_ns),
-        node_cpu_awake: file.node_cpu_awake_ns.map(Duration::from_nanos),
-        node_cpu: file.node_cpu_ticks.map(|ticks| {
-            let [user, nice, system, idle, iowait, irq, softirq, steal] =
-                ticks.map(Ticks::from_ticks);
-            NodeStat {
-                user,
-                nice,
-                system,
-                idle,
-                iowait,
-                irq,
-                softirq,
-                steal,
-                cpus: file.cpus,
-                ..NodeStat::default()
-            }
-        }),
-        ..Counters::default()
-    };
-    if let Some(disks) = file.disks {
-        let rows = disks
-            .into_iter()
-            .map(|disk| DiskstatsRow::new(&unescape(&disk.name), device(disk.device), disk.io));
-        counters.disks = Some(rows.collect::<Option<_>>()?);
-    }
-    if let Some(rows) = file.interfaces {
-        counters.interfaces = Some(InterfaceCounters { rows: interfaces(rows)? });
-    }
-    counters.sockets = file.sockets.map(|sockets| SocketsCounters {
-        complete: sockets.complete,
-        rows: sockets
-            .rows
-            .into_iter()
-            .map(|(cookie, cgroup, received, acked, segments_in, segments_out, missing)| {
-                let (received, acked) = (Bytes::from_bytes(received), Bytes::from_bytes(acked));
-                let traffic = TcpTraffic { received, acked, segments_in, segments_out };
-                SocketCounters { cookie, cgroup, traffic, missing }
-            })
-            .collect(),
-    });
-    for cgroup in file.cgroups {
-        let throttling = cgroup.throttling.map(|[periods, throttled_periods, usec]| Throttling {
-            periods,
-            throttled_periods,
-            throttled: CpuTime::from_usec(usec),
-        });
-        let cpu = cgroup.cpu.map(|usec| {
-            let [usage, user, system] = usec.map(CpuTime::from_usec);
-            CpuStat { usage, user, system, throttling }
-        });
-        let row = |(number, [read, written, read_ops, write_ops]): ([u32; 2], IoFigures)| IoRow {
-            device: device(number),
-            read: Bytes::from_bytes(read),
-            written: Bytes::from_bytes(written),
-            read_ops,
-            write_ops,
-        };
-        counters.cgroups.push(CgroupCounters {
-            key: CgroupKey { path: Arc::from(unescape(&cgroup.path)), inode: cgroup.inode },
-            read_at: BootTime::from_nanos(cgroup.read_at_ns),
-            cpu,
-            io: cgroup.io.map(|rows| rows.into_iter().map(row).collect()),
-            events: cgroup.events,
-        });
-    }
-    for namespace in file.namespaces {
-        counters.namespaces.push(NamespaceCounters {
-            inode: namespace.inode,
-            readable: namespace.readable,
-            rows: interfaces(namespace.interfaces)?,
-        });
-    }
-    for process in file.processes {
-        counters.processes.push(ProcessCounters {
-            key: ProcessKey { pid: process.pid, start_ticks: process.start_ticks },
-            read_at: BootTime::from_nanos(process.read_at_ns),
-            cpu: CpuTime::from_usec(process.cpu_usec),
-            io: process.io.map(|[read, written]| ProcessIo {
-                read: Bytes::from_bytes(read),
-                written: Bytes::from_bytes(written),
-            }),
-        });
-    }
-    // The ledger searches these by order; a file put together by hand need not have it.
-    counters.sort();
-    Some(counters)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
+    use crate::ledger::{
+        CgroupCounters, EventCounts, ProcessCounters, SocketCounters, SocketsCounters,
+    };
+    use crate::quantity::{BootTime, Bytes, CpuTime, Ticks};
+    use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
+    use crate::source::netlink::inet_diag::TcpTraffic;
+    use crate::source::proc::diskstats::DiskstatsRow;
+    use crate::source::proc::pid_io::ProcessIo;
+    use crate::source::proc::stat::NodeStat;
 
     fn counters() -> Counters {
         Counters {

@@ -1,4 +1,4 @@
-//! The only place that asks for the time.
+//! The clocks: the only place that asks for the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,18 +7,17 @@ use nix::time::{ClockId, clock_gettime};
 use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
 
-/// A moment by all clocks there are, and the boot that they ran in.
+/// A moment by both clocks, and the boot it was in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     pub boot: BootId,
-    /// Since that boot, suspend included: what ages are told by, as nobody can set this clock.
+    /// Time since that boot, suspend included. Ages are differences of it, as nobody can set this clock.
     pub since_boot: BootTime,
     pub wall: WallTime,
 }
 
 impl Moment {
-    /// How long ago it was at `now`. Across a boot only the wall clock can tell, and one that was set
-    /// back meanwhile says that no time has passed.
+    /// The age at `now`. Across a boot the wall clock gives it; a wall clock that was set back gives 0.
     #[must_use]
     pub fn age(&self, now: &Self) -> Duration {
         if self.boot == now.boot {
@@ -39,7 +38,7 @@ pub fn boot_time() -> BootTime {
     })
 }
 
-/// Time since boot without what the node slept through.
+/// Time since boot without suspend.
 #[must_use]
 pub fn awake_time() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
@@ -60,14 +59,14 @@ pub fn timer_now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// Now, by both clocks.
+/// The present moment.
 #[must_use]
 pub fn moment(boot: BootId) -> Moment {
     Moment { boot, since_boot: boot_time(), wall: wall_time() }
 }
 
-/// How long until the next multiple of `interval` on the wall clock, at least `least`: samples of
-/// all nodes fall on the same instants.
+/// The wait until the next multiple of `interval` on the wall clock, at least `least`. Samples of all
+/// nodes fall on the same instants.
 #[must_use]
 pub fn until_next(now: WallTime, interval: Duration, least: Duration) -> Duration {
     let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);

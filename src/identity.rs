@@ -8,9 +8,26 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// `/proc/sys/kernel/random/boot_id`: 36 characters, new at every start of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BootId([u8; 36]);
+
+impl TryFrom<String> for BootId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(text.as_bytes()).ok_or("no boot id")
+    }
+}
+
+impl From<BootId> for String {
+    fn from(id: BootId) -> Self {
+        id.to_string()
+    }
+}
 
 impl BootId {
     /// The id out of the file's text, with or without its newline; `None` if it is no boot id.
@@ -54,22 +71,56 @@ impl fmt::Display for BootId {
 /// and the inode of its directory, which kernfs does not give out twice.
 ///
 /// The path is bytes: a cgroup's name may hold anything but `/` and NUL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CgroupKey {
+    #[serde(with = "escaped")]
     pub path: Arc<[u8]>,
     pub inode: u64,
 }
 
+/// Names of the kernel in the state file. A name is bytes; all but plain ASCII is percent-encoded.
+pub mod escaped {
+    use std::borrow::Cow;
+    use std::fmt::Display;
+
+    use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+    /// Writes the name as text.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(name: &impl AsRef<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&percent_encode(name.as_ref(), ESCAPED))
+    }
+
+    /// Reads the name back.
+    ///
+    /// # Errors
+    /// The value is no text, or the bytes are not a name of this type.
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: TryFrom<Vec<u8>, Error: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = Cow::<str>::deserialize(from)?;
+        T::try_from(percent_decode_str(&text).collect()).map_err(D::Error::custom)
+    }
+}
+
 /// One process of one boot: the start time (field 22 of `/proc/<pid>/stat`, in clock ticks since
 /// boot) tells a reused pid from the process that had it before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessKey {
     pub pid: u32,
     pub start_ticks: u64,
 }
 
 /// A block device's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceNumber {
     pub major: u32,
     pub minor: u32,

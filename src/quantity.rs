@@ -8,8 +8,12 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// An amount of memory, storage or traffic, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
+)]
 pub struct Bytes(u64);
 
 impl Bytes {
@@ -45,7 +49,9 @@ impl Bytes {
 }
 
 /// CPU time, in microseconds: the unit of cgroup v2's cpu.stat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
+)]
 pub struct CpuTime(u64);
 
 impl CpuTime {
@@ -68,7 +74,9 @@ impl CpuTime {
 }
 
 /// Clock ticks of /proc/stat and `/proc/<pid>/stat`, in units of 1/USER_HZ second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
+)]
 pub struct Ticks(u64);
 
 impl Ticks {
@@ -116,7 +124,9 @@ impl Pages {
 ///
 /// Rates are quotients over these, never over the wall clock. The clock runs through suspend and is
 /// the same for every process of one boot, so a restarted agent can continue counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize,
+)]
 pub struct BootTime(u64);
 
 impl BootTime {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event_counts::EventCounts;
 use crate::identity::{BootId, CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
@@ -22,7 +24,7 @@ use crate::source::proc::stat::NodeStat;
 const TICK_SLACK_USEC: u64 = 10_000;
 
 /// All counters of one snapshot, in memory that is reused.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     pub boot: Option<BootId>,
     pub begun_at: BootTime,
@@ -43,12 +45,12 @@ pub struct Counters {
 }
 
 /// The interfaces of the host's network namespace.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceCounters {
     pub rows: Vec<InterfaceRow>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CgroupCounters {
     pub key: CgroupKey,
     pub read_at: BootTime,
@@ -58,7 +60,7 @@ pub struct CgroupCounters {
 }
 
 /// The TCP sockets of the host's network namespace.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SocketsCounters {
     /// True if no socket is missing.
     pub complete: bool,
@@ -66,7 +68,7 @@ pub struct SocketsCounters {
     pub rows: Vec<SocketCounters>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SocketCounters {
     pub cookie: u64,
     /// Inode of its cgroup.
@@ -80,14 +82,14 @@ pub struct SocketCounters {
 /// A socket that is missing in more samples is dropped.
 const MISSING_MAX: u8 = 3;
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceCounters {
     pub inode: u64,
     pub readable: bool,
     pub rows: Vec<InterfaceRow>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ProcessCounters {
     pub key: ProcessKey,
     pub read_at: BootTime,

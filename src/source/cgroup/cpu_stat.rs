@@ -1,12 +1,14 @@
 //! `cpu.stat`: CPU time of a cgroup and everything below it, removed descendants included.
 
+use serde::{Deserialize, Serialize};
+
 use crate::quantity::CpuTime;
 use crate::source::Malformed;
 use crate::source::text::{figure, key_and_rest, lines};
 
 /// Cumulative since the cgroup was made. Usage is exact to the microsecond; user and system are
 /// split from it by tick sampling on most kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CpuStat {
     pub usage: CpuTime,
     pub user: CpuTime,
@@ -16,7 +18,7 @@ pub struct CpuStat {
 }
 
 /// Counters of `cpu.max`'s effect on the cgroup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Throttling {
     pub periods: u64,
     pub throttled_periods: u64,

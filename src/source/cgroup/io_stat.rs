@@ -1,5 +1,7 @@
 //! `io.stat`: bytes and operations a cgroup caused, a row for every block device of every layer.
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::DeviceNumber;
 use crate::quantity::Bytes;
 use crate::source::Malformed;
@@ -7,7 +9,7 @@ use crate::source::text::{fields, figure, figure_or, lines_or_none};
 
 /// One device's row, cumulative. A transfer is in the row of each layer it went through (a
 /// loop device and the disk below it), so rows must not be added up as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoRow {
     pub device: DeviceNumber,
     pub read: Bytes,

@@ -2,6 +2,8 @@
 //! `inet_diag_req_v2` to the kernel, `inet_diag_msg` with attributes from it, each behind a
 //! `nlmsghdr`. All figures are in the machine's own byte order but addresses and ports.
 
+use serde::{Deserialize, Serialize};
+
 use crate::quantity::Bytes;
 use crate::source::Malformed;
 
@@ -45,7 +47,7 @@ pub struct TcpSocket {
 }
 
 /// `tcp_info`: payload without headers, each byte once however often it was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TcpTraffic {
     /// tcpi_bytes_received.
     pub received: Bytes,

@@ -1,6 +1,8 @@
 //! `/proc/diskstats` (Documentation/admin-guide/iostats.rst): every block device, whole disks,
 //! partitions and stacked devices alike.
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::DeviceNumber;
 use crate::quantity::Bytes;
 use crate::source::Malformed;
@@ -9,11 +11,40 @@ use crate::source::text::{fields, figure_or, lines_or_none, small_or};
 /// The longest device name the kernel has (DISK_NAME_LEN, with its NUL).
 pub const NAME_BYTES_MAX: usize = 32;
 
-/// One device, cumulative since it appeared.
+/// A device's name, held in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct DiskName([u8; NAME_BYTES_MAX]);
+
+impl DiskName {
+    /// `None` if the name is too long.
+    fn new(name: &[u8]) -> Option<Self> {
+        let mut held = [0; NAME_BYTES_MAX];
+        held.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self(held))
+    }
+}
+
+impl AsRef<[u8]> for DiskName {
+    fn as_ref(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES_MAX);
+        &self.0[..end]
+    }
+}
+
+impl TryFrom<Vec<u8>> for DiskName {
+    type Error = &'static str;
+
+    fn try_from(name: Vec<u8>) -> Result<Self, Self::Error> {
+        Self::new(&name).ok_or("a device name that is too long")
+    }
+}
+
+/// One device, cumulative since it appeared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskstatsRow {
     pub device: DeviceNumber,
-    name: [u8; NAME_BYTES_MAX],
+    #[serde(with = "crate::identity::escaped")]
+    name: DiskName,
     pub read: Bytes,
     pub written: Bytes,
     pub read_ops: u64,
@@ -25,17 +56,15 @@ impl DiskstatsRow {
     /// name is too long.
     #[must_use]
     pub fn new(name: &[u8], device: DeviceNumber, figures: [u64; 4]) -> Option<Self> {
-        let mut held = [0; NAME_BYTES_MAX];
-        held.get_mut(..name.len())?.copy_from_slice(name);
+        let name = DiskName::new(name)?;
         let [read, written, read_ops, write_ops] = figures;
         let (read, written) = (Bytes::from_bytes(read), Bytes::from_bytes(written));
-        Some(Self { device, name: held, read, written, read_ops, write_ops })
+        Some(Self { device, name, read, written, read_ops, write_ops })
     }
 
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
-        &self.name[..end]
+        self.name.as_ref()
     }
 }
 
@@ -48,10 +77,8 @@ pub fn parse(text: &[u8], rows: &mut Vec<DiskstatsRow>) -> Result<(), Malformed>
         let major = small_or(line.next(), "a major number")?;
         let minor = small_or(line.next(), "a minor number")?;
         let text = line.next().ok_or(Malformed::expected("a device name"))?;
-        let mut name = [0; NAME_BYTES_MAX];
-        name.get_mut(..text.len())
-            .ok_or(Malformed::expected("a device name of at most 32 bytes"))?
-            .copy_from_slice(text);
+        let name =
+            DiskName::new(text).ok_or(Malformed::expected("a device name of at most 32 bytes"))?;
         let mut figures = [0_u64; 7];
         for figure in &mut figures {
             *figure = figure_or(line.next(), "at least seven figures behind the name")?;

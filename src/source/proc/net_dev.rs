@@ -1,5 +1,7 @@
 //! `/proc/<pid>/net/dev`: the interfaces of that process's network namespace.
 
+use serde::{Deserialize, Serialize};
+
 use crate::source::Malformed;
 use crate::source::text::{fields, figure_or, lines};
 
@@ -25,9 +27,24 @@ impl InterfaceName {
     }
 }
 
+impl AsRef<[u8]> for InterfaceName {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl TryFrom<Vec<u8>> for InterfaceName {
+    type Error = &'static str;
+
+    fn try_from(name: Vec<u8>) -> Result<Self, Self::Error> {
+        Self::new(&name).ok_or("no interface name")
+    }
+}
+
 /// One interface, cumulative since it appeared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceRow {
+    #[serde(with = "crate::identity::escaped")]
     pub name: InterfaceName,
     pub rx_bytes: u64,
     pub rx_packets: u64,

@@ -1,12 +1,14 @@
 //! `/proc/<pid>/io`: needs ptrace rights over the process.
 
+use serde::{Deserialize, Serialize};
+
 use crate::quantity::Bytes;
 use crate::source::Malformed;
 use crate::source::text::{figure, key_and_rest, lines};
 
 /// Bytes that the process caused at the block layer, cumulative. A write counts when the page
 /// becomes dirty, not when it is written back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProcessIo {
     pub read: Bytes,
     /// Bytes made dirty, less those discarded before they reached a disk.

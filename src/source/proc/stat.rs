@@ -1,11 +1,13 @@
 //! `/proc/stat`: CPU time in ticks.
 
+use serde::{Deserialize, Serialize};
+
 use crate::quantity::Ticks;
 use crate::source::Malformed;
 use crate::source::text::{fields, figure_or, lines};
 
 /// All CPUs together, cumulative since boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeStat {
     /// Includes guest time.
     pub user: Ticks,

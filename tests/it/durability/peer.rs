@@ -110,7 +110,13 @@ async fn serve(address: SocketAddr, mut moods: watch::Receiver<Mood>, memory: Ar
                     let Ok((stream, _)) = accepted else { continue };
                     connections.spawn(talk(stream, moods.clone(), Arc::clone(&memory)));
                 }
-                _ = &mut refuses => break,
+                gone = &mut refuses => {
+                    // Its test has ended; other tests share the process.
+                    if gone {
+                        return;
+                    }
+                    break;
+                }
                 Some(_) = connections.join_next() => {}
             }
         }
