@@ -29,7 +29,7 @@ pub enum HttpError {
     #[error("server_name has no effect through a proxy; allowed: with the URL's host in no_proxy")]
     ServerNameThroughProxy,
     #[error("the {what} file {} {fault}{}", path.display(), detail(source.as_deref()))]
-    TlsFile { what: &'static str, path: PathBuf, fault: String, source: Option<BoxError> },
+    TlsFile { what: &'static str, path: PathBuf, fault: String, source: Option<TlsCause> },
     /// The value is not repeated, as it may hold a password.
     #[error(
         "the variable {0} names no proxy that can be used; allowed: http://host:port or \
@@ -55,7 +55,7 @@ pub enum HttpError {
     Status(String),
 }
 
-pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+pub(super) type TlsCause = Box<dyn Error + Send + Sync>;
 
 fn detail(source: Option<&(dyn Error + Send + Sync)>) -> String {
     source.map_or_else(String::new, |source| format!(": {source}"))

@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 
 use super::base_url::BaseUrl;
-use super::error::{BoxError, HttpError};
+use super::error::{HttpError, TlsCause};
 use crate::small_file::{self, Stamp};
 
 /// The largest file: a bundle of CAs has some hundred kilobytes.
@@ -139,7 +139,7 @@ fn unusable(
     what: &'static str,
     path: &Path,
     fault: impl Into<String>,
-    source: Option<BoxError>,
+    source: Option<TlsCause>,
 ) -> HttpError {
     HttpError::TlsFile { what, path: path.to_owned(), fault: fault.into(), source }
 }
@@ -162,7 +162,7 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     let mut store = RootCertStore::empty();
     let mut roots = Vec::new();
     for (at, root) in certificates("CA", path)?.into_iter().enumerate() {
-        let invalid = |source: BoxError| {
+        let invalid = |source: TlsCause| {
             let fault = format!("cannot be used, its certificate {} is none", at + 1);
             unusable("CA", path, fault, Some(source))
         };

@@ -76,10 +76,10 @@ fn endpoints(all: &mut Exposition, view: &StatusView) {
 type Figure<T> = (&'static str, &'static str, fn(&Statistics) -> T);
 
 /// The endpoints by name.
-type Endpoints<'a> = [(&'a str, Statistics)];
+type NamedStatistics<'a> = [(&'a str, Statistics)];
 
 /// The counters of posts and answers, by endpoint.
-fn posts(all: &mut Exposition, endpoints: &Endpoints<'_>) {
+fn posts(all: &mut Exposition, endpoints: &NamedStatistics<'_>) {
     let mut posts = all.counter("nodetally_posts", "Posts by outcome.");
     for (name, figures) in endpoints {
         let settled = [("accepted", figures.accepted_posts), ("merged", figures.merged_posts)];
@@ -114,7 +114,7 @@ fn posts(all: &mut Exposition, endpoints: &Endpoints<'_>) {
 }
 
 /// The gauges of posts not yet acknowledged, by endpoint.
-fn waiting(all: &mut Exposition, endpoints: &Endpoints<'_>) {
+fn waiting(all: &mut Exposition, endpoints: &NamedStatistics<'_>) {
     let gauges: [Figure<[u64; 2]>; 3] = [
         ("nodetally_queue_samples", "Samples that wait or are in flight.", |of| {
             [of.in_memory_samples as u64, of.on_disk.samples]
@@ -137,7 +137,7 @@ fn waiting(all: &mut Exposition, endpoints: &Endpoints<'_>) {
 }
 
 /// The health of the endpoints.
-fn state(all: &mut Exposition, endpoints: &Endpoints<'_>) {
+fn state(all: &mut Exposition, endpoints: &NamedStatistics<'_>) {
     let mut states =
         all.gauge("nodetally_endpoint_state", "1 for the present state of the endpoint.");
     for (name, figures) in endpoints {

@@ -460,7 +460,12 @@ mod checker {
     fn words_that_a_room_is_not_to_hold_are_caught() {
         assert_caught("src/runtime/mod.rs", "use anyhow::Result;", 1, "anyhow is for cli");
         assert_passes("src/cli/mod.rs", "use anyhow::Result;");
-        assert_caught("src/source/mod.rs", "#[derive(serde::Serialize)] struct A;", 1, "no serde");
+        assert_caught(
+            "src/snapshot/mod.rs",
+            "#[derive(serde::Serialize)] struct A;",
+            1,
+            "no serde",
+        );
         assert_passes("src/payload/mod.rs", "use serde::Serialize;");
         assert_passes("src/ledger/mod.rs", "use serde::Serialize;");
         assert_caught(
