@@ -66,8 +66,8 @@ impl<const EVERY_COMMAND: bool> Args for KeyFlags<EVERY_COMMAND> {
                 |long| Arg::new(long).long(long).value_name(flag.value_name).global(EVERY_COMMAND);
             command = command.arg(argument(flag.long).help(flag_help(key)));
             for former in key.former_flags {
-                let renamed = move |_: &str| -> Result<String, String> {
-                    Err(format!("--{former} is now called --{}", flag.long))
+                let renamed = move |_: &str| -> anyhow::Result<String> {
+                    anyhow::bail!("--{former} is now called --{}", flag.long)
                 };
                 command = command.arg(argument(former).hide(true).value_parser(renamed));
             }

@@ -129,12 +129,6 @@ impl EndpointSettings {
         let url: EndpointUrl =
             r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
         let counters = r.get(&keys::ENDPOINT_COUNTERS)?;
-        let timeout = r.get(&keys::ENDPOINT_TIMEOUT)?;
-        let concurrency = r.get(&keys::ENDPOINT_CONCURRENCY)?;
-        let queue_bytes = r.get(&keys::ENDPOINT_QUEUE_BYTES)?;
-        let waiting = WaitingSettings::resolve(r, dialect, counters, defaults)?;
-        let unknown_pods = r.get_or(&keys::ENDPOINT_UNKNOWN_PODS, defaults.unknown_pods)?;
-        let unknown_namespace = r.get(&keys::ENDPOINT_UNKNOWN_NAMESPACE)?;
         let bearer_token_file: Option<PathBuf> = r.find(&keys::ENDPOINT_BEARER_TOKEN_FILE)?;
         let auth_header = r.get(&keys::ENDPOINT_AUTH_HEADER)?;
         let trust = TrustSettings::resolve(r, dialect, &url)?;
@@ -150,12 +144,12 @@ impl EndpointSettings {
             dialect,
             url,
             counters,
-            timeout,
-            concurrency,
-            queue_bytes,
-            waiting,
-            unknown_pods,
-            unknown_namespace,
+            timeout: r.get(&keys::ENDPOINT_TIMEOUT)?,
+            concurrency: r.get(&keys::ENDPOINT_CONCURRENCY)?,
+            queue_bytes: r.get(&keys::ENDPOINT_QUEUE_BYTES)?,
+            waiting: WaitingSettings::resolve(r, dialect, counters, defaults)?,
+            unknown_pods: r.get_or(&keys::ENDPOINT_UNKNOWN_PODS, defaults.unknown_pods)?,
+            unknown_namespace: r.get(&keys::ENDPOINT_UNKNOWN_NAMESPACE)?,
             bearer_token_file,
             auth_header,
             trust,

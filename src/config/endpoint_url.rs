@@ -18,7 +18,7 @@ impl EndpointUrl {
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(InvalidUrl::Space);
         }
-        // The parser would also take `http:host` and `http:\host`.
+        // The parser would also accept `http:host` and `http:\host`.
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(InvalidUrl::NotAUrl);
         };
@@ -27,7 +27,7 @@ impl EndpointUrl {
         }
         let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
         if authority.is_empty() {
-            // The parser would take the first part of the path for the host.
+            // The parser would treat the first part of the path as the host.
             return Err(InvalidUrl::NoHost);
         }
         if authority.contains('@') {

@@ -8,7 +8,7 @@ use super::endpoint_url::InvalidUrl;
 use super::variables::{CREDENTIALS, CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
 
 /// An error of the configuration, as one line without line breaks: the place of the value
-/// (`file:line`, an environment variable, a flag), what stands there, and what is allowed.
+/// (`file:line`, an environment variable, a flag), the value, and the allowed values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}")]
 pub struct ConfigError {
@@ -20,7 +20,7 @@ impl ConfigError {
         Self { line: one_line(line) }
     }
 
-    /// For the file at `path` that could not be read, by whoever opens it.
+    /// For the file at `path` that could not be read.
     #[must_use]
     pub fn unreadable_file(path: &Path, reason: &io::Error) -> Self {
         Self::new(&format!("{}: cannot be read: {reason}", path.display()))
@@ -91,7 +91,7 @@ pub enum InvalidValue {
     Url(#[from] InvalidUrl),
     #[error("not https, and a token goes there")]
     NotHttps,
-    #[error("\"{0}\" stands there twice")]
+    #[error("\"{0}\" is listed twice")]
     Twice(&'static str),
     #[error("{item}: {reason}")]
     Item { item: String, reason: Box<InvalidValue> },
@@ -102,7 +102,7 @@ pub enum InvalidValue {
     OtherType,
 }
 
-/// The text with everything that a terminal or a log would take for more than a character of the
+/// The text with everything escaped that a terminal or a log would treat as more than a character of the
 /// line (line breaks of any kind, escape sequences, direction marks) written as `\u{…}`.
 ///
 /// Configuration texts come from outside: a file's name, a quoted key and a value can all hold

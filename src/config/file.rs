@@ -1,7 +1,7 @@
 //! The TOML file, walked against the table of keys.
 //!
-//! The document is walked by hand rather than deserialized: that keeps the line of every key at
-//! hand, and lets an unknown key be answered with the nearest known one.
+//! The document is walked by hand rather than deserialized: the line of every key stays
+//! known, and the error for an unknown key names the nearest known one.
 
 use std::path::{Path, PathBuf};
 

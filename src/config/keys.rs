@@ -22,7 +22,7 @@ use crate::quantity::Bytes;
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The TOML table in which the key stands.
+    /// The TOML table of the key.
     pub section: &'static str,
     /// The name in that table.
     pub name: &'static str,

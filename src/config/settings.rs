@@ -255,7 +255,7 @@ impl LogSettings {
 /// `[receiver]`: the embedded one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiverSettings {
-    /// Port 0 takes any free port.
+    /// Port 0 chooses a free port.
     pub listen: SocketAddr,
     /// The age of the oldest sample that is kept; 1 min to 24 h.
     pub retention: Duration,

@@ -280,7 +280,7 @@ pub(super) fn dns_name(raw: &Raw) -> Result<String, InvalidValue> {
             && !label.ends_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
-    // The readers of URLs take a last part that begins with a digit for one of an address.
+    // URL parsers treat a last part that begins with a digit as part of an address.
     let is_address = last.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
     if text.len() <= 253 && text.split('.').all(is_label) && !is_address {
         Ok(text.to_ascii_lowercase())
@@ -307,8 +307,7 @@ pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
     if path.is_absolute() { Ok(path) } else { Err(InvalidValue::NotAbsolute) }
 }
 
-/// A path that starts at the root, or at the directory that systemd hands a service its credentials
-/// in. `credentials` is that directory, if there is one.
+/// A path that starts at the root, or at the directory of systemd's credentials. `credentials` is that directory, if there is one.
 ///
 /// No other variable is expanded: a name that was mistyped would else become part of a path.
 pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBuf, InvalidValue> {
@@ -390,7 +389,7 @@ pub fn format_bytes(bytes: Bytes) -> String {
 }
 
 /// A URL that may not even be one, as error lines quote it: with an `@` nothing of it but the
-/// scheme, since a password stands before one and may itself hold any character; else without the
+/// scheme, since a password precedes it and may contain any character; else without the
 /// query, where a key would be.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {

@@ -82,7 +82,7 @@ enum CodingError {
     TooLarge,
     #[error("it is cut off")]
     CutOff,
-    #[error("it is cut off, or something stands behind its end")]
+    #[error("it is cut off, or data follows its end")]
     WrongSize,
     #[error("there is no memory for its decoder")]
     NoMemory,

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn another_body_path_or_key_is_told_apart() {
+    fn another_body_path_or_key_is_another_post() {
         let (hasher, mut cache) = (PostHasher::default(), IdempotencyCache::default());
         let bounds = bounds(10, 100);
         cache.remember(at(0), hasher.id_of("/a", b"k", b"1"), &bounds);

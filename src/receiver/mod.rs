@@ -4,7 +4,7 @@
 //! A post with an `Idempotency-Key` that was accepted before is not counted again.
 //!
 //! Each push is stamped with the receiver's own clock, which is passed in. Malformed posts are
-//! refused, also where the servers that this one stands in for accept them (see
+//! refused, also where the servers that this one replaces accept them (see
 //! [`crate::payload::resource_api`]). Connections, bodies, nodes, pods, points, rows, bytes and time
 //! are bounded.
 

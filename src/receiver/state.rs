@@ -114,7 +114,7 @@ impl ReceiverState {
             }
             PostLookup::OtherBody => Err(Refusal::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "under this Idempotency-Key another body was taken; a key is for one post",
+                "another body was accepted under this Idempotency-Key; a key is for one post",
             )),
         }
     }

@@ -37,8 +37,8 @@ pub fn load(dir: &Path) -> Result<[Roots; 2], CaptureError> {
     Ok([load_instant(&dir.join("t0"))?, load_instant(&dir.join("t1"))?])
 }
 
-/// Who the pods of the capture in `dir` were: the list of them that the API server gave
-/// (`dir/api/pods-of-node.json`). Knows nobody where the capture has none.
+/// The catalog of the capture in `dir`, from the API server's list of pods
+/// (`dir/api/pods-of-node.json`). Empty if the capture has no list.
 pub fn load_catalog(dir: &Path) -> Result<Arc<Catalog>, CaptureError> {
     let path = dir.join("api/pods-of-node.json");
     let body = match read(&path) {

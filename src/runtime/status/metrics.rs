@@ -6,23 +6,22 @@ use crate::delivery::{Health, Statistics};
 use crate::identity::BootId;
 use crate::payload::open_metrics::Exposition;
 use crate::quantity::BootTime;
-use crate::runtime::self_metrics::SelfMetrics;
+use crate::runtime::self_metrics::SampleMetrics;
 
-pub(super) fn exposition(self_metrics: &SelfMetrics, view: &StatusView, now: BootTime) -> String {
+pub(super) fn exposition(sampling: &SampleMetrics, view: &StatusView, now: BootTime) -> String {
     let mut all = Exposition::default();
     all.info("nodetally_build", "The program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    all.counter("nodetally_samples", "Samples taken.").sample(&[], self_metrics.samples());
-    if let Some(last) = self_metrics.last_at() {
+    all.counter("nodetally_samples", "Samples taken.").sample(&[], sampling.samples);
+    if let Some(last) = sampling.last_at {
         let seconds = |usec: u64| usec as f64 / 1e6;
         all.gauge("nodetally_sample_age_seconds", "Time since the last sample.")
             .sample(&[], seconds(now.usec_since(last)));
         all.gauge("nodetally_sample_duration_seconds", "Duration of the last sample.")
-            .sample(&[], seconds(self_metrics.took_usec()));
+            .sample(&[], seconds(sampling.took_usec));
         all.gauge("nodetally_sample_gaps", "Readings that failed in the last sample.")
-            .sample(&[], self_metrics.gaps());
-        all.gauge("nodetally_cgroups", "Cgroups in the last sample.")
-            .sample(&[], self_metrics.cgroups());
+            .sample(&[], sampling.gaps);
+        all.gauge("nodetally_cgroups", "Cgroups in the last sample.").sample(&[], sampling.cgroups);
     }
     directory(&mut all, view, now);
     endpoints(&mut all, view);
@@ -195,7 +194,7 @@ mod tests {
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
         let view = StatusView { directory, ..StatusView::default() };
-        let text = exposition(&SelfMetrics::default(), &view, at(160));
+        let text = exposition(&SampleMetrics::default(), &view, at(160));
         for line in [
             "nodetally_directory_up{source=\"kubernetes\"} 0\n",
             "nodetally_directory_up{source=\"cri\"} 1\n",

@@ -1,11 +1,11 @@
-//! The status side: HTTP on a unix socket in the state directory, and over TCP if `status.listen` is
+//! The status server: HTTP on a unix socket in the state directory, and over TCP if `status.listen` is
 //! set.
 //!
 //! ```text
 //! GET /healthz   200 while samples are taken, else 503: for a liveness probe
 //! GET /readyz    200 from the first sample on: for a readiness probe
-//! GET /metrics   its own figures as OpenMetrics text
-//! GET /status    the same as JSON, endpoint by endpoint: what `nodetally status` reads
+//! GET /metrics   the agent's own metrics as OpenMetrics text
+//! GET /status    the same as JSON, by endpoint, for `nodetally status`
 //! ```
 
 mod metrics;
@@ -46,17 +46,17 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     write_timeout: Duration::from_secs(5),
 };
 
-/// The listeners of the status side.
+/// The listeners of the status server.
 #[derive(Debug)]
 pub struct Status {
     shared: Arc<StatusShared>,
-    tcp: Option<Side<SocketAddr>>,
-    socket: Option<Side<PathBuf>>,
+    tcp: Option<StatusServer<SocketAddr>>,
+    socket: Option<StatusServer<PathBuf>>,
 }
 
 /// A running listener.
 #[derive(Debug)]
-struct Side<Address> {
+struct StatusServer<Address> {
     /// The configured address or path.
     address: Address,
     stop: oneshot::Sender<()>,
@@ -81,7 +81,7 @@ enum TcpPlan {
 }
 
 impl Status {
-    /// A status side without listeners. `self_metrics` are those of the sampling thread.
+    /// A status server without listeners. `self_metrics` are those of the sampling thread.
     #[must_use]
     pub fn new(self_metrics: Arc<SelfMetrics>) -> Self {
         let shared = StatusShared::new(self_metrics, clock::boot_time());
@@ -114,14 +114,15 @@ impl Status {
             TcpPlan::Keep => None,
             TcpPlan::End => self.tcp.take(),
             TcpPlan::Start(address, listener) => {
-                let side = Side::start(address, listener, None, &self.shared);
+                let side = StatusServer::start(address, listener, None, &self.shared);
                 self.tcp.replace(side)
             }
         };
         if let Some(ended) = ended {
             ended.end().await;
         }
-        let runs = |side: &&Side<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
+        let runs =
+            |side: &&StatusServer<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
         if self.socket.as_ref().filter(runs).map(|side| &side.address) == plan.socket.as_ref() {
             return;
         }
@@ -131,7 +132,7 @@ impl Status {
         let Some(path) = plan.socket else { return };
         match socket::bind(&path).await {
             Ok((listener, file)) => {
-                let side = Side::start(path, listener, Some(file), &self.shared);
+                let side = StatusServer::start(path, listener, Some(file), &self.shared);
                 self.socket = Some(side);
             }
             Err(reason) => {
@@ -154,7 +155,7 @@ impl Status {
     }
 }
 
-impl<Address> Side<Address> {
+impl<Address> StatusServer<Address> {
     fn start(
         address: Address,
         listener: impl Listener + Send + 'static,
@@ -184,7 +185,7 @@ fn router(shared: &Arc<StatusShared>) -> Router {
 }
 
 async fn healthz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
-    if shared.self_metrics.is_sampling(shared.started_at, clock::boot_time()) {
+    if shared.self_metrics.read().is_sampling(shared.started_at, clock::boot_time()) {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "no sample for three intervals\n")
@@ -192,14 +193,14 @@ async fn healthz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'stat
 }
 
 async fn readyz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
-    match shared.self_metrics.last_at() {
+    match shared.self_metrics.read().last_at {
         Some(_) => (StatusCode::OK, "ok\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "no sample yet\n"),
     }
 }
 
 async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
-    let text = metrics::exposition(&shared.self_metrics, &shared.view(), clock::boot_time());
+    let text = metrics::exposition(&shared.self_metrics.read(), &shared.view(), clock::boot_time());
     ([(header::CONTENT_TYPE, open_metrics::CONTENT_TYPE)], text)
 }
 

@@ -1,4 +1,4 @@
-//! The agent's own figures for `GET /status`.
+//! The agent's own metrics for `GET /status`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::payload::status::{
 use crate::quantity::BootTime;
 
 pub(super) fn report(shared: &StatusShared, view: &StatusView, now: BootTime) -> StatusReport {
-    let self_metrics = &shared.self_metrics;
-    let last = self_metrics.last_at().map(|at| LastSample {
+    let sampling = shared.self_metrics.read();
+    let last = sampling.last_at.map(|at| LastSample {
         age_ms: millis(now.since(at)),
-        took_usec: self_metrics.took_usec(),
-        cgroups: self_metrics.cgroups(),
-        gaps: self_metrics.gaps(),
+        took_usec: sampling.took_usec,
+        cgroups: sampling.cgroups as u64,
+        gaps: sampling.gaps,
     });
     let moment = clock::moment(view.boot.unwrap_or_else(|| BootId::from_bits(0)));
     let catalog = view.directory.catalog();
@@ -33,10 +33,10 @@ pub(super) fn report(shared: &StatusShared, view: &StatusView, now: BootTime) ->
         pid: std::process::id(),
         at: Rfc3339Millis(moment.wall).to_string(),
         up_ms: millis(now.since(shared.started_at)),
-        is_healthy: self_metrics.is_sampling(shared.started_at, now),
+        is_healthy: sampling.is_sampling(shared.started_at, now),
         sampling: SamplingReport {
-            interval_ms: millis(self_metrics.interval()),
-            samples: self_metrics.samples(),
+            interval_ms: millis(sampling.interval),
+            samples: sampling.samples,
             last,
         },
         directory: catalog.sources.iter().map(|known| source(known, now)).collect(),

@@ -1,4 +1,4 @@
-//! The state of the running agent that the status side reports.
+//! The state of the running agent that the status server reports.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::quantity::BootTime;
 
-/// The state that the status side reports; a reload replaces it.
+/// The state that the status server reports; a reload replaces it.
 #[derive(Debug, Clone, Default)]
 pub struct StatusView {
     pub node_name: String,

@@ -13,13 +13,13 @@
 mod answers;
 mod bounds;
 mod disk;
+mod failing_posts;
 mod health;
 mod hour;
-mod ill_posts;
-mod late;
 mod mayhem;
 mod order;
 mod partial;
 mod peer;
 mod retries;
 mod rig;
+mod stale;

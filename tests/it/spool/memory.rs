@@ -18,7 +18,7 @@ fn figure(file: &str, name: &str) -> u64 {
 fn two_hundred_mebibytes_go_through_a_few_of_memory() {
     if std::env::var_os(ALONE).is_none() {
         let dir = quick_dir();
-        let name = "spool::figures::two_hundred_mebibytes_go_through_a_few_of_memory";
+        let name = "spool::memory::two_hundred_mebibytes_go_through_a_few_of_memory";
         let output = again(name, ALONE, dir.path()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && told.contains("1 passed"), "{told}");
