@@ -5,31 +5,37 @@
 
 mod input;
 mod owners;
+mod row;
 mod rows;
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
 
 use super::stamp::Rfc3339Millis;
 pub use input::{Dump, HostFacts, ProcessGroup, ProcessOwner};
-use owners::{InPod, PodRow, UnitRow};
-use rows::{ConservationRow, GapRow, NodeRow, ResourceRow, conservation, gaps, node, process};
+use row::DumpRow;
 
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The document.
 pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
+    let (account, catalog) = (dump.account, dump.catalog);
+    let pod = |pod| {
+        let containers = owners::containers(account, catalog, pod);
+        owners::pod(account, catalog, pod).with_rows("containers", containers)
+    };
+    let conservation = rows::balances(account)
+        .fold(DumpRow::default(), |row, (resource, balance)| row.with_row(resource, balance));
     let document = DumpDocument {
         schema_version: SCHEMA_VERSION,
-        node: node(dump),
-        pods: dump.pods.iter().map(|pod| owners::pod(dump.account, dump.catalog, pod)).collect(),
-        host_units: dump.units.iter().map(|unit| owners::unit(dump.catalog, unit)).collect(),
-        processes: Processes(dump),
-        conservation: conservation(dump.account),
-        gaps: gaps(dump.gaps),
+        node: rows::node(dump),
+        pods: dump.pods.iter().copied().map(pod).collect(),
+        host_units: dump.units.iter().map(|unit| owners::unit(catalog, unit)).collect(),
+        processes: dump,
+        conservation: conservation.with_rows("exited", account.exited.iter().map(rows::exited)),
+        gaps: rows::gaps(dump.gaps).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &document)?;
     out.write_all(b"\n")
@@ -37,85 +43,58 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
 
 /// One object a line, each with its kind.
 pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
-    let account = dump.account;
-    let mut lines = NdjsonWriter { out, sampled_at: Rfc3339Millis(account.wall).to_string() };
-    lines.write("node", &node(dump))?;
+    let (account, catalog) = (dump.account, dump.catalog);
+    let sampled_at = Rfc3339Millis(account.wall).to_string();
+    let mut write = |kind: &str, row: DumpRow| {
+        let head = DumpRow::default()
+            .with("schema_version", SCHEMA_VERSION)
+            .with("sampled_at", &*sampled_at)
+            .with("kind", kind);
+        serde_json::to_writer(&mut *out, &head.and(row))?;
+        out.write_all(b"\n")
+    };
+    write("node", rows::node(dump))?;
     for pod in &dump.pods {
-        let PodRow { containers, pod } = owners::pod(account, dump.catalog, pod);
-        lines.write("pod", &pod)?;
-        for container in containers {
-            lines.write("container", &InPod { pod_uid: &pod.uid, container })?;
+        write("pod", owners::pod(account, catalog, pod))?;
+        for container in owners::containers(account, catalog, pod) {
+            let head = DumpRow::default().with("pod_uid", pod.uid.to_string());
+            write("container", head.and(container))?;
         }
     }
     for unit in &dump.units {
-        lines.write("host_unit", &owners::unit(dump.catalog, unit))?;
+        write("host_unit", owners::unit(catalog, unit))?;
     }
-    for row in &dump.processes {
-        lines.write("process", &process(row))?;
+    for process in &dump.processes {
+        write("process", rows::process(process))?;
     }
-    for rest in &dump.rests {
-        lines.write("rest", &rows::rest(rest))?;
+    for group in &dump.rests {
+        write("rest", rows::process_group(group))?;
     }
-    let conservation = conservation(account);
-    for (resource, balance) in conservation.rows() {
-        lines.write("conservation", &ResourceRow { resource, balance })?;
+    for (resource, balance) in rows::balances(account) {
+        let head = DumpRow::default().with("resource", resource);
+        write("conservation", head.and(balance))?;
     }
-    for exited in conservation.exited {
-        lines.write("exited", &exited)?;
+    for exited in &account.exited {
+        write("exited", rows::exited(exited))?;
     }
-    for gap in gaps(dump.gaps) {
-        lines.write("gap", &gap)?;
-    }
-    Ok(())
-}
-
-struct NdjsonWriter<'a, W> {
-    out: &'a mut W,
-    sampled_at: String,
-}
-
-#[derive(Serialize)]
-struct NdjsonLine<'a, T> {
-    schema_version: u32,
-    sampled_at: &'a str,
-    kind: &'a str,
-    #[serde(flatten)]
-    object: &'a T,
-}
-
-impl<W: Write> NdjsonWriter<'_, W> {
-    fn write(&mut self, kind: &str, object: &impl Serialize) -> io::Result<()> {
-        let sampled_at = &self.sampled_at;
-        let line = NdjsonLine { schema_version: SCHEMA_VERSION, sampled_at, kind, object };
-        serde_json::to_writer(&mut *self.out, &line)?;
-        self.out.write_all(b"\n")
-    }
+    rows::gaps(dump.gaps).try_for_each(|gap| write("gap", gap))
 }
 
 #[derive(Serialize)]
 struct DumpDocument<'a> {
     schema_version: u32,
-    node: NodeRow<'a>,
-    pods: Vec<PodRow>,
-    host_units: Vec<UnitRow>,
-    processes: Processes<'a>,
-    conservation: ConservationRow,
-    gaps: Vec<GapRow>,
+    node: DumpRow,
+    pods: Vec<DumpRow>,
+    host_units: Vec<DumpRow>,
+    #[serde(serialize_with = "processes")]
+    processes: &'a Dump<'a>,
+    conservation: DumpRow,
+    gaps: Vec<DumpRow>,
 }
 
-/// The processes with a row of their own, then the sum of the others by owner.
-struct Processes<'a>(&'a Dump<'a>);
-
-impl Serialize for Processes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let dump = self.0;
-        let mut list = serializer.serialize_seq(Some(dump.processes.len() + dump.rests.len()))?;
-        for row in &dump.processes {
-            list.serialize_element(&process(row))?;
-        }
-        for rest in &dump.rests {
-            list.serialize_element(&rows::rest(rest))?;
-        }
-        list.end()
-    }
+/// The processes with a row of their own, then the sum of the others by owner. A host can have tens
+/// of thousands of them, so one row is made at a time.
+fn processes<S: Serializer>(dump: &Dump<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    let own = dump.processes.iter().map(|process| rows::process(process));
+    serializer.collect_seq(own.chain(dump.rests.iter().map(rows::process_group)))
 }

@@ -1,172 +1,87 @@
 //! Pods, their containers and host units, with the names that the directory has for them.
 
-use serde::Serialize;
-
-use super::rows::{CgroupName, NameRow, UsageRow, cgroup_name, is_false, named, usage_row};
-use crate::directory::catalog::{self, Catalog};
+use super::row::DumpRow;
+use super::rows::usage;
+use crate::directory::catalog::{Catalog, EntityName};
 use crate::directory::pod::Pod;
 use crate::ledger::Account;
 use crate::ledger::account::{ContainerUsage, PodUsage, UnitKind, UnitUsage};
 use crate::payload::entities::workload_of;
 
-#[derive(Serialize)]
-pub(super) struct PodRow {
-    #[serde(flatten)]
-    pub pod: PodFactsRow,
-    pub containers: Vec<ContainerRow>,
+/// A pod without its containers.
+pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> DumpRow {
+    let known = catalog.pod(pod.uid).map(|known| of_pod(known));
+    let cpu = account.containers_of(pod.uid).iter().filter_map(|container| container.usage.cpu);
+    // What `kubectl top` calls the pod's.
+    let of_containers =
+        pod.usage.cpu.is_some().then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum::<u64>());
+    DumpRow::default()
+        .with("uid", pod.uid.to_string())
+        .and(known.or_else(|| catalog.cgroup(&pod.path).map(of_named)))
+        .with("qos_class", pod.qos.as_str())
+        .with_cgroup(&pod.path)
+        .with_flag("exited", pod.exited)
+        .with("host_network", pod.host_network)
+        .and(usage(&pod.usage))
+        .with("containers_cpu_usage_usec", of_containers)
 }
 
-#[derive(Serialize)]
-pub(super) struct PodFactsRow {
-    pub uid: String,
-    #[serde(flatten)]
-    known: Option<KnownRow>,
-    qos_class: &'static str,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host_network: Option<bool>,
-    #[serde(flatten)]
-    usage: UsageRow,
-    /// Σ of its containers: what `kubectl top` calls the pod's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    containers_cpu_usage_usec: Option<u64>,
+/// The containers of a pod.
+pub(super) fn containers<'a>(
+    account: &'a Account,
+    catalog: &'a Catalog,
+    pod: &PodUsage,
+) -> impl Iterator<Item = DumpRow> + use<'a> {
+    let known = catalog.pod(pod.uid);
+    account.containers_of(pod.uid).iter().map(move |one| container(one, known.map(|pod| &**pod)))
 }
 
-/// The directory's facts about a pod, or about something sent as one.
-#[derive(Serialize)]
-struct KnownRow {
-    namespace: String,
-    pod_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workload_kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workload_name: Option<String>,
+/// The directory's facts about a pod.
+fn of_pod(pod: &Pod) -> DumpRow {
+    let (workload_kind, workload_name) = workload_of(pod).unzip();
+    DumpRow::default()
+        .with("namespace", &*pod.namespace)
+        .with("pod_name", &*pod.name)
+        .with("phase", pod.phase.as_str())
+        .with("workload_kind", workload_kind)
+        .with("workload_name", workload_name)
 }
 
-impl KnownRow {
-    fn of_pod(pod: &Pod) -> Self {
-        let workload = workload_of(pod);
-        Self {
-            namespace: pod.namespace.to_string(),
-            pod_name: pod.name.to_string(),
-            phase: Some(pod.phase.as_str()),
-            workload_kind: workload.map(|(kind, _)| kind.to_owned()),
-            workload_name: workload.map(|(_, name)| name.to_owned()),
-        }
-    }
-
-    fn of_named(named: &catalog::EntityName) -> Self {
-        Self {
-            namespace: named.namespace.to_string(),
-            pod_name: named.name.to_string(),
-            phase: None,
-            workload_kind: None,
-            workload_name: None,
-        }
-    }
+/// The name of something that is sent as a pod.
+fn of_named(named: &EntityName) -> DumpRow {
+    DumpRow::default().with("namespace", &*named.namespace).with("pod_name", &*named.name)
 }
 
-#[derive(Serialize)]
-pub(super) struct ContainerRow {
-    container_id: String,
-    /// Absent for the sandbox, and where no source of identity knows the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_name: Option<String>,
-    runtime: &'static str,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(flatten)]
-    usage: UsageRow,
+/// A container has no name if it is the sandbox, or no source of identity knows its pod.
+fn container(container: &ContainerUsage, pod: Option<&Pod>) -> DumpRow {
+    let known = pod.and_then(|pod| pod.container(container.id));
+    DumpRow::default()
+        .with("container_id", container.id.to_string())
+        .with("container_name", known.map(|known| &*known.name))
+        .with("runtime", container.runtime.as_str())
+        .with_cgroup(&container.path)
+        .with_flag("exited", container.exited)
+        .and(usage(&container.usage))
 }
 
-#[derive(Serialize)]
-pub(super) struct InPod<'a> {
-    pub pod_uid: &'a str,
-    #[serde(flatten)]
-    pub container: ContainerRow,
-}
-
-pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> PodRow {
-    let containers = account.containers_of(pod.uid);
-    let known = catalog.pod(pod.uid).map(|known| &**known);
-    let named = || catalog.cgroup(&pod.path).map(KnownRow::of_named);
-    let known_row = known.map(KnownRow::of_pod).or_else(named);
-    let cpu = containers.iter().filter_map(|container| container.usage.cpu);
-    let measured = pod.usage.cpu.is_some();
-    PodRow {
-        pod: PodFactsRow {
-            uid: pod.uid.to_string(),
-            known: known_row,
-            qos_class: pod.qos.as_str(),
-            cgroup: cgroup_name(&pod.path),
-            exited: pod.exited,
-            host_network: pod.host_network,
-            usage: usage_row(&pod.usage),
-            containers_cpu_usage_usec: measured.then(|| cpu.map(|cpu| cpu.usage.as_usec()).sum()),
-        },
-        containers: containers.iter().map(|one| container(one, known)).collect(),
-    }
-}
-
-fn container(container: &ContainerUsage, pod: Option<&Pod>) -> ContainerRow {
-    let name = pod.and_then(|pod| pod.container(container.id));
-    ContainerRow {
-        container_id: container.id.to_string(),
-        container_name: name.map(|known| known.name.to_string()),
-        runtime: container.runtime.as_str(),
-        cgroup: cgroup_name(&container.path),
-        exited: container.exited,
-        usage: usage_row(&container.usage),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct UnitRow {
-    #[serde(flatten)]
-    name: NameRow,
-    unit_kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runtime: Option<&'static str>,
-    #[serde(flatten)]
-    known: Option<KnownRow>,
-    #[serde(flatten)]
-    cgroup: CgroupName,
-    #[serde(skip_serializing_if = "is_false")]
-    exited: bool,
-    #[serde(flatten)]
-    usage: UsageRow,
-    /// The CPU time of exited processes: the cgroup's beyond its live ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exited_processes_cpu_usage_usec: Option<u64>,
-}
-
-pub(super) fn unit(catalog: &Catalog, unit: &UnitUsage) -> UnitRow {
-    let (unit_kind, id) = match unit.kind {
-        UnitKind::Unit => ("unit", None),
-        UnitKind::Container { id, runtime } => ("container", Some((id, runtime))),
-        UnitKind::Root => ("root", None),
+pub(super) fn unit(catalog: &Catalog, unit: &UnitUsage) -> DumpRow {
+    let (unit_kind, id, runtime) = match unit.kind {
+        UnitKind::Unit => ("unit", None, None),
+        UnitKind::Container { id, runtime } => ("container", Some(id), Some(runtime)),
+        UnitKind::Root => ("root", None, None),
     };
-    UnitRow {
-        name: named(unit.name()),
-        unit_kind,
-        container_id: id.map(|(id, _)| id.to_string()),
-        runtime: id.map(|(_, runtime)| runtime.as_str()),
-        known: id
-            .and_then(|(id, _)| catalog.container(id))
-            .or_else(|| catalog.cgroup(&unit.path))
-            .map(KnownRow::of_named),
-        cgroup: cgroup_name(&unit.path),
-        exited: unit.exited,
-        usage: usage_row(&unit.usage),
-        exited_processes_cpu_usage_usec: unit.usage.exited_processes_cpu().map(|cpu| cpu.as_usec()),
-    }
+    let known = id.and_then(|id| catalog.container(id)).or_else(|| catalog.cgroup(&unit.path));
+    DumpRow::default()
+        .with_bytes(["name", "name_hex"], unit.name())
+        .with("unit_kind", unit_kind)
+        .with("container_id", id.map(|id| id.to_string()))
+        .with("runtime", runtime.map(|runtime| runtime.as_str()))
+        .and(known.map(of_named))
+        .with_cgroup(&unit.path)
+        .with_flag("exited", unit.exited)
+        .and(usage(&unit.usage))
+        .with(
+            "exited_processes_cpu_usage_usec",
+            unit.usage.exited_processes_cpu().map(|cpu| cpu.as_usec()),
+        )
 }
