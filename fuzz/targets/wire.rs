@@ -17,11 +17,11 @@ const ERROR_BYTES_MAX: usize = 700;
 
 fuzz_target!(|body: &[u8]| {
     if let Some(post) = read(decode_node(body)) {
-        let again = with(&post.extras, |out| encode_node(&post.figures, None, out));
+        let again = with(&post.extras, |out| encode_node(&post.usage, None, out));
         assert_eq!(decode_node(&again), Ok(post));
     }
     if let Some(post) = read(decode_pod(body)) {
-        let again = with(&post.extras, |out| encode_pod(&post.figures, &post.node_name, None, out));
+        let again = with(&post.extras, |out| encode_pod(&post.usage, &post.node_name, None, out));
         assert_eq!(decode_pod(&again), Ok(post));
     }
 
@@ -81,7 +81,7 @@ fn read<T, E: std::fmt::Display>(outcome: Result<T, E>) -> Option<T> {
     }
 }
 
-/// A post with what was read of it beyond its figures.
+/// A post with what was read of it beyond its usage.
 fn with(extras: &impl Serialize, write: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = Vec::new();
     write(&mut body);

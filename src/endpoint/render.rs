@@ -67,7 +67,7 @@ impl Encoder {
         };
         let options =
             EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new(&settings.node.name) };
-        Self::Samples(SampleEncoder { encode: resource_api::of_subjects, options })
+        Self::Samples(SampleEncoder { encode: resource_api::encode, options })
     }
 }
 

@@ -300,10 +300,10 @@ impl Attribution {
             let Some(self_usage) = tallies.next() else { return false };
             totals.pods_memory += unsigned(self_usage.memory_bytes);
             self_usage.write_to(&mut pod.usage);
-            pod.host_network = match (self_usage.in_own_namespace, self_usage.in_host_namespace) {
-                (true, _) => Some(false),
-                (false, true) => Some(true),
-                (false, false) => None,
+            pod.host_network = if self_usage.in_own_namespace {
+                Some(false)
+            } else {
+                self_usage.in_host_namespace.then_some(true)
             };
             let first = containers.partition_point(|container| container.pod < pod.uid);
             let has_containers =

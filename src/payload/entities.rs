@@ -103,10 +103,12 @@ impl EntityIo {
     /// The bytes that an endpoint of these options receives.
     #[must_use]
     pub fn wanted(&self, options: &EncodeOptions) -> IoBytes {
-        match (options.cumulative, &options.unknown_pods) {
-            (true, _) => self.total,
-            (false, UnknownPodPolicy::Wait) => self.interval.plus(self.while_unknown),
-            (false, _) => self.interval,
+        if options.cumulative {
+            self.total
+        } else if options.unknown_pods == UnknownPodPolicy::Wait {
+            self.interval.plus(self.while_unknown)
+        } else {
+            self.interval
         }
     }
 }

@@ -29,6 +29,6 @@ fn append(body: &impl Serialize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod both_ends;
+mod round_trips;
 #[cfg(test)]
 mod samples;

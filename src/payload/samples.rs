@@ -89,7 +89,7 @@ pub fn container(name: &str, id: u32) -> Container {
     }
 }
 
-/// `number` is in every figure, so that sums tell what went into them.
+/// `number` is in every figure, so that sums show what went into them.
 pub fn usage(number: u64) -> Usage {
     Usage {
         cpu: Some(CpuUsage {
@@ -165,15 +165,15 @@ pub fn catalog(
     containers: &[(u32, &str)],
 ) -> Arc<Catalog> {
     let kinds = [SourceKind::Kubernetes, SourceKind::File, SourceKind::Docker];
-    let (directory, told) = Directory::new(&kinds);
-    told[0].replace_pods(pods, BootTime::default());
+    let (directory, publishers) = Directory::new(&kinds);
+    publishers[0].replace_pods(pods, BootTime::default());
     let cgroups = cgroups.iter().map(|(pattern, name)| CgroupNameRule {
         pattern: CgroupPattern::new(pattern).unwrap(),
         entity: named(name),
     });
-    told[1].replace_cgroups(cgroups.collect(), BootTime::default());
+    publishers[1].replace_cgroups(cgroups.collect(), BootTime::default());
     let containers = containers.iter().map(|(id, name)| (container_id(*id), named(name)));
-    told[2].replace_containers(containers, BootTime::default());
+    publishers[2].replace_containers(containers, BootTime::default());
     directory.catalog()
 }
 
@@ -250,7 +250,7 @@ fn state_of(a: u32, b: u32) -> Option<u8> {
 }
 
 prop_compose! {
-    /// Pods with and without figures, some gone, with containers; and units of the host.
+    /// Pods with and without usage, some gone, with containers; and units of the host.
     pub fn any_account()(
         pods in prop::collection::btree_map(
             0..6_u32,

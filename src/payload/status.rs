@@ -5,7 +5,7 @@
 //!  "is_healthy":true,"sampling":{…},"directory":[{…}],"endpoints":[{…}]}
 //! ```
 //!
-//! As in the dump, figures are integers with their unit in the key, what is not known is left out,
+//! As in the dump, values are integers with their unit in the key, what is not known is left out,
 //! and nothing is null. docs/status.md has every key. Who reads leaves out what it does not know,
 //! and takes what is missing as not known or 0: agent and reader may be of two releases.
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_read_again() {
+    fn a_written_report_is_read_again() {
         let endpoint = EndpointReport {
             state: EndpointState::Down,
             answers: BTreeMap::from([(503, 7)]),

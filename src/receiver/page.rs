@@ -107,7 +107,7 @@ fn node_table(page: &mut String, nodes: &[NodeRecord<'_>]) -> fmt::Result {
             write!(page, "<tr{class}><td><a href=\"/api/nodes/{link}\">{name}</a> ")?;
             write!(page, "(<a href=\"/api/nodes/{link}/pods\">pods</a>, ")?;
             write!(page, "<a href=\"/api/nodes/{link}?window=600\">last 10 min</a>)</td>")?;
-            row_end(page, &node.figures(), &node.timestamp)?;
+            row_end(page, &node.usage, &node.timestamp)?;
         }
         tail(page, nodes.len())?;
     }
@@ -125,7 +125,7 @@ fn deployment_table(page: &mut String, deployments: &[DeploymentRecord<'_>]) -> 
         write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
         write!(page, "<td><a href=\"{path}\">{name}</a> (<a href=\"{path}/pods\">pods</a>, ")?;
         write!(page, "<a href=\"{path}?window=600\">last 10 min</a>)</td>")?;
-        row_end(page, &deployment.figures(), &deployment.timestamp)?;
+        row_end(page, &deployment.usage, &deployment.timestamp)?;
     }
     tail(page, deployments.len())
 }
@@ -154,7 +154,7 @@ fn pod_table(page: &mut String, pods: &[PodRecord<'_>]) -> fmt::Result {
                 None => write!(page, "<td></td>")?,
             }
             write!(page, "<td>{node}</td>")?;
-            row_end(page, &pod.figures(), &pod.timestamp)?;
+            row_end(page, &pod.usage, &pod.timestamp)?;
         }
         tail(page, pods.len())?;
     }
@@ -172,14 +172,14 @@ fn head(page: &mut String, names: &[&str]) -> fmt::Result {
     writeln!(page, "</tr>")
 }
 
-fn row_end(page: &mut String, figures: &UsageValues, stamp: &impl fmt::Display) -> fmt::Result {
-    write!(page, "<td class=\"n\">{}m</td>", figures.cpu_millicores)?;
+fn row_end(page: &mut String, usage: &UsageValues, stamp: &impl fmt::Display) -> fmt::Result {
+    write!(page, "<td class=\"n\">{}m</td>", usage.cpu_millicores)?;
     for bytes in [
-        figures.memory_bytes,
-        figures.read_bytes,
-        figures.write_bytes,
-        figures.sent_bytes,
-        figures.recv_bytes,
+        usage.memory_bytes,
+        usage.read_bytes,
+        usage.write_bytes,
+        usage.sent_bytes,
+        usage.recv_bytes,
     ] {
         write!(page, "<td class=\"n\">{}</td>", size(Bytes::from_bytes(bytes)))?;
     }

@@ -64,71 +64,53 @@ pub(super) struct HeldFiles {
     pub cold: ColdFileSet,
 }
 
-/// The hot files, which tell if anything changed.
-#[derive(Debug, Default)]
-pub(super) struct HotFileSet {
-    pub cpu_stat: Held,
-    pub memory_current: Held,
-    pub io_stat: Held,
+macro_rules! file_set {
+    ($(#[$doc:meta])* $name:ident { $($file:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(super) struct $name {
+            $(pub $file: Held,)*
+        }
+
+        impl $name {
+            fn release(&mut self, budget: &mut FileBudget) {
+                $(self.$file.release(budget);)*
+            }
+        }
+    };
 }
 
-/// The cold files, which are read only if something changed.
-#[derive(Debug, Default)]
-pub(super) struct ColdFileSet {
-    pub memory_stat: Held,
-    pub memory_events: Held,
-    pub memory_peak: Held,
-    pub memory_max: Held,
-    pub memory_swap_current: Held,
-    pub pids_current: Held,
-    pub pids_max: Held,
-    pub cpu_max: Held,
-    pub cpu_pressure: Held,
-    pub memory_pressure: Held,
-    pub io_pressure: Held,
-    pub procs: Held,
+file_set! {
+    /// The hot files, which show if anything changed.
+    HotFileSet { cpu_stat, memory_current, io_stat, }
+}
+
+file_set! {
+    /// The cold files, which are read only if something changed.
+    ColdFileSet {
+        memory_stat,
+        memory_events,
+        memory_peak,
+        memory_max,
+        memory_swap_current,
+        pids_current,
+        pids_max,
+        cpu_max,
+        cpu_pressure,
+        memory_pressure,
+        io_pressure,
+        procs,
+    }
 }
 
 impl HeldFiles {
     pub fn release_all(&mut self, budget: &mut FileBudget) {
-        let HotFileSet { cpu_stat, memory_current, io_stat } = &mut self.hot;
-        for held in [cpu_stat, memory_current, io_stat] {
-            held.release(budget);
-        }
+        self.hot.release(budget);
         self.release_cold(budget);
     }
 
     pub fn release_cold(&mut self, budget: &mut FileBudget) {
-        let ColdFileSet {
-            memory_stat,
-            memory_events,
-            memory_peak,
-            memory_max,
-            memory_swap_current,
-            pids_current,
-            pids_max,
-            cpu_max,
-            cpu_pressure,
-            memory_pressure,
-            io_pressure,
-            procs,
-        } = &mut self.cold;
-        for held in [
-            memory_stat,
-            memory_events,
-            memory_peak,
-            memory_max,
-            memory_swap_current,
-            pids_current,
-            pids_max,
-            cpu_max,
-            cpu_pressure,
-            memory_pressure,
-            io_pressure,
-            procs,
-        ] {
-            held.release(budget);
-        }
+        self.cold.release(budget);
     }
 }
 

@@ -106,8 +106,7 @@ fn body(message: &Message) -> Value {
 fn resource_api_posts(node: &Node, extras: bool) -> BTreeMap<String, Value> {
     let view = node.view();
     let entities = RunningTotals::default().add(&view);
-    let messages =
-        resource_api::of_subjects(&view, &entities, &EncodeOptions { extras, ..options() });
+    let messages = resource_api::encode(&view, &entities, &EncodeOptions { extras, ..options() });
     messages.iter().map(|message| (message.path.clone(), body(message))).collect()
 }
 

@@ -94,12 +94,17 @@ async fn list(
     let body = api.get(ApiRequest::ListPods, &one.page_path(None), JSON).await?;
     let page = objects::pods_of_list(&body, &options.limits);
     let page = page.map_err(|error| ApiError::unreadable(ApiRequest::ListPods, error))?;
-    let said = match (page.pods.is_empty(), page.continue_token.is_some()) {
-        (true, _) => format!("none on node `{}`", options.node_name),
-        (false, true) => format!("more than one on node `{}`", options.node_name),
-        (false, false) => format!("one on node `{}`", options.node_name),
+    let count = if page.pods.is_empty() {
+        "none"
+    } else if page.continue_token.is_some() {
+        "more than one"
+    } else {
+        "one"
     };
-    Ok((said, page.resource_version.unwrap_or_default()))
+    Ok((
+        format!("{count} on node `{}`", options.node_name),
+        page.resource_version.unwrap_or_default(),
+    ))
 }
 
 async fn watch(

@@ -42,7 +42,7 @@ pub struct PodResource {
     pub name: String,
     /// `status.phase` is `Running`. Batches have pods in every phase, the resource API only these.
     pub runs: bool,
-    /// Its usage in the terms of the resource API. This API has no disk figures: they are 0.
+    /// Its usage in the terms of the resource API. This API has no disk usage: they are 0.
     pub post: PodPost,
     /// The whole resource as JSON.
     pub json: String,
@@ -52,7 +52,7 @@ pub struct PodResource {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeResource {
     pub name: String,
-    /// Its usage in the terms of the resource API. This API has no disk figures: they are 0.
+    /// Its usage in the terms of the resource API. This API has no disk usage: they are 0.
     pub post: NodePost,
     pub capacity: NodeAmounts,
     /// The part of the capacity that pods may use.
@@ -245,7 +245,7 @@ impl ReadResource for PodResource {
             name,
             runs: phase == "Running",
             post: PodPost {
-                figures: figures(cores, memory.integer("usage_bytes")?, &metrics)?,
+                usage: usage(cores, memory.integer("usage_bytes")?, &metrics)?,
                 node_name,
                 extras: PodEcho {
                     pod_uid: (!uid.is_empty()).then(|| uid.to_owned()),
@@ -281,7 +281,7 @@ impl ReadResource for NodeResource {
         Ok(Self {
             name,
             post: NodePost {
-                figures: figures(cores, memory.integer("usage_bytes")?, &metrics)?,
+                usage: usage(cores, memory.integer("usage_bytes")?, &metrics)?,
                 extras: NodeEcho {
                     window_millis: None,
                     cpu_nanocores: Some(nanocores(cores)),
@@ -303,7 +303,7 @@ fn name_of(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
     }
 }
 
-fn figures(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<UsageValues, BodyError> {
+fn usage(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<UsageValues, BodyError> {
     let network = metrics.object("network")?;
     Ok(UsageValues {
         cpu_millicores: (cores * 1e3).round() as u64,
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!((batch.cluster_id.as_str(), batch.cluster_name.as_str()), ("c1", "prod"));
         let read = &batch.resources[0];
         assert_eq!(
-            read.post.figures,
+            read.post.usage,
             UsageValues {
                 cpu_millicores: 251,
                 memory_bytes: 100,

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! No key of the API's documents is ever missing or null: a text that is not known is empty, a
-//! request or limit that is not set is 0. Network figures are those of the interval unless the
+//! request or limit that is not set is 0. Network bytes are those of the interval unless the
 //! endpoint wants running totals; CPU is a rate, memory and filesystems are as of now.
 
 mod context;

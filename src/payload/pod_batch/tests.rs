@@ -81,9 +81,9 @@ fn node_of_eks() -> Node {
 }
 
 fn with_node(node: Node) -> Arc<Catalog> {
-    let (directory, told) = Directory::new(&[SourceKind::Kubernetes]);
-    told[0].set_node(node);
-    told[0].set_server_version("v1.30.1");
+    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
+    publishers[0].set_node(node);
+    publishers[0].set_server_version("v1.30.1");
     directory.catalog()
 }
 
@@ -92,7 +92,7 @@ fn context_of(node: Node, cluster: &ClusterContext) -> Value {
 }
 
 #[test]
-fn the_context_is_what_the_node_tells_and_the_settings_say() {
+fn the_context_is_what_the_node_has_and_the_settings_say() {
     let expected = json!({
         "name": "prod",
         "kubernetes_version": "v1.30.1",
@@ -243,7 +243,7 @@ fn pods_of_every_phase_are_sent_and_those_that_ended_with_what_they_used() {
     let mut account = account(vec![used(1, 1), gone, used(4, 4)]);
     account.units = vec![used_by_unit("/unit", 5)];
     let view = view(&account, &catalog);
-    let told = |unknown| -> Vec<(String, String, u64)> {
+    let sent = |unknown| -> Vec<(String, String, u64)> {
         let all = resources(&view, unknown).into_iter().map(|resource| {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let rx_bytes = resource["metrics"]["network"]["rx_bytes"].as_u64().unwrap();
@@ -258,10 +258,10 @@ fn pods_of_every_phase_are_sent_and_those_that_ended_with_what_they_used() {
         is("pending", "Pending", 0),
         is("unit", "Running", 500),
     ];
-    assert_eq!(told(UnknownPodPolicy::Wait), expected);
-    assert_eq!(told(UnknownPodPolicy::Skip), expected);
+    assert_eq!(sent(UnknownPodPolicy::Wait), expected);
+    assert_eq!(sent(UnknownPodPolicy::Skip), expected);
     expected.insert(2, is(&uid(4).to_string(), "Unknown", 400));
-    let by_uid: Vec<_> = told(by_uid());
+    let by_uid: Vec<_> = sent(by_uid());
     expected[2].1 = "Running".to_owned();
     assert_eq!(by_uid, expected);
 }

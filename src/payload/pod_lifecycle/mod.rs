@@ -134,9 +134,9 @@ fn identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
     let by_label = |key: &&'static str| {
         value_of(&pod.labels, key).filter(|value| !value.is_empty()).map(|value| (*key, value))
     };
-    let telling: Vec<(&str, &str)> = IDENTITY_LABELS.iter().filter_map(by_label).collect();
-    if let Some((_, identity)) = telling.first() {
-        return (Some(identity), telling.into_iter().collect());
+    let identifying: Vec<(&str, &str)> = IDENTITY_LABELS.iter().filter_map(by_label).collect();
+    if let Some((_, identity)) = identifying.first() {
+        return (Some(identity), identifying.into_iter().collect());
     }
     let Some((kind, workload)) = workload_of(pod) else { return (None, BTreeMap::new()) };
     let lasts =

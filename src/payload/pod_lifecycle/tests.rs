@@ -19,18 +19,18 @@ fn in_namespace(namespace: &str, pod: Pod) -> Pod {
 }
 
 /// `+name ip` and `-name ip`.
-fn told(acts: Vec<PodChange>) -> Vec<String> {
-    let told = acts.into_iter().map(|act| match act {
+fn shown(acts: Vec<PodChange>) -> Vec<String> {
+    let shown = acts.into_iter().map(|act| match act {
         PodChange::Upsert(pod) => format!("+{} {}", pod.name, ip_of(&pod).unwrap()),
         PodChange::MarkDead { pod_name, pod_ip } => {
             format!("-{pod_name} {}", pod_ip.unwrap_or_default())
         }
     });
-    told.collect()
+    shown.collect()
 }
 
 fn changes(life: &mut Lifecycle, pods: Vec<Pod>) -> Vec<String> {
-    told(life.changes(&of(pods), &PodFilter::default()))
+    shown(life.changes(&of(pods), &PodFilter::default()))
 }
 
 fn row(name: &str, namespace: Option<&str>, ip: &str) -> ListedPod {
@@ -119,7 +119,7 @@ fn the_dead_are_marked_by_name_and_ip() {
 }
 
 #[test]
-fn a_pod_is_told_once_and_again_when_it_changes() {
+fn a_pod_is_reported_once_and_again_when_it_changes() {
     let mut life = Lifecycle::default();
     assert_eq!(changes(&mut life, vec![pod(1, "a"), pod(2, "b")]), ["+a 10.0.0.1", "+b 10.0.0.2"]);
     assert_eq!(changes(&mut life, vec![pod(1, "a"), pod(2, "b")]), NOTHING);
@@ -182,20 +182,20 @@ fn of_two_namespaces_with_one_name_the_first_keeps_the_row_while_it_lives() {
     // The other may not be sent: the row is nobody's.
     let mut life = Lifecycle::default();
     let filters = PodFilter { exclude: vec!["b".into()], ..PodFilter::default() };
-    assert_eq!(told(life.changes(&of(vec![a, b.clone()]), &filters)), ["+web 10.0.0.7"]);
-    assert_eq!(told(life.changes(&of(vec![b]), &filters)), ["-web 10.0.0.7"]);
+    assert_eq!(shown(life.changes(&of(vec![a, b.clone()]), &filters)), ["+web 10.0.0.7"]);
+    assert_eq!(shown(life.changes(&of(vec![b]), &filters)), ["-web 10.0.0.7"]);
 }
 
 #[test]
-fn a_pod_that_the_filters_leave_out_is_neither_told_nor_dead() {
+fn a_pod_that_the_filters_leave_out_is_neither_reported_nor_dead() {
     let mut life = Lifecycle::default();
     let all = of(vec![pod(1, "a"), in_namespace("kube-system", pod(2, "b"))]);
     let only = PodFilter { include: vec!["shop".into()], ..PodFilter::default() };
-    assert_eq!(told(life.changes(&all, &only)), ["+a 10.0.0.1"]);
+    assert_eq!(shown(life.changes(&all, &only)), ["+a 10.0.0.1"]);
     let none = PodFilter { exclude: vec!["shop".into()], ..only.clone() };
-    assert_eq!(told(life.changes(&all, &none)), NOTHING);
+    assert_eq!(shown(life.changes(&all, &none)), NOTHING);
     let rows = [row("a", Some("shop"), "10.0.0.1"), row("b", Some("kube-system"), "10.0.0.2")];
-    assert_eq!(told(life.reconcile(&rows, &all, &none)), NOTHING);
+    assert_eq!(shown(life.reconcile(&rows, &all, &none)), NOTHING);
     assert_eq!(changes(&mut life, vec![in_namespace("kube-system", pod(2, "b"))]).len(), 2);
 }
 
@@ -209,8 +209,8 @@ fn nobody_is_dead_while_no_source_knows_the_pods() {
     publishers[0].failed("403", BootTime::default());
     publishers[1].replace_cgroups(Vec::new(), BootTime::default());
     for catalog in [Arc::default(), directory.catalog()] {
-        assert_eq!(told(life.changes(&catalog, &PodFilter::default())), NOTHING);
-        assert_eq!(told(life.reconcile(&rows, &catalog, &PodFilter::default())), NOTHING);
+        assert_eq!(shown(life.changes(&catalog, &PodFilter::default())), NOTHING);
+        assert_eq!(shown(life.reconcile(&rows, &catalog, &PodFilter::default())), NOTHING);
     }
 }
 
@@ -226,13 +226,13 @@ fn a_look_at_the_rows_ends_strays_and_brings_back_the_missing() {
         row("c", Some("elsewhere"), "10.0.0.3"),
         row("stray", Some("shop"), "10.0.0.50"),
     ];
-    let acts = told(life.reconcile(&rows, &catalog, &PodFilter::default()));
+    let acts = shown(life.reconcile(&rows, &catalog, &PodFilter::default()));
     assert_eq!(acts, ["-stray 10.0.0.50", "+b 10.0.0.2", "+c 10.0.0.3", "+d 10.0.0.4"]);
     let now: Vec<ListedPod> = [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
         .map(|(name, n)| row(name, Some("shop"), &format!("10.0.0.{n}")))
         .into();
-    assert_eq!(told(life.reconcile(&now, &catalog, &PodFilter::default())), NOTHING);
-    assert_eq!(told(life.changes(&catalog, &PodFilter::default())), NOTHING);
+    assert_eq!(shown(life.reconcile(&now, &catalog, &PodFilter::default())), NOTHING);
+    assert_eq!(shown(life.changes(&catalog, &PodFilter::default())), NOTHING);
 }
 
 #[test]
@@ -240,26 +240,26 @@ fn a_row_that_another_node_takes_each_time_is_left_to_it() {
     let mut life = Lifecycle::default();
     let catalog = of(vec![pod(1, "a")]);
     let none = PodFilter::default();
-    assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1"]);
+    assert_eq!(shown(life.changes(&catalog, &none)), ["+a 10.0.0.1"]);
     for _ in 0..3 {
-        assert_eq!(told(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
+        assert_eq!(shown(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
     }
-    assert_eq!(told(life.reconcile(&[], &catalog, &none)), NOTHING);
+    assert_eq!(shown(life.reconcile(&[], &catalog, &none)), NOTHING);
     // A server that had lost its rows and found them again is no such other node.
     let rows = [row("a", Some("shop"), "10.0.0.1")];
-    assert_eq!(told(life.reconcile(&rows, &catalog, &none)), NOTHING);
-    assert_eq!(told(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
+    assert_eq!(shown(life.reconcile(&rows, &catalog, &none)), NOTHING);
+    assert_eq!(shown(life.reconcile(&[], &catalog, &none)), ["+a 10.0.0.1"]);
 }
 
 #[test]
-fn what_may_not_have_arrived_is_told_once_more() {
+fn what_may_not_have_arrived_is_reported_once_more() {
     let mut life = Lifecycle::default();
     let catalog = of(vec![pod(1, "a"), pod(2, "b")]);
     let none = PodFilter::default();
     assert_eq!(life.changes(&catalog, &none).len(), 2);
     life.doubt();
-    assert_eq!(told(life.changes(&catalog, &none)), ["+a 10.0.0.1", "+b 10.0.0.2"]);
-    assert_eq!(told(life.changes(&catalog, &none)), NOTHING);
+    assert_eq!(shown(life.changes(&catalog, &none)), ["+a 10.0.0.1", "+b 10.0.0.2"]);
+    assert_eq!(shown(life.changes(&catalog, &none)), NOTHING);
 }
 
 #[test]

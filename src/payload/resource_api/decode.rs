@@ -23,14 +23,14 @@ pub const LABEL_LIMITS: LabelLimits =
 /// A node's post as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePost {
-    pub figures: UsageValues,
+    pub usage: UsageValues,
     pub extras: NodeEcho,
 }
 
 /// A pod's post as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodPost {
-    pub figures: UsageValues,
+    pub usage: UsageValues,
     pub node_name: String,
     pub extras: PodEcho,
 }
@@ -91,7 +91,7 @@ pub fn decode_node(body: &[u8]) -> Result<NodePost, BodyError> {
     let object = object_of(body)?;
     let fields = Fields::of(&object);
     Ok(NodePost {
-        figures: figures_of(&fields)?,
+        usage: usage_of(&fields)?,
         extras: NodeEcho {
             window_millis: fields.optional_integer("window_millis")?,
             cpu_nanocores: fields.optional_integer("cpu_nanocores")?,
@@ -108,10 +108,10 @@ pub fn decode_node(body: &[u8]) -> Result<NodePost, BodyError> {
 pub fn decode_pod(body: &[u8]) -> Result<PodPost, BodyError> {
     let object = object_of(body)?;
     let fields = Fields::of(&object);
-    let figures = figures_of(&fields)?;
+    let usage = usage_of(&fields)?;
     let node_name = fields.text("node_name", NAME_BYTES_MAX)?;
     named("node_name", node_name)?;
-    Ok(PodPost { figures, node_name: node_name.to_owned(), extras: pod_extras(&fields)? })
+    Ok(PodPost { usage, node_name: node_name.to_owned(), extras: pod_extras(&fields)? })
 }
 
 fn pod_extras(fields: &Fields<'_>) -> Result<PodEcho, BodyError> {
@@ -150,7 +150,7 @@ fn named(field: &str, name: &str) -> Result<(), BodyError> {
     check_name(name).map_err(|error| BodyError::Name { field: field.to_owned(), error })
 }
 
-fn figures_of(fields: &Fields<'_>) -> Result<UsageValues, BodyError> {
+fn usage_of(fields: &Fields<'_>) -> Result<UsageValues, BodyError> {
     // All four keys first, so that what is named as missing does not depend on the others' values.
     for key in ["cpu_millicores", "memory_bytes", "disk_io", "network_io"] {
         fields.required(key)?;
@@ -184,7 +184,7 @@ mod tests {
         });
         let read = |value: &Value| decode_pod(value.to_string().as_bytes());
         assert_eq!(
-            read(&good).unwrap().figures,
+            read(&good).unwrap().usage,
             UsageValues {
                 cpu_millicores: 1,
                 memory_bytes: 2,

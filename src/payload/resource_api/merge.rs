@@ -50,14 +50,14 @@ mod tests {
     use super::*;
     use crate::payload::resource_api::{NodeExtras, UsageValues, decode_node, encode_node};
 
-    fn node(figures: &UsageValues, window_millis: Option<u64>) -> Vec<u8> {
+    fn node(usage: &UsageValues, window_millis: Option<u64>) -> Vec<u8> {
         let extras = window_millis.map(|window_millis| NodeExtras {
             window_millis,
-            cpu_nanocores: figures.cpu_millicores * 1_000_000,
+            cpu_nanocores: usage.cpu_millicores * 1_000_000,
             labels: None,
         });
         let mut body = Vec::new();
-        encode_node(figures, extras.as_ref(), &mut body);
+        encode_node(usage, extras.as_ref(), &mut body);
         body
     }
 
@@ -89,12 +89,12 @@ mod tests {
             sent_bytes: 33,
             recv_bytes: 44,
         };
-        assert_eq!(both.figures, expected);
+        assert_eq!(both.usage, expected);
         assert_eq!(both.extras.window_millis, Some(45_000));
         assert_eq!(both.extras.cpu_nanocores, Some(2_000_000_000));
         // Without its windows a rate can only be the newer one.
         let both = merge(&node(&older, None), &node(&newer, Some(15_000))).unwrap();
-        assert_eq!(decode_node(&both).unwrap().figures.cpu_millicores, 4000);
+        assert_eq!(decode_node(&both).unwrap().usage.cpu_millicores, 4000);
     }
 
     #[test]
@@ -118,8 +118,8 @@ mod tests {
             });
             let all = bodies.reduce(|older, newer| merge(&older, &newer).unwrap().to_vec());
             let all = decode_node(&all.unwrap()).unwrap();
-            prop_assert_eq!(all.figures.read_bytes, flows.iter().map(|(read, _)| read).sum::<u64>());
-            prop_assert_eq!(all.figures.sent_bytes, flows.iter().map(|(_, sent)| sent).sum::<u64>());
+            prop_assert_eq!(all.usage.read_bytes, flows.iter().map(|(read, _)| read).sum::<u64>());
+            prop_assert_eq!(all.usage.sent_bytes, flows.iter().map(|(_, sent)| sent).sum::<u64>());
             prop_assert_eq!(all.extras.window_millis, Some(1000 * flows.len() as u64));
         }
     }

@@ -27,7 +27,7 @@ pub use decode::{
 };
 pub use extras::{ContainerExtra, NodeExtras, PodExtras};
 pub use merge::merge;
-pub use posts::of_subjects;
+pub use posts::encode;
 pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 
 use crate::payload::append;
@@ -38,7 +38,7 @@ use crate::payload::profile::{Order, Profile, Reports, Timestamps};
 pub const PROFILE: Profile = Profile {
     name: "resource-api",
     content_type: "application/json",
-    reports: Reports::Usage(of_subjects),
+    reports: Reports::Usage(encode),
     order: Order::CumulativeAsSampled,
     timestamps: Timestamps::OnArrival { merge },
     split: None,
@@ -54,7 +54,8 @@ pub const PROFILE: Profile = Profile {
 ///
 /// The bytes of disk and network are deltas of an interval or running totals, as the two ends agree;
 /// the body does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(into = "UsageBody")]
 pub struct UsageValues {
     /// CPU use in thousandths of one CPU.
     pub cpu_millicores: u64,
@@ -98,22 +99,22 @@ pub fn segment(name: &str) -> impl std::fmt::Display + '_ {
 }
 
 /// Appends the body of a node's post to `out`.
-pub fn encode_node(figures: &UsageValues, extras: Option<&NodeExtras<'_>>, out: &mut Vec<u8>) {
-    append(&NodeBody { usage: figures.into(), extras }, out);
+pub fn encode_node(usage: &UsageValues, extras: Option<&NodeExtras<'_>>, out: &mut Vec<u8>) {
+    append(&NodeBody { usage, extras }, out);
 }
 
 /// Appends the body of the post of a pod that runs on `node_name` to `out`.
 pub fn encode_pod(
-    figures: &UsageValues,
+    usage: &UsageValues,
     node_name: &str,
     extras: Option<&PodExtras<'_>>,
     out: &mut Vec<u8>,
 ) {
-    append(&PodBody { usage: figures.into(), node_name, extras }, out);
+    append(&PodBody { usage, node_name, extras }, out);
 }
 
 /// The four required keys, as a post and every answer carry them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
 struct UsageBody {
     cpu_millicores: u64,
     memory_bytes: u64,
@@ -121,41 +122,25 @@ struct UsageBody {
     network_io: NetworkIo,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
 struct DiskIo {
     read_bytes: u64,
     write_bytes: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
 struct NetworkIo {
     bytes_sent: u64,
     bytes_recv: u64,
 }
 
-impl From<&UsageValues> for UsageBody {
-    fn from(figures: &UsageValues) -> Self {
-        Self {
-            cpu_millicores: figures.cpu_millicores,
-            memory_bytes: figures.memory_bytes,
-            disk_io: DiskIo { read_bytes: figures.read_bytes, write_bytes: figures.write_bytes },
-            network_io: NetworkIo {
-                bytes_sent: figures.sent_bytes,
-                bytes_recv: figures.recv_bytes,
-            },
-        }
-    }
-}
-
-impl From<&UsageBody> for UsageValues {
-    fn from(usage: &UsageBody) -> Self {
+impl From<UsageValues> for UsageBody {
+    fn from(usage: UsageValues) -> Self {
         Self {
             cpu_millicores: usage.cpu_millicores,
             memory_bytes: usage.memory_bytes,
-            read_bytes: usage.disk_io.read_bytes,
-            write_bytes: usage.disk_io.write_bytes,
-            sent_bytes: usage.network_io.bytes_sent,
-            recv_bytes: usage.network_io.bytes_recv,
+            disk_io: DiskIo { read_bytes: usage.read_bytes, write_bytes: usage.write_bytes },
+            network_io: NetworkIo { bytes_sent: usage.sent_bytes, bytes_recv: usage.recv_bytes },
         }
     }
 }
@@ -163,7 +148,7 @@ impl From<&UsageBody> for UsageValues {
 #[derive(Serialize)]
 struct NodeBody<'a> {
     #[serde(flatten)]
-    usage: UsageBody,
+    usage: &'a UsageValues,
     #[serde(flatten)]
     extras: Option<&'a NodeExtras<'a>>,
 }
@@ -171,7 +156,7 @@ struct NodeBody<'a> {
 #[derive(Serialize)]
 struct PodBody<'a> {
     #[serde(flatten)]
-    usage: UsageBody,
+    usage: &'a UsageValues,
     node_name: &'a str,
     #[serde(flatten)]
     extras: Option<&'a PodExtras<'a>>,
@@ -213,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_pod_post_has_the_documents_shape_and_the_extras_only_when_known() {
-        let figures = UsageValues {
+        let usage = UsageValues {
             cpu_millicores: 300,
             memory_bytes: 536_870_912,
             read_bytes: 2_048_000,
@@ -222,7 +207,7 @@ mod tests {
             recv_bytes: 654_321,
         };
         let mut body = b"kept".to_vec();
-        encode_pod(&figures, "node-1", None, &mut body);
+        encode_pod(&usage, "node-1", None, &mut body);
         assert!(body.starts_with(b"kept"), "the caller's bytes before the body stay");
         let mut expected = json!({
             "cpu_millicores": 300,
@@ -245,7 +230,7 @@ mod tests {
             cpu_nanocores: 300_000_123,
             containers: Vec::new(),
         };
-        encode_pod(&figures, "node-1", Some(&extras), &mut body);
+        encode_pod(&usage, "node-1", Some(&extras), &mut body);
         expected["pod_uid"] = json!("a533c208-0be3-44e3-adb7-a0dae664d797");
         expected["qos_class"] = json!("BestEffort");
         expected["window_millis"] = json!(15_000);
@@ -260,7 +245,7 @@ mod tests {
         extras.workload_name = Some("web");
         let app = ContainerExtra { name: "app", cpu_nanocores: 5, memory_bytes: 6 };
         extras.containers.push(app);
-        encode_pod(&figures, "node-1", Some(&extras), &mut body);
+        encode_pod(&usage, "node-1", Some(&extras), &mut body);
         expected["deployment_name"] = json!("web");
         expected["workload_kind"] = json!("Deployment");
         expected["workload_name"] = json!("web");
@@ -360,16 +345,16 @@ mod tests {
             (write_bytes, sent_bytes, recv_bytes) in any::<(u64, u64, u64)>(),
             node_name in "[^\\p{Cc}]{3,40}",
         ) {
-            let figures = UsageValues {
+            let usage = UsageValues {
                 cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes,
             };
             let mut body = Vec::new();
-            encode_pod(&figures, &node_name, None, &mut body);
+            encode_pod(&usage, &node_name, None, &mut body);
             let parsed: Value = serde_json::from_slice(&body).unwrap();
             prop_assert!(!has_null(&parsed));
             prop_assert_eq!(&parsed["network_io"]["bytes_recv"], &json!(recv_bytes));
             let read = decode_pod(&body).unwrap();
-            prop_assert_eq!(read.figures, figures);
+            prop_assert_eq!(read.usage, usage);
             prop_assert_eq!(read.node_name, node_name);
         }
 

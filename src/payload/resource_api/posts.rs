@@ -14,7 +14,7 @@ use crate::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
 /// The posts of one interval: the node's, then one a running pod. Figures that are not known are
 /// sent as 0, since the API has no other word for it and a missing or null one breaks its server.
 #[must_use]
-pub fn of_subjects(
+pub fn encode(
     view: &Observation<'_>,
     entities: &Entities<'_>,
     options: &EncodeOptions,
@@ -29,10 +29,10 @@ pub fn of_subjects(
         }
         let Ok(path) = pod_metrics_path(namespace, &name) else { continue };
         let flows = passed.wanted(options);
-        let figures = figures(flows, entity.cpu_millicores, entity.memory_bytes);
+        let usage = usage_values(flows, entity.cpu_millicores, entity.memory_bytes);
         let extras = options.extras.then(|| extras(view.account, entity, labels, window_millis));
         let mut body = Vec::with_capacity(512);
-        encode_pod(&figures, &options.node_name, extras.as_ref(), &mut body);
+        encode_pod(&usage, &options.node_name, extras.as_ref(), &mut body);
         messages.push(Message { path, body: body.into_boxed_slice().into() });
     }
     messages
@@ -50,8 +50,8 @@ fn of_node(view: &Observation<'_>, passed: &EntityIo, options: &EncodeOptions) -
         labels: view.catalog.node.as_ref().map(|node| &node.labels),
     });
     let mut body = Vec::with_capacity(256);
-    let figures = figures(flows, cpu_millicores, memory);
-    encode_node(&figures, extras.as_ref(), &mut body);
+    let usage = usage_values(flows, cpu_millicores, memory);
+    encode_node(&usage, extras.as_ref(), &mut body);
     Some(Message { path, body: body.into_boxed_slice().into() })
 }
 
@@ -71,7 +71,7 @@ fn addressed<'a>(
     }
 }
 
-fn figures(flows: IoBytes, cpu_millicores: u64, memory_bytes: u64) -> UsageValues {
+fn usage_values(flows: IoBytes, cpu_millicores: u64, memory_bytes: u64) -> UsageValues {
     UsageValues {
         cpu_millicores,
         memory_bytes,

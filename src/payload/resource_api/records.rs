@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{NodeEcho, PodEcho, UsageBody, UsageValues};
+use super::{NodeEcho, PodEcho, UsageValues};
 use crate::payload::stamp::Rfc3339Seconds;
 
 /// A node as the read side answers it.
@@ -11,7 +11,7 @@ pub struct NodeRecord<'a> {
     pub node_name: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: UsageBody,
+    pub usage: UsageValues,
     /// `true` when the node has not been heard of for a while; left out otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
@@ -25,15 +25,10 @@ impl<'a> NodeRecord<'a> {
     pub fn new(
         node_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &UsageValues,
+        usage: &UsageValues,
         stale: bool,
     ) -> Self {
-        Self { node_name, timestamp, usage: figures.into(), stale, extras: None }
-    }
-
-    #[must_use]
-    pub fn figures(&self) -> UsageValues {
-        (&self.usage).into()
+        Self { node_name, timestamp, usage: *usage, stale, extras: None }
     }
 }
 
@@ -47,7 +42,7 @@ pub struct PodRecord<'a> {
     pub node_name: Option<&'a str>,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: UsageBody,
+    pub usage: UsageValues,
     /// Echoed from the last post; left out of a time series.
     #[serde(flatten)]
     pub extras: Option<&'a PodEcho>,
@@ -60,21 +55,9 @@ impl<'a> PodRecord<'a> {
         namespace: &'a str,
         pod_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &UsageValues,
+        usage: &UsageValues,
     ) -> Self {
-        Self {
-            namespace,
-            pod_name,
-            node_name: None,
-            timestamp,
-            usage: figures.into(),
-            extras: None,
-        }
-    }
-
-    #[must_use]
-    pub fn figures(&self) -> UsageValues {
-        (&self.usage).into()
+        Self { namespace, pod_name, node_name: None, timestamp, usage: *usage, extras: None }
     }
 }
 
@@ -84,13 +67,13 @@ pub struct NamespaceRecord<'a> {
     pub namespace: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: UsageBody,
+    pub usage: UsageValues,
 }
 
 impl<'a> NamespaceRecord<'a> {
     #[must_use]
-    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, figures: &UsageValues) -> Self {
-        Self { namespace, timestamp, usage: figures.into() }
+    pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, usage: &UsageValues) -> Self {
+        Self { namespace, timestamp, usage: *usage }
     }
 }
 
@@ -101,7 +84,7 @@ pub struct DeploymentRecord<'a> {
     pub deployment_name: &'a str,
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
-    usage: UsageBody,
+    pub usage: UsageValues,
 }
 
 impl<'a> DeploymentRecord<'a> {
@@ -110,13 +93,8 @@ impl<'a> DeploymentRecord<'a> {
         namespace: &'a str,
         deployment_name: &'a str,
         timestamp: Rfc3339Seconds,
-        figures: &UsageValues,
+        usage: &UsageValues,
     ) -> Self {
-        Self { namespace, deployment_name, timestamp, usage: figures.into() }
-    }
-
-    #[must_use]
-    pub fn figures(&self) -> UsageValues {
-        (&self.usage).into()
+        Self { namespace, deployment_name, timestamp, usage: *usage }
     }
 }

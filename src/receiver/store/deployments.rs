@@ -26,9 +26,9 @@ impl Store {
             let last = pod.series.last();
             let total = sums
                 .entry((ns, name))
-                .or_insert(Point { at: last.at, figures: UsageValues::default() });
+                .or_insert(Point { at: last.at, usage: UsageValues::default() });
             total.at = last.at.max(total.at);
-            add_all(&mut total.figures, &last.figures);
+            add_all(&mut total.usage, &last.usage);
         }
         sums.iter().map(|((ns, name), total)| record(ns, name, total)).collect()
     }
@@ -73,5 +73,5 @@ impl Store {
 }
 
 fn record<'a>(namespace: &'a str, name: &'a str, point: &Point) -> DeploymentRecord<'a> {
-    DeploymentRecord::new(namespace, name, Rfc3339Seconds(point.at), &point.figures)
+    DeploymentRecord::new(namespace, name, Rfc3339Seconds(point.at), &point.usage)
 }

@@ -37,8 +37,8 @@ impl Store {
     fn metrics_of_node(&self, name: &str, node: &StoredNode) -> NodeMetrics {
         let last = node.series.last();
         let usage = ResourceUsage::new(
-            nanocores(node.extras.cpu_nanocores, last.figures.cpu_millicores),
-            last.figures.memory_bytes,
+            nanocores(node.extras.cpu_nanocores, last.usage.cpu_millicores),
+            last.usage.memory_bytes,
         );
         let covered = self.covered(last.at, node.extras.window_millis);
         NodeMetrics::new(name, node.extras.labels.clone().unwrap_or_default(), covered, usage)
@@ -128,10 +128,10 @@ impl StoredPod {
     /// name: clients add up containers, so that none would mean no usage.
     fn container_metrics(&self, pod_name: &str) -> Vec<ContainerMetrics> {
         if self.extras.containers.is_empty() {
-            let figures = self.series.last().figures;
+            let usage = self.series.last().usage;
             let usage = ResourceUsage::new(
-                nanocores(self.extras.cpu_nanocores, figures.cpu_millicores),
-                figures.memory_bytes,
+                nanocores(self.extras.cpu_nanocores, usage.cpu_millicores),
+                usage.memory_bytes,
             );
             return vec![ContainerMetrics { name: pod_name.to_owned(), usage }];
         }

@@ -109,7 +109,7 @@ impl Store {
         dialect: Dialect,
     ) -> Result<(), Full> {
         self.sweep(now);
-        let point = Point { at: now, figures: post.figures };
+        let point = Point { at: now, usage: post.usage };
         if let Some(node) = self.nodes.get_mut(name) {
             if add(&mut node.series, &mut node.dialect, point, dialect, &self.bounds) {
                 node.extras = post.extras;
@@ -150,7 +150,7 @@ impl Store {
         dialect: Dialect,
     ) -> Result<(), Full> {
         self.sweep(now);
-        let point = Point { at: now, figures: post.figures };
+        let point = Point { at: now, usage: post.usage };
         let known = self.namespaces.get_mut(namespace).and_then(|pods| pods.get_mut(name));
         if let Some(pod) = known {
             if add(&mut pod.series, &mut pod.dialect, point, dialect, &self.bounds) {
@@ -279,14 +279,14 @@ mod tests {
 
     fn post(node: &str, cpu_millicores: u64) -> PodPost {
         PodPost {
-            figures: UsageValues { cpu_millicores, ..UsageValues::default() },
+            usage: UsageValues { cpu_millicores, ..UsageValues::default() },
             node_name: node.to_owned(),
             extras: PodEcho::default(),
         }
     }
 
     fn node_post() -> NodePost {
-        NodePost { figures: UsageValues::default(), extras: NodeEcho::default() }
+        NodePost { usage: UsageValues::default(), extras: NodeEcho::default() }
     }
 
     fn small() -> Store {
@@ -395,10 +395,10 @@ mod tests {
         let mut push = |seconds, cpu, dialect| {
             store.record_pod(at(seconds), "default", "a", post("n", cpu), dialect).unwrap();
             let shown = store.pods(at(seconds));
-            shown.iter().map(|pod| pod.figures().cpu_millicores).collect::<Vec<_>>()
+            shown.iter().map(|pod| pod.usage.cpu_millicores).collect::<Vec<_>>()
         };
         assert_eq!(push(0, 1, PodBatch), [1]);
-        assert_eq!(push(5, 2, ResourceApi), [2], "the one with disk figures takes over");
+        assert_eq!(push(5, 2, ResourceApi), [2], "the one with disk usage takes over");
         assert_eq!(push(10, 3, PodBatch), [2], "and stays while it pushes");
         assert_eq!(push(70, 4, PodBatch), [4], "but no longer");
     }
@@ -407,7 +407,7 @@ mod tests {
     fn the_first_interval_that_two_apis_push_counts_once() {
         let mut store = small();
         let sent = |bytes| PodPost {
-            figures: UsageValues { sent_bytes: bytes, ..UsageValues::default() },
+            usage: UsageValues { sent_bytes: bytes, ..UsageValues::default() },
             ..post("n", 0)
         };
         for (seconds, bytes, dialect) in [
@@ -421,7 +421,7 @@ mod tests {
         }
         let hour = Duration::from_secs(3600);
         let series = store.pod_series(at(31), "a", None, hour).unwrap();
-        let sent: Vec<_> = series.iter().map(|point| point.figures().sent_bytes).collect();
+        let sent: Vec<_> = series.iter().map(|point| point.usage.sent_bytes).collect();
         assert_eq!(sent, [10, 20, 40]);
     }
 }

@@ -36,7 +36,7 @@ impl Store {
     ) -> NodeRecord<'a> {
         let last = node.series.last();
         let stale = !self.live(now, &node.series);
-        let mut record = NodeRecord::new(name, Rfc3339Seconds(last.at), &last.figures, stale);
+        let mut record = NodeRecord::new(name, Rfc3339Seconds(last.at), &last.usage, stale);
         record.extras = Some(&node.extras);
         record
     }
@@ -50,7 +50,7 @@ impl Store {
     ) -> Option<Vec<NodeRecord<'_>>> {
         let (name, node) = self.kept_node(now, name)?;
         let points = node.series.since(now.minus(window));
-        let record = |p: &Point| NodeRecord::new(name, Rfc3339Seconds(p.at), &p.figures, false);
+        let record = |p: &Point| NodeRecord::new(name, Rfc3339Seconds(p.at), &p.usage, false);
         Some(points.map(record).collect())
     }
 
@@ -98,7 +98,7 @@ impl Store {
             records.extend(
                 pod.series
                     .since(now.minus(window))
-                    .map(|p| PodRecord::new(namespace, name, Rfc3339Seconds(p.at), &p.figures)),
+                    .map(|p| PodRecord::new(namespace, name, Rfc3339Seconds(p.at), &p.usage)),
             );
         }
         records.sort_by_key(|record| record.timestamp);
@@ -137,7 +137,7 @@ impl Store {
         for pod in pods.values().filter(|pod| self.live(now, &pod.series)) {
             let last = pod.series.last();
             latest = latest.max(Some(last.at));
-            add_all(&mut total, &last.figures);
+            add_all(&mut total, &last.usage);
         }
         Some(NamespaceRecord::new(name, Rfc3339Seconds(latest?), &total))
     }
@@ -162,7 +162,7 @@ impl Store {
         pods.values().any(|pod| self.kept(now, &pod.series)).then_some(())?;
         let series = pods.values().map(|pod| &pod.series);
         let points = sum(series, now.minus(window), self.alignment());
-        let record = |p: &Point| NamespaceRecord::new(name, Rfc3339Seconds(p.at), &p.figures);
+        let record = |p: &Point| NamespaceRecord::new(name, Rfc3339Seconds(p.at), &p.usage);
         Some(points.iter().map(record).collect())
     }
 
@@ -179,7 +179,7 @@ pub(super) fn pod_records<'a>(
         .map(|(namespace, name, pod)| {
             let last = pod.series.last();
             let stamp = Rfc3339Seconds(last.at);
-            let mut record = PodRecord::new(namespace, name, stamp, &last.figures);
+            let mut record = PodRecord::new(namespace, name, stamp, &last.usage);
             record.node_name = Some(&pod.node_name);
             record.extras = Some(&pod.extras);
             record

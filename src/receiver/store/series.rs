@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 
-/// The figures of one push.
+/// The usage of one push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) at: WallTime,
-    pub(super) figures: UsageValues,
+    pub(super) usage: UsageValues,
 }
 
 // The bounds on the number of points bound the memory only while a point keeps its size.
@@ -86,7 +86,7 @@ pub(super) fn sum<'a>(
 
     let mut sums: Vec<Point> = Vec::new();
     for point in pods.clone().flat_map(|pod| pod.since(start)) {
-        sums.push(Point { at: point.at, figures: UsageValues::default() });
+        sums.push(Point { at: point.at, usage: UsageValues::default() });
     }
     sums.sort_unstable_by_key(|point| std::cmp::Reverse(point.at));
     sums.dedup_by_key(|point| bin(point.at));
@@ -108,12 +108,12 @@ fn add(pod: &Series, sums: &mut [Point], how: Alignment, bin: impl Fn(WallTime) 
         while let Some(point) = points.next_if(|point| point.at <= sum.at) {
             held = Some(point);
             if bin(point.at) == bin(sum.at) {
-                add_all(&mut moved, &point.figures);
+                add_all(&mut moved, &point.usage);
             }
         }
         let Some(held) = held.filter(|held| held.at >= sum.at.minus(how.hold)) else { continue };
-        let UsageValues { cpu_millicores, memory_bytes, .. } = held.figures;
-        add_all(&mut sum.figures, &UsageValues { cpu_millicores, memory_bytes, ..moved });
+        let UsageValues { cpu_millicores, memory_bytes, .. } = held.usage;
+        add_all(&mut sum.usage, &UsageValues { cpu_millicores, memory_bytes, ..moved });
     }
 }
 
@@ -137,9 +137,9 @@ mod tests {
 
     /// A pod's push: cpu, and as many bytes read.
     fn point(seconds: u64, cpu: u64, read: u64) -> Point {
-        let figures =
+        let usage =
             UsageValues { cpu_millicores: cpu, read_bytes: read, ..UsageValues::default() };
-        Point { at: at(seconds), figures }
+        Point { at: at(seconds), usage }
     }
 
     fn series(points: &[Point]) -> Series {
@@ -159,7 +159,7 @@ mod tests {
         for second in 1..=10 {
             series.push(point(second, second, 0), Duration::from_secs(5), 100);
         }
-        let kept: Vec<_> = series.since(at(0)).map(|point| point.figures.cpu_millicores).collect();
+        let kept: Vec<_> = series.since(at(0)).map(|point| point.usage.cpu_millicores).collect();
         assert_eq!(kept, [5, 6, 7, 8, 9, 10]);
         for second in 11..=14 {
             series.push(point(second, second, 0), Duration::from_secs(3600), 3);
@@ -227,7 +227,7 @@ mod tests {
             }).collect();
             let summed = sum(pods.iter(), at(0), EVERY_15_S);
             proptest::prop_assert_eq!(
-                summed.iter().map(|point| point.figures.read_bytes).sum::<u64>(), pushed);
+                summed.iter().map(|point| point.usage.read_bytes).sum::<u64>(), pushed);
             proptest::prop_assert!(summed.is_sorted_by_key(|point| point.at));
         }
     }

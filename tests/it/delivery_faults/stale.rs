@@ -55,8 +55,8 @@ type Sums = BTreeMap<String, [u64; 4]>;
 
 fn add(sums: &mut Sums, path: &str, body: &[u8]) {
     let figures = match path.contains("/pods/") {
-        true => decode_pod(body).unwrap().figures,
-        false => decode_node(body).unwrap().figures,
+        true => decode_pod(body).unwrap().usage,
+        false => decode_node(body).unwrap().usage,
     };
     let flows = [figures.read_bytes, figures.write_bytes, figures.sent_bytes, figures.recv_bytes];
     let sums = sums.entry(path.to_owned()).or_default();

@@ -36,7 +36,7 @@ impl Sent {
 }
 
 fn sent(view: &Observation<'_>, entities: &Entities<'_>, options: &EncodeOptions) -> Sent {
-    let messages = of_subjects(view, entities, options);
+    let messages = encode(view, entities, options);
     let read = |message: Message| (message.path, serde_json::from_slice(&message.body).unwrap());
     Sent(messages.into_iter().map(read).collect())
 }

@@ -111,7 +111,7 @@ proptest! {
             ..EncodeOptions::new("node-1")
         };
         let mut posted: BTreeMap<String, Value> = BTreeMap::new();
-        for message in resource_api::of_subjects(&view, &entities, &options) {
+        for message in resource_api::encode(&view, &entities, &options) {
             let body: Value = serde_json::from_slice(&message.body).unwrap();
             posted.insert(message.path, body);
         }
