@@ -175,6 +175,12 @@ impl<'a> Entity<'a> {
         self.runs |= !exited && usage.has_tasks();
     }
 
+    /// The directory's pod.
+    #[must_use]
+    pub fn pod(&self) -> Option<&'a Pod> {
+        if let EntityKind::Pod(pod) = self.kind { Some(pod) } else { None }
+    }
+
     /// Namespace and labels, and the name; `None`: it is known by its uid alone.
     #[must_use]
     pub fn name(&self) -> Option<(&'a str, &'a str, &'a Labels)> {
@@ -208,12 +214,9 @@ impl<'a> Entity<'a> {
     /// Of two with one name the one that has it is the greater: what is not being deleted before
     /// what is, then the newer. The API writes its stamps so that their order is that of time.
     fn claim(&self) -> (bool, Option<&'a str>) {
-        match self.kind {
-            EntityKind::Pod(pod) => {
-                (pod.deletion_timestamp.is_none(), pod.creation_timestamp.as_deref())
-            }
-            EntityKind::Named(_) | EntityKind::Uid(_) => (false, None),
-        }
+        self.pod().map_or((false, None), |pod| {
+            (pod.deletion_timestamp.is_none(), pod.creation_timestamp.as_deref())
+        })
     }
 }
 

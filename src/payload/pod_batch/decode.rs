@@ -42,7 +42,7 @@ pub struct PodResource {
     pub name: String,
     /// `status.phase` is `Running`. Batches have pods in every phase, the resource API only these.
     pub runs: bool,
-    /// Its usage in the terms of the resource API. This API has no disk usage: they are 0.
+    /// Its usage in the terms of the resource API. This API has no disk bytes: they are 0.
     pub post: PodPost,
     /// The whole resource as JSON.
     pub json: String,
@@ -52,7 +52,7 @@ pub struct PodResource {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeResource {
     pub name: String,
-    /// Its usage in the terms of the resource API. This API has no disk usage: they are 0.
+    /// Its usage in the terms of the resource API. This API has no disk bytes: they are 0.
     pub post: NodePost,
     pub capacity: NodeAmounts,
     /// The part of the capacity that pods may use.
@@ -308,10 +308,9 @@ fn usage(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<UsageVal
     Ok(UsageValues {
         cpu_millicores: (cores * 1e3).round() as u64,
         memory_bytes,
-        read_bytes: 0,
-        write_bytes: 0,
         sent_bytes: network.integer("tx_bytes")?,
         recv_bytes: network.integer("rx_bytes")?,
+        ..UsageValues::default()
     })
 }
 

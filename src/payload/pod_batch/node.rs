@@ -127,10 +127,10 @@ pub(super) fn resource<'a>(
         status: node.map(status).unwrap_or_default(),
         metadata: NodeMetadataJson {
             labels: LabelMap::labels(node.map_or(&NO_LABELS, |node| &node.labels)),
-            annotations: match node {
-                Some(node) => LabelMap::annotations(&node.annotations, options),
-                None => LabelMap::labels(&NO_LABELS),
-            },
+            annotations: LabelMap::annotations(
+                node.map_or(&NO_LABELS, |node| &node.annotations),
+                options,
+            ),
             creation_timestamp: or_empty(node.and_then(|n| n.creation_timestamp.as_deref())),
         },
         metrics: metrics(view, entities, options),

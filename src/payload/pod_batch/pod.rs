@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::parts::{ConditionJson, LabelMap, conditions, cores, or_empty};
-use crate::directory::pod::{Container, ContainerState, Labels, Pod};
+use crate::directory::pod::{Container, ContainerState, Labels};
 use crate::payload::entities::{Entity, EntityKind, Observation};
 use crate::payload::options::{EncodeOptions, UnknownPodPolicy};
 
@@ -20,7 +20,7 @@ pub(super) struct PodResourceJson<'a> {
     metrics: PodMetricsJson,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodStatusJson<'a> {
     phase: &'static str,
     conditions: Vec<ConditionJson<'a>>,
@@ -45,7 +45,7 @@ enum ContainerStateJson<'a> {
     Terminated { exit_code: i32, reason: &'a str, started_at: &'a str, finished_at: &'a str },
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodSpecJson<'a> {
     node_name: &'a str,
     priority_class: &'a str,
@@ -67,7 +67,7 @@ struct PodOwnerJson<'a> {
     uid: &'a str,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodMetricsJson {
     cpu: PodCpuJson,
     memory: PodMemoryJson,
@@ -75,21 +75,21 @@ struct PodMetricsJson {
     filesystem: PodFilesystemJson,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodCpuJson {
     usage: f64,
     requests: f64,
     limits: f64,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodMemoryJson {
     usage_bytes: u64,
     requests_bytes: u64,
     limits_bytes: u64,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct PodNetworkJson {
     rx_bytes: u64,
     tx_bytes: u64,
@@ -128,55 +128,44 @@ pub(super) fn resource<'a>(
     if namespace.is_empty() || name.is_empty() || !options.filter.matches(namespace, labels) {
         return None;
     }
-    let metrics = metrics(view, entity, options);
-    let EntityKind::Pod(pod) = entity.kind else {
-        let uid = match (entity.usage, entity.container) {
-            (Some(usage), _) => usage.uid.to_string(),
-            (None, Some(id)) => id.to_string(),
-            (None, None) => String::new(),
-        };
-        return Some(PodResourceJson {
-            namespace,
-            name,
-            uid: uid.into(),
-            status: PodStatusJson { phase: entity.phase().as_str(), ..PodStatusJson::default() },
-            spec: PodSpecJson { node_name: &options.node_name, ..PodSpecJson::default() },
-            metadata: PodMetadataJson {
-                labels: LabelMap::labels(labels),
-                annotations: LabelMap::labels(&NO_LABELS),
-                owner_references: Vec::new(),
-                creation_timestamp: "",
-            },
-            metrics,
-        });
+    let pod = entity.pod();
+    let uid = match (pod, entity.usage, entity.container) {
+        (Some(pod), ..) if !pod.api_uid.is_empty() => pod.api_uid.clone(),
+        (Some(pod), ..) => pod.uid.to_string().into(),
+        (None, Some(usage), _) => usage.uid.to_string().into(),
+        (None, None, Some(id)) => id.to_string().into(),
+        (None, None, None) => Box::default(),
     };
+    let node_name = pod.map(|pod| &*pod.node_name).filter(|name| !name.is_empty());
+    let containers = pod.into_iter().flat_map(|pod| &pod.containers);
+    let owners = pod.into_iter().flat_map(|pod| &pod.owners);
     Some(PodResourceJson {
         namespace,
         name,
-        uid: if pod.api_uid.is_empty() { pod.uid.to_string().into() } else { pod.api_uid.clone() },
+        uid,
         status: PodStatusJson {
             phase: entity.phase().as_str(),
-            conditions: conditions(&pod.conditions),
-            container_statuses: pod.containers.iter().map(container_status).collect(),
+            conditions: pod.map_or_else(Vec::new, |pod| conditions(&pod.conditions)),
+            container_statuses: containers.map(container_status).collect(),
         },
         spec: PodSpecJson {
-            node_name: if pod.node_name.is_empty() { &options.node_name } else { &pod.node_name },
-            priority_class: &pod.priority_class,
-            service_account: &pod.service_account,
+            node_name: node_name.unwrap_or(&options.node_name),
+            priority_class: pod.map_or("", |pod| &pod.priority_class),
+            service_account: pod.map_or("", |pod| &pod.service_account),
         },
         metadata: PodMetadataJson {
             labels: LabelMap::labels(labels),
-            annotations: LabelMap::annotations(&pod.annotations, options),
-            owner_references: owners(pod),
-            creation_timestamp: or_empty(pod.creation_timestamp.as_deref()),
+            annotations: LabelMap::annotations(
+                pod.map_or(&NO_LABELS, |pod| &pod.annotations),
+                options,
+            ),
+            owner_references: owners
+                .map(|owner| PodOwnerJson { kind: &owner.kind, name: &owner.name, uid: &owner.uid })
+                .collect(),
+            creation_timestamp: or_empty(pod.and_then(|pod| pod.creation_timestamp.as_deref())),
         },
-        metrics,
+        metrics: metrics(view, entity, options),
     })
-}
-
-fn owners(pod: &Pod) -> Vec<PodOwnerJson<'_>> {
-    let owners = pod.owners.iter();
-    owners.map(|o| PodOwnerJson { kind: &o.kind, name: &o.name, uid: &o.uid }).collect()
 }
 
 fn container_status(container: &Container) -> ContainerStatusJson<'_> {
@@ -211,10 +200,8 @@ fn state(state: &ContainerState) -> (&'static str, ContainerStateJson<'_>) {
 
 fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions) -> PodMetricsJson {
     let flows = entity.own.wanted(options);
-    let (requests, limits) = match entity.kind {
-        EntityKind::Pod(pod) => (pod.requests(), pod.limits()),
-        EntityKind::Named(_) | EntityKind::Uid(_) => Default::default(),
-    };
+    let (requests, limits) =
+        entity.pod().map(|pod| (pod.requests(), pod.limits())).unwrap_or_default();
     let uid = match entity.kind {
         EntityKind::Pod(pod) => Some(pod.uid),
         EntityKind::Uid(uid) => Some(uid),
@@ -233,13 +220,11 @@ fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions)
             limits_bytes: limits.memory.map_or(0, |memory| memory.units()),
         },
         network: PodNetworkJson { rx_bytes: flows.recv_bytes, tx_bytes: flows.sent_bytes },
-        filesystem: filesystem.map_or_else(PodFilesystemJson::default, |filesystem| {
-            PodFilesystemJson {
-                usage_bytes: filesystem.usage_bytes,
-                capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),
-                age_seconds: Some(filesystem.age_millis / 1000),
-                incomplete: filesystem.incomplete,
-            }
+        filesystem: filesystem.map_or_else(Default::default, |filesystem| PodFilesystemJson {
+            usage_bytes: filesystem.usage_bytes,
+            capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),
+            age_seconds: Some(filesystem.age_millis / 1000),
+            incomplete: filesystem.incomplete,
         }),
     }
 }

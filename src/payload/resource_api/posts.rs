@@ -93,10 +93,7 @@ fn extras<'a>(
     labels: Option<&'a Labels>,
     window_millis: u64,
 ) -> PodExtras<'a> {
-    let pod = match entity.kind {
-        EntityKind::Pod(pod) => Some(pod),
-        EntityKind::Named(_) | EntityKind::Uid(_) => None,
-    };
+    let pod = entity.pod();
     let (workload_kind, workload_name) = pod.and_then(workload_of).unzip();
     PodExtras {
         uid: entity.usage.map(|usage| usage.uid),

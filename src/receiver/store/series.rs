@@ -137,8 +137,7 @@ mod tests {
 
     /// A pod's push: cpu, and as many bytes read.
     fn point(seconds: u64, cpu: u64, read: u64) -> Point {
-        let usage =
-            UsageValues { cpu_millicores: cpu, read_bytes: read, ..UsageValues::default() };
+        let usage = UsageValues { cpu_millicores: cpu, read_bytes: read, ..UsageValues::default() };
         Point { at: at(seconds), usage }
     }
 
