@@ -15,8 +15,6 @@ use crate::small_file::TokenError;
 /// The longest error text that is kept, in characters: parsers' errors repeat what they read.
 const TEXT_CHARS_MAX: usize = 400;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// A failed poll of one source. The text is one line: the place that was asked and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", one_line(.place, .reason))]
@@ -81,7 +79,7 @@ pub enum EngineError {
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
     #[error("the answer broke off: {0}")]
-    BrokenOff(#[source] BoxError),
+    BrokenOff(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer is no list of containers: {0}")]
     NoList(#[source] DecodeError),
 }
@@ -90,7 +88,7 @@ pub enum EngineError {
 #[derive(Debug, thiserror::Error)]
 pub enum KubeletError {
     #[error("no URL: {0}; it must look like https://host:10250")]
-    NoUrl(#[source] BoxError),
+    NoUrl(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the URL must begin with https://, since a token goes there")]
     NoHttps,
     #[error("the CA file {}: cannot be read: {source}", path.display())]
