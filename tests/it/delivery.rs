@@ -449,7 +449,7 @@ async fn a_retry_after_beyond_reason_is_cut() {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_good_is_dropped_counted_and_told_once_per_status() {
+async fn permanent_errors_are_dropped_counted_and_logged_once_per_status() {
     let (lines, _guard) = listen();
     let peer = Peer::start(|path, _| {
         Act::Answer(match path {

@@ -228,7 +228,7 @@ fn every_target_is_built_and_has_inputs_to_begin_with() {
 }
 
 #[test]
-fn a_reader_is_told_by_its_name_or_by_what_it_takes() {
+fn a_reader_is_recognised_by_name_or_argument() {
     let text = r#"
         impl<T> fmt::Display for Wide<T> { fn fmt(&self) -> impl Sized { parse(b"") } }
         impl Narrow { pub fn parse(text: &str) -> Option<Self> { None } fn parser() {} }

@@ -444,7 +444,7 @@ impl Drop for Wire {
 }
 
 #[test]
-fn network_bytes_are_given_to_the_owner_of_the_namespace_and_to_nobody_in_the_hosts() {
+fn network_bytes_belong_to_the_namespaces_owner_and_to_none_in_the_hosts() {
     let Some(own) = OwnCgroup::make("net") else { return };
     let Some(wire) = Wire::make() else { return };
     let [a, b] = &wire.0;

@@ -274,7 +274,7 @@ fn an_endpoint_that_is_no_longer_named_has_a_moment_for_what_waits_and_the_log_s
 }
 
 #[test]
-fn a_token_that_was_exchanged_is_sent_by_the_endpoint_as_it_is_and_stands_in_no_log() {
+fn a_rotated_token_is_sent_by_the_running_endpoint_and_never_logged() {
     let (host, mut desk) = (Host::copy("6.12-podman-bare"), Desk::new());
     let (address, tokens) = doorkeeper();
     // As systemd hands it over.

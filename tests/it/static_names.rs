@@ -85,7 +85,7 @@ fn dump_shows_and_chooses_by_the_names_of_a_file() {
 }
 
 #[test]
-fn a_pod_that_nobody_knows_is_one_clear_line() {
+fn an_unknown_pod_is_one_clear_line() {
     let (host, dir) = (Host::copy("6.8-crio-systemd"), tempfile::tempdir().unwrap());
     let config = config(dir.path(), "");
     let (code, text, errors) = dump(&host, &config, &["--pod", "shop/tills"]);

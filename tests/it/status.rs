@@ -354,7 +354,7 @@ fn a_reload_moves_the_socket_and_ends_it() {
 }
 
 #[test]
-fn who_is_no_agent_is_told_from_one() {
+fn a_server_that_is_no_agent_is_recognised() {
     let other = receiver(any_port());
     let output = status(&["--url", &format!("http://{other}")]).output().unwrap();
     assert_no_agent(&output, &["no agent answers at http://127.0.0.1", "404"]);
@@ -428,7 +428,7 @@ fn who_asks_has_other_surroundings_than_the_agent() {
 }
 
 #[test]
-fn who_names_no_place_is_told_of_all_that_were_asked() {
+fn without_an_address_the_error_names_all_that_were_tried() {
     const USUAL: &str = "/run/nodetally/status.sock";
     if Path::new(USUAL).exists() {
         skip(format_args!("{USUAL} exists: an agent of this host was there"));

@@ -418,7 +418,7 @@ fn a_file_and_its_endpoints_are_bounded() {
 }
 
 #[test]
-fn lists_are_checked_word_by_word_and_none_stands_twice() {
+fn lists_are_checked_word_by_word_and_each_word_is_listed_once() {
     for (text, expected) in [
         (
             "[directory]\nsources = [\"kubernetis\"]",

@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn no_error_quotes_what_stands_before_an_at_sign(
+    fn no_error_quotes_text_before_an_at_sign(
         before in "[a-z:/?#%]{0,8}", after in "[a-z:/?#%@]{0,8}", host in "[a-z0-9.:/?#]{0,12}",
         scheme in prop::sample::select(vec!["http://", "https://", "ftp://", ""]),
     ) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nodetally::delivery::{Split, Statistics};
 use tokio::time::sleep;
 
-use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Request, Then, unused_addr, url};
 use super::rig::{BOTH, LONG, Rig, Store, on_both, path, quick};
 
 const SAMPLES: u64 = 4;
@@ -53,7 +53,7 @@ fn nothing_is_dropped(ends: &[Statistics]) {
 #[tokio::test]
 async fn a_peer_that_refuses_connections_gets_all_once_it_listens() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..SAMPLES {
             rig.offer(sequence, &NAMES);
@@ -305,7 +305,7 @@ fn halve(body: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
 #[tokio::test]
 async fn what_is_too_large_falls_apart_whether_or_not_it_is_on_disk() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let mut settings = quick(url(addr));
         settings.split = Some(Split(halve));
         let rig = Rig::start(settings, store);

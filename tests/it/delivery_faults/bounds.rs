@@ -31,7 +31,7 @@ fn body(sequence: u64, name: &str, bytes: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn what_memory_has_no_room_for_is_counted_with_posts_in_flight_and_in_hand() {
+async fn posts_without_room_in_memory_are_counted_as_dropped() {
     for act in [Act::Bytes(b"", Then::Stall), Act::Answer("503 Busy")] {
         let (peer, open) = gate(act);
         let mut settings = quick(peer.url());
@@ -77,7 +77,7 @@ async fn what_memory_has_no_room_for_by_bytes_is_counted() {
 }
 
 #[tokio::test]
-async fn what_the_disk_has_no_room_for_is_counted_with_posts_in_flight_and_in_hand() {
+async fn posts_without_room_on_disk_are_counted_as_dropped() {
     for act in [Act::Bytes(b"", Then::Stall), Act::Answer("503 Busy")] {
         let (peer, open) = gate(act);
         let mut settings = quick(peer.url());

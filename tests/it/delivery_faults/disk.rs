@@ -45,7 +45,7 @@ async fn what_an_earlier_run_left_is_counted_once_it_can_be_looked_at() {
 
 /// Somebody removes the file while its posts are under way, and they are not taken.
 #[tokio::test]
-async fn what_is_in_hand_outlives_its_file() {
+async fn posts_in_flight_outlive_their_file() {
     let answers = Arc::new(AtomicU32::new(0));
     let answered = Arc::clone(&answers);
     let peer = Peer::start(move |_: &Request| match answered.load(Ordering::Relaxed) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use nodetally::delivery::{DeliverySettings, Health, MergeBodies, StaleAction, StaleRule};
 
-use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Request, Then, unused_addr, url};
 use super::rig::{Rig, on_both, path, quick};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ async fn until_given_up(rig: &Rig, peer: &Peer, posts: u64) {
 
 /// An endpoint that fails on one post of an otherwise good sample, then has an outage, then is back.
 #[tokio::test]
-async fn one_ill_post_does_not_make_an_outage_last() {
+async fn one_failing_post_does_not_prolong_an_outage() {
     let add = StaleAction::Add(MergeBodies(|_, _| None));
     for late in [None, Some(StaleRule { after: MINUTE, then: add })] {
         on_both(async |store| {
@@ -85,7 +85,7 @@ async fn the_first_post_of_what_waited_may_be_ill() {
     on_both(async |store| {
         for in_order in [false, true] {
             for ill in ills() {
-                let addr = nobodys_addr();
+                let addr = unused_addr();
                 let mut settings = impatient(quick(url(addr)));
                 settings.in_order = in_order;
                 let rig = Rig::start(settings, store);
@@ -103,13 +103,13 @@ async fn the_first_post_of_what_waited_may_be_ill() {
 }
 
 #[tokio::test]
-async fn the_oldest_that_waited_may_be_ill_with_all_its_posts() {
+async fn all_posts_of_the_oldest_sample_may_fail() {
     on_both(async |store| {
         for (ill, heads) in [
             (Act::Answer("503 Busy"), [&["ill-x", "ill-y"][..], &["ill-x"], &["ill-z"]]),
             (Act::Bytes(b"", Then::Stall), [&["ill-x"], &["ill-y"], &["ill-x"]]),
         ] {
-            let addr = nobodys_addr();
+            let addr = unused_addr();
             let rig = Rig::start(impatient(quick(url(addr))), store);
             for (sequence, head) in (0..).zip(heads) {
                 rig.offer(sequence, head);
@@ -212,7 +212,7 @@ async fn a_long_outage_costs_few_acts_where_errors_are_answered_and_none_where_n
             (Act::Answer("503 Busy"), [1, 1, 2, 2, 2, 2, 3]),
             (Act::Bytes(b"", Then::Close), [0; 7]),
         ] {
-            let addr = nobodys_addr();
+            let addr = unused_addr();
             let mut settings = quick(url(addr));
             settings.in_order = true;
             let rig = Rig::start(settings, store);

@@ -11,7 +11,7 @@ use nodetally::delivery::{Health, Statistics};
 use nodetally::spool::Spool;
 use tokio::time::{Instant, sleep};
 
-use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Request, Then, unused_addr, url};
 use super::rig::{BOTH, BOUNDS, LONG, Rig, Store, Time, bytes_beside, on_both, quick};
 
 /// The number of posts in a queue's file, by the sample's number within the boot.
@@ -186,7 +186,7 @@ async fn endpoints_that_are_slow_or_dead_cost_one_that_is_well_no_time() {
         let (alone, _) = measure(&healthy, &[]).await;
         let mut ill: Vec<Rig> =
             peers.iter().map(|peer| Rig::start(prompt(peer.url()), store)).collect();
-        ill.push(Rig::start(prompt(url(nobodys_addr())), store));
+        ill.push(Rig::start(prompt(url(unused_addr())), store));
         let ill: Vec<&Rig> = ill.iter().collect();
         let (beside, longest) = measure(&healthy, &ill).await;
         // The same thread does the work of all of them, unoptimised, on a machine that is busy.

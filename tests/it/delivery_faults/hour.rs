@@ -16,7 +16,7 @@ use nodetally::delivery::{Handle, Health, Statistics};
 use nodetally::spool::{Batch, Spool};
 use tokio::time::{Instant, sleep};
 
-use super::peer::{Act, Peer, Seen, nobodys_addr, url};
+use super::peer::{Act, Peer, Seen, unused_addr, url};
 use super::rig::{BOUNDS, NAME, Time, balanced, make, path, quick};
 
 const SAMPLES: u64 = 240;
@@ -192,7 +192,7 @@ async fn an_hours_outage_is_replayed_in_order_beside_live_samples_and_not_from_m
     if let Ok(peer) = env::var(PEER) {
         return Agent::be(&peer).await;
     }
-    let addr = nobodys_addr();
+    let addr = unused_addr();
     let slow = |_: &_| Act::After(Duration::from_millis(5), "201 Created");
     let peer = Peer::start_at(addr, slow);
     let name = "delivery_faults::hour::an_hours_outage_is_replayed_in_order_beside_live_samples_and_not_from_memory";

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use nodetally::delivery::Health;
 use tokio::time::sleep;
 
-use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Seen, Then, unused_addr, url};
 use super::rig::{BOUNDS, LONG, Rig, Store, on_both, path, quick, sequence, spool_in};
 
 fn sequences(seen: &[Seen]) -> Vec<u64> {
@@ -20,7 +20,7 @@ fn sequences(seen: &[Seen]) -> Vec<u64> {
 #[tokio::test]
 async fn an_endpoint_that_needs_everything_in_order_gets_it_so_across_an_outage() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let mut settings = quick(url(addr));
         settings.in_order = true;
         let rig = Rig::start(settings, store);
@@ -43,7 +43,7 @@ async fn an_endpoint_that_needs_everything_in_order_gets_it_so_across_an_outage(
 
 /// One that subtracts running totals takes one that goes back for a start from nothing.
 #[tokio::test]
-async fn where_order_matters_no_path_is_told_of_something_older_whatever_fails() {
+async fn where_order_matters_no_path_gets_an_older_post_whatever_fails() {
     on_both(async |store| {
         let random = Mutex::new(Rng::with_seed(11));
         let peer = Peer::start(move |_| {
@@ -118,7 +118,7 @@ async fn where_order_matters_nothing_gets_to_disk_before_what_is_under_way() {
 #[tokio::test]
 async fn after_an_outage_what_waited_comes_in_its_order_and_what_is_fresh_overtakes_it() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..40 {
             rig.offer(sequence, &["a", "b", "c"]);
@@ -148,9 +148,9 @@ async fn after_an_outage_what_waited_comes_in_its_order_and_what_is_fresh_overta
 
 /// Fresh samples that fail in part must not come to stand before what has waited for longer.
 #[tokio::test]
-async fn what_fails_while_the_backlog_is_replayed_takes_nobodys_place() {
+async fn a_post_that_fails_during_a_replay_displaces_no_other() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let rig = Rig::start(quick(url(addr)), store);
         for sequence in 0..30 {
             rig.offer(sequence, &["a", "b"]);

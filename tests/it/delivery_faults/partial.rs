@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use nodetally::delivery::{DeliverySettings, Health, Statistics};
 
-use super::peer::{Act, CREATED, Peer, Request, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Request, Then, unused_addr, url};
 use super::rig::{BOTH, Rig, Store, on_both, path, quick, sequence};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -198,7 +198,7 @@ async fn what_fails_for_longer_is_given_up_from_the_oldest_on() {
 
 /// A body that is ill is given up even though others of its path are taken, and holds up none of them.
 #[tokio::test]
-async fn one_ill_body_holds_up_no_other_of_its_path() {
+async fn one_failing_body_delays_no_other_of_its_path() {
     on_both(async |store| {
         let peer = Peer::start(|request: &Request| match request.body_bytes > 20 {
             true => Act::Answer("503 Busy"),
@@ -291,7 +291,7 @@ async fn what_is_left_is_bounded_by_samples_and_by_bytes_and_the_oldest_goes() {
 /// 150 samples that waited for an endpoint of which a part is away when it is back, until as much is left
 /// of them as keeps the others where they are.
 async fn replay_a_part(part: &Part, store: Store) -> (Rig, Peer) {
-    let addr = nobodys_addr();
+    let addr = unused_addr();
     let rig = Rig::start(quick(url(addr)), store);
     for sequence in 0..150 {
         rig.offer(sequence, &["a", "away", "b"]);

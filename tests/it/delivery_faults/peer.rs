@@ -97,7 +97,7 @@ pub struct Peer {
 }
 
 /// A port of which connections are refused as long as nobody starts a peer there.
-pub fn nobodys_addr() -> SocketAddr {
+pub fn unused_addr() -> SocketAddr {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap()
 }

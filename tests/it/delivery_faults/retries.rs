@@ -7,7 +7,7 @@ use nodetally::delivery::{DeliverySettings, Health};
 use nodetally::spool::Bounds;
 use tokio::time::{Instant, sleep};
 
-use super::peer::{Act, CREATED, Peer, Request, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Request, unused_addr, url};
 use super::rig::{BOTH, BOUNDS, Rig, Store, on_both, path, quick};
 
 fn gaps(peer: &Peer) -> Vec<Duration> {
@@ -81,7 +81,7 @@ async fn nothing_is_sent_before_the_time_that_a_peer_asked_for() {
 /// A peer that takes a few posts and then asks for a pause, again and again, while more comes than it
 /// takes: what it leaves is not held in hand, where nothing could push it out.
 #[tokio::test]
-async fn what_an_endpoint_leaves_that_takes_less_than_comes_is_not_held_in_hand() {
+async fn posts_that_a_slow_endpoint_leaves_are_not_held_in_memory() {
     let peer = Peer::start(|request: &Request| match request.nth % 4 {
         3 => Act::Answer("429 Too Many Requests"),
         _ => CREATED,
@@ -189,7 +189,7 @@ async fn a_post_on_which_the_peer_always_fails_is_given_up_and_the_others_flow()
 async fn such_posts_hold_up_neither_a_backlog_nor_what_comes_in_order() {
     on_both(async |store| {
         for in_order in [false, true] {
-            let addr = nobodys_addr();
+            let addr = unused_addr();
             let mut settings = quick(url(addr));
             settings.in_order = in_order;
             let rig = Rig::start(settings, store);

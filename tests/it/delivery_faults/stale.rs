@@ -15,7 +15,7 @@ use nodetally::payload::resource_api::{
 };
 use tokio::time::sleep;
 
-use super::peer::{Act, CREATED, Peer, Seen, Then, nobodys_addr, url};
+use super::peer::{Act, CREATED, Peer, Seen, Then, unused_addr, url};
 use super::rig::{BOUNDS, Rig, Store, on_both, quick, spool_in};
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ struct Outage {
 
 /// A quarter of an hour in which the peer refuses or does as told, and then it is back.
 async fn outage(store: Store, late: Option<StaleRule>, bad: Option<Act>) -> Outage {
-    let addr = nobodys_addr();
+    let addr = unused_addr();
     let bad_peer = bad.map(|act| Peer::start_at(addr, move |_| act.clone()));
     let mut settings = quick(url(addr));
     settings.stale = late;
@@ -182,7 +182,7 @@ async fn end_late(rig: &Rig, addr: SocketAddr, mut offered: Sums, mut seen: Vec<
 #[tokio::test]
 async fn what_a_server_may_have_taken_is_added_to_nothing_by_the_next_worker_either() {
     on_both(async |store| {
-        let addr = nobodys_addr();
+        let addr = unused_addr();
         let bad = Peer::start_at(addr, |_| lost());
         let mut settings = quick(url(addr));
         settings.stale = adds();
@@ -212,7 +212,7 @@ async fn what_a_server_may_have_taken_is_added_to_nothing_by_the_next_worker_eit
 /// A sample that was tried while the disk failed, and gets there later.
 #[tokio::test]
 async fn what_a_server_may_have_taken_is_added_to_nothing_once_it_is_on_disk() {
-    let addr = nobodys_addr();
+    let addr = unused_addr();
     let bad = Peer::start_at(addr, |_| lost());
     let mut settings = quick(url(addr));
     settings.stale = adds();

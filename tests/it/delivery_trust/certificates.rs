@@ -113,7 +113,7 @@ async fn a_server_name_is_asked_for_and_verified_while_the_address_is_the_urls()
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_and_one_that_is_missing_or_strange_is_told() {
+async fn a_client_certificate_is_sent_and_a_missing_or_unknown_one_is_logged() {
     let dir = TempDir::new().unwrap();
     let (ca, strangers) = (Ca::called("office"), Ca::called("street"));
     let server = created(Way::tls(ca.signs("127.0.0.1", |_| {}).serves(Some(&ca)))).await;

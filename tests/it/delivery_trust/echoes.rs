@@ -38,7 +38,7 @@ fn settings(url: &str, dir: &TempDir, header: &str) -> DeliverySettings {
 }
 
 #[tokio::test]
-async fn what_a_server_repeats_of_token_and_query_is_not_told() {
+async fn a_token_or_query_that_a_server_echoes_is_not_logged() {
     let dir = TempDir::new().unwrap();
     for (status, header) in [(401, "Authorization"), (403, "X-API-Key"), (500, "Authorization")] {
         let (lines, _guard) = listen();

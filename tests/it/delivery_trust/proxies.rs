@@ -129,7 +129,7 @@ async fn this_host_and_what_no_proxy_names_are_reached_directly() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_fails_is_told_without_what_it_was_shown() {
+async fn a_proxy_that_fails_is_logged_without_credentials() {
     let dead = SocketAddr::from(([127, 0, 0, 1], 1));
     let (refusing, _) = proxy(dead, true).await;
     let dir = TempDir::new().unwrap();

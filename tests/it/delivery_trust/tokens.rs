@@ -138,7 +138,7 @@ async fn a_401_to_the_token_that_the_file_holds_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_leaves_the_last_token_in_use_and_is_told_once() {
+async fn a_removed_token_file_leaves_the_last_token_in_use_and_is_logged_once() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("token");
     write(&path, "kept");

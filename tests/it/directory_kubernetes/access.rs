@@ -32,7 +32,7 @@ async fn a_token_that_rotates_is_read_again() {
 }
 
 #[tokio::test]
-async fn an_answer_of_401_before_the_first_list_is_not_told_if_the_next_is_good() {
+async fn a_401_before_the_first_list_is_not_logged_if_the_next_answer_is_good() {
     let setup = Setup::new().await;
     setup.server.script(Route::List, [Answer::recorded("401-bad-token")]);
     let source = setup.source();

@@ -129,7 +129,7 @@ async fn a_certificate_of_another_ca_names_ours() {
 }
 
 #[tokio::test]
-async fn certificates_for_another_name_or_another_time_are_told_apart() {
+async fn certificates_for_another_name_or_time_have_different_errors() {
     let pki = Pki::new("cluster-ca");
     let folder = tempfile::tempdir().unwrap();
     pki.service_account(folder.path(), "the-token");
@@ -146,7 +146,7 @@ async fn certificates_for_another_name_or_another_time_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_port_that_speaks_no_tls_is_told() {
+async fn a_port_without_tls_is_reported() {
     let setup = Setup::new().await;
     let plain = ApiServer::start_with(None).await;
     let source = Source::start(options(in_cluster(setup.folder.path(), &plain)));
@@ -154,7 +154,7 @@ async fn a_port_that_speaks_no_tls_is_told() {
 }
 
 #[tokio::test]
-async fn plain_http_to_a_port_that_speaks_tls_is_told() {
+async fn plain_http_to_a_tls_port_is_reported() {
     let setup = Setup::new().await;
     // In the words of a real one, which answers so below its TLS.
     let words = "Client sent an HTTP request to an HTTPS server.\n";
@@ -168,7 +168,7 @@ async fn plain_http_to_a_port_that_speaks_tls_is_told() {
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_at_and_a_name_that_nobody_has_are_told() {
+async fn a_closed_port_and_an_unknown_name_are_reported() {
     let setup = Setup::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

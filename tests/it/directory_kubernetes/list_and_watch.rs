@@ -232,7 +232,7 @@ async fn a_silent_watch_is_left_for_another() {
 }
 
 #[tokio::test]
-async fn a_watch_that_told_something_and_falls_silent_is_left_sooner() {
+async fn a_watch_that_falls_silent_after_events_is_closed_sooner() {
     let mut setup = Setup::new().await;
     let mut options = setup.options();
     options.watch_silence = Duration::from_millis(300);
@@ -331,7 +331,7 @@ async fn an_object_that_cannot_be_read_costs_no_other() {
 }
 
 #[tokio::test]
-async fn a_node_without_pods_is_well() {
+async fn a_node_without_pods_is_no_error() {
     let setup = Setup::new().await;
     setup.server.script(Route::List, [Answer::recorded("pods-of-absent-node")]);
     let source = setup.source();

@@ -53,7 +53,7 @@ async fn pods_are_walked_to_what_people_deployed_with_one_request_for_each_owner
 }
 
 #[tokio::test]
-async fn an_owner_that_is_gone_is_no_trouble() {
+async fn an_owner_that_was_removed_is_no_error() {
     let setup = Setup::new().await;
     setup.server.script(Route::ReplicaSet, [Answer::recorded("404-pod")]);
     let source = setup.source();
@@ -96,7 +96,7 @@ async fn the_node_and_the_version_are_asked_for_now_and_then() {
 }
 
 #[tokio::test]
-async fn a_role_without_replicasets_is_told_and_the_pods_go_on() {
+async fn a_role_without_replicasets_is_logged_and_the_pods_are_kept() {
     let mut setup = Setup::new().await;
     let message = "replicasets.apps \"web-66c5cb679f\" is forbidden: User \
         \"system:serviceaccount:monitoring:node-agent\" cannot get resource \"replicasets\" in \

@@ -121,7 +121,7 @@ async fn pods_are_known_and_a_restart_brings_a_new_id_under_the_same_name() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_dies_is_told_of_and_found_again_and_its_pods_stay_meanwhile() {
+async fn a_runtime_that_ends_is_logged_and_found_again_and_its_pods_stay() {
     let dir = dir();
     let socket = dir.path().join("cri.sock");
     let runtime = Runtime::start(&socket, node());
@@ -168,7 +168,7 @@ async fn the_first_socket_that_is_there_counts() {
 }
 
 #[tokio::test]
-async fn a_runtime_of_before_v1_is_told_from_one_without_cri() {
+async fn a_runtime_of_before_v1_differs_from_one_without_cri() {
     let manner = Manner::Speaks("runtime.v1alpha2");
     assert_eq!(
         probe_of(Script { manner, ..node() }).await.unwrap_err(),

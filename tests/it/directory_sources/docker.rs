@@ -153,7 +153,7 @@ async fn containers_have_their_names_and_compose_labels_and_pods_are_left_out() 
 }
 
 #[tokio::test]
-async fn what_podman_answered_stands_in_a_namespace_of_its_own() {
+async fn containers_of_podman_have_a_namespace_of_their_own() {
     let (head, body) = PODMAN.split_once("\n\n").unwrap();
     let head = head.replace('\n', "\r\n");
     let socket = Socket::start(Some(format!("{head}\r\n\r\n{body}")));

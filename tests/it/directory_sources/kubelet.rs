@@ -450,7 +450,7 @@ async fn an_answer_that_is_late_large_cut_or_something_else_is_one_line() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_an_address_without_tls_are_said() {
+async fn a_closed_port_and_an_address_without_tls_are_reported() {
     let ca = Ca::new();
     let account = Account::new("hunter2", &ca);
     // Bound, so that nobody else takes the port, but not listening.

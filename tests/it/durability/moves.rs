@@ -45,7 +45,7 @@ fn kill(mut agent: Agent) {
 }
 
 #[test]
-fn what_waits_on_disk_goes_along_to_another_directory() {
+fn a_backlog_on_disk_moves_to_another_directory() {
     let stage = Stage::new();
     let peer = Peer::start(Mood::Refusing);
     stage.configure(&[("central", &peer.url(), "")]);
@@ -69,7 +69,7 @@ fn what_waits_on_disk_goes_along_to_another_directory() {
 }
 
 #[test]
-fn what_waits_on_disk_goes_along_to_memory() {
+fn a_backlog_on_disk_moves_to_memory() {
     let stage = Stage::new();
     let peer = Peer::start(Mood::Refusing);
     stage.configure(&[("central", &peer.url(), "")]);

@@ -85,7 +85,7 @@ fn pods_units_and_inner_cgroups_that_no_truth_names_used_nothing() {
 }
 
 #[test]
-fn four_jobs_that_lived_and_died_between_the_instants_stand_under_exited() {
+fn four_jobs_that_ran_between_the_instants_are_under_exited() {
     let host = Host::load("7.2-containerd-systemd");
     let slice = &b"/kubepods.slice/kubepods-besteffort.slice"[..];
     let exited = host.account.exited.iter().find(|exited| *exited.path == *slice).unwrap();
@@ -198,7 +198,7 @@ fn throttling_is_a_difference_too() {
 
 /// The killed container is gone with its own memory.events; the pod's slice still says it.
 #[test]
-fn an_oom_kill_of_a_container_that_is_gone_stands_with_its_pod() {
+fn an_oom_kill_of_a_removed_container_counts_for_its_pod() {
     let host = Host::load("6.8-crio-systemd");
     let kills = host.account.pods.iter().filter(|pod| pod.usage.events.oom_kills == Some(1));
     let pods: Vec<String> = kills.map(|pod| pod.uid.to_string()).collect();

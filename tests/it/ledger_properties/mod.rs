@@ -302,7 +302,7 @@ proptest! {
 
     /// A cgroup that was there and not seen brings no past with it, not its children's either.
     #[test]
-    fn the_past_of_what_was_only_not_seen_is_nobodys_gain(history in history(hiding_op())) {
+    fn usage_from_before_a_missed_reading_is_not_attributed(history in history(hiding_op())) {
         let run = run(&history, 0);
         let all: Vec<Spent> =
             accounts(&run.snapshots).iter().map(|account| sum(given(account).values())).collect();

@@ -61,7 +61,7 @@ fn collect_said(folder: &Path, into: &mut Vec<String>) {
 }
 
 #[test]
-fn every_line_that_is_explained_is_one_that_somebody_prints() {
+fn every_explained_line_is_printed_by_the_sources() {
     let mut said = Vec::new();
     for room in ["directory", "endpoint", "runtime", "cli"] {
         collect_said(&tree("src").join(room), &mut said);
@@ -97,7 +97,7 @@ fn every_line_that_is_explained_is_one_that_somebody_prints() {
 }
 
 #[test]
-fn a_line_that_nobody_prints_is_not_found() {
+fn a_line_that_is_never_printed_is_not_found() {
     let source = "// certificate signed\nformat!(\n    \"lacks \\\n     `{verb}` \\\"x\\\"\")";
     let said = said_in(source);
     assert!(said.contains("lacks `{verb}` \"x\""), "{said}");

@@ -32,7 +32,7 @@ fn the_daemon_set_runs_on_every_node_and_stays_there() {
 }
 
 #[test]
-fn the_pod_stands_in_the_hosts_namespaces() {
+fn the_pod_shares_the_hosts_namespaces() {
     let pod = pod();
     assert_eq!(pod.host_pid, Some(true));
     assert_eq!(pod.host_network, Some(true));

@@ -146,7 +146,7 @@ fn an_error_comes_with_its_number() {
 }
 
 #[test]
-fn what_stays_on_the_host_is_told_from_what_leaves_it() {
+fn local_traffic_differs_from_traffic_that_leaves_the_host() {
     let v4 = |address: [u8; 4]| {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&address);

@@ -92,7 +92,7 @@ fn small_figures_are_there_while_a_large_one_is_under_way() {
 }
 
 #[test]
-fn telling_and_reading_wait_for_nobody() {
+fn sending_targets_and_reading_usage_never_wait() {
     let mut host = Host::new();
     let target = host.add_simple_pod(1, 1000);
     let lane = UsageLane::start(host.roots(), options(), clock::boot_time).unwrap();

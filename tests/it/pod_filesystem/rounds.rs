@@ -97,7 +97,7 @@ fn a_static_pod_is_found_by_its_bare_hash() {
 }
 
 #[test]
-fn nothing_is_zero_and_what_cannot_be_told_is_not() {
+fn an_empty_pod_is_zero_and_an_unknown_one_has_no_value() {
     let mut host = Host::new();
     let pod = pod_uid(1);
     let bare = counted_alone(&host, Target { pod, containers: Vec::new() });
@@ -140,7 +140,7 @@ fn a_layer_that_cannot_be_found_leaves_the_figure_incomplete() {
 }
 
 #[test]
-fn a_layer_once_found_is_known_after_the_process_that_told_of_it() {
+fn a_layer_stays_known_after_its_process_has_ended() {
     let mut host = Host::new();
     let target = host.add_simple_pod(1, 10_000);
     let mut rounds = Rounds::new(host.roots(), &options());
@@ -174,7 +174,7 @@ fn a_pod_is_counted_again_a_while_after_it_was_and_not_before() {
 
 /// A pod of 200,000 files beside ten small ones, at 2000 entries a second.
 #[test]
-fn a_huge_pod_has_one_turn_a_round_and_delays_nobody() {
+fn a_huge_pod_has_one_turn_a_round_and_delays_no_other() {
     let mut host = Host::new();
     let mut targets: Vec<Target> = (0..=10).map(|pod| host.add_simple_pod(pod, 10_000)).collect();
     let huge = targets[0].pod;

@@ -58,7 +58,7 @@ async fn nodes_have_the_apis_form_alone_and_in_the_list() {
 }
 
 #[tokio::test]
-async fn pods_have_their_containers_or_stand_as_one() {
+async fn pods_have_their_containers_or_appear_as_one() {
     let server = two_pods().await;
     let web = server.get_ok(&format!("{V1BETA1}/namespaces/default/pods/web-1")).await;
     assert_eq!(

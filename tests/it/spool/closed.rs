@@ -110,7 +110,7 @@ fn one_that_is_written_over_by_another_is_counted_anew() {
 }
 
 #[test]
-fn what_is_in_hand_of_one_that_is_gone_is_not_let_go() {
+fn leases_of_a_removed_queue_are_not_released() {
     let closed = Closed::new();
     std::fs::remove_file(&closed.desk.path).unwrap();
     assert_eq!(wait(closed.desk.queue.release(closed.leased)), RowPresence::Gone);
@@ -119,7 +119,7 @@ fn what_is_in_hand_of_one_that_is_gone_is_not_let_go() {
 }
 
 #[test]
-fn one_that_nobody_has_touched_is_as_it_was() {
+fn an_unused_queue_is_unchanged() {
     let Closed { desk, leased, _dir } = Closed::new();
     for _ in 0..3 {
         assert_eq!(desk.samples(at(5)), [1, 2, 3]);

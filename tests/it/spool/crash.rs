@@ -118,7 +118,7 @@ fn the_holder() {
 }
 
 #[test]
-fn a_second_agent_is_told_and_harms_nothing() {
+fn a_second_agent_gets_an_error_and_harms_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut holder = again("spool::crash::the_holder", HOLDER, dir.path()).spawn().unwrap();
     let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();

@@ -288,7 +288,7 @@ fn damage_that_shows_while_it_is_in_use_costs_what_was_known_to_be_there() {
 }
 
 #[test]
-fn a_file_that_somebody_removes_is_missed() {
+fn a_removed_file_is_noticed() {
     log_lines::hear_all();
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
@@ -306,7 +306,7 @@ fn a_file_that_somebody_removes_is_missed() {
 }
 
 #[test]
-fn single_damaged_batches_are_removed_counted_and_told_once() {
+fn single_damaged_batches_are_removed_counted_and_logged_once() {
     log_lines::hear_all();
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);

@@ -28,7 +28,7 @@ fn what_was_given_out_is_not_given_again_until_it_is_let_go() {
 }
 
 #[test]
-fn a_new_run_has_nothing_in_hand() {
+fn a_new_run_has_no_leases() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     wait(desk.queue.append(&batch(0, 2, 50), true, at(0))).unwrap();
@@ -40,7 +40,7 @@ fn a_new_run_has_nothing_in_hand() {
 }
 
 #[test]
-fn what_is_in_hand_is_neither_pushed_out_nor_too_old() {
+fn leased_batches_are_neither_evicted_nor_too_old() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), Bounds { bytes_max: 100_000, ..bounds(0, 60) });
     let held = wait(desk.queue.append(&batch(0, 1, 10_000), true, at(0))).unwrap();
@@ -63,7 +63,7 @@ fn what_is_in_hand_is_neither_pushed_out_nor_too_old() {
 }
 
 #[test]
-fn where_what_is_in_hand_leaves_no_room_nothing_is_dropped_for_what_does_not_fit() {
+fn where_leases_leave_no_room_nothing_is_dropped_for_a_batch_that_does_not_fit() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), bounds(100_000, 3600));
     let hold = |n| wait(desk.queue.append(&batch(n, 1, 20_000), true, at(n)));
@@ -79,7 +79,7 @@ fn where_what_is_in_hand_leaves_no_room_nothing_is_dropped_for_what_does_not_fit
 }
 
 #[test]
-fn what_two_in_hand_were_merged_into_is_in_nobodys() {
+fn a_batch_merged_from_two_leases_is_not_leased() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 0..3 {

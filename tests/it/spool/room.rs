@@ -49,7 +49,7 @@ fn append_until_full(desk: &Desk, mut n: u64) -> u64 {
 }
 
 #[test]
-fn a_full_disk_is_told_and_what_is_kept_stays_whole() {
+fn a_full_disk_is_reported_and_kept_batches_stay_whole() {
     on_own_disk("size=1m", |dir| {
         let desk = Desk::new(&dir.join("spool"), AMPLE);
         let first = append_until_full(&desk, 0);
@@ -183,7 +183,7 @@ fn read_only(path: &Path) -> SpoolError {
 }
 
 #[test]
-fn a_read_only_directory_is_told_as_that_and_used_once_it_is_not() {
+fn a_read_only_directory_is_reported_and_used_once_it_is_writable() {
     on_own_disk("size=1m", |dir| {
         log_lines::hear_all();
         mount(Some(dir), dir, NOTHING, MsFlags::MS_BIND, NOTHING).unwrap();

@@ -34,7 +34,7 @@ fn what_was_appended_is_there_after_a_reopening_in_its_order() {
 }
 
 #[test]
-fn what_is_removed_is_gone_and_what_is_left_of_a_batch_stands_in_its_place() {
+fn removed_rows_are_gone_and_the_others_of_a_batch_keep_its_place() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     let rows: Vec<RowId> = (0..5).map(|n| desk.append(&batch(n, 4, 50), at(n)).unwrap()).collect();
@@ -53,7 +53,7 @@ fn what_is_removed_is_gone_and_what_is_left_of_a_batch_stands_in_its_place() {
 }
 
 #[test]
-fn a_merged_batch_stands_where_the_last_of_them_stood() {
+fn a_merged_batch_has_the_place_of_its_last_part() {
     let dir = quick_dir();
     let desk = Desk::new(dir.path(), AMPLE);
     let rows: Vec<RowId> = (0..5).map(|n| desk.append(&batch(n, 2, 50), at(n)).unwrap()).collect();
@@ -141,7 +141,7 @@ fn a_file_that_was_only_begun_is_begun_anew() {
 }
 
 #[test]
-fn nobody_else_may_read_what_is_kept() {
+fn no_other_user_may_read_the_file() {
     let dir = quick_dir();
     let below = dir.path().join("state/spool");
     let desk = Desk::new(&below, AMPLE);

@@ -368,7 +368,7 @@ mod checker {
     }
 
     #[test]
-    fn a_room_that_stands_after_is_caught_in_every_way_of_writing_it() {
+    fn a_later_room_is_caught_in_every_spelling() {
         let rule = "`source` uses `ledger`, which stands after it";
         let file = "src/source/cpu_stat.rs";
         assert_caught(file, "use crate::ledger::Delta;", 1, rule);
