@@ -221,7 +221,7 @@ impl DiskQueue {
         merged
     }
 
-    /// Leases the oldest batch that the endpoint cannot have accepted unheard, and older ones that
+    /// Leases the oldest batch that the endpoint cannot have accepted without an answer, and older ones that
     /// it can have into `skipped`.
     async fn oldest_untried(
         &mut self,

@@ -157,7 +157,7 @@ impl Handle {
         let mut pushed_out = Vec::new();
         let mut state = self.state();
         for batch in batches.into_iter().rev().filter(|batch| !batch.posts.is_empty()) {
-            // Not every journal file tells whether its batch was attempted.
+            // Not every journal file shows whether its batch was attempted.
             let entry = QueuedBatch {
                 in_journal,
                 attempt_is_stored: false,
@@ -182,16 +182,17 @@ impl Handle {
     #[must_use]
     pub fn statistics(&self, now: &Moment) -> Statistics {
         let state = self.state();
-        let mut told = state.statistics.clone();
-        told.in_memory_samples = state.waiting.samples + state.in_flight.samples;
-        told.in_memory_posts = state.waiting.posts + state.in_flight.posts;
-        told.in_memory_bytes = state.waiting.bytes + state.in_flight.bytes;
+        let mut statistics = state.statistics.clone();
+        statistics.in_memory_samples = state.waiting.samples + state.in_flight.samples;
+        statistics.in_memory_posts = state.waiting.posts + state.in_flight.posts;
+        statistics.in_memory_bytes = state.waiting.bytes + state.in_flight.bytes;
         let in_memory = state.backlog.front().or(state.fresh.front()).map(|entry| entry.sampled_at);
-        let oldest = [in_memory, state.oldest_in_flight, told.on_disk.oldest];
-        told.oldest_age = oldest.into_iter().flatten().map(|sampled_at| sampled_at.age(now)).max();
-        told.last_success_age = state.last_success.map(|at| at.elapsed());
-        told.health_age = state.health_since.elapsed();
-        told
+        let oldest = [in_memory, state.oldest_in_flight, statistics.on_disk.oldest];
+        statistics.oldest_age =
+            oldest.into_iter().flatten().map(|sampled_at| sampled_at.age(now)).max();
+        statistics.last_success_age = state.last_success.map(|at| at.elapsed());
+        statistics.health_age = state.health_since.elapsed();
+        statistics
     }
 
     /// Closes the queue, lets the worker send until `deadline` and write the rest to disk, and
@@ -596,7 +597,7 @@ impl Handle {
     }
 
     /// Leases the two oldest neighbours of the backlog that the endpoint cannot have accepted
-    /// unheard.
+    /// without an answer.
     fn lease_two(&self) -> Option<[QueuedBatch; 2]> {
         let mut state = self.state();
         let mut pairs = state.backlog.iter().zip(state.backlog.iter().skip(1));

@@ -40,7 +40,7 @@ const POSTS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
 
 /// The first part number of merged posts; no sample has as many posts. The newer of the two may
-/// have arrived unheard: under its number the merged post would be dropped as a repeat.
+/// have arrived without an answer: under its number the merged post would be dropped as a repeat.
 const SUMS_FROM: u32 = 1 << 31;
 
 /// Merges two samples; the result has the number of the newer one. `None`: together they are too

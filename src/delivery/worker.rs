@@ -211,7 +211,7 @@ impl Worker {
             None => now + pause,
         };
         // A short pause ends before it matters where fresh samples are.
-        let takes_in =
+        let stores_fresh =
             self.health != Health::Healthy || pause > self.settings.prompt && !yields_to_fresh;
         loop {
             let end = match self.stored_fresh.front() {
@@ -221,7 +221,7 @@ impl Worker {
             tokio::select! {
                 () = sleep_until(end) => return,
                 () = self.handle.fresh_due(), if yields_to_fresh => return,
-                () = self.handle.any_fresh(), if takes_in => self.accept_fresh().await,
+                () = self.handle.any_fresh(), if stores_fresh => self.accept_fresh().await,
                 _ = deadline.changed(), if ending.is_none() => return,
             }
             self.log.backlog_full(&self.location());
@@ -320,8 +320,8 @@ impl Worker {
                 self.retained.push_back(retained);
             }
         }
-        while let Some(leftover) = self.handle.lease_partial() {
-            put_in_order(&mut together, leftover);
+        while let Some(unacknowledged) = self.handle.lease_partial() {
+            put_in_order(&mut together, unacknowledged);
         }
         put_in_order(&mut together, entry);
         let mut entries = Vec::with_capacity(together.len());

@@ -18,13 +18,13 @@ use crate::spool::{Batch, Moment};
 /// The interval at which the endpoint is asked which pods it holds to be alive.
 const RECONCILE: Duration = Duration::from_secs(60);
 
-/// Changes that come together are told together, this long after the first of them.
+/// The delay between a change and its report, so that changes that come together go together.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// The longest list of pods that is read, in bytes: a row takes one to ten KiB.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
-/// Tells one endpoint, as long as it is held.
+/// The task that reports the pod life cycle to one endpoint. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Reporter(JoinHandle<()>);
 
@@ -35,7 +35,7 @@ impl Drop for Reporter {
 }
 
 impl Reporter {
-    /// Tells what there is, then what changes. Needs a runtime.
+    /// Reports all pods, then each change. Needs a runtime.
     #[must_use]
     pub fn start(
         handle: Handle,
@@ -52,7 +52,7 @@ impl Reporter {
             node_name: node_name.to_owned(),
             lifecycle: Lifecycle::default(),
             boot,
-            told_at: BootTime::default(),
+            reported_at: BootTime::default(),
             dropped_posts: 0,
             reconcile_failed: false,
         };
@@ -67,9 +67,9 @@ struct Reporting {
     node_name: String,
     lifecycle: Lifecycle,
     boot: BootId,
-    /// When the last act was told; no two are told in one moment, by which they are told apart.
-    told_at: BootTime,
-    /// Of the endpoint's queue, when it was last looked at.
+    /// The time of the last report. No two have the same, since it identifies them.
+    reported_at: BootTime,
+    /// The posts that the endpoint's queue had dropped at the last check.
     dropped_posts: u64,
     reconcile_failed: bool,
 }
@@ -97,8 +97,8 @@ impl Reporting {
             tokio::select! {
                 () = due => {
                     settled_at = None;
-                    let acts = self.lifecycle.changes(&directory.catalog(), &self.filters);
-                    self.tell(acts);
+                    let changes = self.lifecycle.changes(&directory.catalog(), &self.filters);
+                    self.report(changes);
                 }
                 changed = changes.changed() => {
                     if changed.is_err() {
@@ -111,7 +111,8 @@ impl Reporting {
         }
     }
 
-    /// Until a source has told of pods, nobody can be said to be dead.
+    /// Compares the endpoint's pods with the directory. Before a source has listed pods, none counts as
+    /// dead.
     async fn reconcile(&mut self, getter: &Getter, directory: &Directory) {
         let catalog = directory.catalog();
         if !catalog.sources.iter().any(|source| source.current_at.is_some()) {
@@ -121,11 +122,11 @@ impl Reporting {
         let dropped_posts = figures.dropped_posts.total();
         if std::mem::replace(&mut self.dropped_posts, dropped_posts) != dropped_posts {
             self.lifecycle.doubt();
-            let acts = self.lifecycle.changes(&catalog, &self.filters);
-            self.tell(acts);
+            let changes = self.lifecycle.changes(&catalog, &self.filters);
+            self.report(changes);
             return;
         }
-        // What waits in the queue would look like a difference.
+        // Waiting posts would look like a difference.
         if figures.waiting_posts > 0 {
             return;
         }
@@ -141,8 +142,8 @@ impl Reporting {
                 if std::mem::take(&mut self.reconcile_failed) {
                     info!("endpoint {}: answers for its pods again", self.delivery.name);
                 }
-                let acts = self.lifecycle.reconcile(&rows, &directory.catalog(), &self.filters);
-                self.tell(acts);
+                let changes = self.lifecycle.reconcile(&rows, &directory.catalog(), &self.filters);
+                self.report(changes);
             }
             Err(reason) => {
                 if !std::mem::replace(&mut self.reconcile_failed, true) {
@@ -155,18 +156,18 @@ impl Reporting {
         }
     }
 
-    /// One batch an act: within a batch there is no order, and a pod's row must not be marked dead
-    /// before it is made.
-    fn tell(&mut self, acts: Vec<PodChange>) {
-        for act in acts {
+    /// Offers one batch per change: a batch has no order, and a pod's row must not be marked dead
+    /// before it is created.
+    fn report(&mut self, changes: Vec<PodChange>) {
+        for change in changes {
             let now = clock::moment(self.boot);
-            let after_the_last = self.told_at.plus(Duration::from_nanos(1));
-            let taken = Moment { since_boot: now.since_boot.max(after_the_last), ..now };
-            self.told_at = taken.since_boot;
-            let (path, body) = match &act {
+            let after_the_last = self.reported_at.plus(Duration::from_nanos(1));
+            let sampled_at = Moment { since_boot: now.since_boot.max(after_the_last), ..now };
+            self.reported_at = sampled_at.since_boot;
+            let (path, body) = match &change {
                 PodChange::Upsert(pod) => (
                     pod_lifecycle::SPEC_PATH,
-                    pod_lifecycle::spec_body(pod, &self.node_name, taken.wall),
+                    pod_lifecycle::spec_body(pod, &self.node_name, sampled_at.wall),
                 ),
                 PodChange::MarkDead { pod_name, pod_ip } => (
                     pod_lifecycle::MARK_DEAD_PATH,
@@ -174,7 +175,7 @@ impl Reporting {
                 ),
             };
             let post = (path.to_owned(), body.into_boxed_slice().into());
-            self.handle.offer(Batch::new(taken, [post]), false);
+            self.handle.offer(Batch::new(sampled_at, [post]), false);
         }
     }
 }

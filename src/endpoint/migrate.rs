@@ -36,17 +36,17 @@ pub async fn migrate(from: Endpoint, to: Successor, boot: BootId, ending: Ending
     let (queue, journal) = (from.queue.clone(), from.journal.clone());
     let (name, left) = from.finish(clock::timer_now() + FLUSH_DEADLINE).await;
     let is_elsewhere = journal.as_ref().map(Journal::dir) != to.journal.as_ref().map(Journal::dir);
-    let taken: Vec<Moment> = left.iter().map(|batch| batch.sampled_at).collect();
+    let sampled_at: Vec<Moment> = left.iter().map(|batch| batch.sampled_at).collect();
     if is_elsewhere {
-        // Where one cannot be written, that is said there; it is in memory all the same.
+        // A batch that cannot be written is logged there, and is still in memory.
         for batch in &left {
             let _ = to.handle.journal(batch);
         }
     }
-    // Those that have no file have none to be forgotten.
+    // Batches without a file have none to be removed.
     to.handle.prepend(left, true);
     if let Some(journal) = journal.filter(|_| is_elsewhere) {
-        taken.iter().for_each(|taken| journal.forget(taken));
+        sampled_at.iter().for_each(|sampled_at| journal.forget(sampled_at));
     }
     let is_same = |from: &Queue| to.queue.as_ref().is_some_and(|to| to.path() == from.path());
     if let Some(queue) = queue.filter(|queue| !is_same(queue)) {
@@ -56,7 +56,7 @@ pub async fn migrate(from: Endpoint, to: Successor, boot: BootId, ending: Ending
 }
 
 async fn move_queue(name: &str, from: &Queue, to: &Successor, boot: BootId, ending: Ending) {
-    // What is too old is found so where it goes, and counted there.
+    // Batches that are too old are dropped and counted by the successor.
     let from = from.bounded(Bounds { age_max: Duration::MAX, ..from.bounds() });
     let mut moved = 0;
     let moves = async {
@@ -77,7 +77,7 @@ async fn move_queue(name: &str, from: &Queue, to: &Successor, boot: BootId, endi
     if stay > 0 || outcome.is_err() {
         let why = outcome.err().unwrap_or_else(|| "there is no room for more".to_owned());
         let what = match stay {
-            // It could not be looked into.
+            // The file could not be read.
             0 => "what may wait".to_owned(),
             stay => format!("{stay} samples"),
         };
@@ -92,8 +92,8 @@ fn place(to: &Successor) -> String {
     to.queue.as_ref().map_or("memory".to_owned(), |queue| queue.path().display().to_string())
 }
 
-/// From the oldest on, as far as there is room. First put there, then removed here: what is ended in
-/// between stands in both, and is recognised when it comes twice.
+/// Moves batches from the oldest on, as far as there is room. Each is written there before it is
+/// removed here. After a kill in between it is in both, and the server recognises the repeat.
 async fn move_all(
     name: &str,
     from: &Queue,
@@ -101,7 +101,7 @@ async fn move_all(
     boot: BootId,
     moved: &mut u64,
 ) -> Result<(), SpoolError> {
-    // No more of them is given out, so nothing is looked at twice.
+    // They stay leased, so that none is read twice.
     let mut stay = Vec::new();
     let mut is_logged = false;
     let outcome = loop {
@@ -121,7 +121,7 @@ async fn move_all(
         *moved += gone.len() as u64;
         let is_full = to.queue.is_none() && !left.is_empty();
         stay.extend(left);
-        // They are not given out again either way; what stays on disk is recognised by its keys.
+        // They are not leased again either way. The server recognises those that stay on disk.
         let removed = from.remove(&gone).await;
         if let Err(error) = outcome.and(removed) {
             break Err(error);
@@ -146,7 +146,7 @@ async fn some_of(from: &Queue, boot: BootId) -> Result<Vec<(RowId, Batch)>, Spoo
     Ok(some)
 }
 
-/// Which of them are there.
+/// Writes batches to the successor; returns for each whether it is there.
 async fn put(
     to: &Successor,
     batches: Vec<Batch>,

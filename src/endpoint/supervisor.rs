@@ -29,7 +29,7 @@ use crate::spool::{Journal, Spool};
 pub struct Endpoints {
     boot: BootId,
     /// The spool thread of each directory. More than one while a reload migrates a backlog.
-    keepers: Vec<(PathBuf, Spool)>,
+    spools: Vec<(PathBuf, Spool)>,
     running: Vec<Endpoint>,
     /// Reporters of the pod life cycle.
     reporters: Vec<Reporter>,
@@ -42,7 +42,7 @@ pub struct Endpoints {
 /// The endpoints that a reload will run, made and checked but not started.
 #[derive(Debug)]
 pub struct EndpointsPlan {
-    keepers: Vec<(PathBuf, Spool)>,
+    spools: Vec<(PathBuf, Spool)>,
     steps: Vec<EndpointStep>,
     reporters: Vec<ReporterPlan>,
 }
@@ -70,8 +70,8 @@ impl Endpoints {
     #[must_use]
     pub fn new(boot: BootId) -> Self {
         let (running, reporters, leaving) = (Vec::new(), Vec::new(), JoinSet::new());
-        let (keepers, ending) = (Vec::new(), watch::Sender::new(None));
-        Self { boot, keepers, running, reporters, leaving, ending }
+        let (spools, ending) = (Vec::new(), watch::Sender::new(None));
+        Self { boot, spools, running, reporters, leaving, ending }
     }
 
     /// Makes clients, queues and workers without starting any: the plan, and the handles for the
@@ -83,39 +83,36 @@ impl Endpoints {
         &self,
         specs: Vec<EndpointSpec>,
     ) -> Result<(EndpointsPlan, Vec<EndpointHandle>), EndpointError> {
-        let mut keepers = self.keepers.clone();
+        let mut spools = self.spools.clone();
         let (mut steps, mut handles, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
         for mut spec in specs {
-            let same = self.running.iter().position(|running| running.is_of(&spec));
-            let running = same.and_then(|at| self.running.get(at));
-            if let Some(running) = running {
+            let same = self.running.iter().enumerate().find(|(_, running)| running.is_of(&spec));
+            if let Some((_, running)) = same {
                 // The seed is no setting: a new one alone is no change.
                 spec.delivery.seed = running.delivery.seed;
             }
-            let (step, handle) = match (same, running) {
-                (Some(at), Some(running))
+            let (step, handle) = match same {
+                Some((at, running))
                     if running.delivery == spec.delivery && running.storage == spec.storage =>
                 {
                     (EndpointStep::Keep(at), running.handle.clone())
                 }
                 _ => {
                     let EndpointSpec { embedded, delivery, storage, .. } = &spec;
-                    let places = places(&mut keepers, &delivery.name, storage);
+                    let places = places(&mut spools, &delivery.name, storage);
                     let (queue, journal) = (places.queue.clone(), places.journal.clone());
                     let (handle, worker) =
                         delivery::endpoint(delivery.clone(), places, delivery_clock(self.boot))?;
-                    let offered_to = handle.clone();
-                    let (embedded, delivery) = (*embedded, delivery.clone());
                     let endpoint = Endpoint {
-                        embedded,
-                        delivery,
+                        embedded: *embedded,
+                        delivery: delivery.clone(),
                         storage: storage.clone(),
-                        handle,
+                        handle: handle.clone(),
                         queue,
                         journal,
                         migration: None,
                     };
-                    (EndpointStep::Start(Box::new((endpoint, worker))), offered_to)
+                    (EndpointStep::Start(Box::new((endpoint, worker))), handle)
                 }
             };
             steps.push(step);
@@ -124,7 +121,7 @@ impl Endpoints {
                 Encoder::Lifecycle(filters) => reporters.push((handle, spec.delivery, filters)),
             }
         }
-        Ok((EndpointsPlan { keepers, steps, reporters }, handles))
+        Ok((EndpointsPlan { spools, steps, reporters }, handles))
     }
 
     /// Carries the plan out. Call it once the sampling thread uses the plan's handles alone. Backlogs
@@ -138,9 +135,9 @@ impl Endpoints {
         let mut changes = EndpointChanges::default();
         let mut before: Vec<Option<Endpoint>> =
             std::mem::take(&mut self.running).into_iter().map(Some).collect();
-        let EndpointsPlan { keepers, steps, reporters } = plan;
-        self.keepers = keepers;
-        self.keepers.retain(|(_, keeper)| keeper.is_in_use());
+        let EndpointsPlan { spools, steps, reporters } = plan;
+        self.spools = spools;
+        self.spools.retain(|(_, spool)| spool.is_in_use());
         // New reporters report all pods once more; a repeated report changes nothing.
         self.reporters.clear();
         for step in steps {
@@ -280,15 +277,15 @@ impl Endpoints {
 }
 
 /// The queue and the journal of the endpoint `name`.
-fn places(keepers: &mut Vec<(PathBuf, Spool)>, name: &str, storage: &BacklogStorage) -> Storage {
+fn places(spools: &mut Vec<(PathBuf, Spool)>, name: &str, storage: &BacklogStorage) -> Storage {
     let queue = storage.spool.as_ref().map(|(dir, bounds)| {
-        let known = keepers.iter().find(|(of, _)| of == dir).map(|(_, keeper)| keeper.clone());
-        let keeper = known.unwrap_or_else(|| {
-            let keeper = Spool::new(dir.clone());
-            keepers.push((dir.clone(), keeper.clone()));
-            keeper
+        let known = spools.iter().find(|(of, _)| of == dir).map(|(_, spool)| spool.clone());
+        let spool = known.unwrap_or_else(|| {
+            let spool = Spool::new(dir.clone());
+            spools.push((dir.clone(), spool.clone()));
+            spool
         });
-        keeper.queue(name, *bounds)
+        spool.queue(name, *bounds)
     });
     let journal = storage.journal.as_ref().map(|dir| Journal::new(dir, name));
     Storage { queue, journal }

@@ -57,7 +57,7 @@ pub struct Batch {
     /// The time of the sample. `since_boot` in nanoseconds is its number within the boot: it is
     /// unique for an endpoint, also over restarts.
     pub sampled_at: Moment,
-    /// The endpoint may have accepted a post of it unheard. Merged into another batch, the post
+    /// The endpoint may have accepted a post of it without an answer. Merged into another batch, the post
     /// would have another key.
     pub attempted: bool,
     /// The endpoint accepted other posts of it: the rest is retried with the next batch.

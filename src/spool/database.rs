@@ -274,7 +274,7 @@ impl Database {
                     self.refresh();
                     return Ok(Some(value));
                 }
-                Err(trouble) => match trouble.judge(&self.path) {
+                Err(error) => match error.judge(&self.path) {
                     Ok(damage) => self.set_aside(&damage)?,
                     Err(error) => {
                         self.refresh();
@@ -304,8 +304,8 @@ impl Database {
         };
         match found {
             Ok(file) => self.use_file(file),
-            Err(trouble) => {
-                let damage = trouble.judge(&self.path)?;
+            Err(error) => {
+                let damage = error.judge(&self.path)?;
                 self.set_aside(&damage)?;
                 if creates { self.create() } else { Ok(()) }
             }
@@ -342,9 +342,9 @@ impl Database {
     fn begin(&mut self) -> Result<(), SpoolError> {
         match QueueFile::begin(&self.path) {
             Ok(file) => self.use_file(file),
-            Err(trouble) => {
-                let is_locked_by_another = trouble.is_locked_by_another();
-                let judged = trouble.judge(&self.path);
+            Err(error) => {
+                let is_locked_by_another = error.is_locked_by_another();
+                let judged = error.judge(&self.path);
                 if !is_locked_by_another {
                     // It has no rows yet.
                     let _ = std::fs::remove_file(journal(&self.path));
@@ -385,14 +385,14 @@ impl Database {
 
     /// Logs and counts changes from outside while the file was closed.
     fn log_changes(&mut self, file: &QueueFile, before: (u64, u64), now: (u64, u64)) {
-        let mut in_hand_posts = 0;
+        let mut leased_posts = 0;
         self.rows.leased.retain(|row, posts| {
             let is_gone = matches!(file.posts(*row), Ok(None));
-            in_hand_posts += if is_gone { *posts } else { 0 };
+            leased_posts += if is_gone { *posts } else { 0 };
             !is_gone
         });
         // The callers still have the leased posts that are gone.
-        let expected = before.1.saturating_sub(in_hand_posts);
+        let expected = before.1.saturating_sub(leased_posts);
         self.rows.lost.damaged_posts += expected.saturating_sub(now.1);
         self.rows.found_posts += now.1.saturating_sub(expected);
         if before != now {

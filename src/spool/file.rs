@@ -1,14 +1,14 @@
-//! One queue's file: what stands in it, and every statement that is made about it.
+//! One queue's file: its tables, and every SQL statement.
 //!
 //! It is a SQLite database of two tables. `batches` is small, so that all of it can be checked and
-//! counted when the file is opened; `records` holds what the batches are, and each of them carries a
-//! checksum and is checked when it is read.
+//! counted when the file is opened; `records` holds the batches, each with a checksum that is
+//! checked when it is read.
 //!
 //! A transaction is on disk once it is committed, with a rollback journal and `synchronous = FULL`. A
-//! write-ahead log would need one wait for the disk instead of four, but what stands in it and is
-//! damaged there is lost without a word; and it grows, where the journal is kept and written over: on a
-//! full disk rows can be removed all the same. Both write about as much. The lock is exclusive, so
-//! there is no file for shared memory, and one process at a time. Nothing is mapped into memory.
+//! write-ahead log would need one wait for the disk instead of four, but damaged parts of it are lost
+//! silently. It also grows, while the journal is kept and written over, so that rows can be removed on
+//! a full disk. Both write about as much. The lock is exclusive: there is no file for shared memory,
+//! and one process at a time. Nothing is mapped into memory.
 //!
 //! Pages of removed rows are used again, and the file is removed with its last row, so it is not made
 //! smaller in between.

@@ -67,7 +67,7 @@ impl Journal {
     #[must_use]
     pub fn write_batch(&self, batch: &Batch) -> bool {
         let kept = self.write(batch, &self.path(&batch.sampled_at));
-        self.said(kept)
+        self.note_outcome(kept)
     }
 
     /// Writes a merged batch in the place of the newer and the older one; whether it did. A kill
@@ -77,7 +77,7 @@ impl Journal {
         let sum = self.sum_path(&both.sampled_at, older);
         let kept =
             self.write(both, &sum).and_then(|()| self.put_sum(&sum, &both.sampled_at, older));
-        self.said(kept)
+        self.note_outcome(kept)
     }
 
     /// Puts the merged file in the place of the two others. After a kill [`Journal::recover`]
@@ -97,7 +97,7 @@ impl Journal {
         file.and_then(|file| file.write_all_at(&changed, at)).is_ok()
     }
 
-    fn said(&self, kept: io::Result<()>) -> bool {
+    fn note_outcome(&self, kept: io::Result<()>) -> bool {
         let failed = kept.is_err();
         if self.failed.swap(failed, Ordering::Relaxed) != failed {
             match kept {

@@ -195,8 +195,8 @@ fn checked_part(record: &[u8]) -> Result<&[u8], RecordError> {
     if take::<4>(&mut rest)? != MAGIC {
         return Err(RecordError::Foreign);
     }
-    let told = u32::from_le_bytes(take(&mut rest)?);
-    if checksum(rest) == told { Ok(rest) } else { Err(RecordError::Checksum) }
+    let expected = u32::from_le_bytes(take(&mut rest)?);
+    if checksum(rest) == expected { Ok(rest) } else { Err(RecordError::Checksum) }
 }
 
 fn take_head(rest: &mut &[u8]) -> Result<RecordHead, RecordError> {

@@ -17,7 +17,7 @@ use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, Spoo
 /// The most calls in the thread's channel.
 const CALLS_MAX: usize = 32;
 
-/// The time after which a disk is taken for one that does not answer, such as one behind a lost
+/// The time after which a disk counts as one that does not answer, such as one behind a lost
 /// network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -279,8 +279,8 @@ impl Queue {
             Ok((row, Lease { state, row: leased.then_some(row) }))
         };
         let undo = |database: &mut Database, (row, _)| drop(database.remove(&[row]));
-        let (row, handed) = self.ask_or_undo(append, undo).await?;
-        handed.keep();
+        let (row, lease) = self.ask_or_undo(append, undo).await?;
+        lease.keep();
         Ok(row)
     }
 
@@ -309,8 +309,8 @@ impl Queue {
             let next = database.next(now, bounds)?;
             Ok(next.map(|(row, batch)| (row, batch, Lease { state, row: Some(row) })))
         };
-        let Some((row, batch, handed)) = self.ask(next).await? else { return Ok(None) };
-        handed.keep();
+        let Some((row, batch, lease)) = self.ask(next).await? else { return Ok(None) };
+        lease.keep();
         Ok(Some((row, batch)))
     }
 
@@ -372,23 +372,23 @@ impl Queue {
             let found = database.merge(&rows, &into)?;
             Ok((found, before.saturating_sub(database.contents().posts)))
         };
-        let tell = move |_: &mut Database, (found, fewer)| {
+        let note_merged = move |_: &mut Database, (found, fewer)| {
             if found == RowPresence::Present {
                 lock(&state.counts).merged_posts += fewer;
             }
         };
-        self.ask_or_undo(merge, tell).await.map(|(found, _)| found)
+        self.ask_or_undo(merge, note_merged).await.map(|(found, _)| found)
     }
 
     /// Closes the file, and removes it if it has no batches.
     pub async fn close_idle(&self) {
         if self.state.is_used.load(Ordering::Relaxed) {
-            let rested = self.ask(|database, _| {
+            let closed = self.ask(|database, _| {
                 database.close_idle();
                 Ok(())
             });
             // A thread that has ended has closed its files.
-            let _ = rested.await;
+            let _ = closed.await;
         }
     }
 

@@ -58,7 +58,7 @@ pub(in crate::delivery) struct QueuedBatch {
     pub(in crate::delivery) is_dirty: bool,
     /// An earlier worker may have sent some of it.
     pub(in crate::delivery) was_attempted_before: bool,
-    /// The disk or the journal tells that it was attempted.
+    /// The disk or the journal shows that it was attempted.
     pub(in crate::delivery) attempt_is_stored: bool,
     pub(in crate::delivery) posts: Vec<QueuedPost>,
 }

@@ -14,7 +14,7 @@ pub(super) struct SendOrder {
 }
 
 /// Unacknowledged posts take turns with the others. Posts on a path with unacknowledged ones go
-/// last. So an endpoint that accepts anything is not taken for down, however many posts it always
+/// last. So an endpoint that accepts anything does not count as down, however many posts it always
 /// fails on. The probe is chosen in turn by the number `probe`; an unacknowledged post is a probe
 /// only where there is no other.
 pub(super) fn of(

@@ -64,15 +64,15 @@ impl Worker {
         for failed in failed {
             self.conclude_failed(failed, verdict, &mut round);
         }
-        let takes_others = round.accepted > 0;
+        let accepts_others = round.accepted > 0;
         let mut entries = round.into_entries();
         for (number, entry) in entries.iter_mut().enumerate() {
             // A post that was not even tried waits for its turn.
-            if takes_others && !cut_short.contains(&number) {
+            if accepts_others && !cut_short.contains(&number) {
                 entry.retry_with_next();
             }
         }
-        if takes_others {
+        if accepts_others {
             self.bound_unacknowledged(&mut entries);
         }
         for entry in entries {

@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Records on disk that these batches are attempted, before they are sent. After a kill nothing
-    /// else would tell that the endpoint may have them, and a merged post has another key. It is
+    /// else would show that the endpoint may have them, and a merged post has another key. It is
     /// needed only where stale samples are merged.
     pub(super) async fn mark(&mut self, entries: &mut [QueuedBatch]) {
         if !self.merges_stale() {
