@@ -164,8 +164,7 @@ impl Spool {
         for entry in entries.take(ENTRIES_MAX).flatten() {
             let Ok(file) = entry.file_name().into_string() else { continue };
             let Some(name) = file.strip_suffix(ENDING) else { continue };
-            let metadata = entry.metadata();
-            if let Ok(metadata) = metadata
+            if let Ok(metadata) = entry.metadata()
                 && metadata.is_file()
                 && !names.contains(&name)
                 && orphans.len() < ORPHANS_MAX

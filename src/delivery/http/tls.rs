@@ -49,19 +49,11 @@ pub(super) struct TlsMaterial {
 }
 
 impl Tls {
-    fn is_usual(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn files(&self) -> impl Iterator<Item = &Path> {
-        let client = self.client_certificate.iter();
-        let client = client.flat_map(|client| [&client.certificate_file, &client.key_file]);
-        self.ca_file.iter().chain(client).map(PathBuf::as_path)
-    }
-
     /// The stamps of the files.
     pub(super) fn stamps(&self) -> Vec<Option<Stamp>> {
-        self.files().map(|path| Stamp::read(path).ok()).collect()
+        let client = self.client_certificate.iter();
+        let client = client.flat_map(|client| [&client.certificate_file, &client.key_file]);
+        self.ca_file.iter().chain(client).map(|path| Stamp::read(path).ok()).collect()
     }
 
     /// Reads the files.
@@ -69,7 +61,7 @@ impl Tls {
     /// # Errors
     /// A file cannot be read or used, or a setting contradicts the URL; in one line.
     pub(super) fn read(&self, base: &BaseUrl) -> Result<TlsMaterial, HttpError> {
-        if !base.is_https() && !self.is_usual() {
+        if !base.is_https() && *self != Self::default() {
             return Err(HttpError::TlsUnused);
         }
         let roots = self.ca_file.as_deref().map(read_roots).transpose()?;

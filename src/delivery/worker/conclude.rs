@@ -127,31 +127,26 @@ impl Worker {
     /// away.
     pub(super) fn holds_back_backlog(&mut self) -> bool {
         let can_hold = self.health != Health::Down && !self.settings.in_order;
-        if !can_hold
-            || !self
-                .unacknowledged_exceeds(UNACKNOWLEDGED_MAX / 2, self.unacknowledged_bytes_max() / 2)
-        {
+        if !can_hold || !self.unacknowledged_fill(2) {
             self.full_since = None;
             return false;
         }
-        if !self.unacknowledged_exceeds(
-            UNACKNOWLEDGED_MAX / 4 * 3,
-            self.unacknowledged_bytes_max() / 4 * 3,
-        ) {
+        if !self.unacknowledged_fill(3) {
             return false;
         }
         let now = self.now().since_boot;
         now.since(*self.full_since.get_or_insert(now)) < self.settings.failing_for
     }
 
-    /// There are unacknowledged posts of so many samples, or of so many bytes.
-    fn unacknowledged_exceeds(&self, samples_min: usize, bytes_min: usize) -> bool {
+    /// Unacknowledged posts fill so many quarters of their limit, in samples or in bytes.
+    fn unacknowledged_fill(&self, quarters: usize) -> bool {
         let (in_memory, bytes) = self.handle.unacknowledged();
         let on_disk = self.retained.iter().filter(|entry| entry.partially_accepted);
         let (samples, bytes) = on_disk.fold((in_memory, bytes), |(samples, bytes), entry| {
             (samples + 1, bytes + entry.cost_bytes())
         });
-        samples >= samples_min || bytes >= bytes_min
+        samples >= UNACKNOWLEDGED_MAX / 4 * quarters
+            || bytes >= self.unacknowledged_bytes_max() / 4 * quarters
     }
 
     /// Drops the oldest unacknowledged posts beyond their limit, as no limit of the queue applies
