@@ -105,7 +105,10 @@ fn extras<'a>(
         window_millis,
         cpu_nanocores: entity.cpu_nanocores,
         containers: pod.map_or_else(Vec::new, |pod| {
-            account.running_containers(pod).into_iter().map(ContainerExtra::from).collect()
+            let mut running = account.running_containers(pod);
+            // Readers compare posts, so the order is that of the names.
+            running.sort_unstable_by_key(|container| container.name);
+            running.into_iter().map(ContainerExtra::from).collect()
         }),
     }
 }
