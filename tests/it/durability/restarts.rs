@@ -259,7 +259,7 @@ fn what_was_on_its_way_and_cannot_be_read_is_said_by_name() {
     // A kill while it was written; the sample is counted by the next.
     fs::write(scratch.path().join("central/8.new"), &whole[..9]).unwrap();
     assert_eq!(journal.recover(&clock.now(), None, usize::MAX).batches, [batch]);
-    let said = lines.containing("is removed");
+    let said = lines.containing("its journal file is unusable");
     assert!(said.len() == 1 && said[0].contains("central/7: "), "{said:?}");
 
     fs::write(&of_batch, &whole[..50]).unwrap();
