@@ -204,7 +204,7 @@ impl SampleLog {
         if (self.gaps == 0) != (count == 0) {
             match snapshot.gaps.current.first() {
                 Some(gap) => warn!(
-                    "sampling: {count} readings failed and are unknown in this sample, first {}: {}",
+                    "sampling: failed readings, unknown in this sample: {count}, first {}: {}",
                     String::from_utf8_lossy(&gap.path).escape_debug(),
                     gap.reason
                 ),
