@@ -420,7 +420,7 @@ impl Database {
         let (batches, posts) = self.rows.live(known.totals);
         if self.open.is_some() || batches > 0 {
             tracing::warn!(
-                "spool {}: the file was {what} from outside; its {batches} batches with {posts} posts \
+                "spool {}: the file was {what} from outside; its {batches} batches of {posts} posts \
                  are dropped",
                 self.path.display()
             );

@@ -228,7 +228,7 @@ fn what_is_not_there_is_one_line_that_helps() {
         error
     };
     assert!(fails(&["--unit", "kubelet.servic"]).contains("did you mean kubelet.service?"));
-    assert!(fails(&["--pod", "default/web"]).contains("by its uid"));
+    assert!(fails(&["--pod", "default/web"]).contains("use the pod's uid"));
     let absent = fails(&["--pod", "00000000-0000-0000-0000-000000000000"]);
     assert!(absent.contains("no such pod"), "{absent}");
     let output = dump(&["--replay", "/nonexistent"]);

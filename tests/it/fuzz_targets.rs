@@ -18,6 +18,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("cli/args.rs", "PodSelector::parse", "what a person types as a flag"),
     ("directory/kubelet.rs", "Lacking::parse", "no_refusal_panics_or_breaks_the_line"),
     ("directory/resource_quantity.rs", "Digits::parse", "ResourceQuantity::parse"),
+    ("identity.rs", "serialize", "it writes a name; the target state reads it back"),
     ("payload/body.rs", "object_of", "decode_node and the other readers of bodies"),
     ("payload/body.rs", "value_of", "object_of, and decode_pods and decode_nodes"),
     ("payload/pod_batch/decode.rs", "decode::decode", "decode_pods and decode_nodes"),

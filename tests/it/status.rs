@@ -288,7 +288,7 @@ fn of_two_agents_in_one_state_directory_the_first_keeps_the_socket() {
     second.signal(Signal::SIGTERM);
     let (ended, log) = second.end();
     assert!(ended.success(), "{log}");
-    assert_eq!(log.matches("status.sock: another agent answers there").count(), 1, "{log}");
+    assert_eq!(log.matches("another agent answers there").count(), 1, "{log}");
     assert_eq!(desk.json().unwrap()["pid"], first.0.id(), "after the second has ended");
 }
 
