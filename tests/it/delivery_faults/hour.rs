@@ -29,7 +29,7 @@ const LIVE_EVERY: Duration = Duration::from_millis(700);
 
 /// The most resident memory beyond that of a few samples of a healthy day. The backlog is 18 MB.
 /// In memory at one time are the sample in flight and four live ones of 75 kB, in parts more than
-/// once, SQLite's cache (256 kB), and program pages that were not used before.
+/// once, and SQLite's cache (256 kB). Program pages are left out.
 const GROWTH_KIB_MAX: u64 = 6 << 10;
 
 /// The peer's address, for the process that is the agent.
