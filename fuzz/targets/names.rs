@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodetally::attribution::{Owner, Step};
+use nodetally::attribution::{Owner, OwnerStep};
 use nodetally::directory::catalog::CgroupPattern;
 use nodetally::directory::pod::Phase;
 use nodetally::directory::resource_quantity::ResourceQuantity;
@@ -58,7 +58,7 @@ fn owner(path: &[u8]) {
     let mut owner = Owner::Root;
     for component in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
         let next = Owner::of_child(&owner, component);
-        if owner.step(component) == Step::Inherits {
+        if owner.step(component) == OwnerStep::Inherits {
             assert_eq!(next, owner);
         }
         owner = next;

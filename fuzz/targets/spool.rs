@@ -51,7 +51,7 @@ fn mark(batch: &Batch) {
     let at = usize::try_from(at).expect("within the record");
     record[at..at + changed.len()].copy_from_slice(&changed);
     let marked = decode(&record).expect("a record");
-    assert!(marked.tried && marked.posts == batch.posts && marked.taken == batch.sampled_at);
+    assert!(marked.attempted && marked.posts == batch.posts && marked.sampled_at == batch.sampled_at);
 }
 
 fn read(record: &[u8]) {
@@ -59,7 +59,7 @@ fn read(record: &[u8]) {
     let _ = mark_attempted(record.to_vec());
     let Ok(batch) = decode(record) else { return };
     let head = head.expect("the head of a record");
-    assert_eq!((head.taken, head.tried), (batch.sampled_at, batch.tried));
+    assert_eq!((head.sampled_at, head.attempted), (batch.sampled_at, batch.attempted));
     assert_eq!(head.posts, batch.posts.len());
     let bytes: usize = batch.posts.iter().map(|post| 16 + post.path.len() + post.body.len()).sum();
     assert!(bytes <= record.len() * DEFLATE_RATIO_MAX);

@@ -16,7 +16,6 @@ use crate::tidy::rust_text::{Token, paths, tokens};
 /// File below src/, the reader as a target would name it, and what reaches it.
 const WITHOUT: &[(&str, &str, &str)] = &[
     ("cli/args.rs", "PodSelector::parse", "what a person types as a flag"),
-    ("directory/kubelet.rs", "Lacking::parse", "no_refusal_panics_or_breaks_the_line"),
     ("directory/resource_quantity.rs", "Digits::parse", "ResourceQuantity::parse"),
     ("identity.rs", "serialize", "it writes a name; the target state reads it back"),
     ("payload/body.rs", "object_of", "decode_node and the other readers of bodies"),

@@ -428,8 +428,8 @@ fn lists_are_checked_word_by_word_and_each_word_is_listed_once() {
         ),
         (
             "[directory]\nsources = [\"cri\", \"file\", \"cri\"]",
-            "nodetally.toml:2: directory.sources = [\"cri\", \"file\", \"cri\"]: \"cri\" stands \
-             there twice; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+            "nodetally.toml:2: directory.sources = [\"cri\", \"file\", \"cri\"]: \"cri\" is listed \
+             twice; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
              \"docker\" and \"podman\", each once; in a variable with commas between",
         ),
         (
