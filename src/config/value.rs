@@ -123,7 +123,7 @@ pub(super) fn bytes(raw: &Raw, allowed: RangeInclusive<Bytes>) -> Result<Bytes, 
                 .parse::<u64>()
                 .ok()
                 .and_then(|count| count.checked_mul(unit))
-                .ok_or_else(|| InvalidValue::TooLarge)?
+                .ok_or(InvalidValue::TooLarge)?
         }
     };
     in_range(Bytes::from_bytes(count), &allowed)

@@ -33,17 +33,21 @@ fn is_test_file(path: &str) -> bool {
 
 /// The text above the unit tests, which may import anything and name types as they like.
 fn without_unit_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod ").map_or(text, |end| &text[..end])
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+fn module_in_src(path: &str) -> Vec<&str> {
+    module_of(path.strip_prefix("src/").unwrap_or(path))
 }
 
 /// Arrows of one room: file → files that it takes names from. A re-export in a `mod.rs` is no arrow;
 /// a name taken through it comes from the file that defines it.
 fn check_circles(sources: &BTreeMap<&str, Vec<Token>>) -> Vec<Violation> {
     let file_of: BTreeMap<Vec<&str>, &str> =
-        sources.keys().map(|path| (module_of(&path[4..]), *path)).collect();
+        sources.keys().map(|path| (module_in_src(path), *path)).collect();
     let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, tokens) in sources {
-        let module = module_of(&path[4..]);
+        let module = module_in_src(path);
         let Some(room) = module.first() else { continue };
         for used in paths(tokens, &module).iter().filter(|used| !used.reexport) {
             let mut segments: Vec<&str> = used.segments.iter().map(String::as_str).collect();
