@@ -29,7 +29,7 @@ pub struct DeliverySettings {
     pub url: BaseUrl,
     /// The `Content-Type` of every body (`application/json`).
     pub content_type: &'static str,
-    /// Headers of every post, with credentials ([`secret_header`] keeps those out of `Debug`).
+    /// Headers of every post, with credentials (marked sensitive, so that `Debug` hides them).
     pub headers: HeaderMap,
     pub trust: EndpointTrust,
     /// The compression of bodies (none).

@@ -264,7 +264,7 @@ impl Endpoints {
         self.running.iter().map(view).collect()
     }
 
-    /// Flushes all endpoints within [`FLUSH_DEADLINE`] and logs what stays unacknowledged.
+    /// Flushes all endpoints within five seconds and logs what stays unacknowledged.
     pub async fn finish(mut self) {
         let deadline = clock::timer_now() + FLUSH_DEADLINE;
         self.ending.send_replace(Some(deadline));
