@@ -14,8 +14,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use nodetally::cli::show_config::{TokenState, render};
 use nodetally::config::{
-    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line,
-    parse_duration,
+    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line, parse_duration,
 };
 use nodetally::delivery::BaseUrl;
 use nodetally::directory::static_file;

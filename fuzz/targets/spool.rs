@@ -51,7 +51,9 @@ fn mark(batch: &Batch) {
     let at = usize::try_from(at).expect("within the record");
     record[at..at + changed.len()].copy_from_slice(&changed);
     let marked = decode(&record).expect("a record");
-    assert!(marked.attempted && marked.posts == batch.posts && marked.sampled_at == batch.sampled_at);
+    assert!(
+        marked.attempted && marked.posts == batch.posts && marked.sampled_at == batch.sampled_at
+    );
 }
 
 fn read(record: &[u8]) {

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use nodetally::checkpoint::StateDir;
 use nodetally::ledger::{Account, Counters, Ledger};
 use nodetally::runtime::capture;
-use nodetally::checkpoint::StateDir;
 use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::roots::{Roots, Units};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};

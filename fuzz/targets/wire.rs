@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodetally::payload::pod_batch::{ReceivedBatch, PodResource, decode_nodes, decode_pods, split};
+use nodetally::payload::pod_batch::{PodResource, ReceivedBatch, decode_nodes, decode_pods, split};
 use nodetally::payload::pod_lifecycle::{
     LIST_ROWS_MAX, decode_list, decode_mark_dead, decode_spec, mark_dead_body,
 };
