@@ -16,7 +16,7 @@ use crate::ledger::Counters;
 
 const SCHEMA_VERSION: u32 = 2;
 const FILE_NAME: &str = "counters.json";
-/// A node of five hundred pods has about one MiB.
+/// Far more than a node of five hundred pods needs: some MiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Error)]
@@ -233,6 +233,17 @@ mod tests {
         for cut in 0..whole.len() {
             fs::write(&state.file, &whole[..cut]).unwrap();
             assert!(state.load().is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_skipped_whatever_else_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        for version in [0, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1] {
+            let text = format!("{{\"schema_version\":{version},\"boot_id\":\"a\",\"disks\":[1]}}");
+            fs::write(&state.file, text).unwrap();
+            assert_eq!(state.load().unwrap(), None, "version {version}");
         }
     }
 

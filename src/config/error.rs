@@ -81,7 +81,7 @@ pub enum InvalidValue {
     #[error("names no credential behind {CREDENTIALS}/")]
     NoCredentialNamed,
     #[error(
-        "{CREDENTIALS_VARIABLE} is not set, so no credential was handed over (systemd sets it with \
+        "{CREDENTIALS_VARIABLE} is not set, so no credential is available (systemd sets it with \
          LoadCredential=)"
     )]
     NoCredentials,

@@ -519,7 +519,8 @@ async fn the_queue_keeps_to_its_bound_and_keeps_the_newest() {
         assert!(figures(&handle).waiting_samples() <= 3);
         sleep(Duration::from_millis(5)).await;
     }
-    until(&handle, "told", |_| !lines.containing("its oldest posts are dropped").is_empty()).await;
+    until(&handle, "logged", |_| !lines.containing("its oldest posts are dropped").is_empty())
+        .await;
     let peer = Peer::start_at(addr, |_, _| CREATED);
     let figures = until_settled(&handle).await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.queue_full), (3, 7));

@@ -162,7 +162,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"",
         "nodetally.toml:4: endpoint.bearer_token_file = (hidden): CREDENTIALS_DIRECTORY is not \
-         set, so no credential was handed over (systemd sets it with LoadCredential=); allowed: \
+         set, so no credential is available (systemd sets it with LoadCredential=); allowed: \
          the absolute path of a file that holds the token alone, or \
          \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
     ),

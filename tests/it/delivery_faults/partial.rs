@@ -431,7 +431,7 @@ async fn what_was_left_holds_up_nothing_after_a_restart_either() {
         }
         rig.until("left", |figures| figures.waiting_posts == 40).await;
         if store == Store::Disk {
-            rig.until("in hand", |_| rig.leased() == 40).await;
+            rig.until("leased", |_| rig.leased() == 40).await;
         }
         part.set_away(false);
         let figures = rig.until_settled().await;
