@@ -20,6 +20,7 @@ mod directory_kubernetes;
 mod directory_sources;
 mod dump;
 mod durability;
+mod field;
 mod fixtures_truth;
 mod fuzz_targets;
 mod ledger_properties;

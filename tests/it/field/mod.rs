@@ -1,0 +1,6 @@
+//! Odd hosts of public bug reports: each case edits a captured host and says what the figures must be.
+//!
+//! Every kind of fault has a file of its own, with more examples than the report.
+
+mod counters;
+mod host;
