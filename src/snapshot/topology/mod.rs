@@ -1,0 +1,8 @@
+//! The layers of devices: which rows of the kernel's files repeat the traffic of others.
+
+mod block;
+mod interfaces;
+mod path_buffer;
+
+pub use block::{BlockDevice, BlockKind, BlockSources, BlockTopology};
+pub use interfaces::{InterfaceKind, classify_host, left_out_inside};
