@@ -156,10 +156,10 @@ fn all_readers() -> BTreeSet<Reader> {
     all
 }
 
-/// The targets by name, as they are written.
+/// The readers by the name of their target.
 fn targets() -> BTreeMap<String, String> {
     let mut files = Vec::new();
-    sources(&package().join("fuzz/targets"), &mut files);
+    sources(&package().join("fuzz/readers"), &mut files);
     let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
     files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
@@ -194,7 +194,7 @@ fn every_reader_of_outside_bytes_is_fuzzed_or_says_why_not() {
         .collect();
     assert!(
         missing.is_empty(),
-        "named in no target of fuzz/targets, nor in WITHOUT here:\n{}",
+        "named in no file of fuzz/readers, nor in WITHOUT here:\n{}",
         missing.join("\n")
     );
     for (file, name, why) in WITHOUT {

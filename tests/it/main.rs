@@ -22,6 +22,7 @@ mod dump;
 mod durability;
 mod field;
 mod fixtures_truth;
+mod fuzz_replay;
 mod fuzz_targets;
 mod ledger_properties;
 mod live;

@@ -335,7 +335,7 @@ fn read_sources(folder: &FilePath, package: &FilePath, into: &mut Vec<(String, S
 fn the_sources_keep_the_rules_of_the_house() {
     let package = FilePath::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for folder in ["src", "tests", "benches", "examples", "fuzz/targets"] {
+    for folder in ["src", "tests", "benches", "examples", "fuzz/readers", "fuzz/targets"] {
         read_sources(&package.join(folder), package, &mut files);
     }
     for expected in ["src/lib.rs", "src/attribution/mod.rs", "tests/it/tidy/mod.rs"] {

@@ -1,0 +1,88 @@
+//! Every parser of a kernel's file or message, each with every input.
+
+use std::fmt::Debug;
+
+use nodetally::source::Malformed;
+use nodetally::source::cgroup::{
+    cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
+};
+use nodetally::source::netlink::inet_diag;
+use nodetally::source::proc::{
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat,
+    pid_status, stat, uptime,
+};
+
+/// Reads one input.
+pub fn run(text: &[u8]) {
+    whole(text, cpu_max::parse);
+    whole(text, cpu_stat::parse);
+    whole(text, loadavg::parse);
+    whole(text, meminfo::parse);
+    whole(text, memory_events::parse);
+    whole(text, memory_stat::parse);
+    whole(text, pid_io::parse);
+    whole(text, pressure::parse);
+    whole(text, pressure::parse_irq);
+    whole(text, single::parse_figure);
+    whole(text, single::parse_limit);
+    whole(text, stat::parse);
+    whole(text, uptime::parse);
+    if let Some(held) = whole(text, pid_status::parse) {
+        assert!(held.iter().all(|capability| held.has(capability)));
+    }
+
+    // Rows: no more than lines, and nothing left of the rows that stood there before.
+    rows(text, diskstats::parse);
+    rows(text, io_stat::parse);
+    rows(text, net_dev::parse);
+    rows(text, procs::parse);
+    if let Some(names) = whole(text, net_route::parse) {
+        assert!(names.len() <= lines(text));
+    }
+
+    if let Some(stat) = whole(text, pid_stat::parse) {
+        let comm = stat.comm.as_bytes();
+        assert!(comm.is_empty() || text.windows(comm.len()).any(|part| part == comm));
+    }
+    if let Some(path) = whole(text, pid_cgroup::parse) {
+        assert!(path == b"/" || text.windows(path.len() + 1).any(|part| part[1..] == *path));
+    }
+
+    let (mounts, malformed) = mountinfo::parse(text);
+    assert!(mounts.len() + malformed <= lines(text) + 1);
+    let written: usize =
+        mounts.iter().map(|m| m.root.len() + m.source.as_deref().map_or(0, str::len)).sum();
+    // A byte that is no UTF-8 becomes a sign of three.
+    assert!(written <= 3 * text.len());
+
+    // A socket takes its headers and as much of a tcp_info as is read.
+    let mut sockets = 0;
+    let _ = inet_diag::parse(text, |_| sockets += 1);
+    assert!(sockets * (16 + 72 + 4 + 144) <= text.len());
+}
+
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Checks that a text that was cut is never parsed.
+fn whole<'t, T>(text: &'t [u8], parse: impl Fn(&'t [u8]) -> Result<T, Malformed>) -> Option<T> {
+    let parsed = parse(text).ok();
+    assert!(parsed.is_none() || text.ends_with(b"\n"), "a cut text was read");
+    parsed
+}
+
+fn rows<R: Clone + Debug + PartialEq, T: Debug + PartialEq>(
+    text: &[u8],
+    parse: impl Fn(&[u8], &mut Vec<R>) -> Result<T, Malformed>,
+) {
+    let mut rows = Vec::new();
+    let told = parse(text, &mut rows);
+    assert!(rows.len() <= lines(text) || told.is_err());
+    assert!(told.is_err() || text.is_empty() || text.ends_with(b"\n"), "a cut text was read");
+    if told.is_ok() && !rows.is_empty() {
+        let first = rows.clone();
+        assert_eq!(parse(text, &mut rows), told);
+        assert_eq!(rows, first);
+    }
+}
