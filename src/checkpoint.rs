@@ -174,6 +174,7 @@ mod tests {
             node_cpu: Some(NodeStat { user: Ticks::from_ticks(9), cpus: 4, ..NodeStat::default() }),
             node_cpu_read_at: BootTime::from_nanos(6),
             node_cpu_awake: Some(Duration::from_nanos(5)),
+            disks_read_at: BootTime::from_nanos(6),
             disks: Some(vec![
                 DiskstatsRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, [1, 2, 3, 4])
                     .unwrap(),

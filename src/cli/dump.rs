@@ -109,6 +109,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
 
     let (filesystems, all_answered) = node::read(sampler.roots(), FILESYSTEMS_DEADLINE);
     let mut gaps = sampler.into_gaps();
+    gaps.extend(&account.gaps);
     if !all_answered {
         let consequence = "a filesystem did not answer within a second: it and those after it \
                            are missing";
@@ -139,6 +140,7 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
             .map_err(|failure| anyhow::anyhow!("{procfs} cannot be read: {failure:?}"))?;
         ledger.settle(sampler.sample(&|| at, wall), &mut account);
         gaps = sampler.into_gaps();
+        gaps.extend(&account.gaps);
     }
     let catalog = capture::load_catalog(dir)?;
     Ok(Observed { host, account, catalog, gaps, filesystems: Vec::new() })

@@ -7,6 +7,7 @@ use super::event_counts::EventCounts;
 use crate::attribution::{InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
+use crate::snapshot::gaps::Gaps;
 use crate::snapshot::node::{InterruptTime, NodeReading};
 use crate::snapshot::{MemoryReading, PidsReading, PressureReading};
 use crate::source::cgroup::cpu_max::CpuMax;
@@ -39,6 +40,8 @@ pub struct Account {
     /// behind. They are no pods.
     pub empty_pod_cgroups: u32,
     pub conservation: Conservation,
+    /// Counters that did what a counter cannot do. Their usage is 0 or unknown.
+    pub gaps: Gaps,
 }
 
 impl Account {

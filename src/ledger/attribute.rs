@@ -15,6 +15,7 @@ use super::sockets::CgroupsByInode;
 use crate::attribution::{Owner, QosClass};
 use crate::identity::PodUid;
 use crate::quantity::{Bytes, CpuTime};
+use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 
@@ -53,8 +54,8 @@ impl Attribution {
         entries: &mut [OwnerEntry],
         account: &mut Account,
     ) {
-        self.attribute_networks(last, units, snapshot, cgroups, entries);
-        self.attribute_sockets(last, snapshot, cgroups, entries);
+        self.attribute_networks(last, units, snapshot, cgroups, entries, &mut account.gaps);
+        self.attribute_sockets(last, snapshot, cgroups, entries, &mut account.gaps);
         for cgroup in cgroups {
             if let Some(entry) = entries.get_mut(cgroup.entry) {
                 entry.self_usage.add(&cgroup.self_usage);
@@ -166,6 +167,7 @@ impl Attribution {
         snapshot: &Snapshot,
         cgroups: &[CgroupDelta],
         entries: &mut [OwnerEntry],
+        gaps: &mut Gaps,
     ) {
         self.networks.clear();
         self.networks.resize(entries.len(), None);
@@ -210,7 +212,12 @@ impl Attribution {
                 Some(_) => None,
                 None => created(),
             };
-            let delta = before.map(|before| network_delta(before, namespace.interfaces.iter()));
+            let since = last.namespace(inode).map_or(last.ended_at, |before| before.read_at);
+            let over_usec = namespace.read_at.usec_since(since);
+            let delta = before.and_then(|before| {
+                let interfaces = namespace.interfaces.iter();
+                network_delta(before, interfaces, over_usec, &reading.key.path, gaps)
+            });
             if let (Some(delta), Some(network)) = (delta, self.networks.get_mut(cgroup.entry)) {
                 match network {
                     // The owner has processes in several namespaces.
@@ -229,6 +236,7 @@ impl Attribution {
         snapshot: &Snapshot,
         cgroups: &[CgroupDelta],
         entries: &[OwnerEntry],
+        gaps: &mut Gaps,
     ) {
         let Some(last) = last.filter(|last| last.sockets.is_some()) else { return };
         let networks = &mut self.networks;
@@ -241,7 +249,7 @@ impl Attribution {
                 *network = Some(NetworkUsage { from, ..NetworkUsage::default() });
             }
         }
-        self.by_inode.each_delta(last, snapshot, |place, delta| {
+        self.by_inode.each_delta(last, snapshot, gaps, |place, delta| {
             let entry = cgroups.get(place).map(|cgroup| cgroup.entry);
             if let Some(network) = entry.and_then(|entry| networks.get_mut(entry)) {
                 network.get_or_insert_default().add(&delta);
@@ -375,7 +383,7 @@ impl Usage {
 }
 
 impl NetworkUsage {
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         let before = *self;
         self.rx += other.rx;
         self.tx += other.tx;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::account::NetworkUsage;
 use super::counters::CgroupCounters;
-use super::delta::{CpuDelta, IoDelta, counter_delta};
+use super::delta::{CounterBounds, CpuDelta, Gains, IoDelta, most_link_bytes};
 use super::event_counts::EventCounts;
 use super::self_usage::SelfUsage;
 use crate::attribution::Owner;
 use crate::quantity::Bytes;
 use crate::snapshot::CgroupReading;
 use crate::snapshot::cgroups::tree_order;
+use crate::snapshot::gaps::Gaps;
 use crate::source::cgroup::cpu_stat::Throttling;
 use crate::source::proc::net_dev::InterfaceRow;
 
@@ -24,6 +25,9 @@ pub(super) struct CgroupDelta {
     pub measured_cpu: Option<CpuDelta>,
     pub measured_io: Option<IoDelta>,
     pub measured_memory: Option<i64>,
+    /// A counter went back, so the difference may be less than that of the children.
+    pub cpu_went_back: bool,
+    pub io_went_back: bool,
     /// Total usage: the measured difference, or the sum of the children where it is not known.
     /// Until the cgroup's turn comes it is the sum of the children done so far.
     pub total_cpu: CpuDelta,
@@ -62,25 +66,56 @@ pub(super) fn earlier_counters<'c>(
     None
 }
 
-/// The traffic of the interfaces `now` since `before`. An interface that `before` lacks counts from
-/// 0.
+/// The traffic of the interfaces `now` since `before`, within `over_usec`. An interface that
+/// `before` lacks counts from 0. `None`: an interface shows more than it can have carried. `place`
+/// names the namespace in gaps.
 pub(super) fn network_delta<'r>(
     before: &[InterfaceRow],
     now: impl Iterator<Item = &'r InterfaceRow>,
-) -> NetworkUsage {
-    let mut total = NetworkUsage::default();
+    over_usec: u64,
+    place: &[u8],
+    gaps: &mut Gaps,
+) -> Option<NetworkUsage> {
+    let mut total = Some(NetworkUsage::default());
     for row in now {
         let before = before.iter().find(|before| before.name == row.name);
-        let delta =
-            |part: fn(&InterfaceRow) -> u64| counter_delta(before.map_or(0, part), part(row));
-        total.rx += Bytes::from_bytes(delta(|row| row.rx_bytes));
-        total.tx += Bytes::from_bytes(delta(|row| row.tx_bytes));
-        total.rx_packets += delta(|row| row.rx_packets);
-        total.tx_packets += delta(|row| row.tx_packets);
-        total.rx_errors += delta(|row| row.rx_errors);
-        total.tx_errors += delta(|row| row.tx_errors);
-        total.rx_dropped += delta(|row| row.rx_dropped);
-        total.tx_dropped += delta(|row| row.tx_dropped);
+        let mut gains = Gains::default();
+        let usage = interface_gain(before, row, most_link_bytes(None, over_usec), &mut gains);
+        gains.report(gaps, &[place, b" ", row.name.as_bytes()]);
+        total = total.filter(|_| !gains.too_much);
+        if let Some(total) = &mut total {
+            total.add(&usage);
+        }
     }
     total
+}
+
+/// The traffic of one interface since `before`; from 0 where there is none. `most_bytes`: what its
+/// link can carry in one direction.
+pub(super) fn interface_gain(
+    before: Option<&InterfaceRow>,
+    now: &InterfaceRow,
+    most_bytes: u64,
+    gains: &mut Gains,
+) -> NetworkUsage {
+    let bytes = |row: &InterfaceRow| [row.rx_bytes, row.tx_bytes];
+    let all = [Some(now), before].into_iter().flatten().flat_map(bytes);
+    let bounds = CounterBounds::narrow(most_bytes, 1, all);
+    // No frame is shorter. Drivers count errors and drops as they like.
+    let packets = CounterBounds { most: most_bytes / 16, ..bounds };
+    let unbounded = CounterBounds { most: u64::MAX, ..bounds };
+    let mut gain = |part: fn(&InterfaceRow) -> u64, bounds: CounterBounds| {
+        gains.of(before.map_or(0, part), part(now), bounds)
+    };
+    NetworkUsage {
+        rx: Bytes::from_bytes(gain(|row| row.rx_bytes, bounds)),
+        tx: Bytes::from_bytes(gain(|row| row.tx_bytes, bounds)),
+        rx_packets: gain(|row| row.rx_packets, packets),
+        tx_packets: gain(|row| row.tx_packets, packets),
+        rx_errors: gain(|row| row.rx_errors, unbounded),
+        tx_errors: gain(|row| row.tx_errors, unbounded),
+        rx_dropped: gain(|row| row.rx_dropped, unbounded),
+        tx_dropped: gain(|row| row.tx_dropped, unbounded),
+        ..NetworkUsage::default()
+    }
 }

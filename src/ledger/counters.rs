@@ -32,6 +32,8 @@ pub struct Counters {
     pub node_cpu: Option<NodeStat>,
     pub node_cpu_read_at: BootTime,
     pub node_cpu_awake: Option<Duration>,
+    #[serde(default)]
+    pub disks_read_at: BootTime,
     pub disks: Option<Vec<DiskstatsRow>>,
     pub interfaces: Option<InterfaceCounters>,
     /// In tree order ([`tree_order`]).
@@ -47,6 +49,8 @@ pub struct Counters {
 /// The interfaces of the host's network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InterfaceCounters {
+    #[serde(default)]
+    pub read_at: BootTime,
     pub rows: Vec<InterfaceRow>,
 }
 
@@ -80,11 +84,13 @@ pub struct SocketCounters {
 }
 
 /// A socket that is missing in more samples is dropped.
-const MISSING_MAX: u8 = 3;
+pub(super) const MISSING_MAX: u8 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceCounters {
     pub inode: u64,
+    #[serde(default)]
+    pub read_at: BootTime,
     pub readable: bool,
     pub rows: Vec<InterfaceRow>,
 }
@@ -107,8 +113,10 @@ impl Counters {
         self.node_cpu = node.cpu;
         self.node_cpu_read_at = node.cpu_read_at;
         self.node_cpu_awake = node.cpu_awake;
+        self.disks_read_at = node.disks_read_at;
         copy_if(node.disks_readable, &mut self.disks, &node.disks);
         let interfaces = self.interfaces.get_or_insert_default();
+        interfaces.read_at = node.interfaces_read_at;
         interfaces.rows.clear();
         interfaces.rows.extend_from_slice(&node.interfaces);
         if !node.interfaces_readable {
@@ -166,11 +174,13 @@ impl Counters {
             match self.namespaces.get_mut(at) {
                 Some(kept) => {
                     kept.inode = reading.inode;
+                    kept.read_at = reading.read_at;
                     kept.readable = reading.readable;
                     kept.rows.clone_from(&reading.interfaces);
                 }
                 None => self.namespaces.push(NamespaceCounters {
                     inode: reading.inode,
+                    read_at: reading.read_at,
                     readable: reading.readable,
                     rows: reading.interfaces.clone(),
                 }),
@@ -238,6 +248,7 @@ impl Counters {
         }
         if self.disks.is_none() {
             self.disks = before.disks.take();
+            self.disks_read_at = before.disks_read_at;
         }
         if self.interfaces.is_none() {
             self.interfaces = before.interfaces.take();

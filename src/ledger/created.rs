@@ -2,7 +2,7 @@
 
 use super::cgroup_delta::earlier_counters;
 use super::counters::Counters;
-use super::delta::{counter_delta, signed};
+use super::delta::{CounterBounds, Gain, gain, signed};
 use crate::snapshot::Snapshot;
 
 /// New cgroups may exceed their parent's remaining delta by one tick. Totals are rounded one by
@@ -38,7 +38,10 @@ impl CreatedCgroups {
         for reading in &snapshot.cgroups {
             let delta = earlier_counters(&mut before, reading).and_then(|earlier| {
                 let (before, now) = (earlier.cpu?.usage, reading.cpu?.usage);
-                Some(signed(counter_delta(before.as_usec(), now.as_usec())))
+                match gain(before.as_usec(), now.as_usec(), CounterBounds::NONE) {
+                    Gain::Of(gained) => Some(signed(gained)),
+                    Gain::WentBack | Gain::TooMuch => None,
+                }
             });
             // The root's cpu.stat is made of ticks and includes the kernel's own.
             let delta = if reading.parent.is_none() { node_usec } else { delta };

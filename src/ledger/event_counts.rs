@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::delta::counter_delta;
+use super::delta::{CounterBounds, Gains};
 use crate::snapshot::CgroupReading;
 
 macro_rules! event_counts {
@@ -31,7 +31,11 @@ macro_rules! event_counts {
                 Self { $($name: $name(reading),)* }
             }
 
-            fn zip(self, other: Self, f: fn(Option<u64>, Option<u64>) -> Option<u64>) -> Self {
+            fn zip(
+                self,
+                other: Self,
+                mut f: impl FnMut(Option<u64>, Option<u64>) -> Option<u64>,
+            ) -> Self {
                 Self { $($name: f(self.$name, other.$name),)* }
             }
 
@@ -50,8 +54,8 @@ event_counts! {
 
 impl EventCounts {
     /// The events between `before` and this; a count that either lacks is `None`.
-    pub(super) fn since(self, before: Self) -> Self {
-        self.zip(before, |now, before| Some(counter_delta(before?, now?)))
+    pub(super) fn since(self, before: Self, gains: &mut Gains) -> Self {
+        self.zip(before, |now, before| Some(gains.of(before?, now?, CounterBounds::NONE)))
     }
 
     /// The sum; a count that one lacks is the other's.

@@ -1,6 +1,6 @@
 //! Disk bytes of a cgroup, each transfer counted once over the layers it went through.
 
-use super::delta::{IoDelta, counter_delta, signed};
+use super::delta::{CounterBounds, Gains, IoDelta, most_disk_bytes, signed};
 use crate::identity::DeviceNumber;
 use crate::snapshot::topology::{BlockKind, BlockTopology};
 use crate::source::cgroup::io_stat::IoRow;
@@ -15,17 +15,20 @@ pub(super) fn delta_over_layers(
     before: &[IoRow],
     now: &[IoRow],
     topology: &BlockTopology,
+    over_usec: u64,
+    gains: &mut Gains,
 ) -> IoDelta {
+    let most = most_disk_bytes(over_usec);
     let mut total = IoDelta::default();
     for row in now {
-        let own = row_delta(before, row);
+        let own = row_delta(before, row, most, gains);
         if own == IoDelta::default() || topology.kind(row.device) == Some(BlockKind::Memory) {
             continue;
         }
         let mut from_above = IoDelta::default();
         for upper in now {
             if is_directly_on(topology, upper.device, row.device) {
-                from_above.add(row_delta(before, upper));
+                from_above.add(row_delta(before, upper, most, gains));
             }
         }
         let beyond = own.less(from_above);
@@ -44,14 +47,18 @@ fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNu
 }
 
 /// The difference of one device. A device that `before` lacks counts from 0.
-fn row_delta(before: &[IoRow], now: &IoRow) -> IoDelta {
+fn row_delta(before: &[IoRow], now: &IoRow, most: u64, gains: &mut Gains) -> IoDelta {
     let before = before.iter().find(|row| row.device == now.device);
-    let delta = |now: u64, before: Option<u64>| signed(counter_delta(before.unwrap_or(0), now));
+    let mut delta = |now: u64, before: Option<u64>, most: u64| {
+        signed(gains.of(before.unwrap_or(0), now, CounterBounds::most(most)))
+    };
+    // No transfer is shorter than a sector.
+    let most_ops = most / 512;
     IoDelta {
-        read: delta(now.read.as_bytes(), before.map(|row| row.read.as_bytes())),
-        written: delta(now.written.as_bytes(), before.map(|row| row.written.as_bytes())),
-        read_ops: delta(now.read_ops, before.map(|row| row.read_ops)),
-        write_ops: delta(now.write_ops, before.map(|row| row.write_ops)),
+        read: delta(now.read.as_bytes(), before.map(|row| row.read.as_bytes()), most),
+        written: delta(now.written.as_bytes(), before.map(|row| row.written.as_bytes()), most),
+        read_ops: delta(now.read_ops, before.map(|row| row.read_ops), most_ops),
+        write_ops: delta(now.write_ops, before.map(|row| row.write_ops), most_ops),
     }
 }
 
@@ -85,21 +92,25 @@ mod tests {
         }
     }
 
+    fn delta(before: &[IoRow], now: &[IoRow]) -> IoDelta {
+        delta_over_layers(before, now, &topology(), 10_000_000, &mut Gains::default())
+    }
+
     #[test]
     fn a_transfer_through_two_layers_counts_once() {
         // Figures of a real run: 200 MiB through a loop device, with direct-io on and off.
         let both = [row(LOOP, 200), row(DISK, 201)];
-        assert_eq!(delta_over_layers(&[], &both, &topology()).written, 201);
+        assert_eq!(delta(&[], &both).written, 201);
         let upper_only = [row(LOOP, 200)];
-        assert_eq!(delta_over_layers(&[], &upper_only, &topology()).written, 200);
+        assert_eq!(delta(&[], &upper_only).written, 200);
         let beside = [row(LOOP, 200), row(DISK, 500)];
-        assert_eq!(delta_over_layers(&[], &beside, &topology()).written, 500);
+        assert_eq!(delta(&[], &beside).written, 500);
     }
 
     #[test]
     fn differences_are_of_the_same_device_and_memory_is_no_disk() {
         let before = [row(DISK, 100)];
         let now = [row(DISK, 130), row(ZRAM, 900)];
-        assert_eq!(delta_over_layers(&before, &now, &topology()).written, 30);
+        assert_eq!(delta(&before, &now).written, 30);
     }
 }

@@ -3,11 +3,13 @@
 use super::account::{DiskUsage, NetworkUsage, NodeCpu, NodeUsage};
 use super::cgroup_delta::network_delta;
 use super::counters::Counters;
-use super::delta::counter_delta;
+use super::delta::{CounterBounds, Gains, most_cpu_usec, most_disk_bytes};
 use crate::quantity::{Bytes, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
+use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::topology::{BlockKind, InterfaceKind};
+use crate::source::proc::diskstats::DiskstatsRow;
 
 /// Writes the node's usage since `last` and its gauges into `usage`.
 pub(super) fn settle_node(
@@ -15,21 +17,23 @@ pub(super) fn settle_node(
     snapshot: &Snapshot,
     units: Units,
     usage: &mut NodeUsage,
+    gaps: &mut Gaps,
 ) {
     usage.gauges_of(&snapshot.node);
-    usage.cpu = last.and_then(|last| cpu(last, snapshot, units));
-    usage.disk = last.and_then(|last| disk(last, snapshot));
-    usage.network = last.and_then(|last| network(last, snapshot));
+    usage.cpu = last.and_then(|last| cpu(last, snapshot, units, gaps));
+    usage.disk = last.and_then(|last| disk(last, snapshot, gaps));
+    usage.network = last.and_then(|last| network(last, snapshot, gaps));
 }
 
-fn cpu(last: &Counters, snapshot: &Snapshot, units: Units) -> Option<NodeCpu> {
+fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> Option<NodeCpu> {
     let node = &snapshot.node;
     let (before, now) = (last.node_cpu?, node.cpu?);
-    // Within one boot these never start again from 0. On some kernels they go back by a tick, which
-    // counts as no time.
-    let delta = |before: Ticks, now: Ticks| {
-        let ticks = Ticks::from_ticks(now.as_ticks().saturating_sub(before.as_ticks()));
-        ticks.to_cpu_time(units.ticks_per_second)
+    let over_usec = node.cpu_read_at.usec_since(last.node_cpu_read_at);
+    let most = CounterBounds::most(most_cpu_usec(before.cpus.max(now.cpus), over_usec));
+    let mut gains = Gains::default();
+    let mut delta = |before: Ticks, now: Ticks| {
+        let usec = |ticks: Ticks| ticks.to_cpu_time(units.ticks_per_second).as_usec();
+        CpuTime::from_usec(gains.of(usec(before), usec(now), most))
     };
     let user = delta(before.user, now.user) + delta(before.nice, now.nice);
     let system = delta(before.system, now.system);
@@ -37,6 +41,10 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units) -> Option<NodeCpu> {
     let softirq = delta(before.softirq, now.softirq);
     let (idle, iowait) = (delta(before.idle, now.idle), delta(before.iowait, now.iowait));
     let steal = delta(before.steal, now.steal);
+    gains.report(gaps, &[b"/proc/stat"]);
+    if gains.too_much {
+        return None;
+    }
     let by_ticks = user + system + irq + softirq;
     // Busy time is the time of all CPUs less their idle time. The kernel measures idle time where
     // it begins and ends. It counts use by the tick, which misses short work and whatever a virtual
@@ -67,36 +75,66 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units) -> Option<NodeCpu> {
         idle,
         iowait,
         interrupts: node.interrupts,
-        over_usec: node.cpu_read_at.usec_since(last.node_cpu_read_at),
+        over_usec,
     })
 }
 
-fn disk(last: &Counters, snapshot: &Snapshot) -> Option<DiskUsage> {
+fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsage> {
     let node = &snapshot.node;
     let before = last.disks.as_ref().filter(|_| node.disks_readable)?;
-    let mut usage = DiskUsage::default();
+    let most = most_disk_bytes(node.disks_read_at.usec_since(last.disks_read_at));
+    let mut usage = Some(DiskUsage::default());
     let is_disk = |device| snapshot.topology.kind(device) == Some(BlockKind::Disk);
     for row in node.disks.iter().filter(|row| is_disk(row.device)) {
         // A disk that appeared since counts from 0. If its number was another disk's, the name
-        // differs or the counters went back.
+        // differs.
         let before =
             before.iter().find(|before| before.device == row.device && before.name() == row.name());
-        let delta = |before: Option<u64>, now: u64| counter_delta(before.unwrap_or(0), now);
-        let bytes = |before: Option<Bytes>, now: Bytes| {
-            Bytes::from_bytes(delta(before.map(Bytes::as_bytes), now.as_bytes()))
-        };
-        usage.read += bytes(before.map(|row| row.read), row.read);
-        usage.written += bytes(before.map(|row| row.written), row.written);
-        usage.read_ops += delta(before.map(|row| row.read_ops), row.read_ops);
-        usage.write_ops += delta(before.map(|row| row.write_ops), row.write_ops);
+        let mut gains = Gains::default();
+        let gained = disk_gain(before, row, most, &mut gains);
+        gains.report(gaps, &[b"/proc/diskstats ", row.name()]);
+        usage = usage.filter(|_| !gains.too_much);
+        if let Some(usage) = &mut usage {
+            usage.read += gained.read;
+            usage.written += gained.written;
+            usage.read_ops += gained.read_ops;
+            usage.write_ops += gained.write_ops;
+        }
     }
-    Some(usage)
+    usage
 }
 
-fn network(last: &Counters, snapshot: &Snapshot) -> Option<NetworkUsage> {
+/// The transfers of one disk since `before`; from 0 where there is none.
+fn disk_gain(
+    before: Option<&DiskstatsRow>,
+    now: &DiskstatsRow,
+    most: u64,
+    gains: &mut Gains,
+) -> DiskUsage {
+    let sums = |row: &DiskstatsRow| [row.read.as_bytes(), row.written.as_bytes()];
+    let all = [Some(now), before].into_iter().flatten().flat_map(sums);
+    // A kernel of 32 bits counts sectors and operations in 32 bits.
+    let bytes = CounterBounds::narrow(most, 512, all);
+    let most_ops = most / 512;
+    let ops = CounterBounds { most: most_ops, narrow_unit: bytes.narrow_unit.map(|_| 1) };
+    let mut gain = |part: fn(&DiskstatsRow) -> u64, bounds: CounterBounds| {
+        gains.of(before.map_or(0, part), part(now), bounds)
+    };
+    DiskUsage {
+        read: Bytes::from_bytes(gain(|row| row.read.as_bytes(), bytes)),
+        written: Bytes::from_bytes(gain(|row| row.written.as_bytes(), bytes)),
+        read_ops: gain(|row| row.read_ops, ops),
+        write_ops: gain(|row| row.write_ops, ops),
+        ..DiskUsage::default()
+    }
+}
+
+fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<NetworkUsage> {
     let node = &snapshot.node;
     let before = last.interfaces.as_ref().filter(|_| node.interfaces_readable)?;
     let counted = node.interfaces.iter().zip(&node.interface_kinds);
     let counted = counted.filter(|(_, (_, kind))| *kind == InterfaceKind::Counted);
-    Some(network_delta(&before.rows, counted.map(|(row, _)| row)))
+    let over_usec = node.interfaces_read_at.usec_since(before.read_at);
+    let rows = counted.map(|(row, _)| row);
+    network_delta(&before.rows, rows, over_usec, b"/proc/1/net/dev", gaps)
 }

@@ -7,7 +7,9 @@ use super::attribute::{Attribution, OwnerEntry};
 use super::cgroup_delta::{CgroupDelta, earlier_counters};
 use super::counters::Counters;
 use super::created::CreatedCgroups;
-use super::delta::{CpuDelta, IoDelta, counter_delta, signed};
+use super::delta::{
+    CounterBounds, CpuDelta, Gains, IoDelta, most_cpu_usec, most_disk_bytes, signed,
+};
 use super::event_counts::EventCounts;
 use super::io::delta_over_layers;
 use super::node::settle_node;
@@ -16,10 +18,32 @@ use super::split::split_self_usage;
 use super::unread::{Baseline, INTERVALS_MAX, PendingCgroups};
 use crate::attribution::{Owner, OwnerStep};
 use crate::identity::BootId;
-use crate::quantity::CpuTime;
+use crate::quantity::{Bytes, CpuTime};
+use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, ProcessReading, Snapshot};
 use crate::source::cgroup::cpu_stat::Throttling;
+use crate::source::proc::stat::NodeStat;
+
+/// The hardware, which bounds the usage of one interval.
+#[derive(Debug, Clone, Copy)]
+struct Hardware {
+    /// 0: not known.
+    cpus: u32,
+    /// At least 1.
+    disks: u64,
+}
+
+impl Hardware {
+    fn of(last: Option<&Counters>, snapshot: &Snapshot) -> Self {
+        let cpus = |stat: NodeStat| stat.cpus;
+        let now = snapshot.node.cpu.map_or(0, cpus);
+        // A CPU that was taken off meanwhile was used before.
+        let then = last.and_then(|last| last.node_cpu).map_or(0, cpus);
+        let disks = u64::try_from(snapshot.topology.devices.len()).unwrap_or(u64::MAX).max(1);
+        Self { cpus: now.max(then), disks }
+    }
+}
 
 /// Keeps the last counters and computes the usage since.
 #[derive(Debug)]
@@ -84,7 +108,8 @@ impl Ledger {
         account.since = last.as_ref().map(|last| last.ended_at);
         account.until = snapshot.ended_at;
         account.wall = snapshot.wall;
-        settle_node(last.as_ref(), snapshot, self.units, &mut account.node);
+        account.gaps.begin_tick();
+        settle_node(last.as_ref(), snapshot, self.units, &mut account.node, &mut account.gaps);
         self.settle_cgroups(last.as_ref(), snapshot, account);
         let Self { cgroups, pending, entries, attribution, units, .. } = self;
         split_self_usage(cgroups, pending, snapshot);
@@ -118,6 +143,7 @@ impl Ledger {
             let most = node_busy.map(|busy| busy + busy / 16 + node_slack);
             self.created.prepare(last, snapshot, most);
         }
+        let hardware = Hardware::of(last, snapshot);
         let mut before = last.map_or(&[][..], |last| &last.cgroups);
         for (at, reading) in snapshot.cgroups.iter().enumerate() {
             let (owner, entry) = self.owner_of(snapshot, reading);
@@ -148,15 +174,22 @@ impl Ledger {
                 (None, None) => 0,
             };
             let countable = !is_root && !unread;
+            let most = most_cpu_usec(hardware.cpus, over_usec);
+            let (mut cpu_gains, mut io_gains) = (Gains::default(), Gains::default());
             let measured_cpu =
                 reading.cpu.filter(|_| countable).and_then(|now| match (&base, last) {
-                    (Some(base), _) => Some(CpuDelta::between(Some(base.cpu.as_ref()?), &now)),
+                    (Some(base), _) => {
+                        let before = base.cpu.as_ref()?;
+                        Some(CpuDelta::between(Some(before), &now, most, &mut cpu_gains))
+                    }
                     (None, Some(_)) => {
-                        let delta = CpuDelta::between(None, &now);
+                        // More than its parent's gain is its past, and nothing odd.
+                        let delta = CpuDelta::between(None, &now, u64::MAX, &mut cpu_gains);
                         self.created.is_created(snapshot, at, delta.usage).then_some(delta)
                     }
                     (None, None) => None,
                 });
+            let measured_cpu = measured_cpu.filter(|_| !cpu_gains.too_much);
             let measured_io = reading.io.as_ref().filter(|_| countable).and_then(|now| {
                 let before = match (&base, last) {
                     (Some(base), _) => base.io?,
@@ -164,23 +197,33 @@ impl Ledger {
                     (None, Some(_)) if measured_cpu.is_some() => &[],
                     (None, _) => return None,
                 };
-                Some(delta_over_layers(before, now, &snapshot.topology))
+                let topology = &snapshot.topology;
+                Some(delta_over_layers(before, now, topology, over_usec, &mut io_gains))
             });
+            let measured_io = measured_io.filter(|_| !io_gains.too_much);
             let created = earlier.is_none() && measured_cpu.is_some();
             let then = base.as_ref().and_then(|base| base.cpu?.throttling);
             let then = then.or(created.then(Throttling::default));
             let now = reading.cpu.and_then(|cpu| cpu.throttling).filter(|_| !unread);
-            let throttling = now.zip(then).map(|(now, then)| Throttling {
-                periods: counter_delta(then.periods, now.periods),
-                throttled_periods: counter_delta(then.throttled_periods, now.throttled_periods),
-                throttled: CpuTime::from_usec(counter_delta(
-                    then.throttled.as_usec(),
-                    now.throttled.as_usec(),
-                )),
+            let mut other_gains = Gains::default();
+            let throttling = now.zip(then).map(|(now, then)| {
+                let mut gain = |part: fn(&Throttling) -> u64| {
+                    other_gains.of(part(&then), part(&now), CounterBounds::NONE)
+                };
+                Throttling {
+                    periods: gain(|throttling| throttling.periods),
+                    throttled_periods: gain(|throttling| throttling.throttled_periods),
+                    throttled: CpuTime::from_usec(gain(|it| it.throttled.as_usec())),
+                }
             });
+            let cpu_went_back = cpu_gains.went_back;
+            cpu_gains.went_back |= std::mem::take(&mut other_gains.went_back);
+            cpu_gains.report_file(&mut account.gaps, &reading.key, b"cpu.stat");
+            io_gains.report_file(&mut account.gaps, &reading.key, b"io.stat");
             let new = if created { EventCounts::ZERO } else { EventCounts::default() };
             let then = earlier.map_or(new, |earlier| earlier.events);
-            let events = EventCounts::of(reading).since(then);
+            let events = EventCounts::of(reading).since(then, &mut other_gains);
+            other_gains.report_file(&mut account.gaps, &reading.key, b"memory.events");
             let self_usage = SelfUsage {
                 cpu_known: measured_cpu.is_some(),
                 io_known: measured_io.is_some(),
@@ -193,6 +236,8 @@ impl Ledger {
                 measured_cpu,
                 measured_io,
                 measured_memory: reading.memory.current.map(|bytes| signed(bytes.as_bytes())),
+                cpu_went_back,
+                io_went_back: io_gains.went_back,
                 total_cpu: CpuDelta::default(),
                 total_io: IoDelta::default(),
                 total_memory: 0,
@@ -208,7 +253,8 @@ impl Ledger {
                 cgroup.pending = Some(self.pending.put(pending_at, kept));
             }
             for process in &reading.processes {
-                let usage = self.process_usage(last, reading, process);
+                let gaps = &mut account.gaps;
+                let usage = self.process_usage(last, reading, process, hardware, gaps);
                 cgroup.self_usage.count(
                     &usage,
                     reading.cpu.is_none() && !unread || is_root,
@@ -260,6 +306,8 @@ impl Ledger {
         last: Option<&Counters>,
         cgroup: &CgroupReading,
         process: &ProcessReading,
+        hardware: Hardware,
+        gaps: &mut Gaps,
     ) -> ProcessUsage {
         let before = last.and_then(|last| last.process(process.key));
         let is_new = last.is_some_and(|last| last.precedes(process.key, self.units));
@@ -268,26 +316,41 @@ impl Ledger {
             (None, Some(last)) if is_new => Some(last.ended_at),
             _ => None,
         };
-        // A process's counters never start again from 0. Written bytes go back by what was
-        // discarded before it reached a disk.
-        let cpu = since.map(|since| CpuUsage {
-            usage: process.cpu.saturating_sub(before.map_or(CpuTime::ZERO, |before| before.cpu)),
-            split: None,
-            over_usec: process.read_at.usec_since(since),
+        let over_usec = since.map_or(0, |since| process.read_at.usec_since(since));
+        let (mut gains, mut io_gains) = (Gains::default(), Gains::default());
+        let cpu = since.map(|_| {
+            let then = before.map_or(0, |before| before.cpu.as_usec());
+            let most = most_cpu_usec(hardware.cpus, over_usec);
+            let usage = gains.of(then, process.cpu.as_usec(), CounterBounds::most(most));
+            CpuUsage { usage: CpuTime::from_usec(usage), split: None, over_usec }
         });
+        let cpu = cpu.filter(|_| !gains.too_much);
         let disk = since.zip(process.io).and_then(|(_, now)| {
             let then = match before {
                 Some(before) => before.io?,
                 None => Default::default(),
             };
+            let most = most_disk_bytes(over_usec).saturating_mul(hardware.disks);
+            let bounds = CounterBounds::most(most);
+            let read = io_gains.of(then.read.as_bytes(), now.read.as_bytes(), bounds);
+            let went_back = io_gains.went_back;
+            let written = io_gains.of(then.written.as_bytes(), now.written.as_bytes(), bounds);
+            // Written bytes go back by what was discarded before it reached a disk.
+            io_gains.went_back = went_back;
             Some(DiskUsage {
-                read: now.read.saturating_sub(then.read),
-                written: now.written.saturating_sub(then.written),
+                read: Bytes::from_bytes(read),
+                written: Bytes::from_bytes(written),
                 read_ops: 0,
                 write_ops: 0,
                 from: DiskSource::Processes,
             })
         });
+        let disk = disk.filter(|_| !io_gains.too_much);
+        for (gains, file) in [(gains, "stat"), (io_gains, "io")] {
+            if gains != Gains::default() {
+                gains.report(gaps, &[format!("/proc/{}/{file}", process.key.pid).as_bytes()]);
+            }
+        }
         ProcessUsage {
             key: process.key,
             comm: process.comm,

@@ -1,11 +1,12 @@
 //! TCP traffic of the host's network namespace, by the cgroup that each socket was created in.
 
 use super::account::{NetworkSource, NetworkUsage};
-use super::counters::{Counters, SocketCounters};
-use super::delta::counter_delta;
+use super::counters::{Counters, MISSING_MAX, SocketCounters};
+use super::delta::{CounterBounds, Gains, most_link_bytes};
 use crate::quantity::Bytes;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
+use crate::snapshot::gaps::Gaps;
 use crate::source::netlink::inet_diag::TcpTraffic;
 
 /// Finds cgroups by inode, in memory that is reused.
@@ -46,10 +47,15 @@ impl CgroupsByInode {
         &mut self,
         last: &Counters,
         snapshot: &Snapshot,
+        gaps: &mut Gaps,
         mut give: impl FnMut(usize, NetworkUsage),
     ) {
         let sockets = &snapshot.sockets;
         let Some(before) = &last.sockets else { return };
+        // A socket that dumps missed counts from the last that had it.
+        let over_usec = snapshot.ended_at.usec_since(last.begun_at);
+        let most = most_link_bytes(None, over_usec.saturating_mul(u64::from(MISSING_MAX) + 1));
+        let mut gains = Gains::default();
         self.learn(snapshot);
         for row in sockets.rows.iter().filter(|_| sockets.readable) {
             let then = match find(&before.rows, row.cookie) {
@@ -61,16 +67,20 @@ impl CgroupsByInode {
             if then != row.traffic
                 && let Some(index) = self.index_of(row.cgroup, last, snapshot)
             {
-                give(index, delta(&then, &row.traffic));
+                give(index, delta(&then, &row.traffic, most, &mut gains));
             }
         }
         for row in &sockets.ended {
             if let Some(before) = find(&before.rows, row.cookie)
                 && let Some(index) = self.index_of(before.cgroup, last, snapshot)
             {
-                give(index, delta(&before.traffic, &row.traffic));
+                // A socket that is closed at once (SO_LINGER 0) ends with all its counters at 0.
+                let was_cleared = row.traffic == TcpTraffic::default();
+                let now = if was_cleared { &before.traffic } else { &row.traffic };
+                give(index, delta(&before.traffic, now, most, &mut gains));
             }
         }
+        gains.report(gaps, &[b"TCP sockets"]);
     }
 }
 
@@ -79,21 +89,32 @@ fn find(rows: &[SocketCounters], cookie: u64) -> Option<&SocketCounters> {
     rows.get(at)
 }
 
-/// The traffic between two counts of a socket. One that is connected anew, or was reset with
-/// nothing left to send, starts again from 0.
-fn delta(before: &TcpTraffic, now: &TcpTraffic) -> NetworkUsage {
-    let was_reset = now.received < before.received || now.acked < before.acked;
-    let before = if was_reset { &TcpTraffic::default() } else { before };
-    let bytes = |part: fn(&TcpTraffic) -> Bytes| {
-        Bytes::from_bytes(counter_delta(part(before).as_bytes(), part(now).as_bytes()))
+/// The traffic between two counts of a socket. `most`: the bytes that it can have carried in one
+/// direction. One that is connected anew counts from 0 again, which the cookie does not show.
+fn delta(before: &TcpTraffic, now: &TcpTraffic, most: u64, gains: &mut Gains) -> NetworkUsage {
+    let mut own = Gains::default();
+    let mut bytes = |part: fn(&TcpTraffic) -> Bytes| {
+        let (before, now) = (part(before).as_bytes(), part(now).as_bytes());
+        Bytes::from_bytes(own.of(before, now, CounterBounds::most(most)))
     };
-    NetworkUsage {
-        rx: bytes(|traffic| traffic.received),
-        tx: bytes(|traffic| traffic.acked),
-        // These are counted in 32 bits.
-        rx_packets: now.segments_in.wrapping_sub(before.segments_in).into(),
-        tx_packets: now.segments_out.wrapping_sub(before.segments_out).into(),
+    let (rx, tx) = (bytes(|traffic| traffic.received), bytes(|traffic| traffic.acked));
+    let segments = CounterBounds { most: most / 16, narrow_unit: Some(1) };
+    let mut segments =
+        |part: fn(&TcpTraffic) -> u32| own.of(part(before).into(), part(now).into(), segments);
+    let rx_packets = segments(|traffic| traffic.segments_in);
+    let tx_packets = segments(|traffic| traffic.segments_out);
+    gains.went_back |= own.went_back;
+    gains.too_much |= own.too_much;
+    let usage = NetworkUsage {
+        rx,
+        tx,
+        rx_packets,
+        tx_packets,
         from: NetworkSource::TcpSockets,
         ..NetworkUsage::default()
+    };
+    if own.too_much {
+        return NetworkUsage { from: usage.from, ..NetworkUsage::default() };
     }
+    usage
 }

@@ -25,6 +25,12 @@ pub(super) fn split_self_usage(
             delta.measured_cpu = delta.measured_cpu.map(|cpu| cpu.at_least(children.cpu));
             delta.measured_io = delta.measured_io.map(|io| io.at_least(children.io));
         }
+        if delta.cpu_went_back {
+            delta.measured_cpu = delta.measured_cpu.map(|cpu| cpu.at_least(children.cpu));
+        }
+        if delta.io_went_back {
+            delta.measured_io = delta.measured_io.map(|io| io.at_least(children.io));
+        }
         match delta.measured_cpu {
             Some(measured) => {
                 delta.self_usage.cpu = measured.less(delta.total_cpu);

@@ -75,8 +75,8 @@ impl SamplingThread {
             let wall = clock::wall_time();
             let snapshot = self.sampler.sample(&clock::boot_time, wall);
             self.ledger.settle(snapshot, &mut account);
-            log.note(snapshot);
-            self.self_metrics.sampled(snapshot, self.interval);
+            log.note(snapshot, &account);
+            self.self_metrics.sampled(snapshot, &account, self.interval);
             debug!(
                 took_usec = snapshot.ended_at.usec_since(snapshot.begun_at),
                 files = snapshot.counts.files_read,
@@ -194,17 +194,17 @@ struct SampleLog {
 }
 
 impl SampleLog {
-    fn note(&mut self, snapshot: &Snapshot) {
+    fn note(&mut self, snapshot: &Snapshot, account: &Account) {
         let standing = &snapshot.gaps.standing;
         for gap in standing.get(self.standing_logged..).unwrap_or_default() {
             info!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
         }
         self.standing_logged = standing.len();
-        let count = snapshot.gaps.count;
+        let count = snapshot.gaps.count + account.gaps.count;
         if (self.gaps == 0) != (count == 0) {
-            match snapshot.gaps.current.first() {
+            match snapshot.gaps.current.first().or(account.gaps.current.first()) {
                 Some(gap) => warn!(
-                    "sampling: failed readings, unknown in this sample: {count}, first {}: {}",
+                    "sampling: failed or odd readings in this sample: {count}, first {}: {}",
                     String::from_utf8_lossy(&gap.path).escape_debug(),
                     gap.reason
                 ),

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::ledger::Account;
 use crate::quantity::BootTime;
 use crate::snapshot::Snapshot;
 
@@ -15,7 +16,7 @@ pub struct SampleMetrics {
     pub last_at: Option<BootTime>,
     /// The duration of the last sample, in microseconds.
     pub took_usec: u64,
-    /// Readings that failed in the last sample.
+    /// Readings of the last sample that failed or were odd.
     pub gaps: u64,
     /// Cgroups in the last sample.
     pub cgroups: usize,
@@ -39,13 +40,13 @@ pub struct SelfMetrics(Mutex<SampleMetrics>);
 
 impl SelfMetrics {
     /// Records a sample; the next is due within `interval`.
-    pub fn sampled(&self, snapshot: &Snapshot, interval: Duration) {
+    pub fn sampled(&self, snapshot: &Snapshot, account: &Account, interval: Duration) {
         let mut metrics = self.locked();
         *metrics = SampleMetrics {
             samples: metrics.samples + 1,
             last_at: Some(snapshot.ended_at),
             took_usec: snapshot.ended_at.usec_since(snapshot.begun_at),
-            gaps: snapshot.gaps.count,
+            gaps: snapshot.gaps.count + account.gaps.count,
             cgroups: snapshot.cgroups.len(),
             interval,
         };
@@ -73,7 +74,7 @@ mod tests {
         assert!(self_metrics.read().is_sampling(at(100), at(160)));
         assert!(!self_metrics.read().is_sampling(at(100), at(161)), "never sampled");
         let snapshot = Snapshot { ended_at: at(200), ..Snapshot::default() };
-        self_metrics.sampled(&snapshot, Duration::from_secs(30));
+        self_metrics.sampled(&snapshot, &Account::default(), Duration::from_secs(30));
         assert!(self_metrics.read().is_sampling(at(100), at(290)));
         assert!(!self_metrics.read().is_sampling(at(100), at(291)));
     }

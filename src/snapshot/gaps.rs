@@ -36,6 +36,10 @@ pub enum GapReason {
     Bounded {
         limit: usize,
     },
+    /// A counter is lower than before, of an object that is the same.
+    WentBack,
+    /// A counter gained more than the hardware can do in the interval.
+    Implausible,
 }
 
 impl std::fmt::Display for GapReason {
@@ -49,12 +53,20 @@ impl std::fmt::Display for GapReason {
             }
             Self::NotOffered { consequence } => f.write_str(consequence),
             Self::Bounded { limit } => write!(f, "more than {limit}; the rest is in its parent"),
+            Self::WentBack => f.write_str(
+                "a counter went back although the object is the same: it gained nothing, and \
+                 counts on from the new value",
+            ),
+            Self::Implausible => f.write_str(
+                "a counter gained more than CPU, disk or link can do in the interval: the usage is \
+                 not known, and counts on from the new value",
+            ),
         }
     }
 }
 
 /// The gaps of one tick, and those that last as long as the agent runs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Gaps {
     /// Found at the start and valid for every tick.
     pub standing: Vec<Gap>,
@@ -68,6 +80,13 @@ impl Gaps {
     pub fn begin_tick(&mut self) {
         self.current.clear();
         self.count = 0;
+    }
+
+    /// Adds the gaps of the same tick that were found elsewhere.
+    pub fn extend(&mut self, found: &Self) {
+        self.count += found.count;
+        let free = GAPS_MAX.saturating_sub(self.current.len());
+        self.current.extend(found.current.iter().take(free).cloned());
     }
 
     pub fn add(&mut self, path: &[&[u8]], reason: GapReason) {

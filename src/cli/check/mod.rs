@@ -247,7 +247,9 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
         GapReason::Malformed { .. }
         | GapReason::TooLarge
         | GapReason::Failed { .. }
-        | GapReason::Bounded { .. } => State::Failed,
+        | GapReason::Bounded { .. }
+        | GapReason::WentBack
+        | GapReason::Implausible => State::Failed,
     };
     let help = match (name, state) {
         (name, State::Absent) if name.starts_with("cgroup2 controller") => {

@@ -296,8 +296,9 @@ fn a_namespace_counts_on_from_its_last_reading() {
     assert_eq!(rx(&settled(&[&first, &second])), None);
     assert_eq!(rx(&settled(&[&first, &second, &third])), Some(4_000));
     assert_eq!(rx(&settled(&[&first, &third])), Some(4_000));
-    let reset = with_namespace(&mut model, 300, true);
-    assert_eq!(rx(&settled(&[&first, &third, &reset])), Some(300));
+    let fallen = with_namespace(&mut model, 300, true);
+    let account = settled(&[&first, &third, &fallen]);
+    assert_eq!((rx(&account), account.gaps.count), (Some(0), 1));
 }
 
 /// Without a cgroup2 tree there are only the paths that processes name. Those of one container
@@ -360,6 +361,37 @@ fn writes_that_were_cancelled_are_no_reset() {
     };
     assert_eq!(of(&settled(&[&first, &second])), 0);
     assert_eq!(of(&settled(&[&first, &second, &third])), 1_000_000);
+}
+
+/// A process that was moved stands in two cgroups until the idle one is read again. The reading
+/// with more CPU is the later one, whichever cgroup comes first.
+#[test]
+fn of_a_process_in_two_cgroups_the_later_reading_is_kept() {
+    for order in [[300_000, 700_000], [700_000, 300_000]] {
+        let mut model = Model::new();
+        let mut first = model.snapshot();
+        let runs = |snapshot: &Snapshot| -> Vec<usize> {
+            let all = snapshot.cgroups.iter().enumerate();
+            all.filter(|(_, one)| !one.processes.is_empty()).map(|(at, _)| at).collect()
+        };
+        let template = first.cgroups[runs(&first)[0]].processes[0].clone();
+        let places: Vec<usize> = runs(&first).into_iter().take(2).collect();
+        for (at, usec) in places.iter().zip(order) {
+            let mut process = template.clone();
+            process.cpu = CpuTime::from_usec(usec);
+            first.cgroups[*at].processes = vec![process];
+        }
+        let mut second = model.snapshot();
+        for at in &places {
+            second.cgroups[*at].processes.clear();
+        }
+        let mut process = template.clone();
+        process.cpu = CpuTime::from_usec(750_000);
+        second.cgroups[places[0]].processes = vec![process];
+        let account = settled(&[&first, &second]);
+        let gained = account.processes.iter().find(|process| process.key == template.key);
+        assert_eq!(gained.unwrap().cpu.unwrap().usage.as_usec(), 50_000);
+    }
 }
 
 #[test]
