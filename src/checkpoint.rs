@@ -171,7 +171,11 @@ mod tests {
             boot: BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2"),
             begun_at: BootTime::from_nanos(5),
             ended_at: BootTime::from_nanos(7),
-            node_cpu: Some(NodeStat { user: Ticks::from_ticks(9), cpus: 4, ..NodeStat::default() }),
+            node_cpu: Some(NodeStat {
+                user: Some(Ticks::from_ticks(9)),
+                cpus: 4,
+                ..NodeStat::default()
+            }),
             node_cpu_read_at: BootTime::from_nanos(6),
             node_cpu_awake: Some(Duration::from_nanos(5)),
             disks_read_at: BootTime::from_nanos(6),
@@ -185,9 +189,10 @@ mod tests {
                 read_at: BootTime::from_nanos(6),
                 cpu: Some(CpuStat {
                     usage: CpuTime::from_usec(u64::MAX),
-                    user: CpuTime::from_usec(1),
-                    system: CpuTime::from_usec(2),
+                    user: Some(CpuTime::from_usec(1)),
+                    system: Some(CpuTime::from_usec(2)),
                     throttling: Some(Throttling::default()),
+                    odd: None,
                 }),
                 io: Some(vec![]),
                 events: EventCounts::default(),
@@ -210,7 +215,7 @@ mod tests {
             processes: vec![ProcessCounters {
                 key: ProcessKey { pid: 1, start_ticks: 3 },
                 read_at: BootTime::from_nanos(6),
-                cpu: CpuTime::from_usec(10),
+                cpu: Some(CpuTime::from_usec(10)),
                 io: Some(ProcessIo::default()),
             }],
         }

@@ -13,7 +13,7 @@ use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKin
 use crate::payload::dump::{HostFacts, ProcessOwner};
 use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Millis;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 
 /// Colour, width and length of the table.
@@ -74,7 +74,7 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
             load.five_minutes_hundredths,
             load.fifteen_minutes_hundredths,
         ]
-        .map(|hundredths| format!("{:.2}", hundredths as f64 / 100.0));
+        .map(|load| load.map_or("?".to_owned(), |load| format!("{:.2}", load as f64 / 100.0)));
         let _ = write!(out, "  load {one} {five} {fifteen}");
     }
     let _ = writeln!(out, "\n");
@@ -82,28 +82,35 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(cpu) = node.cpu {
         let share = |usec: u64| cores(usec, cpu.over_usec);
+        let part = |time: Option<CpuTime>| time.map_or("?".to_owned(), |it| share(it.as_usec()));
         let mut text = format!(
             "{} of {} busy: user {}, system {}, irq {}",
             share(cpu.busy.as_usec()),
             node.cpus,
-            share(cpu.user.as_usec()),
-            share(cpu.system.as_usec()),
-            share((cpu.irq + cpu.softirq).as_usec()),
+            part(cpu.user),
+            part(cpu.system),
+            part(cpu.irq.zip(cpu.softirq).map(|(irq, softirq)| irq + softirq)),
         );
-        if cpu.steal.as_usec() > 0 {
-            let _ = write!(text, "; stolen {}", share(cpu.steal.as_usec()));
+        if cpu.steal.is_some_and(|steal| steal > CpuTime::ZERO) {
+            let _ = write!(text, "; stolen {}", part(cpu.steal));
         }
         rows.push(("cpu", text));
     }
     if let Some(memory) = node.memory {
-        let mut text =
-            format!("{} of {} in the working set", size(memory.working_set()), size(memory.total));
+        let or_unknown = |bytes: Option<Bytes>| bytes.map_or("?".to_owned(), size);
+        let mut text = format!(
+            "{} of {} in the working set",
+            or_unknown(memory.working_set()),
+            or_unknown(memory.total)
+        );
         if let Some(available) = memory.available {
             let _ = write!(text, ", {} available", size(available));
         }
-        if memory.swap_total > Bytes::ZERO {
-            let used = memory.swap_total.saturating_sub(memory.swap_free);
-            let _ = write!(text, "; swap {} of {}", size(used), size(memory.swap_total));
+        if let Some((total, free)) = memory.swap_total.zip(memory.swap_free)
+            && total > Bytes::ZERO
+        {
+            let used = total.saturating_sub(free);
+            let _ = write!(text, "; swap {} of {}", size(used), size(total));
         }
         rows.push(("memory", text));
     }
@@ -126,7 +133,7 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     let pressures: Vec<String> = pressures
         .into_iter()
         .filter_map(|(name, pressure)| {
-            let percent = pressure?.some.avg10_basis_points as f64 / 100.0;
+            let percent = pressure?.some?.avg10_basis_points as f64 / 100.0;
             Some(format!("{name} {percent:.1} %"))
         })
         .collect();
@@ -315,7 +322,7 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
             [
                 process.key.pid.to_string(),
                 process.cpu.map_or_else(nothing, cpu),
-                size(process.resident),
+                process.resident.map_or("?".to_owned(), size),
                 disk(|disk| disk.read),
                 disk(|disk| disk.written),
             ],

@@ -119,7 +119,7 @@ fn weight(usage: &Usage, sort: SortKey) -> u64 {
 fn process_weight(process: &ProcessUsage, sort: SortKey) -> u64 {
     match sort {
         SortKey::Cpu | SortKey::Network => process.cpu.map_or(0, |cpu| cpu.usage.as_usec()),
-        SortKey::Memory => process.resident.as_bytes(),
+        SortKey::Memory => process.resident.map_or(0, Bytes::as_bytes),
         SortKey::Disk => process.disk.map_or(0, |disk| (disk.read + disk.written).as_bytes()),
     }
 }
@@ -140,7 +140,7 @@ fn rests(others: &[&ProcessUsage]) -> Vec<ProcessGroup> {
         });
         rest.processes += 1;
         rest.cpu_usage_usec += process.cpu.map_or(0, |cpu| cpu.usage.as_usec());
-        rest.resident += process.resident;
+        rest.resident += process.resident.unwrap_or_default();
     }
     let mut rests: Vec<ProcessGroup> = by_owner.into_values().collect();
     rests.sort_by_key(|rest| (Reverse(rest.cpu_usage_usec), Reverse(rest.resident)));

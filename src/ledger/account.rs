@@ -45,6 +45,19 @@ pub struct Account {
 }
 
 impl Account {
+    /// The length of the interval, in microseconds; `None` in the first sample.
+    #[must_use]
+    pub fn interval_usec(&self) -> Option<u64> {
+        Some(self.until.usec_since(self.since?))
+    }
+
+    /// CPU time as a rate over the interval, so that rate times interval is the usage: also of what
+    /// lived for a part of it, and of runs that are summed.
+    #[must_use]
+    pub fn over_interval(&self, cpu: CpuUsage) -> CpuUsage {
+        CpuUsage { over_usec: self.interval_usec().unwrap_or(cpu.over_usec), ..cpu }
+    }
+
     /// All containers of a pod, the sandbox and exited ones too.
     #[must_use]
     pub fn containers_of(&self, pod: PodUid) -> &[ContainerUsage] {
@@ -166,8 +179,8 @@ impl NodeUsage {
         self.pressure = node.pressure;
         self.load = node.load;
         self.uptime_hundredths = node.uptime_hundredths;
-        self.procs_running = node.cpu.map(|cpu| cpu.procs_running);
-        self.procs_blocked = node.cpu.map(|cpu| cpu.procs_blocked);
+        self.procs_running = node.cpu.and_then(|cpu| cpu.procs_running);
+        self.procs_blocked = node.cpu.and_then(|cpu| cpu.procs_blocked);
     }
 }
 
@@ -178,16 +191,16 @@ pub struct NodeCpu {
     /// came or went, the sum of the four parts below. Those are counted by the tick, so they differ
     /// a little from it, and are much less on a virtual machine that lost ticks.
     pub busy: CpuTime,
-    /// Includes nice, and guests of both.
-    pub user: CpuTime,
-    pub system: CpuTime,
-    pub irq: CpuTime,
-    pub softirq: CpuTime,
+    /// Includes nice, and guests of both. `None`, here and below: the kernel's figure is none.
+    pub user: Option<CpuTime>,
+    pub system: Option<CpuTime>,
+    pub irq: Option<CpuTime>,
+    pub softirq: Option<CpuTime>,
     /// Taken by the hypervisor; not part of busy.
-    pub steal: CpuTime,
-    pub idle: CpuTime,
+    pub steal: Option<CpuTime>,
+    pub idle: Option<CpuTime>,
     /// Idle with I/O outstanding; not part of busy.
-    pub iowait: CpuTime,
+    pub iowait: Option<CpuTime>,
     /// Tells if `irq` and `softirq` are also in the tasks' usage.
     pub interrupts: InterruptTime,
     pub over_usec: u64,
@@ -346,14 +359,15 @@ pub struct ProcessUsage {
     pub key: ProcessKey,
     pub comm: Comm,
     pub parent_pid: u32,
-    pub threads: u32,
+    pub threads: Option<u32>,
     pub kernel_thread: bool,
     /// The cgroup it is in.
     pub cgroup: Arc<[u8]>,
     /// `None` if it started before the last sample and was not seen in it.
     pub cpu: Option<CpuUsage>,
     pub disk: Option<DiskUsage>,
-    pub resident: Bytes,
+    /// `None`: not known.
+    pub resident: Option<Bytes>,
     pub cmdline: Option<Box<[u8]>>,
 }
 

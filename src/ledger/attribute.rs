@@ -354,11 +354,11 @@ impl Usage {
         let (main, aside) = if busier { (other, &*self) } else { (&*self, other) };
         let stat = match (main.memory.stat, aside.memory.stat) {
             (Some(mut stat), Some(aside)) => {
-                stat.anon += aside.anon;
-                stat.file += aside.file;
-                stat.shmem += aside.shmem;
-                stat.inactive_file += aside.inactive_file;
-                stat.active_file += aside.active_file;
+                stat.anon = sum(stat.anon, aside.anon);
+                stat.file = sum(stat.file, aside.file);
+                stat.shmem = sum(stat.shmem, aside.shmem);
+                stat.inactive_file = sum(stat.inactive_file, aside.inactive_file);
+                stat.active_file = sum(stat.active_file, aside.active_file);
                 stat.kernel = sum(stat.kernel, aside.kernel);
                 Some(stat)
             }

@@ -1,7 +1,7 @@
 //! The balance of the node: the sum of its owners' usage against the node's own.
 
 use super::account::{Account, Balance, Conservation, DiskUsage, NetworkUsage, NodeCpu, Usage};
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::node::InterruptTime;
 
 /// Sums that the balance needs and no list of the account shows.
@@ -18,11 +18,12 @@ pub(super) struct UnlistedSums {
 /// with the task that it interrupts, only those of idle CPUs remain. The kernel does not say how
 /// many, so they are assumed to be spread evenly over the CPUs' time.
 fn interrupts(node: &NodeCpu) -> u64 {
-    let all = (node.irq + node.softirq).as_usec();
+    let usec = |time: Option<CpuTime>| time.map_or(0, CpuTime::as_usec);
+    let all = usec(node.irq).saturating_add(usec(node.softirq));
     match node.interrupts {
         InterruptTime::Apart => all,
         InterruptTime::InTasks => {
-            let idle = u128::from((node.idle + node.iowait).as_usec());
+            let idle = u128::from(usec(node.idle)) + u128::from(usec(node.iowait));
             let whole = idle + u128::from(node.busy.as_usec());
             let over_idle = (u128::from(all) * idle).checked_div(whole).unwrap_or(0);
             u64::try_from(over_idle).unwrap_or(all)
@@ -60,8 +61,8 @@ pub(super) fn balance(account: &Account, totals: &UnlistedSums) -> Conservation 
                 account.exited.iter().map(|exited| exited.cpu.as_usec()).sum(),
             )
         }),
-        memory_bytes: node.memory.map(|memory| {
-            let used = memory.total.saturating_sub(memory.free).as_bytes();
+        memory_bytes: node.memory.and_then(|memory| memory.used()).map(|used| {
+            let used = used.as_bytes();
             let UnlistedSums { pods_memory, units_memory, inner_memory, .. } = *totals;
             Balance::new(used, pods_memory, units_memory, 0, 0, inner_memory)
         }),

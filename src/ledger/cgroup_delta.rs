@@ -82,7 +82,7 @@ pub(super) fn network_delta<'r>(
         let mut gains = Gains::default();
         let usage = interface_gain(before, row, most_link_bytes(None, over_usec), &mut gains);
         gains.report(gaps, &[place, b" ", row.name.as_bytes()]);
-        total = total.filter(|_| !gains.too_much);
+        total = total.filter(|_| gains.known());
         if let Some(total) = &mut total {
             total.add(&usage);
         }
@@ -98,6 +98,10 @@ pub(super) fn interface_gain(
     most_bytes: u64,
     gains: &mut Gains,
 ) -> NetworkUsage {
+    gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
+    if gains.unread {
+        return NetworkUsage::default();
+    }
     let bytes = |row: &InterfaceRow| [row.rx_bytes, row.tx_bytes];
     let all = [Some(now), before].into_iter().flatten().flat_map(bytes);
     let bounds = CounterBounds::narrow(most_bytes, 1, all);

@@ -99,7 +99,7 @@ pub struct NamespaceCounters {
 pub struct ProcessCounters {
     pub key: ProcessKey,
     pub read_at: BootTime,
-    pub cpu: CpuTime,
+    pub cpu: Option<CpuTime>,
     pub io: Option<ProcessIo>,
 }
 

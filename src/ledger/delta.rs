@@ -73,6 +73,8 @@ pub(super) struct Gains {
     pub went_back: bool,
     /// A counter gained more than possible: the usage is not known.
     pub too_much: bool,
+    /// A reading on either side is none, which is a gap already: the usage is not known.
+    pub unread: bool,
 }
 
 impl Gains {
@@ -89,6 +91,11 @@ impl Gains {
                 0
             }
         }
+    }
+
+    /// True if the usage is known.
+    pub fn known(self) -> bool {
+        !self.too_much && !self.unread
     }
 
     /// Adds a gap for each oddity. `path` names the object, in pieces.
@@ -194,12 +201,14 @@ impl CpuDelta {
     /// From `before` to `now`; all of `now` where there is no before. `most`: what the CPUs can
     /// give, in microseconds.
     pub fn between(before: Option<&CpuStat>, now: &CpuStat, most: u64, gains: &mut Gains) -> Self {
-        let mut delta = |part: fn(&CpuStat) -> CpuTime| {
-            let before = before.map_or(0, |stat| part(stat).as_usec());
-            signed(gains.of(before, part(now).as_usec(), CounterBounds::most(most)))
+        let mut delta = |part: fn(&CpuStat) -> Option<CpuTime>| {
+            // A split that is not known on either side is none: see `is_split`.
+            let then = before.map_or(Some(CpuTime::ZERO), part);
+            let (Some(then), Some(now)) = (then, part(now)) else { return 0 };
+            signed(gains.of(then.as_usec(), now.as_usec(), CounterBounds::most(most)))
         };
         Self {
-            usage: delta(|stat| stat.usage),
+            usage: delta(|stat| Some(stat.usage)),
             user: delta(|stat| stat.user),
             system: delta(|stat| stat.system),
         }

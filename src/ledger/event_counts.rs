@@ -49,7 +49,7 @@ macro_rules! event_counts {
 
 event_counts! {
     /// Processes that the OOM killer killed.
-    oom_kills: |reading| reading.memory.events.map(|events| events.oom_kill);
+    oom_kills: |reading| reading.memory.events.and_then(|events| events.oom_kill);
 }
 
 impl EventCounts {

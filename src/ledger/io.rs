@@ -49,6 +49,10 @@ fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNu
 /// The difference of one device. A device that `before` lacks counts from 0.
 fn row_delta(before: &[IoRow], now: &IoRow, most: u64, gains: &mut Gains) -> IoDelta {
     let before = before.iter().find(|row| row.device == now.device);
+    gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
+    if gains.unread {
+        return IoDelta::default();
+    }
     let mut delta = |now: u64, before: Option<u64>, most: u64| {
         signed(gains.of(before.unwrap_or(0), now, CounterBounds::most(most)))
     };
@@ -89,6 +93,7 @@ mod tests {
             written: Bytes::from_bytes(written),
             read_ops: 0,
             write_ops: 0,
+            is_odd: false,
         }
     }
 

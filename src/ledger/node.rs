@@ -6,10 +6,11 @@ use super::counters::Counters;
 use super::delta::{CounterBounds, Gains, most_cpu_usec, most_disk_bytes};
 use crate::quantity::{Bytes, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
-use crate::snapshot::gaps::Gaps;
+use crate::snapshot::gaps::{GapReason, Gaps};
 use crate::snapshot::roots::Units;
 use crate::snapshot::topology::{BlockKind, InterfaceKind};
 use crate::source::proc::diskstats::DiskstatsRow;
+use crate::source::proc::stat::NodeStat;
 
 /// Writes the node's usage since `last` and its gauges into `usage`.
 pub(super) fn settle_node(
@@ -31,42 +32,58 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> O
     let over_usec = node.cpu_read_at.usec_since(last.node_cpu_read_at);
     let most = CounterBounds::most(most_cpu_usec(before.cpus.max(now.cpus), over_usec));
     let mut gains = Gains::default();
-    let mut delta = |before: Ticks, now: Ticks| {
-        let usec = |ticks: Ticks| ticks.to_cpu_time(units.ticks_per_second).as_usec();
-        CpuTime::from_usec(gains.of(usec(before), usec(now), most))
+    let usec = |ticks: Ticks| ticks.to_cpu_time(units.ticks_per_second).as_usec();
+    let mut delta = |part: fn(&NodeStat) -> Option<Ticks>| {
+        let (before, now) = (part(&before)?, part(&now)?);
+        let mut own = Gains::default();
+        let gained = own.of(usec(before), usec(now), most);
+        gains.went_back |= own.went_back;
+        gains.too_much |= own.too_much;
+        own.known().then(|| CpuTime::from_usec(gained))
     };
-    let user = delta(before.user, now.user) + delta(before.nice, now.nice);
-    let system = delta(before.system, now.system);
-    let irq = delta(before.irq, now.irq);
-    let softirq = delta(before.softirq, now.softirq);
-    let (idle, iowait) = (delta(before.idle, now.idle), delta(before.iowait, now.iowait));
-    let steal = delta(before.steal, now.steal);
+    let sum = |a: Option<CpuTime>, b: Option<CpuTime>| Some(a? + b?);
+    let user = sum(delta(|stat| stat.user), delta(|stat| stat.nice));
+    let system = delta(|stat| stat.system);
+    let irq = delta(|stat| stat.irq);
+    let softirq = delta(|stat| stat.softirq);
+    let (idle, iowait) = (delta(|stat| stat.idle), delta(|stat| stat.iowait));
+    let steal = delta(|stat| stat.steal);
     gains.report(gaps, &[b"/proc/stat"]);
-    if gains.too_much {
-        return None;
-    }
-    let by_ticks = user + system + irq + softirq;
+    let by_ticks = sum(sum(user, system), sum(irq, softirq));
+    let not_busy = sum(idle, iowait);
+
     // Busy time is the time of all CPUs less their idle time. The kernel measures idle time where
     // it begins and ends. It counts use by the tick, which misses short work and whatever a virtual
     // machine lost. A CPU that was taken off and on again may start its idle time from 0.
-    let went_back = |before: Ticks, now_ticks: Ticks| {
-        now_ticks.as_ticks() + 2 * u64::from(now.cpus) < before.as_ticks()
+    let went_back = |part: fn(&NodeStat) -> Option<Ticks>| {
+        let (before, now_ticks) = (part(&before), part(&now));
+        before.zip(now_ticks).is_none_or(|(before, now_ticks)| {
+            now_ticks.as_ticks() + 2 * u64::from(now.cpus) < before.as_ticks()
+        })
     };
-    let is_whole = before.cpus == now.cpus
-        && !went_back(before.idle, now.idle)
-        && !went_back(before.iowait, now.iowait);
+    let is_whole =
+        before.cpus == now.cpus && !went_back(|stat| stat.idle) && !went_back(|stat| stat.iowait);
+    let mut stands_still = false;
     let awake = last.node_cpu_awake.zip(node.cpu_awake).filter(|_| is_whole);
-    let by_awake = awake.map(|(before, after)| {
+    let by_awake = awake.and_then(|(before, after)| {
         let awake_usec = after.saturating_sub(before).as_micros();
         let all = u64::try_from(awake_usec).unwrap_or(u64::MAX);
         let all = CpuTime::from_usec(all.saturating_mul(now.cpus.into()));
-        let in_use = all.saturating_sub(idle + iowait);
+        let (not_busy, steal, by_ticks) = (not_busy?, steal?, by_ticks?);
+        let counted = by_ticks + steal;
+        if let Some(consequence) = idle_fault(all, not_busy, counted) {
+            gaps.add(&[b"/proc/stat"], GapReason::NotOffered { consequence });
+            stands_still = counted + not_busy == CpuTime::ZERO;
+            return None;
+        }
+        let in_use = all.saturating_sub(not_busy);
         // A woken CPU that waits for its hypervisor is counted as idle and as stolen, so not all
         // stolen time may be subtracted from the time in use.
-        in_use.saturating_sub(steal).max(by_ticks.min(in_use))
+        Some(in_use.saturating_sub(steal).max(by_ticks.min(in_use)))
     });
     Some(NodeCpu {
-        busy: by_awake.unwrap_or(by_ticks),
+        // Where nothing is counted at all, nothing is known.
+        busy: by_awake.or(by_ticks.filter(|_| !stands_still))?,
         user,
         system,
         irq,
@@ -77,6 +94,28 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> O
         interrupts: node.interrupts,
         over_usec,
     })
+}
+
+/// The reason why busy time cannot be what idle time leaves of `all`, the time of all CPUs. `other`:
+/// what was counted beside idle time.
+///
+/// Where a container's or sandbox' own `/proc/stat` is made up (lxcfs, gVisor), idle time can stand
+/// still, or be that of more CPUs. A virtual machine that is not run loses ticks of what it was busy
+/// with, some hundredths up to a fifth.
+fn idle_fault(all: CpuTime, not_busy: CpuTime, other: CpuTime) -> Option<&'static str> {
+    let all = all.as_usec();
+    let least = if not_busy == CpuTime::ZERO { all / 4 * 3 } else { all / 2 };
+    let counted = (not_busy + other).as_usec();
+    if counted < least {
+        return Some(
+            "idle time stands still: the node's busy time is what user, system and interrupt \
+             time show",
+        );
+    }
+    (not_busy.as_usec() > all.saturating_add(all / 8)).then_some(
+        "idle time is more than the CPUs have: the node's busy time is what user, system and \
+         interrupt time show",
+    )
 }
 
 fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsage> {
@@ -93,7 +132,7 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
         let mut gains = Gains::default();
         let gained = disk_gain(before, row, most, &mut gains);
         gains.report(gaps, &[b"/proc/diskstats ", row.name()]);
-        usage = usage.filter(|_| !gains.too_much);
+        usage = usage.filter(|_| gains.known());
         if let Some(usage) = &mut usage {
             usage.read += gained.read;
             usage.written += gained.written;
@@ -111,6 +150,10 @@ fn disk_gain(
     most: u64,
     gains: &mut Gains,
 ) -> DiskUsage {
+    gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
+    if gains.unread {
+        return DiskUsage::default();
+    }
     let sums = |row: &DiskstatsRow| [row.read.as_bytes(), row.written.as_bytes()];
     let all = [Some(now), before].into_iter().flatten().flat_map(sums);
     // A kernel of 32 bits counts sectors and operations in 32 bits.

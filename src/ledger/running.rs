@@ -41,7 +41,7 @@ impl ContainerUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunningContainer<'a> {
     pub name: &'a str,
-    /// Billionths of a CPU, over all runs in the interval.
+    /// Billionths of a CPU over the interval, of all runs in it.
     pub cpu_nanocores: u64,
     /// Bytes in use by the run that goes on.
     pub memory_bytes: u64,
@@ -70,7 +70,8 @@ impl Account {
         for run in self.containers_of(pod.uid) {
             let is_its = pod.container(run.id).is_some_and(|named| std::ptr::eq(named, container));
             let Some(cpu) = run.usage.cpu.filter(|_| is_its) else { continue };
-            sum.cpu_nanocores = sum.cpu_nanocores.saturating_add(cpu.nanocores());
+            sum.cpu_nanocores =
+                sum.cpu_nanocores.saturating_add(self.over_interval(cpu).nanocores());
             if run.runs() {
                 let memory = run.usage.memory_in_use().as_bytes();
                 sum.memory_bytes = sum.memory_bytes.saturating_add(memory);

@@ -11,8 +11,14 @@ pub(super) struct SelfUsage {
     pub io: IoDelta,
     pub memory_bytes: i64,
     pub cpu_known: bool,
+    /// A figure was there and is not known. The sum is then not 0 but unknown; a part of it that is
+    /// known stays.
+    pub cpu_unknown: bool,
+    /// User and system are not known.
+    pub cpu_unsplit: bool,
     pub cpu_from_processes: bool,
     pub io_known: bool,
+    pub io_unknown: bool,
     pub io_from: DiskSource,
     pub over_usec: u64,
     pub resident: Bytes,
@@ -32,8 +38,11 @@ impl SelfUsage {
         self.io.add(other.io);
         self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
         self.cpu_known |= other.cpu_known;
+        self.cpu_unknown |= other.cpu_unknown;
+        self.cpu_unsplit |= other.cpu_unsplit;
         self.cpu_from_processes |= other.cpu_from_processes;
         self.io_known |= other.io_known;
+        self.io_unknown |= other.io_unknown;
         if other.io_known && other.io_from == DiskSource::Processes {
             self.io_from = DiskSource::Processes;
         }
@@ -52,7 +61,7 @@ impl SelfUsage {
     pub fn count(&mut self, process: &ProcessUsage, replaces_cpu: bool, replaces_io: bool) {
         self.processes += 1;
         self.kernel_threads += u32::from(process.kernel_thread);
-        self.resident += process.resident;
+        self.resident += process.resident.unwrap_or_default();
         if let Some(cpu) = process.cpu {
             self.processes_usec += cpu.usage.as_usec();
             if replaces_cpu {
@@ -79,15 +88,17 @@ impl SelfUsage {
 
     /// Writes the CPU, disk and process figures into `usage`, and leaves its gauges alone.
     pub fn write_to(&self, usage: &mut Usage) {
-        usage.cpu = self.cpu_known.then(|| CpuUsage {
+        let cpu_known = self.cpu_known && !(self.cpu_unknown && self.cpu.usage == 0);
+        usage.cpu = cpu_known.then(|| CpuUsage {
             usage: CpuTime::from_usec(unsigned(self.cpu.usage)),
-            split: (!self.cpu_from_processes).then(|| CpuSplit {
+            split: (!self.cpu_from_processes && !self.cpu_unsplit).then(|| CpuSplit {
                 user: CpuTime::from_usec(unsigned(self.cpu.user)),
                 system: CpuTime::from_usec(unsigned(self.cpu.system)),
             }),
             over_usec: self.over_usec,
         });
-        usage.disk = self.io_known.then(|| DiskUsage::of_delta(self.io, self.io_from));
+        let io_known = self.io_known && !(self.io_unknown && self.io == IoDelta::default());
+        usage.disk = io_known.then(|| DiskUsage::of_delta(self.io, self.io_from));
         usage.resident = self.resident;
         usage.processes = self.processes;
         usage.processes_cpu = CpuTime::from_usec(self.processes_usec);

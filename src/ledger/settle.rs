@@ -22,7 +22,8 @@ use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, ProcessReading, Snapshot};
-use crate::source::cgroup::cpu_stat::Throttling;
+use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
+use crate::source::proc::pid_io::ProcessIo;
 use crate::source::proc::stat::NodeStat;
 
 /// The hardware, which bounds the usage of one interval.
@@ -189,7 +190,7 @@ impl Ledger {
                     }
                     (None, None) => None,
                 });
-            let measured_cpu = measured_cpu.filter(|_| !cpu_gains.too_much);
+            let measured_cpu = measured_cpu.filter(|_| cpu_gains.known());
             let measured_io = reading.io.as_ref().filter(|_| countable).and_then(|now| {
                 let before = match (&base, last) {
                     (Some(base), _) => base.io?,
@@ -200,7 +201,7 @@ impl Ledger {
                 let topology = &snapshot.topology;
                 Some(delta_over_layers(before, now, topology, over_usec, &mut io_gains))
             });
-            let measured_io = measured_io.filter(|_| !io_gains.too_much);
+            let measured_io = measured_io.filter(|_| io_gains.known());
             let created = earlier.is_none() && measured_cpu.is_some();
             let then = base.as_ref().and_then(|base| base.cpu?.throttling);
             let then = then.or(created.then(Throttling::default));
@@ -224,9 +225,15 @@ impl Ledger {
             let then = earlier.map_or(new, |earlier| earlier.events);
             let events = EventCounts::of(reading).since(then, &mut other_gains);
             other_gains.report_file(&mut account.gaps, &reading.key, b"memory.events");
+            let is_split = |stat: CpuStat| stat.user.is_some() && stat.system.is_some();
+            let now_split = reading.cpu.is_some_and(is_split);
+            let then_split = base.as_ref().is_none_or(|base| base.cpu.is_some_and(is_split));
             let self_usage = SelfUsage {
                 cpu_known: measured_cpu.is_some(),
+                cpu_unknown: reading.cpu_unreadable || !cpu_gains.known(),
+                cpu_unsplit: measured_cpu.is_some() && !(now_split && then_split),
                 io_known: measured_io.is_some(),
+                io_unknown: reading.io_unreadable || !io_gains.known(),
                 over_usec,
                 ..SelfUsage::default()
             };
@@ -318,34 +325,37 @@ impl Ledger {
         };
         let over_usec = since.map_or(0, |since| process.read_at.usec_since(since));
         let (mut gains, mut io_gains) = (Gains::default(), Gains::default());
-        let cpu = since.map(|_| {
-            let then = before.map_or(0, |before| before.cpu.as_usec());
+        let cpu = since.zip(process.cpu).and_then(|(_, now)| {
+            let then = before.map_or(Some(CpuTime::ZERO), |before| before.cpu)?;
             let most = most_cpu_usec(hardware.cpus, over_usec);
-            let usage = gains.of(then, process.cpu.as_usec(), CounterBounds::most(most));
-            CpuUsage { usage: CpuTime::from_usec(usage), split: None, over_usec }
+            let usage = gains.of(then.as_usec(), now.as_usec(), CounterBounds::most(most));
+            Some(CpuUsage { usage: CpuTime::from_usec(usage), split: None, over_usec })
         });
-        let cpu = cpu.filter(|_| !gains.too_much);
+        let cpu = cpu.filter(|_| gains.known());
         let disk = since.zip(process.io).and_then(|(_, now)| {
-            let then = match before {
-                Some(before) => before.io?,
-                None => Default::default(),
+            let zero = ProcessIo {
+                read: Some(Bytes::ZERO),
+                written: Some(Bytes::ZERO),
+                ..ProcessIo::default()
             };
+            let then = before.map_or(Some(zero), |before| before.io)?;
             let most = most_disk_bytes(over_usec).saturating_mul(hardware.disks);
-            let bounds = CounterBounds::most(most);
-            let read = io_gains.of(then.read.as_bytes(), now.read.as_bytes(), bounds);
-            let went_back = io_gains.went_back;
-            let written = io_gains.of(then.written.as_bytes(), now.written.as_bytes(), bounds);
+            let mut gain = |then: Bytes, now: Bytes| {
+                let (then, now) = (then.as_bytes(), now.as_bytes());
+                Bytes::from_bytes(io_gains.of(then, now, CounterBounds::most(most)))
+            };
             // Written bytes go back by what was discarded before it reached a disk.
-            io_gains.went_back = went_back;
+            let written = gain(then.written?, now.written?.max(then.written?));
+            let read = gain(then.read?, now.read?);
             Some(DiskUsage {
-                read: Bytes::from_bytes(read),
-                written: Bytes::from_bytes(written),
+                read,
+                written,
                 read_ops: 0,
                 write_ops: 0,
                 from: DiskSource::Processes,
             })
         });
-        let disk = disk.filter(|_| !io_gains.too_much);
+        let disk = disk.filter(|_| io_gains.known());
         for (gains, file) in [(gains, "stat"), (io_gains, "io")] {
             if gains != Gains::default() {
                 gains.report(gaps, &[format!("/proc/{}/{file}", process.key.pid).as_bytes()]);

@@ -133,6 +133,7 @@ pub struct Entity<'a> {
     pub usage: Option<&'a PodUsage>,
     /// The first of its containers outside Kubernetes.
     pub container: Option<ContainerId>,
+    /// Rates over the interval: see [`Account::over_interval`].
     pub cpu_millicores: u64,
     pub cpu_nanocores: u64,
     pub memory_bytes: u64,
@@ -163,10 +164,10 @@ impl<'a> Entity<'a> {
         }
     }
 
-    fn measure(&mut self, usage: &Usage, exited: bool) {
+    fn measure(&mut self, account: &Account, usage: &Usage, exited: bool) {
         self.measured = true;
         self.own.interval.add(IoBytes::of_usage(usage));
-        if let Some(cpu) = usage.cpu {
+        if let Some(cpu) = usage.cpu.map(|cpu| account.over_interval(cpu)) {
             self.cpu_millicores = self.cpu_millicores.saturating_add(cpu.millicores());
             self.cpu_nanocores = self.cpu_nanocores.saturating_add(cpu.nanocores());
         }
@@ -351,13 +352,13 @@ fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
                 .entry((&name.namespace, &name.name))
                 .or_insert_with(|| Entity::new(EntityKind::Named(name)));
             entity.usage = entity.usage.or(Some(usage));
-            entity.measure(&usage.usage, usage.exited);
+            entity.measure(account, &usage.usage, usage.exited);
             continue;
         }
         let kind = known.map_or(EntityKind::Uid(usage.uid), |pod| EntityKind::Pod(pod));
         let mut entity = Entity::new(kind);
         entity.usage = Some(usage);
-        entity.measure(&usage.usage, usage.exited);
+        entity.measure(account, &usage.usage, usage.exited);
         entity.runs = usage.runs(known.map_or(Phase::Unknown, |pod| pod.phase));
         all.push(entity);
     }
@@ -371,7 +372,7 @@ fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
             .entry((&name.namespace, &name.name))
             .or_insert_with(|| Entity::new(EntityKind::Named(name)));
         entity.container = entity.container.or(id);
-        entity.measure(&unit.usage, unit.exited);
+        entity.measure(account, &unit.usage, unit.exited);
     }
     all.extend(named.into_values());
     all

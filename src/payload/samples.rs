@@ -93,9 +93,9 @@ pub fn container(name: &str, id: u32) -> Container {
 pub fn usage(number: u64) -> Usage {
     Usage {
         cpu: Some(CpuUsage {
-            usage: CpuTime::from_usec(number * 1000),
+            usage: CpuTime::from_usec(number * 15_000),
             split: None,
-            over_usec: 1_000_000,
+            over_usec: 15_000_000,
         }),
         disk: Some(DiskUsage {
             read: Bytes::from_bytes(number),
@@ -109,7 +109,7 @@ pub fn usage(number: u64) -> Usage {
         }),
         memory: MemoryReading {
             current: Some(Bytes::from_bytes(number << 20)),
-            stat: Some(MemoryStat::default()),
+            stat: Some(MemoryStat { inactive_file: Some(Bytes::ZERO), ..MemoryStat::default() }),
             ..MemoryReading::default()
         },
         processes: 1,

@@ -21,6 +21,10 @@ pub enum GapReason {
     Malformed {
         expected: &'static str,
     },
+    /// A row or figure of the text is not what the kernel writes there; the others count.
+    Odd {
+        expected: &'static str,
+    },
     /// EACCES or EPERM.
     Denied,
     TooLarge,
@@ -46,6 +50,9 @@ impl std::fmt::Display for GapReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Malformed { expected } => write!(f, "malformed: expected {expected}"),
+            Self::Odd { expected } => {
+                write!(f, "an odd row or figure is left out: expected {expected}")
+            }
             Self::Denied => f.write_str("permission denied"),
             Self::TooLarge => f.write_str("larger than 4 MiB"),
             Self::Failed { errno } => {
@@ -130,6 +137,10 @@ impl Gaps {
 
     pub fn add_malformed(&mut self, path: &[&[u8]], malformed: Malformed) {
         self.add(path, GapReason::Malformed { expected: malformed.expected });
+    }
+
+    pub fn add_odd(&mut self, path: &[&[u8]], odd: Malformed) {
+        self.add(path, GapReason::Odd { expected: odd.expected });
     }
 }
 

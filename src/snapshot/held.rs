@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::read_context::{Outcome, ReadContext, Shape};
-use crate::source::Malformed;
 use crate::source::root::{Dir, KernelFile, ReadFailure};
+use crate::source::{Malformed, Parsed};
 
 /// The number of files that the agent may still keep open between ticks.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +128,7 @@ pub(super) struct FileReader<'a, 'p> {
 }
 
 impl FileReader<'_, '_> {
-    pub fn record<T>(
+    pub fn record<T: Parsed>(
         &mut self,
         held: &mut Held,
         name: &CStr,
@@ -137,7 +137,7 @@ impl FileReader<'_, '_> {
         self.read(held, name, Shape::OneRecord, parse)
     }
 
-    pub fn records<T>(
+    pub fn records<T: Parsed>(
         &mut self,
         held: &mut Held,
         name: &CStr,
@@ -146,7 +146,7 @@ impl FileReader<'_, '_> {
         self.read(held, name, Shape::ManyRecords, parse)
     }
 
-    fn read<T>(
+    fn read<T: Parsed>(
         &mut self,
         held: &mut Held,
         name: &CStr,

@@ -95,7 +95,7 @@ impl NamespaceReader {
                 |text| net_dev::parse(text, rows)
             });
         match outcome {
-            Outcome::Present(()) => {}
+            Outcome::Present(_) => {}
             // The leader exited since the cgroup was read. The earlier figures and time stay, and
             // the next tick has another leader.
             Outcome::Absent | Outcome::Gone => return,

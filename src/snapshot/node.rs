@@ -9,7 +9,6 @@ use super::reading::PressureReading;
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
 use crate::quantity::{BootTime, CpuTime};
-use crate::source::Malformed;
 use crate::source::cgroup::pressure;
 use crate::source::proc::diskstats::{self, DiskstatsRow};
 use crate::source::proc::loadavg::{self, LoadAverage};
@@ -19,6 +18,7 @@ use crate::source::proc::stat::{self, NodeStat};
 use crate::source::proc::uptime;
 use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
 use crate::source::text::figure;
+use crate::source::{Malformed, Parsed};
 
 /// The node's files at one instant; `None` or empty where a file gave nothing.
 #[derive(Debug, Clone, Default)]
@@ -239,7 +239,7 @@ impl NodeReader {
     }
 }
 
-fn read<T>(
+fn read<T: Parsed>(
     file: &Option<KernelFile>,
     shape: Shape,
     name: &[u8],

@@ -8,7 +8,7 @@ use super::held::FileBudget;
 use super::read_context::ReadContext;
 use super::roots::Units;
 use crate::identity::ProcessKey;
-use crate::quantity::{BootTime, Bytes, CpuTime};
+use crate::quantity::{BootTime, Pages};
 use crate::source::Malformed;
 use crate::source::proc::pid_stat::{self, Comm, ProcessStat};
 use crate::source::proc::{pid_cgroup, pid_io};
@@ -162,7 +162,16 @@ impl ProcessReader<'_> {
         context.counts.files_read += 1;
         let mut space = PidPath::default();
         match file.read_record(context.buffer).map(pid_stat::parse) {
-            Ok(Ok(stat)) if stat.pid == pid => process.update(&stat, self.units),
+            Ok(Ok(stat)) if stat.pid == pid => {
+                if let Some(odd) = stat.odd {
+                    context.gaps.add_odd(&[b"/proc/", space.path(pid, "stat").to_bytes()], odd);
+                }
+                process.update(&stat, self.units);
+                if stat.is_leaderless() {
+                    let resident = self.resident_of_other_threads(pid, context);
+                    process.resident = resident.map(|it| it.to_bytes(self.units.page_size_bytes));
+                }
+            }
             Ok(stat) => {
                 let malformed = stat.err().unwrap_or(Malformed::expected("the process's own pid"));
                 let path = space.path(pid, "stat").to_bytes();
@@ -181,7 +190,13 @@ impl ProcessReader<'_> {
                 Ok(file) => {
                     context.counts.files_read += 1;
                     match file.read_record(context.buffer).map(pid_io::parse) {
-                        Ok(Ok(io)) => Some(io),
+                        Ok(Ok(io)) => {
+                            if let Some(odd) = io.odd {
+                                let path = space.path(pid, "io").to_bytes();
+                                context.gaps.add_odd(&[b"/proc/", path], odd);
+                            }
+                            Some(io)
+                        }
                         Ok(Err(malformed)) => {
                             let path = space.path(pid, "io").to_bytes();
                             context.gaps.add_malformed(&[b"/proc/", path], malformed);
@@ -207,6 +222,31 @@ impl ProcessReader<'_> {
             });
         }
         true
+    }
+
+    /// The memory of a process whose first thread has exited: the kernel shows it in the `stat` of
+    /// each other thread. `None`: none could be read.
+    fn resident_of_other_threads(&self, pid: u32, context: &mut ReadContext<'_>) -> Option<Pages> {
+        let mut space = PidPath::default();
+        let tasks = self.procfs.open_dir(space.path(pid, "task")).ok()?;
+        let mut found = None;
+        let buffer = &mut *context.buffer;
+        let _ = tasks.entries(EntryKinds::Dirs, |thread| {
+            let Some(thread) = figure(thread.to_bytes()).and_then(|it| u32::try_from(it).ok())
+            else {
+                return;
+            };
+            // All threads share the memory, so one is enough.
+            if found.is_some() || thread == pid {
+                return;
+            }
+            let mut space = PidPath::default();
+            let text = tasks.read_record(space.path(thread, "stat"), buffer);
+            let stat = text.ok().and_then(|text| pid_stat::parse(text).ok());
+            let lives = stat.filter(|stat| !matches!(stat.state, b'Z' | b'X'));
+            found = lives.and_then(|stat| stat.resident);
+        });
+        found
     }
 
     /// Every process of /proc with the path of its cgroup, for hosts without a cgroup2 hierarchy.
@@ -252,9 +292,9 @@ impl ProcessReading {
             comm: Comm::default(),
             parent_pid: 0,
             kernel_thread: false,
-            threads: 0,
-            cpu: CpuTime::ZERO,
-            resident: Bytes::ZERO,
+            threads: None,
+            cpu: None,
+            resident: None,
             io: None,
             cmdline: None,
         }
@@ -270,8 +310,9 @@ impl ProcessReading {
         self.parent_pid = stat.parent_pid;
         self.kernel_thread = stat.kernel_thread;
         self.threads = stat.threads;
-        self.cpu = (stat.user + stat.system).to_cpu_time(units.ticks_per_second);
-        self.resident = stat.resident.to_bytes(units.page_size_bytes);
+        let ticks = stat.user.zip(stat.system).map(|(user, system)| user + system);
+        self.cpu = ticks.map(|ticks| ticks.to_cpu_time(units.ticks_per_second));
+        self.resident = stat.resident.map(|pages| pages.to_bytes(units.page_size_bytes));
     }
 }
 

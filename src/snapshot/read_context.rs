@@ -4,8 +4,8 @@ use std::ffi::CStr;
 
 use super::gaps::Gaps;
 use crate::quantity::BootTime;
-use crate::source::Malformed;
 use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
+use crate::source::{Malformed, Parsed};
 
 /// The result of reading one kernel file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +65,9 @@ impl ReadContext<'_> {
         (self.clock)()
     }
 
-    /// Reads and parses an open file. `path` names it in a gap, in pieces that are joined only for
+    /// Reads and parses an open file. An odd row or figure is a gap. `path` names it in a gap, in pieces that are joined only for
     /// a gap.
-    pub fn read<T>(
+    pub fn read<T: Parsed>(
         &mut self,
         file: &KernelFile,
         shape: Shape,
@@ -81,7 +81,12 @@ impl ReadContext<'_> {
         };
         match text {
             Ok(text) => match parse(text) {
-                Ok(value) => Outcome::Present(value),
+                Ok(value) => {
+                    if let Some(odd) = value.odd() {
+                        self.gaps.add_odd(path, odd);
+                    }
+                    Outcome::Present(value)
+                }
                 Err(malformed) => {
                     self.gaps.add_malformed(path, malformed);
                     Outcome::Unreadable
@@ -92,7 +97,7 @@ impl ReadContext<'_> {
     }
 
     /// Opens, reads, parses and closes a file below `dir`.
-    pub fn read_at<T>(
+    pub fn read_at<T: Parsed>(
         &mut self,
         dir: &Dir,
         name: &CStr,

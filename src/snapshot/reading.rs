@@ -23,6 +23,9 @@ pub struct CgroupReading {
     pub read_at: BootTime,
     pub cpu: Option<CpuStat>,
     pub io: Option<Vec<IoRow>>,
+    /// `cpu.stat` or `io.stat` is there and could not be read, so the usage is not known.
+    pub cpu_unreadable: bool,
+    pub io_unreadable: bool,
     pub memory: MemoryReading,
     pub pids: PidsReading,
     pub pressure: PressureReading,
@@ -46,6 +49,8 @@ impl CgroupReading {
             read_at: BootTime::default(),
             cpu: None,
             io: None,
+            cpu_unreadable: false,
+            io_unreadable: false,
             memory: MemoryReading::default(),
             pids: PidsReading::default(),
             pressure: PressureReading::default(),
@@ -82,7 +87,7 @@ impl MemoryReading {
     /// memory.current less the inactive page cache, not below 0: the kubelet's definition.
     #[must_use]
     pub fn working_set(&self) -> Option<Bytes> {
-        Some(self.current?.saturating_sub(self.stat?.inactive_file))
+        Some(self.current?.saturating_sub(self.stat?.inactive_file?))
     }
 
     /// Subtracts the memory of a cgroup below. Peak and limit stay those of the whole.
@@ -93,12 +98,12 @@ impl MemoryReading {
         self.current = less(self.current, below.current);
         self.swap_current = less(self.swap_current, below.swap_current);
         if let (Some(stat), Some(below)) = (&mut self.stat, &below.stat) {
-            stat.anon = stat.anon.saturating_sub(below.anon);
-            stat.file = stat.file.saturating_sub(below.file);
+            stat.anon = less(stat.anon, below.anon);
+            stat.file = less(stat.file, below.file);
             stat.kernel = less(stat.kernel, below.kernel);
-            stat.shmem = stat.shmem.saturating_sub(below.shmem);
-            stat.inactive_file = stat.inactive_file.saturating_sub(below.inactive_file);
-            stat.active_file = stat.active_file.saturating_sub(below.active_file);
+            stat.shmem = less(stat.shmem, below.shmem);
+            stat.inactive_file = less(stat.inactive_file, below.inactive_file);
+            stat.active_file = less(stat.active_file, below.active_file);
         }
     }
 }
@@ -129,10 +134,14 @@ pub struct ProcessReading {
     pub comm: Comm,
     pub parent_pid: u32,
     pub kernel_thread: bool,
-    pub threads: u32,
+    /// `None`: the kernel's figure is none.
+    pub threads: Option<u32>,
     /// User and system time of all its threads, exited ones included, in multiples of a clock tick.
-    pub cpu: CpuTime,
-    pub resident: Bytes,
+    /// `None`: the kernel's figure is none.
+    pub cpu: Option<CpuTime>,
+    /// `None`: not known, as of a process whose first thread has exited and whose others cannot be
+    /// read.
+    pub resident: Option<Bytes>,
     /// `None` unless asked for and permitted.
     pub io: Option<ProcessIo>,
     /// Only with `cmdline`; arguments are separated by NUL.

@@ -3,27 +3,21 @@
 
 use super::Malformed;
 
-/// The lines of a whole file, without their newlines.
-///
-/// Every text file of procfs and cgroupfs ends with a newline. A file that does not was cut, and
-/// its last figure may have lost digits, so it is malformed as a whole.
+/// The lines of a whole file, without their newlines. The last one may lack its own: a tool that
+/// copies a file can strip it.
 pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
-    match text.last() {
-        Some(b'\n') => Ok(TextLines { rest: text }),
-        Some(_) => Err(Malformed::expected("a newline at the end")),
-        None => Err(Malformed::expected("at least one line")),
+    if text.is_empty() {
+        return Err(Malformed::expected("at least one line"));
     }
+    Ok(TextLines { rest: text })
 }
 
 /// The lines of a whole file that may be empty, without their newlines; see [`lines`].
-pub(crate) fn lines_or_none(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, Malformed> {
-    match text.last() {
-        Some(b'\n') | None => Ok(TextLines { rest: text }),
-        Some(_) => Err(Malformed::expected("a newline at the end")),
-    }
+pub(crate) fn lines_or_none(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    TextLines { rest: text }
 }
 
-/// TextLines of a text that ends with a newline or is empty.
+/// The remaining lines of a text.
 struct TextLines<'t> {
     rest: &'t [u8],
 }
@@ -32,9 +26,12 @@ impl<'t> Iterator for TextLines<'t> {
     type Item = &'t [u8];
 
     fn next(&mut self) -> Option<&'t [u8]> {
-        let end = memchr::memchr(b'\n', self.rest)?;
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
         let line = self.rest.get(..end)?;
-        self.rest = self.rest.get(end + 1..)?;
+        self.rest = self.rest.get(end + 1..).unwrap_or_default();
         Some(line)
     }
 }
@@ -44,7 +41,8 @@ pub(crate) fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|field| !field.is_empty())
 }
 
-/// A decimal figure that fits u64; nothing else, not even a sign.
+/// A decimal figure below 2^63; nothing else, not even a sign. What is beyond was below 0 when the
+/// kernel wrote it.
 pub(crate) fn figure(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -57,7 +55,27 @@ pub(crate) fn figure(digits: &[u8]) -> Option<u64> {
         }
         value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    Some(value)
+    i64::try_from(value).is_ok().then_some(value)
+}
+
+/// The rows and figures of a file that are not what the kernel writes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Odd(pub Option<Malformed>);
+
+impl Odd {
+    /// Notes what was expected and is not there.
+    pub fn note(&mut self, expected: &'static str) {
+        self.0.get_or_insert(Malformed::expected(expected));
+    }
+
+    /// The figure, or a note that one was expected.
+    pub fn figure(&mut self, digits: Option<&[u8]>, expected: &'static str) -> Option<u64> {
+        let found = digits.and_then(figure);
+        if found.is_none() {
+            self.note(expected);
+        }
+        found
+    }
 }
 
 /// A figure, or the error that one was expected.
@@ -93,18 +111,29 @@ mod tests {
 
     #[test]
     fn a_figure_is_digits_that_fit() {
-        assert_eq!(figure(b"18446744073709551615"), Some(u64::MAX));
-        for bad in [&b"18446744073709551616"[..], b"", b"-1", b"+1", b"1 ", b"0x1"] {
+        assert_eq!(figure(b"9223372036854775807"), Some(u64::MAX / 2));
+        // 2^64 - 1 is what the kernel makes of -1.
+        for bad in [
+            &b"9223372036854775808"[..],
+            b"18446744073709551615",
+            b"18446744073709551616",
+            b"",
+            b"-1",
+            b"+1",
+            b"1 ",
+            b"0x1",
+        ] {
             assert_eq!(figure(bad), None);
         }
     }
 
     #[test]
-    fn a_file_without_its_last_newline_was_cut() {
-        assert!(lines(b"usage_usec 12").is_err());
+    fn a_file_without_its_last_newline_is_read() {
+        for text in [&b"a\nb\n"[..], b"a\nb"] {
+            assert_eq!(lines(text).unwrap().collect::<Vec<_>>(), [b"a", b"b"]);
+        }
         assert!(lines(b"").is_err());
-        assert_eq!(lines(b"a\nb\n").unwrap().count(), 2);
-        assert_eq!(lines_or_none(b"").unwrap().count(), 0);
+        assert_eq!(lines_or_none(b"").count(), 0);
     }
 
     #[test]

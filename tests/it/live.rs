@@ -488,6 +488,7 @@ fn parts_and_remainder_add_up_on_this_host() {
         assert_eq!(given, i128::from(balance.node));
     }
     let cpu = account.node.cpu.unwrap();
-    assert_eq!(cpu.busy, cpu.user + cpu.system + cpu.irq + cpu.softirq);
+    let parts = [cpu.user, cpu.system, cpu.irq, cpu.softirq];
+    assert_eq!(cpu.busy, parts.into_iter().flatten().sum());
     assert!(cpu.busy.as_usec() >= 100_000, "at least what this test burned: {:?}", cpu.busy);
 }

@@ -245,6 +245,7 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
         GapReason::Denied => State::Denied,
         GapReason::NotOffered { .. } => State::Absent,
         GapReason::Malformed { .. }
+        | GapReason::Odd { .. }
         | GapReason::TooLarge
         | GapReason::Failed { .. }
         | GapReason::Bounded { .. }

@@ -9,7 +9,7 @@ use crate::ledger::account::{
     NodeCpu, ProcessUsage, Usage,
 };
 use crate::payload::stamp::Rfc3339Millis;
-use crate::quantity::{Bytes, Limit};
+use crate::quantity::{Bytes, CpuTime, Limit};
 use crate::snapshot::PressureReading;
 use crate::snapshot::gaps::{Gap, Gaps};
 use crate::source::cgroup::pressure::{Pressure, Stall};
@@ -32,9 +32,9 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
         .and(node.disk.map(|disk| disk_usage(disk, "diskstats")))
         .and(node.network.map(network))
         .and(pressure(&node.pressure))
-        .with("load_1m_hundredths", node.load.map(|load| load.one_minute_hundredths))
-        .with("load_5m_hundredths", node.load.map(|load| load.five_minutes_hundredths))
-        .with("load_15m_hundredths", node.load.map(|load| load.fifteen_minutes_hundredths))
+        .with("load_1m_hundredths", node.load.and_then(|load| load.one_minute_hundredths))
+        .with("load_5m_hundredths", node.load.and_then(|load| load.five_minutes_hundredths))
+        .with("load_15m_hundredths", node.load.and_then(|load| load.fifteen_minutes_hundredths))
         .with("uptime_seconds", node.uptime_hundredths.map(|hundredths| hundredths / 100))
         .with("procs_running", node.procs_running)
         .with("procs_blocked", node.procs_blocked)
@@ -45,26 +45,26 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
 fn node_cpu(cpu: NodeCpu) -> DumpRow {
     DumpRow::default()
         .with("cpu_busy_usec", cpu.busy.as_usec())
-        .with("cpu_user_usec", cpu.user.as_usec())
-        .with("cpu_system_usec", cpu.system.as_usec())
-        .with("cpu_irq_usec", cpu.irq.as_usec())
-        .with("cpu_softirq_usec", cpu.softirq.as_usec())
-        .with("cpu_steal_usec", cpu.steal.as_usec())
-        .with("cpu_idle_usec", cpu.idle.as_usec())
-        .with("cpu_iowait_usec", cpu.iowait.as_usec())
+        .with("cpu_user_usec", cpu.user.map(CpuTime::as_usec))
+        .with("cpu_system_usec", cpu.system.map(CpuTime::as_usec))
+        .with("cpu_irq_usec", cpu.irq.map(CpuTime::as_usec))
+        .with("cpu_softirq_usec", cpu.softirq.map(CpuTime::as_usec))
+        .with("cpu_steal_usec", cpu.steal.map(CpuTime::as_usec))
+        .with("cpu_idle_usec", cpu.idle.map(CpuTime::as_usec))
+        .with("cpu_iowait_usec", cpu.iowait.map(CpuTime::as_usec))
         .with("cpu_over_usec", cpu.over_usec)
         .with("cpu_millicores", cpu.millicores())
 }
 
 fn node_memory(memory: MemInfo) -> DumpRow {
     DumpRow::default()
-        .with("memory_total_bytes", memory.total.as_bytes())
-        .with("memory_free_bytes", memory.free.as_bytes())
+        .with("memory_total_bytes", memory.total.map(Bytes::as_bytes))
+        .with("memory_free_bytes", memory.free.map(Bytes::as_bytes))
         .with("memory_available_bytes", memory.available.map(Bytes::as_bytes))
-        .with("memory_used_bytes", memory.used().as_bytes())
-        .with("memory_working_set_bytes", memory.working_set().as_bytes())
-        .with("swap_total_bytes", memory.swap_total.as_bytes())
-        .with("swap_free_bytes", memory.swap_free.as_bytes())
+        .with("memory_used_bytes", memory.used().map(Bytes::as_bytes))
+        .with("memory_working_set_bytes", memory.working_set().map(Bytes::as_bytes))
+        .with("swap_total_bytes", memory.swap_total.map(Bytes::as_bytes))
+        .with("swap_free_bytes", memory.swap_free.map(Bytes::as_bytes))
 }
 
 fn filesystem(usage: &FilesystemUsage) -> DumpRow {
@@ -115,7 +115,7 @@ fn pressure(reading: &PressureReading) -> DumpRow {
     };
     let stalls = |pressure: Pressure| {
         DumpRow::default()
-            .with_row("some", stall(pressure.some))
+            .with_row("some", pressure.some.map(stall))
             .with_row("full", pressure.full.map(stall))
     };
     DumpRow::default()
@@ -157,8 +157,8 @@ pub(super) fn usage(usage: &Usage) -> DumpRow {
         .with("cpu_limit_millicores", usage.cpu_limit_millicores())
         .with("memory_current_bytes", of_memory(memory.current))
         .with("memory_working_set_bytes", of_memory(memory.working_set()))
-        .with("memory_anon_bytes", of_memory(memory.stat.map(|stat| stat.anon)))
-        .with("memory_file_bytes", of_memory(memory.stat.map(|stat| stat.file)))
+        .with("memory_anon_bytes", of_memory(memory.stat.and_then(|stat| stat.anon)))
+        .with("memory_file_bytes", of_memory(memory.stat.and_then(|stat| stat.file)))
         .with("memory_kernel_bytes", of_memory(memory.stat.and_then(|stat| stat.kernel)))
         .with("memory_peak_bytes", of_memory(memory.peak))
         .with("memory_limit_bytes", of_memory(usage.memory_limit()))
@@ -206,7 +206,7 @@ pub(super) fn process(process: &ProcessUsage) -> DumpRow {
         .with("cpu_usage_usec", process.cpu.map(|cpu| cpu.usage.as_usec()))
         .with("cpu_over_usec", process.cpu.map(|cpu| cpu.over_usec))
         .with("cpu_millicores", process.cpu.map(|cpu| cpu.millicores()))
-        .with("memory_resident_bytes", process.resident.as_bytes())
+        .with("memory_resident_bytes", process.resident.map(Bytes::as_bytes))
         .with("disk_read_bytes", process.disk.map(|disk| disk.read.as_bytes()))
         .with("disk_written_bytes", process.disk.map(|disk| disk.written.as_bytes()))
         .with("cmdline", cmdline)

@@ -40,7 +40,7 @@ fn node_metrics(
     wall: WallTime,
 ) -> Option<NodeMetrics> {
     let cpu = account.node.cpu?;
-    let memory = account.node.memory?.working_set().as_bytes();
+    let memory = account.node.memory?.working_set()?.as_bytes();
     let labels = catalog.node.as_ref().filter(|node| *node.name == *name);
     let labels = labels.map(|node| by_key(&node.labels)).unwrap_or_default();
     let usage = ResourceUsage::new(cpu.nanocores(), memory);
@@ -62,7 +62,8 @@ fn pod_metrics(account: &Account, entity: &Entity<'_>, wall: WallTime) -> Option
     if containers.is_empty() {
         return None;
     }
-    let taken = MetricsInterval::new(wall, used.usage.cpu?.over_usec / 1000);
+    let over_usec = account.over_interval(used.usage.cpu?).over_usec;
+    let taken = MetricsInterval::new(wall, over_usec / 1000);
     Some(PodMetrics::new(&pod.namespace, &pod.name, by_key(&pod.labels), taken, containers))
 }
 
@@ -180,9 +181,9 @@ mod tests {
             ..NodeCpu::default()
         };
         let memory = MemInfo {
-            total: Bytes::from_bytes(8 << 20),
-            free: Bytes::from_bytes(3 << 20),
-            inactive_file: Bytes::from_bytes(1 << 20),
+            total: Some(Bytes::from_bytes(8 << 20)),
+            free: Some(Bytes::from_bytes(3 << 20)),
+            inactive_file: Some(Bytes::from_bytes(1 << 20)),
             ..MemInfo::default()
         };
         let node = NodeUsage { cpu: Some(cpu), memory: Some(memory), ..NodeUsage::default() };

@@ -160,7 +160,8 @@ fn metrics(
     let allocatable = node.map(|node| node.allocatable).unwrap_or_default();
     let cpus = total.cpu.map_or(f64::from(used.cpus), ResourceQuantity::as_f64);
     let memory = used.memory.unwrap_or_default();
-    let memory_total = total.memory.map_or(memory.total.as_bytes(), ResourceQuantity::units);
+    let memory_total =
+        total.memory.map_or(memory.total.unwrap_or_default().as_bytes(), ResourceQuantity::units);
     let flows = entities.node.wanted(options);
     let network = used.network.unwrap_or_default();
     let filesystem = view.node_filesystem.unwrap_or_default();
@@ -171,7 +172,7 @@ fn metrics(
             allocatable: allocatable.cpu.map_or(cpus, ResourceQuantity::as_f64),
         },
         memory: NodeMemoryJson {
-            usage_bytes: memory.working_set().as_bytes(),
+            usage_bytes: memory.working_set().unwrap_or_default().as_bytes(),
             capacity_bytes: memory_total,
             allocatable_bytes: allocatable.memory.map_or(memory_total, ResourceQuantity::units),
         },

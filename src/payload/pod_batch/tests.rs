@@ -309,8 +309,9 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
     let busy = CpuTime::from_usec(7_500_000);
     account.node.cpu = Some(NodeCpu { busy, over_usec: 15_000_000, ..NodeCpu::default() });
     account.node.memory = Some(MemInfo {
-        total: Bytes::from_bytes(4000),
-        free: Bytes::from_bytes(1000),
+        total: Some(Bytes::from_bytes(4000)),
+        free: Some(Bytes::from_bytes(1000)),
+        inactive_file: Some(Bytes::ZERO),
         ..MemInfo::default()
     });
     account.node.network = Some(NetworkUsage {

@@ -10,6 +10,7 @@ use crate::payload::entities::{
     Entities, Entity, EntityIo, EntityKind, IoBytes, Observation, workload_of,
 };
 use crate::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
+use crate::quantity::Bytes;
 
 /// The posts of one interval: the node's, then one a running pod. Figures that are not known are
 /// sent as 0, since the API has no other word for it and a missing or null one breaks its server.
@@ -41,7 +42,7 @@ pub fn encode(
 fn of_node(view: &Observation<'_>, passed: &EntityIo, options: &EncodeOptions) -> Option<Message> {
     let path = node_metrics_path(&options.node_name).ok()?;
     let node = &view.account.node;
-    let memory = node.memory.map_or(0, |memory| memory.working_set().as_bytes());
+    let memory = node.memory.and_then(|memory| memory.working_set()).map_or(0, Bytes::as_bytes);
     let cpu_millicores = node.cpu.map_or(0, |cpu| cpu.millicores());
     let flows = passed.wanted(options);
     let extras = options.extras.then(|| NodeExtras {

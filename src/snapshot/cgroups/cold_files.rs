@@ -90,8 +90,8 @@ impl ColdFiles<'_> {
         let listed =
             reader.records(&mut files.procs, c"cgroup.procs", |text| procs::parse(text, pids));
         match listed {
-            Outcome::Present(foreign) => {
-                if foreign > 0 {
+            Outcome::Present(listed) => {
+                if listed.foreign > 0 {
                     context.gaps.add_foreign(&path);
                 }
             }

@@ -259,14 +259,17 @@ impl CgroupTree {
         match cpu {
             Outcome::Gone => return Moved::Gone,
             Outcome::Present(cpu) => {
+                reading.cpu_unreadable = false;
                 moved |= reading.cpu.replace(cpu) != Some(cpu);
             }
             // Keeping the earlier reading would mean that nothing was used.
             Outcome::Unreadable => {
                 reading.cpu = None;
+                reading.cpu_unreadable = true;
                 moved = true;
             }
             Outcome::Absent => {
+                reading.cpu_unreadable = false;
                 // A removed directory gives the same error if the file was not open. An existing
                 // one has its process list.
                 if !slot.dir.has(c"cgroup.procs") {
@@ -289,7 +292,11 @@ impl CgroupTree {
                 moved |= reading.memory.current != current;
                 reading.memory.current = current;
             }
-            Outcome::Unreadable => moved = true,
+            // A gauge of before is not that of now.
+            Outcome::Unreadable => {
+                reading.memory.current = None;
+                moved = true;
+            }
             Outcome::Absent => reading.memory.current = None,
         }
         let rows = &mut self.rows;
@@ -299,7 +306,8 @@ impl CgroupTree {
                 slot.dirty |= moved;
                 return Moved::Gone;
             }
-            Outcome::Present(()) => {
+            Outcome::Present(_) => {
+                reading.io_unreadable = false;
                 let held = reading.io.get_or_insert_default();
                 if *held != *rows {
                     moved = true;
@@ -309,9 +317,10 @@ impl CgroupTree {
             }
             Outcome::Unreadable => {
                 reading.io = None;
+                reading.io_unreadable = true;
                 moved = true;
             }
-            Outcome::Absent => reading.io = None,
+            Outcome::Absent => (reading.io, reading.io_unreadable) = (None, false),
         }
         slot.dirty |= moved && self.between_walks;
         if moved { Moved::Yes } else { Moved::No }

@@ -1,8 +1,8 @@
 //! `cpu.max`: the CPU bandwidth limit.
 
 use crate::quantity::{CpuTime, Limit};
-use crate::source::Malformed;
 use crate::source::text::{fields, figure_or, lines};
+use crate::source::{Malformed, Parsed};
 
 /// `quota` of CPU time may be used in each `period`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct CpuMax {
     pub quota: Limit<CpuTime>,
     pub period: CpuTime,
 }
+
+impl Parsed for CpuMax {}
 
 // max 100000
 // 50000 100000

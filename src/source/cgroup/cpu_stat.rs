@@ -3,18 +3,26 @@
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::CpuTime;
-use crate::source::Malformed;
-use crate::source::text::{figure, key_and_rest, lines};
+use crate::source::text::{Odd, key_and_rest, lines};
+use crate::source::{Malformed, Parsed};
 
 /// Cumulative since the cgroup was made. Usage is exact to the microsecond; user and system are
 /// split from it by tick sampling on most kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CpuStat {
     pub usage: CpuTime,
-    pub user: CpuTime,
-    pub system: CpuTime,
+    pub user: Option<CpuTime>,
+    pub system: Option<CpuTime>,
     /// `None` where the cpu controller is off, and in the root cgroup.
     pub throttling: Option<Throttling>,
+    #[serde(skip)]
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for CpuStat {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
 }
 
 /// Counters of `cpu.max`'s effect on the cgroup.
@@ -36,37 +44,41 @@ pub struct Throttling {
 // nr_bursts 0
 // burst_usec 0
 pub fn parse(text: &[u8]) -> Result<CpuStat, Malformed> {
-    let mut stat = CpuStat::default();
-    let mut throttling = Throttling::default();
-    let mut seen = 0_u8;
+    let mut odd = Odd::default();
+    let (mut usage, mut user, mut system) = (None, None, None);
+    let (mut periods, mut throttled_periods, mut throttled) = (None, None, None);
     for line in lines(text)? {
-        let (key, rest) =
-            key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
-        let bit = match key {
-            b"usage_usec" => 1,
-            b"user_usec" => 2,
-            b"system_usec" => 4,
-            b"nr_periods" => 8,
-            b"nr_throttled" => 16,
-            b"throttled_usec" => 32,
+        let Some((key, rest)) = key_and_rest(line) else {
+            odd.note("a key and a figure in each line");
+            continue;
+        };
+        let slot = match key {
+            b"usage_usec" => &mut usage,
+            b"user_usec" => &mut user,
+            b"system_usec" => &mut system,
+            b"nr_periods" => &mut periods,
+            b"nr_throttled" => &mut throttled_periods,
+            b"throttled_usec" => &mut throttled,
             _ => continue,
         };
-        let value = figure(rest).ok_or(Malformed::expected("a figure behind each key"))?;
-        match bit {
-            1 => stat.usage = CpuTime::from_usec(value),
-            2 => stat.user = CpuTime::from_usec(value),
-            4 => stat.system = CpuTime::from_usec(value),
-            8 => throttling.periods = value,
-            16 => throttling.throttled_periods = value,
-            _ => throttling.throttled = CpuTime::from_usec(value),
-        }
-        seen |= bit;
+        *slot = odd.figure(Some(rest), "a figure behind each key");
     }
-    if seen & 7 != 7 {
-        return Err(Malformed::expected("usage_usec, user_usec and system_usec"));
-    }
-    stat.throttling = (seen & 56 == 56).then_some(throttling);
-    Ok(stat)
+    let usage = usage.ok_or(Malformed::expected("usage_usec"))?;
+    let throttling = match (periods, throttled_periods, throttled) {
+        (Some(periods), Some(throttled_periods), Some(throttled)) => Some(Throttling {
+            periods,
+            throttled_periods,
+            throttled: CpuTime::from_usec(throttled),
+        }),
+        _ => None,
+    };
+    Ok(CpuStat {
+        usage: CpuTime::from_usec(usage),
+        user: user.map(CpuTime::from_usec),
+        system: system.map(CpuTime::from_usec),
+        throttling,
+        odd: odd.0,
+    })
 }
 
 #[cfg(test)]
@@ -89,10 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_cut_short_is_no_smaller_figure() {
-        let whole = b"usage_usec 3000\nuser_usec 1000\nsystem_usec 2000\n";
-        for cut in 0..whole.len() {
-            assert!(parse(&whole[..cut]).is_err(), "cut at {cut}");
-        }
+    fn an_odd_figure_takes_no_other_away() {
+        let stat = parse(b"usage_usec 30\nuser_usec -10\nsystem_usec 20\nnonsense\n").unwrap();
+        assert_eq!((stat.usage.as_usec(), stat.user), (30, None));
+        assert_eq!(stat.system, Some(CpuTime::from_usec(20)));
+        assert!(stat.odd.is_some());
+        assert!(parse(b"usage_usec 18446744073709551609\nuser_usec 1\n").is_err());
     }
 }

@@ -1,18 +1,25 @@
 //! `memory.events`: how often a cgroup met its memory limits, descendants included.
 
-use crate::source::Malformed;
-use crate::source::text::{figure, key_and_rest, lines};
+use crate::source::text::{Odd, key_and_rest, lines};
+use crate::source::{Malformed, Parsed};
 
-/// Counters since the cgroup was made.
+/// Counters since the cgroup was made. `None`: not in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryEvents {
-    pub low: u64,
-    pub high: u64,
-    pub max: u64,
+    pub low: Option<u64>,
+    pub high: Option<u64>,
+    pub max: Option<u64>,
     /// Allocations that were about to fail and called the OOM killer.
-    pub oom: u64,
+    pub oom: Option<u64>,
     /// Processes that the OOM killer killed.
-    pub oom_kill: u64,
+    pub oom_kill: Option<u64>,
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for MemoryEvents {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
 }
 
 // low 0
@@ -23,23 +30,23 @@ pub struct MemoryEvents {
 // oom_group_kill 0      since 5.17
 pub fn parse(text: &[u8]) -> Result<MemoryEvents, Malformed> {
     let mut events = MemoryEvents::default();
-    let mut seen = 0_u8;
+    let mut odd = Odd::default();
     for line in lines(text)? {
-        let (key, rest) =
-            key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
-        let value = figure(rest).ok_or(Malformed::expected("a figure behind each key"))?;
-        match key {
-            b"low" => (events.low, seen) = (value, seen | 1),
-            b"high" => (events.high, seen) = (value, seen | 2),
-            b"max" => (events.max, seen) = (value, seen | 4),
-            b"oom" => (events.oom, seen) = (value, seen | 8),
-            b"oom_kill" => (events.oom_kill, seen) = (value, seen | 16),
-            _ => {}
-        }
+        let Some((key, rest)) = key_and_rest(line) else {
+            odd.note("a key and a figure in each line");
+            continue;
+        };
+        let slot = match key {
+            b"low" => &mut events.low,
+            b"high" => &mut events.high,
+            b"max" => &mut events.max,
+            b"oom" => &mut events.oom,
+            b"oom_kill" => &mut events.oom_kill,
+            _ => continue,
+        };
+        *slot = odd.figure(Some(rest), "a figure behind each key");
     }
-    if seen != 31 {
-        return Err(Malformed::expected("low, high, max, oom and oom_kill"));
-    }
+    events.odd = odd.0;
     Ok(events)
 }
 
@@ -48,7 +55,10 @@ mod tests {
     #[test]
     fn kills_are_told_from_calls() {
         let events = super::parse(b"low 0\nhigh 1\nmax 12\noom 3\noom_kill 2\n").unwrap();
-        assert_eq!((events.high, events.max, events.oom, events.oom_kill), (1, 12, 3, 2));
-        assert!(super::parse(b"low 0\n").is_err());
+        assert_eq!((events.high, events.max), (Some(1), Some(12)));
+        assert_eq!((events.oom, events.oom_kill), (Some(3), Some(2)));
+        let events = super::parse(b"low -1\noom_kill 2\n").unwrap();
+        assert_eq!((events.low, events.oom_kill, events.oom), (None, Some(2), None));
+        assert!(events.odd.is_some());
     }
 }

@@ -1,21 +1,29 @@
 //! `memory.stat`: what a cgroup's memory is made of, descendants included.
 
 use crate::quantity::Bytes;
-use crate::source::Malformed;
-use crate::source::text::{figure, key_and_rest, lines};
+use crate::source::text::{Odd, key_and_rest, lines};
+use crate::source::{Malformed, Parsed};
 
-/// Gauges in bytes, and one counter.
+/// Gauges in bytes, and one counter. `None`: not in the file, or below 0 for a moment, as sums over
+/// CPUs can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryStat {
-    pub anon: Bytes,
-    pub file: Bytes,
+    pub anon: Option<Bytes>,
+    pub file: Option<Bytes>,
     /// All kernel memory charged to the cgroup; `None` before 5.18.
     pub kernel: Option<Bytes>,
-    pub shmem: Bytes,
+    pub shmem: Option<Bytes>,
     /// Page cache that reclaim takes first: what the working set leaves out.
-    pub inactive_file: Bytes,
-    pub active_file: Bytes,
-    pub major_faults: u64,
+    pub inactive_file: Option<Bytes>,
+    pub active_file: Option<Bytes>,
+    pub major_faults: Option<u64>,
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for MemoryStat {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
 }
 
 // anon 1245184
@@ -31,35 +39,36 @@ pub struct MemoryStat {
 // pgmajfault 0
 pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
     let mut stat = MemoryStat::default();
-    let mut seen = 0_u8;
+    let mut odd = Odd::default();
     for line in lines(text)? {
-        let (key, rest) =
-            key_and_rest(line).ok_or(Malformed::expected("a key and a figure in each line"))?;
+        let Some((key, rest)) = key_and_rest(line) else {
+            odd.note("a key and a figure in each line");
+            continue;
+        };
         // Seven of some fifty lines are wanted. The key's length rules out most others.
         if !matches!(key.len(), 4..=6 | 10 | 11 | 13) {
             continue;
         }
-        let value = || figure(rest).ok_or(Malformed::expected("a figure behind each key"));
-        match key {
-            b"anon" => (stat.anon, seen) = (Bytes::from_bytes(value()?), seen | 1),
-            b"file" => (stat.file, seen) = (Bytes::from_bytes(value()?), seen | 2),
-            b"kernel" => stat.kernel = Some(Bytes::from_bytes(value()?)),
-            b"shmem" => (stat.shmem, seen) = (Bytes::from_bytes(value()?), seen | 8),
-            b"inactive_file" => {
-                (stat.inactive_file, seen) = (Bytes::from_bytes(value()?), seen | 4)
+        let slot = match key {
+            b"anon" => &mut stat.anon,
+            b"file" => &mut stat.file,
+            b"kernel" => &mut stat.kernel,
+            b"shmem" => &mut stat.shmem,
+            b"inactive_file" => &mut stat.inactive_file,
+            b"active_file" => &mut stat.active_file,
+            b"pgmajfault" => {
+                stat.major_faults = odd.figure(Some(rest), FIGURE);
+                continue;
             }
-            b"active_file" => (stat.active_file, seen) = (Bytes::from_bytes(value()?), seen | 16),
-            b"pgmajfault" => (stat.major_faults, seen) = (value()?, seen | 32),
-            _ => {}
-        }
+            _ => continue,
+        };
+        *slot = odd.figure(Some(rest), FIGURE).map(Bytes::from_bytes);
     }
-    if seen != 63 {
-        return Err(Malformed::expected(
-            "anon, file, shmem, inactive_file, active_file and pgmajfault",
-        ));
-    }
+    stat.odd = odd.0;
     Ok(stat)
 }
+
+const FIGURE: &str = "a figure behind each key";
 
 #[cfg(test)]
 mod tests {
@@ -70,17 +79,21 @@ mod tests {
         let text = b"anon 1\nfile 2\nkernel 3\nkernel_stack 99\nshmem 4\nfile_mapped 99\n\
             inactive_anon 99\nactive_anon 99\ninactive_file 5\nactive_file 6\npgfault 99\npgmajfault 7\n";
         let stat = parse(text).unwrap();
-        assert_eq!(stat.anon.as_bytes(), 1);
-        assert_eq!(stat.file.as_bytes(), 2);
+        assert_eq!(stat.anon.unwrap().as_bytes(), 1);
+        assert_eq!(stat.file.unwrap().as_bytes(), 2);
         assert_eq!(stat.kernel.unwrap().as_bytes(), 3);
-        assert_eq!(stat.shmem.as_bytes(), 4);
-        assert_eq!(stat.inactive_file.as_bytes(), 5);
-        assert_eq!(stat.active_file.as_bytes(), 6);
-        assert_eq!(stat.major_faults, 7);
+        assert_eq!(stat.shmem.unwrap().as_bytes(), 4);
+        assert_eq!(stat.inactive_file.unwrap().as_bytes(), 5);
+        assert_eq!(stat.active_file.unwrap().as_bytes(), 6);
+        assert_eq!(stat.major_faults, Some(7));
     }
 
     #[test]
-    fn without_inactive_file_there_is_no_working_set_to_state() {
-        assert!(parse(b"anon 1\nfile 2\n").is_err());
+    fn a_gauge_below_zero_is_unknown_and_takes_no_other_away() {
+        // 2^64 - 8192.
+        let stat = parse(b"anon 1\nfile -2\ninactive_file 18446744073709543424\n").unwrap();
+        assert_eq!((stat.inactive_file, stat.file, stat.shmem), (None, None, None));
+        assert_eq!(stat.anon.unwrap().as_bytes(), 1);
+        assert!(stat.odd.is_some());
     }
 }

@@ -1,35 +1,52 @@
 //! `cgroup.procs`: the processes in the cgroup itself, not below it.
 
-use crate::source::Malformed;
-use crate::source::text::{figure, lines_or_none};
+use crate::source::text::{Odd, figure, lines_or_none};
+use crate::source::{Malformed, Parsed};
 
-/// Fills `pids` in the kernel's order, which is no order. Returns how many processes belong to a
-/// pid namespace that the reader cannot see into: the kernel writes 0 for them.
+/// The rest of the list, beside pids.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListedProcesses {
+    /// Processes of a pid namespace that the reader cannot see into: the kernel writes 0 for them.
+    pub foreign: usize,
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for ListedProcesses {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
+}
+
+/// Fills `pids` in the kernel's order, which is no order.
 // 1042
 // 1043
 // 0
-pub fn parse(text: &[u8], pids: &mut Vec<u32>) -> Result<usize, Malformed> {
+pub fn parse(text: &[u8], pids: &mut Vec<u32>) -> Result<ListedProcesses, Malformed> {
     pids.clear();
     let mut foreign = 0;
-    for line in lines_or_none(text)? {
-        let pid = figure(line).and_then(|pid| u32::try_from(pid).ok());
-        match pid.ok_or(Malformed::expected("one pid a line"))? {
-            0 => foreign += 1,
-            pid => pids.push(pid),
+    let mut odd = Odd::default();
+    for line in lines_or_none(text) {
+        match figure(line).and_then(|pid| u32::try_from(pid).ok()) {
+            Some(0) => foreign += 1,
+            Some(pid) => pids.push(pid),
+            None => odd.note("one pid a line"),
         }
     }
-    Ok(foreign)
+    Ok(ListedProcesses { foreign, odd: odd.0 })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::parse;
+
     #[test]
-    fn foreign_processes_are_counted_and_not_listed() {
+    fn foreign_processes_are_counted_and_odd_lines_skipped() {
         let mut pids = vec![9];
-        assert_eq!(super::parse(b"12\n0\n7\n", &mut pids), Ok(1));
+        assert_eq!(parse(b"12\n0\n7\n", &mut pids).unwrap().foreign, 1);
         assert_eq!(pids, [12, 7]);
-        assert_eq!(super::parse(b"", &mut pids), Ok(0));
+        assert_eq!(parse(b"", &mut pids).unwrap().foreign, 0);
         assert!(pids.is_empty());
-        assert!(super::parse(b"12\nx\n", &mut pids).is_err());
+        assert!(parse(b"12\nx\n8", &mut pids).unwrap().odd.is_some());
+        assert_eq!(pids, [12, 8]);
     }
 }

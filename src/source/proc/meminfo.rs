@@ -1,40 +1,47 @@
 //! `/proc/meminfo`.
 
 use crate::quantity::Bytes;
-use crate::source::Malformed;
-use crate::source::text::{fields, figure, lines};
+use crate::source::text::{Odd, fields, lines};
+use crate::source::{Malformed, Parsed};
 
-/// Gauges of the node.
+/// Gauges of the node. `None`: not in the file, or no figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemInfo {
-    pub total: Bytes,
-    pub free: Bytes,
-    /// The kernel's estimate of memory that is available without swapping; `None` before 3.14.
+    pub total: Option<Bytes>,
+    pub free: Option<Bytes>,
+    /// The kernel's estimate of memory that is available without swapping; since 3.14.
     pub available: Option<Bytes>,
-    pub buffers: Bytes,
-    pub cached: Bytes,
-    pub inactive_file: Bytes,
-    pub swap_total: Bytes,
-    pub swap_free: Bytes,
+    pub buffers: Option<Bytes>,
+    pub cached: Option<Bytes>,
+    pub inactive_file: Option<Bytes>,
+    pub swap_total: Option<Bytes>,
+    pub swap_free: Option<Bytes>,
     /// These four are absent where something other than Linux writes the file.
     pub slab_unreclaimable: Option<Bytes>,
     pub slab_reclaimable: Option<Bytes>,
     pub kernel_stack: Option<Bytes>,
     pub page_tables: Option<Bytes>,
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for MemInfo {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
 }
 
 impl MemInfo {
     /// MemTotal − MemFree.
     #[must_use]
-    pub fn used(&self) -> Bytes {
-        self.total.saturating_sub(self.free)
+    pub fn used(&self) -> Option<Bytes> {
+        Some(self.total?.saturating_sub(self.free?))
     }
 
     /// MemTotal − MemFree − inactive page cache, not below 0: the kubelet's working set of the
     /// root.
     #[must_use]
-    pub fn working_set(&self) -> Bytes {
-        self.used().saturating_sub(self.inactive_file)
+    pub fn working_set(&self) -> Option<Bytes> {
+        Some(self.used()?.saturating_sub(self.inactive_file?))
     }
 }
 
@@ -44,33 +51,31 @@ impl MemInfo {
 // Inactive(file):   394384 kB
 pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
     let mut info = MemInfo::default();
-    let mut seen = 0_u8;
+    let mut odd = Odd::default();
     for line in lines(text)? {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (slot, bit) = match &line[..colon] {
-            b"MemTotal" => (&mut info.total, 1),
-            b"MemFree" => (&mut info.free, 2),
-            b"MemAvailable" => (info.available.insert(Bytes::ZERO), 0),
-            b"Buffers" => (&mut info.buffers, 8),
-            b"Cached" => (&mut info.cached, 16),
-            b"Inactive(file)" => (&mut info.inactive_file, 4),
-            b"SwapTotal" => (&mut info.swap_total, 32),
-            b"SwapFree" => (&mut info.swap_free, 64),
-            b"SUnreclaim" => (info.slab_unreclaimable.insert(Bytes::ZERO), 0),
-            b"SReclaimable" => (info.slab_reclaimable.insert(Bytes::ZERO), 0),
-            b"KernelStack" => (info.kernel_stack.insert(Bytes::ZERO), 0),
-            b"PageTables" => (info.page_tables.insert(Bytes::ZERO), 0),
+        let slot = match &line[..colon] {
+            b"MemTotal" => &mut info.total,
+            b"MemFree" => &mut info.free,
+            b"MemAvailable" => &mut info.available,
+            b"Buffers" => &mut info.buffers,
+            b"Cached" => &mut info.cached,
+            b"Inactive(file)" => &mut info.inactive_file,
+            b"SwapTotal" => &mut info.swap_total,
+            b"SwapFree" => &mut info.swap_free,
+            b"SUnreclaim" => &mut info.slab_unreclaimable,
+            b"SReclaimable" => &mut info.slab_reclaimable,
+            b"KernelStack" => &mut info.kernel_stack,
+            b"PageTables" => &mut info.page_tables,
             _ => continue,
         };
-        let kibibytes = fields(&line[colon + 1..]).next().and_then(figure);
-        *slot = Bytes::from_kibibytes(kibibytes.ok_or(Malformed::expected("kB behind each key"))?);
-        seen |= bit;
+        let kibibytes = odd.figure(fields(&line[colon + 1..]).next(), "kB behind each key");
+        *slot = kibibytes.map(Bytes::from_kibibytes);
     }
-    if seen != 127 {
-        return Err(Malformed::expected(
-            "MemTotal, MemFree, Inactive(file), Buffers, Cached, SwapTotal and SwapFree",
-        ));
+    if info == MemInfo::default() {
+        return Err(Malformed::expected("MemTotal and MemFree"));
     }
+    info.odd = odd.0;
     Ok(info)
 }
 
@@ -81,10 +86,22 @@ mod tests {
         let text = "MemTotal: 100 kB\nMemFree:  40 kB\nInactive(file):  30 kB\nBuffers: 1 kB\n\
             Cached: 2 kB\nSwapTotal: 3 kB\nSwapFree: 3 kB\n";
         let info = super::parse(text.as_bytes()).unwrap();
-        assert_eq!(info.total.as_bytes(), 102_400);
+        assert_eq!(info.total.unwrap().as_bytes(), 102_400);
         assert_eq!(info.available, None);
         let newer = format!("{text}MemAvailable:     70 kB\n");
         let available = super::parse(newer.as_bytes()).unwrap().available;
         assert_eq!(available.unwrap().as_bytes(), 71_680);
+    }
+
+    #[test]
+    fn an_odd_figure_takes_no_other_away() {
+        let text =
+            b"MemTotal: 100 kB\nMemFree: -40 kB\nSwapFree: 18446744073709551612 kB\nCached: 2 kB";
+        let info = super::parse(text).unwrap();
+        assert_eq!((info.free, info.swap_free, info.used()), (None, None, None));
+        assert_eq!(info.total.unwrap().as_bytes(), 102_400);
+        assert_eq!(info.cached.unwrap().as_bytes(), 2048);
+        assert!(info.odd.is_some());
+        assert!(super::parse(b"nonsense\n").is_err());
     }
 }

@@ -11,8 +11,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<InterfaceName>, Malformed> {
     let mut defaults = Vec::new();
     for line in lines(text)?.skip(1) {
         let mut line = fields(line);
-        let name = line.next().and_then(InterfaceName::new);
-        let name = name.ok_or(Malformed::expected("an interface name"))?;
+        // An odd line hides no other route.
+        let Some(name) = line.next().and_then(InterfaceName::new) else { continue };
         if line.next() == Some(b"00000000") && line.nth(5) == Some(b"00000000") {
             defaults.push(name);
         }

@@ -10,12 +10,14 @@ use crate::source::text::lines;
 // 0::/system.slice/ssh.service
 pub fn parse(text: &[u8]) -> Result<&[u8], Malformed> {
     let mut best: (u8, usize, &[u8]) = (0, 0, b"/");
+    let mut any = false;
     for line in lines(text)? {
         let mut parts = line.splitn(3, |byte| *byte == b':');
         let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
         else {
-            return Err(Malformed::expected("id:controllers:path in each line"));
+            continue;
         };
+        any = true;
         let rank = match (id, controllers, path) {
             (_, _, b"/") => 0,
             (b"0", b"", _) => 3,
@@ -26,7 +28,7 @@ pub fn parse(text: &[u8]) -> Result<&[u8], Malformed> {
             best = (rank, path.len(), path);
         }
     }
-    Ok(best.2)
+    if any { Ok(best.2) } else { Err(Malformed::expected("id:controllers:path in each line")) }
 }
 
 #[cfg(test)]
@@ -40,5 +42,7 @@ mod tests {
         assert_eq!(parse(b"3:cpu:/a\n1:name=systemd:/s.service\n0::/\n"), Ok(&b"/s.service"[..]));
         assert_eq!(parse(b"3:cpu:/\n0::/\n"), Ok(&b"/"[..]));
         assert_eq!(parse(b"1:name=systemd:/with:colon\n"), Ok(&b"/with:colon"[..]));
+        assert_eq!(parse(b"nonsense\n0::/u.service"), Ok(&b"/u.service"[..]));
+        assert!(parse(b"nonsense\n").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! `/proc/<pid>/stat`: one line of 52 fields (proc_pid_stat(5)).
 
 use crate::quantity::{Pages, Ticks};
-use crate::source::Malformed;
-use crate::source::text::{fields, figure, figure_or, small_or};
+use crate::source::text::{Odd, fields, figure, figure_or, small_or};
+use crate::source::{Malformed, Parsed};
 
 /// Names of kernel workers reach 63 bytes; a process's own stays below 16.
 pub const COMM_BYTES_MAX: usize = 64;
@@ -50,12 +50,29 @@ pub struct ProcessStat {
     pub parent_pid: u32,
     /// Flag PF_KTHREAD (0x00200000) of field 9.
     pub kernel_thread: bool,
-    pub user: Ticks,
-    pub system: Ticks,
-    pub threads: u32,
+    pub user: Option<Ticks>,
+    pub system: Option<Ticks>,
+    pub threads: Option<u32>,
     /// Since boot; with the pid, the process's identity.
     pub start_ticks: u64,
-    pub resident: Pages,
+    /// 0 of a thread group whose leader has exited, whatever its other threads use.
+    pub resident: Option<Pages>,
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for ProcessStat {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
+}
+
+impl ProcessStat {
+    /// True if the leader has exited and other threads run on. Its memory is then to be read
+    /// through one of those.
+    #[must_use]
+    pub fn is_leaderless(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads.is_none_or(|threads| threads > 1)
+    }
 }
 
 const PF_KTHREAD: u64 = 0x0020_0000;
@@ -64,7 +81,7 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 // pid (comm) state ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime
 //   cutime cstime priority nice num_threads itrealvalue starttime vsize rss …
 pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
-    let text = text.strip_suffix(b"\n").ok_or(Malformed::expected("a newline at the end"))?;
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
     // comm may hold spaces, parentheses and newlines; nothing behind it holds a parenthesis.
     let open = memchr::memchr(b'(', text);
     let close = memchr::memrchr(b')', text);
@@ -80,24 +97,26 @@ pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
     let state = rest.next().and_then(|field| field.first().copied());
     let state = state.ok_or(Malformed::expected("a state behind the comm"))?;
     // nth counts from where the last call stopped; the numbers in comments are the manual's.
+    let mut odd = Odd::default();
     let parent_pid = small_or(rest.next(), "field 4, ppid")?;
     let flags = figure_or(rest.nth(4), "field 9, flags")?;
-    let user = figure_or(rest.nth(4), "field 14, utime")?;
-    let system = figure_or(rest.next(), "field 15, stime")?;
-    let threads = small_or(rest.nth(4), "field 20, num_threads")?;
+    let user = odd.figure(rest.nth(4), "field 14, utime");
+    let system = odd.figure(rest.next(), "field 15, stime");
+    let threads = odd.figure(rest.nth(4), "field 20, num_threads");
     let start_ticks = figure_or(rest.nth(1), "field 22, starttime")?;
-    let resident = figure_or(rest.nth(1), "field 24, rss")?;
+    let resident = odd.figure(rest.nth(1), "field 24, rss");
     Ok(ProcessStat {
         pid,
         comm: Comm::new(&text[open + 1..close]),
         state,
         parent_pid,
         kernel_thread: flags & PF_KTHREAD != 0,
-        user: Ticks::from_ticks(user),
-        system: Ticks::from_ticks(system),
-        threads,
+        user: user.map(Ticks::from_ticks),
+        system: system.map(Ticks::from_ticks),
+        threads: threads.and_then(|threads| u32::try_from(threads).ok()),
         start_ticks,
-        resident: Pages::from_pages(resident),
+        resident: resident.map(Pages::from_pages),
+        odd: odd.0,
     })
 }
 
@@ -118,9 +137,10 @@ mod tests {
             let stat = parse(&line).unwrap();
             assert_eq!(stat.comm.as_bytes(), comm);
             assert_eq!((stat.pid, stat.parent_pid, stat.state), (4167, 1, b'S'));
-            assert_eq!((stat.user.as_ticks(), stat.system.as_ticks()), (31, 12));
-            assert_eq!((stat.threads, stat.start_ticks), (9, 8791));
-            assert_eq!(stat.resident, Pages::from_pages(9000));
+            assert_eq!(stat.user.unwrap().as_ticks(), 31);
+            assert_eq!(stat.system.unwrap().as_ticks(), 12);
+            assert_eq!((stat.threads, stat.start_ticks), (Some(9), 8791));
+            assert_eq!(stat.resident, Some(Pages::from_pages(9000)));
             assert!(!stat.kernel_thread);
         }
     }
@@ -132,9 +152,19 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_anywhere_is_malformed() {
+    fn an_odd_figure_takes_no_other_away() {
+        let line = "7 (x) Z 1 1 1 0 -1 0 0 0 0 0 -31 12 0 0 20 0 9 0 8791 0 -1 0 0\n";
+        let stat = parse(line.as_bytes()).unwrap();
+        assert_eq!((stat.user, stat.resident), (None, None));
+        assert_eq!(stat.system.unwrap().as_ticks(), 12);
+        assert!(stat.odd.is_some() && stat.is_leaderless());
+    }
+
+    #[test]
+    fn a_line_cut_before_its_identity_is_malformed() {
         let line = format!("4167 (x) {TAIL}");
-        for cut in 0..line.len() {
+        let end = line.find(" 8791").unwrap();
+        for cut in 0..=end {
             assert!(parse(&line.as_bytes()[..cut]).is_err(), "cut at {cut}");
         }
     }

@@ -137,7 +137,6 @@ mod tests {
         for bad in [
             &b""[..],
             b"CapPrm:\t0000000000080004\n",
-            b"CapEff:\t0000000000080004",
             b"CapEff:\t80004\n",
             b"CapEff:\t+000000000080004\n",
             b"CapEff:\t00000000000g0004\n",

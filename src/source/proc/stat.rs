@@ -3,32 +3,40 @@
 use serde::{Deserialize, Serialize};
 
 use crate::quantity::Ticks;
-use crate::source::Malformed;
-use crate::source::text::{fields, figure_or, lines};
+use crate::source::text::{Odd, fields, lines};
+use crate::source::{Malformed, Parsed};
 
-/// All CPUs together, cumulative since boot.
+/// All CPUs together, cumulative since boot. `None`: not in the file, or no figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeStat {
     /// Includes guest time.
-    pub user: Ticks,
+    pub user: Option<Ticks>,
     /// Includes niced guest time.
-    pub nice: Ticks,
-    pub system: Ticks,
-    pub idle: Ticks,
+    pub nice: Option<Ticks>,
+    pub system: Option<Ticks>,
+    pub idle: Option<Ticks>,
     /// Idle with I/O outstanding; counted apart from `idle`.
-    pub iowait: Ticks,
-    pub irq: Ticks,
-    pub softirq: Ticks,
+    pub iowait: Option<Ticks>,
+    pub irq: Option<Ticks>,
+    pub softirq: Option<Ticks>,
     /// Taken by the hypervisor: not this node's usage.
-    pub steal: Ticks,
-    pub guest: Ticks,
-    pub guest_nice: Ticks,
-    /// Lines `cpuN`: CPUs that are online.
+    pub steal: Option<Ticks>,
+    pub guest: Option<Ticks>,
+    pub guest_nice: Option<Ticks>,
+    /// Lines `cpuN`: CPUs that are online; 0 if there is none.
     pub cpus: u32,
     /// Seconds since 1970 at which the kernel started.
-    pub boot_time_unix_seconds: u64,
-    pub procs_running: u64,
-    pub procs_blocked: u64,
+    pub boot_time_unix_seconds: Option<u64>,
+    pub procs_running: Option<u64>,
+    pub procs_blocked: Option<u64>,
+    #[serde(skip)]
+    pub odd: Option<Malformed>,
+}
+
+impl Parsed for NodeStat {
+    fn odd(&self) -> Option<Malformed> {
+        self.odd
+    }
 }
 
 // cpu  743 0 1158 88525 662 0 9 17 0 0     user nice system idle iowait irq softirq steal guest
@@ -36,52 +44,56 @@ pub struct NodeStat {
 // 2.6.33) intr 71282 … btime 1795195592 procs_running 1 procs_blocked 0
 pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     let mut stat = NodeStat::default();
-    let mut seen = 0_u8;
+    let mut odd = Odd::default();
+    let mut has_total = false;
     for line in lines(text)? {
         // The interrupt lines are most of the file and hold nothing wanted.
         match line.first() {
             Some(b'c') if line.starts_with(b"cpu ") => {
                 let mut figures = fields(line).skip(1);
-                let mut required = || {
-                    figure_or(figures.next(), "at least seven figures in the cpu line")
-                        .map(Ticks::from_ticks)
-                };
-                stat.user = required()?;
-                stat.nice = required()?;
-                stat.system = required()?;
-                stat.idle = required()?;
-                stat.iowait = required()?;
-                stat.irq = required()?;
-                stat.softirq = required()?;
-                for late in [&mut stat.steal, &mut stat.guest, &mut stat.guest_nice] {
-                    let Some(field) = figures.next() else { break };
-                    *late = Ticks::from_ticks(figure_or(Some(field), "figures in the cpu line")?);
+                for required in [
+                    &mut stat.user,
+                    &mut stat.nice,
+                    &mut stat.system,
+                    &mut stat.idle,
+                    &mut stat.iowait,
+                    &mut stat.irq,
+                    &mut stat.softirq,
+                ] {
+                    let figure = odd.figure(figures.next(), "seven figures in the cpu line");
+                    *required = figure.map(Ticks::from_ticks);
                 }
-                seen |= 1;
+                for late in [&mut stat.steal, &mut stat.guest, &mut stat.guest_nice] {
+                    let Some(field) = figures.next() else {
+                        // A kernel without it has none of it.
+                        *late = Some(Ticks::default());
+                        continue;
+                    };
+                    let figure = odd.figure(Some(field), "figures in the cpu line");
+                    *late = figure.map(Ticks::from_ticks);
+                }
+                has_total = true;
             }
-            Some(b'c') if line.starts_with(b"cpu") => (stat.cpus, seen) = (stat.cpus + 1, seen | 2),
+            Some(b'c') if line.starts_with(b"cpu") => stat.cpus += 1,
             Some(b'b' | b'p') => {
-                let named: [(&[u8], &mut u64, u8); 3] = [
-                    (b"btime ", &mut stat.boot_time_unix_seconds, 4),
-                    (b"procs_running ", &mut stat.procs_running, 8),
-                    (b"procs_blocked ", &mut stat.procs_blocked, 16),
+                let named: [(&[u8], &mut Option<u64>); 3] = [
+                    (b"btime ", &mut stat.boot_time_unix_seconds),
+                    (b"procs_running ", &mut stat.procs_running),
+                    (b"procs_blocked ", &mut stat.procs_blocked),
                 ];
-                for (key, slot, bit) in named {
+                for (key, slot) in named {
                     if let Some(value) = line.strip_prefix(key) {
-                        *slot = figure_or(Some(value), "a figure behind each key")?;
-                        seen |= bit;
+                        *slot = odd.figure(Some(value), "a figure behind each key");
                     }
                 }
             }
             _ => {}
         }
     }
-    // A file that was cut behind a line would have fewer CPUs and nothing that runs.
-    if seen != 31 {
-        return Err(Malformed::expected(
-            "lines cpu and cpu0, btime, procs_running and procs_blocked",
-        ));
+    if !has_total {
+        return Err(Malformed::expected("a line cpu"));
     }
+    stat.odd = odd.0;
     Ok(stat)
 }
 
@@ -96,21 +108,33 @@ mod tests {
             processes 4122\nprocs_running 9\nprocs_blocked 2\n";
         let stat = parse(text).unwrap();
         assert_eq!(stat.cpus, 2);
-        assert_eq!(stat.user.as_ticks(), 743);
-        assert_eq!(stat.irq.as_ticks(), 3);
-        assert_eq!(stat.softirq.as_ticks(), 9);
-        assert_eq!(stat.steal.as_ticks(), 17);
-        assert_eq!(stat.guest_nice.as_ticks(), 6);
-        assert_eq!(stat.boot_time_unix_seconds, 1_795_195_592);
-        assert_eq!((stat.procs_running, stat.procs_blocked), (9, 2));
+        assert_eq!(stat.user.unwrap().as_ticks(), 743);
+        assert_eq!(stat.irq.unwrap().as_ticks(), 3);
+        assert_eq!(stat.softirq.unwrap().as_ticks(), 9);
+        assert_eq!(stat.steal.unwrap().as_ticks(), 17);
+        assert_eq!(stat.guest_nice.unwrap().as_ticks(), 6);
+        assert_eq!(stat.boot_time_unix_seconds, Some(1_795_195_592));
+        assert_eq!((stat.procs_running, stat.procs_blocked), (Some(9), Some(2)));
     }
 
     #[test]
     fn an_old_kernel_has_fewer_columns() {
         let text = b"cpu  7 1 11 8 6 3 9\ncpu0 7 1 11 8 6 3 9\nbtime 5\nprocs_running 1\nprocs_blocked 0\n";
         let stat = parse(text).unwrap();
-        assert_eq!(stat.softirq.as_ticks(), 9);
-        assert_eq!(stat.steal.as_ticks(), 0);
-        assert!(parse(b"cpu  7 1 11\n").is_err());
+        assert_eq!(stat.softirq.unwrap().as_ticks(), 9);
+        assert_eq!(stat.steal.unwrap().as_ticks(), 0);
+    }
+
+    #[test]
+    fn an_odd_figure_takes_no_other_away() {
+        let text = b"cpu  743 1 1158 88525 -662 3 9 18446744073709551600 5 6\ncpu0 1\n\
+            procs_running -3\nprocs_blocked 18446744073709551615";
+        let stat = parse(text).unwrap();
+        assert_eq!((stat.iowait, stat.steal), (None, None));
+        assert_eq!((stat.procs_running, stat.procs_blocked), (None, None));
+        assert_eq!((stat.user.unwrap().as_ticks(), stat.cpus), (743, 1));
+        assert!(stat.odd.is_some());
+        assert_eq!(parse(b"cpu  7 1 11\n").unwrap().idle, None);
+        assert!(parse(b"cpu0 7 1 11\n").is_err());
     }
 }

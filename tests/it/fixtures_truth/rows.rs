@@ -309,7 +309,7 @@ fn process(host: &Host, row: &Row) -> Result<Found, String> {
         cpu_usec: process.cpu.map(|cpu| signed(cpu.usage.as_usec())),
         read_bytes: process.disk.map(|disk| bytes(disk.read)),
         write_bytes: process.disk.map(|disk| bytes(disk.written)),
-        memory_current_bytes: Some(bytes(process.resident)),
+        memory_current_bytes: process.resident.map(bytes),
         ..Found::default()
     })
 }
@@ -318,7 +318,7 @@ fn node(host: &Host, row: &Row) -> Result<Found, String> {
     let owner = row.owner.as_str();
     let node = &host.account.node;
     let cpu = node.cpu.ok_or("the node has no cpu")?;
-    let usec = |time: nodetally::quantity::CpuTime| signed(time.as_usec());
+    let usec = |time: Option<nodetally::quantity::CpuTime>| signed(time.unwrap().as_usec());
     let [before, now] = [&host.instants[0], &host.instants[1]];
     let ticks = |of: &dyn Fn(&nodetally::source::proc::stat::NodeStat) -> u64| {
         let gained = of(&now.stat) - of(&before.stat);
@@ -330,18 +330,18 @@ fn node(host: &Host, row: &Row) -> Result<Found, String> {
         // The truth's busy is without interrupts, the account's with.
         "busy" => cpu_row(usec(cpu.user) + usec(cpu.system)),
         _ if owner == "irq + softirq" => cpu_row(usec(cpu.irq) + usec(cpu.softirq)),
-        "user" => cpu_row(usec(cpu.user) - ticks(&|stat| stat.nice.as_ticks())),
-        "nice" => cpu_row(usec(cpu.user) - ticks(&|stat| stat.user.as_ticks())),
+        "user" => cpu_row(usec(cpu.user) - ticks(&|stat| stat.nice.unwrap().as_ticks())),
+        "nice" => cpu_row(usec(cpu.user) - ticks(&|stat| stat.user.unwrap().as_ticks())),
         "system" => cpu_row(usec(cpu.system)),
         "irq" => cpu_row(usec(cpu.irq)),
         "softirq" => cpu_row(usec(cpu.softirq)),
         "steal" => cpu_row(usec(cpu.steal)),
-        "guest" => cpu_row(ticks(&|stat| stat.guest.as_ticks())),
+        "guest" => cpu_row(ticks(&|stat| stat.guest.unwrap().as_ticks())),
         "idle" => cpu_row(usec(cpu.idle) + usec(cpu.iowait)),
         "root" => {
             let root = |instant: usize| Ok::<_, String>(at(host, instant, b"/")?.cpu);
             let usage = |instant| Ok::<_, String>(root(instant)?.ok_or("no cpu.stat")?.usage);
-            cpu_row(usec(usage(1)?) - usec(usage(0)?))
+            cpu_row(usec(Some(usage(1)?)) - usec(Some(usage(0)?)))
         }
         "disk" | "disks" => {
             let disk = node.disk.ok_or("the node has no disks")?;
@@ -371,11 +371,11 @@ fn node(host: &Host, row: &Row) -> Result<Found, String> {
         "memory" => {
             let memory = node.memory.ok_or("the node has no memory")?;
             let used = if owner.contains("MemAvailable") {
-                memory.total.saturating_sub(memory.available.ok_or("no MemAvailable")?)
+                memory.total.unwrap().saturating_sub(memory.available.ok_or("no MemAvailable")?)
             } else {
-                memory.total.saturating_sub(memory.free)
+                memory.total.unwrap().saturating_sub(memory.free.unwrap())
             };
-            let working_set = bytes(used.saturating_sub(memory.inactive_file));
+            let working_set = bytes(used.saturating_sub(memory.inactive_file.unwrap()));
             Found {
                 memory_current_bytes: Some(bytes(used)),
                 working_set_bytes: Some(near(row.working_set_bytes, working_set, host)),

@@ -327,7 +327,7 @@ proptest! {
         }
         let counters = |snapshot: &Snapshot| -> BTreeMap<_, u64> {
             let all = snapshot.cgroups.iter().flat_map(|cgroup| &cgroup.processes);
-            all.map(|process| (process.key, process.cpu.as_usec())).collect()
+            all.map(|process| (process.key, process.cpu.unwrap().as_usec())).collect()
         };
         let first = counters(&run.snapshots[0]);
         for (key, now) in counters(run.snapshots.last().unwrap()) {

@@ -445,9 +445,10 @@ impl Model {
             };
             let cpu = CpuStat {
                 usage: CpuTime::from_usec(whole.usec),
-                user: CpuTime::from_usec(whole.usec - whole.usec / 3),
-                system: CpuTime::from_usec(whole.usec / 3),
+                user: Some(CpuTime::from_usec(whole.usec - whole.usec / 3)),
+                system: Some(CpuTime::from_usec(whole.usec / 3)),
                 throttling: None,
+                odd: None,
             };
             let row = IoRow {
                 device: DISK,
@@ -455,6 +456,7 @@ impl Model {
                 written: Bytes::from_bytes(whole.bytes),
                 read_ops: 0,
                 write_ops: whole.bytes / 4096,
+                is_odd: false,
             };
             let read_at = BootTime::from_nanos(at_ns + 1_000 * (1 + number as u64));
             CgroupReading {
@@ -463,6 +465,8 @@ impl Model {
                 read_at,
                 cpu: (!no_cpu).then_some(cpu),
                 io: (!no_io).then(|| vec![row]),
+                cpu_unreadable: no_cpu,
+                io_unreadable: no_io,
                 memory: MemoryReading::default(),
                 pids: PidsReading::default(),
                 pressure: PressureReading::default(),
@@ -487,7 +491,14 @@ impl Model {
             ..Snapshot::default()
         };
         snapshot.node.cpu = Some(NodeStat {
-            user: Ticks::from_ticks(self.total.usec / 10_000),
+            user: Some(Ticks::from_ticks(self.total.usec / 10_000)),
+            nice: Some(Ticks::default()),
+            system: Some(Ticks::default()),
+            idle: Some(Ticks::default()),
+            iowait: Some(Ticks::default()),
+            irq: Some(Ticks::default()),
+            softirq: Some(Ticks::default()),
+            steal: Some(Ticks::default()),
             // Nothing that a history spends is beyond them.
             cpus: 64,
             ..NodeStat::default()
@@ -504,9 +515,9 @@ fn reading_of(process: &Process, read_at: BootTime) -> ProcessReading {
         comm: Default::default(),
         parent_pid: 1,
         kernel_thread: false,
-        threads: 1,
-        cpu: CpuTime::from_usec(process.usec / 10_000 * 10_000),
-        resident: Bytes::from_bytes(4096),
+        threads: Some(1),
+        cpu: Some(CpuTime::from_usec(process.usec / 10_000 * 10_000)),
+        resident: Some(Bytes::from_bytes(4096)),
         io: None,
         cmdline: None,
     }

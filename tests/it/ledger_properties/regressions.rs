@@ -15,6 +15,11 @@ use nodetally::source::proc::pid_io::ProcessIo;
 use crate::ledger_properties::model::{Model, Op};
 use crate::ledger_properties::{UNITS, given, sum};
 
+/// A counter `by` ticks later.
+fn ticks(counter: Option<Ticks>, by: i64) -> Option<Ticks> {
+    Some(Ticks::from_ticks(counter.unwrap().as_ticks().checked_add_signed(by).unwrap()))
+}
+
 fn settled(snapshots: &[&Snapshot]) -> Account {
     let mut ledger = Ledger::new(UNITS);
     let mut account = Account::default();
@@ -52,7 +57,7 @@ fn a_tick_that_goes_back_is_no_spike() {
     let first = model.snapshot();
     let mut second = model.snapshot();
     let cpu = second.node.cpu.as_mut().unwrap();
-    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() - 1);
+    cpu.user = ticks(cpu.user, -1);
     let account = settled(&[&first, &second]);
     assert_eq!(account.node.cpu.unwrap().busy.as_usec(), 0);
 }
@@ -62,13 +67,60 @@ fn a_tick_that_goes_back_is_no_spike() {
 fn ticks_that_were_lost_are_still_busy_time() {
     let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
     let cpu = second.node.cpu.as_mut().unwrap();
-    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
-    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 500);
-    cpu.iowait = Ticks::from_ticks(cpu.iowait.as_ticks() + 50);
-    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 50);
+    cpu.user = ticks(cpu.user, 900);
+    cpu.idle = ticks(cpu.idle, 500);
+    cpu.iowait = ticks(cpu.iowait, 50);
+    cpu.steal = ticks(cpu.steal, 50);
     let cpu = settled(&[&first, &second]).node.cpu.unwrap();
     assert_eq!(cpu.busy.as_usec(), 14_000_000);
-    assert_eq!(cpu.user.as_usec(), 3_000_000);
+    assert_eq!(cpu.user.unwrap().as_usec(), 9_000_000);
+}
+
+/// Where `/proc/stat` is made up (lxcfs, gVisor), idle time stands still, and all that it leaves of
+/// the CPUs' time would be busy. The same where it is that of more CPUs: then nothing would be.
+#[test]
+fn idle_time_that_cannot_be_leaves_the_ticks() {
+    // Ticks of user and of idle time in 10 s of 2 CPUs, the busy time, and if there is a gap.
+    for (user, idle, busy, gaps) in [
+        (30, 0, 300_000, 1),
+        (1, 0, 10_000, 1),
+        // More than half of the time, as of a machine that loses ticks; but no idle time at all.
+        (1200, 0, 12_000_000, 1),
+        (300, 20, 3_000_000, 1),
+        (300, 6400, 3_000_000, 1),
+        // Busy throughout, with some ticks lost.
+        (1800, 0, 20_000_000, 0),
+        (300, 1700, 3_000_000, 0),
+        (0, 2000, 0, 0),
+        (200, 1500, 5_000_000, 0),
+    ] {
+        let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+        let cpu = second.node.cpu.as_mut().unwrap();
+        cpu.user = ticks(cpu.user, user);
+        cpu.idle = ticks(cpu.idle, idle);
+        let account = settled(&[&first, &second]);
+        let found = (account.node.cpu.unwrap().busy.as_usec(), account.gaps.count);
+        assert_eq!(found, (busy, gaps), "user {user}, idle {idle}");
+    }
+}
+
+#[test]
+fn a_file_that_counts_nothing_says_nothing() {
+    let (first, second) = two_instants_awake_for(Duration::from_secs(10));
+    let account = settled(&[&first, &second]);
+    assert_eq!((account.node.cpu, account.gaps.count), (None, 1));
+}
+
+/// One figure that is none takes only its own away.
+#[test]
+fn steal_time_below_zero_leaves_busy_time() {
+    let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
+    let cpu = second.node.cpu.as_mut().unwrap();
+    cpu.user = ticks(cpu.user, 300);
+    cpu.idle = ticks(cpu.idle, 1700);
+    cpu.steal = None;
+    let cpu = settled(&[&first, &second]).node.cpu.unwrap();
+    assert_eq!((cpu.busy.as_usec(), cpu.steal), (3_000_000, None));
 }
 
 /// A CPU that is woken and not run at once is idle to itself and stolen as well.
@@ -76,9 +128,9 @@ fn ticks_that_were_lost_are_still_busy_time() {
 fn stolen_time_is_not_taken_off_twice() {
     let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
     let cpu = second.node.cpu.as_mut().unwrap();
-    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 81);
-    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1907);
-    cpu.steal = Ticks::from_ticks(cpu.steal.as_ticks() + 48);
+    cpu.user = ticks(cpu.user, 81);
+    cpu.idle = ticks(cpu.idle, 1907);
+    cpu.steal = ticks(cpu.steal, 48);
     assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 810_000);
 }
 
@@ -86,10 +138,10 @@ fn stolen_time_is_not_taken_off_twice() {
 #[test]
 fn idle_time_that_starts_anew_is_no_busy_time() {
     let (mut first, mut second) = two_instants_awake_for(Duration::from_secs(10));
-    first.node.cpu.as_mut().unwrap().idle = Ticks::from_ticks(50_000);
+    first.node.cpu.as_mut().unwrap().idle = Some(Ticks::from_ticks(50_000));
     let cpu = second.node.cpu.as_mut().unwrap();
-    cpu.idle = Ticks::from_ticks(26_000);
-    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 70);
+    cpu.idle = Some(Ticks::from_ticks(26_000));
+    cpu.user = ticks(cpu.user, 70);
     assert_eq!(settled(&[&first, &second]).node.cpu.unwrap().busy.as_usec(), 700_000);
 }
 
@@ -101,9 +153,9 @@ fn interrupts_are_a_part_only_where_no_task_has_them() {
         let (first, mut second) = two_instants_awake_for(Duration::from_secs(10));
         second.node.interrupts = interrupts;
         let cpu = second.node.cpu.as_mut().unwrap();
-        cpu.irq = Ticks::from_ticks(cpu.irq.as_ticks() + 10);
-        cpu.softirq = Ticks::from_ticks(cpu.softirq.as_ticks() + 20);
-        cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1900);
+        cpu.irq = ticks(cpu.irq, 10);
+        cpu.softirq = ticks(cpu.softirq, 20);
+        cpu.idle = ticks(cpu.idle, 1900);
         let balance = settled(&[&first, &second]).conservation.cpu_usec.unwrap();
         assert_eq!((balance.node, balance.interrupts), (1_000_000, part));
         assert_eq!(balance.unattributed, 1_000_000 - i64::try_from(part).unwrap());
@@ -118,8 +170,8 @@ fn busy_time_is_not_made_up_by_suspend_or_a_new_cpu() {
     second.node.cpu_read_at = second.node.cpu_read_at.plus(hour);
     second.ended_at = second.ended_at.plus(hour);
     let cpu = second.node.cpu.as_mut().unwrap();
-    cpu.user = Ticks::from_ticks(cpu.user.as_ticks() + 300);
-    cpu.idle = Ticks::from_ticks(cpu.idle.as_ticks() + 1700);
+    cpu.user = ticks(cpu.user, 300);
+    cpu.idle = ticks(cpu.idle, 1700);
     let busy = |first: &Snapshot, second: &Snapshot| {
         settled(&[first, second]).node.cpu.unwrap().busy.as_usec()
     };
@@ -263,6 +315,7 @@ fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
         tx_packets: 0,
         tx_errors: 0,
         tx_dropped: 0,
+        is_odd: false,
     }
 }
 
@@ -321,7 +374,7 @@ fn a_container_of_a_v1_host_is_one_owner_whatever_runs_in_it() {
             cgroup.key = CgroupKey { path: Arc::from(path.as_bytes()), inode: 0 };
             (cgroup.parent, cgroup.cpu, cgroup.io) = (None, None, None);
             cgroup.processes[0].key.pid = 10 + number as u32;
-            cgroup.processes[0].cpu = CpuTime::from_usec(ticks * 10_000);
+            cgroup.processes[0].cpu = Some(CpuTime::from_usec(ticks * 10_000));
             cgroup
         });
         snapshot.cgroups = cgroups.collect();
@@ -349,7 +402,11 @@ fn writes_that_were_cancelled_are_no_reset() {
         let mut snapshot = model.snapshot();
         let at = snapshot.cgroups.iter().position(|one| !one.processes.is_empty()).unwrap();
         let written = Bytes::from_bytes(bytes);
-        snapshot.cgroups[at].processes[0].io = Some(ProcessIo { read: Bytes::ZERO, written });
+        snapshot.cgroups[at].processes[0].io = Some(ProcessIo {
+            read: Some(Bytes::ZERO),
+            written: Some(written),
+            ..ProcessIo::default()
+        });
         snapshot
     };
     let first = written(&mut model, 100_000_000);
@@ -378,7 +435,7 @@ fn of_a_process_in_two_cgroups_the_later_reading_is_kept() {
         let places: Vec<usize> = runs(&first).into_iter().take(2).collect();
         for (at, usec) in places.iter().zip(order) {
             let mut process = template.clone();
-            process.cpu = CpuTime::from_usec(usec);
+            process.cpu = Some(CpuTime::from_usec(usec));
             first.cgroups[*at].processes = vec![process];
         }
         let mut second = model.snapshot();
@@ -386,7 +443,7 @@ fn of_a_process_in_two_cgroups_the_later_reading_is_kept() {
             second.cgroups[*at].processes.clear();
         }
         let mut process = template.clone();
-        process.cpu = CpuTime::from_usec(750_000);
+        process.cpu = Some(CpuTime::from_usec(750_000));
         second.cgroups[places[0]].processes = vec![process];
         let account = settled(&[&first, &second]);
         let gained = account.processes.iter().find(|process| process.key == template.key);

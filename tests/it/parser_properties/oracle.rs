@@ -66,11 +66,11 @@ fn processes_are_what_the_crate_says() {
         }
         assert_eq!(char::from(ours.state), theirs.state, "{path}");
         assert_eq!(ours.parent_pid, theirs.ppid as u32, "{path}");
-        assert_eq!(ours.user, Ticks::from_ticks(theirs.utime), "{path}");
-        assert_eq!(ours.system, Ticks::from_ticks(theirs.stime), "{path}");
-        assert_eq!(u64::from(ours.threads), theirs.num_threads as u64, "{path}");
+        assert_eq!(ours.user, Some(Ticks::from_ticks(theirs.utime)), "{path}");
+        assert_eq!(ours.system, Some(Ticks::from_ticks(theirs.stime)), "{path}");
+        assert_eq!(ours.threads, Some(theirs.num_threads as u32), "{path}");
         assert_eq!(ours.start_ticks, theirs.starttime, "{path}");
-        assert_eq!(ours.resident, Pages::from_pages(theirs.rss), "{path}");
+        assert_eq!(ours.resident, Some(Pages::from_pages(theirs.rss)), "{path}");
         let kernel = theirs.flags().unwrap().contains(procfs::process::StatFlags::PF_KTHREAD);
         assert_eq!(ours.kernel_thread, kernel, "{path}");
     }
@@ -87,9 +87,9 @@ fn process_io_is_what_the_crate_says() {
         let (ours, theirs) = (pid_io::parse(&text), Io::from_buf_read(Cursor::new(&text)));
         let (Ok(ours), Ok(theirs)) = (ours, theirs) else { panic!("{path}") };
         compared += 1;
-        assert_eq!(ours.read.as_bytes(), theirs.read_bytes, "{path}");
+        assert_eq!(ours.read, Some(Bytes::from_bytes(theirs.read_bytes)), "{path}");
         let written = theirs.write_bytes.saturating_sub(theirs.cancelled_write_bytes);
-        assert_eq!(ours.written.as_bytes(), written, "{path}");
+        assert_eq!(ours.written, Some(Bytes::from_bytes(written)), "{path}");
     }
     assert!(compared > 100, "{compared}");
 }
@@ -120,12 +120,12 @@ fn the_cpus_are_what_the_crate_says() {
             (ours.guest_nice, total.guest_nice.unwrap_or(0)),
         ];
         for (ours, theirs) in ticks {
-            assert_eq!(ours.as_ticks(), theirs, "{path}");
+            assert_eq!(ours, Some(Ticks::from_ticks(theirs)), "{path}");
         }
         assert_eq!(ours.cpus as usize, theirs.cpu_time.len(), "{path}");
-        assert_eq!(ours.boot_time_unix_seconds, theirs.btime, "{path}");
-        assert_eq!(Some(ours.procs_running as u32), theirs.procs_running, "{path}");
-        assert_eq!(Some(ours.procs_blocked as u32), theirs.procs_blocked, "{path}");
+        assert_eq!(ours.boot_time_unix_seconds, Some(theirs.btime), "{path}");
+        assert_eq!(ours.procs_running.map(|count| count as u32), theirs.procs_running, "{path}");
+        assert_eq!(ours.procs_blocked.map(|count| count as u32), theirs.procs_blocked, "{path}");
     }
 }
 
@@ -151,11 +151,11 @@ fn memory_is_what_the_crate_says() {
             (ours.swap_free, theirs.swap_free),
         ];
         for (ours, theirs) in required {
-            assert_eq!(ours.as_bytes(), theirs, "{path}");
+            assert_eq!(ours, Some(Bytes::from_bytes(theirs)), "{path}");
         }
         let optional = [
             (ours.available, theirs.mem_available),
-            (Some(ours.inactive_file), theirs.inactive_file),
+            (ours.inactive_file, theirs.inactive_file),
             (ours.slab_unreclaimable, theirs.s_unreclaim),
             (ours.slab_reclaimable, theirs.s_reclaimable),
             (ours.kernel_stack, theirs.kernel_stack),
@@ -231,9 +231,13 @@ fn load_and_uptime_are_what_the_crate_says() {
     for (path, text) in files("/proc/loadavg", "/proc/loadavg") {
         let ours = loadavg::parse(&text).unwrap();
         let theirs = procfs::LoadAverage::from_read(Cursor::new(&text)).unwrap();
-        assert_eq!(ours.one_minute_hundredths, hundredths(theirs.one.into()), "{path}");
-        assert_eq!(ours.five_minutes_hundredths, hundredths(theirs.five.into()), "{path}");
-        assert_eq!(ours.fifteen_minutes_hundredths, hundredths(theirs.fifteen.into()), "{path}");
+        assert_eq!(ours.one_minute_hundredths, Some(hundredths(theirs.one.into())), "{path}");
+        assert_eq!(ours.five_minutes_hundredths, Some(hundredths(theirs.five.into())), "{path}");
+        assert_eq!(
+            ours.fifteen_minutes_hundredths,
+            Some(hundredths(theirs.fifteen.into())),
+            "{path}"
+        );
     }
     for (path, text) in files("/proc/uptime", "/proc/uptime") {
         let theirs = procfs::Uptime::from_read(Cursor::new(&text)).unwrap();
@@ -252,7 +256,7 @@ fn pressure_is_what_the_crate_says() {
             let ours = pressure::parse(&text).unwrap();
             let theirs = procfs::MemoryPressure::from_buf_read(Cursor::new(&text)).unwrap();
             compared += 1;
-            for (ours, theirs) in [(Some(ours.some), theirs.some), (ours.full, theirs.full)] {
+            for (ours, theirs) in [(ours.some, theirs.some), (ours.full, theirs.full)] {
                 let ours = ours.unwrap();
                 assert_eq!(ours.avg10_basis_points, hundredths(theirs.avg10.into()), "{path}");
                 assert_eq!(ours.total.as_usec(), theirs.total, "{path}");

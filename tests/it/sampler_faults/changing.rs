@@ -180,7 +180,7 @@ fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
     let now = &host.sampler.snapshot().cgroups;
     let nginx = now.iter().find(|cgroup| *cgroup.key.path == *NGINX).unwrap();
     assert_eq!(nginx.memory.max, Some(Limit::At(Bytes::from_bytes(77_000_000))));
-    assert_eq!(nginx.memory.stat.unwrap().inactive_file, Bytes::from_bytes(4711));
+    assert_eq!(nginx.memory.stat.unwrap().inactive_file, Some(Bytes::from_bytes(4711)));
     assert_eq!(nginx.processes[0].key.pid, 2);
     assert!(nginx.processes.iter().all(|process| process.comm != Comm::default()));
 }
@@ -311,7 +311,7 @@ fn the_nodes_own_files_count_on_behind_an_unreadable_tick() {
     host.copy.write("proc/stat", format!("{}\n{rest}", fields.join(" ")));
     host.tick();
     let cpu = host.account.node.cpu.unwrap();
-    assert_eq!(cpu.user.as_usec(), 2_500_000);
+    assert_eq!(cpu.user.unwrap().as_usec(), 2_500_000);
     assert!(cpu.over_usec > 30_000_000, "{}", cpu.over_usec);
 }
 
