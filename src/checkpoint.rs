@@ -183,6 +183,7 @@ mod tests {
                 DiskstatsRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, [1, 2, 3, 4])
                     .unwrap(),
             ]),
+            disk_sequences: vec![(DeviceNumber { major: 254, minor: 0 }, 9)],
             interfaces: None,
             cgroups: vec![CgroupCounters {
                 key: CgroupKey { path: Arc::from(&b"/a b%\xff\n/c"[..]), inode: 77 },

@@ -61,15 +61,13 @@ pub fn run(text: &[u8]) {
     assert!(sockets * (16 + 72 + 4 + 144) <= text.len());
 }
 
+/// The last line may lack its newline.
 fn lines(text: &[u8]) -> usize {
-    text.iter().filter(|byte| **byte == b'\n').count()
+    text.split(|byte| *byte == b'\n').count()
 }
 
-/// Checks that a text that was cut is never parsed.
 fn whole<'t, T>(text: &'t [u8], parse: impl Fn(&'t [u8]) -> Result<T, Malformed>) -> Option<T> {
-    let parsed = parse(text).ok();
-    assert!(parsed.is_none() || text.ends_with(b"\n"), "a cut text was read");
-    parsed
+    parse(text).ok()
 }
 
 fn rows<R: Clone + Debug + PartialEq, T: Debug + PartialEq>(
@@ -79,7 +77,6 @@ fn rows<R: Clone + Debug + PartialEq, T: Debug + PartialEq>(
     let mut rows = Vec::new();
     let told = parse(text, &mut rows);
     assert!(rows.len() <= lines(text) || told.is_err());
-    assert!(told.is_err() || text.is_empty() || text.ends_with(b"\n"), "a cut text was read");
     if told.is_ok() && !rows.is_empty() {
         let first = rows.clone();
         assert_eq!(parse(text, &mut rows), told);

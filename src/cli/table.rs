@@ -425,7 +425,12 @@ fn balance_cells(balance: &Balance, show: impl Fn(u64) -> String) -> [String; 8]
         show(balance.kernel),
         show(balance.interrupts),
         show(balance.exited),
-        format!("{sign}{}", show(unattributed.unsigned_abs())),
+        match balance.uncertainty {
+            Some(bound) => {
+                format!("{sign}{} ±{}", show(unattributed.unsigned_abs()), show(bound))
+            }
+            None => format!("{sign}{}", show(unattributed.unsigned_abs())),
+        },
         share,
     ]
 }

@@ -187,10 +187,15 @@ impl NodeUsage {
 /// The node's CPU time over the interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeCpu {
-    /// The time of all CPUs less `idle`, `iowait` and `steal`. For a captured host, and where CPUs
-    /// came or went, the sum of the four parts below. Those are counted by the tick, so they differ
-    /// a little from it, and are much less on a virtual machine that lost ticks.
+    /// One of the two below: see `ledger::balance`.
     pub busy: CpuTime,
+    /// The time of all CPUs less `idle`, `iowait` and `steal`. `None` for a captured host, where
+    /// CPUs came or went, and where idle time cannot be true. Too low where CPUs sleep often and
+    /// shortly.
+    pub busy_by_idle: Option<CpuTime>,
+    /// The sum of user, system, irq and softirq. Counted by the tick, so it misses short work, and
+    /// much on a virtual machine that lost ticks.
+    pub busy_by_ticks: Option<CpuTime>,
     /// Includes nice, and guests of both. `None`, here and below: the kernel's figure is none.
     pub user: Option<CpuTime>,
     pub system: Option<CpuTime>,
@@ -406,6 +411,10 @@ pub struct Balance {
     /// children.
     pub exited: u64,
     pub unattributed: i64,
+    /// The most of `unattributed`, on either side of 0, that the kernel's meters leave open: what
+    /// they disagree by, their steps, and the estimate of interrupts. What is beyond has another
+    /// cause. `None`: not known; of CPU only.
+    pub uncertainty: Option<u64>,
 }
 
 impl Balance {
@@ -422,6 +431,7 @@ impl Balance {
         let given: i128 = parts.iter().map(|part| i128::from(*part)).sum();
         let unattributed = (i128::from(node) - given).clamp(i64::MIN.into(), i64::MAX.into());
         let unattributed = i64::try_from(unattributed).unwrap_or_default();
-        Self { node, pods, host_units, kernel, interrupts, exited, unattributed }
+        let uncertainty = None;
+        Self { node, pods, host_units, kernel, interrupts, exited, unattributed, uncertainty }
     }
 }

@@ -156,6 +156,9 @@ impl Attribution {
         account.containers.sort_unstable_by_key(|container| (container.pod, container.id));
         self.finish_pods(account, &mut totals);
         account.conservation = balance(account, &totals);
+        if let (Some(cpu), Some(all)) = (&mut account.node.cpu, account.conservation.cpu_usec) {
+            cpu.busy = CpuTime::from_usec(all.node);
+        }
     }
 
     /// Attributes the traffic of each namespace once, to the first pod, container or unit in it.
@@ -216,7 +219,7 @@ impl Attribution {
             let over_usec = namespace.read_at.usec_since(since);
             let delta = before.and_then(|before| {
                 let interfaces = namespace.interfaces.iter();
-                network_delta(before, interfaces, over_usec, &reading.key.path, gaps)
+                network_delta(before, interfaces, over_usec, |_| None, &reading.key.path, gaps)
             });
             if let (Some(delta), Some(network)) = (delta, self.networks.get_mut(cgroup.entry)) {
                 match network {

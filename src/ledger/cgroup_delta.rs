@@ -13,7 +13,7 @@ use crate::snapshot::CgroupReading;
 use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::gaps::Gaps;
 use crate::source::cgroup::cpu_stat::Throttling;
-use crate::source::proc::net_dev::InterfaceRow;
+use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 
 /// Everything that is computed for one cgroup of one interval.
 #[derive(Debug, Clone, Copy)]
@@ -67,12 +67,13 @@ pub(super) fn earlier_counters<'c>(
 }
 
 /// The traffic of the interfaces `now` since `before`, within `over_usec`. An interface that
-/// `before` lacks counts from 0. `None`: an interface shows more than it can have carried. `place`
+/// `before` lacks counts from 0. `link_rate`: bytes in a second, where known. `None`: an interface shows more than it can have carried. `place`
 /// names the namespace in gaps.
 pub(super) fn network_delta<'r>(
     before: &[InterfaceRow],
     now: impl Iterator<Item = &'r InterfaceRow>,
     over_usec: u64,
+    link_rate: impl Fn(InterfaceName) -> Option<u64>,
     place: &[u8],
     gaps: &mut Gaps,
 ) -> Option<NetworkUsage> {
@@ -80,7 +81,8 @@ pub(super) fn network_delta<'r>(
     for row in now {
         let before = before.iter().find(|before| before.name == row.name);
         let mut gains = Gains::default();
-        let usage = interface_gain(before, row, most_link_bytes(None, over_usec), &mut gains);
+        let most = most_link_bytes(link_rate(row.name), over_usec);
+        let usage = interface_gain(before, row, most, &mut gains);
         gains.report(gaps, &[place, b" ", row.name.as_bytes()]);
         total = total.filter(|_| gains.known());
         if let Some(total) = &mut total {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event_counts::EventCounts;
-use crate::identity::{BootId, CgroupKey, ProcessKey};
+use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
@@ -35,6 +35,9 @@ pub struct Counters {
     #[serde(default)]
     pub disks_read_at: BootTime,
     pub disks: Option<Vec<DiskstatsRow>>,
+    /// With `disks`: see [`NodeReading::disk_sequence`](crate::snapshot::node::NodeReading).
+    #[serde(default)]
+    pub disk_sequences: Vec<(DeviceNumber, u64)>,
     pub interfaces: Option<InterfaceCounters>,
     /// In tree order ([`tree_order`]).
     pub cgroups: Vec<CgroupCounters>,
@@ -115,6 +118,7 @@ impl Counters {
         self.node_cpu_awake = node.cpu_awake;
         self.disks_read_at = node.disks_read_at;
         copy_if(node.disks_readable, &mut self.disks, &node.disks);
+        self.disk_sequences.clone_from(&node.disk_sequences);
         let interfaces = self.interfaces.get_or_insert_default();
         interfaces.read_at = node.interfaces_read_at;
         interfaces.rows.clear();
@@ -272,6 +276,13 @@ impl Counters {
         let started_usec = ticks.to_cpu_time(units.ticks_per_second).as_usec();
         // The start is rounded down to a tick.
         started_usec.saturating_add(TICK_SLACK_USEC) >= self.begun_at.as_nanos() / 1000
+    }
+
+    /// True unless the kernel shows that the disk of this number is another one by now.
+    pub(super) fn is_same_disk(&self, device: DeviceNumber, snapshot: &Snapshot) -> bool {
+        let before = self.disk_sequences.iter().find(|(known, _)| *known == device);
+        let now = snapshot.node.disk_sequence(device);
+        before.zip(now).is_none_or(|((_, before), now)| *before == now)
     }
 
     pub(super) fn process(&self, key: ProcessKey) -> Option<&ProcessCounters> {

@@ -10,25 +10,29 @@ use crate::source::cgroup::io_stat::IoRow;
 ///
 /// A transfer to a loop device whose file lies on a disk is in both rows, or, where a kernel worker
 /// does the lower half, in the upper row alone. It counts once either way. Memory that looks like a
-/// disk is no disk traffic.
+/// disk is no disk traffic. `is_same`: the device of this number is the one of before.
 pub(super) fn delta_over_layers(
     before: &[IoRow],
     now: &[IoRow],
     topology: &BlockTopology,
     over_usec: u64,
+    is_same: impl Fn(DeviceNumber) -> bool,
     gains: &mut Gains,
 ) -> IoDelta {
+    let before = |device: DeviceNumber| {
+        before.iter().find(|row| row.device == device).filter(|_| is_same(device))
+    };
     let most = most_disk_bytes(over_usec);
     let mut total = IoDelta::default();
     for row in now {
-        let own = row_delta(before, row, most, gains);
+        let own = row_delta(before(row.device), row, most, gains);
         if own == IoDelta::default() || topology.kind(row.device) == Some(BlockKind::Memory) {
             continue;
         }
         let mut from_above = IoDelta::default();
         for upper in now {
             if is_directly_on(topology, upper.device, row.device) {
-                from_above.add(row_delta(before, upper, most, gains));
+                from_above.add(row_delta(before(upper.device), upper, most, gains));
             }
         }
         let beyond = own.less(from_above);
@@ -46,9 +50,8 @@ fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNu
     upper != lower && topology.find(upper).is_some_and(|device| device.below.contains(&lower))
 }
 
-/// The difference of one device. A device that `before` lacks counts from 0.
-fn row_delta(before: &[IoRow], now: &IoRow, most: u64, gains: &mut Gains) -> IoDelta {
-    let before = before.iter().find(|row| row.device == now.device);
+/// The difference of one device; from 0 where there is no `before`.
+fn row_delta(before: Option<&IoRow>, now: &IoRow, most: u64, gains: &mut Gains) -> IoDelta {
     gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
     if gains.unread {
         return IoDelta::default();
@@ -98,7 +101,7 @@ mod tests {
     }
 
     fn delta(before: &[IoRow], now: &[IoRow]) -> IoDelta {
-        delta_over_layers(before, now, &topology(), 10_000_000, &mut Gains::default())
+        delta_over_layers(before, now, &topology(), 10_000_000, |_| true, &mut Gains::default())
     }
 
     #[test]

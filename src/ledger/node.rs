@@ -84,6 +84,8 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> O
     Some(NodeCpu {
         // Where nothing is counted at all, nothing is known.
         busy: by_awake.or(by_ticks.filter(|_| !stands_still))?,
+        busy_by_idle: by_awake,
+        busy_by_ticks: by_ticks,
         user,
         system,
         irq,
@@ -125,10 +127,11 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
     let mut usage = Some(DiskUsage::default());
     let is_disk = |device| snapshot.topology.kind(device) == Some(BlockKind::Disk);
     for row in node.disks.iter().filter(|row| is_disk(row.device)) {
-        // A disk that appeared since counts from 0. If its number was another disk's, the name
-        // differs.
+        // A disk that appeared since counts from 0. If its number was another disk's, the name or
+        // the sequence number differs.
         let before =
             before.iter().find(|before| before.device == row.device && before.name() == row.name());
+        let before = before.filter(|_| last.is_same_disk(row.device, snapshot));
         let mut gains = Gains::default();
         let gained = disk_gain(before, row, most, &mut gains);
         gains.report(gaps, &[b"/proc/diskstats ", row.name()]);
@@ -179,5 +182,6 @@ fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<Netw
     let counted = counted.filter(|(_, (_, kind))| *kind == InterfaceKind::Counted);
     let over_usec = node.interfaces_read_at.usec_since(before.read_at);
     let rows = counted.map(|(row, _)| row);
-    network_delta(&before.rows, rows, over_usec, b"/proc/1/net/dev", gaps)
+    let rate = |name| node.link_rate(name);
+    network_delta(&before.rows, rows, over_usec, rate, b"/proc/1/net/dev", gaps)
 }

@@ -135,7 +135,10 @@ impl Ledger {
         self.cgroups.clear();
         self.entries.clear();
         account.processes.clear();
-        let node_busy = account.node.cpu.map(|cpu| signed(cpu.busy.as_usec()));
+        let node_busy = account
+            .node
+            .cpu
+            .map(|cpu| signed(cpu.busy.max(cpu.busy_by_ticks.unwrap_or_default()).as_usec()));
         // The node's total moves in ticks, so it can be two ticks a CPU behind its parts.
         let ticks = self.units.ticks_per_second.max(1);
         let node_slack = signed(u64::from(account.node.cpus) * 2 * 1_000_000 / ticks);
@@ -199,7 +202,8 @@ impl Ledger {
                     (None, _) => return None,
                 };
                 let topology = &snapshot.topology;
-                Some(delta_over_layers(before, now, topology, over_usec, &mut io_gains))
+                let is_same = |device| last.is_none_or(|last| last.is_same_disk(device, snapshot));
+                Some(delta_over_layers(before, now, topology, over_usec, is_same, &mut io_gains))
             });
             let measured_io = measured_io.filter(|_| io_gains.known());
             let created = earlier.is_none() && measured_cpu.is_some();

@@ -6,6 +6,7 @@
 
 pub mod cgroups;
 pub mod gaps;
+pub mod hardware;
 pub mod held;
 mod instant;
 pub mod namespaces;

@@ -4,10 +4,12 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use super::gaps::{Gap, GapReason, Gaps};
+use super::hardware::HardwareReader;
 use super::read_context::{ReadContext, Shape};
 use super::reading::PressureReading;
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
+use crate::identity::DeviceNumber;
 use crate::quantity::{BootTime, CpuTime};
 use crate::source::cgroup::pressure;
 use crate::source::proc::diskstats::{self, DiskstatsRow};
@@ -37,12 +39,33 @@ pub struct NodeReading {
     /// Every row of /proc/diskstats; the topology has the kind of each.
     pub disks: Vec<DiskstatsRow>,
     pub disks_readable: bool,
+    /// See [`Self::disk_sequence`].
+    pub disk_sequences: Vec<(DeviceNumber, u64)>,
     pub interfaces_read_at: BootTime,
     /// Every interface of the host's network namespace.
     pub interfaces: Vec<InterfaceRow>,
     /// The kind of each interface, in the same order: whether it counts in the node's totals.
     pub interface_kinds: Vec<(InterfaceName, InterfaceKind)>,
     pub interfaces_readable: bool,
+    /// See [`Self::link_rate`].
+    pub link_rates: Vec<(InterfaceName, u64)>,
+}
+
+impl NodeReading {
+    /// The sequence number of a disk, which the kernel gives out once in a boot. `None`: a kernel
+    /// before 5.15, or no whole disk.
+    #[must_use]
+    pub fn disk_sequence(&self, device: DeviceNumber) -> Option<u64> {
+        let found = self.disk_sequences.iter().find(|(known, _)| *known == device);
+        found.map(|(_, sequence)| *sequence)
+    }
+
+    /// Bytes in a second that the link of a hardware interface carries in one direction; `None`: not
+    /// known.
+    #[must_use]
+    pub fn link_rate(&self, name: InterfaceName) -> Option<u64> {
+        self.link_rates.iter().find(|(known, _)| *known == name).map(|(_, rate)| *rate)
+    }
 }
 
 /// The accounting of interrupt time in the kernel.
@@ -119,6 +142,7 @@ pub struct NodeReader {
     pressure: [Option<KernelFile>; 3],
     block: BlockSources,
     ticks_to_topology: u32,
+    hardware: HardwareReader,
 }
 
 /// Ticks after which the stacking of devices is read again although no device came or went: a loop
@@ -161,6 +185,7 @@ impl NodeReader {
             ],
             block: BlockSources::open(roots),
             ticks_to_topology: 0,
+            hardware: HardwareReader::open(roots),
         }
     }
 
@@ -196,6 +221,8 @@ impl NodeReader {
                 self.ticks_to_topology = TOPOLOGY_TICKS;
             }
             self.ticks_to_topology -= 1;
+            let sequences = &mut node.disk_sequences;
+            self.hardware.read_disks(&node.disks, sequences, context.buffer);
         }
 
         // Pid 1's, since the agent may run in a namespace of its own; opened each time, since an
@@ -210,6 +237,7 @@ impl NodeReader {
                 .is_some()
         });
         node.interfaces_read_at = context.now();
+        self.hardware.read_links(&node.interfaces, &mut node.link_rates, context.buffer);
         let known = node.interface_kinds.iter().map(|(name, _)| *name);
         if !known.eq(node.interfaces.iter().map(|row| row.name)) {
             node.interface_kinds = topology::classify_host(roots, &node.interfaces);

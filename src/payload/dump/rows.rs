@@ -45,6 +45,8 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
 fn node_cpu(cpu: NodeCpu) -> DumpRow {
     DumpRow::default()
         .with("cpu_busy_usec", cpu.busy.as_usec())
+        .with("cpu_busy_by_idle_usec", cpu.busy_by_idle.map(CpuTime::as_usec))
+        .with("cpu_busy_by_ticks_usec", cpu.busy_by_ticks.map(CpuTime::as_usec))
         .with("cpu_user_usec", cpu.user.map(CpuTime::as_usec))
         .with("cpu_system_usec", cpu.system.map(CpuTime::as_usec))
         .with("cpu_irq_usec", cpu.irq.map(CpuTime::as_usec))
@@ -245,6 +247,7 @@ fn balance(balance: Balance) -> DumpRow {
         .with("interrupts", balance.interrupts)
         .with("exited", balance.exited)
         .with("unattributed", balance.unattributed)
+        .with("uncertainty", balance.uncertainty)
 }
 
 pub(super) fn exited(exited: &ExitedUsage) -> DumpRow {

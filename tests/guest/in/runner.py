@@ -12,6 +12,7 @@ import agent
 import cost
 import endurance
 import host_network
+import low_load
 import runtimes
 import scenarios
 import service
@@ -22,6 +23,7 @@ SCENARIOS = {
     "node": scenarios.node,
     "pods-systemd": scenarios.pods_systemd,
     "short-jobs": scenarios.short_jobs,
+    "low-load": low_load.low_load,
     "watch-limits": scenarios.watch_limits,
     "host-network": host_network.host_network,
     "pods-cgroupfs": scenarios.pods_cgroupfs,

@@ -141,6 +141,37 @@ fn a_disk_that_slips_back_gained_nothing() {
     assert_gap(&dump, "/proc/diskstats nvme0n1", BACK);
 }
 
+/// Another disk took the number and the name of one that was pulled. Its sequence number tells.
+#[test]
+fn another_disk_of_the_same_name_counts_from_zero() {
+    for (sequences, written) in [([7, 9], 512 * 4000), ([7, 7], 0)] {
+        let host = Host::copy(HOST);
+        for (instant, sequence) in BOTH.into_iter().zip(sequences) {
+            let block = std::fs::canonicalize(host.path(instant, "sys/block/nvme0n1")).unwrap();
+            std::fs::write(block.join("diskseq"), format!("{sequence}\n")).unwrap();
+        }
+        set_disk(&host, 1, "nvme0n1", 6, 4000);
+        assert_eq!(host.dump().node("disk_written_bytes"), Some(written), "{sequences:?}");
+    }
+}
+
+/// 100 GB in 10 s: more than 1 Gbit/s, and possible where the link is not known.
+#[test]
+fn a_link_bounds_what_it_carried() {
+    for (speed, is_known) in [(Some("1000\n"), false), (Some("-1\n"), true), (None, true)] {
+        let host = Host::copy(HOST);
+        let rx = figure(&host, 0, "proc/1/net/dev", "eno1", 0);
+        set_interface(&host, 1, "eno1", &[(0, rx + 100_000_000_000)]);
+        for instant in BOTH {
+            let link = std::fs::canonicalize(host.path(instant, "sys/class/net/eno1")).unwrap();
+            if let Some(speed) = speed {
+                std::fs::write(link.join("speed"), speed).unwrap();
+            }
+        }
+        assert_eq!(host.dump().node("network_rx_bytes").is_some(), is_known, "{speed:?}");
+    }
+}
+
 /// 8 sectors before 2^32 and 24 behind it: 16 KiB.
 #[test]
 fn sectors_of_32_bits_wrap() {

@@ -106,8 +106,9 @@ fn a_balance_is_its_parts_and_the_remainder_to_the_unit() {
             ("network tx", all.network_tx_bytes),
         ];
         for (resource, balance) in balances {
-            let Balance { node, pods, host_units, kernel, interrupts, exited, unattributed } =
-                balance.unwrap_or_else(|| panic!("{name}: no balance of {resource}"));
+            let Balance {
+                node, pods, host_units, kernel, interrupts, exited, unattributed, ..
+            } = balance.unwrap_or_else(|| panic!("{name}: no balance of {resource}"));
             let parts: u64 = [pods, host_units, kernel, interrupts, exited].into_iter().sum();
             let sum = i128::from(parts) + i128::from(unattributed);
             assert_eq!(sum, i128::from(node), "{name}: {resource}");

@@ -75,7 +75,8 @@ fn by_owner(spendings: &BTreeMap<String, Spent>) -> BTreeMap<String, Spent> {
 fn assert_balanced(account: &Account) {
     let balances = [account.conservation.cpu_usec, account.conservation.disk_written_bytes];
     for balance in balances.into_iter().flatten() {
-        let Balance { node, pods, host_units, kernel, interrupts, exited, unattributed } = balance;
+        let Balance { node, pods, host_units, kernel, interrupts, exited, unattributed, .. } =
+            balance;
         let parts: i128 =
             [pods, host_units, kernel, interrupts, exited].into_iter().map(i128::from).sum();
         assert_eq!(parts + i128::from(unattributed), i128::from(node));

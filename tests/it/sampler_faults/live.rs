@@ -43,7 +43,7 @@ fn two_samples_of_this_host_add_up() {
         println!("{}: {}", String::from_utf8_lossy(&gap.path), gap.reason);
     }
     ledger.settle(snapshot, &mut account);
-    let Balance { node, pods, host_units, kernel, interrupts, exited, unattributed } =
+    let Balance { node, pods, host_units, kernel, interrupts, exited, unattributed, .. } =
         account.conservation.cpu_usec.unwrap();
     let parts: i128 = [pods, host_units, kernel, interrupts, exited].map(i128::from).iter().sum();
     assert_eq!(parts + i128::from(unattributed), i128::from(node));
