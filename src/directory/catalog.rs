@@ -14,10 +14,14 @@ pub struct Catalog {
     pub(super) pods: Vec<Arc<Pod>>,
     /// By id.
     pub(super) containers: Vec<(ContainerId, Arc<EntityName>)>,
+    /// By uid; none of them is in `pods`.
+    pub(super) departed: Vec<Arc<Pod>>,
     /// In the order of the file.
     pub(super) cgroups: Arc<[CgroupNameRule]>,
     /// `None` until a source that knows it has answered.
     pub node: Option<Arc<Node>>,
+    /// A source was asked for the Node object and has not answered yet.
+    pub expects_node: bool,
     /// The API server's `gitVersion`; `None` until the server has answered.
     pub server_version: Option<Arc<str>>,
     /// In the configured order.
@@ -119,6 +123,14 @@ impl Catalog {
     #[must_use]
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
+    }
+
+    /// A pod that its source has dropped, as the source knew it last. Its cgroups may be there still:
+    /// a pod that was deleted by force runs on for its grace period.
+    #[must_use]
+    pub fn departed(&self, uid: PodUid) -> Option<&Arc<Pod>> {
+        let at = self.departed.binary_search_by_key(&uid, |pod| pod.uid).ok()?;
+        self.departed.get(at)
     }
 
     /// The name of a cgroup in the static file; the first entry that matches counts.

@@ -24,15 +24,41 @@ pub struct Node {
 }
 
 /// Resources of a node; `None` where the node does not state one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeResources {
     /// Cores.
-    pub cpu: Option<ResourceQuantity>,
+    pub cpu: Option<StatedQuantity>,
     /// Bytes.
-    pub memory: Option<ResourceQuantity>,
-    pub pods: Option<ResourceQuantity>,
+    pub memory: Option<StatedQuantity>,
+    pub pods: Option<StatedQuantity>,
     /// Bytes.
-    pub ephemeral_storage: Option<ResourceQuantity>,
+    pub ephemeral_storage: Option<StatedQuantity>,
+}
+
+/// A quantity with the text that states it, such as `16367288Ki`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatedQuantity {
+    value: ResourceQuantity,
+    text: Box<str>,
+}
+
+impl StatedQuantity {
+    /// Parses a quantity; `None` if the text is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self { value: ResourceQuantity::parse(text)?, text: text.into() })
+    }
+
+    #[must_use]
+    pub const fn value(&self) -> ResourceQuantity {
+        self.value
+    }
+
+    /// The quantity as it was written.
+    #[must_use]
+    pub const fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 /// `status.nodeInfo`

@@ -27,6 +27,8 @@ struct SourceState {
     containers: BTreeMap<ContainerId, Arc<EntityName>>,
     cgroups: Arc<[CgroupNameRule]>,
     node: Option<Arc<Node>>,
+    /// The source has answered, and has no Node object to give.
+    lacks_node: bool,
     server_version: Option<Arc<str>>,
 }
 
@@ -76,6 +78,7 @@ impl Directory {
             containers: BTreeMap::new(),
             cgroups: Arc::default(),
             node: None,
+            lacks_node: *kind != SourceKind::Kubernetes,
             server_version: None,
         });
         let states: Vec<SourceState> = states.collect();
@@ -110,8 +113,8 @@ impl Publisher {
     /// changes by the pointer.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.publish(now, |state| {
-            for (uid, _) in state.replace_pods(pods) {
-                state.dropped.insert(uid);
+            for pod in state.replace_pods(pods).into_values() {
+                state.dropped.insert(pod);
             }
         });
     }
@@ -123,7 +126,7 @@ impl Publisher {
             let absent_before = std::mem::take(&mut state.absent_once);
             for (uid, pod) in state.replace_pods(pods) {
                 if absent_before.contains(&uid) || state.pods.len() >= PODS_MAX {
-                    state.dropped.insert(uid);
+                    state.dropped.insert(pod);
                 } else {
                     state.absent_once.insert(uid);
                     state.pods.insert(uid, pod);
@@ -146,9 +149,10 @@ impl Publisher {
     /// mirror of the same static pod.
     pub fn remove_pod(&self, uid: PodUid, api_uid: &str, now: BootTime) {
         self.publish(now, |state| {
-            if state.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid) {
-                state.pods.remove(&uid);
-                state.dropped.insert(uid);
+            if state.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid)
+                && let Some(pod) = state.pods.remove(&uid)
+            {
+                state.dropped.insert(pod);
             }
         });
     }
@@ -184,6 +188,11 @@ impl Publisher {
     /// Sets the Node object. The source's age is unchanged.
     pub fn set_node(&self, node: Node) {
         self.update(|state| state.node = Some(Arc::new(node)));
+    }
+
+    /// Records that the source answers and has no Node object to give, so that nobody waits for it.
+    pub fn lacks_node(&self) {
+        self.update(|state| state.lacks_node = true);
     }
 
     /// Sets the API server's `gitVersion`. The source's age is unchanged.
@@ -243,16 +252,22 @@ impl Publisher {
 
 fn merge(all: &[SourceState]) -> Catalog {
     // Last source first, so that earlier sources overwrite it.
-    let mut pods = BTreeMap::new();
+    let (mut pods, mut departed) = (BTreeMap::new(), BTreeMap::new());
     let mut containers = BTreeMap::new();
     for state in all.iter().rev() {
         if !state.dropped.is_empty() {
             pods.retain(|uid, _| !state.dropped.contains(*uid));
         }
+        departed.extend(state.dropped.pods().map(|pod| (pod.uid, Arc::clone(pod))));
         pods.extend(state.pods.iter().map(|(uid, pod)| (*uid, Arc::clone(pod))));
         containers.extend(state.containers.iter().map(|(id, named)| (*id, Arc::clone(named))));
     }
+    departed.retain(|uid, _| !pods.contains_key(uid));
+    let node = all.iter().find_map(|state| state.node.clone());
     Catalog {
+        departed: departed.into_values().collect(),
+        expects_node: node.is_none() && all.iter().any(|state| !state.lacks_node),
+        node,
         pods: pods.into_values().collect(),
         containers: containers.into_iter().collect(),
         cgroups: all
@@ -261,7 +276,6 @@ fn merge(all: &[SourceState]) -> Catalog {
             .find(|cgroups| !cgroups.is_empty())
             .cloned()
             .unwrap_or_default(),
-        node: all.iter().find_map(|state| state.node.clone()),
         server_version: all.iter().find_map(|state| state.server_version.clone()),
         sources: all.iter().map(|state| state.status.clone()).collect(),
     }

@@ -6,10 +6,11 @@ use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
 use crate::delivery::{self, MergeBodies, Split, StaleAction, StaleRule};
 use crate::directory::pod::Labels;
-use crate::payload::entities::{Entities, Observation};
+use crate::payload::entities::Observation;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::profile::{EncodeSample, Reports};
 use crate::payload::resource_api;
+use crate::payload::running_totals::Entities;
 use crate::payload::selector::Selector;
 
 /// The renderer of an endpoint's posts.

@@ -2,8 +2,9 @@
 //!
 //! Every dialect uses these, so that two endpoints of one agent agree.
 
-use super::account::{Account, ContainerUsage, PodUsage, Usage};
+use super::account::{Account, ContainerUsage, CpuUsage, PodUsage, Usage};
 use crate::directory::pod::{Container, Phase, Pod};
+use crate::quantity::CpuTime;
 
 impl Usage {
     /// True if at least one process is in it. Outside the host's pid namespace no process is
@@ -26,6 +27,19 @@ impl PodUsage {
             Phase::Unknown => !self.exited && self.usage.has_tasks(),
             Phase::Pending | Phase::Succeeded | Phase::Failed => false,
         }
+    }
+}
+
+impl PodUsage {
+    /// True if nothing of the pod will be used any more, so that the next post about it is its last.
+    /// `phase` as for [`runs`](Self::runs).
+    ///
+    /// A pod that the kubelet evicts is Failed at once, and its processes end later. The sandbox of a
+    /// completed pod may stay; it uses no CPU.
+    #[must_use]
+    pub fn has_ended(&self, phase: Phase) -> bool {
+        let is_idle = self.usage.cpu.is_none_or(|cpu| cpu.usage == CpuTime::ZERO);
+        self.exited || phase.is_final() && (is_idle || !self.usage.has_tasks())
     }
 }
 
@@ -53,31 +67,42 @@ impl Account {
     /// The sandbox has no name and is none of them. A pod in a sandbox of its own (gVisor, Kata)
     /// can have empty container cgroups beside a busy sandbox. Then the answer is empty, and only
     /// the pod's own usage is right.
+    ///
+    /// A container is read some milliseconds before its pod. What all come to beyond the pod is the
+    /// skew of the readings and left out.
     #[must_use]
     pub fn running_containers<'a>(&self, pod: &'a Pod) -> Vec<RunningContainer<'a>> {
-        let all = pod.containers.iter();
-        all.filter_map(|container| self.running_container(pod, container)).collect()
+        let at = self.pods.binary_search_by_key(&pod.uid, |pod| pod.uid).ok();
+        let of_pod = at.and_then(|at| self.pods.get(at)?.usage.cpu);
+        let mut left = of_pod.map(|cpu| cpu.usage);
+        let all = pod.containers.iter().filter_map(|container| {
+            let (mut cpu, memory_bytes) = self.running_container(pod, container)?;
+            if let Some(left) = &mut left {
+                cpu.usage = cpu.usage.min(*left);
+                *left = left.saturating_sub(cpu.usage);
+            }
+            let cpu_nanocores = self.over_interval(cpu).nanocores();
+            Some(RunningContainer { name: &container.name, cpu_nanocores, memory_bytes })
+        });
+        all.collect()
     }
 
-    fn running_container<'a>(
-        &self,
-        pod: &Pod,
-        container: &'a Container,
-    ) -> Option<RunningContainer<'a>> {
-        let name = &*container.name;
-        let mut sum = RunningContainer { name, cpu_nanocores: 0, memory_bytes: 0 };
-        let mut runs = false;
+    /// CPU time over all runs in the interval, and bytes in use by the run that goes on; `None`: no run
+    /// does, or its CPU is not known.
+    fn running_container(&self, pod: &Pod, container: &Container) -> Option<(CpuUsage, u64)> {
+        let mut sum = CpuUsage::default();
+        let (mut runs, mut memory_bytes) = (false, 0_u64);
         for run in self.containers_of(pod.uid) {
             let is_its = pod.container(run.id).is_some_and(|named| std::ptr::eq(named, container));
             let Some(cpu) = run.usage.cpu.filter(|_| is_its) else { continue };
-            sum.cpu_nanocores =
-                sum.cpu_nanocores.saturating_add(self.over_interval(cpu).nanocores());
+            sum.usage += cpu.usage;
+            sum.over_usec = sum.over_usec.max(cpu.over_usec);
             if run.runs() {
                 let memory = run.usage.memory_in_use().as_bytes();
-                sum.memory_bytes = sum.memory_bytes.saturating_add(memory);
+                memory_bytes = memory_bytes.saturating_add(memory);
                 runs = true;
             }
         }
-        runs.then_some(sum)
+        runs.then_some((sum, memory_bytes))
     }
 }

@@ -1,7 +1,7 @@
-//! The entities that an interval reports: their names and their I/O bytes.
+//! The entities that an interval reports: their names, their CPU time and their I/O bytes.
 //!
 //! The ledger knows uids and paths, the directory names. Here they meet, once an interval for all
-//! endpoints, so that what could not be sent yet is kept in one place and lost in none.
+//! endpoints.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,10 @@ use crate::directory::catalog::EntityName;
 use crate::directory::pod::{Labels, Phase, Pod};
 use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
-use crate::ledger::account::{DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage};
+use crate::ledger::account::{
+    CpuUsage, DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage,
+};
+use crate::quantity::CpuTime;
 
 /// The input of every encoder: one interval's usage, the names for it, and the filesystems.
 #[derive(Debug, Clone, Copy)]
@@ -68,10 +71,6 @@ impl IoBytes {
         }
     }
 
-    fn of_usage(usage: &Usage) -> Self {
-        Self::of(usage.disk.as_ref(), usage.network.as_ref())
-    }
-
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -81,35 +80,65 @@ impl IoBytes {
             recv_bytes: self.recv_bytes.saturating_add(other.recv_bytes),
         }
     }
+}
 
-    fn add(&mut self, other: Self) {
+/// Amounts of an entity that add up over time: CPU time and I/O bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UsageDelta {
+    pub cpu: CpuTime,
+    pub io: IoBytes,
+}
+
+impl UsageDelta {
+    fn of_usage(usage: &Usage) -> Self {
+        Self {
+            cpu: usage.cpu.map_or(CpuTime::ZERO, |cpu| cpu.usage),
+            io: IoBytes::of(usage.disk.as_ref(), usage.network.as_ref()),
+        }
+    }
+
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { cpu: self.cpu + other.cpu, io: self.io.plus(other.io) }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
         *self = self.plus(other);
+    }
+
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
     }
 }
 
-/// I/O bytes of an entity, in each of the forms that an endpoint can ask for.
+/// The amounts of an entity, in each of the forms that an endpoint can ask for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EntityIo {
+pub struct EntityDeltas {
     /// In the interval.
-    pub interval: IoBytes,
+    pub interval: UsageDelta,
     /// Before the interval, while the directory did not know the entity: for endpoints that wait for
     /// its name.
-    pub while_unknown: IoBytes,
-    /// Since the agent started.
+    pub while_unknown: UsageDelta,
+    /// I/O bytes since the agent started.
     pub total: IoBytes,
 }
 
-impl EntityIo {
-    /// The bytes that an endpoint of these options receives.
+impl EntityDeltas {
+    /// The amounts that no earlier post to an endpoint of these options had.
     #[must_use]
-    pub fn wanted(&self, options: &EncodeOptions) -> IoBytes {
-        if options.cumulative {
-            self.total
-        } else if options.unknown_pods == UnknownPodPolicy::Wait {
+    pub fn unsent(&self, options: &EncodeOptions) -> UsageDelta {
+        if options.unknown_pods == UnknownPodPolicy::Wait {
             self.interval.plus(self.while_unknown)
         } else {
             self.interval
         }
+    }
+
+    /// The I/O bytes that an endpoint of these options receives.
+    #[must_use]
+    pub fn io(&self, options: &EncodeOptions) -> IoBytes {
+        if options.cumulative { self.total } else { self.unsent(options).io }
     }
 }
 
@@ -133,47 +162,58 @@ pub struct Entity<'a> {
     pub usage: Option<&'a PodUsage>,
     /// The first of its containers outside Kubernetes.
     pub container: Option<ContainerId>,
-    /// Rates over the interval: see [`Account::over_interval`].
-    pub cpu_millicores: u64,
-    pub cpu_nanocores: u64,
+    /// The time over which its CPU time is a rate, in microseconds: the interval, see
+    /// [`Account::over_interval`].
+    pub cpu_over_usec: u64,
+    /// In use at the end of the interval; 0 for one that ended within it.
     pub memory_bytes: u64,
     /// It runs, and its cgroups' values are current.
     pub runs: bool,
+    /// It has ended, so its next post is its last.
+    pub ended: bool,
     /// It has a cgroup, or had one at some time of the interval.
     pub measured: bool,
-    /// Its own bytes, for APIs that identify a pod by its uid.
-    pub own: EntityIo,
-    /// The bytes under its name, for APIs that identify a pod by its name. `None`: it is not sent to
-    /// them in this interval, because it does not run or another pod has its name.
-    pub by_name: Option<EntityIo>,
+    /// Its own amounts, for APIs that identify a pod by its uid.
+    pub own: EntityDeltas,
+    /// The amounts under its name, for APIs that identify a pod by its name. `None`: it is not sent to
+    /// them in this interval: it does not run and its final post is sent, or another pod has its name.
+    pub by_name: Option<EntityDeltas>,
 }
 
 impl<'a> Entity<'a> {
-    fn new(kind: EntityKind<'a>) -> Self {
+    pub(super) fn new(kind: EntityKind<'a>) -> Self {
         Self {
             kind,
             usage: None,
             container: None,
-            cpu_millicores: 0,
-            cpu_nanocores: 0,
+            cpu_over_usec: 0,
             memory_bytes: 0,
             runs: false,
+            ended: false,
             measured: false,
-            own: EntityIo::default(),
+            own: EntityDeltas::default(),
             by_name: None,
         }
     }
 
+    /// Adds the usage of one of its cgroups.
     fn measure(&mut self, account: &Account, usage: &Usage, exited: bool) {
         self.measured = true;
-        self.own.interval.add(IoBytes::of_usage(usage));
-        if let Some(cpu) = usage.cpu.map(|cpu| account.over_interval(cpu)) {
-            self.cpu_millicores = self.cpu_millicores.saturating_add(cpu.millicores());
-            self.cpu_nanocores = self.cpu_nanocores.saturating_add(cpu.nanocores());
+        self.own.interval.add(UsageDelta::of_usage(usage));
+        let cpu = usage.cpu.map(|cpu| account.over_interval(cpu));
+        self.cpu_over_usec = self.cpu_over_usec.max(cpu.map_or(0, |cpu| cpu.over_usec));
+        if !exited {
+            let memory = usage.memory_in_use().as_bytes();
+            self.memory_bytes = self.memory_bytes.saturating_add(memory);
         }
-        let memory = usage.memory_in_use().as_bytes();
-        self.memory_bytes = self.memory_bytes.saturating_add(memory);
         self.runs |= !exited && usage.has_tasks();
+    }
+
+    /// The CPU time of `deltas` that an endpoint of these options receives, as a rate.
+    #[must_use]
+    pub fn cpu(&self, deltas: &EntityDeltas, options: &EncodeOptions) -> CpuUsage {
+        let usage = deltas.unsent(options).cpu;
+        CpuUsage { usage, split: None, over_usec: self.cpu_over_usec }
     }
 
     /// The directory's pod.
@@ -202,7 +242,7 @@ impl<'a> Entity<'a> {
         }
     }
 
-    fn key(&self) -> EntityKey {
+    pub(super) fn key(&self) -> EntityKey {
         match self.kind {
             EntityKind::Pod(pod) => EntityKey::Pod(pod.uid),
             EntityKind::Named(named) => {
@@ -214,7 +254,7 @@ impl<'a> Entity<'a> {
 
     /// Of two with one name the one that has it is the greater: what is not being deleted before
     /// what is, then the newer. The API writes its stamps so that their order is that of time.
-    fn claim(&self) -> (bool, Option<&'a str>) {
+    pub(super) fn claim(&self) -> (bool, Option<&'a str>) {
         self.pod().map_or((false, None), |pod| {
             (pod.deletion_timestamp.is_none(), pod.creation_timestamp.as_deref())
         })
@@ -228,125 +268,26 @@ pub fn workload_of(pod: &Pod) -> Option<(&str, &str)> {
     pod.workload().filter(|(kind, _)| *kind != "Node")
 }
 
-/// All entities of one interval: pods by uid, those without a cgroup behind them, then what is
-/// named outside Kubernetes.
-#[derive(Debug, Clone, Default)]
-pub struct Entities<'a> {
-    pub all: Vec<Entity<'a>>,
-    /// The node's own bytes.
-    pub node: EntityIo,
-}
-
-/// Running totals since the agent started, and the bytes of pods that could not be sent yet. An
-/// entity that leaves the account leaves here too, so this is no larger than an account.
-#[derive(Debug, Clone, Default)]
-pub struct RunningTotals {
-    node: IoBytes,
-    kept: BTreeMap<EntityKey, EntityTotals>,
-}
-
+/// Identifies an entity from one interval to the next.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum EntityKey {
+pub(super) enum EntityKey {
     Pod(PodUid),
     Named(Box<str>, Box<str>),
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct EntityTotals {
-    total: IoBytes,
-    /// Bytes of others of its name, counted while it was sent.
-    of_others: IoBytes,
-    /// Not yet sent to APIs that identify a pod by its uid, because the uid is all that was known.
-    unknown: IoBytes,
-    /// Not yet sent to APIs that identify a pod by its name, because the uid is all that was known.
-    unknown_by_name: IoBytes,
-    /// Not yet sent to APIs that identify a pod by its name, because it did not run yet. The bytes of
-    /// init containers come with the first post.
-    not_running: IoBytes,
-}
-
-impl RunningTotals {
-    /// Adds an interval; returns the entities to be reported for it.
-    pub fn add<'a>(&mut self, view: &Observation<'a>) -> Entities<'a> {
-        let node = &view.account.node;
-        let interval = IoBytes::of(node.disk.as_ref(), node.network.as_ref());
-        self.node.add(interval);
-        let node = EntityIo { interval, while_unknown: IoBytes::default(), total: self.node };
-        let mut all = entities(view);
-        self.settle(&mut all);
-        Entities { all, node }
-    }
-
-    fn settle(&mut self, all: &mut [Entity<'_>]) {
-        let mut before = std::mem::take(&mut self.kept);
-        let mut kept: Vec<EntityTotals> = Vec::with_capacity(all.len());
-        for entity in all.iter_mut() {
-            let mut now = before.remove(&entity.key()).unwrap_or_default();
-            let interval = entity.own.interval;
-            now.total.add(interval);
-            if matches!(entity.kind, EntityKind::Uid(_)) {
-                now.unknown.add(interval);
-                now.unknown_by_name.add(interval);
-            } else {
-                entity.own.while_unknown = std::mem::take(&mut now.unknown);
-            }
-            entity.own.total = now.total;
-            kept.push(now);
-        }
-        // Two pods can have one name at once: a StatefulSet's that is made again while the old one
-        // ends, or a static pod's old and new configuration. One of them has it, and its CPU and
-        // memory are sent; the other's bytes are added to its own, so that neither overwrites the
-        // other and no byte is lost. The other's CPU is in the node's usage only.
-        let mut by_name: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-        for (at, entity) in all.iter().enumerate().filter(|(_, entity)| entity.measured) {
-            if let Some((namespace, name, _)) = entity.name() {
-                by_name.entry((namespace, name)).or_default().push(at);
-            }
-        }
-        let groups: Vec<Vec<usize>> = by_name.into_values().collect();
-        for group in groups {
-            let claims = group.iter().filter_map(|at| Some((*at, all.get(*at)?)));
-            let holder = claims
-                .filter(|(_, entity)| entity.runs)
-                .max_by_key(|(_, entity)| entity.claim())
-                .map(|(at, _)| at);
-            let Some(holder) = holder else {
-                for at in group {
-                    if let (Some(kept), Some(entity)) = (kept.get_mut(at), all.get(at)) {
-                        kept.not_running.add(entity.own.interval);
-                    }
-                }
-                continue;
-            };
-            let (mut passed, mut of_others) = (EntityIo::default(), IoBytes::default());
-            for at in group {
-                let (Some(kept), Some(entity)) = (kept.get_mut(at), all.get(at)) else { continue };
-                let late = std::mem::take(&mut kept.not_running);
-                let unknown = std::mem::take(&mut kept.unknown_by_name);
-                let interval = entity.own.interval.plus(late);
-                passed.interval.add(interval);
-                passed.while_unknown.add(unknown);
-                if at != holder {
-                    of_others.add(interval.plus(unknown));
-                }
-            }
-            if let (Some(kept), Some(entity)) = (kept.get_mut(holder), all.get_mut(holder)) {
-                kept.of_others.add(of_others);
-                passed.total = kept.total.plus(kept.of_others);
-                entity.by_name = Some(passed);
-            }
-        }
-        let measured = all.iter().zip(kept).filter(|(entity, _)| entity.measured);
-        self.kept = measured.map(|(entity, kept)| (entity.key(), kept)).collect();
-    }
-}
-
-fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
+/// The entities of an interval: pods by uid, those without a cgroup behind them, then what is named
+/// outside Kubernetes. `waiting`: pods that ended before their names were known.
+pub(super) fn entities<'a>(
+    view: &Observation<'a>,
+    waiting: impl Iterator<Item = PodUid>,
+) -> Vec<Entity<'a>> {
     let Observation { account, catalog, .. } = *view;
     let mut all = Vec::with_capacity(account.pods.len().max(catalog.pods().len()));
     let mut named: BTreeMap<(&str, &str), Entity<'a>> = BTreeMap::new();
     for usage in &account.pods {
-        let known = catalog.pod(usage.uid);
+        // A pod can run for a while after it left the directory: one that was deleted by force, or
+        // one that ended within the interval.
+        let known = catalog.pod(usage.uid).or_else(|| catalog.departed(usage.uid));
         if let (None, Some(name)) = (known, catalog.cgroup(&usage.path)) {
             let entity = named
                 .entry((&name.namespace, &name.name))
@@ -359,12 +300,18 @@ fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
         let mut entity = Entity::new(kind);
         entity.usage = Some(usage);
         entity.measure(account, &usage.usage, usage.exited);
-        entity.runs = usage.runs(known.map_or(Phase::Unknown, |pod| pod.phase));
+        let phase = known.map_or(Phase::Unknown, |pod| pod.phase);
+        entity.runs = usage.runs(phase);
+        entity.ended = usage.has_ended(phase);
         all.push(entity);
     }
     let is_measured = |uid: PodUid| account.pods.binary_search_by_key(&uid, |pod| pod.uid).is_ok();
-    let others = catalog.pods().iter().filter(|pod| !is_measured(pod.uid));
-    all.extend(others.map(|pod| Entity::new(EntityKind::Pod(pod))));
+    let waiting = waiting.filter_map(|uid| catalog.departed(uid));
+    let others = catalog.pods().iter().chain(waiting).filter(|pod| !is_measured(pod.uid));
+    all.extend(others.map(|pod| {
+        let cpu_over_usec = account.interval_usec().unwrap_or(0);
+        Entity { cpu_over_usec, ..Entity::new(EntityKind::Pod(pod)) }
+    }));
     for unit in &account.units {
         let (id, name) = name_of_unit(catalog, unit);
         let Some(name) = name else { continue };
@@ -374,7 +321,7 @@ fn entities<'a>(view: &Observation<'a>) -> Vec<Entity<'a>> {
         entity.container = entity.container.or(id);
         entity.measure(account, &unit.usage, unit.exited);
     }
-    all.extend(named.into_values());
+    all.extend(named.into_values().map(|named| Entity { ended: !named.runs, ..named }));
     all
 }
 

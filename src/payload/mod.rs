@@ -15,6 +15,7 @@ pub mod pod_batch;
 pub mod pod_lifecycle;
 pub mod profile;
 pub mod resource_api;
+pub mod running_totals;
 pub mod selector;
 pub mod size;
 pub mod stamp;

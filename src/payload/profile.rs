@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::entities::{Entities, Observation};
+use super::entities::Observation;
 use super::options::{EncodeOptions, Message};
+use super::running_totals::Entities;
 
 /// One dialect, described. Each dialect's folder has one.
 #[derive(Debug)]

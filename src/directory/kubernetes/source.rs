@@ -380,6 +380,9 @@ impl KubernetesSource {
                 self.errors.request_answered(ApiRequest::Node, now);
             }
             LookupResult::Node(Err(failure)) => {
+                if failure.is_refusal() {
+                    self.errors.publisher.lacks_node();
+                }
                 let failure = failure.or_no_such_node(&self.options.node_name);
                 self.lookup_failed(ApiRequest::Node, &failure, now);
             }

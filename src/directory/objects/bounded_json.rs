@@ -8,6 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::bounded::LAST_APPLIED;
+use super::super::node::StatedQuantity;
 use super::super::pod::{CONFIG_HASH, Labels};
 use super::super::resource_quantity::ResourceQuantity;
 
@@ -160,44 +161,66 @@ impl Visitor<'_> for NoLongerThan {
 
 /// A quantity, as a text or a number. `None` for null and for anything else, so that one bad amount
 /// does not cost the object.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Quantity(pub Option<ResourceQuantity>);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quantity<T>(pub Option<T>);
 
-impl<'de> Deserialize<'de> for Quantity {
+impl<T> Default for Quantity<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+pub(super) trait FromQuantity: Sized {
+    fn parse_quantity(text: &str) -> Option<Self>;
+}
+
+impl FromQuantity for ResourceQuantity {
+    fn parse_quantity(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
+impl FromQuantity for StatedQuantity {
+    fn parse_quantity(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+}
+
+impl<'de, T: FromQuantity> Deserialize<'de> for Quantity<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyForm;
-        impl AnyForm {
-            fn parsed<E: Error>(number: impl ToString) -> Result<Quantity, E> {
-                Ok(Quantity(ResourceQuantity::parse(&number.to_string())))
+        struct AnyForm<T>(PhantomData<T>);
+        impl<T: FromQuantity> AnyForm<T> {
+            fn parsed<E: Error>(number: impl ToString) -> Result<Quantity<T>, E> {
+                Ok(Quantity(T::parse_quantity(&number.to_string())))
             }
         }
-        impl Visitor<'_> for AnyForm {
-            type Value = Quantity;
+        impl<T: FromQuantity> Visitor<'_> for AnyForm<T> {
+            type Value = Quantity<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a quantity")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Quantity, E> {
-                Ok(Quantity(ResourceQuantity::parse(text)))
+            fn visit_str<E: Error>(self, text: &str) -> Result<Quantity<T>, E> {
+                Ok(Quantity(T::parse_quantity(text)))
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Quantity, E> {
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Quantity<T>, E> {
                 Self::parsed(number)
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Quantity, E> {
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Quantity<T>, E> {
                 Self::parsed(number)
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Quantity, E> {
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Quantity<T>, E> {
                 Self::parsed(number)
             }
 
-            fn visit_unit<E: Error>(self) -> Result<Quantity, E> {
+            fn visit_unit<E: Error>(self) -> Result<Quantity<T>, E> {
                 Ok(Quantity(None))
             }
         }
-        deserializer.deserialize_any(AnyForm)
+        deserializer.deserialize_any(AnyForm(PhantomData))
     }
 }

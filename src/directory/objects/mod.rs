@@ -11,7 +11,7 @@ mod tests;
 
 use serde_json::value::RawValue;
 
-use self::bounded_json::{BoundedList, BoundedText, Quantity, pairs};
+use self::bounded_json::{BoundedList, BoundedText, pairs};
 use super::node::{Node, NodeInfo, NodeResources};
 use super::pod::{
     Amounts, Condition, Container, ContainerKind, ContainerState, OwnerReference, Phase, Pod,
@@ -377,18 +377,17 @@ fn resources(resources: Option<wire::ApiResources>) -> Resources {
 }
 
 fn amounts(amounts: Option<wire::ApiAmounts>) -> Amounts {
-    let wire::ApiAmounts { cpu, memory, .. } = amounts.unwrap_or_default();
+    let wire::ApiAmounts { cpu, memory } = amounts.unwrap_or_default();
     Amounts { cpu: cpu.0, memory: memory.0 }
 }
 
-fn node_resources(amounts: Option<wire::ApiAmounts>) -> NodeResources {
-    let wire::ApiAmounts { cpu, memory, pods, ephemeral_storage } = amounts.unwrap_or_default();
-    let of = |Quantity(quantity): Quantity| quantity;
+fn node_resources(amounts: Option<wire::ApiNodeAmounts>) -> NodeResources {
+    let amounts = amounts.unwrap_or_default();
     NodeResources {
-        cpu: of(cpu),
-        memory: of(memory),
-        pods: of(pods),
-        ephemeral_storage: of(ephemeral_storage),
+        cpu: amounts.cpu.0,
+        memory: amounts.memory.0,
+        pods: amounts.pods.0,
+        ephemeral_storage: amounts.ephemeral_storage.0,
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::bounded_json::{BoundedList, BoundedText, Quantity};
+use crate::directory::node::StatedQuantity;
+use crate::directory::resource_quantity::ResourceQuantity;
 
 /// The most containers of a pod; real pods have some ten.
 pub(super) const CONTAINERS_MAX: usize = 128;
@@ -123,18 +125,26 @@ pub(super) struct ApiResources {
     pub limits: Option<ApiAmounts>,
 }
 
-/// The amounts of a ResourceList that are sent. Only nodes have `pods`; ephemeral storage is used of
-/// nodes only.
+/// The amounts of a pod's or container's ResourceList that are sent.
 #[derive(Deserialize, Default)]
 pub(super) struct ApiAmounts {
     #[serde(default)]
-    pub cpu: Quantity,
+    pub cpu: Quantity<ResourceQuantity>,
     #[serde(default)]
-    pub memory: Quantity,
+    pub memory: Quantity<ResourceQuantity>,
+}
+
+/// The amounts of a node's ResourceList that are sent.
+#[derive(Deserialize, Default)]
+pub(super) struct ApiNodeAmounts {
     #[serde(default)]
-    pub pods: Quantity,
+    pub cpu: Quantity<StatedQuantity>,
+    #[serde(default)]
+    pub memory: Quantity<StatedQuantity>,
+    #[serde(default)]
+    pub pods: Quantity<StatedQuantity>,
     #[serde(default, rename = "ephemeral-storage")]
-    pub ephemeral_storage: Quantity,
+    pub ephemeral_storage: Quantity<StatedQuantity>,
 }
 
 #[derive(Deserialize, Default)]
@@ -229,8 +239,8 @@ pub(super) struct ApiNodeSpec {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiNodeStatus {
-    pub capacity: Option<ApiAmounts>,
-    pub allocatable: Option<ApiAmounts>,
+    pub capacity: Option<ApiNodeAmounts>,
+    pub allocatable: Option<ApiNodeAmounts>,
     pub conditions: Option<BoundedList<ApiCondition, CONDITIONS_MAX>>,
     pub addresses: Option<BoundedList<ApiAddress, ADDRESSES_MAX>>,
     pub node_info: Option<ApiNodeInfo>,

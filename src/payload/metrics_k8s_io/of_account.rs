@@ -9,7 +9,8 @@ use super::{
 use crate::directory::Catalog;
 use crate::directory::pod::Labels;
 use crate::ledger::Account;
-use crate::payload::entities::{Entity, EntityKind, Observation, RunningTotals};
+use crate::payload::entities::{Entity, EntityKind, Observation};
+use crate::payload::running_totals::RunningTotals;
 use crate::quantity::WallTime;
 
 /// The node and its pods in one interval that ended at `wall`.
@@ -50,7 +51,7 @@ fn node_metrics(
 fn pod_metrics(account: &Account, entity: &Entity<'_>, wall: WallTime) -> Option<PodMetrics> {
     let (EntityKind::Pod(pod), Some(used)) = (entity.kind, entity.usage) else { return None };
     // Of two running pods with one name only one is listed, as at the endpoints.
-    entity.by_name?;
+    entity.by_name.filter(|_| entity.runs)?;
     let containers: Vec<ContainerMetrics> = account
         .running_containers(pod)
         .into_iter()

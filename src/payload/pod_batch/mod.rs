@@ -27,9 +27,10 @@ pub use decode::{
 };
 pub use split::split;
 
-use super::entities::{Entities, Observation};
+use super::entities::Observation;
 use super::options::{EncodeOptions, Message};
 use super::profile::{Order, Profile, Reports, Timestamps};
+use super::running_totals::Entities;
 use super::stamp::Rfc3339Seconds;
 
 pub const PODS_PATH: &str = "/api/v1/metrics/pods";
@@ -48,15 +49,16 @@ pub const PROFILE: Profile = Profile {
     needs_addresses: false,
 };
 
-/// The messages of one sample: the node's, then the pods'.
+/// The messages of one sample: the node's, then the pods'. The node's is left out while the Node
+/// object is expected and not known.
 #[must_use]
 pub fn encode(
     view: &Observation<'_>,
     entities: &Entities<'_>,
     options: &EncodeOptions,
 ) -> Vec<Message> {
-    let node = nodes(view, entities, options);
-    std::iter::once(node).chain(pods(view, entities, options)).collect()
+    let node = (!entities.node_waits).then(|| nodes(view, entities, options));
+    node.into_iter().chain(pods(view, entities, options)).collect()
 }
 
 /// The pods' messages: all that the directory knows in any phase, those that ended in the interval

@@ -1,13 +1,17 @@
 //! The node as a resource of a message.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::parts::{ConditionJson, LabelMap, conditions, cores, or_empty};
-use crate::directory::node::{Node, NodeResources};
+use crate::directory::node::{Node, NodeResources, StatedQuantity};
 use crate::directory::pod::Labels;
-use crate::directory::resource_quantity::ResourceQuantity;
-use crate::payload::entities::{Entities, Observation};
+use crate::ledger::account::NodeCpu;
+use crate::payload::entities::{IoBytes, Observation};
 use crate::payload::options::EncodeOptions;
+use crate::payload::running_totals::Entities;
+use crate::quantity::Bytes;
 
 #[derive(Serialize)]
 pub(super) struct NodeResourceJson<'a> {
@@ -18,12 +22,13 @@ pub(super) struct NodeResourceJson<'a> {
     metrics: NodeMetricsJson,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 struct NodeStatusJson<'a> {
     conditions: Vec<ConditionJson<'a>>,
     addresses: Vec<NodeAddressJson<'a>>,
-    capacity: NodeAmountsJson,
-    allocatable: NodeAmountsJson,
+    capacity: NodeAmountsJson<'a>,
+    /// As the API server has it, an amount that is not stated is that of the capacity.
+    allocatable: NodeAmountsJson<'a>,
 }
 
 #[derive(Serialize)]
@@ -32,36 +37,59 @@ struct NodeAddressJson<'a> {
     address: &'a str,
 }
 
-/// Kubernetes quantities; what the node does not say is `0`.
+/// Kubernetes quantities as the node states them. What neither it nor the host says is `0`.
 #[derive(Serialize)]
-struct NodeAmountsJson {
-    cpu: String,
-    memory: String,
-    pods: String,
+struct NodeAmountsJson<'a> {
+    cpu: Cow<'a, str>,
+    memory: Cow<'a, str>,
+    pods: Cow<'a, str>,
     #[serde(rename = "ephemeral-storage")]
-    ephemeral_storage: String,
+    ephemeral_storage: Cow<'a, str>,
 }
 
-impl Default for NodeAmountsJson {
-    fn default() -> Self {
-        Self::of(&NodeResources::default())
+impl<'a> NodeAmountsJson<'a> {
+    /// Of each amount the first that is known: of the node, then the fallback.
+    fn of(stated: Option<&'a NodeResources>, fallback: &Self) -> Self {
+        let first = |of: fn(&NodeResources) -> Option<&StatedQuantity>, other: &Cow<'a, str>| {
+            stated.and_then(of).map_or_else(|| other.clone(), |known| known.as_str().into())
+        };
+        Self {
+            cpu: first(|of| of.cpu.as_ref(), &fallback.cpu),
+            memory: first(|of| of.memory.as_ref(), &fallback.memory),
+            pods: first(|of| of.pods.as_ref(), &fallback.pods),
+            ephemeral_storage: first(
+                |of| of.ephemeral_storage.as_ref(),
+                &fallback.ephemeral_storage,
+            ),
+        }
+    }
+
+    /// The amounts that the host itself shows.
+    fn of_host(host: &HostCapacity) -> Self {
+        let HostCapacity { cpus, memory_bytes, filesystem_bytes } = *host;
+        Self {
+            cpu: cpus.to_string().into(),
+            memory: memory_bytes.to_string().into(),
+            pods: "0".into(),
+            ephemeral_storage: filesystem_bytes.to_string().into(),
+        }
     }
 }
 
-impl NodeAmountsJson {
-    fn of(resources: &NodeResources) -> Self {
-        let whole = |quantity: Option<ResourceQuantity>| {
-            quantity.map_or(0, ResourceQuantity::units).to_string()
-        };
-        let cpu_milli = resources.cpu.map_or(0, ResourceQuantity::milli_units);
+/// The node's size as the host itself shows it; 0 where it does not.
+struct HostCapacity {
+    cpus: u32,
+    memory_bytes: u64,
+    filesystem_bytes: u64,
+}
+
+impl HostCapacity {
+    fn of(view: &Observation<'_>) -> Self {
+        let node = &view.account.node;
         Self {
-            cpu: match cpu_milli % 1000 {
-                0 => (cpu_milli / 1000).to_string(),
-                _ => format!("{cpu_milli}m"),
-            },
-            memory: whole(resources.memory),
-            pods: whole(resources.pods),
-            ephemeral_storage: whole(resources.ephemeral_storage),
+            cpus: node.cpus,
+            memory_bytes: node.memory.and_then(|memory| memory.total).map_or(0, Bytes::as_bytes),
+            filesystem_bytes: view.node_filesystem.map_or(0, |files| files.capacity_bytes),
         }
     }
 }
@@ -113,7 +141,8 @@ struct NodeFilesystemJson {
     inodes_free: u64,
 }
 
-/// Until the Node object is known, capacity is what the host itself shows.
+/// Without a Node object, texts that only it has are empty, and the capacity is what the host itself
+/// shows.
 pub(super) fn resource<'a>(
     view: &Observation<'a>,
     entities: &Entities<'_>,
@@ -124,7 +153,7 @@ pub(super) fn resource<'a>(
     NodeResourceJson {
         name: node.map_or(&options.node_name, |node| &node.name),
         uid: node.map_or("", |node| &node.uid),
-        status: node.map(status).unwrap_or_default(),
+        status: status(node, &HostCapacity::of(view)),
         metadata: NodeMetadataJson {
             labels: LabelMap::labels(node.map_or(&NO_LABELS, |node| &node.labels)),
             annotations: LabelMap::annotations(
@@ -137,15 +166,17 @@ pub(super) fn resource<'a>(
     }
 }
 
-fn status(node: &Node) -> NodeStatusJson<'_> {
-    let addresses = node.addresses.iter();
+fn status<'a>(node: Option<&'a Node>, host: &HostCapacity) -> NodeStatusJson<'a> {
+    let addresses = node.into_iter().flat_map(|node| &node.addresses);
+    let of_host = NodeAmountsJson::of_host(host);
+    let capacity = NodeAmountsJson::of(node.map(|node| &node.capacity), &of_host);
     NodeStatusJson {
-        conditions: conditions(&node.conditions),
+        conditions: node.map_or_else(Vec::new, |node| conditions(&node.conditions)),
         addresses: addresses
             .map(|(kind, address)| NodeAddressJson { r#type: kind, address })
             .collect(),
-        capacity: NodeAmountsJson::of(&node.capacity),
-        allocatable: NodeAmountsJson::of(&node.allocatable),
+        allocatable: NodeAmountsJson::of(node.map(|node| &node.allocatable), &capacity),
+        capacity,
     }
 }
 
@@ -156,31 +187,36 @@ fn metrics(
 ) -> NodeMetricsJson {
     let used = &view.account.node;
     let node = view.catalog.node.as_deref();
-    let total = node.map(|node| node.capacity).unwrap_or_default();
-    let allocatable = node.map(|node| node.allocatable).unwrap_or_default();
-    let cpus = total.cpu.map_or(f64::from(used.cpus), ResourceQuantity::as_f64);
+    let total = node.map(|node| &node.capacity);
+    let allocatable = node.map(|node| &node.allocatable);
+    let cpu_of = |of: Option<&NodeResources>| Some(of?.cpu.as_ref()?.value().as_f64());
+    let memory_of = |of: Option<&NodeResources>| Some(of?.memory.as_ref()?.value().units());
+    let cpus = cpu_of(total).unwrap_or(f64::from(used.cpus));
     let memory = used.memory.unwrap_or_default();
-    let memory_total =
-        total.memory.map_or(memory.total.unwrap_or_default().as_bytes(), ResourceQuantity::units);
-    let flows = entities.node.wanted(options);
+    let memory_total = memory_of(total).unwrap_or(memory.total.unwrap_or_default().as_bytes());
+    let waited = &entities.node_while_waiting;
+    // A total has what was counted while the node waited.
+    let before = if options.cumulative { IoBytes::default() } else { waited.usage.io };
+    let io = entities.node.io(options).plus(before);
     let network = used.network.unwrap_or_default();
+    let cpu = used.cpu.map(|cpu| NodeCpu { busy: cpu.busy + waited.usage.cpu, ..cpu });
     let filesystem = view.node_filesystem.unwrap_or_default();
     NodeMetricsJson {
         cpu: NodeCpuJson {
-            usage: cores(used.cpu.map_or(0, |cpu| cpu.nanocores())),
+            usage: cores(cpu.map_or(0, |cpu| cpu.nanocores())),
             capacity: cpus,
-            allocatable: allocatable.cpu.map_or(cpus, ResourceQuantity::as_f64),
+            allocatable: cpu_of(allocatable).unwrap_or(cpus),
         },
         memory: NodeMemoryJson {
             usage_bytes: memory.working_set().unwrap_or_default().as_bytes(),
             capacity_bytes: memory_total,
-            allocatable_bytes: allocatable.memory.map_or(memory_total, ResourceQuantity::units),
+            allocatable_bytes: memory_of(allocatable).unwrap_or(memory_total),
         },
         network: NodeNetworkJson {
-            rx_bytes: flows.recv_bytes,
-            tx_bytes: flows.sent_bytes,
-            rx_errors: network.rx_errors,
-            tx_errors: network.tx_errors,
+            rx_bytes: io.recv_bytes,
+            tx_bytes: io.sent_bytes,
+            rx_errors: network.rx_errors.saturating_add(waited.rx_errors),
+            tx_errors: network.tx_errors.saturating_add(waited.tx_errors),
         },
         filesystem: NodeFilesystemJson {
             usage_bytes: filesystem.usage_bytes,

@@ -199,7 +199,7 @@ fn state(state: &ContainerState) -> (&'static str, ContainerStateJson<'_>) {
 }
 
 fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions) -> PodMetricsJson {
-    let flows = entity.own.wanted(options);
+    let io = entity.own.io(options);
     let (requests, limits) =
         entity.pod().map(|pod| (pod.requests(), pod.limits())).unwrap_or_default();
     let uid = match entity.kind {
@@ -210,7 +210,7 @@ fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions)
     let filesystem = uid.and_then(|uid| view.filesystems.get(&uid));
     PodMetricsJson {
         cpu: PodCpuJson {
-            usage: cores(entity.cpu_nanocores),
+            usage: cores(entity.cpu(&entity.own, options).nanocores()),
             requests: requests.cpu.map_or(0.0, |cpu| cpu.as_f64()),
             limits: limits.cpu.map_or(0.0, |cpu| cpu.as_f64()),
         },
@@ -219,7 +219,7 @@ fn metrics(view: &Observation<'_>, entity: &Entity<'_>, options: &EncodeOptions)
             requests_bytes: requests.memory.map_or(0, |memory| memory.units()),
             limits_bytes: limits.memory.map_or(0, |memory| memory.units()),
         },
-        network: PodNetworkJson { rx_bytes: flows.recv_bytes, tx_bytes: flows.sent_bytes },
+        network: PodNetworkJson { rx_bytes: io.recv_bytes, tx_bytes: io.sent_bytes },
         filesystem: filesystem.map_or_else(Default::default, |filesystem| PodFilesystemJson {
             usage_bytes: filesystem.usage_bytes,
             capacity_bytes: filesystem.capacity_bytes.unwrap_or(0),

@@ -5,16 +5,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::directory::node::{Node, NodeInfo, NodeResources};
+use crate::directory::node::{Node, NodeInfo, NodeResources, StatedQuantity};
 use crate::directory::pod::{Container, ContainerState, Phase, Pod};
-use crate::directory::resource_quantity::ResourceQuantity;
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::ledger::Account;
 use crate::ledger::account::{NetworkUsage, NodeCpu, PodUsage};
-use crate::payload::entities::{NodeFilesystem, PodFilesystem, RunningTotals};
+use crate::payload::entities::{NodeFilesystem, PodFilesystem};
 use crate::payload::options::{ClusterContext, RESOURCES_MAX, UnknownPodPolicy};
+use crate::payload::running_totals::RunningTotals;
 use crate::payload::samples::*;
-use crate::quantity::{Bytes, CpuTime, WallTime};
+use crate::quantity::{BootTime, Bytes, CpuTime, WallTime};
 use crate::source::proc::meminfo::MemInfo;
 
 fn cluster() -> ClusterContext {
@@ -50,7 +50,7 @@ fn options(unknown_pods: UnknownPodPolicy) -> EncodeOptions {
 }
 
 fn node_of_eks() -> Node {
-    let quantity = ResourceQuantity::parse;
+    let quantity = StatedQuantity::parse;
     Node {
         name: "node-1".into(),
         uid: "n-uid".into(),
@@ -65,9 +65,9 @@ fn node_of_eks() -> Node {
         provider_id: Some("aws:///eu-central-1a/i-0abc".into()),
         capacity: NodeResources {
             cpu: quantity("2"),
-            memory: quantity("4Gi"),
+            memory: quantity("4194304Ki"),
             pods: quantity("110"),
-            ephemeral_storage: quantity("20Gi"),
+            ephemeral_storage: quantity("20.5e9"),
         },
         allocatable: NodeResources { cpu: quantity("1930m"), ..NodeResources::default() },
         info: NodeInfo {
@@ -346,10 +346,12 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
         "status": {
             "conditions": [], "addresses": [],
             "capacity": {
-                "cpu": "2", "memory": "4294967296", "pods": "110",
-                "ephemeral-storage": "21474836480",
+                "cpu": "2", "memory": "4194304Ki", "pods": "110", "ephemeral-storage": "20.5e9",
             },
-            "allocatable": {"cpu": "1930m", "memory": "0", "pods": "0", "ephemeral-storage": "0"},
+            "allocatable": {
+                "cpu": "1930m", "memory": "4194304Ki", "pods": "110",
+                "ephemeral-storage": "20.5e9",
+            },
         },
         "metadata": {"labels": {}, "annotations": {"a.example/x": "1"}, "creation_timestamp": ""},
         "metrics": {
@@ -372,8 +374,88 @@ fn the_node_is_sent_with_what_it_has_and_uses() {
     let entities = RunningTotals::default().add(&view);
     let resource = read(nodes(&view, &entities, &options))["resources"][0].clone();
     assert_eq!((&resource["name"], &resource["uid"]), (&json!("node-1"), &json!("")));
-    assert_eq!(resource["metrics"]["cpu"]["capacity"], 2.0);
-    assert_eq!(resource["metrics"]["memory"]["capacity_bytes"], 4000);
+    let of_host = json!({"cpu": "2", "memory": "4000", "pods": "0", "ephemeral-storage": "2"});
+    assert_eq!(resource["status"]["capacity"], of_host);
+    assert_eq!(resource["status"]["allocatable"], of_host);
+    let metrics = &resource["metrics"];
+    assert_eq!(metrics["cpu"], json!({"usage": 0.5, "capacity": 2.0, "allocatable": 2.0}));
+    assert_eq!(
+        metrics["memory"],
+        json!({"usage_bytes": 3000, "capacity_bytes": 4000, "allocatable_bytes": 4000})
+    );
+}
+
+/// The node's resource of the messages of one interval of 15 s that ends at `seconds`, in which the
+/// node used 3 s of CPU and received 10 bytes; `None`: no message has one.
+fn node_at(
+    totals: &mut RunningTotals,
+    seconds: u64,
+    catalog: &Catalog,
+    options: &EncodeOptions,
+) -> Option<Value> {
+    let mut account = account(Vec::new());
+    let at = |seconds: u64| BootTime::from_nanos(seconds * 1_000_000_000);
+    (account.since, account.until) = (Some(at(seconds - 15)), at(seconds));
+    account.node.cpus = 2;
+    let busy = CpuTime::from_usec(3_000_000);
+    account.node.cpu = Some(NodeCpu { busy, over_usec: 15_000_000, ..NodeCpu::default() });
+    account.node.network =
+        Some(NetworkUsage { rx: Bytes::from_bytes(10), rx_errors: 1, ..NetworkUsage::default() });
+    let view = view(&account, catalog);
+    let entities = totals.add(&view);
+    let all = encode(&view, &entities, options);
+    let node = all.into_iter().find(|message| message.path == NODES_PATH)?;
+    let node: Value = serde_json::from_slice(&node.body).unwrap();
+    Some(node["resources"][0].clone())
+}
+
+#[test]
+fn a_node_that_is_expected_waits_and_comes_with_what_it_used_meanwhile() {
+    let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes]);
+    let known = with_node(node_of_eks());
+    let flows = |node: &Value| {
+        let metrics = &node["metrics"];
+        let network = &metrics["network"];
+        (metrics["cpu"]["usage"].clone(), network["rx_bytes"].clone(), network["rx_errors"].clone())
+    };
+    for cumulative in [false, true] {
+        let options = EncodeOptions { cumulative, ..options(UnknownPodPolicy::Wait) };
+        let mut totals = RunningTotals::default();
+        let unanswered = directory.catalog();
+        for seconds in [15, 30] {
+            assert_eq!(node_at(&mut totals, seconds, &unanswered, &options), None);
+        }
+        let first = node_at(&mut totals, 45, &known, &options).unwrap();
+        assert_eq!((&first["uid"], &first["name"]), (&json!("n-uid"), &json!("node-1")));
+        // Three intervals of 3 s each, over 15 s.
+        assert_eq!(flows(&first), (json!(0.6), json!(30), json!(3)));
+        let second = node_at(&mut totals, 60, &known, &options).unwrap();
+        let rx_bytes = if cumulative { 40 } else { 10 };
+        assert_eq!(flows(&second), (json!(0.2), json!(rx_bytes), json!(1)));
+    }
+
+    // The wait has an end, also where the API server never answers.
+    let options = options(UnknownPodPolicy::Wait);
+    let mut totals = RunningTotals::default();
+    let mut sent = (1..12)
+        .map(|n| (n * 15, directory.catalog()))
+        .map(|(seconds, catalog)| (seconds, node_at(&mut totals, seconds, &catalog, &options)));
+    let (seconds, first) = sent.find_map(|(at, node)| Some((at, node?))).unwrap();
+    assert_eq!(seconds, 135, "two minutes after the first interval");
+    assert_eq!(first["status"]["capacity"]["cpu"], "2");
+    // 9 × 3 s over 15 s.
+    assert_eq!(flows(&first), (json!(1.8), json!(90), json!(9)));
+
+    // Nobody waits for a node that no source has: a host without the API server, or one whose
+    // server refuses the Node object.
+    let (without, _publishers) = Directory::new(&[SourceKind::Kubelet, SourceKind::File]);
+    publishers[0].lacks_node();
+    for catalog in [without.catalog(), Arc::default(), directory.catalog()] {
+        let first = node_at(&mut RunningTotals::default(), 15, &catalog, &options).unwrap();
+        assert_eq!((&first["name"], &first["uid"]), (&json!("node-1"), &json!("")));
+        assert_eq!(first["status"]["capacity"]["cpu"], "2");
+        assert_eq!(flows(&first), (json!(0.2), json!(10), json!(1)));
+    }
 }
 
 /// Every key of `shape` is in `value`, and what it holds is of the same type.

@@ -5,10 +5,11 @@ use super::*;
 use crate::directory::Catalog;
 use crate::directory::pod::{Container, Phase, Pod};
 use crate::ledger::account::{ContainerUsage, PodUsage, Usage};
-use crate::payload::entities::RunningTotals;
 use crate::payload::options::PodFilter;
+use crate::payload::running_totals::RunningTotals;
 use crate::payload::samples::*;
 use crate::payload::selector::Selector;
+use crate::quantity::BootTime;
 
 const WAITING: UnknownPodPolicy = UnknownPodPolicy::Wait;
 
@@ -115,7 +116,6 @@ fn only_running_pods_are_sent() {
     assert!(!is_sent(with(Phase::Pending), used(1, 1)));
     assert!(!is_sent(with(Phase::Succeeded), used(1, 1)), "terminated, and its cgroup still there");
     assert!(!is_sent(with(Phase::Failed), used(1, 1)));
-    assert!(!is_sent(with(Phase::Running), PodUsage { exited: true, ..used(1, 1) }));
     let idle = Usage { processes: 0, ..usage(1) };
     assert!(is_sent(with(Phase::Unknown), used(1, 1)));
     assert!(!is_sent(with(Phase::Unknown), PodUsage { usage: idle, ..used(1, 1) }));
@@ -136,9 +136,10 @@ fn what_flowed_before_a_pod_was_known_comes_with_its_first_post() {
     let first = tick(&mut totals, vec![used(1, 8)], &known, WAITING);
     assert_eq!(first.read_bytes("shop/web"), Some(1 + 2 + 4 + 8));
     let cpu = &first.of("shop/web").unwrap()["cpu_millicores"];
-    assert_eq!(*cpu, 8, "a rate is of the interval");
+    assert_eq!(*cpu, 1 + 2 + 4 + 8, "the CPU time of its start is not lost");
     let second = tick(&mut totals, vec![used(1, 16)], &known, WAITING);
     assert_eq!(second.read_bytes("shop/web"), Some(16));
+    assert_eq!(second.of("shop/web").unwrap()["cpu_millicores"], 16);
 }
 
 #[test]
@@ -158,17 +159,25 @@ fn what_was_sent_under_the_uid_is_not_sent_again_under_the_name() {
 }
 
 #[test]
-fn a_pod_that_leaves_is_forgotten() {
+fn a_pod_that_leaves_is_forgotten_after_two_minutes() {
     let mut totals = RunningTotals::default();
     let _ = tick(&mut totals, vec![used(1, 5)], &Catalog::default(), WAITING);
     let _ = tick(&mut totals, Vec::new(), &Catalog::default(), WAITING);
     let known = catalog(vec![pod(1, "web")], &[], &[]);
     let back = tick(&mut totals, vec![used(1, 1)], &known, WAITING);
-    assert_eq!(back.read_bytes("shop/web"), Some(1));
+    assert_eq!(back.read_bytes("shop/web"), Some(6), "its name may come after its end");
+
+    let mut totals = RunningTotals::default();
+    let _ = tick(&mut totals, vec![used(1, 5)], &Catalog::default(), WAITING);
+    let nobody = Catalog::default();
+    let later = Account { until: BootTime::from_nanos(135_000_000_000), ..account(Vec::new()) };
+    let _ = totals.add(&view(&later, &nobody));
+    let back = tick(&mut totals, vec![used(1, 1)], &known, WAITING);
+    assert_eq!(back.read_bytes("shop/web"), Some(1), "it has waited for two minutes");
 }
 
 #[test]
-fn of_two_pods_with_one_name_the_newer_that_runs_is_sent_with_both_flows() {
+fn of_two_pods_with_one_name_the_newer_that_runs_is_sent_with_both_amounts() {
     let old = Pod { deletion_timestamp: Some("2026".into()), ..pod(2, "db-0") };
     let new = pod(1, "db-0");
     let both = |new: &Pod| catalog(vec![old.clone(), new.clone()], &[], &[]);
@@ -176,14 +185,15 @@ fn of_two_pods_with_one_name_the_newer_that_runs_is_sent_with_both_flows() {
     let starting = both(&Pod { phase: Phase::Pending, ..new.clone() });
     let first = tick(&mut totals, vec![used(1, 1), used(2, 10)], &starting, WAITING);
     assert_eq!(first.pods(), 1);
-    assert_eq!(first.read_bytes("shop/db-0"), Some(11));
+    assert_eq!(first.read_bytes("shop/db-0"), Some(10), "the new pod's first bytes are its own");
     let post = first.of("shop/db-0").unwrap();
     assert_eq!(post["pod_uid"], uid(2).to_string());
     assert_eq!(post["cpu_millicores"], 10);
 
     let second = tick(&mut totals, vec![used(1, 2), used(2, 20)], &both(&new), WAITING);
-    assert_eq!(second.read_bytes("shop/db-0"), Some(22));
+    assert_eq!(second.read_bytes("shop/db-0"), Some(1 + 2 + 20));
     let post = second.of("shop/db-0").unwrap();
+    assert_eq!(post["cpu_millicores"], 1 + 2 + 20);
     assert_eq!(post["pod_uid"], uid(1).to_string());
     assert_eq!(post["memory_bytes"], 2 << 20);
 
@@ -194,8 +204,180 @@ fn of_two_pods_with_one_name_the_newer_that_runs_is_sent_with_both_flows() {
     assert_eq!(sent.read_bytes("shop/edge"), Some(11));
 }
 
+fn exited(number: u32, figure: u64) -> PodUsage {
+    PodUsage { exited: true, ..used(number, figure) }
+}
+
+fn idle(number: u32) -> PodUsage {
+    PodUsage { usage: Usage { processes: 1, ..usage(0) }, ..used(number, 0) }
+}
+
+/// A post's CPU in thousandths over the interval, and its bytes read; `None`: no post.
+fn amounts(sent: &Sent, pod: &str) -> Option<(u64, u64)> {
+    let body = sent.of(pod)?;
+    assert_eq!(body["window_millis"], 15_000);
+    let cpu = body["cpu_nanocores"].as_u64().unwrap() / 1_000_000;
+    Some((cpu, body["disk_io"]["read_bytes"].as_u64().unwrap()))
+}
+
+/// Each row: the samples of one pod, each with its usage and the phase that the directory knows
+/// (`None`: nothing), and the expected CPU of each sample's post, in thousandths over the interval.
 #[test]
-fn running_totals_only_grow_while_another_pod_lends_its_flows() {
+fn a_pod_that_ends_has_one_last_post_with_what_was_not_sent() {
+    use Phase::{Failed, Pending, Running, Succeeded, Unknown};
+    let empty =
+        |figure| PodUsage { usage: Usage { processes: 0, ..usage(figure) }, ..used(1, figure) };
+    type Row = (&'static str, Vec<(Option<PodUsage>, Option<Phase>)>, Vec<Option<u64>>);
+    let rows: Vec<Row> = vec![
+        (
+            "it lived within one interval",
+            vec![(Some(exited(1, 700)), Some(Running)), (None, Some(Succeeded))],
+            vec![Some(700), None],
+        ),
+        (
+            "it ran, and ended within the second interval",
+            vec![(Some(used(1, 5)), Some(Running)), (Some(exited(1, 8)), Some(Succeeded))],
+            vec![Some(5), Some(8)],
+        ),
+        (
+            "it is completed, and its empty cgroup stays and ends later",
+            vec![
+                (Some(used(1, 5)), Some(Running)),
+                (Some(empty(8)), Some(Succeeded)),
+                (Some(empty(0)), Some(Succeeded)),
+                (Some(exited(1, 0)), Some(Succeeded)),
+            ],
+            vec![Some(5), Some(8), None, None],
+        ),
+        (
+            "it is evicted: Failed at once, and its processes end in their grace period",
+            vec![
+                (Some(used(1, 5)), Some(Failed)),
+                (Some(used(1, 6)), Some(Failed)),
+                (Some(exited(1, 7)), Some(Failed)),
+            ],
+            vec![None, None, Some(18)],
+        ),
+        (
+            "it is completed, and its sandbox stays without using anything",
+            vec![
+                (Some(used(1, 5)), Some(Succeeded)),
+                (Some(idle(1)), Some(Succeeded)),
+                (Some(idle(1)), Some(Succeeded)),
+            ],
+            vec![None, Some(5), None],
+        ),
+        (
+            "it ended before it was Running for the directory",
+            vec![(Some(used(1, 5)), Some(Pending)), (Some(exited(1, 6)), Some(Pending))],
+            vec![None, Some(11)],
+        ),
+        (
+            "its name comes after its end",
+            vec![
+                (Some(exited(1, 9)), None),
+                (None, None),
+                (None, Some(Succeeded)),
+                (None, Some(Succeeded)),
+            ],
+            vec![None, None, Some(9), None],
+        ),
+        (
+            "nothing was used in its last interval",
+            vec![(Some(used(1, 5)), Some(Running)), (Some(exited(1, 0)), Some(Running))],
+            vec![Some(5), None],
+        ),
+        (
+            "a runtime that knows no phase starts it again",
+            vec![
+                (Some(used(1, 5)), Some(Unknown)),
+                (Some(empty(1)), Some(Unknown)),
+                (Some(used(1, 6)), Some(Unknown)),
+                (Some(exited(1, 2)), Some(Unknown)),
+            ],
+            vec![Some(5), None, Some(7), Some(2)],
+        ),
+    ];
+    for (what, samples, expected) in rows {
+        let mut totals = RunningTotals::default();
+        let mut sent = Vec::new();
+        for (usage, phase) in samples {
+            let pods = phase.map(|phase| Pod { phase, ..pod(1, "job") });
+            let catalog = catalog(pods.into_iter().collect(), &[], &[]);
+            let used = usage.into_iter().collect();
+            let posts = tick(&mut totals, used, &catalog, WAITING);
+            let amounts = amounts(&posts, "shop/job");
+            // CPU and bytes go together: each thousandth has one byte read.
+            assert!(amounts.is_none_or(|(cpu, read)| cpu == read), "{what}: {amounts:?}");
+            sent.push(amounts.map(|(cpu, _)| cpu));
+        }
+        assert_eq!(sent, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_final_post_has_no_memory_and_a_rate_over_the_interval() {
+    let catalog = catalog(vec![pod(1, "job")], &[("/unit", "backup")], &[]);
+    // Read last five seconds before the end of the interval.
+    let early = |mut usage: Usage| {
+        usage.cpu.as_mut().unwrap().over_usec = 10_000_000;
+        usage
+    };
+    let job = exited(1, 200);
+    let mut account = account(vec![PodUsage { usage: early(job.usage), ..job }]);
+    let gone = used_by_unit("/unit", 100);
+    let gone = crate::ledger::account::UnitUsage { usage: early(gone.usage), ..gone };
+    account.units = vec![crate::ledger::account::UnitUsage { exited: true, ..gone }];
+    let view = view(&account, &catalog);
+    let entities = RunningTotals::default().add(&view);
+    let all = sent(&view, &entities, &options(WAITING));
+    // 3 s and 1.5 s of CPU over 15 s.
+    for (name, millicores) in [("shop/job", 200), ("host/backup", 100)] {
+        let body = all.of(name).unwrap();
+        assert_eq!(
+            (&body["cpu_millicores"], &body["memory_bytes"]),
+            (&json!(millicores), &json!(0))
+        );
+    }
+}
+
+#[test]
+fn a_pod_known_by_its_uid_alone_has_a_last_post_too() {
+    let nobody = Catalog::default();
+    let mut totals = RunningTotals::default();
+    let name = format!("unknown/{}", uid(1));
+    assert_eq!(tick(&mut totals, vec![exited(1, 9)], &nobody, by_uid()).read_bytes(&name), Some(9));
+    // Its name comes later: what was sent under the uid is not sent again.
+    let known = catalog(vec![pod(1, "job")], &[], &[]);
+    assert_eq!(tick(&mut totals, Vec::new(), &known, by_uid()).pods(), 0);
+}
+
+/// Deleted by force, it is gone from every source and runs on for its grace period.
+#[test]
+fn a_pod_that_left_the_directory_keeps_its_name_while_it_runs() {
+    let (directory, publishers) =
+        crate::directory::Directory::new(&[crate::directory::SourceKind::Kubernetes]);
+    publishers[0].replace_pods([pod(1, "web")], BootTime::default());
+    let mut totals = RunningTotals::default();
+    let one = |totals: &mut RunningTotals, usage| {
+        tick(totals, vec![usage], &directory.catalog(), WAITING).read_bytes("shop/web")
+    };
+    assert_eq!(one(&mut totals, used(1, 1)), Some(1));
+    publishers[0].replace_pods([], BootTime::default());
+    assert_eq!(one(&mut totals, used(1, 2)), Some(2));
+    assert_eq!(one(&mut totals, exited(1, 4)), Some(4));
+    assert_eq!(tick(&mut totals, Vec::new(), &directory.catalog(), WAITING).pods(), 0);
+    // Its name came and went between two samples after its end.
+    publishers[0].replace_pods([pod(2, "job")], BootTime::default());
+    let unknown = Catalog::default();
+    assert_eq!(tick(&mut totals, vec![exited(2, 5)], &unknown, WAITING).pods(), 0);
+    publishers[0].replace_pods([], BootTime::default());
+    let late = tick(&mut totals, Vec::new(), &directory.catalog(), WAITING);
+    assert_eq!(late.read_bytes("shop/job"), Some(5));
+}
+
+#[test]
+fn running_totals_only_grow_while_another_pod_lends_its_bytes() {
     let old = Pod { deletion_timestamp: Some("2026".into()), ..pod(2, "db-0") };
     let both = catalog(vec![old, pod(1, "db-0")], &[], &[]);
     let one = catalog(vec![pod(1, "db-0")], &[], &[]);
@@ -339,7 +521,7 @@ proptest! {
     /// Whatever is known of pods meanwhile, and whichever share a name: once all are known and run,
     /// everything has been sent, and once.
     #[test]
-    fn no_flow_is_lost_or_doubled_while_names_come_and_go(
+    fn no_byte_is_lost_or_doubled_while_names_come_and_go(
         ticks in prop::collection::vec(
             prop::collection::vec((0..4_u32, any::<bool>(), 0..4_u8, any::<bool>()), 4),
             1..6,
