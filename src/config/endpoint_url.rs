@@ -1,6 +1,7 @@
 //! The address of an endpoint.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use reqwest::Url;
 
@@ -33,6 +34,9 @@ impl EndpointUrl {
         if authority.contains('@') {
             return Err(InvalidUrl::User);
         }
+        let in_brackets =
+            with_brackets(authority).map(|bracketed| text.replacen(authority, &bracketed, 1));
+        let text = in_brackets.as_deref().unwrap_or(text);
         let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
         if url.fragment().is_some() {
             return Err(InvalidUrl::Fragment);
@@ -45,6 +49,20 @@ impl EndpointUrl {
     pub fn as_url(&self) -> &Url {
         &self.0
     }
+}
+
+/// A bare IPv6 address in brackets, with its port. Kubernetes puts a node's address into a variable
+/// without brackets, so `https://$(HOST_IP):10250` comes as `https://fd00::7:10250`. Behind the last
+/// colon is a port where the rest is an address. `None`: the authority is no such address.
+fn with_brackets(authority: &str) -> Option<String> {
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    if let Some((host, port)) = authority.rsplit_once(':')
+        && is_address(host)
+        && port.parse::<u16>().is_ok()
+    {
+        return Some(format!("[{host}]:{port}"));
+    }
+    is_address(authority).then(|| format!("[{authority}]"))
 }
 
 /// The reason why a text is no URL of an endpoint.
@@ -96,6 +114,26 @@ mod tests {
         assert_eq!(url.to_string(), "https://host/base?hidden");
         assert_eq!(format!("{url:?}"), "EndpointUrl(https://host/base?hidden)");
         assert_eq!(url.as_url().query(), Some("key=secret"));
+    }
+
+    #[test]
+    fn a_bare_ipv6_address_gets_its_brackets() {
+        for (text, whole) in [
+            ("https://fd00::7:10250", "https://[fd00::7]:10250/"),
+            ("https://::1:10250", "https://[::1]:10250/"),
+            ("https://2001:db8:1:2:3:4:5:6:10250", "https://[2001:db8:1:2:3:4:5:6]:10250/"),
+            ("https://2001:db8:1:2:3:4:5:6", "https://[2001:db8:1:2:3:4:5:6]/"),
+            ("https://fd00::a:b/pods?x=fd00::7:1", "https://[fd00::a:b]/pods?hidden"),
+            ("https://::ffff:192.0.2.7:10250/x", "https://[::ffff:c000:207]:10250/x"),
+            ("https://[fd00::7]:10250", "https://[fd00::7]:10250/"),
+            ("https://192.0.2.7:10250", "https://192.0.2.7:10250/"),
+            ("https://node-1:10250", "https://node-1:10250/"),
+        ] {
+            assert_eq!(EndpointUrl::parse(text).unwrap().to_string(), whole, "{text}");
+        }
+        for text in ["https://fd00::7:99999", "https://fd00:::7", "https://a::b::c:1"] {
+            assert!(EndpointUrl::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -109,16 +109,6 @@ fn a_kubelet_is_asked_at_the_address_that_its_certificate_is_for() {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(resolve(&variables, "192.0.2.7").as_deref(), Ok("https://192.0.2.7:10250/"));
-        let line = resolve(&variables, "fd00::7").unwrap_err();
-        let without_brackets =
-            "KUBELET_URL=\"https://fd00::7:10250\": not a URL (invalid port number)";
-        assert!(line.contains(without_brackets), "{line}");
-
-        // What the documentation has for IPv6.
-        let document = text("docs/kubernetes.md");
-        let in_brackets = "https://[$(HOST_IP)]:10250";
-        assert!(document.contains(&format!("value: {in_brackets}\n")));
-        variables[1].value = Some(in_brackets.to_owned());
         assert_eq!(resolve(&variables, "fd00::7").as_deref(), Ok("https://[fd00::7]:10250/"));
         variables.reverse();
         assert!(resolve(&variables, "fd00::7").is_err(), "the order matters");
