@@ -20,12 +20,12 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         return;
     };
     check_directory(settings, &runtime, findings);
-    if let Some(address) = settings.status.listen {
-        check_status(address, &runtime, findings);
-    }
+    let status = settings.status.listen;
+    let agent_runs = status.is_some_and(|address| check_status(address, &runtime, findings));
     if settings.uses_embedded_receiver() {
         let address = settings.receiver.listen;
-        check_address(address, &format!("receiver on {address}"), "--listen ADDRESS", findings);
+        let source = format!("receiver on {address}");
+        check_address(address, &source, "--listen ADDRESS", agent_runs, findings);
     } else {
         check_endpoints(settings, &runtime, findings);
     }
@@ -47,7 +47,8 @@ fn check_directory(settings: &Settings, runtime: &Runtime, findings: &mut Findin
 }
 
 /// Asks a running agent for the age of its samples and names; without one, checks the address.
-fn check_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings) {
+/// Returns true if an agent answers.
+fn check_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings) -> bool {
     let source = format!("status on {address}");
     let answer = BaseUrl::parse(&format!("http://{address}/"))
         .ok()
@@ -57,8 +58,12 @@ fn check_status(address: SocketAddr, runtime: &Runtime, findings: &mut Findings)
             let is_failing = status.directory.iter().any(|source| source.failing_ms.is_some());
             let state = if is_failing { State::Noted } else { State::Present };
             findings.add(state, &source, described(&status));
+            true
         }
-        None => check_address(address, &source, "status.listen", findings),
+        None => {
+            check_address(address, &source, "status.listen", false, findings);
+            false
+        }
     }
 }
 
@@ -80,10 +85,24 @@ fn described(status: &StatusReport) -> String {
     text
 }
 
-fn check_address(address: SocketAddr, source: &str, help: &'static str, findings: &mut Findings) {
+fn check_address(
+    address: SocketAddr,
+    source: &str,
+    help: &'static str,
+    agent_runs: bool,
+    findings: &mut Findings,
+) {
     match TcpListener::bind(address) {
         Ok(_) => {
             findings.add(State::Present, source, "the address is free");
+        }
+        // There is nothing to change: this is the agent that was asked.
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && agent_runs => {
+            findings.add(
+                State::Present,
+                source,
+                "the address is in use by the agent that runs here",
+            );
         }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             let text = "the address is in use, perhaps by a running nodetally";
@@ -131,6 +150,20 @@ fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_the_running_agent_is_no_advice() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let found = |agent_runs| {
+            let mut findings = Findings::default();
+            check_address(address, "receiver", "--listen ADDRESS", agent_runs, &mut findings);
+            format!("{:?}", findings.0)
+        };
+        assert!(found(false).contains("--listen") && found(false).contains("perhaps by a running"));
+        assert!(!found(true).contains("--listen"), "{}", found(true));
+        assert!(found(true).contains("in use by the agent that runs here"));
+    }
 
     #[test]
     fn a_running_agent_reports_the_age_of_its_directory() {
