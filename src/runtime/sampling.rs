@@ -144,7 +144,7 @@ impl SamplingThread {
             return Vec::new();
         }
         let catalog = self.directory.catalog();
-        let files = self.pod_files.follow(account, clock::boot_time());
+        let files = self.pod_files.follow(account, &catalog, clock::boot_time());
         let view = Observation {
             account,
             catalog: &catalog,
