@@ -3,7 +3,7 @@
 
 use nodetally::directory::docker::{Engine, containers_of_list};
 use nodetally::directory::objects::{
-    ObjectLimits, PodPage, WatchEvent, node, owner_of_metadata, pods_of_list, status, version,
+    ObjectLimits, PodPage, WatchEvent, node, pod_controller, pods_of_list, status, version,
     watch_event,
 };
 use nodetally::directory::pod::Pod;
@@ -41,8 +41,10 @@ pub fn run(body: &[u8]) {
         }
         assert!(directory.catalog().node.is_some());
     }
-    if let Ok(Some(owner)) = owner_of_metadata(body) {
-        assert!(owner.controller && owner.name.len() <= TEXT_BYTES_MAX);
+    if let Ok(found) = pod_controller(body) {
+        let owner = found.owner.iter();
+        assert!({ owner }.all(|owner| owner.controller && owner.name.len() <= TEXT_BYTES_MAX));
+        assert!(found.match_labels.len() <= 256);
     }
     if let Ok(status) = status(body) {
         assert!(status.message.len() <= TEXT_BYTES_MAX);

@@ -34,6 +34,8 @@ pub struct Pod {
     pub phase: Phase,
     /// `status.reason`, such as `Evicted`.
     pub reason: Option<Box<str>>,
+    /// `status.message`: the reason for a person.
+    pub message: Option<Box<str>>,
     pub conditions: Vec<Condition>,
     /// In the order init, regular, ephemeral.
     pub containers: Vec<Container>,
@@ -119,6 +121,9 @@ pub struct OwnerReference {
 pub struct Workload {
     pub kind: Box<str>,
     pub name: Box<str>,
+    /// The labels by which it selects its pods (`spec.selector.matchLabels`); empty where they are
+    /// not known.
+    pub match_labels: Labels,
 }
 
 /// One of `status.conditions`, of pods and nodes.
@@ -166,6 +171,7 @@ pub struct Container {
 pub enum ContainerState {
     Waiting {
         reason: Option<Box<str>>,
+        message: Option<Box<str>>,
     },
     Running {
         started_at: Option<Box<str>>,
@@ -174,6 +180,8 @@ pub enum ContainerState {
         exit_code: i32,
         signal: Option<i32>,
         reason: Option<Box<str>>,
+        /// Of the kubelet, or the container's own termination message.
+        message: Option<Box<str>>,
         started_at: Option<Box<str>>,
         finished_at: Option<Box<str>>,
     },

@@ -1,9 +1,9 @@
-//! Tells a life-cycle endpoint which pods come, change and go.
+//! Reports to a life-cycle endpoint which pods are created, change and end.
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::sleep_until;
 use tracing::{info, warn};
 
 use crate::clock;
@@ -17,6 +17,9 @@ use crate::spool::{Batch, Moment};
 
 /// The interval at which the endpoint is asked which pods it holds to be alive.
 const RECONCILE: Duration = Duration::from_secs(60);
+
+/// The wait for a source to publish its pods, or for posts to be accepted, before the endpoint is asked.
+const RECONCILE_RETRY: Duration = Duration::from_secs(1);
 
 /// The delay between a change and its report, so that changes that come together go together.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -77,8 +80,8 @@ struct Reporting {
 impl Reporting {
     async fn run(mut self, directory: Directory) {
         let mut changes = directory.changes();
-        let mut reconcile = interval(RECONCILE);
-        reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Rows can be wrong from the start: pods have ended while no agent ran.
+        let mut reconcile_at = clock::timer_now() + RECONCILE_RETRY;
         let getter = match Getter::new(&self.delivery) {
             Ok(getter) => getter,
             Err(reason) => {
@@ -106,17 +109,20 @@ impl Reporting {
                     }
                     settled_at.get_or_insert_with(|| clock::timer_now() + SETTLE);
                 }
-                _ = reconcile.tick() => self.reconcile(&getter, &directory).await,
+                () = sleep_until(reconcile_at) => {
+                    let wait = self.reconcile(&getter, &directory).await;
+                    reconcile_at = clock::timer_now() + wait;
+                }
             }
         }
     }
 
-    /// Compares the endpoint's pods with the directory. Before a source has listed pods, none counts as
-    /// dead.
-    async fn reconcile(&mut self, getter: &Getter, directory: &Directory) {
+    /// Compares the endpoint's pods with the directory, and returns the wait until the next time. Before
+    /// a source has listed pods, none counts as dead.
+    async fn reconcile(&mut self, getter: &Getter, directory: &Directory) -> Duration {
         let catalog = directory.catalog();
-        if !catalog.sources.iter().any(|source| source.current_at.is_some()) {
-            return;
+        if !pod_lifecycle::knows_pods(&catalog) {
+            return RECONCILE_RETRY;
         }
         let figures = self.handle.statistics(&clock::moment(self.boot));
         let dropped_posts = figures.dropped_posts.total();
@@ -124,11 +130,11 @@ impl Reporting {
             self.lifecycle.doubt();
             let changes = self.lifecycle.changes(&catalog, &self.filters);
             self.report(changes);
-            return;
+            return RECONCILE_RETRY;
         }
         // Waiting posts would look like a difference.
         if figures.waiting_posts > 0 {
-            return;
+            return RECONCILE_RETRY;
         }
         let path = pod_lifecycle::list_path(&self.node_name);
         let listed = match getter.get(&path, LIST_BYTES_MAX).await {
@@ -154,6 +160,7 @@ impl Reporting {
                 }
             }
         }
+        RECONCILE
     }
 
     /// Offers one batch per change: a batch has no order, and a pod's row must not be marked dead

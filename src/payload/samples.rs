@@ -51,6 +51,7 @@ pub fn pod(number: u32, name: &str) -> Pod {
         deletion_timestamp: None,
         phase: Phase::Running,
         reason: None,
+        message: None,
         conditions: Vec::new(),
         containers: Vec::new(),
         sandbox: None,
@@ -217,11 +218,11 @@ prop_compose! {
         (deleted, ips) in (any::<bool>(), prop::collection::vec(text(), 0..2)),
     ) -> Pod {
         let state = |of: Option<u8>| of.map(|of| match of {
-            0 => ContainerState::Waiting { reason: reason.clone() },
+            0 => ContainerState::Waiting { reason: reason.clone(), message: reason.clone() },
             1 => ContainerState::Running { started_at: reason.clone() },
             _ => ContainerState::Terminated {
-                exit_code: -1, signal: None, reason: reason.clone(), started_at: None,
-                finished_at: reason.clone(),
+                exit_code: -1, signal: Some(9), reason: reason.clone(), message: reason.clone(),
+                started_at: None, finished_at: reason.clone(),
             },
         });
         let containers = ids.iter().map(|(id, last)| Container {
@@ -236,6 +237,7 @@ prop_compose! {
             labels,
             annotations,
             reason: reason.clone(),
+            message: reason.clone(),
             owners: owned.then(|| owner(&owner_kind, &owner_name)).into_iter().collect(),
             containers: containers.collect(),
             deletion_timestamp: deleted.then(|| "2026-01-02T00:00:00Z".into()),

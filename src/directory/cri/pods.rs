@@ -92,6 +92,7 @@ fn pod(uid: PodUid, found: FoundPod, annotation_bytes_max: usize) -> Option<Pod>
         deletion_timestamp: None,
         phase,
         reason: None,
+        message: None,
         conditions: Vec::new(),
         containers: of_each_name(containers),
         sandbox: ContainerId::parse(sandbox.id.as_bytes()),
@@ -151,7 +152,9 @@ fn of_each_name(mut all: Vec<messages::CriContainer>) -> Vec<Container> {
 
 fn container_state(state: messages::CriContainerState) -> Option<ContainerState> {
     match state {
-        messages::CriContainerState::Created => Some(ContainerState::Waiting { reason: None }),
+        messages::CriContainerState::Created => {
+            Some(ContainerState::Waiting { reason: None, message: None })
+        }
         messages::CriContainerState::Running => Some(ContainerState::Running { started_at: None }),
         messages::CriContainerState::Exited | messages::CriContainerState::Unknown => None,
     }

@@ -81,7 +81,7 @@ fn of_two_sandboxes_the_one_that_is_ready_counts_and_runs_are_put_together() {
     assert_eq!(app.id, id(&format!("cccc{:060}", 0)));
     assert_eq!(app.last_id, id(&format!("cccc{:060}", 1)));
     assert_eq!((app.restart_count, app.ready), (2, false));
-    assert_eq!(app.state, Some(ContainerState::Waiting { reason: None }));
+    assert_eq!(app.state, Some(ContainerState::Waiting { reason: None, message: None }));
     let migrate = &pod.containers[0];
     assert_eq!((migrate.ready, &migrate.state, migrate.last_id), (false, &None, None));
     assert!(pod.containers.iter().all(|container| container.kind == ContainerKind::Regular));

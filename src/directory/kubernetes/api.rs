@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -18,9 +18,12 @@ use crate::retry_after::asked_wait;
 
 pub(super) const JSON: &str = "application/json";
 
-/// ReplicaSets and Jobs without specification and status.
+/// Jobs without specification and status.
 pub(super) const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// The `User-Agent` of all requests.
+const AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// The longest `Retry-After` that is honoured.
 pub(super) const ASKED_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -79,6 +82,7 @@ impl ApiClient {
             .method(Method::GET)
             .uri(path)
             .header(ACCEPT, HeaderValue::from_static(accept))
+            .header(USER_AGENT, HeaderValue::from_static(AGENT))
             .body(Body::empty())
             .map_err(|error| ApiError::new(ApiErrorKind::Other, error.to_string()))?;
         // kube logs each failure; here only changes are logged.

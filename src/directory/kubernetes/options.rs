@@ -6,6 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::access::ApiAccess;
 use crate::directory::objects::ObjectLimits;
+use crate::directory::pod::Pod;
 use crate::quantity::{BootTime, WallTime};
 
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -28,8 +29,8 @@ pub struct KubernetesOptions {
     pub watch_seconds: u32,
     /// The silence that is allowed beyond the length of a watch (30 s).
     pub watch_grace: Duration,
-    /// The longest silence of a watch after an event or a bookmark (150 s). Bookmarks come about once a
-    /// minute; without them a lost connection would stay unnoticed.
+    /// The longest silence of a watch after a bookmark (150 s). A server that sends bookmarks sends one
+    /// about once a minute, so that a lost connection is noticed sooner.
     pub watch_silence: Duration,
     /// The longest silence within an answer (30 s).
     pub answer_timeout: Duration,
@@ -72,6 +73,11 @@ impl KubernetesOptions {
             wall_clock,
             seed,
         }
+    }
+
+    /// True for a pod that runs on this node.
+    pub(super) fn is_of_node(&self, pod: &Pod) -> bool {
+        *pod.node_name == *self.node_name
     }
 
     fn pods_path(&self) -> String {

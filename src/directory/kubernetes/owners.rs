@@ -6,9 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::error::ApiRequest;
 use super::options::part;
+use crate::directory::objects::PodController;
 use crate::directory::pod::{OwnerReference, Pod, Workload};
 use crate::directory::source_status::PODS_MAX;
 use crate::identity::PodUid;
+
+/// The labels that controllers of ReplicaSets (Deployments, Argo's Rollouts) add to their selectors.
+const TEMPLATE_HASHES: [&str; 2] = ["pod-template-hash", "rollouts-pod-template-hash"];
 
 /// A ReplicaSet or Job that controls pods. Most have a controller themselves.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,14 +50,19 @@ impl Controller {
     }
 
     /// The workload: its own controller, or itself if it has none.
-    pub(super) fn workload(&self, owner: Option<OwnerReference>) -> Workload {
+    pub(super) fn workload(&self, found: PodController) -> Workload {
         let own = match self.asked {
             ApiRequest::Job => "Job",
             _ => "ReplicaSet",
         };
-        match owner {
-            Some(OwnerReference { kind, name, .. }) => Workload { kind, name },
-            None => Workload { kind: own.into(), name: self.name.clone() },
+        let mut match_labels = found.match_labels;
+        match found.owner {
+            Some(OwnerReference { kind, name, .. }) => {
+                // A ReplicaSet selects by its workload's labels and the hash of its own template.
+                match_labels.retain(|(key, _)| !TEMPLATE_HASHES.contains(&&**key));
+                Workload { kind, name, match_labels }
+            }
+            None => Workload { kind: own.into(), name: self.name.clone(), match_labels },
         }
     }
 }
@@ -179,16 +188,20 @@ mod tests {
                 "/apis/apps/v1/namespaces/shop/replicasets/web-6877cbddcc"
             ]
         );
-        let web = Workload { kind: "Deployment".into(), name: "web".into() };
+        let label = |key: &str, value: &str| (Box::from(key), Box::from(value));
+        let match_labels = vec![label("app", "web")];
+        let web = Workload { kind: "Deployment".into(), name: "web".into(), match_labels };
         let owner = OwnerReference {
             kind: "Deployment".into(),
             name: "web".into(),
             uid: "".into(),
             controller: true,
         };
-        assert_eq!(asked[1].workload(Some(owner)), web);
+        let selector = vec![label("app", "web"), label("pod-template-hash", "6877cbddcc")];
+        let found = PodController { owner: Some(owner), match_labels: selector };
+        assert_eq!(asked[1].workload(found), web);
         assert_eq!(owners.answered(&asked[1], Some(web.clone())).len(), 3);
-        let sums = asked[0].workload(None);
+        let sums = asked[0].workload(PodController::default());
         assert_eq!((&*sums.kind, &*sums.name), ("Job", "sums"));
         owners.failed(&asked[0]);
 

@@ -15,8 +15,8 @@ use super::owners::{Controller, Owners};
 use super::watch::PodWatch;
 use crate::clock;
 use crate::directory::node::Node;
-use crate::directory::objects::{self, WatchEvent};
-use crate::directory::pod::{OwnerReference, Pod};
+use crate::directory::objects::{self, PodController, WatchEvent};
+use crate::directory::pod::Pod;
 use crate::directory::publisher::Publisher;
 use crate::directory::source_status::PODS_MAX;
 use crate::quantity::BootTime;
@@ -34,6 +34,10 @@ const WATCH_TIME_MIN: Duration = Duration::from_secs(1);
 /// Watches that may be cut or expire in a row before that is an error. It happens when a server
 /// restarts or etcd is compacted.
 const CUTS_UNREPORTED: u32 = 3;
+
+/// Answers of 410 in a row after which the pods are listed at once. A server that answers so is up, and
+/// knows another history than the last one: it has restarted, or etcd was compacted.
+const EXPIRED_AT_ONCE: u32 = 3;
 
 /// Refusals to open a watch in a row after which the pods are listed again. The server may have lost
 /// the resourceVersion (a restored etcd, a new cluster) without a 410.
@@ -55,8 +59,10 @@ pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible
         refresh_at: clock::timer_now(),
         credentials_are_new: false,
         cuts: 0,
+        expired: 0,
         refusals: 0,
         unreadable: 0,
+        foreign: 0,
         options,
     };
     loop {
@@ -68,7 +74,7 @@ pub async fn run(options: KubernetesOptions, publisher: Publisher) -> Infallible
 enum LookupResult {
     Node(Result<Box<Node>, ApiError>),
     Version(Result<Box<str>, ApiError>),
-    Owner(Controller, Result<Option<OwnerReference>, ApiError>),
+    Owner(Controller, Result<PodController, ApiError>),
 }
 
 /// The ends of a watch.
@@ -97,10 +103,14 @@ struct KubernetesSource {
     credentials_are_new: bool,
     /// Watches and lists that were cut or expired since the last event.
     cuts: u32,
+    /// Answers of 410 since the last event, or the last watch that lasted.
+    expired: u32,
     /// Refusals to open a watch since the last one was opened.
     refusals: u32,
     /// The number of unreadable pods in the last list.
     unreadable: usize,
+    /// The number of other nodes' pods in the last list.
+    foreign: usize,
 }
 
 impl KubernetesSource {
@@ -121,7 +131,7 @@ impl KubernetesSource {
             let lasted = opened && self.now().since(began) >= WATCH_TIME_MIN;
             if lasted {
                 self.backoff.reset();
-                self.cuts = 0;
+                (self.cuts, self.expired) = (0, 0);
             }
             match end {
                 WatchEnd::OnTime if lasted => {}
@@ -160,7 +170,7 @@ impl KubernetesSource {
         let api = self.api().await?;
         self.refresh(&api);
         let mut pods: Vec<Pod> = Vec::new();
-        let mut unreadable = 0;
+        let (mut unreadable, mut foreign) = (0, 0);
         let mut token: Option<Box<str>> = None;
         for _ in 0..PAGES_MAX {
             let path = self.options.page_path(token.as_deref());
@@ -168,7 +178,13 @@ impl KubernetesSource {
             let page = objects::pods_of_list(&body, &self.options.limits)
                 .map_err(|error| ApiError::unreadable(ApiRequest::ListPods, error))?;
             let room = PODS_MAX - pods.len();
-            pods.extend(page.pods.into_iter().take(room));
+            let listed = page.pods.len();
+            // A server or proxy that ignores the selector gives the whole cluster.
+            let of_node = page.pods.into_iter().filter(|pod| self.options.is_of_node(pod));
+            let mut of_node: Vec<Pod> = of_node.collect();
+            foreign += listed - of_node.len();
+            of_node.truncate(room);
+            pods.append(&mut of_node);
             unreadable += page.unreadable;
             if page.continue_token.is_some() {
                 token = page.continue_token;
@@ -178,6 +194,7 @@ impl KubernetesSource {
                 break;
             };
             self.warn_of_unreadable(unreadable);
+            self.warn_of_foreign(foreign);
             self.owners.replace(&mut pods);
             self.credentials_are_new = false;
             let now = self.now();
@@ -196,6 +213,16 @@ impl KubernetesSource {
             );
         }
         self.unreadable = unreadable;
+    }
+
+    fn warn_of_foreign(&mut self, foreign: usize) {
+        if foreign > 0 && self.foreign == 0 {
+            tracing::warn!(
+                "identity source kubernetes: the API server lists {foreign} pods of other nodes, \
+                 which are left out: it, or a proxy before it, ignores `fieldSelector`"
+            );
+        }
+        self.foreign = foreign;
     }
 
     async fn watch(&mut self, resource_version: &mut Box<str>) -> WatchEnd {
@@ -221,7 +248,7 @@ impl KubernetesSource {
         self.errors.pods_answered();
         let silence_max = Duration::from_secs(seconds.into()) + self.options.watch_grace;
         let mut watch = PodWatch::new(body, self.options.limits, silence_max, clock::timer_now())
-            .silence_after_event(self.options.watch_silence);
+            .silence_after_bookmark(self.options.watch_silence);
         loop {
             self.request_owners(&api);
             tokio::select! {
@@ -259,8 +286,10 @@ impl KubernetesSource {
         match event {
             WatchEvent::Added { mut pod, resource_version }
             | WatchEvent::Modified { mut pod, resource_version } => {
-                self.owners.put(&mut pod);
-                self.errors.publisher.put_pod(*pod, now);
+                if self.options.is_of_node(&pod) {
+                    self.owners.put(&mut pod);
+                    self.errors.publisher.put_pod(*pod, now);
+                }
                 *at = resource_version;
             }
             WatchEvent::Deleted { pod, resource_version } => {
@@ -283,7 +312,7 @@ impl KubernetesSource {
             }
         }
         self.backoff.reset();
-        self.cuts = 0;
+        (self.cuts, self.expired) = (0, 0);
         Ok(())
     }
 
@@ -298,7 +327,16 @@ impl KubernetesSource {
             }
             // Expired certificates and plugin credentials show in the handshake.
             ApiErrorKind::Unauthorized | ApiErrorKind::Unreachable => self.api = None,
-            ApiErrorKind::Cut | ApiErrorKind::Expired => self.cuts += 1,
+            ApiErrorKind::Cut => self.cuts += 1,
+            ApiErrorKind::Expired => {
+                self.cuts += 1;
+                self.expired += 1;
+                if self.expired <= EXPIRED_AT_ONCE && failure.wait.is_none() {
+                    tracing::debug!("identity source kubernetes: {}", failure.text);
+                    self.backoff.reset();
+                    return;
+                }
+            }
             _ => {}
         }
         let usual = matches!(failure.kind, ApiErrorKind::Cut | ApiErrorKind::Expired);
@@ -362,10 +400,12 @@ impl KubernetesSource {
             let api = api.clone();
             self.lookups.spawn(async move {
                 let asked = controller.asked;
-                let body = api.get(asked, &controller.path(), METADATA_ONLY).await;
+                // Only a ReplicaSet's selector is its workload's.
+                let accept = if asked == ApiRequest::ReplicaSet { JSON } else { METADATA_ONLY };
+                let body = api.get(asked, &controller.path(), accept).await;
                 let owner = body.and_then(|body| {
                     let unreadable = |error| ApiError::unreadable(asked, error);
-                    objects::owner_of_metadata(&body).map_err(unreadable)
+                    objects::pod_controller(&body).map_err(unreadable)
                 });
                 LookupResult::Owner(controller, owner)
             });
@@ -393,8 +433,8 @@ impl KubernetesSource {
             LookupResult::Version(Err(failure)) => {
                 self.lookup_failed(ApiRequest::Version, &failure, now)
             }
-            LookupResult::Owner(controller, Ok(owner)) => {
-                let workload = controller.workload(owner);
+            LookupResult::Owner(controller, Ok(found)) => {
+                let workload = controller.workload(found);
                 let pods = self.owners.answered(&controller, Some(workload.clone()));
                 self.errors.publisher.set_workloads(&pods, &workload);
                 self.errors.request_answered(controller.asked, now);

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use self::bounded_json::{BoundedList, BoundedText, pairs};
 use super::node::{Node, NodeInfo, NodeResources};
 use super::pod::{
-    Amounts, Condition, Container, ContainerKind, ContainerState, OwnerReference, Phase, Pod,
-    Resources,
+    Amounts, Condition, Container, ContainerKind, ContainerState, Labels, OwnerReference, Phase,
+    Pod, Resources,
 };
 use crate::attribution::QosClass;
 use crate::identity::{ContainerId, PodUid};
@@ -66,7 +66,7 @@ pub struct PodPage {
     pub unreadable: usize,
 }
 
-/// One line of a watch.
+/// One event of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
     Added {
@@ -133,9 +133,9 @@ pub fn pods_of_list(body: &[u8], limits: &ObjectLimits) -> Result<PodPage, Decod
     })
 }
 
-/// Parses one line of a watch of pods.
-pub fn watch_event(line: &[u8], limits: &ObjectLimits) -> Result<WatchEvent, DecodeError> {
-    let event: wire::ApiEvent<'_> = serde_json::from_slice(line)?;
+/// Parses one event of a watch of pods.
+pub fn watch_event(event: &[u8], limits: &ObjectLimits) -> Result<WatchEvent, DecodeError> {
+    let event: wire::ApiEvent<'_> = serde_json::from_slice(event)?;
     if event.kind == "ERROR" {
         return Ok(WatchEvent::Error(status(event.object.get().as_bytes())?));
     }
@@ -190,11 +190,24 @@ pub fn node(body: &[u8], limits: &ObjectLimits) -> Result<Node, DecodeError> {
     })
 }
 
-/// Parses an object's metadata for its controller; `None` if it has none.
-pub fn owner_of_metadata(body: &[u8]) -> Result<Option<OwnerReference>, DecodeError> {
-    let object: wire::ApiPartialObject<'_> = serde_json::from_slice(body)?;
+/// A ReplicaSet or Job that controls pods.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodController {
+    /// Its own controller.
+    pub owner: Option<OwnerReference>,
+    /// `spec.selector.matchLabels`; empty where only the metadata was asked for.
+    pub match_labels: Labels,
+}
+
+/// Parses a ReplicaSet or Job, whole or its metadata alone.
+pub fn pod_controller(body: &[u8]) -> Result<PodController, DecodeError> {
+    let object: wire::ApiPodController<'_> = serde_json::from_slice(body)?;
     let owners = all(object.metadata.owner_references, owner);
-    Ok(owners.into_iter().find(|owner| owner.controller))
+    let selector = object.spec.unwrap_or_default().selector.unwrap_or_default();
+    Ok(PodController {
+        owner: owners.into_iter().find(|owner| owner.controller),
+        match_labels: pairs(selector.match_labels, LABEL_BYTES_MAX)?.kept,
+    })
 }
 
 /// Parses the `gitVersion` of `/version`.
@@ -263,6 +276,7 @@ fn pod(raw: &RawValue, limits: &ObjectLimits) -> Option<Pod> {
         deletion_timestamp: optional(metadata.deletion_timestamp),
         phase: Phase::parse(&text(status.phase)),
         reason: optional(status.reason),
+        message: optional(status.message),
         conditions: all(status.conditions, condition),
         containers,
         sandbox: None,
@@ -325,6 +339,7 @@ fn state(state: wire::ApiContainerState) -> (Option<ContainerState>, Option<Cont
             exit_code: ended.exit_code.unwrap_or(0),
             signal: ended.signal.filter(|signal| *signal != 0),
             reason: optional(ended.reason),
+            message: optional(ended.message),
             started_at: optional(ended.started_at),
             finished_at: optional(ended.finished_at),
         };
@@ -334,8 +349,10 @@ fn state(state: wire::ApiContainerState) -> (Option<ContainerState>, Option<Cont
         let started_at = optional(running.started_at);
         return (Some(ContainerState::Running { started_at }), None);
     }
-    let waiting =
-        state.waiting.map(|waiting| ContainerState::Waiting { reason: optional(waiting.reason) });
+    let waiting = state.waiting.map(|waiting| ContainerState::Waiting {
+        reason: optional(waiting.reason),
+        message: optional(waiting.message),
+    });
     (waiting, None)
 }
 

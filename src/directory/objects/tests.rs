@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::super::pod::value_of;
 use super::super::resource_quantity::ResourceQuantity;
 use super::*;
+use crate::directory::node::StatedQuantity;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -113,13 +114,17 @@ fn restarted_waiting_and_ended_containers_are_told_apart() {
             exit_code: 137,
             signal: None,
             reason: Some("OOMKilled".into()),
+            message: None,
             started_at: Some("2026-11-20T17:14:37Z".into()),
             finished_at: Some("2026-11-20T17:14:39Z".into()),
         })
     );
     assert_eq!((b.restart_count, b.ready), (7, false));
     let reason = Some("CrashLoopBackOff".into());
-    assert_eq!(b.state, Some(ContainerState::Waiting { reason }));
+    let Some(ContainerState::Waiting { reason: waits_for, message }) = &b.state else {
+        panic!("{:?}", b.state)
+    };
+    assert_eq!((waits_for, message.is_some()), (&reason, true), "{message:?}");
     assert_eq!(odd.limits(), amounts("1250m", "1129M"));
 
     let gone = named(&page.pods, "gone");
@@ -290,20 +295,29 @@ fn the_node_its_owners_and_the_version_are_read() {
     let node = super::node(recorded!("api/node-worker-1.body"), &LIMITS).unwrap();
     assert_eq!((&*node.name, node.labels.len()), ("worker-1", 9));
     assert_eq!(node.provider_id.as_deref(), Some("aws:///eu-west-1a/i-013029f9e83d15b3d"));
-    assert_eq!(node.capacity.cpu, quantity("4"));
-    assert_eq!(node.capacity.memory, quantity("16078924Ki"));
-    assert_eq!(node.allocatable.cpu.unwrap().milli_units(), 3920);
-    assert_eq!(node.allocatable.pods, quantity("110"));
-    assert_eq!(node.allocatable.ephemeral_storage, quantity("76224326324"));
+    assert_eq!(node.capacity.cpu, StatedQuantity::parse("4"));
+    let memory = node.capacity.memory.unwrap();
+    assert_eq!((memory.as_str(), memory.value().units()), ("16078924Ki", 16_078_924 * 1024));
+    let cpu = node.allocatable.cpu.unwrap();
+    assert_eq!((cpu.as_str(), cpu.value().milli_units()), ("3920m", 3920));
+    assert_eq!(node.allocatable.pods, StatedQuantity::parse("110"));
+    assert_eq!(node.allocatable.ephemeral_storage, StatedQuantity::parse("76224326324"));
     assert_eq!(node.conditions.len(), 4);
     assert_eq!(node.addresses[0], ("InternalIP".into(), "10.0.0.11".into()));
     assert_eq!(&*node.info.kubelet_version, "v1.20.2");
     assert_eq!(&*node.info.os_image, "Debian GNU/Linux 12 (bookworm)");
     let real = super::node(recorded!("joined-systemd/node.json"), &LIMITS).unwrap();
-    assert_eq!((real.provider_id, real.capacity.cpu), (None, quantity("1")));
+    assert_eq!((real.provider_id, real.capacity.cpu), (None, StatedQuantity::parse("1")));
 
-    let owner = owner_of_metadata(recorded!("api/replicaset-metadata-only.body")).unwrap().unwrap();
+    let found = pod_controller(recorded!("api/replicaset-metadata-only.body")).unwrap();
+    let owner = found.owner.unwrap();
     assert_eq!((&*owner.kind, &*owner.name), ("Deployment", "web"));
+    assert_eq!(found.match_labels, []);
+    let whole = br#"{"kind":"ReplicaSet","metadata":{"name":"a-1","uid":"u"},"spec":{"replicas":1,
+        "selector":{"matchLabels":{"app":"a","tier":"x"},"matchExpressions":[]},"template":{}}}"#;
+    let found = pod_controller(whole).unwrap();
+    let labels = [("app".into(), "a".into()), ("tier".into(), "x".into())];
+    assert_eq!((found.owner, &*found.match_labels), (None, &labels[..]));
     assert_eq!(version(recorded!("api/version.body")).as_deref(), Ok("v1.20.2"));
 }
 
@@ -436,7 +450,7 @@ proptest! {
         let _ = pods_of_list(&bytes, &LIMITS);
         let _ = watch_event(&bytes, &LIMITS);
         let _ = super::node(&bytes, &LIMITS);
-        let _ = owner_of_metadata(&bytes);
+        let _ = pod_controller(&bytes);
         let _ = version(&bytes);
         let _ = status(&bytes);
     }

@@ -51,9 +51,25 @@ pub(super) struct ApiVersioned {
 }
 
 #[derive(Deserialize)]
-pub(super) struct ApiPartialObject<'a> {
+pub(super) struct ApiPodController<'a> {
     #[serde(borrow)]
     pub metadata: ApiMetadata<'a>,
+    /// Absent in a metadata-only answer.
+    #[serde(borrow)]
+    pub spec: Option<ApiControllerSpec<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct ApiControllerSpec<'a> {
+    #[serde(borrow)]
+    pub selector: Option<ApiSelector<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ApiSelector<'a> {
+    #[serde(borrow)]
+    pub match_labels: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +168,7 @@ pub(super) struct ApiNodeAmounts {
 pub(super) struct ApiPodStatus {
     pub phase: Option<BoundedText>,
     pub reason: Option<BoundedText>,
+    pub message: Option<BoundedText>,
     pub conditions: Option<BoundedList<ApiCondition, CONDITIONS_MAX>>,
     #[serde(rename = "podIP")]
     pub pod_ip: Option<BoundedText>,
@@ -202,6 +219,7 @@ pub(super) struct ApiContainerState {
 #[derive(Deserialize)]
 pub(super) struct ApiWaiting {
     pub reason: Option<BoundedText>,
+    pub message: Option<BoundedText>,
 }
 
 #[derive(Deserialize)]
@@ -216,6 +234,7 @@ pub(super) struct ApiTerminated {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub reason: Option<BoundedText>,
+    pub message: Option<BoundedText>,
     pub started_at: Option<BoundedText>,
     pub finished_at: Option<BoundedText>,
     #[serde(rename = "containerID")]

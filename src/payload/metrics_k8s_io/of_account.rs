@@ -147,6 +147,7 @@ mod tests {
             deletion_timestamp: None,
             phase,
             reason: None,
+            message: None,
             conditions: Vec::new(),
             containers,
             sandbox: None,

@@ -23,6 +23,12 @@ pub(super) struct PodResourceJson<'a> {
 #[derive(Serialize)]
 struct PodStatusJson<'a> {
     phase: &'static str,
+    /// `Evicted` and the like, and the reason for a person. Not keys of the API; left out where there
+    /// is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     conditions: Vec<ConditionJson<'a>>,
     /// In the order init, regular, ephemeral.
     container_statuses: Vec<ContainerStatusJson<'a>>,
@@ -40,9 +46,24 @@ struct ContainerStatusJson<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ContainerStateJson<'a> {
-    Running { started_at: &'a str },
-    Waiting { reason: &'a str },
-    Terminated { exit_code: i32, reason: &'a str, started_at: &'a str, finished_at: &'a str },
+    Running {
+        started_at: &'a str,
+    },
+    Waiting {
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+    },
+    Terminated {
+        exit_code: i32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+        started_at: &'a str,
+        finished_at: &'a str,
+    },
 }
 
 #[derive(Serialize)]
@@ -145,6 +166,8 @@ pub(super) fn resource<'a>(
         uid,
         status: PodStatusJson {
             phase: entity.phase().as_str(),
+            reason: pod.and_then(|pod| pod.reason.as_deref()),
+            message: pod.and_then(|pod| pod.message.as_deref()),
             conditions: pod.map_or_else(Vec::new, |pod| conditions(&pod.conditions)),
             container_statuses: containers.map(container_status).collect(),
         },
@@ -183,13 +206,23 @@ fn state(state: &ContainerState) -> (&'static str, ContainerStateJson<'_>) {
         ContainerState::Running { started_at } => {
             ("running", ContainerStateJson::Running { started_at: or_empty(started_at.as_deref()) })
         }
-        ContainerState::Waiting { reason } => {
-            ("waiting", ContainerStateJson::Waiting { reason: or_empty(reason.as_deref()) })
+        ContainerState::Waiting { reason, message } => {
+            let (reason, message) = (or_empty(reason.as_deref()), message.as_deref());
+            ("waiting", ContainerStateJson::Waiting { reason, message })
         }
-        ContainerState::Terminated { exit_code, signal: _, reason, started_at, finished_at } => {
+        ContainerState::Terminated {
+            exit_code,
+            signal,
+            reason,
+            message,
+            started_at,
+            finished_at,
+        } => {
             let terminated = ContainerStateJson::Terminated {
                 exit_code: *exit_code,
+                signal: *signal,
                 reason: or_empty(reason.as_deref()),
+                message: message.as_deref(),
                 started_at: or_empty(started_at.as_deref()),
                 finished_at: or_empty(finished_at.as_deref()),
             };

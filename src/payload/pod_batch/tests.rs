@@ -161,18 +161,23 @@ fn a_pod_is_sent_with_all_that_is_known_of_it() {
         ("prometheus.io/port", "9090"),
     ]);
     web.service_account = "web".into();
+    (web.reason, web.message) = (Some("Evicted".into()), Some("low on memory".into()));
     let app = Container {
         restart_count: 3,
         last_state: Some(ContainerState::Terminated {
             exit_code: 137,
-            signal: None,
+            signal: Some(9),
             reason: Some("OOMKilled".into()),
+            message: Some("out of memory".into()),
             started_at: Some("2026-01-01T00:00:00Z".into()),
             finished_at: None,
         }),
         ..container("app", 10)
     };
-    let waiting = ContainerState::Waiting { reason: Some("CrashLoopBackOff".into()) };
+    let waiting = ContainerState::Waiting {
+        reason: Some("CrashLoopBackOff".into()),
+        message: Some("back-off 10s".into()),
+    };
     let log = Container { ready: false, state: Some(waiting), ..container("log", 11) };
     web.containers = vec![app, log, Container { state: None, ..container("new", 12) }];
     let catalog = catalog(vec![web], &[], &[]);
@@ -192,17 +197,18 @@ fn a_pod_is_sent_with_all_that_is_known_of_it() {
     let expected = json!([{
         "namespace": "shop", "name": "web-0", "uid": "api-uid",
         "status": {
-            "phase": "Running",
+            "phase": "Running", "reason": "Evicted", "message": "low on memory",
             "conditions": [],
             "container_statuses": [
                 {"name": "app", "ready": true, "restarts": 3,
                  "state": {"running": {"started_at": ""}},
                  "last_state": {"terminated": {
-                    "exit_code": 137, "reason": "OOMKilled",
+                    "exit_code": 137, "reason": "OOMKilled", "signal": 9,
+                    "message": "out of memory",
                     "started_at": "2026-01-01T00:00:00Z", "finished_at": "",
                  }}},
                 {"name": "log", "ready": false, "restarts": 0,
-                 "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "last_state": {}},
+                 "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}, "last_state": {}},
                 {"name": "new", "ready": true, "restarts": 0, "state": {}, "last_state": {}},
             ],
         },

@@ -201,9 +201,10 @@ fn mark_dead(name: &str, ip: Option<&str>) -> PodChange {
     PodChange::MarkDead { pod_name: name.into(), pod_ip }
 }
 
-/// A source that knows all pods of a node has published them. Before that, an empty catalog does not
-/// mean that there is no pod: every row would be ended.
-fn knows_pods(catalog: &Catalog) -> bool {
+/// True once a source that knows all pods of a node has published them. Before that, an empty catalog
+/// does not mean that there is no pod: every row would be ended.
+#[must_use]
+pub fn knows_pods(catalog: &Catalog) -> bool {
     let of_pods = [SourceKind::Kubernetes, SourceKind::Kubelet, SourceKind::Cri];
     let mut sources = catalog.sources.iter();
     sources.any(|source| of_pods.contains(&source.kind) && source.current_at.is_some())

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use changes::{Lifecycle, PodChange};
+pub use changes::{Lifecycle, PodChange, knows_pods};
 pub use decode::{MarkDead, PodSpecPost, RowHead, decode_mark_dead, decode_spec};
 pub use list::{LIST_ROWS_MAX, ListError, ListedPod, decode_list};
 use pod_object::ip_of;
@@ -62,7 +62,7 @@ const IDENTITY_LABELS: [&str; 3] =
 
 /// Labels that controllers give single pods or single revisions: no selector that is to outlive
 /// one of them can use them.
-const PASSING_LABELS: [&str; 8] = [
+const PASSING_LABELS: [&str; 9] = [
     "apps.kubernetes.io/pod-index",
     "batch.kubernetes.io/controller-uid",
     "batch.kubernetes.io/job-completion-index",
@@ -70,8 +70,12 @@ const PASSING_LABELS: [&str; 8] = [
     "controller-uid",
     "pod-template-generation",
     "pod-template-hash",
+    "rollouts-pod-template-hash",
     "statefulset.kubernetes.io/pod-name",
 ];
+
+/// The label that tells two releases of one chart apart. Selectors of charts have it beside the name.
+const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 
 /// Labels of a single Job: no selector either, unless the workload is the Job itself and not a CronJob.
 const JOB_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
@@ -128,15 +132,30 @@ pub fn mark_dead_body(pod_name: &str, pod_ip: Option<&str>) -> Vec<u8> {
     body
 }
 
-/// The workload of a pod, and the labels that select its pods: the identity labels where it has any,
-/// else the workload that its owners lead to, with all labels that are not of one pod or revision.
+/// The workload of a pod, and the labels that select its pods.
+///
+/// The labels are those by which the workload selects them, where the owners were looked up. Else
+/// they are the identity labels where the pod has any, else all labels that are not of one pod or
+/// revision.
 fn identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
+    let (identity, guessed) = guessed_identity(pod);
+    match &pod.workload {
+        Some(workload) if !workload.match_labels.is_empty() => {
+            let labels = workload.match_labels.iter();
+            (identity, labels.map(|(key, value)| (&**key, &**value)).collect())
+        }
+        _ => (identity, guessed),
+    }
+}
+
+fn guessed_identity(pod: &Pod) -> (Option<&str>, BTreeMap<&str, &str>) {
     let by_label = |key: &&'static str| {
         value_of(&pod.labels, key).filter(|value| !value.is_empty()).map(|value| (*key, value))
     };
     let identifying: Vec<(&str, &str)> = IDENTITY_LABELS.iter().filter_map(by_label).collect();
     if let Some((_, identity)) = identifying.first() {
-        return (Some(identity), identifying.into_iter().collect());
+        let of_release = by_label(&INSTANCE_LABEL);
+        return (Some(identity), identifying.iter().copied().chain(of_release).collect());
     }
     let Some((kind, workload)) = workload_of(pod) else { return (None, BTreeMap::new()) };
     let lasts =

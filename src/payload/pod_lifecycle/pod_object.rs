@@ -85,6 +85,8 @@ struct LifecycleStatus<'a> {
     phase: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     #[serde(rename = "podIP", skip_serializing_if = "Option::is_none")]
     pod_ip: Option<&'a str>,
     #[serde(rename = "podIPs", skip_serializing_if = "Vec::is_empty")]
@@ -125,6 +127,8 @@ struct LifecycleContainerStatus<'a> {
     restart_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<LifecycleContainerState<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_state: Option<LifecycleContainerState<'a>>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +137,8 @@ enum LifecycleContainerState<'a> {
     Waiting {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
     },
     Running {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +147,11 @@ enum LifecycleContainerState<'a> {
     Terminated {
         exit_code: i32,
         #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         finished_at: Option<&'a str>,
     },
@@ -178,6 +188,7 @@ pub(super) fn of(pod: &Pod) -> LifecyclePod<'_> {
         status: LifecycleStatus {
             phase: pod.phase.as_str(),
             reason: pod.reason.as_deref(),
+            message: pod.message.as_deref(),
             pod_ip: ip_of(pod),
             pod_ips: pod.ips.iter().map(|ip| LifecycleIp { ip }).collect(),
             qos_class: pod.qos.map(|qos| qos.as_str()),
@@ -231,21 +242,25 @@ fn status(container: &Container) -> LifecycleContainerStatus<'_> {
         ready: container.ready,
         restart_count: container.restart_count,
         state: container.state.as_ref().map(state),
+        last_state: container.last_state.as_ref().map(state),
     }
 }
 
 fn state(state: &ContainerState) -> LifecycleContainerState<'_> {
     match state {
-        ContainerState::Waiting { reason } => {
-            LifecycleContainerState::Waiting { reason: reason.as_deref() }
-        }
+        ContainerState::Waiting { reason, message } => LifecycleContainerState::Waiting {
+            reason: reason.as_deref(),
+            message: message.as_deref(),
+        },
         ContainerState::Running { started_at } => {
             LifecycleContainerState::Running { started_at: started_at.as_deref() }
         }
-        ContainerState::Terminated { exit_code, reason, finished_at, .. } => {
+        ContainerState::Terminated { exit_code, signal, reason, message, finished_at, .. } => {
             LifecycleContainerState::Terminated {
                 exit_code: *exit_code,
+                signal: *signal,
                 reason: reason.as_deref(),
+                message: message.as_deref(),
                 finished_at: finished_at.as_deref(),
             }
         }

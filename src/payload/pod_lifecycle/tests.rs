@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::directory::pod::{Labels, Phase, Workload};
+use crate::directory::pod::{Container, ContainerState, Labels, Phase, Workload};
 use crate::directory::{Catalog, Directory, SourceKind};
 use crate::payload::options::PodFilter;
 use crate::payload::samples::{any_pod, catalog, container, labels, owner, pod};
@@ -77,8 +77,11 @@ fn a_specification_has_the_documents_keys_and_a_naive_stamp() {
 #[test]
 fn identity_is_by_label_then_by_owner() {
     let of = |pairs: &[(&str, &str)], workload: Option<(&str, &str)>| {
-        let workload =
-            workload.map(|(kind, name)| Workload { kind: kind.into(), name: name.into() });
+        let workload = workload.map(|(kind, name)| Workload {
+            kind: kind.into(),
+            name: name.into(),
+            match_labels: Labels::new(),
+        });
         let pod = Pod { labels: labels(pairs), workload, ..pod(1, "p") };
         let (identity, selector) = identity(&pod);
         (identity.map(str::to_owned), serde_json::to_value(selector).unwrap())
@@ -104,10 +107,80 @@ fn identity_is_by_label_then_by_owner() {
     assert_eq!(of(&of_job, cron), is("sums", json!({"team": "a"})));
     assert_eq!(of(&[("app.kubernetes.io/name", "")], deployment).0.as_deref(), Some("web"));
     assert_eq!(of(&[("app", "x")], None), (None, json!({})));
+    let release = [("app.kubernetes.io/instance", "a"), ("app.kubernetes.io/name", "db")];
+    assert_eq!(
+        of(&release, Some(("StatefulSet", "a-db"))),
+        is("db", json!({"app.kubernetes.io/instance": "a", "app.kubernetes.io/name": "db"})),
+        "two releases of one chart are two selectors"
+    );
     let bare = spec_body(&Pod { labels: Labels::new(), ..pod(1, "p") }, "n", WallTime::default());
     let bare: Value = serde_json::from_slice(&bare).unwrap();
     assert_eq!(bare.get("pod_identity"), None);
     assert_eq!(bare.get("workload_selector_labels"), None);
+}
+
+#[test]
+fn the_selector_is_the_workloads_where_it_is_known() {
+    let selector_of = |release: &str| {
+        let mut pod = pod(1, "p");
+        pod.labels = labels(&[
+            ("app.kubernetes.io/instance", release),
+            ("app.kubernetes.io/name", "redis"),
+            ("helm.sh/chart", "redis-1.2.3"),
+            ("pod-template-hash", "6877cbddcc"),
+        ]);
+        let match_labels =
+            labels(&[("app.kubernetes.io/instance", release), ("app.kubernetes.io/name", "redis")]);
+        pod.workload =
+            Some(Workload { kind: "Deployment".into(), name: release.into(), match_labels });
+        let (identity, selector) = identity(&pod);
+        assert_eq!(identity, Some("redis"));
+        serde_json::to_value(selector).unwrap()
+    };
+    for release in ["cache", "queue"] {
+        let expected =
+            json!({"app.kubernetes.io/instance": release, "app.kubernetes.io/name": "redis"});
+        assert_eq!(selector_of(release), expected);
+    }
+    // Labels of the workload's own choice, which are none of those that identify a pod.
+    let mut own = pod(1, "p");
+    own.labels = labels(&[("app.kubernetes.io/name", "web"), ("track", "canary")]);
+    let match_labels = labels(&[("track", "canary")]);
+    own.workload = Some(Workload { kind: "Deployment".into(), name: "web".into(), match_labels });
+    let (_, selector) = identity(&own);
+    assert_eq!(serde_json::to_value(selector).unwrap(), json!({"track": "canary"}));
+}
+
+#[test]
+fn the_object_says_how_containers_ended_and_why() {
+    let mut gone = pod(1, "gone");
+    (gone.reason, gone.message) = (Some("Evicted".into()), Some("low on memory".into()));
+    let killed = ContainerState::Terminated {
+        exit_code: 137,
+        signal: Some(9),
+        reason: Some("Error".into()),
+        message: Some("killed".into()),
+        started_at: None,
+        finished_at: None,
+    };
+    let waits =
+        ContainerState::Waiting { reason: Some("ErrImagePull".into()), message: Some("no".into()) };
+    let app = container("app", 10);
+    gone.containers = vec![Container { state: Some(waits), last_state: Some(killed), ..app }];
+    let body: Value = serde_json::from_slice(&spec_body(&gone, "n", WallTime::default())).unwrap();
+    let status = &body["pod_obj"]["status"];
+    assert_eq!(
+        (&status["reason"], &status["message"]),
+        (&json!("Evicted"), &json!("low on memory"))
+    );
+    let expected = json!({
+        "name": "app", "ready": true, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}},
+        "lastState": {"terminated": {
+            "exitCode": 137, "signal": 9, "reason": "Error", "message": "killed",
+        }},
+    });
+    assert_eq!(status["containerStatuses"][0], expected);
 }
 
 #[test]

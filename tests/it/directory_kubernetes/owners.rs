@@ -46,10 +46,40 @@ async fn pods_are_walked_to_what_people_deployed_with_one_request_for_each_owner
         setup.server.requests_for(Route::Job),
         ["/apis/batch/v1/namespaces/batch/jobs/tidy-1795194900"]
     );
-    for logged in setup.server.log().iter().filter(|log| log.path_and_query.starts_with("/apis/")) {
-        let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        assert_eq!(logged.accept.as_deref(), Some(metadata));
+    let metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    for (path, accept) in [("/apis/batch/", metadata), ("/apis/apps/", "application/json")] {
+        let log = setup.server.log();
+        let logged = log.iter().find(|log| log.path_and_query.starts_with(path)).unwrap();
+        assert_eq!(logged.accept.as_deref(), Some(accept));
     }
+}
+
+/// Two releases of one chart: their pods have one name label, their Deployments two selectors.
+#[tokio::test]
+async fn the_selector_of_a_deployment_is_known_by_its_replica_set() {
+    let setup = Setup::new().await;
+    let mut replica_set: Value =
+        serde_json::from_slice(&recorded_file("api/replicaset-metadata-only.body")).unwrap();
+    replica_set["kind"] = "ReplicaSet".into();
+    replica_set["spec"] = serde_json::json!({
+        "replicas": 1,
+        "selector": {"matchLabels": {
+            "app": "web", "app.kubernetes.io/instance": "blue", "pod-template-hash": "66c5cb679f",
+        }},
+        "template": {"spec": {"containers": []}},
+    });
+    setup.server.script(Route::ReplicaSet, [Answer::json(replica_set.to_string())]);
+    let source = setup.source();
+    let catalog = source
+        .until("the Deployment", |catalog| {
+            named(catalog, "web-66c5cb679f-dccp2").is_some_and(|pod| pod.workload.is_some())
+        })
+        .await;
+    let workload = named(&catalog, "web-66c5cb679f-dccp2").unwrap().workload.clone().unwrap();
+    assert_eq!((&*workload.kind, &*workload.name), ("Deployment", "web"));
+    let labels: Vec<(&str, &str)> =
+        workload.match_labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(labels, [("app", "web"), ("app.kubernetes.io/instance", "blue")]);
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ pub struct Logged {
     pub authorization: Option<String>,
     pub accept: Option<String>,
     pub accept_encoding: Option<String>,
+    pub user_agent: Option<String>,
     /// True if the client sent a certificate.
     pub certificate: bool,
 }
@@ -337,6 +338,7 @@ async fn answer(
         authorization: header("authorization"),
         accept: header("accept"),
         accept_encoding: header("accept-encoding"),
+        user_agent: header("user-agent"),
         certificate,
     };
     shared.log.lock().expect("the log").push(logged.clone());
