@@ -71,8 +71,8 @@ impl NodeDelta {
 pub struct RunningTotals {
     node: IoBytes,
     node_while_waiting: NodeDelta,
-    /// The end of the first interval.
-    began_at: Option<BootTime>,
+    /// The end of the first interval of those in a row in which the Node object was expected.
+    node_expected_since: Option<BootTime>,
     kept: BTreeMap<EntityKey, EntityTotals>,
 }
 
@@ -120,8 +120,11 @@ impl RunningTotals {
     }
 
     fn waits_for_node(&mut self, catalog: &Catalog, now: BootTime) -> bool {
-        let began_at = *self.began_at.get_or_insert(now);
-        catalog.expects_node && now.since(began_at) < NAME_WAIT
+        if !catalog.expects_node {
+            self.node_expected_since = None;
+            return false;
+        }
+        now.since(*self.node_expected_since.get_or_insert(now)) < NAME_WAIT
     }
 
     fn settle(&mut self, all: &mut [Entity<'_>], now: BootTime) {

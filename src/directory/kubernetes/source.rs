@@ -420,7 +420,7 @@ impl KubernetesSource {
                 self.errors.request_answered(ApiRequest::Node, now);
             }
             LookupResult::Node(Err(failure)) => {
-                if failure.is_refusal() {
+                if matches!(failure.kind, ApiErrorKind::Forbidden | ApiErrorKind::NotFound) {
                     self.errors.publisher.lacks_node();
                 }
                 let failure = failure.or_no_such_node(&self.options.node_name);
