@@ -84,12 +84,12 @@ impl IoBytes {
 
 /// Amounts of an entity that add up over time: CPU time and I/O bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UsageDelta {
+pub struct CountedUsage {
     pub cpu: CpuTime,
     pub io: IoBytes,
 }
 
-impl UsageDelta {
+impl CountedUsage {
     fn of_usage(usage: &Usage) -> Self {
         Self {
             cpu: usage.cpu.map_or(CpuTime::ZERO, |cpu| cpu.usage),
@@ -116,10 +116,10 @@ impl UsageDelta {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EntityDeltas {
     /// In the interval.
-    pub interval: UsageDelta,
+    pub interval: CountedUsage,
     /// Before the interval, while the directory did not know the entity: for endpoints that wait for
     /// its name.
-    pub while_unknown: UsageDelta,
+    pub while_unknown: CountedUsage,
     /// I/O bytes since the agent started.
     pub total: IoBytes,
 }
@@ -127,7 +127,7 @@ pub struct EntityDeltas {
 impl EntityDeltas {
     /// The amounts that no earlier post to an endpoint of these options had.
     #[must_use]
-    pub fn unsent(&self, options: &EncodeOptions) -> UsageDelta {
+    pub fn unsent(&self, options: &EncodeOptions) -> CountedUsage {
         if options.unknown_pods == UnknownPodPolicy::Wait {
             self.interval.plus(self.while_unknown)
         } else {
@@ -199,7 +199,7 @@ impl<'a> Entity<'a> {
     /// Adds the usage of one of its cgroups.
     fn measure(&mut self, account: &Account, usage: &Usage, exited: bool) {
         self.measured = true;
-        self.own.interval.add(UsageDelta::of_usage(usage));
+        self.own.interval.add(CountedUsage::of_usage(usage));
         let cpu = usage.cpu.map(|cpu| account.over_interval(cpu));
         self.cpu_over_usec = self.cpu_over_usec.max(cpu.map_or(0, |cpu| cpu.over_usec));
         if !exited {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::entities::{
-    Entity, EntityDeltas, EntityKey, EntityKind, IoBytes, Observation, UsageDelta, entities,
+    CountedUsage, Entity, EntityDeltas, EntityKey, EntityKind, IoBytes, Observation, entities,
 };
 use crate::directory::Catalog;
 use crate::identity::PodUid;
@@ -36,7 +36,7 @@ pub struct Entities<'a> {
 /// Amounts of the node that add up over time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeDelta {
-    pub usage: UsageDelta,
+    pub usage: CountedUsage,
     pub rx_errors: u64,
     pub tx_errors: u64,
 }
@@ -45,7 +45,7 @@ impl NodeDelta {
     fn of(node: &NodeUsage) -> Self {
         let network = node.network.as_ref();
         Self {
-            usage: UsageDelta {
+            usage: CountedUsage {
                 cpu: node.cpu.map_or(CpuTime::ZERO, |cpu| cpu.busy),
                 io: IoBytes::of(node.disk.as_ref(), network),
             },
@@ -82,12 +82,12 @@ struct EntityTotals {
     /// Bytes of others of its name, counted while it was sent.
     of_others: IoBytes,
     /// Not yet sent to APIs that identify a pod by its uid, because the uid is all that was known.
-    unknown: UsageDelta,
+    unknown: CountedUsage,
     /// Not yet sent to APIs that identify a pod by its name, because the uid is all that was known.
-    unknown_by_name: UsageDelta,
+    unknown_by_name: CountedUsage,
     /// Not yet sent to APIs that identify a pod by its name, because it did not run yet. The amounts
     /// of init containers come with the first post.
-    not_running: UsageDelta,
+    not_running: CountedUsage,
     /// It has ended, and its last post was sent.
     is_final_sent: bool,
     /// The end of the last interval in which it had a cgroup.
