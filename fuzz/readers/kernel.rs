@@ -8,8 +8,8 @@ use nodetally::source::cgroup::{
 };
 use nodetally::source::netlink::inet_diag;
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat,
-    pid_status, stat, uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, net_snmp, pid_cgroup, pid_io,
+    pid_stat, pid_status, stat, uptime,
 };
 
 /// Reads one input.
@@ -20,6 +20,7 @@ pub fn run(text: &[u8]) {
     whole(text, meminfo::parse);
     whole(text, memory_events::parse);
     whole(text, memory_stat::parse);
+    whole(text, net_snmp::parse);
     whole(text, pid_io::parse);
     whole(text, pressure::parse);
     whole(text, pressure::parse_irq);

@@ -190,7 +190,8 @@ keys! {
         environment: &["NODETALLY_SAMPLING_TCP_SOCKETS"],
         purpose: "Whether the TCP sockets of the host's network namespace are read. Nothing else \
             is known of the traffic of hostNetwork pods and host units. It costs one or \
-            two microseconds a socket and sample.",
+            two microseconds a socket and sample. While connections are opened, the sockets are read \
+            up to once a second, for at most 0.5 % of a CPU.",
     }
     SAMPLING_CMDLINE: "sampling"."cmdline" {
         kind: Kind::Bool,

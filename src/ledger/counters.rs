@@ -11,6 +11,7 @@ use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
+use crate::snapshot::known_sockets::MISSING_MAX;
 use crate::snapshot::roots::Units;
 use crate::snapshot::sockets::SOCKETS_MAX;
 use crate::source::cgroup::cpu_stat::CpuStat;
@@ -82,12 +83,10 @@ pub struct SocketCounters {
     pub cgroup: u64,
     pub traffic: TcpTraffic,
     /// Number of samples in which it was missing without an event of its end. A dump of a table
-    /// that changes meanwhile can skip a socket, which is not new when it is back.
+    /// that changes meanwhile can skip a socket, which is not new when it is back. More than
+    /// [`MISSING_MAX`] drop it.
     pub missing: u8,
 }
-
-/// A socket that is missing in more samples is dropped.
-pub(super) const MISSING_MAX: u8 = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceCounters {

@@ -1,12 +1,13 @@
 //! TCP traffic of the host's network namespace, by the cgroup that each socket was created in.
 
 use super::account::{NetworkSource, NetworkUsage};
-use super::counters::{Counters, MISSING_MAX, SocketCounters};
+use super::counters::{Counters, SocketCounters};
 use super::delta::{CounterBounds, Gains, most_link_bytes};
 use crate::quantity::Bytes;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::gaps::Gaps;
+use crate::snapshot::known_sockets::MISSING_MAX;
 use crate::source::netlink::inet_diag::TcpTraffic;
 
 /// Finds cgroups by inode, in memory that is reused.
@@ -78,6 +79,23 @@ impl CgroupsByInode {
                 let was_cleared = row.traffic == TcpTraffic::default();
                 let now = if was_cleared { &before.traffic } else { &row.traffic };
                 give(index, delta(&before.traffic, now, most, &mut gains));
+            }
+        }
+        for sum in &sockets.short_lived {
+            // It begins with its sockets, so all of it is of this interval.
+            let mut gained = |bytes: Bytes| {
+                Bytes::from_bytes(gains.of(0, bytes.as_bytes(), CounterBounds::most(most)))
+            };
+            let usage = NetworkUsage {
+                rx: gained(sum.received),
+                tx: gained(sum.acked),
+                rx_packets: sum.segments_in,
+                tx_packets: sum.segments_out,
+                from: NetworkSource::TcpSockets,
+                ..NetworkUsage::default()
+            };
+            if let Some(index) = self.index_of(sum.cgroup, last, snapshot) {
+                give(index, usage);
             }
         }
         gains.report(gaps, &[b"TCP sockets"]);

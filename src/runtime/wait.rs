@@ -59,8 +59,8 @@ const ALARMS: [(EventQueue, Duration); 2] = [
 /// A drain takes some milliseconds on a large tree with much churn.
 const DRAIN_BUDGET: Duration = Duration::from_millis(250);
 
-/// Waits until `due` or `stop` and drains the sampler's kernel events meanwhile. Time in suspend
-/// counts.
+/// Waits until `due` or `stop`. Drains the sampler's kernel events meanwhile, and lets it look at
+/// sockets. Time in suspend counts.
 pub fn until(due: BootTime, stop: &StopSignal, sampler: &mut Sampler) -> Woken {
     // The end of each pause.
     let mut open_at = [BootTime::default(); ALARMS.len()];
@@ -70,6 +70,13 @@ pub fn until(due: BootTime, stop: &StopSignal, sampler: &mut Sampler) -> Woken {
         let mut left = due.since(now);
         if left == Duration::ZERO {
             return Woken::Due;
+        }
+        if let Some(at) = sampler.next_look(due) {
+            if at <= now {
+                sampler.look(&clock::boot_time);
+                continue;
+            }
+            left = left.min(at.since(now));
         }
         let mut ends: [_; 1 + ALARMS.len()] =
             std::array::from_fn(|_| PollFd::new(&stop.reader, PollFlags::IN));

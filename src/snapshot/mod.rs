@@ -9,6 +9,8 @@ pub mod gaps;
 pub mod hardware;
 pub mod held;
 mod instant;
+pub mod known_sockets;
+mod listeners;
 pub mod namespaces;
 pub mod node;
 pub mod processes;
@@ -16,6 +18,7 @@ pub mod read_context;
 mod reading;
 pub mod roots;
 pub mod sampler;
+pub mod socket_reader;
 pub mod sockets;
 pub mod topology;
 

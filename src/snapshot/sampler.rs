@@ -12,7 +12,7 @@ use super::node::NodeReader;
 use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
 use super::read_context::ReadContext;
 use super::roots::{Hierarchy, Roots};
-use super::sockets::SocketReader;
+use super::socket_reader::SocketReader;
 use super::{CgroupReading, ReadCounts, Snapshot};
 use crate::identity::{BootId, CgroupKey};
 use crate::quantity::{BootTime, WallTime};
@@ -158,7 +158,7 @@ impl Sampler {
         let mut sockets = SocketReader::default();
         if options.sockets {
             let own = namespaces_by.own_namespace(&procfs).ok().flatten();
-            match SocketReader::open(own.is_some() && own == namespaces.host) {
+            match SocketReader::open(&procfs, own.is_some() && own == namespaces.host) {
                 Ok(opened) => sockets = opened,
                 Err(gap) => snapshot.gaps.standing.push(gap),
             }
@@ -196,7 +196,8 @@ impl Sampler {
         &self.roots
     }
 
-    /// Takes the events that the previous sampler received since its last sample.
+    /// Continues with what the previous sampler knows of sockets, and with the events that it received
+    /// since its last sample.
     pub fn inherit(&mut self, before: Self) {
         self.sockets.inherit(before.sockets);
     }
@@ -226,9 +227,9 @@ impl Sampler {
     /// are removed by then. The last counters of sockets are read before the kernel's queue
     /// overflows. No figure of a cgroup depends on it.
     pub fn drain_events(&mut self, event_fd: EventQueue, clock: &dyn Fn() -> BootTime) {
-        let Snapshot { cgroups, gaps, counts, sockets, .. } = &mut self.snapshot;
+        let Snapshot { cgroups, gaps, counts, .. } = &mut self.snapshot;
         if event_fd == EventQueue::Sockets {
-            return self.sockets.drain_events(sockets);
+            return self.sockets.drain_events();
         }
         let Some(tree) = &mut self.tree else { return };
         let mut context =
@@ -240,6 +241,18 @@ impl Sampler {
             detail: self.options.processes,
         };
         tree.drain_events(&mut CgroupWalk { readings: cgroups, processes, context: &mut context });
+    }
+
+    /// The time for [`Self::look`]. `None`: there is none that would be over by `due`.
+    #[must_use]
+    pub fn next_look(&self, due: BootTime) -> Option<BootTime> {
+        self.sockets.next_look(due)
+    }
+
+    /// Finds the cgroups of sockets that may end before the next sample; see
+    /// [`SocketReader::look`].
+    pub fn look(&mut self, clock: &dyn Fn() -> BootTime) {
+        self.sockets.look(&mut self.buffer, clock);
     }
 
     /// Reads everything once. `clock` gives the time of each read; `wall` is the timestamp only.

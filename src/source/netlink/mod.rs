@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::root::ReadFailure;
-use inet_diag::{IpFamily, Reply, TcpSocket};
+use inet_diag::{DumpOf, IpFamily, Reply, TcpSocket};
 
 /// SKNLGRP_INET_TCP_DESTROY and SKNLGRP_INET6_TCP_DESTROY, the groups 1 and 3.
 const DESTROYED: u32 = 1 << 0 | 1 << 2;
@@ -34,6 +34,8 @@ pub struct SocketMonitor {
     asking: OwnedFd,
     ended: OwnedFd,
     piece: Vec<u8>,
+    /// False once the kernel has refused to walk its table for both families at once.
+    asks_for_both: bool,
 }
 
 /// The completeness of the events since the last call.
@@ -50,17 +52,30 @@ impl SocketMonitor {
         let (asking, ended) = (connect(0)?, connect(DESTROYED)?);
         // A smaller buffer is no error: events are lost sooner, which the caller learns.
         let _ = set_socket_recv_buffer_size(&ended, WAITING_BYTES);
-        Ok(Self { asking, ended, piece: vec![0; PIECE_BYTES_MAX] })
+        Ok(Self { asking, ended, piece: vec![0; PIECE_BYTES_MAX], asks_for_both: true })
     }
 
-    /// Calls `each` with every TCP socket of a family that carries data. Absent where the kernel
-    /// has no such monitor (CONFIG_INET_DIAG).
-    pub fn dump(
-        &mut self,
-        family: IpFamily,
-        each: impl FnMut(TcpSocket),
-    ) -> Result<(), ReadFailure> {
-        let outcome = self.ask(family, each);
+    /// Calls `each` with every TCP socket that carries data or waits for connections, some of them
+    /// twice: the table changes meanwhile. Absent where the kernel has no such monitor
+    /// (CONFIG_INET_DIAG).
+    pub fn dump(&mut self, mut each: impl FnMut(TcpSocket)) -> Result<(), ReadFailure> {
+        if self.asks_for_both {
+            match self.ask(DumpOf::Both, &mut each) {
+                // Sandboxes and later kernels may know the newer request only.
+                Err(failure) if is_unknown_request(failure) => self.asks_for_both = false,
+                other => return other,
+            }
+        }
+        self.ask(DumpOf::One(IpFamily::V4), &mut each)?;
+        match self.ask(DumpOf::One(IpFamily::V6), &mut each) {
+            // A kernel without IPv6 has no sockets of it.
+            Err(ReadFailure::Absent) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn ask(&mut self, of: DumpOf, each: impl FnMut(TcpSocket)) -> Result<(), ReadFailure> {
+        let outcome = self.ask_once(of, each);
         if outcome.is_err() {
             // The rest of a broken answer must not become a part of the next one.
             self.asking = connect(0)?;
@@ -68,12 +83,8 @@ impl SocketMonitor {
         outcome
     }
 
-    fn ask(
-        &mut self,
-        family: IpFamily,
-        mut each: impl FnMut(TcpSocket),
-    ) -> Result<(), ReadFailure> {
-        send(&self.asking, &inet_diag::request(family), SendFlags::empty()).map_err(failure)?;
+    fn ask_once(&mut self, of: DumpOf, mut each: impl FnMut(TcpSocket)) -> Result<(), ReadFailure> {
+        send(&self.asking, &inet_diag::request(of), SendFlags::empty()).map_err(failure)?;
         for _ in 0..PIECES_MAX {
             let Some(piece) = receive(&self.asking, &mut self.piece)? else { continue };
             match inet_diag::parse(piece, &mut each) {
@@ -133,6 +144,12 @@ fn receive<'p>(fd: &OwnedFd, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, Re
     Ok(piece.get(..read).filter(|_| from_kernel))
 }
 
+fn is_unknown_request(failure: ReadFailure) -> bool {
+    let refusals = [Errno::EINVAL, Errno::EOPNOTSUPP];
+    failure == ReadFailure::Absent
+        || refusals.iter().any(|errno| failure == ReadFailure::Failed(*errno as i32))
+}
+
 fn failure(errno: rustix::io::Errno) -> ReadFailure {
     Errno::from_raw(errno.raw_os_error()).into()
 }
@@ -170,12 +187,25 @@ mod tests {
         let sender = sending.join().unwrap();
 
         let mut all = Vec::new();
-        monitor.dump(IpFamily::V4, |socket| all.push(socket)).unwrap();
+        monitor.dump(|socket| all.push(socket)).unwrap();
         let (Some(received), Some(sent)) = ends(&all) else { panic!("not among {all:?}") };
         assert!(received.is_local && sent.is_local);
         assert_ne!(received.cookie, sent.cookie);
         assert!(sent.cgroup.is_some() && sent.cgroup == received.cgroup);
         assert!(sent.traffic.segments_out > 15 && received.traffic.segments_in > 15);
+        let address = listener.local_addr().unwrap();
+        let listens = all.iter().find(|socket| socket.listens && socket.end.port == address.port());
+        let listens = listens.unwrap();
+        assert_eq!((listens.end, listens.cgroup), (received.end, received.cgroup));
+        assert!(!received.listens && sent.end != received.end);
+        assert_eq!(listens.traffic, Default::default());
+
+        // Asked for one family after the other, as on a kernel that refuses the older request.
+        monitor.asks_for_both = false;
+        let mut again = Vec::new();
+        monitor.dump(|socket| again.push(socket)).unwrap();
+        let known = [listens.cookie, sent.cookie, received.cookie];
+        assert!(known.iter().all(|known| again.iter().any(|socket| socket.cookie == *known)));
 
         drop((sender, receiver));
         let mut ended = Vec::new();
@@ -186,7 +216,8 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
             let events = monitor.drain_ended(|socket| {
                 if [received.cookie, sent.cookie].contains(&socket.cookie) {
-                    assert_eq!(socket.cgroup, None);
+                    let end = if socket.cookie == sent.cookie { sent.end } else { received.end };
+                    assert_eq!((socket.cgroup, socket.end), (None, end));
                     assert!(
                         socket.traffic.received.max(socket.traffic.acked).as_bytes()
                             >= BYTES as u64

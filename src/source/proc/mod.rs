@@ -6,6 +6,7 @@ pub mod meminfo;
 pub mod mountinfo;
 pub mod net_dev;
 pub mod net_route;
+pub mod net_snmp;
 pub mod pid_cgroup;
 pub mod pid_io;
 pub mod pid_stat;

@@ -2,7 +2,7 @@
  *
  *   load run NAME CTL [cpu_msec=N] [memory_mib=N] [file=PATH write_mib=N read_mib=N steps=N
  *        step_msec=N] [udp=ADDRESS:PORT datagrams=N] [tcp=ADDRESS:PORT tcp_mib=N tcp_short_mib=N]
- *        [exit]
+ *        [calls=ADDRESS:PORT call_count=N call_kib=N call_msec=N] [exit]
  *   load echo PORT
  *   load sink PORT
  *   load posts PORT
@@ -173,6 +173,18 @@ static void finish(int fd) {
     close(fd);
 }
 
+/* Connections one after the other, each open for so long. */
+static unsigned long call(const char *to, unsigned long count, unsigned long bytes, unsigned msec) {
+    unsigned long sent = 0;
+    for (unsigned long i = 0; i < count; i++) {
+        int fd = tcp_connect(to);
+        sent += pour(fd, bytes);
+        usleep(msec * 1000);
+        finish(fd);
+    }
+    return sent;
+}
+
 /* Reads whatever comes over TCP, a process a connection. */
 static _Noreturn void sink(int port) {
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -340,6 +352,12 @@ static int run(int argc, char **argv) {
         }
     }
 
+    const char *calls = option(argc, argv, "calls");
+    unsigned long called = calls ? call(calls, number(argc, argv, "call_count"),
+                                        number(argc, argv, "call_kib") << 10,
+                                        number(argc, argv, "call_msec"))
+                                 : 0;
+
     char temporary[512], final[512];
     snprintf(temporary, sizeof temporary, "%s/%s.tmp", ctl, name);
     snprintf(final, sizeof final, "%s/%s.done", ctl, name);
@@ -348,9 +366,9 @@ static int run(int argc, char **argv) {
     fprintf(done,
             "{\"cpu_usec\":%lu,\"cpu_since_main_usec\":%lu,\"memory_bytes\":%lu,"
             "\"written_bytes\":%lu,\"read_bytes\":%lu,\"sent_bytes\":%lu,\"received_bytes\":%lu,"
-            "\"tcp_sent_bytes\":%lu,\"tcp_short_bytes\":%lu}\n",
+            "\"tcp_sent_bytes\":%lu,\"tcp_short_bytes\":%lu,\"called_bytes\":%lu}\n",
             cpu_usec() - before, cpu_usec() - at_main, memory, written, read_bytes, sent, got,
-            tcp_sent, tcp_short);
+            tcp_sent, tcp_short, called);
     fclose(done);
     rename(temporary, final);
     if (option(argc, argv, "exit")) return 0;

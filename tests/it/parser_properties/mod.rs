@@ -16,8 +16,8 @@ use nodetally::source::cgroup::{
     cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
 };
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat,
-    pid_status, stat, uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, net_snmp, pid_cgroup, pid_io,
+    pid_stat, pid_status, stat, uptime,
 };
 use proptest::prelude::*;
 
@@ -63,6 +63,7 @@ pub fn parsers() -> Vec<Parser> {
         parser!("mountinfo", |text| Ok::<_, ()>(mountinfo::parse(text))),
         parser!("net/dev", net_dev::parse, into Vec<net_dev::InterfaceRow>),
         parser!("net/route", net_route::parse),
+        parser!("net/snmp", net_snmp::parse),
         parser!("<pid>/cgroup", pid_cgroup::parse),
         parser!("<pid>/io", pid_io::parse),
         parser!("<pid>/stat", pid_stat::parse),

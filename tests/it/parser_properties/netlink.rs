@@ -1,13 +1,20 @@
 //! The socket monitor's messages, written by hand and read by the parser.
 
-use nodetally::source::netlink::inet_diag::{IpFamily, Reply, TcpSocket, parse, request};
+use nodetally::source::netlink::inet_diag::{
+    DumpOf, IpFamily, Reply, SocketEnd, TcpSocket, parse, request,
+};
 use proptest::prelude::*;
 
 use crate::support::rounds::cases;
 
 #[derive(Debug, Clone)]
 struct Written {
+    /// Of the answer to the newer request, or the older.
+    kind: u16,
     family: u8,
+    state: u8,
+    port: u16,
+    interface: u32,
     source: [u8; 16],
     peer: [u8; 16],
     cookie: u64,
@@ -39,11 +46,12 @@ fn message(kind: u16, body: &[u8]) -> Vec<u8> {
 
 impl Written {
     fn bytes(&self) -> Vec<u8> {
-        let mut body = vec![self.family, 1, 0, 0];
-        body.extend([0x1f, 0x90, 0xc3, 0x50]);
+        let mut body = vec![self.family, self.state, 0, 0];
+        body.extend(self.port.to_be_bytes());
+        body.extend([0xc3, 0x50]);
         body.extend(self.source);
         body.extend(self.peer);
-        body.extend([0; 4]);
+        body.extend(self.interface.to_ne_bytes());
         body.extend(self.cookie.to_ne_bytes());
         body.extend([0; 20]);
         assert_eq!(body.len(), 72);
@@ -62,13 +70,14 @@ impl Written {
         if let Some(cgroup) = self.cgroup {
             body.extend(attribute(21, &cgroup.to_ne_bytes()));
         }
-        message(20, &body)
+        message(self.kind, &body)
     }
 }
 
 fn written() -> impl Strategy<Value = Written> {
     (
-        prop_oneof![Just(2_u8), Just(10)],
+        (prop_oneof![Just(18_u16), Just(20)], prop_oneof![Just(2_u8), Just(10)]),
+        (1..13_u8, any::<u16>(), any::<u32>()),
         any::<[u8; 16]>(),
         any::<[u8; 16]>(),
         any::<u64>(),
@@ -76,14 +85,21 @@ fn written() -> impl Strategy<Value = Written> {
         any::<Option<(u64, u64, u32, u32)>>(),
         prop::collection::vec((30..90_u16, prop::collection::vec(any::<u8>(), 0..9)), 0..3),
     )
-        .prop_map(|(family, source, peer, cookie, cgroup, info, others)| Written {
-            family,
-            source,
-            peer,
-            cookie,
-            cgroup,
-            info,
-            others,
+        .prop_map(|(message, end, source, peer, cookie, cgroup, info, others)| {
+            let ((kind, family), (state, port, interface)) = (message, end);
+            Written {
+                kind,
+                family,
+                state,
+                port,
+                interface,
+                source,
+                peer,
+                cookie,
+                cgroup,
+                info,
+                others,
+            }
         })
 }
 
@@ -116,6 +132,10 @@ proptest! {
             );
             prop_assert_eq!(Some(found), wanted.info);
             prop_assert_eq!((socket.cookie, socket.cgroup), (wanted.cookie, wanted.cgroup));
+            let family = if wanted.family == 2 { IpFamily::V4 } else { IpFamily::V6 };
+            let Written { port, source: address, interface, .. } = *wanted;
+            prop_assert_eq!(socket.end, SocketEnd { port, family, address, interface });
+            prop_assert_eq!(socket.listens, wanted.state == 10);
         }
     }
 
@@ -167,7 +187,11 @@ fn local_traffic_differs_from_traffic_that_leaves_the_host() {
     ];
     for (family, source, peer, is_local) in cases {
         let one = Written {
+            kind: 20,
             family,
+            state: 1,
+            port: 8080,
+            interface: 0,
             source,
             peer,
             cookie: 1,
@@ -183,15 +207,29 @@ fn local_traffic_differs_from_traffic_that_leaves_the_host() {
 #[test]
 fn each_family_is_asked_for_by_its_number() {
     for (family, number) in [(IpFamily::V4, 2), (IpFamily::V6, 10)] {
-        let request = request(family);
-        assert_eq!(request.len(), 72);
+        let request = request(DumpOf::One(family));
         assert_eq!(request[..4], 72_u32.to_ne_bytes());
         assert_eq!(request[4..6], 20_u16.to_ne_bytes());
         // The family, TCP, and of the extensions tcp_info.
         assert_eq!(request[16..19], [number, 6, 2]);
-        // No listener has data.
-        let states = u32::from_ne_bytes(request[20..24].try_into().unwrap());
-        assert_eq!(states & 1 << 10, 0);
-        assert_ne!(states & 1 << 1, 0);
+        assert_states(&request[20..24]);
+    }
+}
+
+#[test]
+fn both_families_are_asked_for_by_the_older_request() {
+    let request = request(DumpOf::Both);
+    assert_eq!(request.len(), 76);
+    assert_eq!(request[..4], 76_u32.to_ne_bytes());
+    assert_eq!(request[4..6], 18_u16.to_ne_bytes());
+    assert_eq!(request[16..20], [0, 0, 0, 2]);
+    assert_states(&request[68..72]);
+}
+
+/// ESTABLISHED, and LISTEN for the owners of what was accepted; not TIME_WAIT, which has no owner.
+fn assert_states(bytes: &[u8]) {
+    let states = u32::from_ne_bytes(bytes.try_into().unwrap());
+    for (state, asked) in [(1, true), (10, true), (3, false), (6, false), (7, false)] {
+        assert_eq!(states & 1 << state != 0, asked, "state {state}");
     }
 }

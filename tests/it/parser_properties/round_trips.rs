@@ -5,8 +5,8 @@ use nodetally::source::cgroup::{
     cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
 };
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat, stat,
-    uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, net_snmp, pid_cgroup, pid_io,
+    pid_stat, stat, uptime,
 };
 use proptest::prelude::*;
 
@@ -324,6 +324,22 @@ proptest! {
             .map(|(name, ..)| name.as_bytes().to_vec())
             .collect();
         prop_assert_eq!(back, expected);
+    }
+
+    #[test]
+    fn opened_connections_come_back(
+        before in prop::collection::vec((name("[A-Z][a-z]{1,9}"), -1..9_i64), 0..6),
+        opened: u64,
+        after in prop::collection::vec((name("[A-Z][a-z]{1,9}"), any::<u64>()), 0..6),
+    ) {
+        let names = |row: &[(String, String)]| row.iter().map(|(name, _)| format!(" {name}")).collect::<String>();
+        let figures = |row: &[(String, String)]| row.iter().map(|(_, figure)| format!(" {figure}")).collect::<String>();
+        let mut row: Vec<(String, String)> =
+            before.into_iter().map(|(name, figure)| (name, figure.to_string())).collect();
+        row.push(("ActiveOpens".to_owned(), opened.to_string()));
+        row.extend(after.into_iter().map(|(name, figure)| (name, figure.to_string())));
+        let text = format!("Ip: ActiveOpens\nIp: 7\nTcp:{}\nTcp:{}\n", names(&row), figures(&row));
+        prop_assert_eq!(net_snmp::parse(text.as_bytes()), Ok(opened));
     }
 
     #[test]
