@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::descriptors::describe;
 use crate::ledger::Counters;
 
 const SCHEMA_VERSION: u32 = 2;
@@ -21,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, Error)]
 pub enum StateError {
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), describe(.source))]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },

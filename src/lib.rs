@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod descriptors;
 pub mod directory;
 pub mod disk_usage;
 pub mod endpoint;

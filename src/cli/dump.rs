@@ -97,13 +97,13 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         ..startup::run_options(settings)
     };
     let mut sampler = startup::open_sampler(settings, options)?;
+    // Only the signal that ends the program stops it.
+    let (_waker, stop) = wait::stop_signal().context("a pipe")?;
     let beside = sources::BackgroundSources::start(settings).context("the sources of names")?;
     let mut ledger = Ledger::new(sampler.roots().units);
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
     let due = clock::boot_time().plus(flags.interval);
-    // Only the signal that ends the program stops it.
-    let (_waker, stop) = wait::stop_signal().context("a pipe")?;
     wait::until(due, &stop, &mut sampler);
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
 

@@ -10,6 +10,7 @@ use rustls::CertificateError;
 
 use super::bounded;
 use super::objects::DecodeError;
+use crate::descriptors::describe;
 use crate::small_file::TokenError;
 
 /// The longest error text that is kept, in characters: parsers' errors repeat what they read.
@@ -65,7 +66,7 @@ pub enum SocketError {
     Refused(#[source] io::Error),
     #[error("no answer within {}", format_duration(*.0))]
     NoAnswer(Duration),
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Io(#[source] io::Error),
 }
 
@@ -91,7 +92,7 @@ pub enum KubeletError {
     NoUrl(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the URL must begin with https://, since a token goes there")]
     NoHttps,
-    #[error("the CA file {}: cannot be read: {source}", path.display())]
+    #[error("the CA file {}: cannot be read: {}", path.display(), describe(.source))]
     CaUnreadable { path: PathBuf, source: io::Error },
     #[error("the CA file {}: {reason}", path.display())]
     CaUnusable { path: PathBuf, reason: &'static str },
@@ -164,7 +165,7 @@ pub enum CriError {
 /// Errors of the file of names.
 #[derive(Debug, thiserror::Error)]
 pub enum StaticFileError {
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", describe(.0))]
     Unreadable(#[source] io::Error),
     #[error("cannot be read: not UTF-8")]
     NotUtf8,

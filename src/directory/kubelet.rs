@@ -20,6 +20,7 @@ use super::objects::{self, ObjectLimits, PodPage};
 use super::poll::Poller;
 use super::publisher::Publisher;
 use super::source_status::SourceKind;
+use crate::descriptors;
 use crate::quantity::BootTime;
 use crate::small_file::{self, TokenError};
 
@@ -253,7 +254,8 @@ fn request_error(error: reqwest::Error, options: &KubeletOptions) -> KubeletErro
             None => cause.source(),
         };
     }
-    KubeletError::Request { cause: innermost(&error), source: error }
+    let cause = descriptors::shortage(&error).map_or_else(|| innermost(&error), str::to_owned);
+    KubeletError::Request { cause, source: error }
 }
 
 fn certificate_error(reason: &CertificateError, trust: &KubeletTrust) -> KubeletError {

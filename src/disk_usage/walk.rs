@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use crate::descriptors;
 use crate::source::root::ReadFailure;
 use crate::source::tree::{EntryStatus, Filesystem, ListingEnd, TreeDir};
 
@@ -23,6 +24,11 @@ pub const DEPTH_MAX: usize = 1024;
 
 /// Directories that a walk holds open at once; those above are opened again on the way back.
 pub const OPEN_MAX: usize = 16;
+
+/// The same, where the process may have fewer descriptors than is usual.
+fn open_max() -> usize {
+    (descriptors::limit() / 16).clamp(2, OPEN_MAX)
+}
 
 /// The memory that all walks of the default [`Workspace`] may use between their steps, in bytes.
 pub const SHARED_BYTES_MAX: usize = 8 << 20;
@@ -237,7 +243,7 @@ impl Walk {
                 }
                 break;
             }
-            if let Some(far) = at.checked_sub(OPEN_MAX) {
+            if let Some(far) = at.checked_sub(open_max()) {
                 self.levels[far].dir = None;
             }
         }
@@ -271,7 +277,7 @@ impl Walk {
             return;
         }
         self.levels.push(Level::of(name, status.inode, dir));
-        if let Some(far) = self.levels.len().checked_sub(OPEN_MAX + 1) {
+        if let Some(far) = self.levels.len().checked_sub(open_max() + 1) {
             self.levels[far].dir = None;
         }
     }

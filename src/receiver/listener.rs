@@ -1,7 +1,8 @@
 //! A listening socket: accepts connections within bounds, serves a router on them, shuts down.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -10,14 +11,18 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
+
+use crate::descriptors;
 
 /// Bounds on the clients of a listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// The most connections at once. Further ones are not accepted until one ends.
+    /// The most connections at once, and at most an eighth of the descriptors that the process may
+    /// have. A further one takes the place of the one that has been idle the longest. If all have a
+    /// request under way, it waits.
     pub connections_max: usize,
     /// The time a client has for the head of a request. An idle connection is closed after it too.
     pub head_timeout: Duration,
@@ -64,11 +69,59 @@ async fn next_connection<L: Listener>(listener: &L) -> L::Stream {
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // Mostly out of file descriptors: an immediate retry would only spin.
-                warn!("accepting a connection failed: {error}; retry in 1s");
+                warn!(
+                    "accepting a connection failed: {}; retry in 1s",
+                    descriptors::describe(&error)
+                );
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
+}
+
+/// The connections of one listener, the one that was idle the longest first.
+#[derive(Debug, Default)]
+struct Places(Mutex<Vec<Weak<Place>>>);
+
+/// The place of one connection.
+#[derive(Debug, Default)]
+struct Place {
+    /// A request was read and its answer is not made yet.
+    is_busy: AtomicBool,
+    /// Ends the connection.
+    evicted: Notify,
+}
+
+impl Places {
+    fn add(&self, place: &Arc<Place>) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|place| place.strong_count() > 0);
+        places.push(Arc::downgrade(place));
+    }
+
+    /// Moves a place to the end, when its connection begins to wait for the next request.
+    fn rest(&self, place: &Arc<Place>) {
+        place.is_busy.store(false, Ordering::Relaxed);
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|other| other.as_ptr() != Arc::as_ptr(place));
+        places.push(Arc::downgrade(place));
+    }
+
+    /// Ends the connection that has been without a request for the longest.
+    fn evict_one(&self) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_idle = |place: &Arc<Place>| !place.is_busy.load(Ordering::Relaxed);
+        let idle = places.iter().position(|place| place.upgrade().is_some_and(|one| is_idle(&one)));
+        if let Some(place) = idle.and_then(|at| places.remove(at).upgrade()) {
+            place.evicted.notify_one();
+        }
+    }
+}
+
+/// The number of connections that a listener may have: its limit, within its part of the process's
+/// descriptors.
+fn places_of(connections_max: usize) -> usize {
+    connections_max.min(descriptors::limit() / 8).max(1)
 }
 
 /// Serves `router` on `listener` until `shutdown` ends, within `limits`. Open answers are finished,
@@ -80,18 +133,22 @@ pub async fn serve_router(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = std::pin::pin!(shutdown);
-    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let permits = Arc::new(Semaphore::new(places_of(limits.connections_max)));
+    let places = Arc::new(Places::default());
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit.ok(), next_connection(&listener).await)
+            let stream = next_connection(&listener).await;
+            if permits.available_permits() == 0 {
+                places.evict_one();
+            }
+            (Arc::clone(&permits).acquire_owned().await.ok(), stream)
         };
         let (permit, stream) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        serve_connection(stream, router.clone(), limits, &graceful, permit);
+        serve_connection(stream, router.clone(), limits, &graceful, &places, permit);
     }
     drop(listener);
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
@@ -103,19 +160,41 @@ fn serve_connection(
     router: axum::Router,
     limits: ConnectionLimits,
     graceful: &GracefulShutdown,
+    places: &Arc<Places>,
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
+    let place = Arc::new(Place::default());
+    places.add(&place);
+    let router = TowerToHyperService::new(router);
+    let service = {
+        let (places, place) = (Arc::clone(places), Arc::clone(&place));
+        hyper::service::service_fn(move |request| {
+            place.is_busy.store(true, Ordering::Relaxed);
+            let answer = hyper::service::Service::call(&router, request);
+            let (places, place) = (Arc::clone(&places), Arc::clone(&place));
+            async move {
+                let answer = answer.await;
+                places.rest(&place);
+                answer
+            }
+        })
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            debug!("a connection ended early: {error}");
+        tokio::select! {
+            ended = connection => {
+                if let Err(error) = ended {
+                    debug!("a connection ended early: {error}");
+                }
+            }
+            () = place.evicted.notified() => debug!("an idle connection made room for another"),
         }
         drop(permit);
     });
@@ -156,7 +235,7 @@ mod tests {
             let (graceful, permits) = (GracefulShutdown::new(), Arc::new(Semaphore::new(1)));
             let permit = Arc::clone(&permits).acquire_owned().await.ok();
             let begun = Instant::now();
-            serve_connection(server, router, LIMITS, &graceful, permit);
+            serve_connection(server, router, LIMITS, &graceful, &Arc::default(), permit);
             client.write_all(request).await.unwrap();
             let mut read = Vec::new();
             if reads_at_once {
@@ -178,6 +257,44 @@ mod tests {
         let (read, ended) = talk(&request, true);
         assert!(read.len() > 2_000_000, "a client that reads gets every answer: {}", read.len());
         assert!(ended >= LIMITS.head_timeout, "and has time for a next request: {ended:?}");
+    }
+
+    #[test]
+    fn idle_connections_make_room_the_oldest_first() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = axum::Router::new().route("/healthz", get(|| async { "ok" }));
+            let limits = ConnectionLimits { connections_max: 4, ..LIMITS };
+            let limits = ConnectionLimits { head_timeout: Duration::from_secs(60), ..limits };
+            let serving =
+                tokio::spawn(serve_router(listener, router, limits, std::future::pending()));
+            let ask = async |client: &mut TcpStream| {
+                client.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                let mut answer = [0; 512];
+                let read = client.read(&mut answer).await.unwrap();
+                assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{answer:?}");
+            };
+            let mut first = TcpStream::connect(address).await.unwrap();
+            let mut idle = Vec::new();
+            for _ in 0..3 {
+                idle.push(TcpStream::connect(address).await.unwrap());
+            }
+            // It waits for less time than those that never asked.
+            ask(&mut first).await;
+            for _ in 0..2 {
+                ask(&mut TcpStream::connect(address).await.unwrap()).await;
+            }
+            let mut byte = [0];
+            assert_eq!(idle[0].read(&mut byte).await.unwrap_or(0), 0, "the oldest was ended");
+            ask(&mut first).await;
+            for _ in 0..20 {
+                idle.push(TcpStream::connect(address).await.unwrap());
+            }
+            ask(&mut TcpStream::connect(address).await.unwrap()).await;
+            serving.abort();
+        });
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::descriptors::describe;
 use crate::directory::error::PollError;
 use crate::directory::kubernetes::ApiError;
 use crate::endpoint::error::EndpointError;
@@ -15,18 +16,20 @@ pub enum AgentError {
     #[error("{path} cannot be opened: {reason}; the agent needs the host's procfs")]
     NoProcfs { path: String, reason: &'static str },
     #[error(
-        "the receiver cannot listen on {address}: {source}; --listen ADDRESS names another place"
+        "the receiver cannot listen on {address}: {}; --listen ADDRESS names another place",
+        describe(.source)
     )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
-        "the status server cannot listen on {address}: {source}; status.listen names the place"
+        "the status server cannot listen on {address}: {}; status.listen names the place",
+        describe(.source)
     )]
     ListenStatus { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", describe(.source))]
     System { what: &'static str, source: std::io::Error },
 }
 

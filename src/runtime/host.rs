@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
 use sysinfo::{CpuRefreshKind, RefreshKind, System};
@@ -14,7 +14,6 @@ use crate::config::Settings;
 use crate::identity::BootId;
 use crate::payload::dump::HostFacts;
 use crate::snapshot::roots::{Roots, Units};
-use crate::snapshot::sampler::SamplerOptions;
 use crate::source::root::{Buffer, Dir};
 
 /// The roots that the settings name, read in this kernel's units.
@@ -51,25 +50,6 @@ pub fn forbid_core_dumps() -> bool {
     // A limit may always be lowered; only root may raise one of 0. A process that is not dumpable
     // loses most files of its own /proc/<pid> to root, among them `io`, so that is the fallback.
     setrlimit(Resource::RLIMIT_CORE, 1, 1).is_ok() || set_dumpable(false).is_ok()
-}
-
-/// The largest useful limit of open files: five for each followed cgroup.
-const OPEN_FILES_MAX: u64 = 65_536;
-
-/// Raises the limit of open files as far as allowed. Returns the number that the sampler can keep
-/// open beside sockets, directories and files opened for one reading.
-#[must_use]
-pub fn held_files_max() -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 256 };
-    let wanted = hard.min(OPEN_FILES_MAX).max(soft);
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
-        Ok(()) => wanted,
-        Err(_) => soft,
-    };
-    // A directory descriptor is held for each cgroup besides, and each open file that the kernel
-    // formats text for costs a page of its memory.
-    let half = usize::try_from(limit / 2).unwrap_or(usize::MAX);
-    half.saturating_sub(128).min(SamplerOptions::default().held_files_max)
 }
 
 /// Name, kernel, distribution and CPU model of the host, for `dump`.

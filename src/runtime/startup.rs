@@ -13,6 +13,7 @@ use super::pod_files::PodFiles;
 use crate::checkpoint::StateDir;
 use crate::clock;
 use crate::config::Settings;
+use crate::descriptors;
 use crate::disk_usage::target::UsageOptions;
 use crate::disk_usage::worker::UsageLane;
 use crate::endpoint::endpoint::EndpointSpec;
@@ -69,9 +70,9 @@ pub fn run_options(settings: &Settings) -> SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
         awake: Some(clock::awake_time),
         detail_ticks: DETAIL_TICKS,
-        held_files_max: host::held_files_max(),
         events: true,
         sockets: settings.sampling.tcp_sockets,
+        ..SamplerOptions::default()
     }
 }
 
@@ -80,6 +81,7 @@ pub fn run_options(settings: &Settings) -> SamplerOptions {
 /// # Errors
 /// The host's procfs cannot be opened.
 pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Sampler, AgentError> {
+    descriptors::raise_limit();
     Sampler::open(host::roots(settings), options).map_err(|failure| AgentError::NoProcfs {
         path: settings.paths.procfs.display().to_string(),
         reason: match failure {

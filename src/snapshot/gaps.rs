@@ -1,5 +1,6 @@
 //! Failed reads, as data.
 
+use crate::descriptors;
 use crate::source::Malformed;
 use crate::source::root::ReadFailure;
 
@@ -40,6 +41,11 @@ pub enum GapReason {
     Bounded {
         limit: usize,
     },
+    /// Cgroups beyond the share of their parent are not followed.
+    LeftOut {
+        cgroups: usize,
+        limit: usize,
+    },
     /// A counter is lower than before, of an object that is the same.
     WentBack,
     /// A counter gained more than the hardware can do in the interval.
@@ -55,11 +61,17 @@ impl std::fmt::Display for GapReason {
             }
             Self::Denied => f.write_str("permission denied"),
             Self::TooLarge => f.write_str("larger than 4 MiB"),
-            Self::Failed { errno } => {
-                write!(f, "{}", nix::errno::Errno::from_raw(*errno).desc())
-            }
+            Self::Failed { errno } => f.write_str(
+                descriptors::shortage_of(*errno)
+                    .unwrap_or_else(|| nix::errno::Errno::from_raw(*errno).desc()),
+            ),
             Self::NotOffered { consequence } => f.write_str(consequence),
             Self::Bounded { limit } => write!(f, "more than {limit}; the rest is in its parent"),
+            Self::LeftOut { cgroups, limit } => write!(
+                f,
+                "{cgroups} cgroups in it are not followed: it has its share of {limit}; their usage \
+                 is in its own"
+            ),
             Self::WentBack => f.write_str(
                 "a counter went back although the object is the same: it gained nothing, and \
                  counts on from the new value",
@@ -81,6 +93,8 @@ pub struct Gaps {
     pub current: Vec<Gap>,
     /// Number of gaps of this tick, kept or not.
     pub count: u64,
+    /// Something could not be opened for lack of descriptors; reset by who makes room.
+    pub out_of_descriptors: bool,
 }
 
 impl Gaps {
@@ -113,6 +127,7 @@ impl Gaps {
     /// Adds a gap for a failed read. A file that the kernel does not have is no gap, nor is an
     /// object that is gone.
     pub fn add_failure(&mut self, path: &[&[u8]], failure: ReadFailure) {
+        self.out_of_descriptors |= failure.is_out_of_descriptors();
         match failure {
             ReadFailure::Absent | ReadFailure::Gone => {}
             ReadFailure::Denied => self.add(path, GapReason::Denied),

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io::Write as _;
 
 use super::ProcessReading;
-use super::held::FileBudget;
+use super::held::DescriptorBudget;
 use super::read_context::ReadContext;
 use super::roots::Units;
 use crate::identity::ProcessKey;
@@ -30,9 +30,9 @@ pub struct HeldStats(Vec<Option<KernelFile>>);
 
 impl HeldStats {
     /// Closes all, after the cgroup became idle or was removed.
-    pub fn release(&mut self, budget: &mut FileBudget) {
+    pub fn release(&mut self, budget: &mut DescriptorBudget) {
         for held in &mut self.0 {
-            budget.give_back(usize::from(held.take().is_some()));
+            budget.give_back_files(usize::from(held.take().is_some()));
         }
     }
 }
@@ -88,7 +88,7 @@ impl ProcessReader<'_> {
         pids: &[u32],
         processes: &mut Vec<ProcessReading>,
         held: &mut HeldStats,
-        budget: &mut FileBudget,
+        budget: &mut DescriptorBudget,
         hold: bool,
         context: &mut ReadContext<'_>,
     ) {
@@ -102,7 +102,7 @@ impl ProcessReader<'_> {
             let live = self.read_one(process, file, budget, hold, context);
             if !live {
                 process.key.pid = 0;
-                budget.give_back(usize::from(file.take().is_some()));
+                budget.give_back_files(usize::from(file.take().is_some()));
                 all_live = false;
             }
         }
@@ -118,7 +118,7 @@ impl ProcessReader<'_> {
         &self,
         process: &mut ProcessReading,
         file: &mut Option<KernelFile>,
-        budget: &mut FileBudget,
+        budget: &mut DescriptorBudget,
         hold: bool,
         context: &mut ReadContext<'_>,
     ) -> bool {
@@ -136,7 +136,7 @@ impl ProcessReader<'_> {
                     return process.is_read();
                 }
             }
-            if !hold || !budget.take() {
+            if !hold || !budget.take_file() {
                 // Read below through the file just opened, which is closed on the way out.
                 let opened = file.take();
                 return match opened {
@@ -321,13 +321,13 @@ fn merge(
     pids: &[u32],
     processes: &mut Vec<ProcessReading>,
     held: &mut HeldStats,
-    budget: &mut FileBudget,
+    budget: &mut DescriptorBudget,
 ) {
     held.0.resize_with(processes.len(), || None);
     let mut old = std::mem::take(processes).into_iter().zip(std::mem::take(&mut held.0)).peekable();
     for pid in pids {
         while let Some((_, file)) = old.next_if(|(process, _)| process.key.pid < *pid) {
-            budget.give_back(usize::from(file.is_some()));
+            budget.give_back_files(usize::from(file.is_some()));
         }
         let (process, file) = old
             .next_if(|(process, _)| process.key.pid == *pid)
@@ -336,7 +336,7 @@ fn merge(
         held.0.push(file);
     }
     for (_, file) in old {
-        budget.give_back(usize::from(file.is_some()));
+        budget.give_back_files(usize::from(file.is_some()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cgroups::{CgroupTree, CgroupWalk};
 use super::gaps::{Gap, GapReason, Gaps};
-use super::held::FileBudget;
+use super::held::{DescriptorBudget, HELD_FILES_MAX};
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
@@ -27,7 +27,8 @@ pub struct SamplerOptions {
     pub awake: Option<fn() -> Duration>,
     /// Pressure, limits and peaks of active cgroups are read once in this number of ticks.
     pub detail_ticks: u64,
-    /// Limit of files kept open between ticks.
+    /// Limit of files kept open between ticks. Directories are kept besides, all within half of the
+    /// process's limit of open files.
     pub held_files_max: usize,
     /// Watch for created and removed cgroups between samples: see [`Sampler::drain_events`].
     pub events: bool,
@@ -41,7 +42,7 @@ impl Default for SamplerOptions {
             processes: ProcessDetail::default(),
             awake: None,
             detail_ticks: 1,
-            held_files_max: 4096,
+            held_files_max: HELD_FILES_MAX,
             events: false,
             sockets: false,
         }
@@ -362,7 +363,7 @@ fn place_processes(
 ) {
     let placed = reader.list_all(context, PROCESSES_MAX);
     let mut old = std::mem::take(cgroups);
-    let mut budget = FileBudget { left: 0 };
+    let mut budget = DescriptorBudget::nothing();
     let groups = placed.chunk_by(|(a, _), (b, _)| a == b);
     for group in groups {
         let Some((path, _)) = group.first() else { continue };

@@ -32,6 +32,14 @@ pub enum ReadFailure {
     Failed(i32),
 }
 
+impl ReadFailure {
+    /// True if the process (EMFILE) or the system (ENFILE) has no descriptor left.
+    #[must_use]
+    pub fn is_out_of_descriptors(self) -> bool {
+        self == Self::Failed(Errno::EMFILE as i32) || self == Self::Failed(Errno::ENFILE as i32)
+    }
+}
+
 impl From<Errno> for ReadFailure {
     fn from(errno: Errno) -> Self {
         match errno {
@@ -54,6 +62,9 @@ const PAGE_BYTES_MIN: usize = 4096;
 /// Longer than any record of a file of short records: a line of `diskstats` has 20 figures and a
 /// name of 32 bytes.
 const RECORD_BYTES_MAX: usize = 1024;
+
+/// The longest piece of a path that is opened in one step. Up to here nix copies it to the stack.
+const PATH_PIECE_BYTES_MAX: usize = 1000;
 
 /// The reused read buffer of the sampler. It grows to the largest file read so far.
 pub struct Buffer {
@@ -151,6 +162,8 @@ pub struct Dir {
 #[derive(Debug, Clone, Copy)]
 pub struct DirStatus {
     pub inode: u64,
+    /// The number of its filesystem. With `inode` it is the directory's identity.
+    pub device: u64,
     /// Kernfs keeps this at 2 + subdirectories; other filesystems need not.
     pub links: u64,
     /// The directory is on a cgroup2 filesystem, so `links` and `inode` mean what they say there.
@@ -167,6 +180,35 @@ impl Dir {
     pub fn open_dir(&self, name: &CStr) -> Result<Self, ReadFailure> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         Ok(Self { fd: openat(&self.fd, name, flags, Mode::empty())? })
+    }
+
+    /// The directory at `path` below this one, which may begin with a slash, at any depth. The last
+    /// component is no symlink. Allocates nothing.
+    pub fn open_path(&self, path: &[u8]) -> Result<Self, ReadFailure> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let mut above: Option<OwnedFd> = None;
+        let mut rest = path;
+        loop {
+            while let [b'/', below @ ..] = rest {
+                rest = below;
+            }
+            // The kernel takes no path beyond PATH_MAX, so a long one is opened in pieces.
+            let slash = |upto: &[u8]| upto.iter().rposition(|byte| *byte == b'/');
+            let end = match rest.get(..PATH_PIECE_BYTES_MAX) {
+                Some(start) => slash(start).unwrap_or(rest.len()),
+                None => rest.len(),
+            };
+            let (piece, below) = rest.split_at(end);
+            let name = if piece.is_empty() { b"." } else { piece };
+            let opened = match &above {
+                Some(above) => openat(above, name, flags, Mode::empty())?,
+                None => openat(&self.fd, name, flags, Mode::empty())?,
+            };
+            if below.is_empty() {
+                return Ok(Self { fd: opened });
+            }
+            (above, rest) = (Some(opened), below);
+        }
     }
 
     pub fn open_file(&self, name: &CStr) -> Result<KernelFile, ReadFailure> {
@@ -221,6 +263,7 @@ impl Dir {
         let stat = fstat(&self.fd)?;
         Ok(DirStatus {
             inode: stat.st_ino,
+            device: stat.st_dev,
             links: stat.st_nlink as u64,
             is_cgroup2: self.is_cgroup2(),
         })
@@ -296,6 +339,27 @@ pub fn below(root: &Path, path: &[u8]) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_longer_than_the_kernel_takes_is_opened_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open(folder.path()).unwrap();
+        let component = "c".repeat(200);
+        let mut path = Vec::new();
+        let mut dir = root.open_path(b"/").unwrap();
+        for _ in 0..40 {
+            let flags = Mode::from_bits_truncate(0o755);
+            nix::sys::stat::mkdirat(&dir.fd, component.as_str(), flags).unwrap();
+            path.push(b'/');
+            path.extend_from_slice(component.as_bytes());
+            dir = root.open_path(&path).unwrap();
+        }
+        assert!(path.len() > 8000);
+        let inode = dir.status().unwrap().inode;
+        assert_eq!(root.open_path(&path[1..]).unwrap().status().unwrap().inode, inode);
+        path.extend_from_slice(b"/absent");
+        assert_eq!(root.open_path(&path).unwrap_err(), ReadFailure::Absent);
+    }
 
     #[test]
     fn files_of_any_length_come_whole_either_way() {

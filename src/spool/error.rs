@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::SpoolError;
 use super::record::RecordError;
+use crate::descriptors::{describe, present_shortage};
 
 /// An error of a queue's file.
 #[derive(Debug)]
@@ -63,7 +64,13 @@ impl QueueFileError {
                 Err(failed(path, "another process has it open"))
             }
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
-                Err(why_not_writable(path).unwrap_or_else(|| failed(path, one_line(&error))))
+                // SQLite does not say that it found no descriptor.
+                Err(match present_shortage() {
+                    Some(shortage) => failed(path, shortage),
+                    None => {
+                        why_not_writable(path).unwrap_or_else(|| failed(path, one_line(&error)))
+                    }
+                })
             }
             _ => Err(failed(path, one_line(&error))),
         }
@@ -115,7 +122,7 @@ pub(super) fn from_io(path: &Path, error: &io::Error) -> SpoolError {
         io::ErrorKind::ReadOnlyFilesystem => failed(path, "read-only file system"),
         io::ErrorKind::PermissionDenied => failed(path, "permission denied"),
         io::ErrorKind::NotADirectory => failed(path, "it is to lie in what is no directory"),
-        _ => failed(path, error.to_string()),
+        _ => failed(path, describe(error)),
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::error::BatchDamage;
 use super::record::{self, RecordHead};
 use super::{Batch, Moment};
+use crate::descriptors;
 use crate::quantity::BootTime;
 
 /// The largest file; a larger one was not written here.
@@ -106,9 +107,10 @@ impl Journal {
                     self.dir.display()
                 ),
                 Err(error) => warn!(
-                    "{}: the journal of samples in flight cannot be written: {error}; a killed agent \
-                     may lose one interval, a retry follows with the next sample",
-                    self.dir.display()
+                    "{}: the journal of samples in flight cannot be written: {}; a killed agent may \
+                     lose one interval, a retry follows with the next sample",
+                    self.dir.display(),
+                    descriptors::describe(&error)
                 ),
             }
         }

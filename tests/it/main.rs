@@ -16,6 +16,7 @@ mod config;
 mod delivery;
 mod delivery_faults;
 mod delivery_trust;
+mod descriptors;
 mod directory_kubernetes;
 mod directory_sources;
 mod dump;

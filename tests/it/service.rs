@@ -63,6 +63,14 @@ fn the_unit_gives_the_capabilities_that_check_names_and_no_others() {
 }
 
 #[test]
+fn the_unit_lets_the_agent_hold_open_what_it_can_use() {
+    // A limit of which half, less 32, has room for 4096 files and a directory for each of as many
+    // cgroups as are followed.
+    assert_eq!(unit("LimitNOFILE"), ["65536"]);
+    assert!(65_536 / 2 - 32 > 4096 + nodetally::snapshot::cgroups::CGROUPS_MAX);
+}
+
+#[test]
 fn what_waits_for_endpoints_lies_where_systemd_lets_it_outlive_a_boot() {
     assert_eq!(unit("StateDirectory"), ["nodetally"]);
     let variables = [

@@ -40,7 +40,6 @@ pub fn check(settings: &Settings) -> Report {
     let held = own_capabilities();
     let options = SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
-        held_files_max: host::held_files_max(),
         events: true,
         sockets: settings.sampling.tcp_sockets,
         ..SamplerOptions::default()
@@ -248,6 +247,7 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
         | GapReason::Odd { .. }
         | GapReason::TooLarge
         | GapReason::Failed { .. }
+        | GapReason::LeftOut { .. }
         | GapReason::Bounded { .. }
         | GapReason::WentBack
         | GapReason::Implausible => State::Failed,

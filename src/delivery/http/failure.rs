@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::answer;
 use super::tls::Tls;
+use crate::descriptors::{present_shortage, shortage};
 
 /// One line on the cause, without the URL, which may hold a key.
 pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &Tls) -> String {
@@ -17,10 +18,17 @@ pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &T
     }
     // Without a more specific cause the text is reqwest's, which would name the URL.
     let error = error.without_url();
+    if let Some(shortage) = shortage(&error) {
+        return shortage.to_owned();
+    }
     match causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_rejected(reason, tls),
         Some(rustls::Error::AlertReceived(alert)) => rejected_by_server(*alert, tls),
         Some(other) => format!("TLS: {}", answer::one_line(&other.to_string())),
+        // A name that could not be looked up has lost its errno.
+        None if error.is_connect() => {
+            present_shortage().map_or_else(|| innermost(&error), str::to_owned)
+        }
         None => innermost(&error),
     }
 }

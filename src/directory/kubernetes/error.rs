@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use rustls::CertificateError;
 
 use super::access::ApiAccess;
+use crate::descriptors;
 use crate::directory::bounded;
 use crate::directory::objects::{self, DecodeError, ErrorStatus};
 
@@ -289,10 +290,17 @@ fn tls_error(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<String
 
 fn socket_error(cause: &(dyn Error + 'static), server: &str) -> Option<String> {
     if cause.to_string().starts_with("dns error") {
+        // The look-up does not say that it found no descriptor.
+        if let Some(shortage) = descriptors::present_shortage() {
+            return Some(shortage.to_owned());
+        }
         let why = cause.source().map(ToString::to_string).unwrap_or_default();
         return Some(format!("the API server's name is not known{server}: {}", excerpt(&why)));
     }
     let error = cause.downcast_ref::<io::Error>()?;
+    if let Some(shortage) = descriptors::shortage(error) {
+        return Some(shortage.to_owned());
+    }
     Some(match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             format!("the API server{server} refuses the connection: nothing listens there")

@@ -8,6 +8,7 @@
 //! GET /status    the same as JSON, by endpoint, for `nodetally status`
 //! ```
 
+mod host_header;
 mod metrics;
 mod report;
 mod socket;
@@ -39,7 +40,7 @@ use socket::SocketFile;
 use view::StatusShared;
 pub use view::StatusView;
 
-/// Connections are short; a probe must not wait for idle ones.
+/// Connections are short; idle ones make room for a probe.
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections_max: 128,
     head_timeout: Duration::from_secs(10),
@@ -114,7 +115,11 @@ impl Status {
             TcpPlan::Keep => None,
             TcpPlan::End => self.tcp.take(),
             TcpPlan::Start(address, listener) => {
-                let side = StatusServer::start(address, listener, None, &self.shared);
+                let mut router = router(&self.shared);
+                if address.ip().is_loopback() {
+                    router = router.layer(axum::middleware::from_fn(host_header::check));
+                }
+                let side = StatusServer::start(address, listener, None, router);
                 self.tcp.replace(side)
             }
         };
@@ -132,7 +137,8 @@ impl Status {
         let Some(path) = plan.socket else { return };
         match socket::bind(&path).await {
             Ok((listener, file)) => {
-                let side = StatusServer::start(path, listener, Some(file), &self.shared);
+                let router = router(&self.shared);
+                let side = StatusServer::start(path, listener, Some(file), router);
                 self.socket = Some(side);
             }
             Err(reason) => {
@@ -160,10 +166,10 @@ impl<Address> StatusServer<Address> {
         address: Address,
         listener: impl Listener + Send + 'static,
         file: Option<SocketFile>,
-        shared: &Arc<StatusShared>,
+        router: Router,
     ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(receiver::serve_router(listener, router(shared), LIMITS, async {
+        let done = tokio::spawn(receiver::serve_router(listener, router, LIMITS, async {
             let _ = stopped.await;
         }));
         Self { address, stop, done, file }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use super::slot::{CgroupSlot, keep};
 use crate::quantity::{Bytes, Limit};
 use crate::snapshot::CgroupReading;
-use crate::snapshot::held::{FileBudget, FileReader};
+use crate::snapshot::held::{DescriptorBudget, FileReader};
 use crate::snapshot::processes::ProcessReader;
 use crate::snapshot::read_context::{Outcome, ReadContext};
 use crate::source::cgroup::{cpu_max, memory_events, memory_stat, pressure, procs, single};
+use crate::source::root::Dir;
 
 /// One reading of a cgroup's cold files and processes.
 pub(super) struct ColdFiles<'a> {
+    /// The root cgroup's directory.
+    pub root: &'a Dir,
     pub slot: &'a mut CgroupSlot,
     pub reading: &'a mut CgroupReading,
-    pub budget: &'a mut FileBudget,
+    pub budget: &'a mut DescriptorBudget,
     pub pids: &'a mut Vec<u32>,
     pub detail: bool,
     pub refresh: bool,
@@ -30,7 +33,8 @@ impl ColdFiles<'_> {
         let path = Arc::clone(&self.reading.key.path);
         let files = &mut self.slot.files.cold;
         let mut reader = FileReader {
-            dir: &self.slot.dir,
+            root: self.root,
+            dir: &mut self.slot.dir,
             path: &path,
             hold: self.hold,
             ask_again: self.refresh,

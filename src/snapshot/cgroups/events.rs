@@ -95,6 +95,11 @@ impl CgroupEvents {
         Some(watched)
     }
 
+    /// True if as many cgroups are watched as may be.
+    pub fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
     /// Adds a gap, once for all reasons.
     fn add_gap_once(&mut self, context: &mut ReadContext<'_>, gap: Gap) {
         if !std::mem::replace(&mut self.gap_added, true) {

@@ -9,6 +9,7 @@
 mod cold_files;
 mod events;
 mod listing;
+mod shares;
 mod slot;
 mod tree;
 

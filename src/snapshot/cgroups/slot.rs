@@ -1,10 +1,9 @@
 //! One cgroup between ticks.
 
-use crate::snapshot::held::HeldFiles;
+use crate::snapshot::held::{DescriptorBudget, HeldDir, HeldFiles};
 use crate::snapshot::processes::HeldStats;
 use crate::snapshot::read_context::Outcome;
 use crate::source::inotify::WatchDescriptor;
-use crate::source::root::Dir;
 
 /// The two watches of one cgroup.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +16,17 @@ pub(super) struct CgroupWatch {
 /// index.
 #[derive(Debug)]
 pub(super) struct CgroupSlot {
-    pub dir: Dir,
+    pub dir: HeldDir,
     /// One past the last slot of its subtree.
     pub end: usize,
     pub depth: usize,
+    /// The number of followed cgroups in its subtree, itself included, and the limit of that.
+    pub followed: usize,
+    pub share: usize,
+    /// It leaves a part of the budget of descriptors to others.
+    pub is_beyond_share: bool,
+    /// Children beyond the share of this cgroup or of one above it.
+    pub left_out: usize,
     pub gone: bool,
     /// It was read since the last walk and changed something.
     pub dirty: bool,
@@ -32,6 +38,15 @@ pub(super) struct CgroupSlot {
     pub stats: HeldStats,
     /// The process through which the namespace was found; 0: find it again.
     pub namespace_leader: u32,
+}
+
+impl CgroupSlot {
+    /// Closes everything.
+    pub fn release(&mut self, budget: &mut DescriptorBudget) {
+        self.stats.release(budget);
+        self.files.release_all(budget);
+        self.dir.release(budget);
+    }
 }
 
 /// The activity of a cgroup, which decides which of its files stay open.

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use super::cold_files::ColdFiles;
 use super::events::{self, CgroupEvents, Todo};
 use super::listing::Listing;
+use super::shares::{self, Need};
 use super::slot::{Activity, CgroupSlot, CgroupWatch, keep};
 use super::tree_order;
+use crate::descriptors;
 use crate::identity::CgroupKey;
 use crate::quantity::{BootTime, Bytes};
 use crate::snapshot::CgroupReading;
 use crate::snapshot::gaps::{Gap, GapReason};
-use crate::snapshot::held::{FileBudget, FileReader, HeldFiles};
+use crate::snapshot::held::{DescriptorBudget, FileReader, HeldDir, HeldFiles};
 use crate::snapshot::processes::{HeldStats, ProcessReader};
 use crate::snapshot::read_context::{Outcome, ReadContext};
 use crate::snapshot::roots::CapturedInstant;
@@ -24,6 +26,13 @@ use crate::source::root::{Dir, ReadFailure};
 
 /// Limit of followed cgroups. The usage of others stays in their parents' self usage.
 pub const CGROUPS_MAX: usize = 16_384;
+
+/// Once there are more, shares of so many are divided, so that a subtree that is within its share
+/// finds room at once.
+const CGROUPS_SHARED: usize = CGROUPS_MAX - CGROUPS_MAX / 16;
+
+/// Limit of rounds of dividing and looking again in one walk.
+const ROUNDS_MAX: usize = 4;
 
 /// Depth of the deepest followed cgroup.
 const DEPTH_MAX: usize = 64;
@@ -43,6 +52,8 @@ enum Moved {
 /// All followed cgroups with their open files.
 #[derive(Debug)]
 pub struct CgroupTree {
+    /// The root cgroup's directory, below which closed ones are opened again.
+    root: Dir,
     slots: Vec<CgroupSlot>,
     /// Found in this tick; inserted after the walk.
     created: Vec<(CgroupSlot, CgroupReading)>,
@@ -52,7 +63,11 @@ pub struct CgroupTree {
     /// True while events between two walks are handled.
     between_walks: bool,
     events: Option<CgroupEvents>,
-    budget: FileBudget,
+    budget: DescriptorBudget,
+    /// A cgroup found no room since the shares were divided, and would have had a share.
+    any_refused: bool,
+    /// Some cgroups are left out, so shares are in force.
+    any_left_out: bool,
     pids: Vec<u32>,
     rows: Vec<IoRow>,
     listing: Listing,
@@ -78,19 +93,23 @@ impl CgroupTree {
         detail_ticks: u64,
     ) -> Result<Self, ReadFailure> {
         let mut tree = Self {
+            root,
             slots: Vec::new(),
             created: Vec::new(),
             any_gone: false,
             any_removed: false,
             between_walks: false,
             events: None,
-            budget: FileBudget::within_limit(held_files_max),
+            budget: DescriptorBudget::of_limit(held_files_max, descriptors::limit()),
+            any_refused: false,
+            any_left_out: false,
             pids: Vec::new(),
             rows: Vec::new(),
             listing: Listing::default(),
             captured,
             detail_ticks: detail_ticks.max(1),
         };
+        let root = tree.root.open_path(b"/")?;
         let (slot, reading) = tree.make(root, Arc::from(&b"/"[..]), 0)?;
         tree.slots.push(slot);
         readings.clear();
@@ -130,8 +149,138 @@ impl CgroupTree {
             }
         }
         self.update(0, false, walk);
-        if self.any_gone || !self.created.is_empty() {
+        let changes = self.any_gone || !self.created.is_empty();
+        if changes {
             self.rebuild(walk.readings);
+        }
+        for _ in 0..ROUNDS_MAX {
+            if !std::mem::take(&mut self.any_refused) {
+                break;
+            }
+            self.divide(walk.readings);
+            self.find_again(walk);
+            self.rebuild(walk.readings);
+        }
+        if self.any_left_out {
+            self.add_gap(walk);
+        }
+        if changes && self.events.as_ref().is_some_and(CgroupEvents::is_full) {
+            self.divide_watches(walk);
+        }
+        if std::mem::take(&mut walk.context.gaps.out_of_descriptors) {
+            for slot in &mut self.slots {
+                slot.release(&mut self.budget);
+            }
+            self.budget.halve();
+        }
+    }
+
+    /// Divides the limit of followed cgroups, and drops those beyond a share.
+    fn divide(&mut self, readings: &mut Vec<CgroupReading>) {
+        let shares = shares::divide(CGROUPS_SHARED, &needs(&self.slots, true));
+        let mut any_dropped = false;
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            slot.share = shares.as_ref().map_or(usize::MAX, |shares| shares[at]);
+            if slot.share == 0 {
+                (slot.gone, slot.dirty) = (true, false);
+                any_dropped = true;
+            }
+        }
+        if !any_dropped {
+            return;
+        }
+        for at in 1..self.slots.len() {
+            let above = readings.get(at).and_then(|reading| reading.parent);
+            let Some(above) = above.filter(|_| self.slots[at].share == 0) else { continue };
+            if self.slots[above].share > 0 {
+                self.slots[above].left_out += 1;
+            }
+        }
+        self.insert_and_drop(readings);
+    }
+
+    /// Divides the limit of watched cgroups, so that no subtree has all watches.
+    fn divide_watches(&mut self, walk: &mut CgroupWalk<'_, '_>) {
+        let shares = shares::divide(events::WATCHED_MAX, &needs(&self.slots, false));
+        let Some(shares) = shares else { return };
+        for (at, share) in shares.iter().enumerate() {
+            if *share == 0 {
+                let watched = self.slots[at].watched.take();
+                self.forget(watched);
+            }
+        }
+        for (at, share) in shares.iter().enumerate() {
+            if *share > 0 && self.slots[at].watched.is_none() {
+                let path = Arc::clone(&walk.readings[at].key.path);
+                self.slots[at].watched = self.watch_one(&path, at == 0, walk.context);
+            }
+        }
+        if let Some(events) = &mut self.events {
+            events.index_watches(&self.slots);
+        }
+    }
+
+    /// Looks for children again where some were left out and there is room for them now.
+    fn find_again(&mut self, walk: &mut CgroupWalk<'_, '_>) {
+        for at in (0..self.slots.len()).rev() {
+            if self.slots[at].left_out == 0 || !self.has_room(at, walk.readings) {
+                continue;
+            }
+            if self.find_new_children(at, walk) {
+                // Above them, what was read before they were found is older than they are.
+                let mut above = Some(at);
+                while let Some(at) = above {
+                    self.read_hot(at, walk);
+                    self.rest(at);
+                    above = walk.readings.get(at).and_then(|reading| reading.parent);
+                }
+            }
+        }
+    }
+
+    /// True if a new child of the cgroup at `at` can be followed.
+    fn has_room(&self, at: usize, readings: &[CgroupReading]) -> bool {
+        let mut above = Some(at);
+        while let Some(at) = above {
+            if self.slots.get(at).is_none_or(|slot| slot.followed >= slot.share) {
+                return false;
+            }
+            above = readings.get(at).and_then(|reading| reading.parent);
+        }
+        self.slots.len() + self.created.len() < CGROUPS_MAX
+    }
+
+    /// Counts a new cgroup below the one at `at`; false if there is no room for it.
+    fn admit(&mut self, at: usize, readings: &[CgroupReading]) -> bool {
+        if !self.has_room(at, readings) {
+            // It can be within its share all the same: others are to be dropped then.
+            self.any_refused |= self.slots.len() + self.created.len() >= CGROUPS_MAX;
+            return false;
+        }
+        let mut above = Some(at);
+        while let Some(at) = above {
+            let Some(slot) = self.slots.get_mut(at) else { break };
+            slot.followed += 1;
+            above = readings.get(at).and_then(|reading| reading.parent);
+        }
+        true
+    }
+
+    /// Adds one gap for all cgroups that are left out, at the parent that has most of them.
+    fn add_gap(&self, walk: &mut CgroupWalk<'_, '_>) {
+        let most =
+            self.slots.iter().zip(walk.readings.iter()).max_by_key(|(slot, _)| slot.left_out);
+        if let Some((slot, reading)) = most.filter(|(slot, _)| slot.left_out > 0) {
+            let reason = GapReason::LeftOut { cgroups: slot.left_out, limit: CGROUPS_MAX };
+            walk.context.gaps.add(&[&reading.key.path], reason);
+        }
+    }
+
+    /// Ends a reading of the cgroup at `at`: its directory stays open within the budget.
+    fn rest(&mut self, at: usize) {
+        if let Some(slot) = self.slots.get_mut(at) {
+            self.budget.begin(slot.is_beyond_share);
+            slot.dir.rest(&mut self.budget);
         }
     }
 
@@ -148,6 +297,8 @@ impl CgroupTree {
         if self.slots.get_mut(at).is_some_and(|slot| std::mem::take(&mut slot.dirty)) {
             first = Moved::Yes;
         }
+        // Those below are opened while this one is not.
+        self.rest(at);
         let is_root = at == 0;
         let turn = (walk.context.tick + at as u64).is_multiple_of(REFRESH_TICKS);
         let refresh = refresh_above || turn;
@@ -171,7 +322,7 @@ impl CgroupTree {
             child = next;
         }
         let mut any_created = false;
-        if self.children_changed(at, live_children) {
+        if self.children_changed(at, live_children, walk) {
             any_created = self.find_new_children(at, walk);
         }
         if end > at + 1 || any_created {
@@ -179,7 +330,9 @@ impl CgroupTree {
         }
         let Some(reading) = walk.readings.get_mut(at) else { return };
         let Some(slot) = self.slots.get_mut(at) else { return };
+        self.budget.begin(slot.is_beyond_share);
         let mut cold = ColdFiles {
+            root: &self.root,
             slot,
             reading,
             budget: &mut self.budget,
@@ -192,6 +345,7 @@ impl CgroupTree {
             is_root,
         };
         cold.read(&walk.processes, walk.context);
+        self.rest(at);
     }
 
     /// Skips an unchanged subtree: its last readings are valid now.
@@ -210,6 +364,7 @@ impl CgroupTree {
             if slot.activity != activity {
                 slot.activity = activity;
                 slot.stats.release(&mut self.budget);
+                slot.dir.release(&mut self.budget);
                 match activity {
                     // Its hot files are read again in the next tick.
                     Activity::IdleTop => slot.files.release_cold(&mut self.budget),
@@ -224,6 +379,7 @@ impl CgroupTree {
     fn mark_gone(&mut self, at: usize, end: usize) {
         for slot in &mut self.slots[at..end] {
             slot.gone = true;
+            slot.dir.release(&mut self.budget);
         }
         self.any_gone = true;
     }
@@ -233,6 +389,7 @@ impl CgroupTree {
         let Some(slot) = self.slots.get_mut(at) else { return Moved::Gone };
         let Some(reading) = walk.readings.get_mut(at) else { return Moved::Gone };
         let path = Arc::clone(&reading.key.path);
+        self.budget.begin(slot.is_beyond_share);
         let mut moved = false;
         // Files opened here must be released when it is idle again.
         if slot.activity == Activity::IdleBelow {
@@ -241,7 +398,8 @@ impl CgroupTree {
         let files = &mut slot.files.hot;
         let ask_again = (walk.context.tick + at as u64).is_multiple_of(REFRESH_TICKS);
         let mut reader = FileReader {
-            dir: &slot.dir,
+            root: &self.root,
+            dir: &mut slot.dir,
             path: &path,
             hold: true,
             ask_again,
@@ -272,7 +430,7 @@ impl CgroupTree {
                 reading.cpu_unreadable = false;
                 // A removed directory gives the same error if the file was not open. An existing
                 // one has its process list.
-                if !slot.dir.has(c"cgroup.procs") {
+                if !reader.has(c"cgroup.procs") {
                     return Moved::Gone;
                 }
                 reading.cpu = None;
@@ -353,7 +511,9 @@ impl CgroupTree {
 
     fn read_dirty(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) {
         // A removed one keeps its last reading; the next walk finds out.
-        if self.read_hot(at, walk) == Moved::Gone {
+        let moved = self.read_hot(at, walk);
+        self.rest(at);
+        if moved == Moved::Gone {
             return;
         }
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -362,7 +522,8 @@ impl CgroupTree {
             return;
         }
         let mut reader = FileReader {
-            dir: &slot.dir,
+            root: &self.root,
+            dir: &mut slot.dir,
             path: &reading.key.path,
             hold: false,
             ask_again: false,
@@ -372,29 +533,54 @@ impl CgroupTree {
         let held = &mut slot.files.cold.memory_events;
         let events = reader.record(held, c"memory.events", memory_events::parse);
         keep(&mut reading.memory.events, events);
+        slot.dir.rest(&mut self.budget);
     }
 
-    /// True if a new child exists, or a known one was removed unnoticed.
-    fn children_changed(&self, at: usize, live_children: u64) -> bool {
-        let Some(slot) = self.slots.get(at) else { return false };
-        if !slot.links_count_children {
+    /// True if a child exists that can be followed, or a known one was removed unnoticed.
+    fn children_changed(
+        &mut self,
+        at: usize,
+        live_children: u64,
+        walk: &mut CgroupWalk<'_, '_>,
+    ) -> bool {
+        let has_room = self.has_room(at, walk.readings);
+        let Some(slot) = self.slots.get_mut(at) else { return false };
+        if !slot.links_count_children || slot.left_out > 0 && has_room {
             return true;
         }
-        slot.dir.links().is_ok_and(|links| links != live_children + 2)
+        let Some(reading) = walk.readings.get(at) else { return false };
+        let dir = slot.dir.open(&self.root, &reading.key.path);
+        let links = match dir.and_then(Dir::links) {
+            Ok(links) => links,
+            Err(failure) => {
+                walk.context.gaps.add_failure(&[&reading.key.path], failure);
+                return false;
+            }
+        };
+        let others = links.saturating_sub(live_children + 2);
+        if others > 0 && !has_room && slot.share < usize::MAX {
+            // A listing would find more of those that are left out.
+            slot.left_out = usize::try_from(others).unwrap_or(usize::MAX);
+            return false;
+        }
+        links != live_children + 2 + slot.left_out as u64
     }
 
     /// Finds and reads new children; true if there are any.
     fn find_new_children(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) -> bool {
-        // At the limit, a new cgroup would be opened again and again for nothing.
-        if self.between_walks && self.slots.len() + self.created.len() >= CGROUPS_MAX {
+        // Without room, a listing after each event would be for nothing.
+        if self.between_walks && !self.has_room(at, walk.readings) {
             return false;
         }
-        let Some(slot) = self.slots.get(at) else { return false };
+        let Some(slot) = self.slots.get_mut(at) else { return false };
         let (end, depth) = (slot.end, slot.depth + 1);
         let path = walk.readings.get(at).map(|reading| Arc::clone(&reading.key.path));
         let Some(path) = path else { return false };
         let mut listing = std::mem::take(&mut self.listing);
-        if let Err(failure) = listing.fill(&slot.dir) {
+        let dir = slot.dir.open(&self.root, &path);
+        let listed = dir.and_then(|dir| listing.fill(dir));
+        self.rest(at);
+        if let Err(failure) = listed {
             walk.context.gaps.add_failure(&[&path], failure);
             self.listing = listing;
             return false;
@@ -402,6 +588,7 @@ impl CgroupTree {
         // Both lists are sorted by name, so one pass over them finds the new ones.
         let mut child = at + 1;
         let mut found = false;
+        let mut left_out = 0;
         for name in listing.names() {
             while child < end && self.name_before(child, name, walk.readings) {
                 child = self.skip_child(child, end);
@@ -411,21 +598,21 @@ impl CgroupTree {
                 child = known.map_or(end, |slot| slot.end);
                 continue;
             }
-            let dir = self.slots.get(at).map(|slot| slot.dir.open_dir(name));
-            let path = join(&path, name.to_bytes());
-            match dir {
-                Some(Ok(dir)) => {
-                    found = true;
-                    self.create(dir, path, depth, walk);
-                }
-                Some(Err(failure)) => walk.context.gaps.add_failure(&[&path], failure),
-                None => {}
+            if self.admit(at, walk.readings) {
+                found = true;
+                self.create(join(&path, name.to_bytes()), depth, at, walk);
+            } else {
+                left_out += 1;
             }
         }
         while child < end {
             child = self.skip_child(child, end);
         }
         self.listing = listing;
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.left_out = left_out;
+        }
+        self.any_left_out |= left_out > 0;
         found
     }
 
@@ -446,32 +633,49 @@ impl CgroupTree {
         next
     }
 
-    /// Reads a new cgroup and everything below it, children first, into `created`.
-    fn create(&mut self, dir: Dir, path: Arc<[u8]>, depth: usize, walk: &mut CgroupWalk<'_, '_>) {
-        if depth > DEPTH_MAX || self.slots.len() + self.created.len() >= CGROUPS_MAX {
-            let limit = if depth > DEPTH_MAX { DEPTH_MAX } else { CGROUPS_MAX };
-            walk.context.gaps.add(&[&path], GapReason::Bounded { limit });
+    /// Reads a new cgroup and everything below it, children first, into `created`. `above`: the
+    /// known cgroup that they are below. It was admitted.
+    fn create(
+        &mut self,
+        path: Arc<[u8]>,
+        depth: usize,
+        above: usize,
+        walk: &mut CgroupWalk<'_, '_>,
+    ) {
+        if depth > DEPTH_MAX {
+            walk.context.gaps.add(&[&path], GapReason::Bounded { limit: DEPTH_MAX });
             return;
         }
+        let dir = match self.root.open_path(&path) {
+            Ok(dir) => dir,
+            Err(failure) => {
+                return walk.context.gaps.add_failure(&[&path], failure);
+            }
+        };
         // The watch is set before its children are listed, so that none is missed in between.
         let watched = self.watch_one(&path, false, walk.context);
         let mut children = Listing::default();
         if let Err(failure) = children.fill(&dir) {
             walk.context.gaps.add_failure(&[&path], failure);
         }
-        let first_below = self.created.len();
-        for name in children.names() {
-            let path = join(&path, name.to_bytes());
-            match dir.open_dir(name) {
-                Ok(child) => self.create(child, path, depth + 1, walk),
-                Err(failure) => walk.context.gaps.add_failure(&[&path], failure),
-            }
-        }
-        let Ok((mut slot, reading)) = self.make(dir, path, depth) else {
+        let made = self.make(dir, Arc::clone(&path), depth);
+        let Ok((mut slot, reading)) = made else {
             self.forget(watched);
-            self.undo_created(first_below);
             return;
         };
+        if !children.is_empty() {
+            // A deep tree takes no descriptor for each level.
+            slot.dir.release(&mut self.budget);
+        }
+        let first_below = self.created.len();
+        for name in children.names() {
+            if self.admit(above, walk.readings) {
+                self.create(join(&path, name.to_bytes()), depth + 1, above, walk);
+            } else {
+                slot.left_out += 1;
+            }
+        }
+        self.any_left_out |= slot.left_out > 0;
         slot.watched = watched;
         // The new one is read as the only cgroup of a tree, then set aside.
         let old_slots = std::mem::replace(&mut self.slots, vec![slot]);
@@ -482,6 +686,7 @@ impl CgroupTree {
         {
             walk.context.counts.cgroups_visited += 1;
             let mut cold = ColdFiles {
+                root: &self.root,
                 slot,
                 reading,
                 budget: &mut self.budget,
@@ -498,6 +703,7 @@ impl CgroupTree {
                 slot.namespace_leader = 0;
             }
         }
+        self.rest(0);
         let made = self.slots.pop().zip(walk.readings.pop());
         self.slots = old_slots;
         *walk.readings = old_readings;
@@ -512,8 +718,7 @@ impl CgroupTree {
     fn undo_created(&mut self, first: usize) {
         while self.created.len() > first {
             let Some((mut slot, _)) = self.created.pop() else { return };
-            slot.files.release_all(&mut self.budget);
-            slot.stats.release(&mut self.budget);
+            slot.release(&mut self.budget);
             self.forget(slot.watched.take());
         }
     }
@@ -528,9 +733,13 @@ impl CgroupTree {
         let captured = self.captured.as_ref().and_then(|captured| captured.cgroups.get(&*path));
         let inode = captured.map_or(status.inode, |cgroup| cgroup.inode);
         let slot = CgroupSlot {
-            dir,
+            dir: HeldDir::new(dir, &status),
             end: 1,
             depth,
+            followed: 1,
+            share: usize::MAX,
+            is_beyond_share: false,
+            left_out: 0,
             gone: false,
             dirty: false,
             watched: None,
@@ -560,9 +769,18 @@ impl CgroupTree {
         }
     }
 
+    /// Drops gone cgroups, inserts created ones, and divides the shares anew if some are left out.
+    fn rebuild(&mut self, readings: &mut Vec<CgroupReading>) {
+        self.insert_and_drop(readings);
+        if self.any_left_out {
+            self.divide(readings);
+            self.any_left_out = self.slots.iter().any(|slot| slot.left_out > 0);
+        }
+    }
+
     /// Drops gone cgroups, inserts created ones and computes parents and subtrees anew. A gone
     /// cgroup that was read since the last walk stays, marked as removed.
-    fn rebuild(&mut self, readings: &mut Vec<CgroupReading>) {
+    fn insert_and_drop(&mut self, readings: &mut Vec<CgroupReading>) {
         self.release_gone(readings);
         let slots = std::mem::take(&mut self.slots);
         let mut all: Vec<(CgroupSlot, CgroupReading)> =
@@ -588,8 +806,15 @@ impl CgroupTree {
         for done in ancestors {
             all[done].0.end = all.len();
         }
+        for (at, (slot, _)) in all.iter_mut().enumerate() {
+            slot.followed = slot.end - at;
+        }
         self.any_gone = false;
         (self.slots, *readings) = all.into_iter().unzip();
+        let shares = shares::divide(self.budget.cgroups(), &needs(&self.slots, false));
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            slot.is_beyond_share = shares.as_ref().is_some_and(|shares| shares[at] == 0);
+        }
         if let Some(events) = &mut self.events {
             events.index_watches(&self.slots);
         }
@@ -605,8 +830,7 @@ impl CgroupTree {
             if !slot.gone {
                 continue;
             }
-            slot.stats.release(&mut self.budget);
-            slot.files.release_all(&mut self.budget);
+            slot.release(&mut self.budget);
             let watched = slot.watched.take();
             slot.dirty &= !reading.removed;
             if slot.dirty {
@@ -644,6 +868,15 @@ fn drop_replaced(all: &mut Vec<(CgroupSlot, CgroupReading)>) {
     all.retain(|(_, reading)| {
         !reading.removed || !replaced.iter().any(|top| lies_in(&reading.key.path, top))
     });
+}
+
+/// The needs of the cgroups, with or without the children that are left out.
+fn needs(slots: &[CgroupSlot], with_left_out: bool) -> Vec<Need> {
+    let need = |slot: &CgroupSlot| Need {
+        end: slot.end,
+        left_out: if with_left_out { slot.left_out } else { 0 },
+    };
+    slots.iter().map(need).collect()
 }
 
 fn join(parent: &[u8], name: &[u8]) -> Arc<[u8]> {

@@ -8,5 +8,5 @@
 
 mod broken;
 mod changing;
-mod copy;
+pub mod copy;
 mod live;

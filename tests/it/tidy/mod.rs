@@ -39,6 +39,7 @@ const ROOMS: &[Room] = &[
     room("quantity"),
     room("identity"),
     room_using("clock", &[]),
+    room_using("descriptors", &[]),
     // Two rooms that speak HTTP to somebody and know nothing of each other need the same of these.
     room_using("retry_after", &[]),
     room_using("small_file", &[]),
@@ -51,10 +52,10 @@ const ROOMS: &[Room] = &[
     room("ledger"),
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
-    room_using("spool", &["clock"]),
-    room_using("delivery", &["spool", "clock", "retry_after", "small_file"]),
+    room_using("spool", &["clock", "descriptors"]),
+    room_using("delivery", &["spool", "clock", "descriptors", "retry_after", "small_file"]),
     // The other end of the wire: what it shares with the agent is the wire.
-    room_using("receiver", &["payload"]),
+    room_using("receiver", &["payload", "descriptors"]),
     // The rooms above take plain arguments, and config knows none of them but the list of dialects.
     room_using("config", &["payload::dialect"]),
     room("checkpoint"),
