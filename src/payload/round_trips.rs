@@ -16,6 +16,8 @@ use super::resource_api::{
 use super::running_totals::RunningTotals;
 use super::samples::*;
 use crate::attribution::QosClass;
+use crate::directory::pod::{Phase, Pod};
+use crate::ledger::account::PodUsage;
 use crate::quantity::WallTime;
 use crate::snapshot::gaps::Gaps;
 
@@ -48,6 +50,87 @@ fn every_extra_of_the_resource_api_is_read_and_written_again_as_it_was() {
     resource_api::encode_node(&UsageValues::default(), Some(&extras), &mut body);
     let read = decode_node(&body).unwrap().extras;
     assert_eq!(serde_json::json!(read), serde_json::json!(extras));
+}
+
+/// One pod of a test: the usage of each interval of its life, and the first interval in which the
+/// directory knows it.
+#[derive(Debug, Clone)]
+struct Life {
+    used: Vec<(u64, Phase)>,
+    known_from: usize,
+}
+
+const INTERVALS: usize = 12;
+
+impl Life {
+    fn usage(&self, number: u32, interval: usize) -> Option<PodUsage> {
+        let (figure, _) = self.used.get(interval)?;
+        let exited = interval + 1 == self.used.len();
+        Some(PodUsage { exited, ..used(number, *figure) })
+    }
+
+    fn pod(&self, number: u32, interval: usize) -> Option<Pod> {
+        let phase = self.used.get(interval).map_or(Phase::Succeeded, |(_, phase)| *phase);
+        let name = format!("p{number}");
+        (interval >= self.known_from).then(|| Pod { phase, ..pod(number, &name) })
+    }
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    let phases = [Phase::Pending, Phase::Running, Phase::Unknown, Phase::Failed];
+    let interval = (0..1000_u64, prop::sample::select(phases.to_vec()));
+    (prop::collection::vec(interval, 1..8), 0..INTERVALS - 1)
+        .prop_map(|(used, known_from)| Life { used, known_from })
+}
+
+proptest! {
+    /// Pods start, end and become known in any order: both APIs get all that they used, and nothing
+    /// follows the last post of one that ended.
+    #[test]
+    fn all_that_pods_used_is_posted_whenever_they_end_and_become_known(
+        lives in prop::collection::vec(life(), 1..5),
+    ) {
+        let options = EncodeOptions { extras: true, ..EncodeOptions::new("node-1") };
+        let mut totals = RunningTotals::default();
+        let lives: Vec<(u32, Life)> = (0..).zip(lives).collect();
+        let mut posted: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+        let mut in_batch: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+        for interval in 0..INTERVALS {
+            let usage = lives.iter().filter_map(|(number, life)| life.usage(*number, interval));
+            let account = account(usage.collect());
+            let pods = lives.iter().filter_map(|(number, life)| life.pod(*number, interval));
+            let catalog = catalog(pods.collect(), &[], &[]);
+            let view = view(&account, &catalog);
+            let entities = totals.add(&view);
+            for message in resource_api::encode(&view, &entities, &options) {
+                let Some(name) = message.path.split('/').nth(5) else { continue };
+                let (_, life) = lives.iter().find(|(number, _)| format!("p{number}") == name).unwrap();
+                prop_assert!(interval <= life.known_from.max(life.used.len() - 1), "{}", name);
+                let body: Value = serde_json::from_slice(&message.body).unwrap();
+                let sum = posted.entry(name.to_owned()).or_default();
+                sum[0] += body["cpu_nanocores"].as_u64().unwrap() / 1_000_000;
+                sum[1] += body["network_io"]["bytes_recv"].as_u64().unwrap() / 100;
+            }
+            for message in pod_batch::pods(&view, &entities, &options) {
+                let body: Value = serde_json::from_slice(&message.body).unwrap();
+                for pod in body["resources"].as_array().unwrap() {
+                    let metrics = &pod["metrics"];
+                    let sum = in_batch.entry(pod["name"].as_str().unwrap().to_owned()).or_default();
+                    sum[0] += (metrics["cpu"]["usage"].as_f64().unwrap() * 1000.0).round() as u64;
+                    sum[1] += metrics["network"]["rx_bytes"].as_u64().unwrap() / 100;
+                }
+            }
+        }
+        for (number, life) in &lives {
+            let used: u64 = life.used.iter().map(|(figure, _)| *figure).sum();
+            let of = |sums: &BTreeMap<String, [u64; 2]>| {
+                sums.get(&format!("p{number}")).copied().unwrap_or_default()
+            };
+            // `samples::usage` has as many thousandths of a CPU as hundreds of bytes.
+            prop_assert_eq!(of(&posted), [used; 2], "resource API: {:?}", life);
+            prop_assert_eq!(of(&in_batch), [used; 2], "pod batch: {:?}", life);
+        }
+    }
 }
 
 proptest! {

@@ -88,8 +88,6 @@ struct EntityTotals {
     /// Not yet sent to APIs that identify a pod by its name, because it did not run yet. The amounts
     /// of init containers come with the first post.
     not_running: CountedUsage,
-    /// It has ended, and its last post was sent.
-    is_final_sent: bool,
     /// The end of the last interval in which it had a cgroup.
     measured_at: BootTime,
 }
@@ -141,7 +139,6 @@ impl RunningTotals {
                 entity.own.while_unknown = std::mem::take(&mut totals.unknown);
             }
             entity.own.total = totals.total;
-            totals.is_final_sent &= !entity.runs;
             if entity.measured {
                 totals.measured_at = now;
             } else {
@@ -176,17 +173,13 @@ fn settle_names(all: &mut [Entity<'_>], kept: &mut [EntityTotals]) {
     let groups: Vec<Vec<usize>> = by_name.into_values().collect();
     for group in groups {
         for at in &group {
-            if let (Some(kept), Some(entity)) = (kept.get_mut(*at), all.get(*at))
-                && !kept.is_final_sent
-            {
+            if let (Some(kept), Some(entity)) = (kept.get_mut(*at), all.get(*at)) {
                 kept.not_running.add(entity.own.interval);
             }
         }
         let claims = || group.iter().filter_map(|at| Some((*at, all.get(*at)?)));
         let has_unsent = |at: usize| {
-            kept.get(at).is_some_and(|kept| {
-                !kept.is_final_sent && !kept.not_running.plus(kept.unknown_by_name).is_zero()
-            })
+            kept.get(at).is_some_and(|kept| !kept.not_running.plus(kept.unknown_by_name).is_zero())
         };
         let running = claims().filter(|(_, entity)| entity.runs);
         let ended = claims().filter(|(at, entity)| entity.ended && has_unsent(*at));
@@ -202,7 +195,6 @@ fn settle_names(all: &mut [Entity<'_>], kept: &mut [EntityTotals]) {
             if at != holder && !entity.ended && entity.claim() > claim {
                 continue;
             }
-            kept.is_final_sent |= entity.ended && !entity.runs;
             let interval = std::mem::take(&mut kept.not_running);
             let unknown = std::mem::take(&mut kept.unknown_by_name);
             sent.interval.add(interval);
