@@ -154,8 +154,15 @@ impl Gaps {
         self.add(path, GapReason::Malformed { expected: malformed.expected });
     }
 
+    /// Adds the gap of an odd row or figure. The same oddity in files of one name, as each cgroup
+    /// has them, is one gap: that of the first.
     pub fn add_odd(&mut self, path: &[&[u8]], odd: Malformed) {
-        self.add(path, GapReason::Odd { expected: odd.expected });
+        let reason = GapReason::Odd { expected: odd.expected };
+        let file = path.last().and_then(|last| last.rsplit(|byte| *byte == b'/').next());
+        let has_name = |gap: &Gap| file.is_some_and(|file| gap.path.ends_with(file));
+        if !self.current.iter().any(|gap| gap.reason == reason && has_name(gap)) {
+            self.add(path, reason);
+        }
     }
 }
 
@@ -173,6 +180,22 @@ mod tests {
         assert_eq!(gaps.current.len(), GAPS_MAX);
         assert_eq!(gaps.count as usize, GAPS_MAX + 7);
         assert_eq!(*gaps.current[0].path, *b"0/cpu.stat");
+    }
+
+    #[test]
+    fn an_oddity_of_every_cgroup_is_one_gap() {
+        let mut gaps = Gaps::default();
+        let odd = |expected| Malformed::expected(expected);
+        for number in 0..200 {
+            let cgroup = format!("/pods/{number}");
+            gaps.add_odd(&[cgroup.as_bytes(), b"/", b"io.stat"], odd("a device"));
+        }
+        gaps.add_odd(&[b"/pods/0", b"/", b"io.stat"], odd("a figure"));
+        gaps.add_odd(&[b"/proc/", b"17/stat"], odd("a figure"));
+        gaps.add_odd(&[b"/proc/", b"18/stat"], odd("a figure"));
+        let paths: Vec<&[u8]> = gaps.current.iter().map(|gap| &*gap.path).collect();
+        let expected: [&[u8]; 3] = [b"/pods/0/io.stat", b"/pods/0/io.stat", b"/proc/17/stat"];
+        assert_eq!((paths, gaps.count), (expected.to_vec(), 3));
     }
 
     #[test]

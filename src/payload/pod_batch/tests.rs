@@ -272,6 +272,20 @@ fn pods_of_every_phase_are_sent_and_those_that_ended_with_what_they_used() {
     assert_eq!(by_uid, expected);
 }
 
+/// The message has no window, so a reader multiplies by the interval: here 15 s.
+#[test]
+fn a_pod_that_lived_for_a_part_of_the_interval_has_its_rate_over_all_of_it() {
+    let catalog = catalog(vec![pod(1, "job")], &[], &[]);
+    let mut gone = PodUsage { exited: true, ..used(1, 1) };
+    // 20.0 s of four CPUs in the 6.7 s that it lived.
+    let cpu = gone.usage.cpu.as_mut().unwrap();
+    (cpu.usage, cpu.over_usec) = (CpuTime::from_usec(20_000_000), 6_700_000);
+    let account = account(vec![gone]);
+    let sent = resources(&view(&account, &catalog), UnknownPodPolicy::Wait);
+    let cores = sent[0]["metrics"]["cpu"]["usage"].as_f64().unwrap();
+    assert!((cores * 15.0 - 20.0).abs() < 1e-6, "{cores}");
+}
+
 #[test]
 fn what_flowed_before_a_pod_was_known_comes_with_its_first_message() {
     let known = catalog(vec![Pod { phase: Phase::Pending, ..pod(1, "web") }], &[], &[]);

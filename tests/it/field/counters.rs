@@ -375,3 +375,29 @@ fn files_without_their_last_newline_are_read() {
         assert_eq!(bare.0[key], whole.0[key], "{key}");
     }
 }
+
+/// Its first thread has exited and others run on: the kernel shows no memory for the first, and all
+/// of it for each other.
+#[test]
+fn a_process_without_its_first_thread_has_the_memory_of_the_others() {
+    let resident = |host: &Host| {
+        let dump = host.dump();
+        let processes = dump.0["processes"].as_array().unwrap().clone();
+        let is_it = |process: &serde_json::Value| process["pid"] == 1641;
+        processes.into_iter().find(is_it).unwrap()["memory_resident_bytes"].clone()
+    };
+    let host = Host::copy(HOST);
+    let stat = host.read(1, "proc/1641/stat");
+    let with = |state: &str, threads: &str, pages: &str| {
+        let mut fields: Vec<&str> = stat.split_whitespace().collect();
+        (fields[2], fields[19], fields[23]) = (state, threads, pages);
+        format!("{}\n", fields.join(" "))
+    };
+    host.write(1, "proc/1641/stat", &with("Z", "1", "0"));
+    assert_eq!(resident(&host), 0, "a zombie has none");
+    host.write(1, "proc/1641/stat", &with("Z", "3", "0"));
+    assert!(resident(&host).is_null(), "no other thread can be read");
+    host.write(1, "proc/1641/task/1641/stat", &with("Z", "3", "0"));
+    host.write(1, "proc/1641/task/1643/stat", &with("S", "3", "9000"));
+    assert_eq!(resident(&host), 9000 * 4096);
+}
