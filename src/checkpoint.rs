@@ -219,6 +219,7 @@ mod tests {
                 read_at: BootTime::from_nanos(6),
                 cpu: Some(CpuTime::from_usec(10)),
                 io: Some(ProcessIo::default()),
+                in_counters: true,
             }],
         }
     }

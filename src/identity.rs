@@ -134,14 +134,23 @@ impl fmt::Display for DeviceNumber {
 
 /// A pod's uid as its cgroup carries it.
 ///
-/// Two forms exist: the API server's UUID, and for a static pod the 32 hex digits of its
-/// configuration's hash, without dashes. The form is part of the identity, since the API knows the
-/// second only as the annotation `kubernetes.io/config.hash` of the mirror pod.
+/// Three forms exist: the API server's UUID; for a static pod the 32 hex digits of its
+/// configuration's hash, without dashes; and the text that a static pod's manifest gives as
+/// `metadata.uid`. The form is part of the identity, since the API knows the latter two only as the
+/// annotation `kubernetes.io/config.hash` of the mirror pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodUid {
-    bits: u128,
-    dashed: bool,
+pub struct PodUid(UidForm);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum UidForm {
+    Uuid(u128),
+    Hash(u128),
+    /// Filled up with NUL.
+    Own([u8; OWN_UID_MAX]),
 }
+
+/// The longest uid of a manifest's own, in bytes.
+const OWN_UID_MAX: usize = 63;
 
 impl PodUid {
     /// A uid with dashes (cgroupfs driver), with underscores for dashes (systemd driver, where a
@@ -163,31 +172,52 @@ impl PodUid {
             }
             bits = bits << 4 | u128::from(lower_hex(*byte)?);
         }
-        Some(Self { bits, dashed })
+        Some(Self(if dashed { UidForm::Uuid(bits) } else { UidForm::Hash(bits) }))
     }
 
-    /// True if this is the bare hash of a static pod's configuration.
+    /// A uid of any form that a kubelet runs: those of [`PodUid::parse`], or 1 to 63 bytes of
+    /// printable ASCII without a slash. An underscore is read as a dash. `None` for all else.
+    #[must_use]
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        if let Some(uid) = Self::parse(text) {
+            return Some(uid);
+        }
+        let fits = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
+        if text.is_empty() || !text.iter().all(fits) {
+            return None;
+        }
+        let mut own = [0; OWN_UID_MAX];
+        own.get_mut(..text.len())?.copy_from_slice(text);
+        own.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+        Some(Self(UidForm::Own(own)))
+    }
+
+    /// True if this is no uid of the API server, but that of a static pod's configuration: its hash
+    /// or its own.
     #[must_use]
     pub fn is_config_hash(&self) -> bool {
-        !self.dashed
+        !matches!(self.0, UidForm::Uuid(_))
     }
 }
 
 impl fmt::Display for PodUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.dashed {
-            return write!(f, "{:032x}", self.bits);
+        match self.0 {
+            UidForm::Hash(bits) => write!(f, "{bits:032x}"),
+            UidForm::Own(text) => text.iter().take_while(|byte| **byte != 0).try_for_each(|byte| {
+                use fmt::Write as _;
+                f.write_char(char::from(*byte))
+            }),
+            UidForm::Uuid(b) => write!(
+                f,
+                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                b >> 96,
+                b >> 80 & 0xffff,
+                b >> 64 & 0xffff,
+                b >> 48 & 0xffff,
+                b & 0xffff_ffff_ffff
+            ),
         }
-        let b = self.bits;
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            b >> 96,
-            b >> 80 & 0xffff,
-            b >> 64 & 0xffff,
-            b >> 48 & 0xffff,
-            b & 0xffff_ffff_ffff
-        )
     }
 }
 

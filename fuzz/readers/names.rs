@@ -2,7 +2,7 @@
 //! texts in which something is told by its form. The first line is a pattern, a selector and a
 //! quantity; each is a name.
 
-use nodetally::attribution::{Owner, OwnerStep};
+use nodetally::attribution::{Owner, Position, guest_name, says_more};
 use nodetally::directory::catalog::CgroupPattern;
 use nodetally::directory::pod::Phase;
 use nodetally::directory::resource_quantity::ResourceQuantity;
@@ -37,9 +37,12 @@ pub fn run(text: &[u8]) {
 }
 
 fn identities(text: &[u8]) {
-    if let Some(uid) = PodUid::parse(text) {
-        assert_eq!(PodUid::parse(uid.to_string().as_bytes()), Some(uid));
+    if let Some(uid) = PodUid::of_text(text) {
+        assert_eq!(PodUid::of_text(uid.to_string().as_bytes()), Some(uid));
         assert_eq!(uid.to_string().len(), text.len());
+    }
+    if let Some(uid) = PodUid::parse(text) {
+        assert_eq!(PodUid::of_text(text), Some(uid));
     }
     if let Some(id) = ContainerId::parse(text) {
         assert_eq!(id.to_string().as_bytes(), text);
@@ -54,15 +57,17 @@ fn owner(path: &[u8]) {
     let located = Owner::locate(path);
     assert!(path.starts_with(located.starts_at));
     assert_eq!(Owner::of_path(path), located.owner);
-    let mut owner = Owner::Root;
+    let mut position = Position::ROOT;
     for component in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
-        let next = Owner::of_child(&owner, component);
-        if owner.step(component) == OwnerStep::Inherits {
-            assert_eq!(next, owner);
+        let step = position.step(component);
+        if !step.starts {
+            assert_eq!(step.position.owner, position.owner);
         }
-        owner = next;
+        position = step.position;
     }
-    assert_eq!(owner, located.owner);
+    assert_eq!(position.owner, located.owner);
+    assert!(!says_more(path, path));
+    assert!(!guest_name(path).is_empty() || path.is_empty());
 }
 
 /// Which beginnings of the path the beginning of the pattern fits, sign by sign.

@@ -11,9 +11,20 @@
 //!
 //! The last form is a systemd path handed to a runtime that does without systemd and makes a
 //! directory of it as it stands. A uid is 32 hex digits, with dashes between them where the API
-//! server gave it; systemd reads a dash as a level, so slices carry underscores in their place.
+//! server gave it, or any text that a static pod's manifest has. Systemd reads a dash as a level,
+//! so slices carry underscores in their place.
+//!
+//! ```text
+//! LXC, Incus, Proxmox   lxc.payload.<name> | lxc/<name> | lxc.payload/<name>
+//! nspawn                machine-<name>.scope | systemd-nspawn@<name>.service
+//! libvirt               machine-qemu\x2d<n>\x2d<name>.scope | qemu-<n>-<name>.libvirt-qemu
+//! Slurm                 [<node>_]slurmstepd.scope/job_<n> | slurm[_<node>]/uid_<n>/job_<n>
+//! Talos                 podruntime/<name> | system/<name>
+//! ```
 
-use super::{QosClass, Runtime};
+use std::borrow::Cow;
+
+use super::{GuestKind, QosClass, Runtime};
 use crate::identity::{ContainerId, PodUid};
 
 /// A container id's digits.
@@ -68,17 +79,18 @@ pub(super) fn pod_slice(name: &[u8]) -> Option<(PodUid, QosClass)> {
     let stem = name.strip_suffix(b".slice")?;
     let (kubepods, pod) = split_last(stem, b'-')?;
     // The uid holds no dash: the split was at the last one.
-    let uid = PodUid::parse(pod.strip_prefix(b"pod")?)?;
+    let uid = PodUid::of_text(pod.strip_prefix(b"pod")?)?;
     Some((uid, class_of_stem(kubepods)?))
 }
 
 /// A pod's directory.
 pub(super) fn pod_directory(name: &[u8]) -> Option<PodUid> {
     let uid = name.strip_prefix(b"pod")?;
+    // The kubelet runs no pod whose uid has an underscore.
     if uid.contains(&b'_') {
         return None;
     }
-    PodUid::parse(uid)
+    PodUid::of_text(uid)
 }
 
 /// A container's or monitor's own cgroup, in all forms but the one with colons.
@@ -108,6 +120,126 @@ pub(super) fn runtime_directory(name: &[u8]) -> Option<Runtime> {
         b"k8s.io" => Some(Runtime::Containerd),
         _ => None,
     }
+}
+
+/// The directory in which LXC puts its guests by name.
+pub(super) fn is_guest_directory(name: &[u8]) -> bool {
+    matches!(name, b"lxc" | b"lxc.payload")
+}
+
+/// A cgroup at the root in which Talos puts its services.
+pub(super) fn is_talos(name: &[u8]) -> bool {
+    matches!(name, b"podruntime" | b"system")
+}
+
+/// The scope, or on cgroup v1 the directory, in which Slurm puts its jobs.
+pub(super) fn is_slurm(name: &[u8]) -> bool {
+    name == b"slurm"
+        || name.starts_with(b"slurm_")
+        || name == SLURM_SCOPE
+        || name.strip_suffix(SLURM_SCOPE).is_some_and(|node| node.ends_with(b"_"))
+}
+
+const SLURM_SCOPE: &[u8] = b"slurmstepd.scope";
+
+/// The jobs of one user, on cgroup v1.
+pub(super) fn is_slurm_user(name: &[u8]) -> bool {
+    name.strip_prefix(b"uid_").is_some_and(is_number)
+}
+
+pub(super) fn is_job(name: &[u8]) -> bool {
+    name.strip_prefix(b"job_").is_some_and(is_number)
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// The units that run containers or pods for the node. The host's root starts them, and what is
+/// below them is theirs.
+pub(super) fn is_node_component(name: &[u8]) -> bool {
+    const UNITS: [&[u8]; 12] = [
+        b"containerd.service",
+        b"crio.service",
+        b"docker.service",
+        b"cri-docker.service",
+        b"kubelet.service",
+        b"k3s.service",
+        b"k3s-agent.service",
+        b"rke2-server.service",
+        b"rke2-agent.service",
+        b"k0scontroller.service",
+        b"k0sworker.service",
+        b"snap.microk8s.daemon-containerd.service",
+    ];
+    UNITS.contains(&name)
+}
+
+const LXC: &[u8] = b"lxc.payload.";
+const MACHINE: &[u8] = b"machine-";
+const NSPAWN: &[u8] = b"systemd-nspawn@";
+
+/// The kind of guest whose own cgroup this is.
+pub(super) fn guest(name: &[u8]) -> Option<GuestKind> {
+    let between = |before: &[u8], after: &[u8]| {
+        let inner = name.strip_prefix(before)?.strip_suffix(after)?;
+        (!inner.is_empty()).then_some(inner)
+    };
+    if between(LXC, b"").is_some() || between(b"", b".libvirt-lxc").is_some() {
+        return Some(GuestKind::Lxc);
+    }
+    if between(b"", b".libvirt-qemu").is_some() {
+        return Some(GuestKind::VirtualMachine);
+    }
+    if between(NSPAWN, b".service").is_some() {
+        return Some(GuestKind::Machine);
+    }
+    let machine = unescape(between(MACHINE, b".scope")?);
+    Some(match &*machine {
+        machine if machine.starts_with(b"qemu-") => GuestKind::VirtualMachine,
+        machine if machine.starts_with(b"lxc-") => GuestKind::Lxc,
+        _ => GuestKind::Machine,
+    })
+}
+
+/// The name of a guest without what LXC, systemd or libvirt put around it; others as they are.
+pub(super) fn readable(name: &[u8]) -> Cow<'_, [u8]> {
+    const AROUND: [(&[u8], &[u8]); 5] = [
+        (LXC, b""),
+        (NSPAWN, b".service"),
+        (MACHINE, b".scope"),
+        (b"", b".libvirt-qemu"),
+        (b"", b".libvirt-lxc"),
+    ];
+    let inner = AROUND.iter().find_map(|(before, after)| {
+        let inner = name.strip_prefix(*before)?.strip_suffix(*after)?;
+        (!inner.is_empty()).then_some(inner)
+    });
+    inner.map_or(Cow::Borrowed(name), unescape)
+}
+
+/// Replaces systemd's escapes (`\x2d`).
+fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        let byte = match rest {
+            [b'\\', b'x', high, low, ..] => {
+                digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low)
+            }
+            _ => None,
+        };
+        plain.push(byte.unwrap_or(*first));
+        rest = match byte {
+            Some(_) => rest.get(4..).unwrap_or_default(),
+            None => after,
+        };
+    }
+    Cow::Owned(plain)
 }
 
 const GUARANTEED: QosClass = QosClass::Guaranteed;

@@ -249,7 +249,9 @@ impl PodSelector {
             {
                 Ok(Self::Name { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err(InvalidPod),
+            // A static pod can have a uid of any form.
+            None => PodUid::of_text(text.as_bytes()).map(Self::Uid).ok_or(InvalidPod),
+            Some(_) => Err(InvalidPod),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::args::{DumpFlags, Format};
 use super::output::concluded;
 use super::table::{self, Page, Style};
 use super::view;
+use crate::attribution;
 use crate::clock;
 use crate::config::Settings;
 use crate::directory::Catalog;
@@ -105,7 +106,10 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
     let due = clock::boot_time().plus(flags.interval);
     wait::until(due, &stop, &mut sampler);
-    ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+    let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
+    let catalog = beside.catalog(NAMES_DEADLINE);
+    ledger.set_rules(catalog.cgroup_rules());
+    ledger.settle(snapshot, &mut account);
 
     let (filesystems, all_answered) = node::read(sampler.roots(), FILESYSTEMS_DEADLINE);
     let mut gaps = sampler.into_gaps();
@@ -116,7 +120,6 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         let path = (*b"statfs").into();
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
     }
-    let catalog = beside.catalog(NAMES_DEADLINE);
     Ok(Observed { host: host::facts(settings), account, catalog, gaps, filesystems })
 }
 
@@ -124,6 +127,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
 fn replay(dir: &Path) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: false },
+        says_more: attribution::says_more,
         ..SamplerOptions::default()
     };
     let instants = capture::load(dir)?;

@@ -271,7 +271,11 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
     let mut grid = Grid::new(format!("HOST UNITS ({})", view.units.len()), USAGE_HEADS);
     for unit in view.units.iter().take(style.top) {
         let name = match unit.kind {
-            UnitKind::Unit => printable_bytes(unit.name()),
+            UnitKind::Unit | UnitKind::Named => printable_bytes(&unit.name()),
+            UnitKind::Guest(kind) => {
+                format!("{} {}", printable_bytes(&unit.name()), kind.as_str())
+            }
+            UnitKind::Slice => format!("{} (processes in it)", printable_bytes(&unit.name())),
             UnitKind::Container { id, runtime } => {
                 let named = page.catalog.container(id).map(|named| printable(&named.name));
                 let called = named.unwrap_or_else(|| crate::attribution::short_name(id));
@@ -352,7 +356,7 @@ fn owner(owner: &ProcessOwner, catalog: &Catalog) -> String {
     match owner {
         ProcessOwner::Kernel => "kernel".to_owned(),
         ProcessOwner::Pod { uid, container } => {
-            let pod = PodUid::parse(uid.as_bytes()).and_then(|uid| catalog.pod(uid));
+            let pod = PodUid::of_text(uid.as_bytes()).and_then(|uid| catalog.pod(uid));
             let called = match pod {
                 Some(pod) => printable(&format!("{}/{}", pod.namespace, pod.name)),
                 None => uid.clone(),
@@ -368,7 +372,8 @@ fn owner(owner: &ProcessOwner, catalog: &Catalog) -> String {
         }
         ProcessOwner::Unit { path } => {
             let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            if name.is_empty() { "/".to_owned() } else { printable_bytes(name) }
+            let name = crate::attribution::guest_name(name);
+            if name.is_empty() { "/".to_owned() } else { printable_bytes(&name) }
         }
     }
 }

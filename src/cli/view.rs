@@ -52,7 +52,7 @@ pub fn select<'a>(
         }
     }
     if let Some(wanted) = &flags.unit {
-        units.retain(|unit| unit.name() == wanted.as_bytes() || *unit.path == *wanted.as_bytes());
+        units.retain(|unit| *unit.name() == *wanted.as_bytes() || *unit.path == *wanted.as_bytes());
         if units.is_empty() {
             bail!("--unit {wanted}: no such unit here{}", near(account, wanted));
         }
@@ -151,7 +151,7 @@ fn near(account: &Account, wanted: &str) -> String {
     let close = account
         .units
         .iter()
-        .map(|unit| String::from_utf8_lossy(unit.name()).escape_debug().to_string())
+        .map(|unit| String::from_utf8_lossy(&unit.name()).escape_debug().to_string())
         .map(|name| (strsim::jaro_winkler(wanted, &name), name))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0));

@@ -41,6 +41,8 @@ pub struct EntityName {
 pub struct CgroupNameRule {
     pub pattern: CgroupPattern,
     pub entity: EntityName,
+    /// A matching cgroup is an owner, with everything below it but pods.
+    pub makes_owner: bool,
 }
 
 /// A path below the cgroup2 mount in which `*` stands for any run of characters but `/`.
@@ -131,6 +133,12 @@ impl Catalog {
     pub fn departed(&self, uid: PodUid) -> Option<&Arc<Pod>> {
         let at = self.departed.binary_search_by_key(&uid, |pod| pod.uid).ok()?;
         self.departed.get(at)
+    }
+
+    /// The rules of the file of names, in its order.
+    #[must_use]
+    pub fn cgroup_rules(&self) -> &Arc<[CgroupNameRule]> {
+        &self.cgroups
     }
 
     /// The name of a cgroup in the static file; the first entry that matches counts.

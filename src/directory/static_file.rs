@@ -6,6 +6,7 @@
 //! namespace = "web"
 //! name = "nginx"
 //! labels = { tier = "front" }                 # may be left out
+//! owner = true                                # may be left out: it has all below it, but pods
 //! ```
 //!
 //! An unknown key makes the whole file invalid, as in the configuration. The last valid names then
@@ -44,7 +45,7 @@ pub const TEXT_BYTES_MAX: usize = 253;
 /// The part of a key or value that an error repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 64;
 
-const KEYS: [&str; 4] = ["pattern", "namespace", "name", "labels"];
+const KEYS: [&str; 5] = ["pattern", "namespace", "name", "labels", "owner"];
 
 /// Options of the file of names. [`StaticFileOptions::new`] sets the defaults.
 #[derive(Debug, Clone)]
@@ -198,12 +199,14 @@ impl NamesText<'_> {
     fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<CgroupNameRule, FileError> {
         let (mut pattern, mut namespace, mut name) = (None, None, None);
         let mut labels = Labels::new();
+        let mut makes_owner = false;
         for (key, value) in in_order(table) {
             match key.get_ref().as_ref() {
                 "pattern" => pattern = Some(self.pattern(value)?),
                 "namespace" => namespace = Some(self.name("namespace", value)?),
                 "name" => name = Some(self.name("name", value)?),
                 "labels" => labels = self.labels(value)?,
+                "owner" => makes_owner = self.owner(value)?,
                 other => {
                     return Err(self.unknown(key.span().start, other, &KEYS, "[[cgroup]]"));
                 }
@@ -219,7 +222,22 @@ impl NamesText<'_> {
                 name: name.ok_or_else(|| missing("name"))?,
                 labels,
             },
+            makes_owner,
         })
+    }
+
+    fn owner(&self, value: &Spanned<DeValue<'_>>) -> Result<bool, FileError> {
+        match value.get_ref() {
+            DeValue::Boolean(makes_owner) => Ok(*makes_owner),
+            other => {
+                let problem = format!(
+                    "cgroup.owner: found {}; allowed: true (the cgroups that match have all below \
+                     them but pods) or false",
+                    other.type_str()
+                );
+                Err(self.error(value.span().start, problem))
+            }
+        }
     }
 
     fn pattern(&self, value: &Spanned<DeValue<'_>>) -> Result<CgroupPattern, FileError> {
@@ -326,6 +344,11 @@ mod tests {
         let labels = [("example.com/a".into(), "".into()), ("tier".into(), "front".into())];
         assert_eq!(names[0].entity.labels, labels);
         assert_eq!(&*names[1].entity.name, "top");
+        assert!(!names[1].makes_owner);
+        let owner = parse(
+            "[[cgroup]]\npattern = \"/user.slice/*\"\nnamespace = \"n\"\nname = \"u\"\nowner = true",
+        );
+        assert!(owner.unwrap()[0].makes_owner);
         assert_eq!(parse("").unwrap(), []);
     }
 
@@ -340,6 +363,8 @@ mod tests {
             ("cgroup = [1]\n", 1, "write [[cgroup]], once for each entry"),
             (&format!("{GOOD}lables = {{}}\n"), 5, "did you mean \"labels\"?"),
             (&format!("{GOOD}path = 1\n"), 5, "allowed in [[cgroup]]: pattern, namespace, name"),
+            (&format!("{GOOD}owner = \"yes\"\n"), 5, "cgroup.owner: found string; allowed: true"),
+            (&format!("{GOOD}owners = true\n"), 5, "did you mean \"owner\"?"),
             (&format!("{GOOD}labels = \"a\"\n"), 5, "found string; allowed: a table of texts"),
             (&format!("{GOOD}labels = {{ a = 1 }}\n"), 5, "cgroup.labels: found integer"),
             (&format!("{GOOD}labels = {{ \"\" = \"\" }}\n"), 5, "keys and values of up to"),

@@ -148,7 +148,7 @@ impl Finder {
         let listed = self.mount_of(&parent).ok_or(ReadFailure::Absent).and_then(|_| {
             list(&TreeDir::open_place(&self.roots.rootfs, &parent)?, LOG_DIRS_MAX, |name| {
                 // <namespace>_<name>_<uid>, none of which has a `_` in it.
-                let uid = name.rsplit(|byte| *byte == b'_').next().and_then(PodUid::parse);
+                let uid = name.rsplit(|byte| *byte == b'_').next().and_then(PodUid::of_text);
                 if let Some(uid) = uid {
                     logs.insert(uid, parent.join(OsStr::from_bytes(name)));
                 }

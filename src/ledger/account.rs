@@ -1,10 +1,11 @@
 //! The usage of one interval, by owner.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::delta::{IoDelta, unsigned};
 use super::event_counts::EventCounts;
-use crate::attribution::{InnerNode, QosClass, Runtime};
+use crate::attribution::{self, GuestKind, InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
 use crate::snapshot::gaps::Gaps;
@@ -328,11 +329,16 @@ pub struct UnitUsage {
 }
 
 impl UnitUsage {
-    /// The last component of the path: `ssh.service`.
+    /// The last component of the path (`ssh.service`); of a guest, its own name (`web` of
+    /// `lxc.payload.web`).
     #[must_use]
-    pub fn name(&self) -> &[u8] {
+    pub fn name(&self) -> Cow<'_, [u8]> {
         let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        if name.is_empty() { b"/" } else { name }
+        match self.kind {
+            _ if name.is_empty() => Cow::Borrowed(b"/"),
+            UnitKind::Guest(_) => attribution::guest_name(name),
+            _ => Cow::Borrowed(name),
+        }
     }
 }
 
@@ -343,6 +349,12 @@ pub enum UnitKind {
     Unit,
     /// A container outside Kubernetes.
     Container { id: ContainerId, runtime: Runtime },
+    /// A guest system or a batch job, with everything in it.
+    Guest(GuestKind),
+    /// A cgroup that a file of names made an owner, with everything in it but pods.
+    Named,
+    /// Live processes in a slice itself, which systemd does not put there.
+    Slice,
     /// Processes in the root cgroup that are no kernel threads.
     Root,
 }
@@ -366,8 +378,11 @@ pub struct ProcessUsage {
     pub parent_pid: u32,
     pub threads: Option<u32>,
     pub kernel_thread: bool,
-    /// The cgroup it is in.
+    /// The cgroup it is in; where a cgroup of v1 says more about its owner than cgroup2 does, that
+    /// one.
     pub cgroup: Arc<[u8]>,
+    /// The cgroup that a file of names made its owner; `None` if its path alone tells the owner.
+    pub named: Option<Arc<[u8]>>,
     /// `None` if it started before the last sample and was not seen in it.
     pub cpu: Option<CpuUsage>,
     pub disk: Option<DiskUsage>,

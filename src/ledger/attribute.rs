@@ -13,7 +13,7 @@ use super::delta::unsigned;
 use super::self_usage::SelfUsage;
 use super::sockets::CgroupsByInode;
 use crate::attribution::{Owner, QosClass};
-use crate::identity::PodUid;
+use crate::identity::{ContainerId, PodUid};
 use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
@@ -27,6 +27,9 @@ pub(super) struct OwnerEntry {
     pub parent: Option<Owner>,
     /// Index of its first cgroup.
     pub top: usize,
+    /// Length of the part of that cgroup's path up to which the owner starts. Without a tree, the
+    /// first known path of an owner can lie below its start.
+    pub starts: usize,
     pub self_usage: SelfUsage,
 }
 
@@ -84,15 +87,12 @@ impl Attribution {
             if let Some(unit) = unit_above.and_then(|at| account.units.get_mut(at)) {
                 unit.usage.memory.subtract(&reading.memory);
             }
-            let is_unit = matches!(entry.owner, Owner::Unit | Owner::Container { .. });
+            let is_unit = is_host_owner(&entry.owner);
             self.units.push(is_unit.then_some(account.units.len()));
-            let path = || match reading.parent {
-                Some(_) => Arc::clone(&reading.key.path),
-                // Without a tree the first path of an owner can lie below its start.
-                None => match Owner::locate(&reading.key.path).starts_at {
-                    b"" => Arc::clone(&reading.key.path),
-                    starts_at => Arc::from(starts_at),
-                },
+            let path = || match reading.key.path.get(..entry.starts) {
+                None | Some(b"") => Arc::clone(&reading.key.path),
+                Some(all) if all.len() == reading.key.path.len() => Arc::clone(&reading.key.path),
+                Some(starts_at) => Arc::from(starts_at),
             };
             match entry.owner {
                 Owner::Root => {
@@ -115,20 +115,39 @@ impl Attribution {
                     }
                 }
                 Owner::Inner(node) => {
-                    totals.inner_memory += unsigned(entry.self_usage.memory_bytes);
-                    let cpu = CpuTime::from_usec(unsigned(entry.self_usage.cpu.usage));
-                    let disk = DiskUsage::of_delta(entry.self_usage.io, entry.self_usage.io_from);
+                    let (live, ended) = entry.self_usage.split_live();
+                    let mut network = usage.network.unwrap_or_default();
+                    if live.processes > 0 {
+                        totals.units_memory += unsigned(live.memory_bytes);
+                        let mut usage = Usage { network: usage.network, ..Usage::default() };
+                        live.write_to(&mut usage);
+                        network = NetworkUsage::default();
+                        let kind = UnitKind::Slice;
+                        account.units.push(UnitUsage { path: path(), kind, exited: false, usage });
+                    }
+                    totals.inner_memory += unsigned(ended.memory_bytes);
+                    let cpu = CpuTime::from_usec(unsigned(ended.cpu.usage));
+                    let disk = DiskUsage::of_delta(ended.io, ended.io_from);
                     let no_disk = disk == DiskUsage { from: disk.from, ..DiskUsage::default() };
-                    let network = usage.network.unwrap_or_default();
                     let no_network = network.rx == Bytes::ZERO && network.tx == Bytes::ZERO;
                     if cpu > CpuTime::ZERO || !no_disk || !no_network {
                         account.exited.push(ExitedUsage { path: path(), node, cpu, disk, network });
                     }
                 }
-                Owner::Unit | Owner::Container { .. } => {
+                Owner::Unit | Owner::Container { .. } | Owner::Guest(_) | Owner::Named => {
                     totals.units_memory += unsigned(entry.self_usage.memory_bytes);
+                    // A user can give the id of another's container to a cgroup of his own. The
+                    // host's stand before those of user.slice.
+                    let is_taken = |wanted: ContainerId| {
+                        account.units.iter().any(|unit| {
+                            matches!(unit.kind, UnitKind::Container { id, .. } if id == wanted)
+                        })
+                    };
                     let kind = match entry.owner {
+                        Owner::Container { id, .. } if is_taken(id) => UnitKind::Unit,
                         Owner::Container { id, runtime } => UnitKind::Container { id, runtime },
+                        Owner::Guest(kind) => UnitKind::Guest(kind),
+                        Owner::Named => UnitKind::Named,
                         _ => UnitKind::Unit,
                     };
                     let exited = reading.removed;
@@ -201,10 +220,10 @@ impl Attribution {
             let Some(last) = last else { continue };
             let created = || {
                 // A container's namespace is created with it. A unit can join an old one.
-                if entry.owner == Owner::Unit {
+                if matches!(entry.owner, Owner::Unit | Owner::Named) {
                     return None;
                 }
-                let leader = reading.processes.first()?;
+                let leader = reading.own_processes().next()?;
                 last.precedes(leader.key, units).then_some(&[][..])
             };
             let before = match last.namespace(inode) {
@@ -331,8 +350,18 @@ impl Attribution {
 fn pod_of(owner: &Owner) -> Option<PodUid> {
     match owner {
         Owner::Pod { uid, .. } | Owner::PodContainer { uid, .. } => Some(*uid),
-        Owner::Root | Owner::Inner(_) | Owner::Unit | Owner::Container { .. } => None,
+        Owner::Root
+        | Owner::Inner(_)
+        | Owner::Unit
+        | Owner::Container { .. }
+        | Owner::Guest(_)
+        | Owner::Named => None,
     }
+}
+
+/// True if the owner has a row among the host's units.
+fn is_host_owner(owner: &Owner) -> bool {
+    matches!(owner, Owner::Unit | Owner::Container { .. } | Owner::Guest(_) | Owner::Named)
 }
 
 impl Usage {

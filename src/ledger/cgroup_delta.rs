@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::account::NetworkUsage;
+use super::account::{NetworkUsage, ProcessUsage};
 use super::counters::CgroupCounters;
-use super::delta::{CounterBounds, CpuDelta, Gains, IoDelta, most_link_bytes};
+use super::delta::{CounterBounds, CpuDelta, Gains, IoDelta, UsageDelta, most_link_bytes, signed};
 use super::event_counts::EventCounts;
 use super::self_usage::SelfUsage;
-use crate::attribution::Owner;
+use crate::attribution::Position;
 use crate::quantity::Bytes;
 use crate::snapshot::CgroupReading;
 use crate::snapshot::cgroups::tree_order;
@@ -20,7 +20,7 @@ use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 pub(super) struct CgroupDelta {
     /// Index of its owner's entry.
     pub entry: usize,
-    pub owner: Owner,
+    pub position: Position,
     /// Differences of its counters, which include all cgroups below it; `None`: not known.
     pub measured_cpu: Option<CpuDelta>,
     pub measured_io: Option<IoDelta>,
@@ -43,6 +43,30 @@ pub(super) struct CgroupDelta {
     pub unread: bool,
     /// A cgroup below it could not be read, so its self usage still contains that one's usage.
     pub withhold: bool,
+    /// The part of its measured usage that processes had whose owner another path names.
+    pub moved: UsageDelta,
+    pub moved_memory: i64,
+}
+
+impl CgroupDelta {
+    /// Takes the usage of a process away that is counted with its owner.
+    pub fn take_away(&mut self, process: &ProcessUsage) {
+        if let Some(cpu) = process.cpu {
+            // Ticks tell no share of the kernel's in it.
+            self.moved
+                .cpu
+                .add(CpuDelta { usage: signed(cpu.usage.as_usec()), ..CpuDelta::default() });
+        }
+        if let Some(disk) = process.disk {
+            self.moved.io.add(IoDelta {
+                read: signed(disk.read.as_bytes()),
+                written: signed(disk.written.as_bytes()),
+                ..IoDelta::default()
+            });
+        }
+        let resident = signed(process.resident.unwrap_or_default().as_bytes());
+        self.moved_memory = self.moved_memory.saturating_add(resident);
+    }
 }
 
 /// The earlier counters of the same cgroup. `before` is in tree order like the snapshot; entries in

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::event_counts::EventCounts;
 use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
-use crate::snapshot::Snapshot;
 use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::known_sockets::MISSING_MAX;
 use crate::snapshot::roots::Units;
 use crate::snapshot::sockets::SOCKETS_MAX;
+use crate::snapshot::{CountedAt, Snapshot};
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::netlink::inet_diag::TcpTraffic;
@@ -103,6 +103,9 @@ pub struct ProcessCounters {
     pub read_at: BootTime,
     pub cpu: Option<CpuTime>,
     pub io: Option<ProcessIo>,
+    /// Its CPU time was part of a cgroup's counters.
+    #[serde(default)]
+    pub in_counters: bool,
 }
 
 impl Counters {
@@ -127,8 +130,8 @@ impl Counters {
         }
 
         let cgroups = &snapshot.cgroups;
-        // A removed cgroup has no next reading.
-        let staying = || cgroups.iter().filter(|reading| !reading.removed);
+        // A removed cgroup has no next reading, and a placed one no counters.
+        let staying = || cgroups.iter().filter(|reading| !reading.removed && !reading.placed);
         self.cgroups.truncate(staying().count());
         for (at, reading) in staying().enumerate() {
             let events = EventCounts::of(reading);
@@ -191,14 +194,23 @@ impl Counters {
         }
 
         self.processes.clear();
-        self.processes.extend(cgroups.iter().flat_map(|cgroup| &cgroup.processes).map(|process| {
-            ProcessCounters {
-                key: process.key,
-                read_at: process.read_at,
-                cpu: process.cpu,
-                io: process.io,
-            }
-        }));
+        for cgroup in cgroups {
+            let has_counters = cgroup.cpu.is_some() && cgroup.parent.is_some();
+            self.processes.extend(cgroup.own_processes().map(|process| {
+                ProcessCounters {
+                    key: process.key,
+                    read_at: process.read_at,
+                    cpu: process.cpu,
+                    io: process.io,
+                    in_counters: match process.place {
+                        CountedAt::CountedIn(other) => cgroups
+                            .get(other)
+                            .is_some_and(|other| other.cpu.is_some() && other.parent.is_some()),
+                        CountedAt::Here | CountedAt::Elsewhere => has_counters,
+                    },
+                }
+            }));
+        }
         self.processes.sort_unstable_by_key(|process| process.key);
         // A process that was moved out of an idle cgroup is in both until that one is read again.
         // The later figure is the larger.

@@ -31,7 +31,7 @@ impl CreatedCgroups {
     pub fn prepare(&mut self, last: &Counters, snapshot: &Snapshot, node_usec: Option<i64>) {
         self.headrooms.clear();
         let known = last.cgroups.iter().map(|kept| &kept.key);
-        if known.eq(snapshot.cgroups.iter().map(|reading| &reading.key)) {
+        if known.eq(snapshot.tree().iter().map(|reading| &reading.key)) {
             return;
         }
         let mut before = &last.cgroups[..];

@@ -179,6 +179,11 @@ macro_rules! deltas {
                 self.zip(other, i64::saturating_sub)
             }
 
+            /// The lesser of both, part by part.
+            pub fn at_most(self, other: Self) -> Self {
+                self.zip(other, i64::min)
+            }
+
             /// The greater of both, part by part.
             pub fn at_least(self, other: Self) -> Self {
                 self.zip(other, i64::max)
@@ -226,6 +231,11 @@ impl UsageDelta {
     pub fn add(&mut self, other: Self) {
         self.cpu.add(other.cpu);
         self.io.add(other.io);
+    }
+
+    pub fn take(&mut self, other: Self) {
+        self.cpu = self.cpu.less(other.cpu);
+        self.io = self.io.less(other.io);
     }
 }
 

@@ -24,6 +24,9 @@ pub(super) struct SelfUsage {
     pub resident: Bytes,
     pub processes: u32,
     pub processes_usec: u64,
+    /// Disk traffic of the live processes, as far as it is known.
+    pub processes_io: IoDelta,
+    pub processes_io_known: bool,
     /// The kernel threads' part of `cpu.usage` and of `processes`; counted only in cgroups without
     /// counters of their own.
     pub kernel_usec: i64,
@@ -50,6 +53,8 @@ impl SelfUsage {
         self.resident += other.resident;
         self.processes += other.processes;
         self.processes_usec += other.processes_usec;
+        self.processes_io.add(other.processes_io);
+        self.processes_io_known |= other.processes_io_known;
         self.kernel_usec = self.kernel_usec.saturating_add(other.kernel_usec);
         self.kernel_threads += other.kernel_threads;
         self.in_host_namespace |= other.in_host_namespace;
@@ -74,16 +79,43 @@ impl SelfUsage {
                 }
             }
         }
-        if let Some(disk) = process.disk.filter(|_| replaces_io) {
-            self.io_known = true;
-            self.io_from = DiskSource::Processes;
-            self.io.add(IoDelta {
+        if let Some(disk) = process.disk {
+            let io = IoDelta {
                 read: signed(disk.read.as_bytes()),
                 written: signed(disk.written.as_bytes()),
-                read_ops: 0,
-                write_ops: 0,
-            });
+                ..IoDelta::default()
+            };
+            self.processes_io_known = true;
+            self.processes_io.add(io);
+            if replaces_io {
+                self.io_known = true;
+                self.io_from = DiskSource::Processes;
+                self.io.add(io);
+            }
         }
+    }
+
+    /// Splits the self usage of a slice into that of the live processes in it, and that of cgroups
+    /// that ended. The former is at most the whole, and its disk traffic is unknown unless that of
+    /// processes is read.
+    pub fn split_live(&self) -> (Self, Self) {
+        let mut live = Self { cpu_from_processes: true, ..*self };
+        let processes = CpuDelta { usage: signed(self.processes_usec), ..CpuDelta::default() };
+        live.cpu = self.cpu.at_most(processes).at_least(CpuDelta::default());
+        live.io = self.io.at_most(self.processes_io);
+        live.io_known &= self.processes_io_known;
+        let resident = signed(self.resident.as_bytes());
+        live.memory_bytes = self.memory_bytes.min(resident).max(0);
+        if self.processes == 0 {
+            live = Self::default();
+        }
+        let ended = Self {
+            cpu: self.cpu.less(live.cpu),
+            io: self.io.less(live.io),
+            memory_bytes: self.memory_bytes.saturating_sub(live.memory_bytes),
+            ..*self
+        };
+        (live, ended)
     }
 
     /// Writes the CPU, disk and process figures into `usage`, and leaves its gauges alone.
@@ -102,5 +134,11 @@ impl SelfUsage {
         usage.resident = self.resident;
         usage.processes = self.processes;
         usage.processes_cpu = CpuTime::from_usec(self.processes_usec);
+        // A process that came from another cgroup has its whole time with it, and the ticks of all
+        // can run ahead of the cgroup's own clock.
+        let whole = usage.cpu.filter(|_| !self.cpu_from_processes && !self.cpu_unknown);
+        if let Some(whole) = whole {
+            usage.processes_cpu = usage.processes_cpu.min(whole.usage);
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::cgroup_delta::{CgroupDelta, earlier_counters};
 use super::counters::Counters;
 use super::created::CreatedCgroups;
 use super::delta::{
-    CounterBounds, CpuDelta, Gains, IoDelta, most_cpu_usec, most_disk_bytes, signed,
+    CounterBounds, CpuDelta, Gains, IoDelta, UsageDelta, most_cpu_usec, most_disk_bytes, signed,
 };
 use super::event_counts::EventCounts;
 use super::io::delta_over_layers;
@@ -16,12 +16,13 @@ use super::node::settle_node;
 use super::self_usage::SelfUsage;
 use super::split::split_self_usage;
 use super::unread::{Baseline, INTERVALS_MAX, PendingCgroups};
-use crate::attribution::{Owner, OwnerStep};
+use crate::attribution::{InnerNode, Located, Owner, Position};
+use crate::directory::catalog::CgroupNameRule;
 use crate::identity::BootId;
 use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
-use crate::snapshot::{CgroupReading, ProcessReading, Snapshot};
+use crate::snapshot::{CgroupReading, CountedAt, ProcessReading, Snapshot};
 use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
 use crate::source::proc::pid_io::ProcessIo;
 use crate::source::proc::stat::NodeStat;
@@ -62,6 +63,8 @@ pub struct Ledger {
     /// One per owner.
     entries: Vec<OwnerEntry>,
     attribution: Attribution,
+    /// Rules of a file of names that make owners.
+    named: Arc<[CgroupNameRule]>,
 }
 
 impl Ledger {
@@ -77,6 +80,15 @@ impl Ledger {
             cgroups: Vec::new(),
             entries: Vec::new(),
             attribution: Attribution::default(),
+            named: Arc::default(),
+        }
+    }
+
+    /// From the next snapshot on, cgroups that a rule with `makes_owner` matches are owners. The
+    /// usage of the interval that ends there goes to the new owners as a whole.
+    pub fn set_rules(&mut self, rules: &Arc<[CgroupNameRule]>) {
+        if !Arc::ptr_eq(&self.named, rules) {
+            self.named = Arc::clone(rules);
         }
     }
 
@@ -150,7 +162,8 @@ impl Ledger {
         let hardware = Hardware::of(last, snapshot);
         let mut before = last.map_or(&[][..], |last| &last.cgroups);
         for (at, reading) in snapshot.cgroups.iter().enumerate() {
-            let (owner, entry) = self.owner_of(snapshot, reading);
+            let (position, entry) = self.owner_of(snapshot, reading);
+            let owner = position.owner;
             let earlier = earlier_counters(&mut before, reading);
             let is_root = owner == Owner::Root;
 
@@ -243,7 +256,7 @@ impl Ledger {
             };
             let mut cgroup = CgroupDelta {
                 entry,
-                owner,
+                position,
                 measured_cpu,
                 measured_io,
                 measured_memory: reading.memory.current.map(|bytes| signed(bytes.as_bytes())),
@@ -258,58 +271,122 @@ impl Ledger {
                 pending: pending_at,
                 unread,
                 withhold: false,
+                moved: UsageDelta::default(),
+                moved_memory: 0,
             };
             let kept = base.filter(|_| unread).map(|base| base.to_pending(reading, intervals + 1));
             if let Some(kept) = kept {
                 cgroup.pending = Some(self.pending.put(pending_at, kept));
             }
-            for process in &reading.processes {
-                let gaps = &mut account.gaps;
-                let usage = self.process_usage(last, reading, process, hardware, gaps);
-                cgroup.self_usage.count(
-                    &usage,
-                    reading.cpu.is_none() && !unread || is_root,
-                    reading.io.is_none() && !unread || is_root,
-                );
+            let named = self.entries.get(entry).filter(|entry| entry.owner == Owner::Named);
+            let named = named.and_then(|entry| snapshot.cgroups.get(entry.top));
+            let named = named.map(|top| &top.key.path);
+            let replaces = |part: bool| part && !unread || is_root;
+            for process in reading.own_processes() {
+                let mut usage =
+                    self.process_usage(last, reading, process, hardware, &mut account.gaps);
+                usage.named = named.cloned();
+                // Until now its time was in the counters of another cgroup. How much of this
+                // interval's still is, nobody knows.
+                let was_in_counters = last
+                    .and_then(|last| last.process(process.key))
+                    .is_some_and(|before| before.in_counters);
+                let mut replaces_cpu = replaces(reading.cpu.is_none());
+                let replaces_io = replaces(reading.io.is_none());
+                match process.place {
+                    CountedAt::CountedIn(other) => {
+                        if let Some(other) = self.cgroups.get_mut(other) {
+                            other.take_away(&usage);
+                        }
+                    }
+                    CountedAt::Here | CountedAt::Elsewhere => replaces_cpu &= !was_in_counters,
+                }
+                cgroup.self_usage.count(&usage, replaces_cpu, replaces_io);
                 account.processes.push(usage);
             }
             self.cgroups.push(cgroup);
         }
     }
 
-    /// The owner of a cgroup and the index of its entry, which is added if the owner starts here.
-    fn owner_of(&mut self, snapshot: &Snapshot, reading: &CgroupReading) -> (Owner, usize) {
-        let at = self.cgroups.len();
+    /// The position of a cgroup and the index of its owner's entry, which is added if the owner
+    /// starts here.
+    fn owner_of(&mut self, snapshot: &Snapshot, reading: &CgroupReading) -> (Position, usize) {
+        let path = &*reading.key.path;
         let parent = reading.parent.and_then(|parent| self.cgroups.get(parent));
-        let step = match parent {
-            Some(parent) => {
-                let name = reading.key.path.rsplit(|byte| *byte == b'/').next();
-                parent.owner.step(name.unwrap_or_default())
-            }
-            // This is the root, or a path of a host without a cgroup2 tree. There the owner may
-            // already have an entry from another path of its own.
-            None => {
-                let located = Owner::locate(&reading.key.path);
-                let known = self.entries.iter().rposition(|entry| {
-                    let first = snapshot.cgroups.get(entry.top).map(|first| &first.key.path);
-                    first.is_some_and(|path| Owner::locate(path).starts_at == located.starts_at)
-                });
-                if let Some(known) = known {
-                    return (located.owner, known);
-                }
-                OwnerStep::New(located.owner)
-            }
+        let Some(parent) = parent else {
+            return self.owner_without_parent(snapshot, reading);
         };
-        match (step, parent) {
-            (OwnerStep::Inherits, Some(parent)) => (parent.owner, parent.entry),
-            (OwnerStep::Inherits, None) => (Owner::Root, 0),
-            (OwnerStep::New(owner), parent) => {
-                let parent = parent.map(|parent| parent.owner);
-                let self_usage = SelfUsage::default();
-                self.entries.push(OwnerEntry { owner, parent, top: at, self_usage });
-                (owner, self.entries.len() - 1)
+        let step =
+            parent.position.step(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+        let (mut position, mut starts) = (step.position, step.starts);
+        if self.is_named(&position.owner, path) {
+            position.owner = Owner::Named;
+            starts = true;
+        }
+        let (above, entry) = (parent.position.owner, parent.entry);
+        if starts {
+            return (position, self.add_entry(position.owner, Some(above), path.len()));
+        }
+        (position, entry)
+    }
+
+    /// The position of the root, or of a path that is no cgroup of the tree. Such a path's owner may
+    /// already have an entry, from the tree or from another path.
+    fn owner_without_parent(
+        &mut self,
+        snapshot: &Snapshot,
+        reading: &CgroupReading,
+    ) -> (Position, usize) {
+        let located = self.located(&reading.key.path);
+        let position = Position { owner: located.owner, ground: located.ground };
+        if reading.placed {
+            // They are in the tree's order too, so those of one owner follow each other.
+            let is_its = |entry: &&OwnerEntry| {
+                let first = snapshot.cgroups.get(entry.top).filter(|first| first.placed);
+                first.and_then(|first| first.key.path.get(..entry.starts))
+                    == Some(located.starts_at)
+            };
+            if self.entries.last().is_some_and(|last| is_its(&last)) {
+                return (position, self.entries.len() - 1);
+            }
+            let starts_at = if located.starts_at.is_empty() { b"/" } else { located.starts_at };
+            let in_tree = snapshot.cgroup_at(starts_at).and_then(|at| self.cgroups.get(at));
+            if let Some(known) = in_tree {
+                return (position, known.entry);
             }
         }
+        (position, self.add_entry(located.owner, None, located.starts_at.len()))
+    }
+
+    fn add_entry(&mut self, owner: Owner, parent: Option<Owner>, starts: usize) -> usize {
+        let (top, self_usage) = (self.cgroups.len(), SelfUsage::default());
+        self.entries.push(OwnerEntry { owner, parent, top, starts, self_usage });
+        self.entries.len() - 1
+    }
+
+    /// [`Owner::locate`], with the owners that rules make.
+    fn located<'p>(&self, path: &'p [u8]) -> Located<'p> {
+        let mut located = Owner::locate(path);
+        if self.named.is_empty() {
+            return located;
+        }
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = slashes.map(|(at, _)| at).chain([path.len()]);
+        for above in ends.filter_map(|end| path.get(..end)) {
+            if above.len() > located.starts_at.len() && self.is_named(&located.owner, above) {
+                (located.owner, located.starts_at) = (Owner::Named, above);
+            }
+        }
+        located
+    }
+
+    /// True if a rule makes the cgroup at `path` an owner. Pods and what is in them stay pods.
+    fn is_named(&self, owner: &Owner, path: &[u8]) -> bool {
+        let is_kubernetes = matches!(
+            owner,
+            Owner::Pod { .. } | Owner::PodContainer { .. } | Owner::Inner(InnerNode::Pods { .. })
+        );
+        !is_kubernetes && self.named.iter().any(|rule| rule.makes_owner && rule.pattern.fits(path))
     }
 
     fn process_usage(
@@ -372,6 +449,7 @@ impl Ledger {
             threads: process.threads,
             kernel_thread: process.kernel_thread,
             cgroup: Arc::clone(&cgroup.key.path),
+            named: None,
             cpu,
             disk,
             resident: process.resident,

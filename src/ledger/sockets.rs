@@ -19,7 +19,7 @@ pub(super) struct CgroupsByInode {
 impl CgroupsByInode {
     fn learn(&mut self, snapshot: &Snapshot) {
         self.indices.clear();
-        let inodes = snapshot.cgroups.iter().map(|reading| reading.key.inode);
+        let inodes = snapshot.tree().iter().map(|reading| reading.key.inode);
         self.indices.extend(inodes.enumerate().map(|(at, inode)| (inode, at)));
         self.indices.sort_unstable();
     }
@@ -35,7 +35,7 @@ impl CgroupsByInode {
             let end = path.iter().rposition(|byte| *byte == b'/')?;
             path = path.get(..end)?;
             // The root's own sockets are the kernel's, and no removed cgroup's.
-            let above = snapshot.cgroups.get(1..)?;
+            let above = snapshot.tree().get(1..)?;
             let found = above.binary_search_by(|reading| tree_order(&reading.key.path, path));
             if let Ok(at) = found {
                 return Some(at + 1);

@@ -33,14 +33,14 @@ pub(super) fn split_self_usage(
         }
         match delta.measured_cpu {
             Some(measured) => {
-                delta.self_usage.cpu = measured.less(delta.total_cpu);
+                delta.self_usage.cpu = measured.less(delta.total_cpu).less(delta.moved.cpu);
                 delta.total_cpu = measured;
             }
             None => delta.total_cpu.add(delta.self_usage.cpu),
         }
         match delta.measured_io {
             Some(measured) => {
-                delta.self_usage.io = measured.less(delta.total_io);
+                delta.self_usage.io = measured.less(delta.total_io).less(delta.moved.io);
                 delta.total_io = measured;
             }
             None => delta.total_io.add(delta.self_usage.io),
@@ -49,6 +49,7 @@ pub(super) fn split_self_usage(
         if delta.unread {
             if let Some(own_pending) = own_pending {
                 own_pending.attributed.add(children);
+                own_pending.withheld.take(delta.moved);
             }
         } else if delta.withhold || own_pending.is_some() {
             let mut own = UsageDelta { cpu: delta.self_usage.cpu, io: delta.self_usage.io };
@@ -78,7 +79,8 @@ pub(super) fn split_self_usage(
         }
         match delta.measured_memory {
             Some(measured) => {
-                delta.self_usage.memory_bytes = measured.saturating_sub(delta.total_memory);
+                let own = measured.saturating_sub(delta.total_memory);
+                delta.self_usage.memory_bytes = own.saturating_sub(delta.moved_memory);
                 delta.total_memory = measured;
             }
             None => {

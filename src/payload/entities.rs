@@ -333,7 +333,9 @@ fn name_of_unit<'a>(
         UnitKind::Container { id, .. } => {
             (Some(id), catalog.container(id).or_else(|| catalog.cgroup(&unit.path)))
         }
-        UnitKind::Unit => (None, catalog.cgroup(&unit.path)),
+        UnitKind::Unit | UnitKind::Guest(_) | UnitKind::Named | UnitKind::Slice => {
+            (None, catalog.cgroup(&unit.path))
+        }
         UnitKind::Root => (None, None),
     }
 }

@@ -171,6 +171,7 @@ pub fn catalog(
     let cgroups = cgroups.iter().map(|(pattern, name)| CgroupNameRule {
         pattern: CgroupPattern::new(pattern).unwrap(),
         entity: named(name),
+        makes_owner: false,
     });
     publishers[1].replace_cgroups(cgroups.collect(), BootTime::default());
     let containers = containers.iter().map(|(id, name)| (container_id(*id), named(name)));

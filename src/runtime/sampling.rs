@@ -75,6 +75,7 @@ impl SamplingThread {
         loop {
             let wall = clock::wall_time();
             let snapshot = self.sampler.sample(&clock::boot_time, wall);
+            self.ledger.set_rules(self.directory.catalog().cgroup_rules());
             self.ledger.settle(snapshot, &mut account);
             log.note(snapshot, &account);
             self.self_metrics.sampled(snapshot, &account, self.interval);

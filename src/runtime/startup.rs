@@ -10,6 +10,7 @@ use super::embedded::{Embedded, EmbeddedPlan};
 use super::error::AgentError;
 use super::host;
 use super::pod_files::PodFiles;
+use crate::attribution;
 use crate::checkpoint::StateDir;
 use crate::clock;
 use crate::config::Settings;
@@ -72,6 +73,7 @@ pub fn run_options(settings: &Settings) -> SamplerOptions {
         detail_ticks: DETAIL_TICKS,
         events: true,
         sockets: settings.sampling.tcp_sockets,
+        says_more: attribution::says_more,
         ..SamplerOptions::default()
     }
 }

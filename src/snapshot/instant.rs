@@ -1,5 +1,6 @@
 //! One snapshot: all readings of one instant.
 
+use super::cgroups::tree_order;
 use super::gaps::Gaps;
 use super::node::NodeReading;
 use super::read_context::ReadCounts;
@@ -21,11 +22,26 @@ pub struct Snapshot {
     pub node: NodeReading,
     pub topology: BlockTopology,
     /// Parents before children: a cgroup is followed by its whole subtree. The first is the root,
-    /// if there is a cgroup2 hierarchy.
+    /// if there is a cgroup2 hierarchy. Placed readings follow the tree, in its order.
     pub cgroups: Vec<CgroupReading>,
     /// Network namespaces of the cgroups' processes, sorted by inode.
     pub namespaces: Vec<NamespaceReading>,
     pub sockets: SocketsReading,
     pub gaps: Gaps,
     pub counts: ReadCounts,
+}
+
+impl Snapshot {
+    /// The cgroups of the cgroup2 tree, in [`tree_order`].
+    #[must_use]
+    pub fn tree(&self) -> &[CgroupReading] {
+        let end = self.cgroups.partition_point(|reading| !reading.placed);
+        self.cgroups.get(..end).unwrap_or_default()
+    }
+
+    /// Index of the cgroup of the tree at `path`.
+    #[must_use]
+    pub fn cgroup_at(&self, path: &[u8]) -> Option<usize> {
+        self.tree().binary_search_by(|reading| tree_order(&reading.key.path, path)).ok()
+    }
 }

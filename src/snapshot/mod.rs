@@ -13,6 +13,7 @@ pub mod known_sockets;
 mod listeners;
 pub mod namespaces;
 pub mod node;
+mod placement;
 pub mod processes;
 pub mod read_context;
 mod reading;
@@ -25,5 +26,6 @@ pub mod topology;
 pub use instant::Snapshot;
 pub use read_context::ReadCounts;
 pub use reading::{
-    CgroupReading, MemoryReading, NamespaceReading, PidsReading, PressureReading, ProcessReading,
+    CgroupReading, CountedAt, MemoryReading, NamespaceReading, PidsReading, PressureReading,
+    ProcessReading,
 };

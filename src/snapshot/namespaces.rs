@@ -44,7 +44,8 @@ impl NamespaceReader {
             namespace.leader_pid = 0;
         }
         for cgroup in cgroups {
-            let (Some(inode), Some(first)) = (cgroup.namespace, cgroup.processes.first()) else {
+            let (Some(inode), Some(first)) = (cgroup.namespace, cgroup.own_processes().next())
+            else {
                 continue;
             };
             match namespaces.binary_search_by_key(&inode, |namespace| namespace.inode) {

@@ -3,15 +3,16 @@
 use std::ffi::CStr;
 use std::io::Write as _;
 
-use super::ProcessReading;
 use super::held::DescriptorBudget;
 use super::read_context::ReadContext;
 use super::roots::Units;
+use super::{CountedAt, ProcessReading};
 use crate::identity::ProcessKey;
 use crate::quantity::{BootTime, Pages};
 use crate::source::Malformed;
+use crate::source::proc::pid_cgroup::{self, Membership, SaysMore};
+use crate::source::proc::pid_io;
 use crate::source::proc::pid_stat::{self, Comm, ProcessStat};
-use crate::source::proc::{pid_cgroup, pid_io};
 use crate::source::root::{Dir, EntryKinds, KernelFile, ReadFailure};
 use crate::source::text::figure;
 
@@ -73,6 +74,7 @@ impl NamespaceBy {
 }
 
 /// Reads processes below one procfs.
+#[derive(Clone, Copy)]
 pub struct ProcessReader<'a> {
     pub procfs: &'a Dir,
     pub namespaces: NamespaceBy,
@@ -249,8 +251,27 @@ impl ProcessReader<'_> {
         found
     }
 
-    /// Every process of /proc with the path of its cgroup, for hosts without a cgroup2 hierarchy.
-    pub fn list_all(&self, context: &mut ReadContext<'_>, limit: usize) -> Vec<(Box<[u8]>, u32)> {
+    /// The cgroups of one process; `None` if they cannot be read.
+    pub fn cgroups_of<'c>(
+        &self,
+        pid: u32,
+        space: &mut PidPath,
+        says_more: SaysMore,
+        context: &'c mut ReadContext<'_>,
+    ) -> Option<Membership<'c>> {
+        let file = self.procfs.open_file(space.path(pid, "cgroup")).ok()?;
+        context.counts.files_opened += 1;
+        context.counts.files_read += 1;
+        pid_cgroup::parse(file.read_record(context.buffer).ok()?, says_more).ok()
+    }
+
+    /// Every process of /proc with the path that says most about its owner.
+    pub fn list_all(
+        &self,
+        context: &mut ReadContext<'_>,
+        limit: usize,
+        says_more: SaysMore,
+    ) -> Vec<(Box<[u8]>, u32)> {
         let mut pids = Vec::new();
         let listed = self.procfs.entries(EntryKinds::Dirs, |name| {
             let pid = figure(name.to_bytes()).and_then(|pid| u32::try_from(pid).ok());
@@ -263,8 +284,9 @@ impl ProcessReader<'_> {
         let mut placed = Vec::with_capacity(pids.len());
         for pid in pids {
             let name = space.path(pid, "cgroup");
-            let path = match self.procfs.read_records(name, context.buffer).map(pid_cgroup::parse) {
-                Ok(Ok(path)) => path,
+            let text = self.procfs.read_records(name, context.buffer);
+            let path = match text.map(|text| pid_cgroup::parse(text, says_more)) {
+                Ok(Ok(found)) => found.best,
                 // A kernel without cgroups.
                 Err(ReadFailure::Absent) => b"/",
                 Err(ReadFailure::Gone) => continue,
@@ -297,6 +319,7 @@ impl ProcessReading {
             resident: None,
             io: None,
             cmdline: None,
+            place: CountedAt::Here,
         }
     }
 

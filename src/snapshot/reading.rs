@@ -37,6 +37,9 @@ pub struct CgroupReading {
     /// It was removed after a reading since the last sample. `cpu`, `io` and the memory events are
     /// as of that reading; all else is empty. It is in one snapshot only.
     pub removed: bool,
+    /// It is no cgroup of the cgroup2 tree but the path of a cgroup of v1, or of one that the tree
+    /// lacks. It has no figures but those of its processes.
+    pub placed: bool,
 }
 
 impl CgroupReading {
@@ -58,7 +61,13 @@ impl CgroupReading {
             processes: Vec::new(),
             namespace: None,
             removed: false,
+            placed: false,
         }
+    }
+
+    /// The processes that are counted in it.
+    pub fn own_processes(&self) -> impl Iterator<Item = &ProcessReading> {
+        self.processes.iter().filter(|process| process.place != CountedAt::Elsewhere)
     }
 
     /// Marks it as removed, and clears what is not valid any more.
@@ -126,6 +135,19 @@ pub struct PressureReading {
     pub io: Option<Pressure>,
 }
 
+/// The place where a process is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CountedAt {
+    /// In this reading alone.
+    #[default]
+    Here,
+    /// In another reading; this one only lists it.
+    Elsewhere,
+    /// In this placed reading. The counters of the cgroup of that index in
+    /// [`Snapshot::cgroups`](super::Snapshot::cgroups) include it.
+    CountedIn(usize),
+}
+
 /// One process, as of `read_at`.
 #[derive(Debug, Clone)]
 pub struct ProcessReading {
@@ -146,6 +168,7 @@ pub struct ProcessReading {
     pub io: Option<ProcessIo>,
     /// Only with `cmdline`; arguments are separated by NUL.
     pub cmdline: Option<Box<[u8]>>,
+    pub place: CountedAt,
 }
 
 /// A network namespace and its interfaces.

@@ -67,6 +67,15 @@ pub struct CgroupMount {
     pub gaps: Vec<Gap>,
 }
 
+/// The mount options of procfs that hide something.
+#[derive(Debug, Default)]
+pub struct ProcfsOptions {
+    /// The value of `hidepid`, unless it is off.
+    pub hidepid: Option<String>,
+    /// Each thing that is hidden from this process.
+    pub gaps: Vec<Gap>,
+}
+
 impl Roots {
     /// Finds the cgroup2 mount: the configured one, or that of pid 1's mountinfo (the host's, if
     /// the agent's container has the host's /proc), or that of the agent's own.
@@ -118,6 +127,63 @@ impl Roots {
                 (!mounts.is_empty()).then_some(mounts)
             })
             .unwrap_or_default()
+    }
+
+    /// The mount options of procfs that hide processes or files, each as a gap.
+    ///
+    /// A process with CAP_SYS_PTRACE sees all in spite of `hidepid`. Then there is no gap, and
+    /// [`ProcfsOptions::hidepid`] alone names it.
+    #[must_use]
+    pub fn procfs_options(&self, procfs: &Dir) -> ProcfsOptions {
+        let mut buffer = Buffer::default();
+        let mut options = ProcfsOptions::default();
+        // The agent's own mount counts, which can be another one than that of pid 1.
+        let (own, at) = match self.captured {
+            None => (Dir::open(Path::new("/proc")), &*self.procfs),
+            Some(_) => (Dir::open(&self.procfs), Path::new("/proc")),
+        };
+        let name = if self.captured.is_none() { c"self/mountinfo" } else { c"1/mountinfo" };
+        let Ok(text) = own.and_then(|own| own.read_records(name, &mut buffer).map(<[u8]>::to_vec))
+        else {
+            return options;
+        };
+        let (mounts, _) = mountinfo::parse(&text);
+        // Of several on one directory, the last is seen.
+        let is_its = |mount: &&Mount| mount.filesystem == "proc" && mount.mount_point == at;
+        let Some(mount) = mounts.iter().rev().find(is_its) else { return options };
+        options.hidepid =
+            mount.hidepid.clone().filter(|value| !matches!(value.as_str(), "0" | "off"));
+        let is_hidden = || procfs.open_file(c"1/stat").is_err();
+        let consequence = match options.hidepid.as_deref() {
+            None => None,
+            Some("1" | "noaccess") => Some(
+                "procfs is mounted with hidepid=1 (noaccess): the files of other users' processes \
+                 are closed, so their owners lack processes, network and, without cgroup v2, all \
+                 figures",
+            ),
+            Some("4" | "ptraceable") => Some(
+                "procfs is mounted with hidepid=4 (ptraceable): other users' processes are not \
+                 there, so their owners lack processes, network and, without cgroup v2, all figures",
+            ),
+            Some(_) => Some(
+                "procfs is mounted with hidepid=2 (invisible): other users' processes are not \
+                 there, so their owners lack processes, network and, without cgroup v2, all figures",
+            ),
+        };
+        options.gaps.extend(consequence.filter(|_| is_hidden()).map(|consequence| Gap {
+            path: b"procfs hidepid".as_slice().into(),
+            reason: GapReason::NotOffered { consequence },
+        }));
+        if mount.only_processes {
+            options.gaps.push(Gap {
+                path: b"procfs subset".as_slice().into(),
+                reason: GapReason::NotOffered {
+                    consequence: "procfs is mounted with subset=pid: the node's own CPU, memory, \
+                        disks and network are missing, and with them the balance",
+                },
+            });
+        }
+        options
     }
 
     /// The path by which the agent reaches a path of the host. /sys and /proc have their own roots.

@@ -1,21 +1,22 @@
 //! The sampler: reads everything a node offers, tick by tick.
 
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::cgroups::{CgroupTree, CgroupWalk};
+use super::cgroups::{CgroupTree, CgroupWalk, is_cgroup2};
 use super::gaps::{Gap, GapReason, Gaps};
-use super::held::{DescriptorBudget, HELD_FILES_MAX};
+use super::held::HELD_FILES_MAX;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
-use super::processes::{HeldStats, NamespaceBy, ProcessDetail, ProcessReader};
+use super::placement::Placement;
+use super::processes::{NamespaceBy, ProcessDetail, ProcessReader};
 use super::read_context::ReadContext;
 use super::roots::{Hierarchy, Roots};
 use super::socket_reader::SocketReader;
 use super::{CgroupReading, ReadCounts, Snapshot};
-use crate::identity::{BootId, CgroupKey};
+use crate::identity::BootId;
 use crate::quantity::{BootTime, WallTime};
+use crate::source::proc::pid_cgroup::SaysMore;
 use crate::source::root::{Buffer, Dir, ReadFailure};
 
 /// Options for reads beyond the basic counters.
@@ -34,6 +35,9 @@ pub struct SamplerOptions {
     pub events: bool,
     /// Read the TCP sockets of the host's network namespace.
     pub sockets: bool,
+    /// Returns true if the first path says more about the owner of a process than the second one.
+    /// Readings know no owners.
+    pub says_more: SaysMore,
 }
 
 impl Default for SamplerOptions {
@@ -45,6 +49,7 @@ impl Default for SamplerOptions {
             held_files_max: HELD_FILES_MAX,
             events: false,
             sockets: false,
+            says_more: |_, _| false,
         }
     }
 }
@@ -58,9 +63,6 @@ pub enum EventQueue {
     Sockets,
 }
 
-/// Limit of processes on a host without a cgroup2 tree, where they are listed from /proc.
-const PROCESSES_MAX: usize = 65_536;
-
 /// Reads one host repeatedly into one [`Snapshot`].
 pub struct Sampler {
     roots: Roots,
@@ -69,6 +71,7 @@ pub struct Sampler {
     procfs: Dir,
     node: NodeReader,
     tree: Option<CgroupTree>,
+    placement: Placement,
     namespaces: NamespaceReader,
     namespaces_by: NamespaceBy,
     sockets: SocketReader,
@@ -97,6 +100,7 @@ impl Sampler {
                 reason: GapReason::NotOffered { consequence },
             });
         }
+        snapshot.gaps.standing.extend(roots.procfs_options(&procfs).gaps);
         let node = NodeReader::open(&roots, &procfs, &mut snapshot.gaps);
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
@@ -104,6 +108,9 @@ impl Sampler {
         let mut has_io_stat = false;
         if let Some(path) = &mount.path {
             let opened = Dir::open(path).and_then(|dir| {
+                if !is_cgroup2(&dir) {
+                    return Err(ReadFailure::Absent);
+                }
                 has_io_stat =
                     name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
                 CgroupTree::new(
@@ -126,8 +133,9 @@ impl Sampler {
                     let reason = match failure {
                         ReadFailure::Denied => GapReason::Denied,
                         _ => GapReason::NotOffered {
-                            consequence: "the cgroup2 mount cannot be opened: no figures of pods \
-                                and units but those of their live processes",
+                            consequence: "is no cgroup2 mount, or cannot be opened: pods, \
+                                containers and host units have the figures of their live processes \
+                                only; --path.cgroupfs names the mount",
                         },
                     };
                     snapshot.gaps.standing.push(Gap { path, reason });
@@ -171,6 +179,7 @@ impl Sampler {
             procfs,
             node,
             tree,
+            placement: Placement::new(options.says_more),
             namespaces,
             namespaces_by,
             sockets,
@@ -285,16 +294,25 @@ impl Sampler {
             units: self.roots.units,
             detail: self.options.processes,
         };
-        match &mut self.tree {
-            Some(tree) => {
-                tree.walk(&mut CgroupWalk {
-                    readings: &mut *cgroups,
-                    processes,
-                    context: &mut context,
-                });
+        self.placement.take_back(cgroups);
+        let mut is_bare = true;
+        if let Some(tree) = &mut self.tree {
+            tree.walk(&mut CgroupWalk {
+                readings: &mut *cgroups,
+                processes,
+                context: &mut context,
+            });
+            let reread = |at| tree.reread(at);
+            self.placement.count_once(cgroups, &processes, &mut context, reread);
+            if self.hierarchy == Hierarchy::Hybrid {
+                self.placement.place_by_v1(cgroups, &processes, &mut context);
             }
-            None => place_processes(&processes, cgroups, &mut context),
+            is_bare = add_bare_gap(cgroups, &mut context);
         }
+        if is_bare {
+            self.placement.place_unlisted(cgroups, &processes, &mut context);
+        }
+        self.placement.give_back(cgroups, &processes, &mut context);
         self.namespaces.read(&self.procfs, cgroups, namespaces, &mut context);
         self.sockets.finish(sockets, &mut context);
         self.node.read_cpu(node, self.options.awake, &mut context);
@@ -354,32 +372,19 @@ fn name_missing_controllers(
     has(b"io")
 }
 
-/// Groups every process of /proc by the path in its cgroup file, for hosts without a cgroup2 tree,
-/// so that units still have their processes. These cgroups have no figures of their own.
-fn place_processes(
-    reader: &ProcessReader<'_>,
-    cgroups: &mut Vec<CgroupReading>,
-    context: &mut ReadContext<'_>,
-) {
-    let placed = reader.list_all(context, PROCESSES_MAX);
-    let mut old = std::mem::take(cgroups);
-    let mut budget = DescriptorBudget::nothing();
-    let groups = placed.chunk_by(|(a, _), (b, _)| a == b);
-    for group in groups {
-        let Some((path, _)) = group.first() else { continue };
-        let pids: Vec<u32> = group.iter().map(|(_, pid)| *pid).collect();
-        let known = old.iter().position(|cgroup| *cgroup.key.path == **path);
-        let mut reading = match known {
-            Some(at) => old.swap_remove(at),
-            None => CgroupReading::unread(CgroupKey { path: Arc::from(&**path), inode: 0 }),
-        };
-        let mut held = HeldStats::default();
-        reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, context);
-        reading.read_at = context.now();
-        let first = reading.processes.first().map(|process| process.key.pid);
-        let namespace = |pid| reader.namespaces.namespace_of(reader.procfs, pid).ok().flatten();
-        reading.namespace = first.and_then(namespace);
-        cgroups.push(reading);
-    }
-    cgroups.sort_by(|a, b| super::cgroups::tree_order(&a.key.path, &b.key.path));
+/// Adds a gap if the tree cannot be the host's: it has no cgroup but its root, or no process. True
+/// if so; then the processes of /proc tell what they can.
+fn add_bare_gap(cgroups: &[CgroupReading], context: &mut ReadContext<'_>) -> bool {
+    let live = || cgroups.iter().filter(|reading| !reading.removed);
+    let consequence = if live().count() <= 1 {
+        "its root has no cgroup below: it is a container's own tree, or nothing on this host uses \
+         cgroup v2; owners have the figures of their live processes only"
+    } else if live().all(|reading| reading.processes.is_empty()) {
+        "no cgroup in it lists a process: it is another host's tree, or the agent is in another pid \
+         namespace; owners have the figures of the processes that /proc shows"
+    } else {
+        return false;
+    };
+    context.gaps.add(&[b"cgroup2"], GapReason::NotOffered { consequence });
+    true
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::attribution;
 use crate::checkpoint::StateDir;
 use crate::clock;
 use crate::config::{Durability, EndpointSettings, Settings};
@@ -42,6 +43,7 @@ pub fn check(settings: &Settings) -> Report {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
         events: true,
         sockets: settings.sampling.tcp_sockets,
+        says_more: attribution::says_more,
         ..SamplerOptions::default()
     };
     match startup::open_sampler(settings, options) {
@@ -183,6 +185,14 @@ fn check_procfs(
     {
         finding.vital = true;
     }
+    let options = roots.procfs_options(&procfs);
+    // If it hides something, the sampler has a gap.
+    if let Some(hidepid) = options.hidepid.filter(|_| options.gaps.is_empty()) {
+        let text = format!(
+            "procfs is mounted with hidepid={hidepid}; this process sees all in spite of it"
+        );
+        findings.add(State::Noted, "procfs hidepid", text);
+    }
     // Only the host's pid namespace has kernel threads.
     let kthreadd =
         procfs.read_record(c"2/comm", &mut buffer).is_ok_and(|comm| comm == b"kthreadd\n");
@@ -224,7 +234,8 @@ fn check_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mu
             add_gap(findings, gap, &name, held);
         }
     }
-    let processes: usize = snapshot.cgroups.iter().map(|cgroup| cgroup.processes.len()).sum();
+    let processes: usize =
+        snapshot.cgroups.iter().map(|cgroup| cgroup.own_processes().count()).sum();
     let namespaces = snapshot.namespaces.iter().filter(|namespace| !namespace.is_host).count();
     findings.add(
         State::Present,
@@ -257,6 +268,11 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
             "a pure cgroup v2 host: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
                 .into()
         }
+        ("procfs hidepid", _) => {
+            "CAP_SYS_PTRACE, or the group of the mount option gid=, or a procfs without hidepid"
+                .into()
+        }
+        ("procfs subset", _) => "mount a whole procfs and name it with --path.procfs".into(),
         ("cgroup2", _) => {
             "mount cgroup2, or name its mount with --path.cgroupfs; a container needs the host's"
                 .into()

@@ -67,7 +67,7 @@ struct FoundPod {
 fn identity(sandbox: &PodSandbox) -> Option<(PodUid, &PodSandboxMetadata)> {
     let metadata = sandbox.metadata.as_ref()?;
     bounded::name(&metadata.name).and(bounded::name(&metadata.namespace))?;
-    Some((PodUid::parse(metadata.uid.as_bytes())?, metadata))
+    Some((PodUid::of_text(metadata.uid.as_bytes())?, metadata))
 }
 
 fn is_ready(sandbox: &PodSandbox) -> bool {

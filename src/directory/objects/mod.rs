@@ -242,7 +242,7 @@ fn pod(raw: &RawValue, limits: &ObjectLimits) -> Option<Pod> {
     let metadata = pod.metadata;
     let annotations = pairs(metadata.annotations, limits.annotation_bytes_max).ok()?;
     let cgroups_uid = annotations.mirrored.as_deref().unwrap_or(&metadata.uid.0);
-    let uid = PodUid::parse(cgroups_uid.as_bytes())?;
+    let uid = PodUid::of_text(cgroups_uid.as_bytes())?;
     let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
     let mut ips = all(status.pod_ips, |ip| text(ip.ip));
     ips.retain(|ip| !ip.is_empty());

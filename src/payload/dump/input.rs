@@ -48,6 +48,9 @@ impl ProcessOwner {
         if process.kernel_thread {
             return Self::Kernel;
         }
+        if let Some(path) = &process.named {
+            return Self::Unit { path: path.to_vec() };
+        }
         let located = Owner::locate(&process.cgroup);
         match located.owner {
             Owner::Pod { uid, .. } => Self::Pod { uid: uid.to_string(), container: None },
@@ -55,7 +58,9 @@ impl ProcessOwner {
                 Self::Pod { uid: uid.to_string(), container: Some(id.to_string()) }
             }
             Owner::Container { id, .. } => Self::Container { id: id.to_string() },
-            Owner::Unit => Self::Unit { path: located.starts_at.to_vec() },
+            Owner::Unit | Owner::Guest(_) | Owner::Named => {
+                Self::Unit { path: located.starts_at.to_vec() }
+            }
             Owner::Root | Owner::Inner(_) => Self::Unit { path: process.cgroup.to_vec() },
         }
     }

@@ -68,11 +68,14 @@ pub(super) fn unit(catalog: &Catalog, unit: &UnitUsage) -> DumpRow {
     let (unit_kind, id, runtime) = match unit.kind {
         UnitKind::Unit => ("unit", None, None),
         UnitKind::Container { id, runtime } => ("container", Some(id), Some(runtime)),
+        UnitKind::Guest(kind) => (kind.as_str(), None, None),
+        UnitKind::Named => ("named", None, None),
+        UnitKind::Slice => ("slice", None, None),
         UnitKind::Root => ("root", None, None),
     };
     let known = id.and_then(|id| catalog.container(id)).or_else(|| catalog.cgroup(&unit.path));
     DumpRow::default()
-        .with_bytes(["name", "name_hex"], unit.name())
+        .with_bytes(["name", "name_hex"], &unit.name())
         .with("unit_kind", unit_kind)
         .with("container_id", id.map(|id| id.to_string()))
         .with("runtime", runtime.map(|runtime| runtime.as_str()))

@@ -254,6 +254,7 @@ pub(super) fn exited(exited: &ExitedUsage) -> DumpRow {
     let (exited_kind, qos) = match exited.node {
         InnerNode::Pods { qos } => ("pods", Some(qos)),
         InnerNode::Containers { .. } => ("containers", None),
+        InnerNode::Guests => ("guests", None),
         InnerNode::Slice => ("units", None),
     };
     DumpRow::default()

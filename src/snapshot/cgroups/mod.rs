@@ -13,7 +13,7 @@ mod shares;
 mod slot;
 mod tree;
 
-pub use tree::{CGROUPS_MAX, CgroupTree, CgroupWalk, REFRESH_TICKS};
+pub use tree::{CGROUPS_MAX, CgroupTree, CgroupWalk, REFRESH_TICKS, is_cgroup2};
 
 /// The order of paths in a snapshot: parents before children, and each subtree in one piece. It
 /// compares as if the slash, which no name contains, were the smallest byte.

@@ -34,6 +34,8 @@ pub(super) struct CgroupSlot {
     pub activity: Activity,
     /// Hard links give the number of children: true on cgroup2, false on a copy of one.
     pub links_count_children: bool,
+    /// Subdirectories that are no cgroups, but mounts of other filesystems.
+    pub foreign: u64,
     pub files: HeldFiles,
     pub stats: HeldStats,
     /// The process through which the namespace was found; 0: find it again.

@@ -557,13 +557,13 @@ impl CgroupTree {
                 return false;
             }
         };
-        let others = links.saturating_sub(live_children + 2);
+        let others = links.saturating_sub(live_children + 2 + slot.foreign);
         if others > 0 && !has_room && slot.share < usize::MAX {
             // A listing would find more of those that are left out.
             slot.left_out = usize::try_from(others).unwrap_or(usize::MAX);
             return false;
         }
-        links != live_children + 2 + slot.left_out as u64
+        links != live_children + 2 + slot.left_out as u64 + slot.foreign
     }
 
     /// Finds and reads new children; true if there are any.
@@ -587,6 +587,7 @@ impl CgroupTree {
         }
         // Both lists are sorted by name, so one pass over them finds the new ones.
         let mut child = at + 1;
+        let mut foreign = 0;
         let mut found = false;
         let mut left_out = 0;
         for name in listing.names() {
@@ -598,9 +599,12 @@ impl CgroupTree {
                 child = known.map_or(end, |slot| slot.end);
                 continue;
             }
-            if self.admit(at, walk.readings) {
+            let path = join(&path, name.to_bytes());
+            if self.has_room(at, walk.readings) && self.is_foreign(&path) {
+                foreign += 1;
+            } else if self.admit(at, walk.readings) {
                 found = true;
-                self.create(join(&path, name.to_bytes()), depth, at, walk);
+                self.create(path, depth, at, walk);
             } else {
                 left_out += 1;
             }
@@ -611,9 +615,27 @@ impl CgroupTree {
         self.listing = listing;
         if let Some(slot) = self.slots.get_mut(at) {
             slot.left_out = left_out;
+            slot.foreign = foreign;
         }
         self.any_left_out |= left_out > 0;
         found
+    }
+
+    /// True if the directory at `path` is no cgroup of the tree: something else is mounted there,
+    /// such as a hierarchy of v1. In a copy, the files tell.
+    fn is_foreign(&self, path: &[u8]) -> bool {
+        let Ok(dir) = self.root.open_path(path) else { return false };
+        let is_copy = self.slots.first().is_none_or(|root| !root.links_count_children);
+        if is_copy { is_v1(&dir) } else { dir.status().is_ok_and(|status| !status.is_cgroup2) }
+    }
+
+    /// Has the cgroup at `at` read in full at the next walk, with its process list.
+    pub fn reread(&mut self, at: usize) {
+        let Some(end) = self.slots.get(at).map(|slot| slot.end) else { return };
+        // A walk visits it only if it visits those above.
+        for slot in self.slots.iter_mut().take(at + 1).filter(|slot| slot.end >= end) {
+            slot.dirty |= !slot.gone;
+        }
     }
 
     fn name_before(&self, child: usize, name: &CStr, readings: &[CgroupReading]) -> bool {
@@ -669,8 +691,11 @@ impl CgroupTree {
         }
         let first_below = self.created.len();
         for name in children.names() {
-            if self.admit(above, walk.readings) {
-                self.create(join(&path, name.to_bytes()), depth + 1, above, walk);
+            let path = join(&path, name.to_bytes());
+            if self.has_room(above, walk.readings) && self.is_foreign(&path) {
+                slot.foreign += 1;
+            } else if self.admit(above, walk.readings) {
+                self.create(path, depth + 1, above, walk);
             } else {
                 slot.left_out += 1;
             }
@@ -740,6 +765,7 @@ impl CgroupTree {
             share: usize::MAX,
             is_beyond_share: false,
             left_out: 0,
+            foreign: 0,
             gone: false,
             dirty: false,
             watched: None,
@@ -844,6 +870,17 @@ impl CgroupTree {
             self.forget(watched);
         }
     }
+}
+
+/// True if the directory is a cgroup of v1, which has files that v2 lacks.
+fn is_v1(dir: &Dir) -> bool {
+    let files = [c"tasks", c"notify_on_release", c"cgroup.clone_children", c"release_agent"];
+    files.iter().any(|file| dir.has(file))
+}
+
+/// True if the directory is the root of a cgroup2 tree, or of a copy of one.
+pub fn is_cgroup2(dir: &Dir) -> bool {
+    dir.status().is_ok_and(|status| status.is_cgroup2) || dir.has(c"cgroup.procs") && !is_v1(dir)
 }
 
 impl CapturedInstant {

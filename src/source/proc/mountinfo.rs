@@ -21,6 +21,10 @@ pub struct Mount {
     /// The upper directory of an overlay, as written in the mount option, which can be relative.
     /// `None` if the overlay has none.
     pub upper_dir: Option<PathBuf>,
+    /// The value of `hidepid` of a procfs; `None` without it.
+    pub hidepid: Option<String>,
+    /// It is a procfs with the directories of processes alone (`subset=pid`).
+    pub only_processes: bool,
 }
 
 /// The mounts in the kernel's order. Lines that cannot be parsed are left out and counted.
@@ -48,6 +52,17 @@ pub fn parse(text: &[u8]) -> (Vec<Mount>, usize) {
                     .and_then(Option::as_ref)
                     .filter(|_| info.fs_type == "overlay")
                     .map(|path| path_of(unescape(path))),
+                hidepid: info
+                    .super_options
+                    .get("hidepid")
+                    .cloned()
+                    .flatten()
+                    .filter(|_| info.fs_type == "proc"),
+                only_processes: info.fs_type == "proc"
+                    && info
+                        .super_options
+                        .get("subset")
+                        .is_some_and(|of| of.as_deref() == Some("pid")),
                 filesystem: info.fs_type,
                 super_options: info.super_options.into_keys().collect(),
                 device: info.majmin,
@@ -111,6 +126,21 @@ mod tests {
         let upper: Vec<_> = mounts.iter().map(|mount| mount.upper_dir.as_deref()).collect();
         let expected = std::path::Path::new("/var/lib/run time/a,b=/fs");
         assert_eq!(upper, [Some(expected), None, None]);
+    }
+
+    #[test]
+    fn a_procfs_that_hides_processes_is_seen() {
+        let text = b"23 28 0:22 / /proc rw shared:14 - proc proc rw,hidepid=invisible\n\
+            24 28 0:23 / /old rw - proc proc rw,gid=4,hidepid=2\n\
+            25 28 0:24 / /pids rw - proc proc rw,subset=pid\n\
+            26 28 0:25 / /plain rw - proc proc rw\n\
+            27 28 0:26 / /t rw - tmpfs t rw,hidepid=2,subset=pid\n";
+        let (mounts, _) = parse(text);
+        let found: Vec<_> =
+            mounts.iter().map(|mount| (mount.hidepid.as_deref(), mount.only_processes)).collect();
+        let hides = |value| (Some(value), false);
+        let expected = [hides("invisible"), hides("2"), (None, true), (None, false), (None, false)];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -3,4 +3,5 @@
 //! Every kind of fault has a file of its own, with more examples than the report.
 
 mod counters;
+mod hierarchies;
 mod host;

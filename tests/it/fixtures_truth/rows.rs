@@ -150,7 +150,7 @@ fn container(host: &Host, row: &Row) -> Result<Found, String> {
 fn unit<'h>(host: &'h Host, row: &Row) -> Result<&'h Usage, String> {
     let unit = host.account.units.iter().find(|unit| *unit.path == *row.cgroup.as_bytes());
     let unit = unit.ok_or("no such unit")?;
-    let name = String::from_utf8_lossy(unit.name());
+    let name = String::from_utf8_lossy(&unit.name()).into_owned();
     if row.kind != "monitor" && row.owner != name {
         return Err(format!("it is called {name}"));
     }

@@ -12,7 +12,7 @@ use nodetally::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks, WallTime};
 use nodetally::snapshot::topology::{BlockDevice, BlockKind, BlockTopology};
 use nodetally::snapshot::{
-    CgroupReading, MemoryReading, PidsReading, PressureReading, ProcessReading, Snapshot,
+    CgroupReading, CountedAt, MemoryReading, PidsReading, PressureReading, ProcessReading, Snapshot,
 };
 use nodetally::source::cgroup::cpu_stat::CpuStat;
 use nodetally::source::cgroup::io_stat::IoRow;
@@ -477,6 +477,7 @@ impl Model {
                 },
                 namespace: None,
                 removed: !one.alive,
+                placed: false,
             }
         });
         let mut snapshot = Snapshot {
@@ -520,6 +521,7 @@ fn reading_of(process: &Process, read_at: BootTime) -> ProcessReading {
         resident: Some(Bytes::from_bytes(4096)),
         io: None,
         cmdline: None,
+        place: CountedAt::Here,
     }
 }
 

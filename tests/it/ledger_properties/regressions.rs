@@ -8,7 +8,7 @@ use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
 use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
 use nodetally::snapshot::node::InterruptTime;
-use nodetally::snapshot::{NamespaceReading, Snapshot};
+use nodetally::snapshot::{CgroupReading, CountedAt, NamespaceReading, ProcessReading, Snapshot};
 use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use nodetally::source::proc::pid_io::ProcessIo;
 
@@ -372,7 +372,7 @@ fn a_container_of_a_v1_host_is_one_owner_whatever_runs_in_it() {
         let cgroups = paths.iter().zip(ticks).enumerate().map(|(number, (path, ticks))| {
             let mut cgroup = template.clone();
             cgroup.key = CgroupKey { path: Arc::from(path.as_bytes()), inode: 0 };
-            (cgroup.parent, cgroup.cpu, cgroup.io) = (None, None, None);
+            (cgroup.parent, cgroup.cpu, cgroup.io, cgroup.placed) = (None, None, None, true);
             cgroup.processes[0].key.pid = 10 + number as u32;
             cgroup.processes[0].cpu = Some(CpuTime::from_usec(ticks * 10_000));
             cgroup
@@ -465,4 +465,173 @@ fn a_kept_file_from_the_future_is_not_used() {
     resumed.settle(&first, &mut account);
     assert_eq!(account.since, None);
     assert!(BootId::parse(b"no boot id").is_none());
+}
+
+/// A pod whose class changes gets another cgroup. What it used in the old one since the last sample
+/// is its own if the old one was read at its end, else it is under `exited` in the old class.
+#[test]
+fn a_pod_that_moves_to_another_class_keeps_the_sum() {
+    for noticed in [true, false] {
+        let mut model = Model::new();
+        model.apply(&Op::Born { kind: 1, name: 0, below: 0, usec: 1_000_000 });
+        let first = model.snapshot();
+        // Of what runs, the pod is the third.
+        model.apply(&Op::Spend { cgroup: 2, usec: 300_000, bytes: 8192 });
+        if noticed {
+            model.apply(&Op::Notice { cgroup: 0 });
+        }
+        model.apply(&Op::Die { cgroup: 0 });
+        // The same uid, without a class directory.
+        model.apply(&Op::Born { kind: 0, name: 10, below: 0, usec: 0 });
+        model.apply(&Op::Spend { cgroup: 2, usec: 200_000, bytes: 4096 });
+        let second = model.snapshot();
+        let account = settled(&[&first, &second]);
+        let [pod] = &account.pods[..] else { panic!("{:?}", account.pods) };
+        assert!(!pod.exited);
+        let exited: Vec<_> = account
+            .exited
+            .iter()
+            .map(|exited| {
+                (exited.path.to_vec(), exited.cpu.as_usec(), exited.disk.written.as_bytes())
+            })
+            .collect();
+        if noticed {
+            assert_eq!(pod.usage.cpu.unwrap().usage.as_usec(), 500_000);
+            assert_eq!(pod.usage.disk.unwrap().written.as_bytes(), 12_288);
+            assert!(exited.is_empty(), "{exited:?}");
+        } else {
+            assert_eq!(pod.usage.cpu.unwrap().usage.as_usec(), 200_000);
+            let class = b"/kubepods.slice/kubepods-burstable.slice".to_vec();
+            assert_eq!(exited, [(class, 300_000, 8192)]);
+        }
+    }
+}
+
+/// The index of a cgroup by its path.
+fn at(snapshot: &Snapshot, path: &[u8]) -> usize {
+    snapshot.cgroups.iter().position(|one| *one.key.path == *path).unwrap()
+}
+
+/// Two snapshots in which `/system.slice/unit0.service` used 300 ms and a pod 100 ms. The unit's
+/// process had 400 ms, and is in neither cgroup of the second snapshot.
+fn two_instants_of_a_migration() -> (Snapshot, Snapshot, ProcessReading) {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 0 });
+    model.apply(&Op::Born { kind: 1, name: 0, below: 0, usec: 0 });
+    let first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 2, usec: 300_000, bytes: 0 });
+    model.apply(&Op::Spend { cgroup: 3, usec: 100_000, bytes: 0 });
+    let mut second = model.snapshot();
+    let unit = at(&second, b"/system.slice/unit0.service");
+    let mut process = second.cgroups[unit].processes.pop().unwrap();
+    process.cpu = Some(CpuTime::from_usec(400_000));
+    let pod = second.cgroups.iter().position(|one| one.key.path.ends_with(b"a.slice")).unwrap();
+    second.cgroups[pod].processes.clear();
+    (first, second, process)
+}
+
+/// Its process row has its whole time. The pod has what its own counter says, and no more of it is
+/// said to be of live processes.
+#[test]
+fn a_process_that_migrates_brings_no_time_with_it() {
+    let (first, mut second, process) = two_instants_of_a_migration();
+    let pod = second.cgroups.iter().position(|one| one.key.path.ends_with(b"a.slice")).unwrap();
+    second.cgroups[pod].processes.push(process);
+    let account = settled(&[&first, &second]);
+    let usage = &account.pods[0].usage;
+    assert_eq!(usage.cpu.unwrap().usage.as_usec(), 100_000);
+    assert_eq!(usage.processes_cpu.as_usec(), 100_000);
+    assert_eq!(usage.exited_processes_cpu().unwrap().as_usec(), 0);
+    assert_eq!(sum(given(&account).values()).usec, 400_000);
+    let row = account.processes.iter().find(|row| *row.cgroup == *account.pods[0].path).unwrap();
+    assert_eq!(row.cpu.unwrap().usage.as_usec(), 400_000);
+}
+
+/// The root's strays are counted by process. One that was in a unit until now is in the unit's
+/// counter already; the next interval is the root's.
+#[test]
+fn a_process_that_leaves_the_counters_is_not_counted_twice() {
+    let (first, mut second, process) = two_instants_of_a_migration();
+    second.cgroups[0].processes.push(process.clone());
+    let (_, mut third, _) = two_instants_of_a_migration();
+    let later = |at: BootTime| at.plus(Duration::from_secs(15));
+    (third.begun_at, third.ended_at) = (later(third.begun_at), later(third.ended_at));
+    third.cgroups[0]
+        .processes
+        .push(ProcessReading { cpu: Some(CpuTime::from_usec(450_000)), ..process });
+    let mut ledger = Ledger::new(UNITS);
+    let mut account = Account::default();
+    ledger.settle(&first, &mut account);
+    ledger.settle(&second, &mut account);
+    assert_eq!(sum(given(&account).values()).usec, 400_000);
+    assert!(account.units.iter().any(|unit| *unit.path == *b"/" && unit.usage.processes == 1));
+    ledger.settle(&third, &mut account);
+    assert_eq!(sum(given(&account).values()).usec, 50_000);
+}
+
+/// A process that cgroup2 lists in a unit and v1 in a pod: the unit's counter has its time, and the
+/// pod gets it.
+#[test]
+fn time_of_a_placed_process_leaves_the_cgroup_that_counts_it() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 0 });
+    let mut first = model.snapshot();
+    model.apply(&Op::Spend { cgroup: 2, usec: 300_000, bytes: 8192 });
+    let mut second = model.snapshot();
+    let unit = at(&second, b"/system.slice/unit0.service");
+    // 200 ms are of its process, the rest of one that ended.
+    second.cgroups[unit].processes[0].cpu = Some(CpuTime::from_usec(200_000));
+    for snapshot in [&mut first, &mut second] {
+        place(snapshot, unit, POD_IN_V1);
+    }
+    let account = settled(&[&first, &second]);
+    let [pod] = &account.pods[..] else { panic!("{:?}", account.pods) };
+    assert_eq!(pod.usage.cpu.unwrap().usage.as_usec(), 200_000);
+    assert_eq!(pod.usage.processes, 1);
+    let unit = account.units.iter().find(|one| one.path.ends_with(b"unit0.service")).unwrap();
+    assert_eq!(unit.usage.cpu.unwrap().usage.as_usec(), 100_000);
+    assert_eq!(unit.usage.processes, 0);
+    assert_eq!(sum(given(&account).values()).usec, 300_000);
+    // One row for each process.
+    let rows =
+        account.processes.iter().filter(|row| row.cpu.is_some_and(|cpu| cpu.usage.as_usec() > 0));
+    assert_eq!(rows.count(), 1);
+}
+
+/// Where the counting cgroup could not be read, its later reading is less what the pod got meanwhile.
+#[test]
+fn an_unread_unit_gives_the_placed_time_away_once() {
+    let mut model = Model::new();
+    model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 0 });
+    let mut snapshots = vec![model.snapshot()];
+    for _ in 0..2 {
+        model.apply(&Op::Spend { cgroup: 2, usec: 200_000, bytes: 0 });
+        snapshots.push(model.snapshot());
+    }
+    let unit = at(&snapshots[0], b"/system.slice/unit0.service");
+    snapshots[1].cgroups[unit].cpu = None;
+    let mut ledger = Ledger::new(UNITS);
+    let (mut account, mut total) = (Account::default(), 0);
+    for snapshot in &mut snapshots {
+        place(snapshot, unit, POD_IN_V1);
+        ledger.settle(snapshot, &mut account);
+        total += sum(given(&account).values()).usec;
+    }
+    assert_eq!(total, 400_000);
+}
+
+const POD_IN_V1: &str = "/kubepods/pod00000000000000000000000000000007/\
+    6aa202e329f75489799803e56efd7f73194cff763d2e0daa22b693e94ff7e1ce";
+
+/// Moves the processes of the cgroup at `unit` into a placed reading.
+fn place(snapshot: &mut Snapshot, unit: usize, path: &str) {
+    let key = CgroupKey { path: Arc::from(path.as_bytes()), inode: 0 };
+    let mut placed = CgroupReading { placed: true, ..CgroupReading::unread(key) };
+    placed.read_at = snapshot.ended_at;
+    for process in &mut snapshot.cgroups[unit].processes {
+        let moved = ProcessReading { place: CountedAt::CountedIn(unit), ..process.clone() };
+        placed.processes.push(moved);
+        process.place = CountedAt::Elsewhere;
+    }
+    snapshot.cgroups.push(placed);
 }

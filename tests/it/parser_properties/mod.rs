@@ -64,7 +64,7 @@ pub fn parsers() -> Vec<Parser> {
         parser!("net/dev", net_dev::parse, into Vec<net_dev::InterfaceRow>),
         parser!("net/route", net_route::parse),
         parser!("net/snmp", net_snmp::parse),
-        parser!("<pid>/cgroup", pid_cgroup::parse),
+        parser!("<pid>/cgroup", |text| pid_cgroup::parse(text, |other, path| other > path)),
         parser!("<pid>/io", pid_io::parse),
         parser!("<pid>/stat", pid_stat::parse),
         parser!("<pid>/status", pid_status::parse),
