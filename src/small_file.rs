@@ -53,30 +53,69 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> io::Result<(Vec<u8>, Stamp)
     Ok((bytes, Stamp::of(&metadata)))
 }
 
-/// The largest token file, in bytes. Service-account tokens have some 1200 bytes.
+/// The largest token, in bytes. Service-account tokens have some 1200 bytes.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// The reason why a text is no token that a header can hold. It repeats nothing of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is longer than {TOKEN_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    #[error("it has a line break inside")]
+    LineBreak,
+    #[error("it has white space inside")]
+    WhiteSpace,
+    #[error("it has a control character inside")]
+    ControlCharacter,
+    #[error("it has a character that is not ASCII")]
+    NotAscii,
+}
 
 /// Errors of a token file. They hold nothing of its text.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("the token file {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("the token file {} holds no token", .0.display())]
-    NoToken(PathBuf),
+    #[error("the token file {} holds no token: {fault}", path.display())]
+    NoToken { path: PathBuf, fault: TokenFault },
+}
+
+/// The text without the white space around it, if that is a token. Every token passes here, from
+/// whatever place, before it becomes a header.
+///
+/// # Errors
+/// The text is empty, too long or no ASCII word.
+pub(crate) fn trimmed_token(text: &str) -> Result<&str, TokenFault> {
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(TokenFault::Empty);
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenFault::TooLong);
+    }
+    match token.chars().find(|c| !c.is_ascii_graphic()) {
+        None => Ok(token),
+        Some('\n' | '\r') => Err(TokenFault::LineBreak),
+        Some(c) if c.is_whitespace() => Err(TokenFault::WhiteSpace),
+        Some(c) if c.is_control() => Err(TokenFault::ControlCharacter),
+        Some(_) => Err(TokenFault::NotAscii),
+    }
 }
 
 /// A bearer token: the file's text without the white space around it.
 ///
 /// # Errors
-/// The file cannot be read, or its text is empty or no ASCII word.
+/// The file cannot be read, or its text is no token.
 pub(crate) fn read_token(path: &Path) -> Result<String, TokenError> {
     let (bytes, _) = read(path, TOKEN_BYTES_MAX)
         .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes).unwrap_or_default();
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(TokenError::NoToken(path.to_owned()));
-    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| TokenFault::NotUtf8);
+    let token = text.and_then(trimmed_token);
+    let token = token.map_err(|fault| TokenError::NoToken { path: path.to_owned(), fault })?;
     Ok(token.to_owned())
 }
 
@@ -113,9 +152,22 @@ mod tests {
             read_token(&path)
         };
         assert_eq!(token("abc.def\n").unwrap(), "abc.def");
-        for bad in ["", "\n", "hunter2 hunter2", "hunter2\u{1b}", "hunter2é"] {
-            let error = token(bad).unwrap_err().to_string();
-            assert!(error.ends_with("holds no token") && !error.contains("hunter2"), "{error}");
+        for (bad, fault) in [
+            (&b""[..], "it is empty"),
+            (b" \r\n", "it is empty"),
+            (b"hunter2\nhunter2\n", "it has a line break inside"),
+            (b"hunter2\rhunter2", "it has a line break inside"),
+            (b"Bearer hunter2", "it has white space inside"),
+            (b"hunter2\x1b", "it has a control character inside"),
+            (b"hunter2\0", "it has a control character inside"),
+            ("hunter2é".as_bytes(), "it has a character that is not ASCII"),
+            ("\u{feff}hunter2".as_bytes(), "it has a character that is not ASCII"),
+            (b"hunter2\xff", "it is not UTF-8"),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            let error = read_token(&path).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("holds no token: {fault}")), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::mask::Mask;
 use super::proxy::Route;
+use crate::mask::Mask;
 use crate::quantity::WallTime;
 use crate::retry_after::{asked_wait, rate_limit_wait};
 
@@ -119,7 +119,7 @@ mod tests {
         let pause = Some(Duration::from_secs(7));
         let base = BaseUrl::parse("http://host").unwrap();
         let received = ReceivedAnswer { status, pause, body: b"why".to_vec() };
-        received.meaning(&Mask::none(), Route::to(&base, None), retries_client_errors)
+        received.meaning(&Mask::default(), Route::to(&base, None), retries_client_errors)
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_body_in_the_log_is_one_short_line() {
-        let excerpt = |body: &[u8]| excerpt(body, &Mask::none());
+        let excerpt = |body: &[u8]| excerpt(body, &Mask::default());
         assert_eq!(excerpt(b"<html>\n\x1b[31mno\xff</html>\n"), "<html>  [31mno\u{fffd}</html>");
         assert_eq!(excerpt("é".repeat(300).as_bytes()).chars().count(), 200);
     }

@@ -12,13 +12,14 @@ use tracing::{info, warn};
 use super::base_url::BaseUrl;
 use super::error::HttpError;
 use super::failure::innermost;
-use super::mask::Mask;
+use super::mask;
 use super::proxy::{Proxy, Route};
 use super::tls::TlsMaterial;
 use super::token::AuthToken;
 use super::trust::ConnectionParts;
 use crate::clock;
 use crate::delivery::settings::DeliverySettings;
+use crate::mask::Mask;
 use crate::small_file::Stamp;
 
 /// The least time between two checks of the token and certificate files.
@@ -96,7 +97,7 @@ impl Connection {
     /// The secrets that an answer to a request with this token may repeat.
     pub(super) fn mask(&self, shown: &TokenHeader) -> Mask {
         let token = shown.as_ref().map(|(_, value)| value);
-        Mask::of(token, &self.settings.headers, &self.base, self.proxy.as_ref())
+        mask::of_request(token, &self.settings.headers, &self.base, self.proxy.as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, CurrentClient> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use reqwest::header::{HeaderName, InvalidHeaderName, InvalidHeaderValue};
 
-use crate::small_file::TokenError;
+use crate::small_file::{TokenError, TokenFault};
 
 /// A client that cannot be made, or a request without a usable answer. The text is one line without
 /// secrets.
@@ -17,8 +17,8 @@ pub enum HttpError {
     HeaderValue { name: HeaderName, source: InvalidHeaderValue },
     #[error(transparent)]
     TokenFile(#[from] TokenError),
-    #[error("the variable {0} holds no token")]
-    TokenVariable(String),
+    #[error("the variable {variable} holds no token: {fault}")]
+    TokenVariable { variable: String, fault: TokenFault },
     #[error(
         "its URL begins with http://, so that ca_file, client_certificate_file, client_key_file and \
          server_name would do nothing; allowed: with https://"

@@ -86,10 +86,9 @@ impl AuthToken {
                 (stamp, small_file::read_token(path)?)
             }
             TokenSource::Held { variable, token: SecretText(text) } => {
-                let token = text.trim();
-                if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    return Err(HttpError::TokenVariable(variable.clone()));
-                }
+                let token = small_file::trimmed_token(text).map_err(|fault| {
+                    HttpError::TokenVariable { variable: variable.clone(), fault }
+                })?;
                 (None, token.to_owned())
             }
         };
@@ -161,9 +160,15 @@ mod tests {
         let token = AuthToken::read(&retained("hunter2\n")).unwrap();
         assert_eq!(token.header().1.to_str().unwrap(), "Bearer hunter2");
         assert!(!format!("{token:?}").contains("hunter2"));
-        for text in ["", " ", "hunter2 hunter2", "hunter2\u{e9}"] {
+        for (text, fault) in [
+            ("", "it is empty"),
+            (" ", "it is empty"),
+            ("hunter2\nhunter2", "it has a line break inside"),
+            ("hunter2 hunter2", "it has white space inside"),
+            ("hunter2\u{e9}", "it has a character that is not ASCII"),
+        ] {
             let error = AuthToken::read(&retained(text)).unwrap_err();
-            assert_eq!(error.to_string(), "the variable KEY holds no token");
+            assert_eq!(error.to_string(), format!("the variable KEY holds no token: {fault}"));
         }
     }
 

@@ -43,6 +43,10 @@ const ROOMS: &[Room] = &[
     // Two rooms that speak HTTP to somebody and know nothing of each other need the same of these.
     room_using("retry_after", &[]),
     room_using("small_file", &[]),
+    room_using("mask", &[]),
+    room_using("panics", &[]),
+    room_using("own_files", &[]),
+    room_using("printable", &[]),
     room("source"),
     room("snapshot"),
     room("attribution"),
@@ -52,8 +56,11 @@ const ROOMS: &[Room] = &[
     room("ledger"),
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
-    room_using("spool", &["clock", "descriptors"]),
-    room_using("delivery", &["spool", "clock", "descriptors", "retry_after", "small_file"]),
+    room_using("spool", &["clock", "descriptors", "own_files"]),
+    room_using(
+        "delivery",
+        &["spool", "clock", "descriptors", "retry_after", "small_file", "mask", "panics"],
+    ),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload", "descriptors"]),
     // The rooms above take plain arguments, and config knows none of them but the list of dialects.
