@@ -15,6 +15,7 @@ use nodetally::config::{
     ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line, parse_duration,
 };
 use nodetally::delivery::BaseUrl;
+use nodetally::directory::kubernetes::kubeconfig;
 use nodetally::directory::static_file;
 use nodetally::payload::selector::Selector;
 
@@ -27,6 +28,9 @@ pub fn run(input: &[u8]) {
     let (file, variables) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let flags = parts.next().unwrap_or_default();
     values(input);
+    if let Err(error) = kubeconfig::parse(input.as_bytes()) {
+        is_a_line(&error);
+    }
     match static_file::parse(file) {
         Ok(names) => {
             assert!(names.len() <= static_file::ENTRIES_MAX);

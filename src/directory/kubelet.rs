@@ -21,8 +21,9 @@ use super::poll::Poller;
 use super::publisher::Publisher;
 use super::source_status::SourceKind;
 use crate::descriptors;
+use crate::mask::Mask;
 use crate::quantity::BootTime;
-use crate::small_file::{self, TokenError};
+use crate::small_file::{self, TokenError, TokenFault};
 
 /// The largest CA file, in bytes; a bundle has some ten kilobytes.
 const CA_BYTES_MAX: usize = 1 << 20;
@@ -181,8 +182,11 @@ impl Kubelet {
 
     async fn get(&self, options: &KubeletOptions) -> Result<Vec<u8>, KubeletError> {
         let token = small_file::read_token(&options.token_file)?;
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| TokenError::NoToken(options.token_file.clone()))?;
+        // A token is graphic ASCII, which every header may hold.
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+            let fault = TokenFault::ControlCharacter;
+            TokenError::NoToken { path: options.token_file.clone(), fault }
+        })?;
         value.set_sensitive(true);
         let request = self.client.get(self.pods.clone()).header(AUTHORIZATION, value);
         let failed = |error: reqwest::Error| request_error(error, options);
@@ -200,13 +204,18 @@ impl Kubelet {
             }
             body.extend_from_slice(&chunk);
         }
-        if is_ok { Ok(body) } else { Err(refusal(status, &body, options)) }
+        if is_ok {
+            return Ok(body);
+        }
+        // A server may repeat the token.
+        let text = Mask::new([token]).apply(&String::from_utf8_lossy(&body));
+        Err(refusal(status, &text, options))
     }
 }
 
 /// The error for a status other than 200.
-fn refusal(status: StatusCode, body: &[u8], options: &KubeletOptions) -> KubeletError {
-    let text = bounded::line(&String::from_utf8_lossy(body), EXCERPT_CHARS_MAX);
+fn refusal(status: StatusCode, body: &str, options: &KubeletOptions) -> KubeletError {
+    let text = bounded::line(body, EXCERPT_CHARS_MAX);
     match status {
         StatusCode::UNAUTHORIZED => KubeletError::Unauthorized(options.token_file.clone()),
         StatusCode::FORBIDDEN => {
@@ -293,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(body: &[u8]) -> String {
+    fn refused(body: &str) -> String {
         let options = KubeletOptions::new(
             String::new(),
             PathBuf::new(),
@@ -311,7 +320,7 @@ mod tests {
             parts in "(Forbidden \\(user=)?.{0,9}(, verb=.{0,5})?(, resource=n)?(, subresource.{0,9})?",
         ) {
             for body in [&*body, parts.as_bytes()] {
-                let text = refused(body);
+                let text = refused(&String::from_utf8_lossy(body));
                 prop_assert!(text.starts_with("403: ") && !text.contains('\n'), "{text}");
             }
         }

@@ -23,6 +23,7 @@ pub mod kubernetes;
 pub mod node;
 pub mod objects;
 pub mod pod;
+mod pod_budget;
 mod poll;
 mod publisher;
 pub mod resource_quantity;

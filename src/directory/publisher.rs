@@ -9,6 +9,7 @@ use super::catalog::{Catalog, CgroupNameRule, EntityName};
 use super::dropped::Dropped;
 use super::node::Node;
 use super::pod::{Pod, Workload};
+use super::pod_budget::{Admission, PodBudget, SOURCE_BYTES_MAX};
 use super::source_status::{PODS_MAX, SourceError, SourceKind, SourceStatus};
 use crate::identity::{ContainerId, PodUid};
 use crate::quantity::BootTime;
@@ -19,6 +20,9 @@ struct SourceState {
     status: SourceStatus,
     /// An error that leaves the source's pods current, such as a denied Node object.
     partial_error: Option<SourceError>,
+    /// The error of pods that are kept in part, or not at all, since they take too much memory.
+    overflow: Option<SourceError>,
+    budget: PodBudget,
     pods: BTreeMap<PodUid, Arc<Pod>>,
     /// Pods that the source knew and has removed; none of them is in `pods`.
     dropped: Dropped,
@@ -34,15 +38,65 @@ struct SourceState {
 
 impl SourceState {
     /// Replaces the pods and returns those of before that are not among the new ones.
-    fn replace_pods(&mut self, pods: impl IntoIterator<Item = Pod>) -> BTreeMap<PodUid, Arc<Pod>> {
+    fn replace_pods(
+        &mut self,
+        pods: impl IntoIterator<Item = Pod>,
+        now: BootTime,
+    ) -> BTreeMap<PodUid, Arc<Pod>> {
         let mut before = std::mem::take(&mut self.pods);
-        for pod in pods.into_iter().take(PODS_MAX) {
+        self.budget = PodBudget::default();
+        let overflow = self.overflow.take();
+        for mut pod in pods.into_iter().take(PODS_MAX) {
             let uid = pod.uid;
             self.dropped.remove(uid);
+            match self.budget.admit(&mut pod) {
+                Admission::Whole => {}
+                Admission::Trimmed => self.overflows(now),
+                Admission::Refused => {
+                    self.overflows(now);
+                    continue;
+                }
+            }
             let unchanged = before.remove(&uid).filter(|known| **known == pod);
             self.pods.insert(uid, unchanged.unwrap_or_else(|| Arc::new(pod)));
         }
+        if let (Some(now), Some(before)) = (&mut self.overflow, overflow) {
+            now.since = before.since;
+        }
         before
+    }
+
+    /// Keeps a pod as far as there is room.
+    fn put_pod(&mut self, mut pod: Pod, now: BootTime) {
+        if let Some(before) = self.pods.remove(&pod.uid) {
+            self.budget.release(&before);
+        }
+        if self.pods.len() >= PODS_MAX {
+            return;
+        }
+        match self.budget.admit(&mut pod) {
+            Admission::Whole => {}
+            Admission::Trimmed => self.overflows(now),
+            Admission::Refused => return self.overflows(now),
+        }
+        self.dropped.remove(pod.uid);
+        self.pods.insert(pod.uid, Arc::new(pod));
+    }
+
+    fn overflows(&mut self, now: BootTime) {
+        self.overflow.get_or_insert_with(|| SourceError {
+            since: now,
+            text: format!(
+                "its pods take more than {} MiB: further ones are kept without annotations and labels",
+                SOURCE_BYTES_MAX >> 20
+            )
+            .into(),
+        });
+    }
+
+    /// The error that leaves the pods current.
+    fn error_beside(&self) -> Option<SourceError> {
+        self.partial_error.clone().or_else(|| self.overflow.clone())
     }
 }
 
@@ -70,8 +124,16 @@ impl Directory {
     #[must_use]
     pub fn new(sources: &[SourceKind]) -> (Self, Vec<Publisher>) {
         let states = sources.iter().map(|kind| SourceState {
-            status: SourceStatus { kind: *kind, current_at: None, last_error: None, known: 0 },
+            status: SourceStatus {
+                kind: *kind,
+                current_at: None,
+                last_error: None,
+                known: 0,
+                restarts: 0,
+            },
             partial_error: None,
+            overflow: None,
+            budget: PodBudget::default(),
             pods: BTreeMap::new(),
             dropped: Dropped::default(),
             absent_once: BTreeSet::new(),
@@ -101,8 +163,8 @@ impl Directory {
     }
 }
 
-/// The writing end of one source.
-#[derive(Debug)]
+/// The writing end of one source. Clones are the same source.
+#[derive(Debug, Clone)]
 pub struct Publisher {
     shared: Arc<DirectoryState>,
     at: usize,
@@ -113,7 +175,7 @@ impl Publisher {
     /// changes by the pointer.
     pub fn replace_pods(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.publish(now, |state| {
-            for pod in state.replace_pods(pods).into_values() {
+            for pod in state.replace_pods(pods, now).into_values() {
                 state.dropped.insert(pod);
             }
         });
@@ -124,8 +186,11 @@ impl Publisher {
     pub fn replace_pods_absent_twice(&self, pods: impl IntoIterator<Item = Pod>, now: BootTime) {
         self.publish(now, |state| {
             let absent_before = std::mem::take(&mut state.absent_once);
-            for (uid, pod) in state.replace_pods(pods) {
-                if absent_before.contains(&uid) || state.pods.len() >= PODS_MAX {
+            for (uid, pod) in state.replace_pods(pods, now) {
+                if absent_before.contains(&uid)
+                    || state.pods.len() >= PODS_MAX
+                    || state.budget.admit(&mut (*pod).clone()) != Admission::Whole
+                {
                     state.dropped.insert(pod);
                 } else {
                     state.absent_once.insert(uid);
@@ -138,10 +203,7 @@ impl Publisher {
     /// Adds or replaces one pod.
     pub fn put_pod(&self, pod: Pod, now: BootTime) {
         self.publish(now, |state| {
-            if state.pods.len() < PODS_MAX || state.pods.contains_key(&pod.uid) {
-                state.dropped.remove(pod.uid);
-                state.pods.insert(pod.uid, Arc::new(pod));
-            }
+            state.put_pod(pod, now);
         });
     }
 
@@ -152,6 +214,7 @@ impl Publisher {
             if state.pods.get(&uid).is_some_and(|pod| *pod.api_uid == *api_uid)
                 && let Some(pod) = state.pods.remove(&uid)
             {
+                state.budget.release(&pod);
                 state.dropped.insert(pod);
             }
         });
@@ -179,6 +242,7 @@ impl Publisher {
         self.update(|state| {
             for uid in pods {
                 if let Some(pod) = state.pods.get_mut(uid) {
+                    // A few bytes, which the budget does not count.
                     Arc::make_mut(pod).workload = Some(workload.clone());
                 }
             }
@@ -205,11 +269,23 @@ impl Publisher {
     pub fn set_partial_error(&self, text: Option<&str>, now: BootTime) {
         self.update(|state| {
             let since = state.partial_error.as_ref().map_or(now, |error| error.since);
-            let partial_error = text.map(|text| SourceError { since, text: text.into() });
-            if state.status.last_error == state.partial_error {
-                state.status.last_error.clone_from(&partial_error);
+            let is_beside = state.status.last_error == state.error_beside();
+            state.partial_error = text.map(|text| SourceError { since, text: text.into() });
+            if is_beside {
+                state.status.last_error = state.error_beside();
             }
-            state.partial_error = partial_error;
+        });
+    }
+
+    /// Records that pods were left out or trimmed before they came here, since all of them take too
+    /// much memory. The pods stay current.
+    pub fn overflowed(&self, now: BootTime) {
+        self.update(|state| {
+            let is_beside = state.status.last_error == state.error_beside();
+            state.overflows(now);
+            if is_beside {
+                state.status.last_error = state.error_beside();
+            }
         });
     }
 
@@ -218,14 +294,17 @@ impl Publisher {
         self.publish(now, |_| {});
     }
 
+    /// Records that the source's task panicked and is started again. Its data stays.
+    pub fn restarted(&self, now: BootTime) {
+        self.update(|state| state.status.restarts += 1);
+        self.failed("its task panicked, a fault of the program, and is started again", now);
+    }
+
     /// Records that the source does not answer. Its data stays, and its age grows.
     pub fn failed(&self, text: &str, now: BootTime) {
         self.update(|state| {
-            let before = state
-                .status
-                .last_error
-                .as_ref()
-                .filter(|_| state.status.last_error != state.partial_error);
+            let is_beside = state.status.last_error == state.error_beside();
+            let before = state.status.last_error.as_ref().filter(|_| !is_beside);
             let since = before.map_or(now, |error| error.since);
             state.status.last_error = Some(SourceError { since, text: text.into() });
         });
@@ -235,7 +314,7 @@ impl Publisher {
         self.update(|state| {
             change(state);
             state.status.current_at = Some(now);
-            state.status.last_error.clone_from(&state.partial_error);
+            state.status.last_error = state.error_beside();
             state.status.known = state.pods.len() + state.containers.len() + state.cgroups.len();
         });
     }

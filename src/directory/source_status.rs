@@ -51,6 +51,8 @@ pub struct SourceStatus {
     pub last_error: Option<SourceError>,
     /// The number of pods, containers and cgroup names that it knows.
     pub known: usize,
+    /// Panics after which its task was started again.
+    pub restarts: u64,
 }
 
 /// An error of a source.

@@ -1,18 +1,21 @@
 //! Requests to the API server, with limits of time and size.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use tracing::instrument::WithSubscriber as _;
 
 use super::access::ApiAccess;
+use super::connect::NewClient;
+use super::credentials::Credentials;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
 use super::options::KubernetesOptions;
+use crate::directory::objects::{self, ErrorStatus};
 use crate::quantity::BootTime;
 use crate::retry_after::asked_wait;
 
@@ -34,10 +37,17 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 /// The time limit of a whole answer, also one that arrives slowly.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(300);
 
+/// The longest path of a request, in bytes. It holds a token of the server, `continue`.
+const PATH_BYTES_MAX: usize = 32 << 10;
+
+/// The part of an error's body that is read for its text, in bytes.
+const ERROR_BYTES_MAX: usize = 16 << 10;
+
 /// A client with the limits of its requests.
 #[derive(Clone)]
 pub(super) struct ApiClient {
     client: Client,
+    credentials: Arc<Mutex<Credentials>>,
     pub access: Arc<ApiAccess>,
     silence_max: Duration,
     clock: fn() -> BootTime,
@@ -47,15 +57,39 @@ pub(super) struct ApiClient {
 }
 
 impl ApiClient {
-    pub(super) fn new(client: Client, options: &KubernetesOptions) -> Self {
+    pub(super) fn new(made: NewClient, options: &KubernetesOptions) -> Self {
         Self {
-            client,
+            client: made.client,
+            credentials: Arc::new(Mutex::new(made.credentials)),
             access: Arc::new(options.access.clone()),
             silence_max: options.answer_timeout,
             clock: options.clock,
             wall_clock: options.wall_clock,
             not_before: Arc::new(Mutex::new(BootTime::from_nanos(0))),
         }
+    }
+
+    fn credentials(&self) -> MutexGuard<'_, Credentials> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if new credentials are due, and so a new client.
+    pub(super) fn is_expired(&self) -> bool {
+        self.credentials().is_expired((self.wall_clock)())
+    }
+
+    /// The text of a server without the secrets of requests, which it may repeat.
+    pub(super) fn masked(&self, text: &str) -> String {
+        self.credentials().mask().apply(text)
+    }
+
+    /// The error for an `ERROR` event of a watch.
+    pub(super) fn error_of_event(&self, status: &ErrorStatus) -> ApiError {
+        ApiError::of_event(&self.without_secrets(status.clone()), &self.access)
+    }
+
+    fn without_secrets(&self, status: ErrorStatus) -> ErrorStatus {
+        ErrorStatus { message: self.masked(&status.message).into(), ..status }
     }
 
     /// The body of an answer of status 200.
@@ -78,13 +112,22 @@ impl ApiClient {
     ) -> Result<Body, ApiError> {
         let wait = self.not_before().since((self.clock)());
         tokio::time::sleep(wait.min(ASKED_WAIT_MAX)).await;
-        let request = Request::builder()
+        // The client library panics on a URL of more than 64 KiB.
+        if path.len() > PATH_BYTES_MAX {
+            let noun = asked.noun();
+            let text = format!("the API server's token for the next page is too long ({noun})");
+            return Err(ApiError::new(ApiErrorKind::Other, text));
+        }
+        let mut request = Request::builder()
             .method(Method::GET)
             .uri(path)
             .header(ACCEPT, HeaderValue::from_static(accept))
             .header(USER_AGENT, HeaderValue::from_static(AGENT))
             .body(Body::empty())
             .map_err(|error| ApiError::new(ApiErrorKind::Other, error.to_string()))?;
+        if let Some(authorization) = self.credentials().header() {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
         // kube logs each failure; here only changes are logged.
         let sent = self.client.send(request).with_subscriber(tracing::Dispatch::none());
         let answer = match tokio::time::timeout(self.silence_max, sent).await {
@@ -98,7 +141,10 @@ impl ApiClient {
         let code = answer.status();
         // An error while reading the explanation must not hide the status.
         let body = self.whole(asked, answer.into_body()).await.unwrap_or_default();
-        Err(ApiError::of_answer(asked, code, &body, wait, &self.access))
+        let status = objects::status(&body).ok().map(|status| self.without_secrets(status));
+        let text = String::from_utf8_lossy(body.get(..ERROR_BYTES_MAX).unwrap_or(&body));
+        let text = self.masked(&text);
+        Err(ApiError::of_answer(asked, code, status.as_ref(), &text, wait, &self.access))
     }
 
     fn note_asked_wait(&self, answer: &Response<Body>) -> Option<Duration> {

@@ -10,7 +10,7 @@ use rustls::CertificateError;
 use super::access::ApiAccess;
 use crate::descriptors;
 use crate::directory::bounded;
-use crate::directory::objects::{self, DecodeError, ErrorStatus};
+use crate::directory::objects::{DecodeError, ErrorStatus};
 
 /// The part of a message or of a plain body that an error repeats, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
@@ -126,36 +126,34 @@ impl ApiError {
     }
 
     /// The error for a status other than 200. The body is a `Status`, a text or a page of a proxy.
+    /// Both are without secrets.
     pub(super) fn of_answer(
         asked: ApiRequest,
         code: StatusCode,
-        body: &[u8],
+        status: Option<&ErrorStatus>,
+        body: &str,
         wait: Option<Duration>,
         access: &ApiAccess,
     ) -> Self {
-        let status = objects::status(body).ok();
-        let wait = wait.or_else(|| asked_by(status.as_ref()?));
-        Self { wait, ..Self::of_status(asked, code.as_u16(), status.as_ref(), body, access) }
+        let wait = wait.or_else(|| asked_by(status?));
+        Self { wait, ..Self::of_status(asked, code.as_u16(), status, body, access) }
     }
 
     /// The error for an `ERROR` event of a watch.
     pub(super) fn of_event(status: &ErrorStatus, access: &ApiAccess) -> Self {
         let code = status.code.unwrap_or(500);
         let wait = asked_by(status);
-        Self { wait, ..Self::of_status(ApiRequest::WatchPods, code, Some(status), b"", access) }
+        Self { wait, ..Self::of_status(ApiRequest::WatchPods, code, Some(status), "", access) }
     }
 
     fn of_status(
         asked: ApiRequest,
         code: u16,
         status: Option<&ErrorStatus>,
-        body: &[u8],
+        body: &str,
         access: &ApiAccess,
     ) -> Self {
-        let said = status.map_or_else(
-            || excerpt(&String::from_utf8_lossy(body)),
-            |status| excerpt(&status.message),
-        );
+        let said = status.map_or_else(|| excerpt(body), |status| excerpt(&status.message));
         let expired = status.is_some_and(|status| *status.reason == *"Expired");
         let (kind, text) = match code {
             401 => (
@@ -218,32 +216,6 @@ fn forbidden(asked: ApiRequest, said: &str, access: &ApiAccess) -> String {
 }
 
 fn unreachable(error: &kube::Error, access: &ApiAccess) -> String {
-    use kube::client::AuthError;
-    if let kube::Error::Auth(error) = error {
-        return match error {
-            AuthError::ReadTokenFile(error, path) => {
-                format!("the token {} cannot be read: {error}", path.display())
-            }
-            AuthError::InvalidBearerToken(_) => {
-                format!("{} holds no token that can be sent", access.credentials())
-            }
-            AuthError::AuthExecStart(error) => {
-                format!("the exec plugin of {} cannot be run: {error}", access.credentials())
-            }
-            // Never the plugin's output, which may be a token.
-            AuthError::AuthExecRun { cmd, out } => {
-                format!("the exec plugin `{}` failed: {}", excerpt(cmd), out.status)
-            }
-            AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
-                format!("the exec plugin of {} gave no credentials", access.credentials())
-            }
-            other => format!(
-                "the credentials of {}: {}",
-                access.credentials(),
-                excerpt(&other.to_string())
-            ),
-        };
-    }
     let server = access.server_name();
     let mut found = None;
     each_cause(error, &mut |cause| {

@@ -14,10 +14,14 @@
 mod access;
 mod api;
 mod connect;
+mod credentials;
 mod error;
 mod error_reporter;
+mod files;
+pub mod kubeconfig;
 mod options;
 mod owners;
+mod plugin;
 mod probe;
 mod source;
 mod watch;

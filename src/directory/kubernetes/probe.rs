@@ -21,7 +21,7 @@ const ABSENT_NAME: &str = "nodetally-asks-whether-it-may";
 pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<String, ApiError>)> {
     let made = tokio::time::timeout(DEADLINE, Connector::default().connect(&options.access)).await;
     let api = match made {
-        Ok(Ok(client)) => ApiClient::new(client, &options),
+        Ok(Ok(connection)) => ApiClient::new(connection, &options),
         Ok(Err(failure)) => return vec![("connection", Err(failure))],
         Err(_) => {
             let text = format!("no credentials from {} in time", options.access.credentials());
@@ -32,7 +32,8 @@ pub async fn probe(options: KubernetesOptions) -> Vec<(&'static str, Result<Stri
     let version = within(ApiRequest::Version, &api, async {
         let body = api.get(ApiRequest::Version, "/version", JSON).await?;
         let version = objects::version(&body);
-        version.map(String::from).map_err(|error| ApiError::unreadable(ApiRequest::Version, error))
+        let version = version.map_err(|error| ApiError::unreadable(ApiRequest::Version, error))?;
+        Ok(api.masked(&version))
     });
     match version.await {
         Err(failure) if failure.kind == ApiErrorKind::Unreachable => {
@@ -117,7 +118,7 @@ async fn watch(
     let mut watch = PodWatch::new(body, options.limits, DEADLINE, clock::timer_now());
     while let Some(event) = watch.next(&api.access).await? {
         if let objects::WatchEvent::Error(status) = event {
-            return Err(ApiError::of_event(&status, &api.access));
+            return Err(api.error_of_event(&status));
         }
     }
     Ok("allowed".to_owned())

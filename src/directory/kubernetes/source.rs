@@ -17,6 +17,7 @@ use crate::clock;
 use crate::directory::node::Node;
 use crate::directory::objects::{self, PodController, WatchEvent};
 use crate::directory::pod::Pod;
+use crate::directory::pod_budget::{Admission, PodBudget};
 use crate::directory::publisher::Publisher;
 use crate::directory::source_status::PODS_MAX;
 use crate::quantity::BootTime;
@@ -42,6 +43,9 @@ const EXPIRED_AT_ONCE: u32 = 3;
 /// Refusals to open a watch in a row after which the pods are listed again. The server may have lost
 /// the resourceVersion (a restored etcd, a new cluster) without a 410.
 const REFUSALS_MAX: u32 = 2;
+
+/// The time between two looks at the files with the credentials, while there are none that serve.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The wait before lookups are repeated after a failed connection.
 const LOOKUP_RETRY: Duration = Duration::from_secs(30);
@@ -158,11 +162,11 @@ impl KubernetesSource {
     }
 
     async fn api(&mut self) -> Result<ApiClient, ApiError> {
-        if let Some(api) = &self.api {
+        if let Some(api) = self.api.as_ref().filter(|api| !api.is_expired()) {
             return Ok(api.clone());
         }
-        let client = self.connector.connect(&self.options.access).await?;
-        Ok(self.api.insert(ApiClient::new(client, &self.options)).clone())
+        let connection = self.connector.connect(&self.options.access).await?;
+        Ok(self.api.insert(ApiClient::new(connection, &self.options)).clone())
     }
 
     /// Lists and publishes all pods. Returns the list's resourceVersion.
@@ -171,20 +175,24 @@ impl KubernetesSource {
         self.refresh(&api);
         let mut pods: Vec<Pod> = Vec::new();
         let (mut unreadable, mut foreign) = (0, 0);
+        let (mut budget, mut overflows) = (PodBudget::default(), false);
         let mut token: Option<Box<str>> = None;
         for _ in 0..PAGES_MAX {
             let path = self.options.page_path(token.as_deref());
             let body = api.get(ApiRequest::ListPods, &path, JSON).await?;
             let page = objects::pods_of_list(&body, &self.options.limits)
                 .map_err(|error| ApiError::unreadable(ApiRequest::ListPods, error))?;
-            let room = PODS_MAX - pods.len();
+            let room = PODS_MAX.saturating_sub(pods.len());
             let listed = page.pods.len();
             // A server or proxy that ignores the selector gives the whole cluster.
             let of_node = page.pods.into_iter().filter(|pod| self.options.is_of_node(pod));
-            let mut of_node: Vec<Pod> = of_node.collect();
+            let of_node: Vec<Pod> = of_node.collect();
             foreign += listed - of_node.len();
-            of_node.truncate(room);
-            pods.append(&mut of_node);
+            pods.extend(of_node.into_iter().take(room).filter_map(|mut pod| {
+                let admission = budget.admit(&mut pod);
+                overflows |= admission != Admission::Whole;
+                (admission != Admission::Refused).then_some(pod)
+            }));
             unreadable += page.unreadable;
             if page.continue_token.is_some() {
                 token = page.continue_token;
@@ -199,6 +207,9 @@ impl KubernetesSource {
             self.credentials_are_new = false;
             let now = self.now();
             self.errors.publisher.replace_pods(pods, now);
+            if overflows {
+                self.errors.publisher.overflowed(now);
+            }
             self.errors.pods_answered();
             self.request_owners(&api);
             return Ok(resource_version);
@@ -254,6 +265,7 @@ impl KubernetesSource {
             tokio::select! {
                 event = watch.next(&api.access) => match event {
                     Ok(Some(event)) => {
+                        self.note_flood(watch.is_flooded(), watch.is_calm());
                         if let Err(failure) = self.handle_event(event, resource_version, &api) {
                             return WatchEnd::Lost(failure);
                         }
@@ -273,6 +285,19 @@ impl KubernetesSource {
                 }
                 () = tokio::time::sleep_until(self.refresh_at) => self.refresh(&api),
             }
+        }
+    }
+
+    /// Reports changes that come faster than they are read, until half of what may come at once may
+    /// come again.
+    fn note_flood(&mut self, is_flooded: bool, is_calm: bool) {
+        let now = self.now();
+        if is_flooded {
+            let text = "the API server sends more changes of pods than are read (2 MiB a second): \
+                        names may come late";
+            self.errors.request_failed(ApiRequest::WatchPods, text, now);
+        } else if is_calm {
+            self.errors.request_answered(ApiRequest::WatchPods, now);
         }
     }
 
@@ -301,7 +326,7 @@ impl KubernetesSource {
                 self.errors.publisher.still_current(now);
                 *at = resource_version;
             }
-            WatchEvent::Error(status) => return Err(ApiError::of_event(&status, &api.access)),
+            WatchEvent::Error(status) => return Err(api.error_of_event(&status)),
             WatchEvent::Unreadable { resource_version } => {
                 tracing::debug!(
                     "identity source kubernetes: an event cannot be read and is skipped"
@@ -356,9 +381,18 @@ impl KubernetesSource {
             None => own,
         };
         let until = clock::timer_now() + wait;
+        // Without a client new credentials are needed, which may come before the wait ends.
+        let is_without_client = self.api.is_none();
+        let mut look = clock::timer_now() + LOOK_INTERVAL;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return,
+                () = tokio::time::sleep_until(look), if is_without_client => {
+                    if self.connector.credentials_have_changed() {
+                        return;
+                    }
+                    look = clock::timer_now() + LOOK_INTERVAL;
+                }
                 Some(lookup) = self.lookups.join_next(), if !self.lookups.is_empty() => {
                     if let Ok(lookup) = lookup {
                         self.handle_lookup(lookup);
@@ -389,7 +423,8 @@ impl KubernetesSource {
             let body = api.get(ApiRequest::Version, "/version", JSON).await;
             LookupResult::Version(body.and_then(|body| {
                 let unreadable = |error| ApiError::unreadable(ApiRequest::Version, error);
-                objects::version(&body).map_err(unreadable)
+                let version = objects::version(&body).map_err(unreadable)?;
+                Ok(api.masked(&version).into())
             }))
         });
     }

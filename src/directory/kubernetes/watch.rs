@@ -18,8 +18,42 @@ const EVENT_BYTES_MAX: usize = 4 << 20;
 /// The most buffer space that is kept between events.
 const IDLE_BYTES_MAX: usize = 64 << 10;
 
+/// The changes that are read at once, and those that are read in a second beyond them, in bytes. An
+/// event counts for at least [`EVENT_BYTES_MIN`], since each makes a new catalog. A node's pods change
+/// by some KiB a second; a server that sends more is read no faster, and holds the rest back.
+const BURST_BYTES: u64 = 16 << 20;
+const BYTES_PER_SECOND: u64 = 2 << 20;
+const EVENT_BYTES_MIN: u64 = 8 << 10;
+
+/// The bytes of changes that may be read now.
+struct WatchPace {
+    left_bytes: u64,
+    at: Instant,
+}
+
+impl WatchPace {
+    fn refill(&mut self, now: Instant) {
+        let passed = u64::try_from(now.duration_since(self.at).as_micros()).unwrap_or(u64::MAX);
+        let more = passed.saturating_mul(BYTES_PER_SECOND) / 1_000_000;
+        self.left_bytes = self.left_bytes.saturating_add(more).min(BURST_BYTES);
+        self.at = now;
+    }
+
+    /// Counts an event; the wait before the next one.
+    fn count(&mut self, event_bytes: usize, now: Instant) -> Duration {
+        self.refill(now);
+        let cost = (event_bytes as u64).max(EVENT_BYTES_MIN);
+        let lacking = cost.saturating_sub(self.left_bytes);
+        self.left_bytes = self.left_bytes.saturating_sub(cost);
+        Duration::from_micros(lacking.saturating_mul(1_000_000) / BYTES_PER_SECOND)
+    }
+}
+
 pub(super) struct PodWatch {
     body: Body,
+    pace: WatchPace,
+    /// The next event is not read before this time.
+    not_before: Instant,
     limits: ObjectLimits,
     /// Received bytes that are no whole event yet.
     buffer: Vec<u8>,
@@ -45,7 +79,19 @@ impl PodWatch {
             silence_max,
             silence_after_bookmark_max: silence_max,
             last_heard: now,
+            pace: WatchPace { left_bytes: BURST_BYTES, at: now },
+            not_before: now,
         }
+    }
+
+    /// True while changes come faster than they are read.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.pace.left_bytes == 0
+    }
+
+    /// True while half of what may come at once may come.
+    pub(super) fn is_calm(&self) -> bool {
+        self.pace.left_bytes >= BURST_BYTES / 2
     }
 
     /// Sets a shorter limit of silence after the first bookmark: a server that sends one sends more,
@@ -59,6 +105,11 @@ impl PodWatch {
         &mut self,
         access: &ApiAccess,
     ) -> Result<Option<WatchEvent>, ApiError> {
+        if self.not_before > clock::timer_now() {
+            tokio::time::sleep_until(self.not_before).await;
+            // The server was not silent, it was not listened to.
+            self.last_heard = clock::timer_now();
+        }
         loop {
             if let Some(event) = self.whole_event()? {
                 if matches!(event, WatchEvent::Bookmark { .. }) {
@@ -102,6 +153,8 @@ impl PodWatch {
             return Ok(None);
         };
         let event = watch_event(self.buffer.get(..end).unwrap_or_default(), &self.limits);
+        let now = clock::timer_now();
+        self.not_before = now + self.pace.count(end, now);
         self.buffer.drain(..end);
         self.scan = ObjectScan::default();
         if self.buffer.capacity() > IDLE_BYTES_MAX {
@@ -222,5 +275,28 @@ mod tests {
                 let _ = ObjectScan::default().end_of_object(stream);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_read_at_a_steady_pace_and_a_node_s_own_changes_at_once() {
+        let began = clock::timer_now();
+        let at = |millis: u64| began + Duration::from_millis(millis);
+        let mut pace = WatchPace { left_bytes: BURST_BYTES, at: began };
+        // 16 MiB at once are 273 events of 60 KiB, or 2048 small ones.
+        for _ in 0..273 {
+            assert_eq!(pace.count(60 << 10, at(0)), Duration::ZERO);
+        }
+        let wait = pace.count(60 << 10, at(0)).as_millis();
+        // What lacks is 56 KiB of 60, at 2 MiB a second.
+        assert_eq!(wait, 27);
+        assert_eq!(pace.count(60 << 10, at(0)).as_micros(), 29_296);
+        // A second later there are 2 MiB again: 34 events.
+        let waits = (0..40).filter(|_| pace.count(60 << 10, at(1000)) > Duration::ZERO).count();
+        assert_eq!(waits, 6);
+        // Eight seconds fill it.
+        pace.refill(at(20_000));
+        assert_eq!(pace.left_bytes, BURST_BYTES);
+        let small = (0..2048).all(|_| pace.count(1000, at(20_000)) == Duration::ZERO);
+        assert!(small && pace.count(1000, at(20_000)) > Duration::ZERO);
     }
 }

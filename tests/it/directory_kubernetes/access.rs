@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nodetally::directory::kubernetes::ApiAccess;
+use nodetally::directory::kubernetes::{ApiAccess, KubernetesOptions};
 
-use crate::directory_kubernetes::{Setup, Source, options};
+use crate::directory_kubernetes::{Setup, Source, in_cluster, options};
 use crate::support::api_server::{Answer, ApiServer, Route};
 
 #[tokio::test]
@@ -129,6 +130,83 @@ async fn a_kubeconfig_with_an_exec_plugin() {
     let error = source.error("exec plugin").await;
     assert!(error.text.ends_with("failed: exit status: 3"), "{}", error.text);
     assert!(!error.text.contains("a-secret"));
+}
+
+#[tokio::test]
+async fn a_token_that_no_header_may_hold_is_an_error_and_a_mended_one_is_used() {
+    let mut setup = Setup::new().await;
+    setup.server.accept_tokens(&["the-token"]);
+    // The last wait is long, so that only a look at the file can end it.
+    let patient = |access| KubernetesOptions {
+        backoff_min: Duration::from_secs(600),
+        backoff_max: Duration::from_secs(600),
+        ..options(access)
+    };
+    let folder = setup.folder.path().to_owned();
+    setup.pki.service_account(&folder, "the-\ntoken");
+    let source = Source::start(patient(in_cluster(&folder, &setup.server)));
+    let error = source.error("holds no token").await;
+    assert!(error.text.ends_with("it has a line break inside"), "{}", error.text);
+    setup.pki.service_account(&folder, "the-token\n");
+    source.well().await;
+    drop((source, setup.server.next_watch().await));
+
+    for (user, mended) in [
+        ("    token: \"the-\\ntoken\"", "    token: \"the-token\\n\""),
+        ("    tokenFile: bad", "    tokenFile: token"),
+    ] {
+        std::fs::write(folder.join("bad"), "the- token").unwrap();
+        let path = kubeconfig(&folder, &setup.server, &setup.pki.ca_pem(), user);
+        let source = Source::start(patient(ApiAccess::Kubeconfig(path.clone())));
+        let error = source.error("holds no token").await;
+        assert!(error.text.contains(&*path.display().to_string()), "{}", error.text);
+        assert!(!error.text.contains("the-"), "{}", error.text);
+        kubeconfig(&folder, &setup.server, &setup.pki.ca_pem(), mended);
+        source.well().await;
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_token_is_noticed_while_the_source_waits() {
+    let setup = Setup::new().await;
+    setup.server.accept_tokens(&["the-next-token"]);
+    let access = in_cluster(setup.folder.path(), &setup.server);
+    let source = Source::start(KubernetesOptions {
+        backoff_min: Duration::from_secs(600),
+        backoff_max: Duration::from_secs(600),
+        ..options(access)
+    });
+    source.error("401").await;
+    setup.pki.service_account(setup.folder.path(), "the-next-token");
+    source.well().await;
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_repeats_is_shown_nowhere() {
+    let setup = Setup::new().await;
+    let token = "eyJhbGciOi.hunter2-hunter2.c2ln";
+    setup.pki.service_account(setup.folder.path(), token);
+    let long = format!("{}Bearer {token}", "x".repeat(140));
+    for (status, said) in [
+        (500, format!("{{\"kind\":\"Status\",\"code\":500,\"message\":\"bad {token}\"}}")),
+        (
+            403,
+            format!(
+                "{{\"kind\":\"Status\",\"code\":403,\"message\":\"User \\\"{token}\\\" cannot\"}}"
+            ),
+        ),
+        (502, format!("<html>authorization: bearer {}", token.to_uppercase())),
+        // Cut within the token.
+        (503, long),
+    ] {
+        setup.server.script(Route::List, [Answer::json(said).status(status)]);
+        let source = setup.source();
+        let shown = source.until("an error", |catalog| catalog.sources[0].last_error.is_some());
+        let error = shown.await.sources[0].last_error.clone().unwrap();
+        let text = error.text.to_lowercase();
+        assert!(text.contains("(hidden)"), "{status}: {text}");
+        assert!(!text.contains("hunter2") && !text.contains("eyjh"), "{status}: {text}");
+    }
 }
 
 #[tokio::test]

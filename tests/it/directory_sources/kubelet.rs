@@ -340,7 +340,7 @@ async fn a_token_that_is_not_taken_or_not_there_is_said_without_repeating_it() {
 
     std::fs::write(account.token(), "hunter2 hunter2").unwrap();
     let error = account.refused(&kubelet).await;
-    assert!(error.ends_with("token holds no token"), "{error}");
+    assert!(error.ends_with("token holds no token: it has white space inside"), "{error}");
     std::fs::remove_file(account.token()).unwrap();
     let error = account.refused(&kubelet).await;
     assert!(error.contains("token cannot be read: No such file"), "{error}");
