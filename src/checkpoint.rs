@@ -4,9 +4,8 @@
 //! the directory is best on tmpfs, and a file of another boot is skipped. A damaged or missing file
 //! never keeps the agent from starting: the first interval is then unknown.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use thiserror::Error;
 
 use crate::descriptors::describe;
 use crate::ledger::Counters;
+use crate::own_files::{self, DirLock, LockError};
 
 const SCHEMA_VERSION: u32 = 2;
 const FILE_NAME: &str = "counters.json";
@@ -26,6 +26,12 @@ pub enum StateError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{}: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
+    /// `holder` is `another agent (pid N)`, or `another process` where the pid is unknown.
+    #[error(
+        "{holder} uses the state directory {}: two agents there would send everything twice; end the \
+         other one, or give this one a directory of its own (--state-dir DIR)", path.display()
+    )]
+    InUse { path: PathBuf, holder: String },
 }
 
 /// The file's version. Read before the counters, whose form depends on it.
@@ -45,6 +51,7 @@ struct File<C> {
 /// The directory of the state file.
 #[derive(Debug, PartialEq)]
 pub struct StateDir {
+    dir: PathBuf,
     file: PathBuf,
     next: PathBuf,
 }
@@ -53,21 +60,39 @@ impl StateDir {
     /// Makes the directory if it is missing.
     ///
     /// # Errors
-    /// The directory cannot be made.
+    /// The directory cannot be made, or other users may write to it.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
+        own_files::make_dir(dir)
             .map_err(|source| StateError::Io { path: dir.to_owned(), source })?;
-        Ok(Self { file: dir.join(FILE_NAME), next: dir.join("counters.json.new") })
+        let (file, next) = (dir.join(FILE_NAME), dir.join("counters.json.new"));
+        Ok(Self { dir: dir.to_owned(), file, next })
+    }
+
+    /// Locks the directory for the one agent that runs there. `None`: this process has locked it
+    /// already.
+    ///
+    /// # Errors
+    /// Another agent uses the directory, or it cannot be locked.
+    pub fn lock(&self) -> Result<Option<DirLock>, StateError> {
+        let path = || self.dir.clone();
+        match own_files::lock(&self.dir) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::Held { pid: Some(pid) }) if pid == std::process::id() => Ok(None),
+            Err(LockError::Held { pid }) => {
+                let holder = pid.map_or_else(
+                    || "another process".to_owned(),
+                    |pid| format!("another agent (pid {pid})"),
+                );
+                Err(StateError::InUse { path: path(), holder })
+            }
+            Err(LockError::Io(source)) => Err(StateError::Io { path: path(), source }),
+        }
     }
 
     /// Tests that a file can be written there, and removes it again.
     pub fn is_writable(&self) -> Result<(), StateError> {
         let probe = self.file.with_extension("probe");
-        let tried = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
-        tried
+        own_files::create(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .map_err(|source| StateError::Io { path: probe, source })
     }
@@ -89,13 +114,7 @@ impl StateDir {
         }
         let file = File { schema_version: SCHEMA_VERSION, counters };
         let failed = |source| StateError::Io { path: self.next.clone(), source };
-        let opened = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&self.next)
-            .map_err(failed)?;
+        let opened = own_files::create(&self.next).map_err(failed)?;
         let mut out = BufWriter::new(opened);
         serde_json::to_writer(&mut out, &file).map_err(|error| failed(error.into()))?;
         out.flush().map_err(failed)?;
@@ -116,15 +135,11 @@ impl StateDir {
     pub fn load(&self) -> Result<Option<Counters>, StateError> {
         let io = |source| StateError::Io { path: self.file.clone(), source };
         let malformed = |reason: String| StateError::Malformed { path: self.file.clone(), reason };
-        let size = match fs::metadata(&self.file) {
-            Ok(metadata) => metadata.len(),
+        let text = match own_files::read(&self.file, FILE_BYTES_MAX) {
+            Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(error)),
         };
-        if size > FILE_BYTES_MAX {
-            return Err(malformed(format!("larger than {FILE_BYTES_MAX} bytes")));
-        }
-        let text = read(&self.file).map_err(io)?;
         // serde_json quotes the file in its errors, so only the place is passed on.
         let damaged = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
@@ -145,15 +160,12 @@ impl StateDir {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the agent's own file is no file of the kernel's")]
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    fs::read(path)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
@@ -233,12 +245,28 @@ mod tests {
         assert_eq!(state.load().unwrap().unwrap(), counters());
     }
 
+    proptest! {
+        #[test]
+        fn a_name_that_is_accepted_is_loaded_as_it_was_saved(
+            name in prop::collection::vec(prop_oneof![Just(0), Just(b'%'), any::<u8>()], 0..=16),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateDir::open(dir.path()).unwrap();
+            let mut saved = counters();
+            saved.cgroups[0].key.path = Arc::from(&*name);
+            let device = DeviceNumber { major: 8, minor: 0 };
+            saved.disks = DiskstatsRow::new(&name, device, [1, 2, 3, 4]).map(|row| vec![row]);
+            state.save(&saved).unwrap();
+            prop_assert_eq!(state.load().unwrap().unwrap(), saved);
+        }
+    }
+
     #[test]
     fn a_spoilt_file_is_an_error_and_no_panic() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         state.save(&counters()).unwrap();
-        let whole = read(&state.file).unwrap();
+        let whole = own_files::read(&state.file, FILE_BYTES_MAX).unwrap();
         for cut in 0..whole.len() {
             fs::write(&state.file, &whole[..cut]).unwrap();
             assert!(state.load().is_err(), "cut at {cut}");
@@ -264,6 +292,27 @@ mod tests {
         let error = state.load().unwrap_err().to_string();
         let reason = "counters.json: not as it was written (line 1, column 10019)";
         assert!(error.ends_with(reason), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_the_directory_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let foreign = dir.path().join("foreign");
+        fs::write(&foreign, "foreign").unwrap();
+        let state = StateDir::open(&dir.path().join("state")).unwrap();
+        let (probe, file) = (state.file.with_extension("probe"), state.file.clone());
+        for link in [&state.next, &probe] {
+            std::os::unix::fs::symlink(&foreign, link).unwrap();
+        }
+        state.is_writable().unwrap();
+        state.save(&counters()).unwrap();
+        assert_eq!(state.load().unwrap().unwrap(), counters());
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&foreign, &file).unwrap();
+        assert!(state.load().unwrap_err().to_string().contains("it is a link"));
+        state.save(&counters()).unwrap();
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "foreign");
+        assert_eq!(state.load().unwrap().unwrap(), counters());
     }
 
     #[test]

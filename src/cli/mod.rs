@@ -15,16 +15,20 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload as filter};
 
 use crate::config::{self, ConfigError, Inputs, Settings, StatusLocation};
+use crate::panics;
+use crate::printable::{printable, printable_lines};
 use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host};
 use args::{Cli, Command};
-use output::print;
+use output::{print, print_lines};
 
 /// The exit code of bad input, and of a host that cannot be sampled.
 const CANNOT: u8 = 2;
@@ -43,7 +47,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match act(&cli) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "nodetally: {error:#}");
+            let text = printable_lines(&format!("{error:#}"));
+            let _ = writeln!(std::io::stderr(), "nodetally: {text}");
             ExitCode::from(CANNOT)
         }
     }
@@ -62,6 +67,7 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
                     let _ = level.modify(|filter| *filter = level_filter(wanted));
                 },
             };
+            panics::install_hook();
             // Its errors name their causes.
             agent::run(settings, reload, &mut std::io::stdout()).map_err(anyhow::Error::msg)?;
         }
@@ -71,7 +77,7 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Check(_) => {
             let report = check::check(&settings()?);
-            print(&report.text)?;
+            print_lines(&report.text)?;
             return Ok(ExitCode::from(report.code));
         }
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
@@ -124,7 +130,16 @@ fn read_config(path: &std::path::Path) -> std::io::Result<String> {
 /// Starts logging to standard error. The handle changes the level later.
 fn log_to_stderr(level: config::LogLevel) -> filter::Handle<LevelFilter, Registry> {
     let (filter, handle) = filter::Layer::new(level_filter(level));
+    // Texts in a line may be from outside.
+    let fields = debug_fn(|writer, field, value| {
+        let value = printable(&format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    });
     let lines = tracing_subscriber::fmt::layer()
+        .fmt_fields(fields.delimited(" "))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false);

@@ -4,7 +4,14 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
-/// Writes `text` to standard output.
+use crate::printable::printable_lines;
+
+/// Writes a text for people to standard output, with what could steer a terminal escaped.
+pub(super) fn print_lines(text: &str) -> anyhow::Result<()> {
+    print(&printable_lines(text))
+}
+
+/// Writes `text` to standard output as it is.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     concluded(io::stdout().lock().write_all(text.as_bytes()))
 }

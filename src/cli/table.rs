@@ -13,6 +13,7 @@ use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKin
 use crate::payload::dump::{HostFacts, ProcessOwner};
 use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Millis;
+use crate::printable::printable;
 use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 
@@ -509,13 +510,6 @@ fn rate(bytes: Bytes, over_usec: u64) -> String {
     let per_second = u128::from(bytes.as_bytes()) * 1_000_000 / u128::from(over_usec);
     let per_second = Bytes::from_bytes(u64::try_from(per_second).unwrap_or(u64::MAX));
     format!("{}/s", size(per_second))
-}
-
-/// `text` with control characters escaped: the name of a process may be an escape sequence.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 fn printable_bytes(bytes: &[u8]) -> String {

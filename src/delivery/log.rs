@@ -51,10 +51,23 @@ impl fmt::Display for Location {
     }
 }
 
+fn whole_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl DeliveryLog {
     pub(super) fn new(endpoint: &str, handle: Handle) -> Self {
         let (endpoint, logged) = (endpoint.to_owned(), BTreeSet::new());
         Self { endpoint, handle, down: None, logged, logged_unacknowledged: false }
+    }
+
+    /// Logs that the worker goes on after a panic.
+    pub(super) fn restarted(&self, wait: Duration) {
+        let (name, wait) = (&self.endpoint, humantime::format_duration(whole_millis(wait)));
+        tracing::error!(
+            "endpoint {name}: its task panicked, a fault of the program; it goes on in {wait} with the \
+             posts that it had, sampling and other endpoints are unaffected"
+        );
     }
 
     /// Logs the first post that is dropped for a status, or for no answer; `tries`: after how many,

@@ -242,6 +242,11 @@ impl Handle {
         true
     }
 
+    /// Counts a panic after which a task of the endpoint was started again.
+    pub fn count_restart(&self) {
+        self.state().statistics.restarts += 1;
+    }
+
     /// Counts posts of another queue that turned out to be damaged there.
     pub fn count_damaged(&self, posts: u64) {
         self.found(posts);
@@ -391,6 +396,20 @@ impl Handle {
         figures.newest_accepted = figures.newest_accepted.max(Some(entry.sampled_at.wall));
         figures.accepted_posts += 1;
         figures.accepted_bytes += post.body.len() as u64;
+    }
+
+    /// Counts a panic of the worker. `kept`: the batches that it still has; what else was in flight
+    /// in memory is lost.
+    pub(super) fn count_lost<'a>(&self, kept: impl Iterator<Item = &'a QueuedBatch>) {
+        let mut usage = QueueUsage::default();
+        kept.filter(|entry| entry.row.is_none()).for_each(|entry| usage.add(entry));
+        let mut state = self.state();
+        let lost = state.in_flight.posts.saturating_sub(usage.posts) as u64;
+        state.in_flight = usage;
+        state.oldest_in_flight = None;
+        state.statistics.restarts += 1;
+        state.statistics.dropped_posts.fault += lost;
+        state.statistics.no_longer_waiting(lost);
     }
 
     /// A post continues as two.

@@ -50,6 +50,8 @@ drops! {
     damaged,
     /// Offered after the queue was closed.
     closed,
+    /// Lost in a fault of the program.
+    fault,
 }
 
 impl Drops {
@@ -111,6 +113,8 @@ pub struct Statistics {
     pub unanswered: u64,
     /// Tries after each post's first, also immediate ones.
     pub retries: u64,
+    /// Panics after which a task of the endpoint was started again.
+    pub restarts: u64,
     /// Stale posts that were merged into newer ones.
     pub merged_posts: u64,
     pub dropped_posts: Drops,

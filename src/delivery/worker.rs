@@ -40,6 +40,7 @@ use super::settings::{DeliverySettings, Split};
 use super::stale::{self, StaleAction};
 use super::statistics::Health;
 use crate::clock;
+use crate::panics;
 use crate::quantity::BootTime;
 use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment, Post};
@@ -70,6 +71,8 @@ pub struct Worker {
     disk: DiskQueue,
     clock: MomentClock,
     backoff: Backoff,
+    /// The waits after a panic.
+    restarts: Backoff,
     /// Fresh samples of a degraded endpoint, which are on disk too.
     stored_fresh: VecDeque<QueuedBatch>,
     /// Attempted samples that are on disk too. A partially accepted one goes with the next round;
@@ -97,6 +100,10 @@ enum RoundEvent {
 struct FinishedRound {
     round: Round,
     was_prompt: bool,
+}
+
+struct RoundEnd {
+    was_prompt: bool,
     in_time: bool,
 }
 
@@ -123,8 +130,14 @@ impl Worker {
     ) -> Self {
         let backoff =
             Backoff::full_jitter(settings.backoff_base, settings.backoff_max, settings.seed);
+        let restarts = Backoff::equal_jitter(
+            panics::RESTART_WAIT_MIN,
+            panics::RESTART_WAIT_MAX,
+            settings.seed,
+        );
         Self {
             log: DeliveryLog::new(&settings.name, handle.clone()),
+            restarts,
             settings,
             sender,
             handle,
@@ -140,8 +153,32 @@ impl Worker {
         }
     }
 
-    /// Sends until [`Handle::flush`] ends it, and then writes the rest to disk.
+    /// Sends until [`Handle::flush`] ends it, and then writes the rest to disk. After a panic it
+    /// continues with the posts that it had.
     pub async fn run(mut self) {
+        let mut active = None;
+        let mut began = clock::timer_now();
+        while panics::catch(self.send_rounds(&mut active)).await.is_err() {
+            if began.elapsed() >= panics::STEADY {
+                self.restarts.reset();
+            }
+            // A second panic here loses the posts of this round, which are then counted.
+            let _ = panics::catch(self.resume(active.take())).await;
+            self.handle.count_lost(self.retained.iter().chain(&self.stored_fresh));
+            let wait = self.restarts.after_failure();
+            self.log.restarted(wait);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = reached(self.handle.deadline()) => break,
+            }
+            began = clock::timer_now();
+        }
+        let _ = panics::catch(self.store_all()).await;
+        self.handle.finish();
+    }
+
+    /// Sends round by round. `active` holds the posts of the round that is under way.
+    async fn send_rounds(&mut self, active: &mut Option<Round>) {
         let mut deadline = self.handle.deadline();
         loop {
             self.disk.open(self.now()).await;
@@ -161,11 +198,11 @@ impl Worker {
             };
             self.mark(&mut entries).await;
             let probe = (self.health == Health::Down).then(|| self.probes.failed());
-            let round = Round::new(entries, self.settings.in_order, probe);
+            let round = active.insert(Round::new(entries, self.settings.in_order, probe));
             self.handle.set_oldest_in_flight(round.oldest());
-            let ended = self.work(round, is_backlog, &deadline).await;
-            let in_time = ended.in_time;
-            let pause = self.conclude(ended).await;
+            let RoundEnd { was_prompt, in_time } = self.work(round, is_backlog, &deadline).await;
+            let Some(round) = active.take() else { continue };
+            let pause = self.conclude(FinishedRound { round, was_prompt }).await;
             let leased = self.retained.front().or(self.stored_fresh.front());
             self.handle.set_oldest_in_flight(leased.map(|entry| entry.sampled_at));
             if !in_time {
@@ -176,8 +213,18 @@ impl Worker {
                 self.log.backlog_full(&self.location());
             }
         }
-        self.store_all().await;
-        self.handle.finish();
+    }
+
+    /// Puts the posts of a round that a panic ended back to the backlog.
+    async fn resume(&mut self, round: Option<Round>) {
+        for entry in round.map(Round::into_entries).unwrap_or_default() {
+            if entry.posts.is_empty() {
+                self.resolve_batch(entry).await;
+            } else {
+                self.retain_rest(entry).await;
+            }
+        }
+        self.release_retained().await;
     }
 
     fn now(&self) -> Moment {
@@ -379,10 +426,10 @@ impl Worker {
     /// it.
     async fn work(
         &mut self,
-        mut round: Round,
+        round: &mut Round,
         is_backlog: bool,
         deadline: &watch::Receiver<Option<Instant>>,
-    ) -> FinishedRound {
+    ) -> RoundEnd {
         let prompt_until = clock::timer_now() + self.settings.prompt;
         let mut was_prompt = true;
         loop {
@@ -396,7 +443,7 @@ impl Worker {
             let retries = round.start_tries(&self.sender, &self.settings.name, limit, failures_max);
             self.handle.add_retries(retries);
             if round.is_over() {
-                return FinishedRound { round, was_prompt, in_time: true };
+                return RoundEnd { was_prompt, in_time: true };
             }
             let yields_to_fresh =
                 is_backlog && was_prompt && !round.is_held_back && !self.is_in_order();
@@ -408,22 +455,22 @@ impl Worker {
                 () = reached(deadline.clone()) => RoundEvent::Deadline,
             };
             match event {
-                RoundEvent::AnsweredPost(Some(answered)) => self.resolve(answered, &mut round),
+                RoundEvent::AnsweredPost(Some(answered)) => self.resolve(answered, round),
                 RoundEvent::AnsweredPost(None) => {}
                 RoundEvent::NotPrompt => {
                     was_prompt = false;
                     if self.health == Health::Healthy {
                         self.set_health(Health::Degraded);
                     }
-                    self.store_round(&mut round).await;
+                    self.store_round(round).await;
                 }
                 RoundEvent::Arrived if was_prompt => round.is_held_back = true,
                 RoundEvent::Arrived => {
                     // Posts in flight are older than what arrived.
-                    self.store_round(&mut round).await;
+                    self.store_round(round).await;
                     self.accept_fresh_behind(round.is_in_memory()).await;
                 }
-                RoundEvent::Deadline => return FinishedRound { round, was_prompt, in_time: false },
+                RoundEvent::Deadline => return RoundEnd { was_prompt, in_time: false },
             }
         }
     }

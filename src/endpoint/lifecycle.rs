@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::delivery::{self, Getter, Handle};
 use crate::directory::Directory;
 use crate::identity::BootId;
+use crate::panics;
 use crate::payload::options::PodFilter;
 use crate::payload::pod_lifecycle::{self, Lifecycle, PodChange};
 use crate::quantity::BootTime;
+use crate::retry_after::Backoff;
 use crate::spool::{Batch, Moment};
 
 /// The interval at which the endpoint is asked which pods it holds to be alive.
@@ -48,18 +50,36 @@ impl Reporter {
         boot: BootId,
         directory: &Directory,
     ) -> Self {
-        let reporting = Reporting {
-            handle,
-            delivery,
-            filters,
-            node_name: node_name.to_owned(),
-            lifecycle: Lifecycle::default(),
-            boot,
-            reported_at: BootTime::default(),
-            dropped_posts: 0,
-            reconcile_failed: false,
-        };
-        Self(tokio::spawn(reporting.run(directory.clone())))
+        let (node_name, directory) = (node_name.to_owned(), directory.clone());
+        let (least, most) = (panics::RESTART_WAIT_MIN, panics::RESTART_WAIT_MAX);
+        let mut backoff = Backoff::equal_jitter(least, most, delivery.seed);
+        Self(tokio::spawn(async move {
+            // After a panic all pods are reported once more; a repeated report changes nothing.
+            loop {
+                let reporting = Reporting {
+                    handle: handle.clone(),
+                    delivery: delivery.clone(),
+                    filters: filters.clone(),
+                    node_name: node_name.clone(),
+                    lifecycle: Lifecycle::default(),
+                    boot,
+                    reported_at: BootTime::default(),
+                    dropped_posts: 0,
+                    reconcile_failed: false,
+                };
+                if panics::catch(reporting.run(directory.clone())).await.is_ok() {
+                    return;
+                }
+                let wait = backoff.after_failure();
+                let (name, wait_ms) = (&delivery.name, wait.as_millis());
+                error!(
+                    "endpoint {name}: the task that reports pods panicked, a fault of the program; it \
+                     starts again in {wait_ms} ms, and sampling goes on"
+                );
+                handle.count_restart();
+                tokio::time::sleep(wait).await;
+            }
+        }))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::delivery::{self, Handle, Storage, Worker};
 use crate::directory::Directory;
 use crate::identity::BootId;
+use crate::panics;
 use crate::payload::options::PodFilter;
 use crate::quantity::BootTime;
 use crate::spool::{Journal, Spool};
@@ -164,7 +165,8 @@ impl Endpoints {
                     };
                     let migration =
                         migrate(predecessor, successor, self.boot, self.ending.subscribe());
-                    endpoint.migration = Some(tokio::spawn(migration));
+                    endpoint.migration =
+                        Some(panics::spawn_essential("the migration of a backlog", migration));
                     changes.changed.push(name);
                 }
                 None => {

@@ -71,6 +71,8 @@ pub struct SourceReport {
     /// The error of its last try; `None` while it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Panics after which its task was started again.
+    pub restarts: u64,
     /// Since the first error in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_ms: Option<u64>,
@@ -109,6 +111,8 @@ pub struct EndpointReport {
     pub unanswered: u64,
     /// Tries beyond each post's first.
     pub retries: u64,
+    /// Panics after which a task of the endpoint was started again.
+    pub restarts: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_age_ms: Option<u64>,
     /// RFC 3339: the stamp of the newest sample of which a post was accepted.

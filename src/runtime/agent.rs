@@ -15,7 +15,9 @@ use super::reload::{Reload, RunningAgent};
 use super::sampling::SamplingThread;
 use super::self_metrics::SelfMetrics;
 use super::sources::Sources;
-use super::startup::{NO_ADDRESSES, announce, open_sampler, pod_files, resume, run_options, specs};
+use super::startup::{
+    NO_ADDRESSES, announce, lock_state, open_sampler, pod_files, resume, run_options, specs,
+};
 use super::status::{Status, StatusView};
 use super::{host, wait};
 use crate::config::Settings;
@@ -25,7 +27,8 @@ use crate::endpoint::supervisor::Endpoints;
 /// figures can be seen.
 ///
 /// # Errors
-/// The agent cannot start, or the sampling thread panicked.
+/// The agent cannot start. A panic of the sampling thread ends the process where the hook of
+/// [`crate::panics`] is installed, and is an error elsewhere.
 pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
     if !host::forbid_core_dumps() {
         warn!("{}", host::CORE_DUMPS);
@@ -53,6 +56,7 @@ async fn serve(
     let mut hang_up = signal(SignalKind::hangup()).map_err(system("no SIGHUP handler"))?;
 
     let sampler = open_sampler(&settings, run_options(&settings))?;
+    let lock = lock_state(&settings)?;
     let (receiver, specs) = specs(&settings, None).await?;
     let boot = host::boot_id(&settings);
     let mut endpoints = Endpoints::new(boot);
@@ -111,7 +115,7 @@ async fn serve(
         .map_err(system("the sampling thread cannot be started"))?;
 
     let mut running =
-        RunningAgent { settings, endpoints, receiver, sources, status, changes, waker };
+        RunningAgent { settings, lock, endpoints, receiver, sources, status, changes, waker };
     let mut has_begun = false;
     let why = loop {
         tokio::select! {

@@ -16,6 +16,7 @@ use crate::endpoint::client::seed;
 use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
+use crate::panics;
 use crate::receiver::{Receiver, ReceiverBounds, ReceiverState};
 
 /// The bound of points in one series, for any retention and interval.
@@ -103,9 +104,10 @@ impl EmbeddedPlan {
                 state.set_bounds(bounds);
                 let address = receiver.local_addr();
                 let (stop, stopped) = oneshot::channel();
-                let done = tokio::spawn(receiver.serve(async {
+                let serving = receiver.serve(async {
                     let _ = stopped.await;
-                }));
+                });
+                let done = panics::spawn_essential("the receiver", serving);
                 if let Some(running) = running {
                     running.end().await;
                 }

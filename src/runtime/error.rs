@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::checkpoint::StateError;
 use crate::config::ConfigError;
 use crate::descriptors::describe;
 use crate::directory::error::PollError;
@@ -27,6 +28,8 @@ pub enum AgentError {
     ListenStatus { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    State(#[from] StateError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("{what}: {}", describe(.source))]

@@ -20,6 +20,7 @@ use crate::checkpoint::StateDir;
 use crate::config::{ConfigError, LogLevel, SamplingSettings, Settings};
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
+use crate::own_files::DirLock;
 use crate::snapshot::sampler::Sampler;
 
 /// The functions that a reload calls.
@@ -33,6 +34,8 @@ pub struct Reload<'a> {
 /// The running parts beside the sampling thread, and their settings.
 pub(super) struct RunningAgent {
     pub settings: Settings,
+    /// The lock of the state directory; `None` without one.
+    pub lock: Option<DirLock>,
     pub endpoints: Endpoints,
     pub receiver: Option<Embedded>,
     pub sources: Sources,
@@ -44,6 +47,8 @@ pub(super) struct RunningAgent {
 /// The parts that new settings need, made but not in force.
 struct Prepared {
     sampler: Option<Sampler>,
+    /// `None`: the present one continues, or there is none.
+    lock: Option<DirLock>,
     state: Option<StateDir>,
     receiver: EmbeddedPlan,
     endpoints: EndpointsPlan,
@@ -79,13 +84,18 @@ impl RunningAgent {
         };
         let (receiver, specs) = startup::specs(settings, self.receiver.as_ref()).await?;
         let (endpoints, handles) = self.endpoints.plan(specs)?;
+        let lock = if settings.state == self.settings.state {
+            None
+        } else {
+            startup::lock_state(settings)?
+        };
         let state = startup::open_state(settings);
         let status = self.status.plan(&settings.status).await?;
-        Ok(Prepared { sampler, state, receiver, endpoints, handles, status })
+        Ok(Prepared { sampler, lock, state, receiver, endpoints, handles, status })
     }
 
     async fn apply(&mut self, settings: &Settings, prepared: Prepared) -> EndpointChanges {
-        let Prepared { sampler, state, receiver, endpoints, handles, status } = prepared;
+        let Prepared { sampler, lock, state, receiver, endpoints, handles, status } = prepared;
         // New sources know the pods again in a moment; until then pods wait for their names.
         let sources = (!asks_the_same(&self.settings, settings)).then(|| Sources::start(settings));
         let pod_files =
@@ -106,6 +116,9 @@ impl RunningAgent {
         let _ = is_in_force.await;
         if let Some(sources) = sources {
             self.sources = sources;
+        }
+        if lock.is_some() || settings.state.dir.is_none() {
+            self.lock = lock;
         }
         let directory = &self.sources.directory;
         let changes = self.endpoints.apply(endpoints, &settings.node.name, directory);

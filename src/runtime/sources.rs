@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::error::ProbeError;
 use crate::clock;
@@ -21,7 +21,9 @@ use crate::directory::{
     static_file,
 };
 use crate::endpoint::client::seed;
+use crate::panics;
 use crate::quantity::BootTime;
+use crate::retry_after::Backoff;
 
 /// The age at which the log says that a source is stale.
 const STALE_AFTER: Duration = Duration::from_secs(300);
@@ -37,6 +39,7 @@ pub struct Sources {
 }
 
 /// A source with its options.
+#[derive(Clone)]
 enum ConfiguredSource {
     Kubernetes(kubernetes::KubernetesOptions),
     Kubelet(kubelet::KubeletOptions),
@@ -53,13 +56,47 @@ impl Sources {
         let kinds: Vec<SourceKind> = configured.iter().map(|(kind, _)| *kind).collect();
         let (directory, publishers) = Directory::new(&kinds);
         let mut tasks = JoinSet::new();
-        for ((_, source), publisher) in configured.into_iter().zip(publishers) {
-            tasks.spawn(source.run(publisher));
+        let seed = seed(&settings.node.name);
+        for ((kind, source), publisher) in configured.into_iter().zip(publishers) {
+            tasks.spawn(supervise(kind, publisher, seed, move |publisher| {
+                source.clone().run(publisher)
+            }));
         }
         if !kinds.is_empty() {
-            tasks.spawn(watch_age(directory.clone(), clock::boot_time()));
+            let started_at = clock::boot_time();
+            let watched = directory.clone();
+            // It only logs.
+            tasks.spawn(async move { _ = panics::catch(watch_age(watched, started_at)).await });
         }
         Self { directory, _tasks: tasks }
+    }
+}
+
+/// Runs a source. After a panic the source starts again, with a wait; what it published stays.
+async fn supervise<F: Future<Output = ()>>(
+    kind: SourceKind,
+    publisher: Publisher,
+    seed: u64,
+    start: impl Fn(Publisher) -> F,
+) {
+    let (least, most) = (panics::RESTART_WAIT_MIN, panics::RESTART_WAIT_MAX);
+    let mut backoff = Backoff::equal_jitter(least, most, seed);
+    loop {
+        let began = clock::timer_now();
+        if panics::catch(start(publisher.clone())).await.is_ok() {
+            return;
+        }
+        if began.elapsed() >= panics::STEADY {
+            backoff.reset();
+        }
+        let wait = backoff.after_failure();
+        error!(
+            "identity source {kind}: its task panicked, a fault of the program; it starts again in \
+             {} ms, its last answer stays in use, and sampling goes on",
+            wait.as_millis()
+        );
+        publisher.restarted(clock::boot_time());
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -288,6 +325,28 @@ fn changes_of_age(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_panics_is_started_again_and_keeps_what_it_published() {
+        let (directory, mut publishers) = Directory::new(&[SourceKind::Cri]);
+        let starts = std::sync::atomic::AtomicU32::new(0);
+        let supervised = supervise(SourceKind::Cri, publishers.remove(0), 7, |publisher| {
+            let start = starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                publisher.replace_cgroups(Vec::new(), BootTime::from_nanos(9));
+                tokio::task::yield_now().await;
+                assert!(start >= 1, "a panic that the test wants");
+            }
+        });
+        let began = clock::timer_now();
+        supervised.await;
+        // The wait is half to all of 1 s.
+        let took = clock::timer_now().duration_since(began).as_secs_f64();
+        assert!(took >= 0.5, "{took}");
+        let source = directory.catalog().sources[0].clone();
+        assert_eq!((source.restarts, source.last_error), (1, None));
+        assert_eq!(source.current_at, Some(BootTime::from_nanos(9)));
+    }
 
     #[test]
     fn a_stale_source_is_logged_once_and_once_more_when_it_is_current() {

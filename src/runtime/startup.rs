@@ -12,6 +12,7 @@ use super::host;
 use super::pod_files::PodFiles;
 use crate::attribution;
 use crate::checkpoint::StateDir;
+use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
 use crate::config::Settings;
 use crate::descriptors;
@@ -20,6 +21,8 @@ use crate::disk_usage::worker::UsageLane;
 use crate::endpoint::endpoint::EndpointSpec;
 use crate::endpoint::error::EndpointError;
 use crate::ledger::Ledger;
+use crate::own_files::DirLock;
+use crate::printable::printable_lines;
 use crate::snapshot::processes::ProcessDetail;
 use crate::snapshot::roots::Hierarchy;
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
@@ -114,6 +117,27 @@ pub(super) fn resume(settings: &Settings, sampler: &Sampler) -> (Option<StateDir
     (Some(state), ledger)
 }
 
+/// Locks the state directory for this agent. `None`: none is set, it cannot be used, or this process has
+/// locked it already.
+///
+/// # Errors
+/// Another agent uses it.
+pub(super) fn lock_state(settings: &Settings) -> Result<Option<DirLock>, AgentError> {
+    let Some(dir) = &settings.state.dir else { return Ok(None) };
+    // A directory that cannot be opened is logged where it is opened for use.
+    let Ok(state) = StateDir::open(dir) else { return Ok(None) };
+    match state.lock() {
+        Ok(lock) => Ok(lock),
+        Err(error @ StateError::InUse { .. }) => Err(error.into()),
+        Err(error) => {
+            warn!(
+                "state: the directory cannot be locked, a second agent there is not noticed: {error}"
+            );
+            Ok(None)
+        }
+    }
+}
+
 /// The state directory; `None` if none is set or it cannot be opened.
 pub(super) fn open_state(settings: &Settings) -> Option<StateDir> {
     let unusable = |error: &_| {
@@ -140,7 +164,7 @@ pub(super) fn announce(settings: &Settings, receiver: Option<SocketAddr>, out: &
         }
     }
     // A closed output is no reason to stop.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(printable_lines(&text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// The kind of cgroup hierarchy, in words.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::slice;
 
@@ -12,6 +12,7 @@ use super::error::{FileDamage, QueueFileError, failed, from_io};
 use super::file::{self, FileTotals, QueueFile};
 use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
+use crate::own_files;
 use crate::quantity::WallTime;
 
 /// A queue and its file, which is opened on first use.
@@ -294,7 +295,13 @@ impl Database {
         if self.open.is_some() {
             return Ok(());
         }
-        let found = match std::fs::metadata(&self.path) {
+        if let Some(dir) = self.path.parent()
+            && let Err(error) = own_files::check_dir(dir)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(from_io(dir, &error));
+        }
+        let found = match std::fs::symlink_metadata(&self.path) {
             Ok(metadata) if !metadata.is_file() => Err(QueueFileError::damaged("it is no file")),
             Ok(_) => self.open_or_begin(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -411,7 +418,7 @@ impl Database {
     /// Notices that the file was removed, replaced or emptied from outside.
     fn check_file(&mut self) {
         let Some(known) = self.known() else { return };
-        let what = match std::fs::metadata(&self.path) {
+        let what = match std::fs::symlink_metadata(&self.path) {
             Ok(metadata) if metadata.ino() != known.inode => "replaced",
             Ok(metadata) if metadata.len() == 0 => "emptied",
             Err(error) if error.kind() == io::ErrorKind::NotFound => "removed",
@@ -483,9 +490,9 @@ fn journal(path: &Path) -> PathBuf {
 /// Creates a directory for its owner only, and syncs its parent.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
-        return Ok(());
+        return own_files::check_dir(dir);
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    own_files::make_dir(dir)?;
     let Some(parent) = dir.parent() else { return Ok(()) };
     #[expect(clippy::disallowed_methods, reason = "the agent's own directory, and not to be read")]
     let parent = std::fs::File::open(parent)?;

@@ -276,8 +276,13 @@ impl QueueChange<'_> {
 }
 
 fn connect(path: &Path) -> Result<Connection, QueueFileError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // SQLite refuses a link anywhere in the path. Those above the spool are the host's own.
+    let dir = path.parent().and_then(|dir| dir.canonicalize().ok());
+    let resolved = dir.zip(path.file_name()).map(|(dir, name)| dir.join(name));
+    let connection = Connection::open_with_flags(resolved.as_deref().unwrap_or(path), flags)?;
     connection.busy_timeout(Duration::ZERO)?;
     connection.execute_batch(SETTINGS)?;
     Ok(connection)
@@ -323,6 +328,10 @@ fn count(connection: &Connection) -> Result<FileTotals, QueueFileError> {
 /// The batches and posts that a damaged file still lists.
 pub(super) fn count_readable(path: &Path) -> FileTotals {
     let mut totals = FileTotals::default();
+    // SQLite would read a device or a FIFO.
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return totals;
+    }
     let Ok(connection) = connect(path) else { return totals };
     let Ok(mut statement) = connection.prepare("SELECT posts FROM batches LIMIT 1048576") else {
         return totals;

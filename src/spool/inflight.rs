@@ -5,9 +5,9 @@
 //! batch is resolved or in the queue on disk. Like the counters it is best on tmpfs, so that no
 //! disk is written.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use super::error::BatchDamage;
 use super::record::{self, RecordHead};
 use super::{Batch, Moment};
 use crate::descriptors;
+use crate::own_files;
 use crate::quantity::BootTime;
 
 /// The largest file; a larger one was not written here.
@@ -93,7 +94,7 @@ impl Journal {
     pub fn mark_attempted(&self, sampled_at: &Moment) -> bool {
         let path = self.path(sampled_at);
         let Ok(Ok((at, changed))) = read(&path).map(record::mark_attempted) else { return false };
-        let file = OpenOptions::new().write(true).open(path);
+        let file = own_files::open_to_write(&path);
         // One write within a page of the file, so no kill divides it.
         file.and_then(|file| file.write_all_at(&changed, at)).is_ok()
     }
@@ -128,22 +129,45 @@ impl Journal {
     }
 
     fn write_at(&self, path: &Path, batch: &Batch) -> io::Result<()> {
-        let open =
-            || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        let mut file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-                open()?
+        self.check_dirs().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                own_files::make_dir(&self.dir)?;
+                self.check_dirs()
             }
-            opened => opened?,
-        };
+            _ => Err(error),
+        })?;
+        let mut file = own_files::create(path)?;
         let too_large = || io::Error::other("it is larger than any that is kept");
         file.write_all(&record::encode_plain(batch).ok_or_else(too_large)?)
     }
 
+    /// Checks that the directory and the one above it are the agent's own, so that no link leads to
+    /// foreign files.
+    fn check_dirs(&self) -> io::Result<()> {
+        self.dir.parent().map_or(Ok(()), own_files::check_inner_dir)?;
+        own_files::check_inner_dir(&self.dir)
+    }
+
     /// Removes a batch that is resolved or stored elsewhere.
     pub fn forget(&self, sampled_at: &Moment) {
-        remove(&self.path(sampled_at));
+        if self.check_dirs().is_ok() {
+            remove(&self.path(sampled_at));
+        }
+    }
+
+    /// The files of the directory that have a name of the journal's; none where the directory is
+    /// missing or refused.
+    fn files(&self) -> Vec<PathBuf> {
+        match self.check_dirs() {
+            Ok(()) => files(&self.dir),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    let dir = self.dir.display();
+                    warn!("{dir}: the journal of samples in flight is not read: {error}");
+                }
+                Vec::new()
+            }
+        }
     }
 
     /// The batches of an earlier run, oldest first and up to `bytes_max`; older ones are removed.
@@ -158,7 +182,7 @@ impl Journal {
     ) -> RecoveredBatches {
         self.end_sums();
         let (mut found, mut bad) = (Vec::new(), Vec::new());
-        for path in files(&self.dir) {
+        for path in self.files() {
             let is_counted = |head: &RecordHead| {
                 head.sampled_at.boot != now.boot
                     || counted_until.is_none_or(|until| head.sampled_at.since_boot <= until)
@@ -199,7 +223,7 @@ impl Journal {
 
     /// Finishes merges that a kill cut off.
     fn end_sums(&self) {
-        for path in files(&self.dir) {
+        for path in self.files() {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some((newer, older)) = name.split_once('-') else { continue };
             // A file that was not renamed yet is not whole.
@@ -231,6 +255,9 @@ impl Journal {
     /// 64; none where the directory cannot be read.
     #[must_use]
     pub fn orphans(dir: &Path, endpoints: &[&str]) -> Vec<(String, usize)> {
+        if own_files::check_inner_dir(dir).is_err() {
+            return Vec::new();
+        }
         let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
         let mut orphans = Vec::new();
         for entry in entries.take(DIRS_MAX).flatten() {
@@ -238,7 +265,9 @@ impl Journal {
             if endpoints.contains(&&*name) || orphans.len() == ORPHANS_MAX {
                 continue;
             }
-            let files = files(&entry.path()).len();
+            let path = entry.path();
+            let is_own = own_files::check_inner_dir(&path).is_ok();
+            let files = if is_own { files(&path).len() } else { 0 };
             if files > 0 {
                 orphans.push((name, files));
             }
@@ -259,24 +288,30 @@ impl Journal {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).take(FILES_MAX).collect()
+    let entries = entries.filter_map(|entry| entry.ok());
+    let own = entries.filter(|entry| is_journal_name(entry.file_name().as_encoded_bytes()));
+    own.map(|entry| entry.path()).take(FILES_MAX).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
+/// `<ns>`, `<ns>-<ns>`, and either with `.new`. Files of other names are not the journal's, and stay.
+fn is_journal_name(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".new").unwrap_or(name);
+    let mut numbers = name.split(|byte| *byte == b'-');
+    let is_number = |number: &[u8]| !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    numbers.clone().count() <= 2 && numbers.all(is_number)
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    own_files::read(path, FILE_BYTES_MAX)
 }
 
 fn read_batch(path: &Path) -> Result<Batch, BatchDamage> {
     Ok(record::decode(&read(path)?)?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of our own, not the kernel's")]
 fn read_head(path: &Path) -> Result<RecordHead, BatchDamage> {
     let mut bytes = [0; record::HEAD_BYTES];
-    let mut file = fs::File::open(path)?;
+    let mut file = own_files::open_to_read(path)?;
     file.read_exact(&mut bytes)?;
     let length = file.metadata()?.len();
     let head = record::decode_head(&bytes)?;
@@ -356,6 +391,53 @@ mod tests {
         Journal::new(dir.path(), "empty").forget(&at(1));
         assert_eq!(Journal::orphans(dir.path(), &["stays"]), [("gone".to_owned(), 2)]);
         assert_eq!(Journal::orphans(&dir.path().join("none"), &[]), []);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_or_file_leads_nowhere() {
+        use std::os::unix::fs::symlink;
+        let own = batch(1, 1);
+        for linked in ["handover", "handover/central"] {
+            let dir = tempfile::tempdir().unwrap();
+            let foreign = dir.path().join("foreign");
+            // What a journal would remove, and what it would not.
+            Journal::new(&foreign, "central").write_batch(&own).then_some(()).unwrap();
+            let victims = [foreign.join("1"), foreign.join("central/2"), foreign.join("central/a")];
+            victims.iter().for_each(|victim| fs::write(victim, "foreign").unwrap());
+            let link = dir.path().join(linked);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            let target =
+                if linked == "handover" { foreign.clone() } else { foreign.join("central") };
+            symlink(target, link).unwrap();
+            let journal = Journal::new(&dir.path().join("handover"), "central");
+            assert_eq!(left(&journal), []);
+            assert!(!journal.write_batch(&batch(3, 1)));
+            journal.forget(&at(1));
+            assert_eq!(Journal::orphans(&dir.path().join("handover"), &[]), []);
+            for victim in &victims {
+                assert_eq!(fs::read_to_string(victim).unwrap(), "foreign", "{linked}");
+            }
+            assert_eq!(left(&Journal::new(&foreign, "central")), std::slice::from_ref(&own));
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::new(dir.path(), "central");
+        assert!(journal.write_batch(&own));
+        let foreign = dir.path().join("foreign");
+        fs::write(&foreign, "foreign").unwrap();
+        let file = |name: &str| dir.path().join("central").join(name);
+        for name in ["5", "3000000000.new"] {
+            symlink(&foreign, file(name)).unwrap();
+        }
+        symlink("/dev/zero", file("6")).unwrap();
+        fs::write(file("notes"), "of a person").unwrap();
+        assert!(journal.write_batch(&batch(3, 1)));
+        assert!(!journal.mark_attempted(&numbered(5, "").sampled_at));
+        assert_eq!(left(&journal), [own, batch(3, 1)]);
+        assert_eq!(fs::read_to_string(&foreign).unwrap(), "foreign");
+        assert_eq!(fs::read_to_string(file("notes")).unwrap(), "of a person");
+        // The links themselves are no batches, and are gone.
+        assert!(fs::symlink_metadata(file("5")).is_err());
     }
 
     #[test]

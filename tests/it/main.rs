@@ -36,6 +36,7 @@ mod reload;
 mod sampler_faults;
 mod service;
 mod spool;
+mod state_dir;
 mod static_names;
 mod status;
 mod support;

@@ -14,6 +14,7 @@ use super::output::print;
 use super::table::Style;
 use crate::config::{StatusLocation, StatusSettings, redacted_url};
 use crate::delivery::BaseUrl;
+use crate::printable::printable;
 use crate::runtime::host;
 
 /// The exit code when no agent answers.
@@ -79,7 +80,7 @@ pub fn run(
 }
 
 fn no_agent(line: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "nodetally: {line}");
+    let _ = writeln!(std::io::stderr(), "nodetally: {}", printable(line));
     ExitCode::from(NO_AGENT)
 }
 

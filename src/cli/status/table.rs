@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::cli::table::{Grid, Style, nothing, printable};
+use crate::cli::table::{Grid, Style, nothing};
 use crate::payload::size::size;
 use crate::payload::status::{
     BacklogReport, EndpointReport, EndpointState, SourceReport, StatusReport,
 };
+use crate::printable::printable;
 use crate::quantity::Bytes;
 
 /// The longest text of another program, in characters.
@@ -125,6 +126,9 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     if !moved.is_empty() {
         let _ = writeln!(out, "  posts    {}", moved.join(", "));
     }
+    if endpoint.restarts > 0 {
+        let _ = writeln!(out, "  panics   {}, each logged", endpoint.restarts);
+    }
     if let Some(error) = &endpoint.spool_error {
         let _ = writeln!(out, "  disk     {}", words(error));
     }
@@ -151,6 +155,10 @@ fn directory(status: &StatusReport, style: Style, out: &mut String) {
         });
     for error in errors {
         let _ = writeln!(out, "{error}");
+    }
+    for source in status.directory.iter().filter(|source| source.restarts > 0) {
+        let (name, restarts) = (words(&source.source), source.restarts);
+        let _ = writeln!(out, "{name}: {restarts} panics, each logged");
     }
 }
 
@@ -224,6 +232,7 @@ mod tests {
             ..EndpointReport::default()
         };
         let source = SourceReport {
+            restarts: 2,
             source: "kubernetes".to_owned(),
             known: 9,
             age_ms: Some(312_000),
@@ -266,6 +275,7 @@ other at https://other.example.com/
 DIRECTORY        STATE  KNOWN     AGE
 kubernetes  failing 5m      9  5m 12s
 kubernetes: connection refused
+kubernetes: 2 panics, each logged
 ";
         assert_eq!(render(&status, PLAIN), expected);
     }

@@ -21,7 +21,7 @@ impl Worker {
     /// Drops posts, keeps the others for a retry and logs a change of health. Returns the pause
     /// before the next round.
     pub(super) async fn conclude(&mut self, ended: FinishedRound) -> Option<Pause> {
-        let FinishedRound { mut round, was_prompt, .. } = ended;
+        let FinishedRound { mut round, was_prompt } = ended;
         let answers = round.accepted + round.rejected > 0;
         if answers {
             self.log.up();

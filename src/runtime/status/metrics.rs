@@ -23,9 +23,26 @@ pub(super) fn exposition(sampling: &SampleMetrics, view: &StatusView, now: BootT
             .sample(&[], sampling.gaps);
         all.gauge("nodetally_cgroups", "Cgroups in the last sample.").sample(&[], sampling.cgroups);
     }
+    restarts(&mut all, view);
     directory(&mut all, view, now);
     endpoints(&mut all, view);
     all.finish()
+}
+
+/// Panics, by the part that was started again.
+fn restarts(all: &mut Exposition, view: &StatusView) {
+    let now = clock::moment(view.boot.unwrap_or_else(|| BootId::from_bits(0)));
+    let mut family = all.counter(
+        "nodetally_task_restarts",
+        "Panics after which a task was started again, by source of identity and endpoint.",
+    );
+    for source in &view.directory.catalog().sources {
+        family.sample(&[("source", source.kind.as_str())], source.restarts);
+    }
+    for endpoint in &view.endpoints {
+        let restarts = endpoint.handle.statistics(&now).restarts;
+        family.sample(&[("endpoint", &endpoint.name)], restarts);
+    }
 }
 
 fn directory(all: &mut Exposition, view: &StatusView, now: BootTime) {

@@ -33,6 +33,7 @@ use super::error::AgentError;
 use super::self_metrics::SelfMetrics;
 use crate::clock;
 use crate::config::StatusSettings;
+use crate::panics;
 use crate::payload::open_metrics;
 use crate::payload::status::PATH;
 use crate::receiver::{self, ConnectionLimits, Listener};
@@ -169,9 +170,10 @@ impl<Address> StatusServer<Address> {
         router: Router,
     ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(receiver::serve_router(listener, router, LIMITS, async {
+        let serving = receiver::serve_router(listener, router, LIMITS, async {
             let _ = stopped.await;
-        }));
+        });
+        let done = panics::spawn_essential("the status server", serving);
         Self { address, stop, done, file }
     }
 

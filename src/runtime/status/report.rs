@@ -55,6 +55,7 @@ fn source(known: &SourceStatus, now: BootTime) -> SourceReport {
         known: known.known as u64,
         age_ms: known.current_at.map(|at| millis(now.since(at))),
         last_error: last_error.map(|error| error.text.to_string()),
+        restarts: known.restarts,
         failing_ms: last_error.map(|error| millis(now.since(error.since))),
     }
 }
@@ -101,6 +102,7 @@ fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
         answers: figures.answers,
         unanswered: figures.unanswered,
         retries: figures.retries,
+        restarts: figures.restarts,
         last_success_age_ms: figures.last_success_age.map(millis),
         newest_accepted: figures.newest_accepted.map(|at| Rfc3339Millis(at).to_string()),
         spool_error: figures.spool_error,
