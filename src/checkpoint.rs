@@ -176,6 +176,7 @@ mod tests {
     use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
     use crate::source::netlink::inet_diag::TcpTraffic;
     use crate::source::proc::diskstats::DiskstatsRow;
+    use crate::source::proc::net_dev::InterfaceName;
     use crate::source::proc::pid_io::ProcessIo;
     use crate::source::proc::stat::NodeStat;
 
@@ -245,6 +246,10 @@ mod tests {
         assert_eq!(state.load().unwrap().unwrap(), counters());
     }
 
+    /// An interface's name as the rows of the file hold it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Held(#[serde(with = "crate::identity::escaped")] InterfaceName);
+
     proptest! {
         #[test]
         fn a_name_that_is_accepted_is_loaded_as_it_was_saved(
@@ -256,6 +261,16 @@ mod tests {
             saved.cgroups[0].key.path = Arc::from(&*name);
             let device = DeviceNumber { major: 8, minor: 0 };
             saved.disks = DiskstatsRow::new(&name, device, [1, 2, 3, 4]).map(|row| vec![row]);
+            let accepted = InterfaceName::new(&name);
+            prop_assert_eq!(accepted.is_some(), (1..16).contains(&name.len()) && !name.contains(&0));
+            if let Some(accepted) = accepted {
+                prop_assert_eq!(accepted.as_bytes(), &*name);
+                let text = serde_json::to_string(&Held(accepted)).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Held>(&text).unwrap(), Held(accepted));
+            }
+            let text = name.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+            let read: Result<Held, _> = serde_json::from_value(serde_json::Value::String(text));
+            prop_assert_eq!(read.ok(), accepted.map(Held));
             state.save(&saved).unwrap();
             prop_assert_eq!(state.load().unwrap().unwrap(), saved);
         }

@@ -16,11 +16,11 @@ pub const NAME_BYTES_MAX: usize = 32;
 struct DiskName([u8; NAME_BYTES_MAX]);
 
 impl DiskName {
-    /// `None` if the name is too long.
+    /// `None` if the name is too long or holds a NUL, which ends a name.
     fn new(name: &[u8]) -> Option<Self> {
         let mut held = [0; NAME_BYTES_MAX];
         held.get_mut(..name.len())?.copy_from_slice(name);
-        Some(Self(held))
+        (!name.contains(&0)).then_some(Self(held))
     }
 }
 
@@ -35,7 +35,7 @@ impl TryFrom<Vec<u8>> for DiskName {
     type Error = &'static str;
 
     fn try_from(name: Vec<u8>) -> Result<Self, Self::Error> {
-        Self::new(&name).ok_or("a device name that is too long")
+        Self::new(&name).ok_or("no device name")
     }
 }
 
@@ -56,7 +56,7 @@ pub struct DiskstatsRow {
 
 impl DiskstatsRow {
     /// A row from its figures: bytes read and written, operations read and written. `None` if the
-    /// name is too long.
+    /// name is too long or holds a NUL.
     #[must_use]
     pub fn new(name: &[u8], device: DeviceNumber, figures: [u64; 4]) -> Option<Self> {
         let name = DiskName::new(name)?;

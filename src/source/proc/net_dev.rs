@@ -13,11 +13,12 @@ pub const NAME_BYTES_MAX: usize = 15;
 pub struct InterfaceName([u8; NAME_BYTES_MAX]);
 
 impl InterfaceName {
+    /// `None` if the name is empty, too long or holds a NUL, which ends a name.
     #[must_use]
     pub fn new(name: &[u8]) -> Option<Self> {
         let mut held = [0; NAME_BYTES_MAX];
         held.get_mut(..name.len())?.copy_from_slice(name);
-        (!name.is_empty()).then_some(Self(held))
+        (!name.is_empty() && !name.contains(&0)).then_some(Self(held))
     }
 
     #[must_use]
