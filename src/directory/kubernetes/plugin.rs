@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_plugins_answer_is_json_or_yaml() {
         let json = r#"{"kind":"ExecCredential","status":{"token":"t\n","expirationTimestamp":"2026-11-29T20:00:00Z"}}"#;
-        let found = run(&shell(&format!("echo '{json}'")), LONG).unwrap();
+        let found = run(&shell(&format!("cat <<'E'\n{json}\nE\n")), LONG).unwrap();
         assert_eq!(found.token.as_deref(), Some("t\n"));
         // 2026-11-29T20:00:00Z: 20,786 days and 20 hours.
         let at = WallTime::from_unix_millis((20_786 * 86_400 + 20 * 3600) * 1000);
