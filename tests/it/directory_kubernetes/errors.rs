@@ -110,8 +110,8 @@ async fn files_of_the_service_account_that_are_missing_are_named() {
     drop(source);
     std::fs::remove_file(setup.folder.path().join("ca.crt")).unwrap();
     let source = setup.source();
-    let error = source.error("cannot be used").await;
-    assert!(error.text.contains("/ca.crt cannot be used"), "{}", error.text);
+    let error = source.error("ca.crt").await;
+    assert!(error.text.contains("/ca.crt cannot be read: No such file"), "{}", error.text);
 }
 
 #[tokio::test]
