@@ -14,6 +14,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 const WRITE_BY_GROUP: u32 = 0o020;
 const WRITE_BY_OTHERS: u32 = 0o002;
+/// In such a directory, users can remove and rename only their own files (the root of a tmpfs).
+const STICKY: u32 = 0o1000;
 
 /// The name of the file that an agent locks while it uses a directory.
 const LOCK_NAME: &str = "lock";
@@ -33,6 +35,10 @@ fn check_owner(metadata: &Metadata) -> io::Result<()> {
     }
     let is_own_group = metadata.gid() == 0 || metadata.gid() == own_group.as_raw();
     let mode = metadata.mode();
+    if metadata.is_dir() && mode & STICKY != 0 {
+        // What others put there is theirs, and refused.
+        return Ok(());
+    }
     if mode & WRITE_BY_OTHERS != 0 || mode & WRITE_BY_GROUP != 0 && !is_own_group {
         let mode = mode & 0o7777;
         return Err(refused(format!("other users may write to it (mode {mode:04o})")));
@@ -262,11 +268,13 @@ mod tests {
         make_dir(&dir.path().join("link")).unwrap();
         assert!(check_inner_dir(&dir.path().join("link")).is_err());
         check_inner_dir(&own).unwrap();
-        for mode in [0o777, 0o1777, 0o702] {
+        for mode in [0o777, 0o702] {
             std::fs::set_permissions(&own, PermissionsExt::from_mode(mode)).unwrap();
             let error = make_dir(&own).unwrap_err().to_string();
             assert_eq!(error, format!("other users may write to it (mode {mode:04o})"));
         }
+        std::fs::set_permissions(&own, PermissionsExt::from_mode(0o1777)).unwrap();
+        make_dir(&own).unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
         assert!(make_dir(&dir.path().join("file")).is_err());
     }

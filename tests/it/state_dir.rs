@@ -66,7 +66,8 @@ fn a_second_agent_on_a_directory_names_the_first_and_does_not_start() {
     let named = format!("another agent (pid {}) uses the state directory", first.0.id());
     assert!(said.contains(&named), "{said}");
     // Those who only look need no lock.
-    let dump = place.output(&["dump"]);
+    let mut dump = place.host.agent(&["dump"]);
+    let dump = dump.arg("--config").arg(place.path("c.toml")).output().unwrap();
     assert!(dump.status.success(), "{}", text(&dump.stderr));
     let check = place.output(&["check"]);
     assert!(text(&check.stdout).contains("state directory"), "{}", text(&check.stdout));

@@ -269,14 +269,16 @@ fn the_socket_of_a_killed_agent_is_replaced() {
 }
 
 #[test]
-fn of_two_agents_in_one_state_directory_the_first_keeps_the_socket() {
+fn of_two_agents_with_one_socket_the_first_keeps_it() {
     let desk = Desk::new(receiver(any_port()), "");
     let first = desk.start();
     desk.told("an answer", |_| true);
     let listen = nobody();
     let mut command = desk.host.agent(&["run"]);
     command.env("NODETALLY_STATUS_LISTEN", listen.to_string());
-    desk.flags(&mut command);
+    command.env("NODETALLY_STATUS_SOCKET", desk.socket());
+    command.arg("--config").arg(desk.path("c.toml"));
+    command.arg("--state-dir").arg(desk.path("another"));
     let second = Agent::start(command);
     let url = format!("http://{listen}");
     eventually("the second agent's samples", || {
