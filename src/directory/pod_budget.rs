@@ -104,10 +104,12 @@ fn container(container: &Container) -> usize {
 
 fn state(state: &ContainerState) -> usize {
     match state {
-        ContainerState::Waiting { reason } => optional_text(reason),
+        ContainerState::Waiting { reason, message } => {
+            optional_text(reason) + optional_text(message)
+        }
         ContainerState::Running { started_at } => optional_text(started_at),
-        ContainerState::Terminated { reason, started_at, finished_at, .. } => {
-            [reason, started_at, finished_at].into_iter().map(optional_text).sum()
+        ContainerState::Terminated { reason, message, started_at, finished_at, .. } => {
+            [reason, message, started_at, finished_at].into_iter().map(optional_text).sum()
         }
     }
 }
