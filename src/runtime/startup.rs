@@ -11,7 +11,6 @@ use super::error::AgentError;
 use super::host;
 use super::pod_files::PodFiles;
 use crate::attribution;
-use crate::checkpoint::StateDir;
 use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
 use crate::config::Settings;
