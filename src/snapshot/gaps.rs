@@ -158,8 +158,11 @@ impl Gaps {
     /// has them, is one gap: that of the first.
     pub fn add_odd(&mut self, path: &[&[u8]], odd: Malformed) {
         let reason = GapReason::Odd { expected: odd.expected };
-        let file = path.last().and_then(|last| last.rsplit(|byte| *byte == b'/').next());
-        let has_name = |gap: &Gap| file.is_some_and(|file| gap.path.ends_with(file));
+        fn name(path: &[u8]) -> Option<&[u8]> {
+            path.rsplit(|byte| *byte == b'/').next()
+        }
+        let file = path.last().and_then(|last| name(last));
+        let has_name = |gap: &Gap| name(&gap.path) == file;
         if !self.current.iter().any(|gap| gap.reason == reason && has_name(gap)) {
             self.add(path, reason);
         }

@@ -45,7 +45,7 @@ impl Parsed for NodeStat {
 pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     let mut stat = NodeStat::default();
     let mut odd = Odd::default();
-    let mut has_total = false;
+    let (mut has_total, mut has_end) = (false, false);
     for line in lines(text)? {
         // The interrupt lines are most of the file and hold nothing wanted.
         match line.first() {
@@ -83,6 +83,7 @@ pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
                 ];
                 for (key, slot) in named {
                     if let Some(value) = line.strip_prefix(key) {
+                        has_end = true;
                         *slot = odd.figure(Some(value), "a figure behind each key");
                     }
                 }
@@ -92,6 +93,10 @@ pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     }
     if !has_total {
         return Err(Malformed::expected("a line cpu"));
+    }
+    if !has_end {
+        // It was cut, so there may be more.
+        stat.cpus = 0;
     }
     stat.odd = odd.0;
     Ok(stat)
