@@ -9,8 +9,10 @@ use crate::source::cgroup::io_stat::IoRow;
 /// on it.
 ///
 /// A transfer to a loop device whose file lies on a disk is in both rows, or, where a kernel worker
-/// does the lower half, in the upper row alone. It counts once either way. Memory that looks like a
-/// disk is no disk traffic. `is_same`: the device of this number is the one of before.
+/// does the lower half, in the upper row alone. It counts once either way. What is below a device
+/// may be unknown. Then its transfers are taken to be among those of the other devices, as far as
+/// they can be. Memory that looks like a disk is no disk traffic. `is_same`: the device of this
+/// number is the one of before.
 pub(super) fn delta_over_layers(
     before: &[IoRow],
     now: &[IoRow],
@@ -24,9 +26,13 @@ pub(super) fn delta_over_layers(
     };
     let most = most_disk_bytes(over_usec);
     let mut total = IoDelta::default();
+    let mut passed_to_unknown = IoDelta::default();
     for row in now {
         let own = row_delta(before(row.device), row, most, gains);
-        if own == IoDelta::default() || topology.kind(row.device) == Some(BlockKind::Memory) {
+        let device = topology.find(row.device);
+        if own == IoDelta::default()
+            || device.is_some_and(|device| device.kind == BlockKind::Memory)
+        {
             continue;
         }
         let mut from_above = IoDelta::default();
@@ -35,15 +41,14 @@ pub(super) fn delta_over_layers(
                 from_above.add(row_delta(before(upper.device), upper, most, gains));
             }
         }
-        let beyond = own.less(from_above);
-        total.add(IoDelta {
-            read: beyond.read.max(0),
-            written: beyond.written.max(0),
-            read_ops: beyond.read_ops.max(0),
-            write_ops: beyond.write_ops.max(0),
-        });
+        let beyond = own.less(from_above).at_least(IoDelta::default());
+        if device.is_some_and(|device| device.below_unknown) {
+            passed_to_unknown.add(beyond);
+        } else {
+            total.add(beyond);
+        }
     }
-    total
+    total.at_least(passed_to_unknown)
 }
 
 fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNumber) -> bool {
@@ -77,16 +82,19 @@ mod tests {
 
     const DISK: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
     const LOOP: DeviceNumber = DeviceNumber { major: 7, minor: 0 };
+    /// A loop device whose file cannot be found.
+    const LOST: DeviceNumber = DeviceNumber { major: 7, minor: 1 };
     const ZRAM: DeviceNumber = DeviceNumber { major: 253, minor: 0 };
 
     fn topology() -> BlockTopology {
-        BlockTopology {
-            devices: vec![
-                BlockDevice { number: LOOP, kind: BlockKind::Stacked, below: vec![DISK] },
-                BlockDevice { number: ZRAM, kind: BlockKind::Memory, below: vec![] },
-                BlockDevice { number: DISK, kind: BlockKind::Disk, below: vec![] },
-            ],
-        }
+        let device = |name: &[u8], number, kind| BlockDevice::new(name, number, kind).unwrap();
+        let mut lower_known = device(b"loop0", LOOP, BlockKind::Stacked);
+        lower_known.below.push(DISK);
+        let mut lower_unknown = device(b"loop1", LOST, BlockKind::Stacked);
+        lower_unknown.below_unknown = true;
+        let zram = device(b"zram0", ZRAM, BlockKind::Memory);
+        let disk = device(b"vda", DISK, BlockKind::Disk);
+        BlockTopology { devices: vec![lower_known, lower_unknown, zram, disk] }
     }
 
     fn row(device: DeviceNumber, written: u64) -> IoRow {
@@ -113,6 +121,17 @@ mod tests {
         assert_eq!(delta(&[], &upper_only).written, 200);
         let beside = [row(LOOP, 200), row(DISK, 500)];
         assert_eq!(delta(&[], &beside).written, 500);
+    }
+
+    #[test]
+    fn a_transfer_to_an_unknown_disk_counts_once() {
+        let both = [row(LOST, 100), row(DISK, 300)];
+        assert_eq!(delta(&[], &both).written, 300);
+        let upper_only = [row(LOST, 200)];
+        assert_eq!(delta(&[], &upper_only).written, 200);
+        // 50 and 200 through the two loop devices.
+        let all = [row(LOOP, 50), row(LOST, 200), row(DISK, 250)];
+        assert_eq!(delta(&[], &all).written, 250);
     }
 
     #[test]

@@ -125,8 +125,10 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
     let before = last.disks.as_ref().filter(|_| node.disks_readable)?;
     let most = most_disk_bytes(node.disks_read_at.usec_since(last.disks_read_at));
     let mut usage = Some(DiskUsage::default());
-    let is_disk = |device| snapshot.topology.kind(device) == Some(BlockKind::Disk);
-    for row in node.disks.iter().filter(|row| is_disk(row.device)) {
+    let is_disk = |row: &&DiskstatsRow| {
+        snapshot.topology.device_of(row).is_some_and(|device| device.kind == BlockKind::Disk)
+    };
+    for row in node.disks.iter().filter(is_disk) {
         // A disk that appeared since counts from 0. If its number was another disk's, the name or
         // the sequence number differs.
         let before =

@@ -2,37 +2,61 @@
 //!
 //! Without it the same bytes count twice: /proc/diskstats and io.stat have a row for every layer.
 
+use super::below_file::{Below, FileSources, KnownMounts};
 use super::path_buffer::PathBuffer;
+use super::whole_device::whole_device;
 use crate::identity::DeviceNumber;
 use crate::snapshot::roots::Roots;
-use crate::source::proc::diskstats::{self, DiskstatsRow};
+use crate::source::proc::diskstats::{DiskName, DiskstatsRow, NAME_BYTES_MAX};
 use crate::source::root::{Buffer, Dir, EntryKinds};
 
 /// Every block device of /proc/diskstats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockTopology {
-    /// Sorted by device number.
+    /// Sorted by device number and name. The paths of an NVMe head all have the number 0:0.
     pub devices: Vec<BlockDevice>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockDevice {
     pub number: DeviceNumber,
+    name: DiskName,
     pub kind: BlockKind,
     /// Whole devices directly below, which get this one's transfers too.
     pub below: Vec<DeviceNumber>,
+    /// It passes its transfers down to devices of the node that the kernel does not name.
+    pub below_unknown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockKind {
     /// A whole disk with no device of the node below it. The node's totals count these.
     Disk,
-    /// dm, md, bcache and the like, or a loop device.
+    /// dm, md, bcache, a zvol and the like, or a loop device: disks of the node have its transfers.
     Stacked,
+    /// Served by a program or another host: nbd, ublk and the like, or a loop device whose file is
+    /// on a network filesystem. Its transfers may be on a disk of the node under another owner, or
+    /// on none.
+    Served,
+    /// One of the ways to an NVMe disk, whose own row has the transfers.
+    Path,
     /// A part of a disk, whose row includes its transfers.
     Partition,
-    /// Memory that looks like a disk: ram and zram.
+    /// Memory that looks like a disk: ram, zram, or a loop device whose file is on tmpfs.
     Memory,
+}
+
+impl BlockDevice {
+    /// A device with nothing below it; `None` if the name is too long.
+    #[must_use]
+    pub fn new(name: &[u8], number: DeviceNumber, kind: BlockKind) -> Option<Self> {
+        let name = DiskName::new(name)?;
+        Some(Self { number, name, kind, below: Vec::new(), below_unknown: false })
+    }
+
+    fn is(&self, row: &DiskstatsRow) -> bool {
+        self.number == row.device && self.name.as_ref() == row.name()
+    }
 }
 
 impl BlockTopology {
@@ -41,35 +65,61 @@ impl BlockTopology {
         self.find(number).map(|device| device.kind)
     }
 
+    /// The device of this number; none has 0:0 alone.
     #[must_use]
     pub fn find(&self, number: DeviceNumber) -> Option<&BlockDevice> {
-        let at = self.devices.binary_search_by_key(&number, |device| device.number).ok()?;
-        self.devices.get(at)
+        let at = self.devices.partition_point(|device| device.number < number);
+        let is_number = number != DeviceNumber { major: 0, minor: 0 };
+        self.devices.get(at).filter(|device| is_number && device.number == number)
+    }
+
+    /// The device of a row of /proc/diskstats.
+    #[must_use]
+    pub fn device_of(&self, row: &DiskstatsRow) -> Option<&BlockDevice> {
+        let at = self.devices.partition_point(|device| {
+            (device.number, device.name.as_ref()) < (row.device, row.name())
+        });
+        self.devices.get(at).filter(|device| device.is(row))
     }
 
     /// True if this has exactly the devices of `rows`.
     #[must_use]
     pub fn fits(&self, rows: &[DiskstatsRow]) -> bool {
-        self.devices.len() == rows.len() && rows.iter().all(|row| self.find(row.device).is_some())
+        self.devices.len() == rows.len() && rows.iter().all(|row| self.device_of(row).is_some())
     }
 
-    /// Reads sysfs for each row anew. Allocates nothing if the devices are the same.
+    /// Reads sysfs for each row anew. Allocates nothing if the devices are the same, unless a loop
+    /// device's file is on a filesystem without a device number.
     pub fn update(&mut self, sources: &BlockSources, rows: &[DiskstatsRow], buffer: &mut Buffer) {
         if !self.fits(rows) {
-            let unknown = |row: &DiskstatsRow| BlockDevice {
-                number: row.device,
-                kind: BlockKind::Disk,
-                below: Vec::new(),
-            };
             self.devices.clear();
-            self.devices.extend(rows.iter().map(unknown));
-            self.devices.sort_by_key(|device| device.number);
-            self.devices.dedup_by_key(|device| device.number);
+            self.devices.extend(
+                rows.iter()
+                    .filter_map(|row| BlockDevice::new(row.name(), row.device, BlockKind::Disk)),
+            );
+            self.devices.sort_by(|a, b| {
+                let by_name = || a.name.as_ref().cmp(b.name.as_ref());
+                a.number.cmp(&b.number).then_with(by_name)
+            });
         }
+        let mut mounts = KnownMounts::default();
+        let mut has_disk = false;
         for device in &mut self.devices {
-            device.below.clear();
-            if let Some(row) = rows.iter().find(|row| row.device == device.number) {
-                device.kind = sources.classify(row, rows, buffer, &mut device.below);
+            let Some(row) = rows.iter().find(|row| device.is(row)) else { continue };
+            sources.classify(row, rows, buffer, &mut mounts, device);
+            let used = row.read_ops > 0 || row.write_ops > 0;
+            let removable = matches!(row.device.major, MAJOR_FLOPPY | MAJOR_CDROM);
+            has_disk |= device.kind == BlockKind::Disk && used && !removable;
+        }
+        if has_disk {
+            return;
+        }
+        // Where nothing else is there, what the node has for a disk is one.
+        for device in &mut self.devices {
+            let lowest = device.below.is_empty();
+            if lowest && matches!(device.kind, BlockKind::Stacked | BlockKind::Served) {
+                device.kind = BlockKind::Disk;
+                device.below_unknown = false;
             }
         }
     }
@@ -79,49 +129,67 @@ impl BlockTopology {
 #[derive(Debug)]
 pub struct BlockSources {
     block: Option<Dir>,
-    rootfs: Option<Dir>,
+    files: FileSources,
 }
 
 const MAJOR_RAM: u32 = 1;
+const MAJOR_FLOPPY: u32 = 2;
 const MAJOR_LOOP: u32 = 7;
+const MAJOR_CDROM: u32 = 11;
 
 impl BlockSources {
     #[must_use]
     pub fn open(roots: &Roots) -> Self {
-        Self {
-            block: Dir::open(&roots.sysfs.join("block")).ok(),
-            rootfs: Dir::open(&roots.rootfs).ok(),
-        }
+        Self { block: Dir::open(&roots.sysfs.join("block")).ok(), files: FileSources::open(roots) }
     }
 
-    /// The kind of `row`, and in `below` the devices that it passes its transfers down to.
+    /// Finds out the kind of `row`, and the devices that it passes its transfers down to.
     fn classify(
         &self,
         row: &DiskstatsRow,
         rows: &[DiskstatsRow],
         buffer: &mut Buffer,
-        below: &mut Vec<DeviceNumber>,
-    ) -> BlockKind {
+        mounts: &mut KnownMounts,
+        device: &mut BlockDevice,
+    ) {
+        device.below.clear();
+        device.below_unknown = false;
         let name = row.name();
-        if row.device.major == MAJOR_RAM || name.starts_with(b"zram") {
-            return BlockKind::Memory;
-        }
         // In sysfs the slash of a name such as cciss/c0d0 is an exclamation mark.
-        let mut entry = [0; diskstats::NAME_BYTES_MAX];
+        let mut entry = [0; NAME_BYTES_MAX];
         for (to, from) in entry.iter_mut().zip(name) {
             *to = if *from == b'/' { b'!' } else { *from };
         }
         let entry = entry.get(..name.len()).unwrap_or_default();
+        device.kind = guess_by_name(row, rows);
+        let is_whole = device.kind != BlockKind::Partition;
+        if row.device.major == MAJOR_LOOP && is_whole {
+            let below = match &self.block {
+                Some(block) => {
+                    self.files.below_loop(block, entry, rows, buffer, mounts, &mut device.below)
+                }
+                None => Below::Unknown,
+            };
+            (device.kind, device.below_unknown) = match below {
+                Below::Devices | Below::Pool => (BlockKind::Stacked, false),
+                Below::Unknown => (BlockKind::Stacked, true),
+                Below::Memory => (BlockKind::Memory, false),
+                Below::Elsewhere => (BlockKind::Served, false),
+            };
+            return;
+        }
+        // The kernel's threads write what is below a zvol.
+        device.below_unknown = device.kind == BlockKind::Stacked && !name.starts_with(b"zd");
         let mut space = PathBuffer::default();
-        if row.device.major == MAJOR_LOOP {
-            below.extend(self.backing_device(entry, rows, buffer));
-            return BlockKind::Stacked;
-        }
-        let Some(block) = &self.block else { return guess_by_name(row, rows) };
-        if !space.join(&[entry]).is_some_and(|entry| block.has(entry)) {
-            return guess_by_name(row, rows);
-        }
+        let block = self.block.as_ref();
+        let Some(block) = block
+            .filter(|block| space.join(&[entry]).is_some_and(|entry| block.has(entry)))
+            .filter(|_| !matches!(device.kind, BlockKind::Memory | BlockKind::Path))
+        else {
+            return;
+        };
         // The entries of /sys/block are links; with the dot the last component is none.
+        let below = &mut device.below;
         if let Some(slaves) = space.join(&[entry, b"/slaves/."])
             && let Ok(slaves) = block.open_dir(slaves)
         {
@@ -133,62 +201,92 @@ impl BlockSources {
                 }
             });
         }
-        let stacked = !below.is_empty() || name.starts_with(b"dm-") || is_md(name);
-        if stacked { BlockKind::Stacked } else { BlockKind::Disk }
-    }
-
-    /// The whole device under the filesystem that holds a loop device's file.
-    fn backing_device(
-        &self,
-        entry: &[u8],
-        rows: &[DiskstatsRow],
-        buffer: &mut Buffer,
-    ) -> Option<DeviceNumber> {
-        let mut space = PathBuffer::default();
-        let file = space.join(&[entry, b"/loop/backing_file"])?;
-        let text = self.block.as_ref()?.read_record(file, buffer).ok()?;
-        let path = text.strip_suffix(b"\n").unwrap_or(text);
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        let stat = self.rootfs.as_ref()?.stat(space.join(&[path])?).ok()?;
-        let number = DeviceNumber {
-            major: u32::try_from(nix::sys::stat::major(stat.st_dev)).ok()?,
-            minor: u32::try_from(nix::sys::stat::minor(stat.st_dev)).ok()?,
-        };
-        let row = rows.iter().find(|row| row.device == number)?;
-        whole_device(row.name(), rows)
+        // DRBD writes to its disk in the name of whoever writes to it, and may not say which it is.
+        device.below_unknown = below.is_empty() && name.starts_with(b"drbd");
+        if !below.is_empty() {
+            device.kind = BlockKind::Stacked;
+            return;
+        }
+        // A whole disk has an entry of its own, whatever its name.
+        if device.kind == BlockKind::Partition {
+            device.kind = BlockKind::Disk;
+        }
+        let is_hidden = space
+            .join(&[entry, b"/hidden"])
+            .and_then(|file| block.read_record(file, buffer).ok())
+            .is_some_and(|text| text.trim_ascii() == b"1");
+        if is_hidden && has_counting_head(row, rows) {
+            device.kind = BlockKind::Path;
+        }
+        let is_virtual = space
+            .join(&[entry])
+            .and_then(|link| block.with_link(link, is_virtual).ok())
+            .unwrap_or_default();
+        if is_virtual && device.kind == BlockKind::Disk {
+            device.kind = BlockKind::Stacked;
+        }
     }
 }
 
-/// The kind of a device without /sys/block: one whose name is another's plus digits is its
+/// True if the target of a link in /sys/block is no hardware. The disks of NVMe subsystems and of
+/// NVMe over networks are below /sys/devices/virtual too, with nothing of the node below them.
+fn is_virtual(target: &[u8]) -> bool {
+    let place = memchr::memmem::find(target, b"devices/virtual/");
+    place
+        .and_then(|at| target.get(at + b"devices/virtual/".len()..))
+        .is_some_and(|rest| !rest.starts_with(b"nvme"))
+}
+
+/// The kind of a device as far as its name tells: one whose name is another's plus digits is its
 /// partition.
 fn guess_by_name(row: &DiskstatsRow, rows: &[DiskstatsRow]) -> BlockKind {
     let name = row.name();
-    if name.starts_with(b"dm-") || is_md(name) {
-        BlockKind::Stacked
-    } else if whole_device(name, rows) == Some(row.device) {
-        BlockKind::Disk
-    } else {
+    let starts = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let numbered = |prefix: &[u8]| {
+        name.strip_prefix(prefix).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_digit))
+    };
+    if row.device.major == MAJOR_RAM || numbered(b"zram") || numbered(b"nullb") {
+        BlockKind::Memory
+    } else if head_digits(name).is_some() {
+        if has_counting_head(row, rows) { BlockKind::Path } else { BlockKind::Disk }
+    } else if whole_device(name, rows) != Some(row.device) {
         BlockKind::Partition
+    } else if starts(&[b"nbd", b"ublkb", b"etherd/", b"rnbd"]) {
+        BlockKind::Served
+    } else if starts(&[b"dm-", b"loop", b"bcache", b"drbd"])
+        || numbered(b"md")
+        || numbered(b"zd")
+        || name.starts_with(b"md_")
+    {
+        BlockKind::Stacked
+    } else {
+        BlockKind::Disk
     }
 }
 
-fn is_md(name: &[u8]) -> bool {
-    name.strip_prefix(b"md").is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_digit))
+/// The digits of subsystem and namespace in `nvme0c2n1`, a path of the NVMe disk nvme0n1.
+fn head_digits(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = name.strip_prefix(b"nvme")?;
+    let (subsystem, rest) = rest.split_at_checked(digits(rest))?;
+    let rest = rest.strip_prefix(b"c")?;
+    let (controller, rest) = rest.split_at_checked(digits(rest))?;
+    let namespace = rest.strip_prefix(b"n")?;
+    let all = [subsystem, controller, namespace];
+    let whole = digits(namespace) == namespace.len() && all.iter().all(|part| !part.is_empty());
+    whole.then_some((subsystem, namespace))
 }
 
-/// The whole device of a device or partition name: `nvme0n1p3` → nvme0n1, `sda2` → sda.
-fn whole_device(name: &[u8], rows: &[DiskstatsRow]) -> Option<DeviceNumber> {
-    let is_partition_of = |disk: &[u8]| {
-        let Some(rest) = name.strip_prefix(disk) else { return false };
-        // A disk whose name ends in a digit puts a p before the partition's number.
-        let digits = match disk.last() {
-            Some(last) if last.is_ascii_digit() => rest.strip_prefix(b"p").unwrap_or_default(),
-            _ => rest,
-        };
-        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
-    };
-    let disk = rows.iter().find(|row| is_partition_of(row.name()));
-    disk.or_else(|| rows.iter().find(|row| row.name() == name)).map(|row| row.device)
+/// True if the disk above an NVMe path has the path's transfers in its own row. Before Linux 6.4,
+/// and with its statistics switched off, that row stays 0.
+fn has_counting_head(path: &DiskstatsRow, rows: &[DiskstatsRow]) -> bool {
+    let Some((subsystem, namespace)) = head_digits(path.name()) else { return false };
+    let head = rows.iter().find(|row| {
+        let rest = row.name().strip_prefix(b"nvme").and_then(|rest| rest.strip_prefix(subsystem));
+        rest.and_then(|rest| rest.strip_prefix(b"n")) == Some(namespace)
+    });
+    let counts = |row: &DiskstatsRow| row.read_ops > 0 || row.write_ops > 0;
+    head.is_some_and(|head| counts(head) || !counts(path))
 }
 
 #[cfg(test)]
@@ -204,25 +302,6 @@ mod tests {
         let mut rows = Vec::new();
         diskstats::parse(text.as_bytes(), &mut rows).unwrap();
         rows
-    }
-
-    #[test]
-    fn a_partition_is_led_back_to_its_disk() {
-        let rows = rows(&[
-            (8, 0, "sda"),
-            (8, 1, "sda1"),
-            (259, 0, "nvme0n1"),
-            (259, 3, "nvme0n1p3"),
-            (259, 9, "nvme0n11"),
-            (9, 1, "md1"),
-            (9, 127, "md127"),
-        ]);
-        let whole = |name: &[u8]| whole_device(name, &rows).unwrap();
-        assert_eq!(whole(b"sda1"), DeviceNumber { major: 8, minor: 0 });
-        assert_eq!(whole(b"nvme0n1p3"), DeviceNumber { major: 259, minor: 0 });
-        // Names that only continue another's digits are devices of their own.
-        assert_eq!(whole(b"nvme0n11"), DeviceNumber { major: 259, minor: 9 });
-        assert_eq!(whole(b"md127"), DeviceNumber { major: 9, minor: 127 });
     }
 
     #[test]

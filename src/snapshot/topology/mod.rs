@@ -1,8 +1,10 @@
 //! The layers of devices: which rows of the kernel's files repeat the traffic of others.
 
+mod below_file;
 mod block;
 mod interfaces;
 mod path_buffer;
+mod whole_device;
 
 pub use block::{BlockDevice, BlockKind, BlockSources, BlockTopology};
 pub use interfaces::{InterfaceKind, classify_host, left_out_inside};

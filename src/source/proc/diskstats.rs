@@ -13,11 +13,12 @@ pub const NAME_BYTES_MAX: usize = 32;
 
 /// A device's name, held in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct DiskName([u8; NAME_BYTES_MAX]);
+pub struct DiskName([u8; NAME_BYTES_MAX]);
 
 impl DiskName {
     /// `None` if the name is too long or holds a NUL, which ends a name.
-    fn new(name: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Self> {
         let mut held = [0; NAME_BYTES_MAX];
         held.get_mut(..name.len())?.copy_from_slice(name);
         (!name.contains(&0)).then_some(Self(held))

@@ -3,5 +3,6 @@
 //! Every kind of fault has a file of its own, with more examples than the report.
 
 mod counters;
+mod disks;
 mod hierarchies;
 mod host;

@@ -487,7 +487,7 @@ impl Model {
             wall: WallTime::from_unix_millis(at_ns / 1_000_000),
             cgroups: cgroups.collect(),
             topology: BlockTopology {
-                devices: vec![BlockDevice { number: DISK, kind: BlockKind::Disk, below: vec![] }],
+                devices: BlockDevice::new(b"vda", DISK, BlockKind::Disk).into_iter().collect(),
             },
             ..Snapshot::default()
         };

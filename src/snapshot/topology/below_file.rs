@@ -1,0 +1,238 @@
+//! The disks below the file of a loop device.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::path_buffer::PathBuffer;
+use super::whole_device::whole_device;
+use crate::identity::DeviceNumber;
+use crate::snapshot::roots::Roots;
+use crate::source::proc::diskstats::DiskstatsRow;
+use crate::source::proc::mountinfo::Mount;
+use crate::source::root::{Buffer, Dir, EntryKinds};
+use crate::source::text::figure;
+
+/// The layer below a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Below {
+    /// The devices that were found.
+    Devices,
+    /// A ZFS pool. Its disks are written by the kernel's threads alone.
+    Pool,
+    Memory,
+    /// Another host, or a program of a filesystem in user space.
+    Elsewhere,
+    /// A disk, but it is not known which.
+    Unknown,
+}
+
+/// The sources that lead from a file to its disks.
+#[derive(Debug)]
+pub(super) struct FileSources {
+    roots: Roots,
+    rootfs: Option<Dir>,
+    btrfs: Option<Dir>,
+}
+
+/// The host's mounts, read at the first need.
+#[derive(Debug, Default)]
+pub(super) struct KnownMounts(Option<Vec<Mount>>);
+
+/// An overlay whose upper directory is on an overlay, and so on.
+const DEPTH_MAX: usize = 8;
+
+impl FileSources {
+    pub fn open(roots: &Roots) -> Self {
+        Self {
+            roots: roots.clone(),
+            rootfs: Dir::open(&roots.rootfs).ok(),
+            btrfs: Dir::open(&roots.sysfs.join("fs/btrfs")).ok(),
+        }
+    }
+
+    /// Adds the whole devices below the file of a loop device to `below`. `block` is /sys/block,
+    /// `entry` the device's name there.
+    pub fn below_loop(
+        &self,
+        block: &Dir,
+        entry: &[u8],
+        rows: &[DiskstatsRow],
+        buffer: &mut Buffer,
+        mounts: &mut KnownMounts,
+        below: &mut Vec<DeviceNumber>,
+    ) -> Below {
+        let mut space = PathBuffer::default();
+        let Some(file) = space.join(&[entry, b"/loop/backing_file"]) else {
+            return Below::Unknown;
+        };
+        let Ok(text) = block.read_record(file, buffer) else { return Below::Unknown };
+        let path = text.strip_suffix(b"\n").unwrap_or(text);
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        if let Some(device) = self.device_by_number(path, rows) {
+            below.push(device);
+            return Below::Devices;
+        }
+        // The host has no device of this number: btrfs, overlay and the like have one of their own.
+        let path = path.to_vec();
+        let mounts = mounts.0.get_or_insert_with(|| self.roots.mounts());
+        let search = Search { sources: self, block, rows, mounts };
+        search.below_path(Path::new(std::ffi::OsStr::from_bytes(&path)), buffer, below, DEPTH_MAX)
+    }
+
+    /// The whole device of a file's filesystem, or of the device file at `path`, by its number. The
+    /// numbers of a captured host's files are those of the capture.
+    fn device_by_number(&self, path: &[u8], rows: &[DiskstatsRow]) -> Option<DeviceNumber> {
+        let rootfs = self.rootfs.as_ref().filter(|_| self.roots.captured.is_none())?;
+        let mut space = PathBuffer::default();
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        let stat = rootfs.stat(space.join(&[path])?).ok()?;
+        let is_device = stat.st_mode & nix::sys::stat::SFlag::S_IFMT.bits()
+            == nix::sys::stat::SFlag::S_IFBLK.bits();
+        let number = if is_device { stat.st_rdev } else { stat.st_dev };
+        let number = DeviceNumber {
+            major: u32::try_from(nix::sys::stat::major(number)).ok()?,
+            minor: u32::try_from(nix::sys::stat::minor(number)).ok()?,
+        };
+        by_number(number, rows)
+    }
+}
+
+fn by_number(number: DeviceNumber, rows: &[DiskstatsRow]) -> Option<DeviceNumber> {
+    let row = rows.iter().find(|row| row.device == number && number.major != 0)?;
+    whole_device(row.name(), rows)
+}
+
+/// One search through the host's mounts.
+struct Search<'s> {
+    sources: &'s FileSources,
+    block: &'s Dir,
+    rows: &'s [DiskstatsRow],
+    mounts: &'s [Mount],
+}
+
+impl Search<'_> {
+    /// Adds the devices below `path`, whose mount is the one with the longest path above it.
+    fn below_path(
+        &self,
+        path: &Path,
+        buffer: &mut Buffer,
+        below: &mut Vec<DeviceNumber>,
+        depth: usize,
+    ) -> Below {
+        if let Ok(name) = path.strip_prefix("/dev")
+            && !path.starts_with("/dev/shm")
+            && let Some(device) = self.device_by_name(name.as_os_str().as_bytes(), buffer)
+        {
+            below.push(device);
+            return Below::Devices;
+        }
+        let above = self.mounts.iter().filter(|mount| path.starts_with(&mount.mount_point));
+        // Of several mounts in one place, the last hides the others.
+        let mount = above.max_by_key(|mount| mount.mount_point.components().count());
+        let Some(mount) = mount else { return Below::Unknown };
+        let filesystem = mount.filesystem.as_str();
+        match filesystem {
+            "tmpfs" | "ramfs" | "hugetlbfs" | "devtmpfs" | "rootfs" => return Below::Memory,
+            "zfs" => return Below::Pool,
+            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "virtiofs" | "lustre" | "afs"
+            | "gfs2" | "glusterfs" | "beegfs" | "gpfs" => return Below::Elsewhere,
+            "overlay" => {
+                // A relative directory cannot be followed. It is most likely where the mount is.
+                let upper = mount.upper_dir.as_deref().filter(|upper| upper.is_absolute());
+                let next = upper.or_else(|| mount.mount_point.parent());
+                return match next.filter(|_| depth > 0) {
+                    Some(next) => self.below_path(next, buffer, below, depth - 1),
+                    None => Below::Unknown,
+                };
+            }
+            _ => {}
+        }
+        let parts = mount.device.split_once(':');
+        let number = parts.and_then(|(major, minor)| {
+            Some(DeviceNumber { major: major.parse().ok()?, minor: minor.parse().ok()? })
+        });
+        if let Some(device) = number.and_then(|number| by_number(number, self.rows)) {
+            below.push(device);
+            return Below::Devices;
+        }
+        if filesystem == "fuse" || filesystem.starts_with("fuse.") {
+            return Below::Elsewhere;
+        }
+        let mut found = false;
+        // bcachefs lists its devices with colons.
+        for source in mount.source.as_deref().unwrap_or_default().split(':') {
+            let name = source.strip_prefix("/dev/").unwrap_or_default();
+            let device = self.device_by_name(name.as_bytes(), buffer);
+            if filesystem == "btrfs" {
+                self.add_btrfs(device, below);
+            }
+            below.extend(device.filter(|device| !below.contains(device)));
+            found |= !below.is_empty();
+        }
+        if found { Below::Devices } else { Below::Unknown }
+    }
+
+    /// Adds the devices of the btrfs filesystem that `one` belongs to. If `one` is not known, those
+    /// of the only filesystem of the host.
+    fn add_btrfs(&self, one: Option<DeviceNumber>, below: &mut Vec<DeviceNumber>) {
+        let Some(btrfs) = &self.sources.btrfs else { return };
+        let mut filesystems: Vec<Vec<DeviceNumber>> = Vec::new();
+        let _ = btrfs.entries(EntryKinds::Dirs, |uuid| {
+            let mut space = PathBuffer::default();
+            let devices = space.join(&[uuid.to_bytes(), b"/devices"]);
+            let Some(devices) = devices.and_then(|name| btrfs.open_dir(name).ok()) else { return };
+            let mut found = Vec::new();
+            let _ = devices.entries(EntryKinds::DirsAndLinks, |name| {
+                found.extend(whole_device(name.to_bytes(), self.rows));
+            });
+            filesystems.push(found);
+        });
+        let its = match (one, filesystems.as_slice()) {
+            (Some(one), all) => all.iter().find(|devices| devices.contains(&one)),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        };
+        for device in its.into_iter().flatten() {
+            if !below.contains(device) {
+                below.push(*device);
+            }
+        }
+    }
+
+    /// The whole device of a name below /dev: `nvme0n1p3`, `mapper/vg0-root`, `vg0/root`.
+    fn device_by_name(&self, name: &[u8], buffer: &mut Buffer) -> Option<DeviceNumber> {
+        if name.is_empty() {
+            return None;
+        }
+        let path = [b"/dev/", name].concat();
+        let by_number = self.sources.device_by_number(&path, self.rows);
+        by_number.or_else(|| whole_device(name, self.rows)).or_else(|| {
+            let mapped = match name.strip_prefix(b"mapper/") {
+                Some(mapped) => mapped.to_vec(),
+                None => mapper_name(name)?,
+            };
+            let is_it = |row: &&DiskstatsRow| {
+                let mut space = PathBuffer::default();
+                row.name().strip_prefix(b"dm-").and_then(figure).is_some()
+                    && space
+                        .join(&[row.name(), b"/dm/name"])
+                        .and_then(|file| self.block.read_record(file, buffer).ok())
+                        .is_some_and(|text| text.trim_ascii_end() == mapped)
+            };
+            self.rows.iter().find(is_it).map(|row| row.device)
+        })
+    }
+}
+
+/// The name that LVM gives the device mapper for `vg/lv`: dashes within a name are doubled.
+fn mapper_name(name: &[u8]) -> Option<Vec<u8>> {
+    let slash = name.iter().position(|byte| *byte == b'/')?;
+    let (group, volume) = (name.get(..slash)?, name.get(slash + 1..)?);
+    let doubled = |part: &[u8]| -> Vec<u8> {
+        let twice = |byte: &u8| {
+            if *byte == b'-' { &b"--"[..] } else { std::slice::from_ref(byte) }.to_vec()
+        };
+        part.iter().flat_map(twice).collect()
+    };
+    (!volume.contains(&b'/')).then(|| [doubled(group), b"-".to_vec(), doubled(volume)].concat())
+}
