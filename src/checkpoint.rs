@@ -15,7 +15,7 @@ use crate::descriptors::describe;
 use crate::ledger::Counters;
 use crate::own_files::{self, DirLock, LockError};
 
-const SCHEMA_VERSION: u32 = 2;
+const SCHEMA_VERSION: u32 = 3;
 const FILE_NAME: &str = "counters.json";
 /// Far more than a node of five hundred pods needs: some MiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;

@@ -1,7 +1,7 @@
 //! nodetally: a node agent that gives every CPU second and every byte of a Linux node to somebody,
 //! or shows what is left over. ARCHITECTURE.md describes the street these modules stand along.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod attribution;
 pub mod checkpoint;

@@ -8,8 +8,8 @@ use nodetally::source::cgroup::{
 };
 use nodetally::source::netlink::inet_diag;
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, net_snmp, pid_cgroup, pid_io,
-    pid_stat, pid_status, stat, uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_index, net_ipv6_route, net_route,
+    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime,
 };
 
 /// Reads one input.
@@ -37,8 +37,14 @@ pub fn run(text: &[u8]) {
     rows(text, io_stat::parse);
     rows(text, net_dev::parse);
     rows(text, procs::parse);
-    if let Some(names) = whole(text, net_route::parse) {
-        assert!(names.len() <= lines(text));
+    for parse in [net_route::parse, net_ipv6_route::parse] {
+        if let Some(names) = whole(text, parse) {
+            assert!(names.len() <= lines(text));
+        }
+    }
+    whole(text, net_index::parse_dev_snmp6);
+    if let Some(name) = net_dev::InterfaceName::new(b"eth0") {
+        whole(text, |text| net_index::parse_igmp(text, name));
     }
 
     if let Some(stat) = whole(text, pid_stat::parse) {

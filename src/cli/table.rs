@@ -403,6 +403,16 @@ fn remainder(page: &Page<'_>, style: Style, out: &mut String) {
     if !grid.rows.is_empty() {
         grid.draw(style, out);
     }
+    let inside = balances.network_rx_bytes.zip(balances.network_tx_bytes);
+    let inside = inside.map(|(rx, tx)| (rx.inside_node, tx.inside_node));
+    if let Some((rx, tx)) = inside.filter(|inside| *inside != (0, 0)) {
+        let text = format!(
+            "network between owners of this node: in at least {}, out at least {}",
+            bytes(rx),
+            bytes(tx)
+        );
+        let _ = writeln!(out, "{}", style.dim(&text));
+    }
     for exited in &page.account.exited {
         let _ = writeln!(
             out,

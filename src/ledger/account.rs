@@ -146,6 +146,40 @@ pub struct NetworkUsage {
     pub from: NetworkSource,
 }
 
+impl NetworkUsage {
+    /// What is left without the part `other`.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        Self {
+            rx: self.rx.saturating_sub(other.rx),
+            tx: self.tx.saturating_sub(other.tx),
+            rx_packets: self.rx_packets.saturating_sub(other.rx_packets),
+            tx_packets: self.tx_packets.saturating_sub(other.tx_packets),
+            rx_errors: self.rx_errors.saturating_sub(other.rx_errors),
+            tx_errors: self.tx_errors.saturating_sub(other.tx_errors),
+            rx_dropped: self.rx_dropped.saturating_sub(other.rx_dropped),
+            tx_dropped: self.tx_dropped.saturating_sub(other.tx_dropped),
+            from: self.from,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        let before = *self;
+        self.rx += other.rx;
+        self.tx += other.tx;
+        self.rx_packets += other.rx_packets;
+        self.tx_packets += other.tx_packets;
+        self.rx_errors += other.rx_errors;
+        self.tx_errors += other.tx_errors;
+        self.rx_dropped += other.rx_dropped;
+        self.tx_dropped += other.tx_dropped;
+        // A part without traffic does not change the source of the sum.
+        let is_zero = |one: &Self| one.rx == Bytes::ZERO && one.tx == Bytes::ZERO;
+        if is_zero(&before) || !is_zero(other) {
+            self.from = self.from.max(other.from);
+        }
+    }
+}
+
 /// The source of an owner's network usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum NetworkSource {
@@ -391,8 +425,8 @@ pub struct ProcessUsage {
     pub cmdline: Option<Box<[u8]>>,
 }
 
-/// The balance of each resource: node = pods + host_units + kernel + interrupts + exited +
-/// unattributed.
+/// The balance of each resource: node + inside_node = pods + host_units + kernel + interrupts +
+/// exited + unattributed.
 ///
 /// Nothing is rescaled. The remainder `unattributed` is signed: it is the disagreement of two
 /// clocks or meters, and usage without an owner.
@@ -404,8 +438,7 @@ pub struct Conservation {
     pub memory_bytes: Option<Balance>,
     pub disk_read_bytes: Option<Balance>,
     pub disk_written_bytes: Option<Balance>,
-    /// Traffic between two pods of the node uses no physical interface, so the pods' sum can be
-    /// more than the node's, and the remainder negative.
+    /// The node's is what came from outside. See [`Balance::inside_node`].
     pub network_rx_bytes: Option<Balance>,
     pub network_tx_bytes: Option<Balance>,
 }
@@ -430,6 +463,11 @@ pub struct Balance {
     /// they disagree by, their steps, and the estimate of interrupts. What is beyond has another
     /// cause. `None`: not known; of CPU only.
     pub uncertainty: Option<u64>,
+    /// Of network: traffic of owners that did not pass the node's own interfaces, because it went
+    /// from one owner of the node to another. It is the sum of all owners beyond the node's, so at
+    /// least so much; traffic between owners that outside traffic without an owner makes up for is
+    /// not in it. 0 for other resources.
+    pub inside_node: u64,
 }
 
 impl Balance {
@@ -446,7 +484,24 @@ impl Balance {
         let given: i128 = parts.iter().map(|part| i128::from(*part)).sum();
         let unattributed = (i128::from(node) - given).clamp(i64::MIN.into(), i64::MAX.into());
         let unattributed = i64::try_from(unattributed).unwrap_or_default();
-        let uncertainty = None;
-        Self { node, pods, host_units, kernel, interrupts, exited, unattributed, uncertainty }
+        Self {
+            node,
+            pods,
+            host_units,
+            kernel,
+            interrupts,
+            exited,
+            unattributed,
+            uncertainty: None,
+            inside_node: 0,
+        }
+    }
+
+    /// A balance with the outside: what the parts have beyond the node's was inside the node.
+    #[must_use]
+    pub fn with_outside(node: u64, pods: u64, host_units: u64, kernel: u64, exited: u64) -> Self {
+        let balance = Self::new(node, pods, host_units, kernel, 0, exited);
+        let inside_node = balance.unattributed.min(0).unsigned_abs();
+        Self { unattributed: balance.unattributed.max(0), inside_node, ..balance }
     }
 }

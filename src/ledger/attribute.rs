@@ -7,9 +7,12 @@ use super::account::{
     UnitKind, UnitUsage, Usage,
 };
 use super::balance::{UnlistedSums, balance};
-use super::cgroup_delta::{CgroupDelta, network_delta};
+use super::cgroup_delta::CgroupDelta;
 use super::counters::Counters;
 use super::delta::unsigned;
+use super::interfaces::{Earlier, interfaces_delta};
+use super::namespaces::{Inside, NamespaceHomes};
+use super::owner_entry::{OwnerEntry, pod_of};
 use super::self_usage::SelfUsage;
 use super::sockets::CgroupsByInode;
 use crate::attribution::{Owner, QosClass};
@@ -19,20 +22,6 @@ use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 
-/// An owner: the cgroup at which it starts, and the self usage of its cgroups together.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OwnerEntry {
-    pub owner: Owner,
-    /// The owner of the cgroup above its first.
-    pub parent: Option<Owner>,
-    /// Index of its first cgroup.
-    pub top: usize,
-    /// Length of the part of that cgroup's path up to which the owner starts. Without a tree, the
-    /// first known path of an owner can lie below its start.
-    pub starts: usize,
-    pub self_usage: SelfUsage,
-}
-
 /// The memory that attribution reuses in each interval.
 #[derive(Debug, Default)]
 pub(super) struct Attribution {
@@ -40,8 +29,9 @@ pub(super) struct Attribution {
     pods: Vec<SelfUsage>,
     /// The network traffic of each entry.
     networks: Vec<Option<NetworkUsage>>,
-    /// The namespaces that already have an owner, by index in the snapshot.
-    attributed: Vec<bool>,
+    homes: NamespaceHomes,
+    /// The part of each entry's traffic that an owner above has as well.
+    repeated: Vec<NetworkUsage>,
     /// Index in the account's units of each entry that is a unit.
     units: Vec<Option<usize>>,
     by_inode: CgroupsByInode,
@@ -71,6 +61,15 @@ impl Attribution {
         self.pods.clear();
         self.units.clear();
         let mut totals = UnlistedSums::default();
+        for (entry, repeated) in entries.iter().zip(&self.repeated) {
+            match entry.owner {
+                Owner::Pod { .. } | Owner::PodContainer { .. } => {
+                    totals.pods_repeated.add(repeated)
+                }
+                owner if is_host_owner(&owner) => totals.units_repeated.add(repeated),
+                _ => {}
+            }
+        }
         for (at, entry) in entries.iter().enumerate() {
             let (Some(cgroup), Some(reading)) =
                 (cgroups.get(entry.top), snapshot.cgroups.get(entry.top))
@@ -180,7 +179,7 @@ impl Attribution {
         }
     }
 
-    /// Attributes the traffic of each namespace once, to the first pod, container or unit in it.
+    /// Attributes the traffic of each namespace once, to the highest pod, container or unit in it.
     /// The host's namespace has no owner.
     fn attribute_networks(
         &mut self,
@@ -193,59 +192,72 @@ impl Attribution {
     ) {
         self.networks.clear();
         self.networks.resize(entries.len(), None);
-        self.attributed.clear();
-        self.attributed.resize(snapshot.namespaces.len(), false);
-        for (reading, cgroup) in snapshot.cgroups.iter().zip(cgroups) {
-            let Some(inode) = reading.namespace else { continue };
-            let found = snapshot.namespaces.binary_search_by_key(&inode, |entry| entry.inode);
-            let Some((namespace, attributed)) = found
-                .ok()
-                .and_then(|at| Some((snapshot.namespaces.get(at)?, self.attributed.get_mut(at)?)))
+        for cgroup in snapshot.cgroups.iter().zip(cgroups) {
+            let (reading, cgroup) = cgroup;
+            let Some(id) = reading.namespace else { continue };
+            let found = snapshot.namespaces.binary_search_by_key(&id, |entry| entry.id);
+            let namespace = found.ok().and_then(|at| snapshot.namespaces.get(at));
+            if let (Some(namespace), Some(entry)) = (namespace, entries.get_mut(cgroup.entry)) {
+                entry.self_usage.in_host_namespace |= namespace.is_host;
+                entry.self_usage.in_own_namespace |= !namespace.is_host;
+            }
+        }
+        self.homes.find(snapshot, cgroups, entries);
+        self.repeated.clear();
+        self.repeated.resize(entries.len(), NetworkUsage::default());
+        let Some(last) = last else { return };
+        for (place, namespace) in snapshot.namespaces.iter().enumerate() {
+            let Some(home) = self.homes.home(place).filter(|_| !namespace.is_host) else {
+                continue;
+            };
+            let (Some(entry), Some(reading)) =
+                (entries.get(home.entry), snapshot.cgroups.get(home.cgroup))
             else {
                 continue;
             };
-            let Some(entry) = entries.get_mut(cgroup.entry) else { continue };
-            if namespace.is_host {
-                entry.self_usage.in_host_namespace = true;
-                continue;
-            }
-            entry.self_usage.in_own_namespace = true;
-            if *attributed
-                || !namespace.readable
-                || matches!(entry.owner, Owner::Root | Owner::Inner(_))
-            {
-                continue;
-            }
-            *attributed = true;
-            let Some(last) = last else { continue };
-            let created = || {
-                // A container's namespace is created with it. A unit can join an old one.
-                if matches!(entry.owner, Owner::Unit | Owner::Named) {
-                    return None;
-                }
-                let leader = reading.own_processes().next()?;
-                last.precedes(leader.key, units).then_some(&[][..])
+            // A container's namespace is created with it. A unit can join an old one.
+            let is_created = || {
+                let leader = reading.own_processes().next();
+                !matches!(entry.owner, Owner::Unit | Owner::Named)
+                    && leader.is_some_and(|leader| last.precedes(leader.key, units))
             };
-            let before = match last.namespace(inode) {
+            let earlier = match last.namespace(namespace.id) {
+                _ if !namespace.readable => continue,
                 // If it was not readable last time, the rows are those of the last reading.
                 Some(before) if before.readable || !before.rows.is_empty() => {
-                    Some(&before.rows[..])
+                    Earlier::Known(&before.rows)
                 }
-                Some(_) => None,
-                None => created(),
+                None if is_created() => Earlier::Created,
+                Some(_) | None => continue,
             };
-            let since = last.namespace(inode).map_or(last.ended_at, |before| before.read_at);
+            let since = last.namespace(namespace.id).map_or(last.ended_at, |before| before.read_at);
             let over_usec = namespace.read_at.usec_since(since);
-            let delta = before.and_then(|before| {
-                let interfaces = namespace.interfaces.iter();
-                network_delta(before, interfaces, over_usec, |_| None, &reading.key.path, gaps)
-            });
-            if let (Some(delta), Some(network)) = (delta, self.networks.get_mut(cgroup.entry)) {
-                match network {
-                    // The owner has processes in several namespaces.
-                    Some(network) => network.add(&delta),
-                    None => *network = Some(delta),
-                }
+            let interfaces = &namespace.interfaces;
+            let delta = interfaces_delta(
+                earlier,
+                interfaces,
+                over_usec,
+                |_| None,
+                |gains, name| {
+                    gains.report(gaps, &[&reading.key.path, b" ", name]);
+                },
+            );
+            let Some(delta) = delta else { continue };
+            let counted = match home.inside {
+                // The owner's other namespace has the rest.
+                Inside::SameOwner => delta.hardware,
+                Inside::Host | Inside::OtherOwner => delta.all,
+            };
+            if home.inside == Inside::OtherOwner
+                && let Some(repeated) = self.repeated.get_mut(home.entry)
+            {
+                repeated.add(&delta.all.less(&delta.hardware));
+            }
+            if home.inside == Inside::SameOwner && counted == NetworkUsage::default() {
+                continue;
+            }
+            if let Some(network) = self.networks.get_mut(home.entry) {
+                network.get_or_insert_default().add(&counted);
             }
         }
     }
@@ -347,18 +359,6 @@ impl Attribution {
     }
 }
 
-fn pod_of(owner: &Owner) -> Option<PodUid> {
-    match owner {
-        Owner::Pod { uid, .. } | Owner::PodContainer { uid, .. } => Some(*uid),
-        Owner::Root
-        | Owner::Inner(_)
-        | Owner::Unit
-        | Owner::Container { .. }
-        | Owner::Guest(_)
-        | Owner::Named => None,
-    }
-}
-
 /// True if the owner has a row among the host's units.
 fn is_host_owner(owner: &Owner) -> bool {
     matches!(owner, Owner::Unit | Owner::Container { .. } | Owner::Guest(_) | Owner::Named)
@@ -411,24 +411,5 @@ impl Usage {
             network: self.network,
             ..*main
         };
-    }
-}
-
-impl NetworkUsage {
-    pub(super) fn add(&mut self, other: &Self) {
-        let before = *self;
-        self.rx += other.rx;
-        self.tx += other.tx;
-        self.rx_packets += other.rx_packets;
-        self.tx_packets += other.tx_packets;
-        self.rx_errors += other.rx_errors;
-        self.tx_errors += other.tx_errors;
-        self.rx_dropped += other.rx_dropped;
-        self.tx_dropped += other.tx_dropped;
-        // A part without traffic does not change the source of the sum.
-        let is_zero = |one: &Self| one.rx == Bytes::ZERO && one.tx == Bytes::ZERO;
-        if is_zero(&before) || !is_zero(other) {
-            self.from = self.from.max(other.from);
-        }
     }
 }

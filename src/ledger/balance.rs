@@ -9,6 +9,9 @@ use crate::snapshot::node::InterruptTime;
 pub(super) struct UnlistedSums {
     pub kernel_usec: u64,
     pub kernel_network: NetworkUsage,
+    /// Traffic that the owner above counts too.
+    pub pods_repeated: NetworkUsage,
+    pub units_repeated: NetworkUsage,
     pub pods_memory: u64,
     pub units_memory: u64,
     pub inner_memory: u64,
@@ -84,8 +87,11 @@ pub(super) fn balance(account: &Account, totals: &UnlistedSums) -> Conservation 
         let node = part(&node.network?).as_bytes();
         let kernel = part(&totals.kernel_network).as_bytes();
         let exited = account.exited.iter().map(|exited| part(&exited.network).as_bytes()).sum();
-        let (pods, units) = (pods().map(of).sum(), units().map(of).sum());
-        Some(Balance::new(node, pods, units, kernel, 0, exited))
+        let once =
+            |sum: u64, repeated: &NetworkUsage| sum.saturating_sub(part(repeated).as_bytes());
+        let pods = once(pods().map(of).sum(), &totals.pods_repeated);
+        let units = once(units().map(of).sum(), &totals.units_repeated);
+        Some(Balance::with_outside(node, pods, units, kernel, exited))
     };
     Conservation {
         cpu_usec: node.cpu.map(|cpu_of_node| {

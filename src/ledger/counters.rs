@@ -13,7 +13,7 @@ use crate::snapshot::cgroups::tree_order;
 use crate::snapshot::known_sockets::MISSING_MAX;
 use crate::snapshot::roots::Units;
 use crate::snapshot::sockets::SOCKETS_MAX;
-use crate::snapshot::{CountedAt, Snapshot};
+use crate::snapshot::{CountedAt, InterfaceReading, Snapshot};
 use crate::source::cgroup::cpu_stat::CpuStat;
 use crate::source::cgroup::io_stat::IoRow;
 use crate::source::netlink::inet_diag::TcpTraffic;
@@ -44,7 +44,7 @@ pub struct Counters {
     pub cgroups: Vec<CgroupCounters>,
     /// `None`: they could not be read.
     pub sockets: Option<SocketsCounters>,
-    /// Sorted by inode.
+    /// Sorted by identity.
     pub namespaces: Vec<NamespaceCounters>,
     /// Sorted by key.
     pub processes: Vec<ProcessCounters>,
@@ -55,7 +55,21 @@ pub struct Counters {
 pub struct InterfaceCounters {
     #[serde(default)]
     pub read_at: BootTime,
-    pub rows: Vec<InterfaceRow>,
+    pub rows: Vec<KnownInterface>,
+}
+
+/// One interface of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct KnownInterface {
+    /// Its number in the namespace; `None`: not known, and the name tells it from others.
+    pub index: Option<u32>,
+    pub row: InterfaceRow,
+}
+
+impl KnownInterface {
+    fn of(reading: &InterfaceReading) -> Self {
+        Self { index: reading.facts.index, row: reading.row }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,11 +104,11 @@ pub struct SocketCounters {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceCounters {
-    pub inode: u64,
+    pub id: u64,
     #[serde(default)]
     pub read_at: BootTime,
     pub readable: bool,
-    pub rows: Vec<InterfaceRow>,
+    pub rows: Vec<KnownInterface>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -124,7 +138,7 @@ impl Counters {
         let interfaces = self.interfaces.get_or_insert_default();
         interfaces.read_at = node.interfaces_read_at;
         interfaces.rows.clear();
-        interfaces.rows.extend_from_slice(&node.interfaces);
+        interfaces.rows.extend(node.interfaces.iter().map(KnownInterface::of));
         if !node.interfaces_readable {
             self.interfaces = None;
         }
@@ -179,16 +193,17 @@ impl Counters {
         for (at, reading) in namespaces.iter().enumerate() {
             match self.namespaces.get_mut(at) {
                 Some(kept) => {
-                    kept.inode = reading.inode;
+                    kept.id = reading.id;
                     kept.read_at = reading.read_at;
                     kept.readable = reading.readable;
-                    kept.rows.clone_from(&reading.interfaces);
+                    kept.rows.clear();
+                    kept.rows.extend(reading.interfaces.iter().map(KnownInterface::of));
                 }
                 None => self.namespaces.push(NamespaceCounters {
-                    inode: reading.inode,
+                    id: reading.id,
                     read_at: reading.read_at,
                     readable: reading.readable,
-                    rows: reading.interfaces.clone(),
+                    rows: reading.interfaces.iter().map(KnownInterface::of).collect(),
                 }),
             }
         }
@@ -273,7 +288,7 @@ impl Counters {
     /// Sorts the lists, as their lookups need it.
     pub fn sort(&mut self) {
         self.cgroups.sort_by(|a, b| tree_order(&a.key.path, &b.key.path));
-        self.namespaces.sort_by_key(|namespace| namespace.inode);
+        self.namespaces.sort_by_key(|namespace| namespace.id);
         if let Some(sockets) = &mut self.sockets {
             sockets.rows.sort_by_key(|row| row.cookie);
         }
@@ -301,8 +316,8 @@ impl Counters {
         self.processes.get(at)
     }
 
-    pub(super) fn namespace(&self, inode: u64) -> Option<&NamespaceCounters> {
-        let at = self.namespaces.binary_search_by_key(&inode, |kept| kept.inode).ok()?;
+    pub(super) fn namespace(&self, id: u64) -> Option<&NamespaceCounters> {
+        let at = self.namespaces.binary_search_by_key(&id, |kept| kept.id).ok()?;
         self.namespaces.get(at)
     }
 }

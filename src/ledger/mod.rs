@@ -26,8 +26,11 @@ mod counters;
 mod created;
 mod delta;
 mod event_counts;
+mod interfaces;
 mod io;
+mod namespaces;
 mod node;
+mod owner_entry;
 mod running;
 mod self_usage;
 mod settle;
@@ -37,8 +40,8 @@ mod unread;
 
 pub use account::Account;
 pub use counters::{
-    CgroupCounters, Counters, InterfaceCounters, NamespaceCounters, ProcessCounters,
-    SocketCounters, SocketsCounters,
+    CgroupCounters, Counters, InterfaceCounters, KnownInterface, NamespaceCounters,
+    ProcessCounters, SocketCounters, SocketsCounters,
 };
 pub use event_counts::EventCounts;
 pub use running::RunningContainer;

@@ -1,14 +1,14 @@
 //! The node's own CPU time, disk and network over one interval.
 
 use super::account::{DiskUsage, NetworkUsage, NodeCpu, NodeUsage};
-use super::cgroup_delta::network_delta;
 use super::counters::Counters;
 use super::delta::{CounterBounds, Gains, most_cpu_usec, most_disk_bytes};
+use super::interfaces::{Earlier, interfaces_delta};
 use crate::quantity::{Bytes, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
 use crate::snapshot::gaps::{GapReason, Gaps};
 use crate::snapshot::roots::Units;
-use crate::snapshot::topology::{BlockKind, InterfaceKind};
+use crate::snapshot::topology::BlockKind;
 use crate::source::proc::diskstats::DiskstatsRow;
 use crate::source::proc::stat::NodeStat;
 
@@ -177,13 +177,30 @@ fn disk_gain(
     }
 }
 
+/// The traffic with the outside: of the host's namespace, and of hardware that was moved into
+/// another one.
 fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<NetworkUsage> {
     let node = &snapshot.node;
     let before = last.interfaces.as_ref().filter(|_| node.interfaces_readable)?;
-    let counted = node.interfaces.iter().zip(&node.interface_kinds);
-    let counted = counted.filter(|(_, (_, kind))| *kind == InterfaceKind::Counted);
     let over_usec = node.interfaces_read_at.usec_since(before.read_at);
-    let rows = counted.map(|(row, _)| row);
+    let earlier = Earlier::Known(&before.rows);
     let rate = |name| node.link_rate(name);
-    network_delta(&before.rows, rows, over_usec, rate, b"/proc/1/net/dev", gaps)
+    let mut usage = interfaces_delta(earlier, &node.interfaces, over_usec, rate, |gains, name| {
+        gains.report(gaps, &[b"/proc/1/net/dev ", name]);
+    })?
+    .all;
+    let others = snapshot.namespaces.iter().filter(|other| !other.is_host && other.readable);
+    for namespace in others {
+        // In a new namespace hardware starts at its present value.
+        let Some(before) = last.namespace(namespace.id) else { continue };
+        let over_usec = namespace.read_at.usec_since(before.read_at);
+        let earlier = Earlier::Known(&before.rows);
+        // Its owner reports what is odd.
+        let delta =
+            interfaces_delta(earlier, &namespace.interfaces, over_usec, |_| None, |_, _| {});
+        if let Some(delta) = delta {
+            usage.add(&delta.hardware);
+        }
+    }
+    Some(usage)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::{Account, CpuUsage, DiskSource, DiskUsage, ProcessUsage};
-use super::attribute::{Attribution, OwnerEntry};
+use super::attribute::Attribution;
 use super::cgroup_delta::{CgroupDelta, earlier_counters};
 use super::counters::Counters;
 use super::created::CreatedCgroups;
@@ -13,6 +13,7 @@ use super::delta::{
 use super::event_counts::EventCounts;
 use super::io::delta_over_layers;
 use super::node::settle_node;
+use super::owner_entry::OwnerEntry;
 use super::self_usage::SelfUsage;
 use super::split::split_self_usage;
 use super::unread::{Baseline, INTERVALS_MAX, PendingCgroups};

@@ -24,7 +24,7 @@ pub struct Snapshot {
     /// Parents before children: a cgroup is followed by its whole subtree. The first is the root,
     /// if there is a cgroup2 hierarchy. Placed readings follow the tree, in its order.
     pub cgroups: Vec<CgroupReading>,
-    /// Network namespaces of the cgroups' processes, sorted by inode.
+    /// Network namespaces of the cgroups' processes, sorted by identity.
     pub namespaces: Vec<NamespaceReading>,
     pub sockets: SocketsReading,
     pub gaps: Gaps,

@@ -9,6 +9,7 @@ pub mod gaps;
 pub mod hardware;
 pub mod held;
 mod instant;
+pub mod interfaces;
 pub mod known_sockets;
 mod listeners;
 pub mod namespaces;
@@ -26,6 +27,6 @@ pub mod topology;
 pub use instant::Snapshot;
 pub use read_context::ReadCounts;
 pub use reading::{
-    CgroupReading, CountedAt, MemoryReading, NamespaceReading, PidsReading, PressureReading,
-    ProcessReading,
+    CgroupReading, CountedAt, InterfaceReading, MemoryReading, NamespaceReading, PidsReading,
+    PressureReading, ProcessReading,
 };

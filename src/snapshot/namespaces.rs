@@ -1,27 +1,22 @@
 //! Network namespaces: one read of `net/dev` for each, however many cgroups share it.
 
+use std::io::Write as _;
+
+use super::interfaces;
 use super::processes::PidPath;
 use super::read_context::{Outcome, ReadContext, Shape};
-use super::topology::left_out_inside;
+use super::topology::{LinkFiles, inner_facts};
 use super::{CgroupReading, NamespaceReading};
-use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
-use crate::source::root::{Dir, ReadFailure};
+use crate::source::proc::net_dev::{self, InterfaceRow};
+use crate::source::root::{Buffer, Dir, ReadFailure};
 
 /// Updates the list of namespaces and their interfaces.
 #[derive(Debug, Default)]
 pub struct NamespaceReader {
-    /// Inode of the host's namespace. `None`: that of pid 1 is not readable, so no namespace is
+    /// Identity of the host's namespace. `None`: that of pid 1 is not readable, so no namespace is
     /// known not to be the host's.
     pub host: Option<u64>,
-    known: Vec<KnownNames>,
     rows: Vec<InterfaceRow>,
-}
-
-/// The interface names of a namespace, each with whether it is left out; updated when they change.
-#[derive(Debug)]
-struct KnownNames {
-    inode: u64,
-    names: Vec<(InterfaceName, bool)>,
 }
 
 /// Limit of followed namespaces; a node has one per pod.
@@ -44,11 +39,10 @@ impl NamespaceReader {
             namespace.leader_pid = 0;
         }
         for cgroup in cgroups {
-            let (Some(inode), Some(first)) = (cgroup.namespace, cgroup.own_processes().next())
-            else {
+            let (Some(id), Some(first)) = (cgroup.namespace, cgroup.own_processes().next()) else {
                 continue;
             };
-            match namespaces.binary_search_by_key(&inode, |namespace| namespace.inode) {
+            match namespaces.binary_search_by_key(&id, |namespace| namespace.id) {
                 Ok(at) => {
                     if let Some(namespace) = namespaces.get_mut(at)
                         && namespace.leader_pid == 0
@@ -59,8 +53,8 @@ impl NamespaceReader {
                 Err(at) if namespaces.len() < NAMESPACES_MAX => namespaces.insert(
                     at,
                     NamespaceReading {
-                        inode,
-                        is_host: self.host == Some(inode),
+                        id,
+                        is_host: self.host == Some(id),
                         leader_pid: first.key.pid,
                         read_at: context.now(),
                         interfaces: Vec::new(),
@@ -74,9 +68,6 @@ impl NamespaceReader {
         }
         // A namespace without a cgroup has no known process.
         namespaces.retain(|namespace| namespace.leader_pid != 0);
-        self.known.retain(|known| {
-            namespaces.binary_search_by_key(&known.inode, |namespace| namespace.inode).is_ok()
-        });
         for namespace in namespaces.iter_mut().filter(|namespace| !namespace.is_host) {
             self.read_one(procfs, namespace, context);
         }
@@ -107,32 +98,19 @@ impl NamespaceReader {
         }
         namespace.read_at = context.now();
         namespace.readable = true;
-        let at = match self.known.binary_search_by_key(&namespace.inode, |known| known.inode) {
-            Ok(at) => at,
-            Err(at) => {
-                self.known.insert(at, KnownNames { inode: namespace.inode, names: Vec::new() });
-                at
-            }
-        };
-        let Some(known) = self.known.get_mut(at) else { return };
-        let same =
-            known.names.iter().map(|(name, _)| *name).eq(self.rows.iter().map(|row| row.name));
-        if !same {
-            // With loopback and one more interface there is nothing to bridge.
-            let class = (self.rows.len() > 2)
-                .then(|| {
-                    let path = space.path(namespace.leader_pid, "root/sys/class/net");
-                    procfs.open_dir(path).ok()
-                })
-                .flatten();
-            let rows = &self.rows;
-            known.names.clear();
-            known.names.extend(
-                rows.iter().map(|row| (row.name, left_out_inside(class.as_ref(), row.name, rows))),
-            );
-        }
-        namespace.interfaces.clear();
-        let counted = self.rows.iter().zip(&known.names).filter(|(_, (_, left_out))| !left_out);
-        namespace.interfaces.extend(counted.map(|(row, _)| *row));
+        let pid = namespace.leader_pid;
+        let mut digits = [0; 10];
+        let rows = &self.rows;
+        let open = || LinkFiles::open(procfs, decimal(pid, &mut digits), None, rows);
+        let facts = |files: &LinkFiles, buffer: &mut Buffer| inner_facts(files, rows, buffer);
+        interfaces::update(&mut namespace.interfaces, rows, context.buffer, open, facts);
     }
+}
+
+fn decimal(number: u32, space: &mut [u8; 10]) -> &[u8] {
+    let mut rest = &mut space[..];
+    // Ten digits hold every number.
+    let _ = write!(rest, "{number}");
+    let left = rest.len();
+    space.get(..10 - left).unwrap_or_default()
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::gaps::{Gap, GapReason, Gaps};
 use super::hardware::HardwareReader;
+use super::interfaces;
 use super::read_context::{ReadContext, Shape};
-use super::reading::PressureReading;
+use super::reading::{InterfaceReading, PressureReading};
 use super::roots::Roots;
-use super::topology::{self, BlockSources, BlockTopology, InterfaceKind};
+use super::topology::{self, BlockSources, BlockTopology, LinkFiles};
 use crate::identity::DeviceNumber;
 use crate::quantity::{BootTime, CpuTime};
 use crate::source::cgroup::pressure;
@@ -18,6 +19,7 @@ use crate::source::proc::meminfo::{self, MemInfo};
 use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
 use crate::source::proc::stat::{self, NodeStat};
 use crate::source::proc::uptime;
+use crate::source::proc::{net_ipv6_route, net_route};
 use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
 use crate::source::text::figure;
 use crate::source::{Malformed, Parsed};
@@ -43,9 +45,7 @@ pub struct NodeReading {
     pub disk_sequences: Vec<(DeviceNumber, u64)>,
     pub interfaces_read_at: BootTime,
     /// Every interface of the host's network namespace.
-    pub interfaces: Vec<InterfaceRow>,
-    /// The kind of each interface, in the same order: whether it counts in the node's totals.
-    pub interface_kinds: Vec<(InterfaceName, InterfaceKind)>,
+    pub interfaces: Vec<InterfaceReading>,
     pub interfaces_readable: bool,
     /// See [`Self::link_rate`].
     pub link_rates: Vec<(InterfaceName, u64)>,
@@ -143,6 +143,7 @@ pub struct NodeReader {
     block: BlockSources,
     ticks_to_topology: u32,
     hardware: HardwareReader,
+    interface_rows: Vec<InterfaceRow>,
 }
 
 /// Ticks after which the stacking of devices is read again although no device came or went: a loop
@@ -186,6 +187,7 @@ impl NodeReader {
             block: BlockSources::open(roots),
             ticks_to_topology: 0,
             hardware: HardwareReader::open(roots),
+            interface_rows: Vec::new(),
         }
     }
 
@@ -227,20 +229,25 @@ impl NodeReader {
 
         // Pid 1's, since the agent may run in a namespace of its own; opened each time, since an
         // open net/dev would keep a namespace alive.
-        let interfaces = &mut node.interfaces;
-        let mut parse = |text: &[u8]| net_dev::parse(text, interfaces);
-        let names: [(&CStr, &[u8]); 2] = [(c"1/net/dev", b"1/net/dev"), (c"net/dev", b"net/dev")];
-        node.interfaces_readable = names.iter().any(|(name, path)| {
-            context
-                .read_at(procfs, name, ManyRecords, &[b"/proc/", path], &mut parse)
-                .present()
-                .is_some()
+        let rows = &mut self.interface_rows;
+        let mut parse = |text: &[u8]| net_dev::parse(text, rows);
+        let names: [(&CStr, &[u8]); 2] = [(c"1/net/dev", b"1"), (c"net/dev", b"self")];
+        let read_from = names.iter().find(|(name, _)| {
+            let path: &[&[u8]] = &[b"/proc/", name.to_bytes()];
+            context.read_at(procfs, name, ManyRecords, path, &mut parse).present().is_some()
         });
         node.interfaces_read_at = context.now();
-        self.hardware.read_links(&node.interfaces, &mut node.link_rates, context.buffer);
-        let known = node.interface_kinds.iter().map(|(name, _)| *name);
-        if !known.eq(node.interfaces.iter().map(|row| row.name)) {
-            node.interface_kinds = topology::classify_host(roots, &node.interfaces);
+        node.interfaces_readable = read_from.is_some();
+        if let Some((_, process)) = read_from {
+            let rows = &self.interface_rows;
+            self.hardware.read_links(rows, &mut node.link_rates, context.buffer);
+            let open = || {
+                let class = Dir::open(&roots.sysfs.join("class/net")).ok();
+                LinkFiles::open(procfs, process, class, rows)
+            };
+            interfaces::update(&mut node.interfaces, rows, context.buffer, open, {
+                |files, buffer| topology::host_facts(files, rows, || default_routes(procfs), buffer)
+            });
         }
     }
 
@@ -265,6 +272,18 @@ impl NodeReader {
         }
         node.cpu_read_at = context.now();
     }
+}
+
+/// The interfaces of the host's default routes.
+fn default_routes(procfs: &Dir) -> Vec<InterfaceName> {
+    let mut buffer = Buffer::default();
+    let mut of = |names: [&CStr; 2], parse: fn(&[u8]) -> Result<Vec<InterfaceName>, Malformed>| {
+        let read = |name: &&CStr| parse(procfs.read_records(name, &mut buffer).ok()?).ok();
+        names.iter().find_map(read).unwrap_or_default()
+    };
+    let mut uplinks = of([c"1/net/route", c"net/route"], net_route::parse);
+    uplinks.extend(of([c"1/net/ipv6_route", c"net/ipv6_route"], net_ipv6_route::parse));
+    uplinks
 }
 
 fn read<T: Parsed>(

@@ -44,7 +44,11 @@ const CMDLINE_BYTES_MAX: usize = 4096;
 /// The identity of network namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamespaceBy {
-    /// The target of `/proc/<pid>/ns/net`, which needs ptrace rights over the process.
+    /// The number that the kernel gives to each namespace (6.18), and to no second one within a
+    /// boot. It needs ptrace rights over the process.
+    Number,
+    /// The inode in the target of `/proc/<pid>/ns/net`, which needs the same rights. The kernel
+    /// gives it out again.
     Link,
     /// The inode of `/proc/<pid>/net/dev`, which needs no right. Each namespace has its own
     /// directory of /proc/net files, whose inodes the kernel does not reuse.
@@ -52,19 +56,35 @@ pub enum NamespaceBy {
 }
 
 impl NamespaceBy {
-    /// The inode that identifies the namespace of `pid`.
+    /// The surest identity that this kernel and the agent's rights have, and with it the host's
+    /// namespace.
+    pub fn find(procfs: &Dir) -> (Self, Result<Option<u64>, ReadFailure>) {
+        for by in [Self::Number, Self::Link] {
+            match by.namespace_of(procfs, 1) {
+                Ok(Some(id)) => return (by, Ok(Some(id))),
+                Err(ReadFailure::Denied) => {
+                    return (Self::File, Self::File.namespace_of(procfs, 1));
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        (Self::Link, Self::Link.namespace_of(procfs, 1))
+    }
+
+    /// The number that identifies the namespace of `pid`.
     pub fn namespace_of(self, procfs: &Dir, pid: u32) -> Result<Option<u64>, ReadFailure> {
         let (mut link, mut file) = (PidPath::default(), PidPath::default());
         self.ask(procfs, link.path(pid, "ns/net"), file.path(pid, "net/dev"))
     }
 
-    /// The inode that identifies the agent's own namespace.
+    /// The number that identifies the agent's own namespace.
     pub fn own_namespace(self, procfs: &Dir) -> Result<Option<u64>, ReadFailure> {
         self.ask(procfs, c"self/ns/net", c"self/net/dev")
     }
 
     fn ask(self, procfs: &Dir, link: &CStr, file: &CStr) -> Result<Option<u64>, ReadFailure> {
         match self {
+            Self::Number => procfs.open_file(link)?.namespace_number().map(Some),
             Self::Link => procfs.with_link(link, |target| {
                 figure(target.strip_prefix(b"net:[")?.strip_suffix(b"]")?)
             }),

@@ -1,5 +1,6 @@
 //! The readings of a cgroup, a process and a network namespace.
 
+use super::topology::InterfaceFacts;
 use crate::identity::{CgroupKey, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit};
 use crate::source::cgroup::cpu_max::CpuMax;
@@ -32,7 +33,7 @@ pub struct CgroupReading {
     pub cpu_max: Option<CpuMax>,
     /// Processes in this cgroup itself, not below it.
     pub processes: Vec<ProcessReading>,
-    /// The network namespace of the first of them.
+    /// The identity of the network namespace of the first of them.
     pub namespace: Option<u64>,
     /// It was removed after a reading since the last sample. `cpu`, `io` and the memory events are
     /// as of that reading; all else is empty. It is in one snapshot only.
@@ -171,18 +172,26 @@ pub struct ProcessReading {
     pub place: CountedAt,
 }
 
+/// One interface of a network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceReading {
+    pub row: InterfaceRow,
+    pub facts: InterfaceFacts,
+}
+
 /// A network namespace and its interfaces.
 #[derive(Debug, Clone)]
 pub struct NamespaceReading {
-    pub inode: u64,
+    /// Its identity, as of [`CgroupReading::namespace`].
+    pub id: u64,
     /// It is the namespace of pid 1, whose figures are the node's and never a pod's.
     pub is_host: bool,
     /// A process in it, through which it is read.
     pub leader_pid: u32,
     pub read_at: BootTime,
-    /// Without loopback, and without bridged interfaces, whose traffic is on the bridge's uplink
-    /// too. Empty for the host's namespace, which the node's reading has.
-    pub interfaces: Vec<InterfaceRow>,
+    /// All, those that are left out too. Empty for the host's namespace, which the node's reading
+    /// has.
+    pub interfaces: Vec<InterfaceReading>,
     /// The interfaces could be read.
     pub readable: bool,
 }

@@ -145,14 +145,9 @@ impl Sampler {
         // Without io.stat, disk traffic is known from the processes only.
         options.processes.io |= !has_io_stat;
         let mut namespaces = NamespaceReader::default();
-        let mut namespaces_by = NamespaceBy::Link;
-        let mut host = namespaces_by.namespace_of(&procfs, 1);
-        if host == Err(ReadFailure::Denied) {
-            namespaces_by = NamespaceBy::File;
-            host = namespaces_by.namespace_of(&procfs, 1);
-        }
+        let (namespaces_by, host) = NamespaceBy::find(&procfs);
         match host {
-            Ok(inode) => namespaces.host = inode,
+            Ok(id) => namespaces.host = id,
             Err(failure) => {
                 let reason = match failure {
                     ReadFailure::Denied => GapReason::Denied,

@@ -14,6 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::uio::pread;
 use rustix::fs::{FileType, RawDir};
+use rustix::ioctl::{Getter, Opcode, ioctl};
 
 /// The reason why a file could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +141,17 @@ impl KernelFile {
             }
             filled += read;
         }
+    }
+
+    /// The number of the namespace behind a file of `/proc/<pid>/ns`: NS_GET_ID, since Linux 6.18.
+    /// Unlike the file's inode it is not given out again within a boot.
+    pub fn namespace_number(&self) -> Result<u64, ReadFailure> {
+        /// `_IOR(0xb7, 13, __u64)` of include/uapi/linux/nsfs.h.
+        const NS_GET_ID: Opcode = rustix::ioctl::opcode::read::<u64>(0xb7, 13);
+        // SAFETY: the kernel writes one u64 for this opcode, and a file of another kind refuses it.
+        #[expect(unsafe_code, reason = "no safe call of the kernel has the number")]
+        let number = unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) };
+        number.map_err(|errno| Errno::from_raw(errno.raw_os_error()).into())
     }
 
     fn pread(&self, into: &mut [u8], offset: usize) -> Result<usize, ReadFailure> {

@@ -613,15 +613,20 @@ impl Wire {
             format!("-n {a} link set wire0 up"),
             format!("-n {b} link set wire1 up"),
         ];
+        wire.run(&commands).then_some(wire)
+    }
+
+    /// False, with the reason recorded, where this kernel or user cannot do one of the commands.
+    fn run(&self, commands: &[String]) -> bool {
         for command in commands {
             let done = Command::new("ip").args(command.split(' ')).status();
             if !done.as_ref().is_ok_and(std::process::ExitStatus::success) {
                 let command = command.replace(&std::process::id().to_string(), "N");
                 skip(format_args!("`ip {command}` fails: {done:?}"));
-                return None;
+                return false;
             }
         }
-        Some(wire)
+        true
     }
 }
 
@@ -685,6 +690,72 @@ fn a_dump_has_the_connections_that_neither_of_its_samples_saw() {
     Load::start_by(host, &role, &own.child("host.service")).work();
 }
 
+/// Ethernet, IPv4, UDP and VXLAN.
+const VXLAN_BYTES: u64 = 14 + 20 + 8 + 8;
+
+/// The kernel's own links: a tunnel over the pair, and a bridge with a pair of its own beside it.
+#[test]
+fn a_tunnel_over_an_interface_of_the_namespace_counts_once() {
+    let Some(own) = OwnCgroup::make("tunnel") else { return };
+    let Some(wire) = Wire::make() else { return };
+    let [a, b] = &wire.0;
+    let tunnel = |end: &str, wire: &str, local: u8, remote: u8| {
+        let kind = "type vxlan id 7 dstport 4789";
+        let ends = format!("local 10.251.7.{local} remote 10.251.7.{remote} dev {wire}");
+        [
+            format!("-n {end} link add office {kind} {ends}"),
+            format!("-n {end} addr add 10.251.8.{local}/24 dev office"),
+            format!("-n {end} link set office up"),
+            format!("-n {end} link add door type bridge"),
+            format!("-n {end} link add in0 type veth peer name in1"),
+            format!("-n {end} link set in0 master door"),
+        ]
+    };
+    if !wire.run(&tunnel(a, "wire0", 1, 2)) || !wire.run(&tunnel(b, "wire1", 2, 1)) {
+        return;
+    }
+    let mut load = Load::start("send:10.251.8.2:9", &own.child("sender.service"), Some(a));
+    let peer = Load::start("burn:1", &own.child("peer.service"), Some(b));
+    let mut observer = Observer::new();
+    let known = load.work() + DATAGRAMS * VXLAN_BYTES;
+    let account = observer.look();
+    let network = |name: &str| unit(account, &own.in_account(name)).usage.network.unwrap();
+    assert_within_two_percent("sent", network("sender.service").tx.as_bytes(), known);
+    assert_within_two_percent("received", network("peer.service").rx.as_bytes(), known);
+    peer.end();
+}
+
+/// An interface that is renamed counts on, and one that is moved in brings no past.
+#[test]
+fn real_interfaces_are_told_apart_by_their_index() {
+    let Some(own) = OwnCgroup::make("index") else { return };
+    let Some(wire) = Wire::make() else { return };
+    let [a, b] = &wire.0;
+    let mut load = Load::start("send:10.251.7.2:9", &own.child("sender.service"), Some(a));
+    let peer = Load::start("burn:1", &own.child("peer.service"), Some(b));
+    let mut observer = Observer::new();
+    let known = load.work();
+    let renamed = [
+        format!("-n {a} link set wire0 down"),
+        format!("-n {a} link set wire0 name office"),
+        format!("-n {a} link set office up"),
+    ];
+    if !wire.run(&renamed) {
+        return;
+    }
+    let account = observer.look();
+    let sent = unit(account, &own.in_account("sender.service")).usage.network.unwrap();
+    assert_within_two_percent("sent", sent.tx.as_bytes(), known);
+    // The pair's one end joins the other, with all that it has sent.
+    if !wire.run(&[format!("-n {a} link set office netns {b}")]) {
+        return;
+    }
+    let account = observer.look();
+    let received = unit(account, &own.in_account("peer.service")).usage.network.unwrap();
+    assert!(received.tx.as_bytes() < known / 50, "it brought {received:?}");
+    peer.end();
+}
+
 #[test]
 fn parts_and_remainder_add_up_on_this_host() {
     let mut observer = Observer::new();
@@ -706,7 +777,7 @@ fn parts_and_remainder_add_up_on_this_host() {
             + i128::from(balance.interrupts)
             + i128::from(balance.exited)
             + i128::from(balance.unattributed);
-        assert_eq!(given, i128::from(balance.node));
+        assert_eq!(given, i128::from(balance.node) + i128::from(balance.inside_node));
     }
     let cpu = account.node.cpu.unwrap();
     let parts = [cpu.user, cpu.system, cpu.irq, cpu.softirq];

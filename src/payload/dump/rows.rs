@@ -235,7 +235,11 @@ pub(super) fn balances(account: &Account) -> impl Iterator<Item = (&'static str,
         ("network_rx_bytes", all.network_rx_bytes),
         ("network_tx_bytes", all.network_tx_bytes),
     ];
-    balances.into_iter().filter_map(|(resource, found)| Some((resource, balance(found?))))
+    balances.into_iter().filter_map(|(resource, found)| {
+        let found = found?;
+        let inside = resource.starts_with("network").then_some(found.inside_node);
+        Some((resource, balance(found).with("inside_node", inside)))
+    })
 }
 
 fn balance(balance: Balance) -> DumpRow {

@@ -3,8 +3,10 @@
 mod below_file;
 mod block;
 mod interfaces;
+mod link;
 mod path_buffer;
 mod whole_device;
 
 pub use block::{BlockDevice, BlockKind, BlockSources, BlockTopology};
-pub use interfaces::{InterfaceKind, classify_host, left_out_inside};
+pub use interfaces::{InterfaceFacts, InterfaceKind, host_facts, inner_facts};
+pub use link::{Link, LinkFiles};

@@ -5,6 +5,8 @@ pub mod loadavg;
 pub mod meminfo;
 pub mod mountinfo;
 pub mod net_dev;
+pub mod net_index;
+pub mod net_ipv6_route;
 pub mod net_route;
 pub mod net_snmp;
 pub mod pid_cgroup;

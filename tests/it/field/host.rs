@@ -96,6 +96,22 @@ impl Host {
         pids.collect()
     }
 
+    /// The number of the network namespace of a process.
+    pub fn namespace_of(&self, instant: usize, pid: &str) -> String {
+        let link = fs::read_link(self.path(instant, &format!("proc/{pid}/ns/net"))).unwrap();
+        link.to_str().unwrap().to_owned()
+    }
+
+    /// Removes a file or a folder.
+    pub fn remove(&self, instant: usize, file: &str) {
+        let path = self.path(instant, file);
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+    }
+
     /// `dump --format json` over both instants.
     pub fn dump(&self) -> Dump {
         let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))

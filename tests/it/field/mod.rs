@@ -6,3 +6,4 @@ mod counters;
 mod disks;
 mod hierarchies;
 mod host;
+mod network;

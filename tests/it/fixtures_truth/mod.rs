@@ -106,12 +106,19 @@ fn a_balance_is_its_parts_and_the_remainder_to_the_unit() {
             ("network tx", all.network_tx_bytes),
         ];
         for (resource, balance) in balances {
-            let Balance {
-                node, pods, host_units, kernel, interrupts, exited, unattributed, ..
-            } = balance.unwrap_or_else(|| panic!("{name}: no balance of {resource}"));
+            let balance = balance.unwrap_or_else(|| panic!("{name}: no balance of {resource}"));
+            let Balance { node, pods, host_units, kernel, interrupts, exited, .. } = balance;
+            let Balance { unattributed, inside_node, .. } = balance;
             let parts: u64 = [pods, host_units, kernel, interrupts, exited].into_iter().sum();
             let sum = i128::from(parts) + i128::from(unattributed);
-            assert_eq!(sum, i128::from(node), "{name}: {resource}");
+            assert_eq!(sum, i128::from(node) + i128::from(inside_node), "{name}: {resource}");
+            if !resource.starts_with("network") {
+                assert_eq!(inside_node, 0, "{name}: {resource}");
+            } else {
+                // What came from outside and has no owner is no less than nothing.
+                assert!(unattributed >= 0, "{name}: {resource}");
+                assert!(unattributed == 0 || inside_node == 0, "{name}: {resource}");
+            }
         }
         let cpu = all.cpu_usec.unwrap();
         let of_pods = host.account.pods.iter().filter_map(|pod| pod.usage.cpu);

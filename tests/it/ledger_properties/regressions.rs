@@ -8,7 +8,10 @@ use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
 use nodetally::quantity::{BootTime, Bytes, CpuTime, Ticks};
 use nodetally::snapshot::node::InterruptTime;
-use nodetally::snapshot::{CgroupReading, CountedAt, NamespaceReading, ProcessReading, Snapshot};
+use nodetally::snapshot::topology::{InterfaceFacts, InterfaceKind};
+use nodetally::snapshot::{
+    CgroupReading, CountedAt, InterfaceReading, NamespaceReading, ProcessReading, Snapshot,
+};
 use nodetally::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use nodetally::source::proc::pid_io::ProcessIo;
 
@@ -304,8 +307,8 @@ fn a_slice_that_was_only_not_seen_brings_no_past() {
     assert_eq!(sum(given(&account).values()).usec, 4_000_000);
 }
 
-fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
-    InterfaceRow {
+fn interface(name: &[u8], rx_bytes: u64) -> InterfaceReading {
+    let row = InterfaceRow {
         name: InterfaceName::new(name).unwrap(),
         rx_bytes,
         rx_packets: 0,
@@ -316,7 +319,9 @@ fn row(name: &[u8], rx_bytes: u64) -> InterfaceRow {
         tx_errors: 0,
         tx_dropped: 0,
         is_odd: false,
-    }
+    };
+    let facts = InterfaceFacts { index: None, kind: InterfaceKind::Virtual };
+    InterfaceReading { row, facts }
 }
 
 /// A namespace in the container of a pod, with what its one interface received, or unreadable.
@@ -326,11 +331,11 @@ fn with_namespace(model: &mut Model, rx_bytes: u64, readable: bool) -> Snapshot 
     let at = snapshot.cgroups.iter().position(|one| container(&one.key.path)).unwrap();
     snapshot.cgroups[at].namespace = Some(77);
     snapshot.namespaces.push(NamespaceReading {
-        inode: 77,
+        id: 77,
         is_host: false,
         leader_pid: snapshot.cgroups[at].processes[0].key.pid,
         read_at: BootTime::from_nanos(1),
-        interfaces: vec![row(b"eth0", rx_bytes)],
+        interfaces: vec![interface(b"eth0", rx_bytes)],
         readable,
     });
     snapshot

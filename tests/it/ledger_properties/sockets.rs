@@ -107,7 +107,7 @@ fn an_owner_in_the_hosts_namespace_whose_sockets_carried_nothing_has_a_zero() {
             cgroup.namespace = Some(40);
         }
         snapshot.namespaces = vec![NamespaceReading {
-            inode: 40,
+            id: 40,
             is_host: true,
             leader_pid: 1,
             read_at: BootTime::default(),

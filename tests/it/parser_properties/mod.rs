@@ -15,9 +15,10 @@ use nodetally::identity::{BootId, ContainerId, PodUid};
 use nodetally::source::cgroup::{
     cpu_max, cpu_stat, io_stat, memory_events, memory_stat, pressure, procs, single,
 };
+use nodetally::source::proc::net_dev::InterfaceName;
 use nodetally::source::proc::{
-    diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, net_snmp, pid_cgroup, pid_io,
-    pid_stat, pid_status, stat, uptime,
+    diskstats, loadavg, meminfo, mountinfo, net_dev, net_index, net_ipv6_route, net_route,
+    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime,
 };
 use proptest::prelude::*;
 
@@ -62,6 +63,12 @@ pub fn parsers() -> Vec<Parser> {
         parser!("meminfo", meminfo::parse),
         parser!("mountinfo", |text| Ok::<_, ()>(mountinfo::parse(text))),
         parser!("net/dev", net_dev::parse, into Vec<net_dev::InterfaceRow>),
+        parser!("net/dev_snmp6", net_index::parse_dev_snmp6),
+        parser!("net/igmp", |text| net_index::parse_igmp(
+            text,
+            InterfaceName::new(b"eth0").unwrap()
+        )),
+        parser!("net/ipv6_route", net_ipv6_route::parse),
         parser!("net/route", net_route::parse),
         parser!("net/snmp", net_snmp::parse),
         parser!("<pid>/cgroup", |text| pid_cgroup::parse(text, |other, path| other > path)),

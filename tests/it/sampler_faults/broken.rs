@@ -137,7 +137,7 @@ fn part_of(file: &str, whole: &Snapshot) -> Option<Part> {
                 let pids = cgroup.processes.iter().map(|process| process.key.pid);
                 let mut facts: Vec<String> = pids.map(|pid| format!("process {pid} ")).collect();
                 facts.push(format!("{path}/namespace"));
-                facts.extend(cgroup.namespace.map(|inode| format!("namespace {inode}")));
+                facts.extend(cgroup.namespace.map(|id| format!("namespace {id}")));
                 Some(Part { gap: fact, facts, may_be_empty: true, is_held: false })
             }
             _ => None,
@@ -159,7 +159,7 @@ fn part_of(file: &str, whole: &Snapshot) -> Option<Part> {
                 if home?.cpu.is_none() && home?.processes.len() == 1 {
                     facts.push(format!("{path}/"));
                 }
-                facts.extend(home?.namespace.map(|inode| format!("namespace {inode}")));
+                facts.extend(home?.namespace.map(|id| format!("namespace {id}")));
                 let gap = format!("/proc/{pid}/stat");
                 Some(Part { gap, facts, may_be_empty: false, is_held: false })
             }
@@ -167,7 +167,7 @@ fn part_of(file: &str, whole: &Snapshot) -> Option<Part> {
                 part(&format!("/proc/{pid}/io"), &[&format!("process {pid} io")])
             }
             "net/dev" if pid == 1 => part("/proc/1/net/dev", &["node interfaces"]),
-            "net/dev" => part("/proc/<pid>/net/dev", &[&format!("namespace {}", leads?.inode)]),
+            "net/dev" => part("/proc/<pid>/net/dev", &[&format!("namespace {}", leads?.id)]),
             "cgroup" if home?.cpu.is_none() => {
                 // It is then of the root, and its cgroup may have no process left.
                 let path = String::from_utf8_lossy(&home?.key.path).into_owned();
@@ -371,7 +371,7 @@ fn a_network_namespace_that_is_none_leaves_the_rest() {
     let mut sampler = copy.open();
     let whole = crate::sampler_faults::copy::Clock::new().sample(&mut sampler);
     let leader = whole.namespaces.iter().find(|one| !one.is_host).unwrap();
-    let (pid, inode) = (leader.leader_pid, leader.inode);
+    let (pid, id) = (leader.leader_pid, leader.id);
     let link = copy.path(&format!("proc/{pid}/ns/net"));
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("neither net nor number", &link).unwrap();
@@ -379,7 +379,7 @@ fn a_network_namespace_that_is_none_leaves_the_rest() {
     copy.sample_once(|broken| {
         let differs = changed(&expected, &facts(broken));
         let of_it =
-            |fact: &String| fact.ends_with("/namespace") || *fact == format!("namespace {inode}");
+            |fact: &String| fact.ends_with("/namespace") || *fact == format!("namespace {id}");
         assert!(!differs.is_empty() && differs.iter().all(of_it), "{differs:?}");
     });
 }

@@ -178,7 +178,7 @@ pub fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
     say("node pressure io".to_owned(), format!("{:?}", node.pressure.io));
     let disks = (node.disks_readable, &node.disks, &snapshot.topology);
     say("node disks".to_owned(), format!("{disks:?}"));
-    let interfaces = (node.interfaces_readable, &node.interfaces, &node.interface_kinds);
+    let interfaces = (node.interfaces_readable, &node.interfaces);
     say("node interfaces".to_owned(), format!("{interfaces:?}"));
     say("boot".to_owned(), format!("{:?}", snapshot.boot));
     for cgroup in &snapshot.cgroups {
@@ -220,7 +220,7 @@ pub fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
     }
     for namespace in &snapshot.namespaces {
         let what = (namespace.is_host, namespace.readable, &namespace.interfaces);
-        say(format!("namespace {}", namespace.inode), format!("{what:?}"));
+        say(format!("namespace {}", namespace.id), format!("{what:?}"));
     }
     facts
 }

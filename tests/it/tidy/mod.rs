@@ -159,7 +159,10 @@ fn check(path: &str, text: &str) -> Vec<Violation> {
     if let Some(in_src) = path.strip_prefix("src/") {
         let module = module_of(in_src);
         let paths = paths(&tokens, &module);
-        check_unsafe(&mut file, &tokens);
+        // The number of a namespace comes by an ioctl, for which there is no safe call.
+        if in_src != "source/root.rs" {
+            check_unsafe(&mut file, &tokens);
+        }
         check_reexports(&mut file, &paths);
         // The crate's root and the binary belong to no room: they declare the rooms and start them.
         if let Some(room) = module.first().filter(|_| !matches!(in_src, "lib.rs" | "main.rs")) {

@@ -1,0 +1,184 @@
+//! Traffic of interfaces. An interface is the same one while its index in its namespace is.
+
+use super::account::NetworkUsage;
+use super::counters::KnownInterface;
+use super::delta::{CounterBounds, Gains, most_link_bytes};
+use crate::quantity::Bytes;
+use crate::snapshot::InterfaceReading;
+use crate::snapshot::topology::InterfaceKind;
+use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
+
+/// The earlier interfaces of a namespace.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Earlier<'a> {
+    /// The namespace was there. An interface that it did not have can have moved in with all its
+    /// counters, so its traffic counts from now on.
+    Known(&'a [KnownInterface]),
+    /// The namespace was created since. What software made in it was too; hardware moved in.
+    Created,
+}
+
+/// The traffic of the interfaces that count, and the part of hardware in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InterfacesDelta {
+    pub all: NetworkUsage,
+    pub hardware: NetworkUsage,
+}
+
+/// The traffic within `over_usec`. `link_rate`: bytes in a second, where known. `report` gets what is odd about an interface, with its name.
+/// `None`: an interface shows more than it can have carried.
+pub(super) fn interfaces_delta(
+    earlier: Earlier<'_>,
+    now: &[InterfaceReading],
+    over_usec: u64,
+    link_rate: impl Fn(InterfaceName) -> Option<u64>,
+    mut report: impl FnMut(Gains, &[u8]),
+) -> Option<InterfacesDelta> {
+    let mut delta = InterfacesDelta::default();
+    let mut known = true;
+    for reading in now {
+        let is_hardware = match reading.facts.kind {
+            InterfaceKind::LeftOut => continue,
+            InterfaceKind::Virtual => false,
+            InterfaceKind::Hardware => true,
+        };
+        let before = match earlier {
+            Earlier::Known(before) => match find(before, reading) {
+                Some(known) => Some(&known.row),
+                None => continue,
+            },
+            Earlier::Created if is_hardware => continue,
+            Earlier::Created => None,
+        };
+        let mut gains = Gains::default();
+        let most = most_link_bytes(link_rate(reading.row.name), over_usec);
+        let usage = interface_gain(before, &reading.row, most, &mut gains);
+        report(gains, reading.row.name.as_bytes());
+        known &= gains.known();
+        delta.all.add(&usage);
+        if is_hardware {
+            delta.hardware.add(&usage);
+        }
+    }
+    known.then_some(delta)
+}
+
+/// The same interface in an earlier reading of its namespace. Where one of the two readings has no
+/// index, the name decides.
+fn find<'k>(before: &'k [KnownInterface], now: &InterfaceReading) -> Option<&'k KnownInterface> {
+    before.iter().find(|known| match (known.index, now.facts.index) {
+        (Some(before), Some(now)) => before == now,
+        _ => known.row.name == now.row.name,
+    })
+}
+
+/// The traffic of one interface since `before`; from 0 where there is none. `most_bytes`: what its
+/// link can carry in one direction.
+fn interface_gain(
+    before: Option<&InterfaceRow>,
+    now: &InterfaceRow,
+    most_bytes: u64,
+    gains: &mut Gains,
+) -> NetworkUsage {
+    gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
+    if gains.unread {
+        return NetworkUsage::default();
+    }
+    let bytes = |row: &InterfaceRow| [row.rx_bytes, row.tx_bytes];
+    let all = [Some(now), before].into_iter().flatten().flat_map(bytes);
+    let bounds = CounterBounds::narrow(most_bytes, 1, all);
+    // No frame is shorter. Drivers count errors and drops as they like.
+    let packets = CounterBounds { most: most_bytes / 16, ..bounds };
+    let unbounded = CounterBounds { most: u64::MAX, ..bounds };
+    let mut gain = |part: fn(&InterfaceRow) -> u64, bounds: CounterBounds| {
+        gains.of(before.map_or(0, part), part(now), bounds)
+    };
+    NetworkUsage {
+        rx: Bytes::from_bytes(gain(|row| row.rx_bytes, bounds)),
+        tx: Bytes::from_bytes(gain(|row| row.tx_bytes, bounds)),
+        rx_packets: gain(|row| row.rx_packets, packets),
+        tx_packets: gain(|row| row.tx_packets, packets),
+        rx_errors: gain(|row| row.rx_errors, unbounded),
+        tx_errors: gain(|row| row.tx_errors, unbounded),
+        rx_dropped: gain(|row| row.rx_dropped, unbounded),
+        tx_dropped: gain(|row| row.tx_dropped, unbounded),
+        ..NetworkUsage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::topology::InterfaceFacts;
+
+    fn row(name: &str, bytes: u64) -> InterfaceRow {
+        InterfaceRow {
+            name: InterfaceName::new(name.as_bytes()).unwrap(),
+            rx_bytes: bytes,
+            rx_packets: 0,
+            rx_errors: 0,
+            rx_dropped: 0,
+            tx_bytes: 2 * bytes,
+            tx_packets: 0,
+            tx_errors: 0,
+            tx_dropped: 0,
+            is_odd: false,
+        }
+    }
+
+    fn known(name: &str, index: Option<u32>, bytes: u64) -> KnownInterface {
+        KnownInterface { index, row: row(name, bytes) }
+    }
+
+    fn reading(
+        name: &str,
+        index: Option<u32>,
+        kind: InterfaceKind,
+        bytes: u64,
+    ) -> InterfaceReading {
+        InterfaceReading { row: row(name, bytes), facts: InterfaceFacts { index, kind } }
+    }
+
+    fn of(earlier: Earlier<'_>, now: &[InterfaceReading]) -> InterfacesDelta {
+        interfaces_delta(earlier, now, 10_000_000, |_| None, |_, _| {}).unwrap()
+    }
+
+    #[test]
+    fn the_index_decides_what_is_the_same_interface() {
+        use InterfaceKind::{Hardware, LeftOut, Virtual};
+        let before = [known("eth0", Some(2), 1_000), known("net1", Some(3), 50)];
+        let cases = [
+            // Same index: the gain, whatever it is called now.
+            (reading("eth0", Some(2), Virtual, 1_300), 300),
+            (reading("renamed", Some(2), Virtual, 1_300), 300),
+            // Another interface under a known name, or under a new one.
+            (reading("eth0", Some(7), Virtual, 9_000_000), 0),
+            (reading("net2", Some(8), Hardware, 9_000_000), 0),
+            (reading("net2", None, Virtual, 9_000_000), 0),
+            // Without an index the name decides.
+            (reading("net1", None, Hardware, 60), 10),
+            (reading("eth0", Some(2), LeftOut, 1_300), 0),
+        ];
+        for (now, gained) in cases {
+            let delta = of(Earlier::Known(&before), &[now]);
+            assert_eq!(delta.all.rx.as_bytes(), gained, "{now:?}");
+            assert_eq!(delta.all.tx.as_bytes(), 2 * gained, "{now:?}");
+            let of_hardware = if now.facts.kind == Hardware { gained } else { 0 };
+            assert_eq!(delta.hardware.rx.as_bytes(), of_hardware, "{now:?}");
+        }
+        let names = [known("eth0", None, 1_000)];
+        let now = reading("eth0", Some(2), Virtual, 1_001);
+        assert_eq!(of(Earlier::Known(&names), &[now]).all.rx.as_bytes(), 1);
+    }
+
+    #[test]
+    fn in_a_new_namespace_only_software_begins_at_zero() {
+        let now = [
+            reading("eth0", Some(2), InterfaceKind::Virtual, 700),
+            reading("net1", Some(9), InterfaceKind::Hardware, 900_000_000_000),
+        ];
+        let delta = of(Earlier::Created, &now);
+        assert_eq!(delta.all.rx.as_bytes(), 700);
+        assert_eq!(delta.hardware, NetworkUsage::default());
+    }
+}
