@@ -233,6 +233,9 @@ mod tests {
                 cpu: Some(CpuTime::from_usec(10)),
                 io: Some(ProcessIo::default()),
                 in_counters: true,
+                parent_pid: 1,
+                children: Some(CpuTime::from_usec(20)),
+                expected: CpuTime::from_usec(30),
             }],
         }
     }

@@ -334,6 +334,15 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
         );
     }
     let over = page.account.since.map_or(0, |since| page.account.until.usec_since(since));
+    for exited in page.account.exited_children.iter().take(style.top) {
+        let comm = printable_bytes(exited.comm.as_bytes());
+        let owner = owner(&ProcessOwner::of_cgroup(&exited.cgroup), page.catalog);
+        let cores = cores(exited.cpu.as_usec(), over);
+        grid.add(
+            format!("exited children of {comm}  {owner}"),
+            [exited.parent.pid.to_string(), cores, nothing(), nothing(), nothing()],
+        );
+    }
     for rest in view.rests.iter().take(style.top) {
         let others = if rest.processes == 1 { "process" } else { "processes" };
         grid.add(

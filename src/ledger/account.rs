@@ -35,6 +35,9 @@ pub struct Account {
     pub units: Vec<UnitUsage>,
     /// Inner cgroups with usage that no live child explains, sorted by path.
     pub exited: Vec<ExitedUsage>,
+    /// Usage of ended processes by the parent that waited for them, largest first. It is in the
+    /// usage of the parent's owner, and known only where a cgroup has no CPU counter.
+    pub exited_children: Vec<ExitedChildren>,
     /// Live processes, in the order of their cgroups.
     pub processes: Vec<ProcessUsage>,
     /// Number of pod cgroups without processes, usage or containers, which a kubelet can leave
@@ -404,6 +407,18 @@ pub struct ExitedUsage {
     pub network: NetworkUsage,
 }
 
+/// The usage of processes that ended since the last sample, which their parent waited for.
+#[derive(Debug, Clone)]
+pub struct ExitedChildren {
+    pub parent: ProcessKey,
+    /// The parent's.
+    pub comm: Comm,
+    /// The parent's.
+    pub cgroup: Arc<[u8]>,
+    /// Their usage since the last sample only.
+    pub cpu: CpuTime,
+}
+
 /// The usage of a live process.
 #[derive(Debug, Clone)]
 pub struct ProcessUsage {
@@ -449,8 +464,8 @@ pub struct Balance {
     pub node: u64,
     pub pods: u64,
     pub host_units: u64,
-    /// Kernel threads; of network, the sockets of the root cgroup (such as those of NFS). 0 for
-    /// other resources.
+    /// Kernel threads; of network, the sockets of the root cgroup (such as those of NFS). Of memory,
+    /// slab, stacks and page tables that no cgroup is charged for. 0 for disks.
     pub kernel: u64,
     /// irq and softirq; of CPU only. Where the kernel counts them with the tasks that they
     /// interrupt, an estimate of those that came while a CPU was idle.

@@ -11,8 +11,10 @@ use super::cgroup_delta::CgroupDelta;
 use super::counters::Counters;
 use super::delta::unsigned;
 use super::interfaces::{Earlier, interfaces_delta};
+use super::kernel_memory::uncharged_kernel_memory;
 use super::namespaces::{Inside, NamespaceHomes};
 use super::owner_entry::{OwnerEntry, pod_of};
+use super::passed_down::PassedDown;
 use super::self_usage::SelfUsage;
 use super::sockets::CgroupsByInode;
 use crate::attribution::{Owner, QosClass};
@@ -45,6 +47,7 @@ impl Attribution {
         snapshot: &Snapshot,
         cgroups: &[CgroupDelta],
         entries: &mut [OwnerEntry],
+        passed_down: &mut PassedDown,
         account: &mut Account,
     ) {
         self.attribute_networks(last, units, snapshot, cgroups, entries, &mut account.gaps);
@@ -54,13 +57,15 @@ impl Attribution {
                 entry.self_usage.add(&cgroup.self_usage);
             }
         }
+        passed_down.settle(snapshot, cgroups, entries);
         account.pods.clear();
         account.containers.clear();
         account.units.clear();
         account.exited.clear();
         self.pods.clear();
         self.units.clear();
-        let mut totals = UnlistedSums::default();
+        let kernel_memory = uncharged_kernel_memory(snapshot).unwrap_or(0);
+        let mut totals = UnlistedSums { kernel_memory, ..UnlistedSums::default() };
         for (entry, repeated) in entries.iter().zip(&self.repeated) {
             match entry.owner {
                 Owner::Pod { .. } | Owner::PodContainer { .. } => {
@@ -105,6 +110,7 @@ impl Attribution {
                         totals.kernel_network = usage.network.unwrap_or_default();
                     } else {
                         totals.units_memory += unsigned(strays.memory_bytes);
+                        add_served(&mut totals.units_served, &strays);
                         account.units.push(UnitUsage {
                             path: path(),
                             kind: UnitKind::Root,
@@ -124,6 +130,7 @@ impl Attribution {
                         let kind = UnitKind::Slice;
                         account.units.push(UnitUsage { path: path(), kind, exited: false, usage });
                     }
+                    add_served(&mut totals.inner_served, &entry.self_usage);
                     totals.inner_memory += unsigned(ended.memory_bytes);
                     let cpu = CpuTime::from_usec(unsigned(ended.cpu.usage));
                     let disk = DiskUsage::of_delta(ended.io, ended.io_from);
@@ -135,6 +142,7 @@ impl Attribution {
                 }
                 Owner::Unit | Owner::Container { .. } | Owner::Guest(_) | Owner::Named => {
                     totals.units_memory += unsigned(entry.self_usage.memory_bytes);
+                    add_served(&mut totals.units_served, &entry.self_usage);
                     // A user can give the id of another's container to a cgroup of his own. The
                     // host's stand before those of user.slice.
                     let is_taken = |wanted: ContainerId| {
@@ -341,6 +349,7 @@ impl Attribution {
         account.pods.retain_mut(|pod| {
             let Some(self_usage) = tallies.next() else { return false };
             totals.pods_memory += unsigned(self_usage.memory_bytes);
+            add_served(&mut totals.pods_served, self_usage);
             self_usage.write_to(&mut pod.usage);
             pod.host_network = if self_usage.in_own_namespace {
                 Some(false)
@@ -356,6 +365,12 @@ impl Attribution {
             *empty += u32::from(!live);
             live
         });
+    }
+}
+
+fn add_served(sum: &mut [i64; 2], usage: &SelfUsage) {
+    for (sum, served) in sum.iter_mut().zip(usage.served) {
+        *sum = sum.saturating_add(served);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The balance of the node: the sum of its owners' usage against the node's own.
 
 use super::account::{Account, Balance, Conservation, DiskUsage, NetworkUsage, NodeCpu, Usage};
+use super::delta::unsigned;
 use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::node::InterruptTime;
 
@@ -15,6 +16,11 @@ pub(super) struct UnlistedSums {
     pub pods_memory: u64,
     pub units_memory: u64,
     pub inner_memory: u64,
+    pub kernel_memory: u64,
+    /// Bytes read and written on devices that are no disks of the node.
+    pub pods_served: [i64; 2],
+    pub units_served: [i64; 2],
+    pub inner_served: [i64; 2],
 }
 
 /// Interrupt time that is in no task's usage, in microseconds, and if it is an estimate. Where the
@@ -76,11 +82,14 @@ pub(super) fn balance(account: &Account, totals: &UnlistedSums) -> Conservation 
     let pods = || account.pods.iter().map(|pod| &pod.usage);
     let units = || account.units.iter().map(|unit| &unit.usage);
     let cpu = |usage: &Usage| usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
-    let disk = |part: fn(&DiskUsage) -> Bytes| {
+    let disk = |part: fn(&DiskUsage) -> Bytes, at: usize| {
         let of = move |usage: &Usage| usage.disk.as_ref().map_or(0, |disk| part(disk).as_bytes());
         let exited = account.exited.iter().map(|exited| part(&exited.disk).as_bytes()).sum();
         let node = part(&node.disk?).as_bytes();
-        Some(Balance::new(node, pods().map(of).sum(), units().map(of).sum(), 0, 0, exited))
+        let without = |sum: u64, served: [i64; 2]| sum.saturating_sub(unsigned(served[at]));
+        let pods = without(pods().map(of).sum(), totals.pods_served);
+        let units = without(units().map(of).sum(), totals.units_served);
+        Some(Balance::new(node, pods, units, 0, 0, without(exited, totals.inner_served)))
     };
     let network = |part: fn(&NetworkUsage) -> Bytes| {
         let of = move |usage: &Usage| usage.network.as_ref().map_or(0, |net| part(net).as_bytes());
@@ -107,11 +116,12 @@ pub(super) fn balance(account: &Account, totals: &UnlistedSums) -> Conservation 
         }),
         memory_bytes: node.memory.and_then(|memory| memory.used()).map(|used| {
             let used = used.as_bytes();
-            let UnlistedSums { pods_memory, units_memory, inner_memory, .. } = *totals;
-            Balance::new(used, pods_memory, units_memory, 0, 0, inner_memory)
+            let UnlistedSums { pods_memory, units_memory, inner_memory, kernel_memory, .. } =
+                *totals;
+            Balance::new(used, pods_memory, units_memory, kernel_memory, 0, inner_memory)
         }),
-        disk_read_bytes: disk(|disk| disk.read),
-        disk_written_bytes: disk(|disk| disk.written),
+        disk_read_bytes: disk(|disk| disk.read, 0),
+        disk_written_bytes: disk(|disk| disk.written, 1),
         network_rx_bytes: network(|network| network.rx),
         network_tx_bytes: network(|network| network.tx),
     }

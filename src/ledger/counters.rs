@@ -120,6 +120,15 @@ pub struct ProcessCounters {
     /// Its CPU time was part of a cgroup's counters.
     #[serde(default)]
     pub in_counters: bool,
+    #[serde(default)]
+    pub parent_pid: u32,
+    /// Of its ended children that it has waited for.
+    #[serde(default)]
+    pub children: Option<CpuTime>,
+    /// Usage of its ended children that was counted while they lived, and that `children` does not
+    /// have yet.
+    #[serde(default)]
+    pub expected: CpuTime,
 }
 
 impl Counters {
@@ -217,6 +226,9 @@ impl Counters {
                     read_at: process.read_at,
                     cpu: process.cpu,
                     io: process.io,
+                    parent_pid: process.parent_pid,
+                    children: process.children,
+                    expected: CpuTime::ZERO,
                     in_counters: match process.place {
                         CountedAt::CountedIn(other) => cgroups
                             .get(other)
@@ -309,6 +321,10 @@ impl Counters {
         let before = self.disk_sequences.iter().find(|(known, _)| *known == device);
         let now = snapshot.node.disk_sequence(device);
         before.zip(now).is_none_or(|((_, before), now)| *before == now)
+    }
+
+    pub(super) fn place_of(&self, key: ProcessKey) -> Option<usize> {
+        self.processes.binary_search_by_key(&key, |process| process.key).ok()
     }
 
     pub(super) fn process(&self, key: ProcessKey) -> Option<&ProcessCounters> {

@@ -51,12 +51,21 @@ pub(super) fn delta_over_layers(
     total.at_least(passed_to_unknown)
 }
 
-fn is_directly_on(topology: &BlockTopology, upper: DeviceNumber, lower: DeviceNumber) -> bool {
+pub(super) fn is_directly_on(
+    topology: &BlockTopology,
+    upper: DeviceNumber,
+    lower: DeviceNumber,
+) -> bool {
     upper != lower && topology.find(upper).is_some_and(|device| device.below.contains(&lower))
 }
 
 /// The difference of one device; from 0 where there is no `before`.
-fn row_delta(before: Option<&IoRow>, now: &IoRow, most: u64, gains: &mut Gains) -> IoDelta {
+pub(super) fn row_delta(
+    before: Option<&IoRow>,
+    now: &IoRow,
+    most: u64,
+    gains: &mut Gains,
+) -> IoDelta {
     gains.unread |= now.is_odd || before.is_some_and(|before| before.is_odd);
     if gains.unread {
         return IoDelta::default();

@@ -20,6 +20,8 @@ pub(super) struct SelfUsage {
     pub io_known: bool,
     pub io_unknown: bool,
     pub io_from: DiskSource,
+    /// Bytes read and written of `io` on devices that a program or another host serves.
+    pub served: [i64; 2],
     pub over_usec: u64,
     pub resident: Bytes,
     pub processes: u32,
@@ -48,6 +50,9 @@ impl SelfUsage {
         self.io_unknown |= other.io_unknown;
         if other.io_known && other.io_from == DiskSource::Processes {
             self.io_from = DiskSource::Processes;
+        }
+        for (sum, other) in self.served.iter_mut().zip(other.served) {
+            *sum = sum.saturating_add(other);
         }
         self.over_usec = self.over_usec.max(other.over_usec);
         self.resident += other.resident;

@@ -336,6 +336,7 @@ impl ProcessReading {
             kernel_thread: false,
             threads: None,
             cpu: None,
+            children: None,
             resident: None,
             io: None,
             cmdline: None,
@@ -355,6 +356,8 @@ impl ProcessReading {
         self.threads = stat.threads;
         let ticks = stat.user.zip(stat.system).map(|(user, system)| user + system);
         self.cpu = ticks.map(|ticks| ticks.to_cpu_time(units.ticks_per_second));
+        let children = stat.children;
+        self.children = children.map(|ticks| ticks.to_cpu_time(units.ticks_per_second));
         self.resident = stat.resident.map(|pages| pages.to_bytes(units.page_size_bytes));
     }
 }

@@ -162,6 +162,8 @@ pub struct ProcessReading {
     /// User and system time of all its threads, exited ones included, in multiples of a clock tick.
     /// `None`: the kernel's figure is none.
     pub cpu: Option<CpuTime>,
+    /// The same of its ended children that it has waited for, and of theirs.
+    pub children: Option<CpuTime>,
     /// `None`: not known, as of a process whose first thread has exited and whose others cannot be
     /// read.
     pub resident: Option<Bytes>,

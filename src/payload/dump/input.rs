@@ -51,7 +51,13 @@ impl ProcessOwner {
         if let Some(path) = &process.named {
             return Self::Unit { path: path.to_vec() };
         }
-        let located = Owner::locate(&process.cgroup);
+        Self::of_cgroup(&process.cgroup)
+    }
+
+    /// The owner of the cgroup at `path`.
+    #[must_use]
+    pub fn of_cgroup(path: &[u8]) -> Self {
+        let located = Owner::locate(path);
         match located.owner {
             Owner::Pod { uid, .. } => Self::Pod { uid: uid.to_string(), container: None },
             Owner::PodContainer { uid, id, .. } => {
@@ -61,7 +67,7 @@ impl ProcessOwner {
             Owner::Unit | Owner::Guest(_) | Owner::Named => {
                 Self::Unit { path: located.starts_at.to_vec() }
             }
-            Owner::Root | Owner::Inner(_) => Self::Unit { path: process.cgroup.to_vec() },
+            Owner::Root | Owner::Inner(_) => Self::Unit { path: path.to_vec() },
         }
     }
 }

@@ -67,6 +67,9 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     for process in &dump.processes {
         write("process", rows::process(process))?;
     }
+    for exited in &account.exited_children {
+        write("exited_children", rows::exited_children(exited))?;
+    }
     for group in &dump.rests {
         write("rest", rows::process_group(group))?;
     }
@@ -92,9 +95,10 @@ struct DumpDocument<'a> {
     gaps: Vec<DumpRow>,
 }
 
-/// The processes with a row of their own, then the sum of the others by owner. A host can have tens
+/// The processes with a row of their own, those that ended, then the sum of the others by owner. A host can have tens
 /// of thousands of them, so one row is made at a time.
 fn processes<S: Serializer>(dump: &Dump<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     let own = dump.processes.iter().map(|process| rows::process(process));
+    let own = own.chain(dump.account.exited_children.iter().map(rows::exited_children));
     serializer.collect_seq(own.chain(dump.rests.iter().map(rows::process_group)))
 }

@@ -5,8 +5,8 @@ use super::row::DumpRow;
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::account::{
-    Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedUsage, NetworkSource, NetworkUsage,
-    NodeCpu, ProcessUsage, Usage,
+    Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedChildren, ExitedUsage, NetworkSource,
+    NetworkUsage, NodeCpu, ProcessUsage, Usage,
 };
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::{Bytes, CpuTime, Limit};
@@ -212,6 +212,18 @@ pub(super) fn process(process: &ProcessUsage) -> DumpRow {
         .with("disk_read_bytes", process.disk.map(|disk| disk.read.as_bytes()))
         .with("disk_written_bytes", process.disk.map(|disk| disk.written.as_bytes()))
         .with("cmdline", cmdline)
+}
+
+/// The processes that ended, by the parent that waited for them.
+pub(super) fn exited_children(exited: &ExitedChildren) -> DumpRow {
+    DumpRow::default()
+        .with("process_kind", "exited_children")
+        .with("parent_pid", exited.parent.pid)
+        .with("parent_start_ticks", exited.parent.start_ticks)
+        .with_bytes(["comm", "comm_hex"], exited.comm.as_bytes())
+        .and(owner(&ProcessOwner::of_cgroup(&exited.cgroup)))
+        .with_cgroup(&exited.cgroup)
+        .with("cpu_usage_usec", exited.cpu.as_usec())
 }
 
 /// The processes of one owner that have no row of their own.

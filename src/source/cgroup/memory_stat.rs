@@ -12,6 +12,10 @@ pub struct MemoryStat {
     pub file: Option<Bytes>,
     /// All kernel memory charged to the cgroup; `None` before 5.18.
     pub kernel: Option<Bytes>,
+    /// Parts of `kernel` that the node's meminfo has too; page tables since 5.11.
+    pub slab: Option<Bytes>,
+    pub kernel_stack: Option<Bytes>,
+    pub page_tables: Option<Bytes>,
     pub shmem: Option<Bytes>,
     /// Page cache that reclaim takes first: what the working set leaves out.
     pub inactive_file: Option<Bytes>,
@@ -45,8 +49,8 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             odd.note("a key and a figure in each line");
             continue;
         };
-        // Seven of some fifty lines are wanted. The key's length rules out most others.
-        if !matches!(key.len(), 4..=6 | 10 | 11 | 13) {
+        // Ten of some fifty lines are wanted. The key's length rules out most others.
+        if !matches!(key.len(), 4..=6 | 10..=13) {
             continue;
         }
         let slot = match key {
@@ -56,6 +60,9 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             b"shmem" => &mut stat.shmem,
             b"inactive_file" => &mut stat.inactive_file,
             b"active_file" => &mut stat.active_file,
+            b"slab" => &mut stat.slab,
+            b"kernel_stack" => &mut stat.kernel_stack,
+            b"pagetables" => &mut stat.page_tables,
             b"pgmajfault" => {
                 stat.major_faults = odd.figure(Some(rest), FIGURE);
                 continue;
@@ -76,12 +83,15 @@ mod tests {
 
     #[test]
     fn the_wanted_keys_are_told_from_their_neighbours() {
-        let text = b"anon 1\nfile 2\nkernel 3\nkernel_stack 99\nshmem 4\nfile_mapped 99\n\
+        let text = b"anon 1\nfile 2\nkernel 3\nkernel_stack 99\nslab 40\npagetables 50\n\
+            sec_pagetables 99\nslab_reclaimable 99\nshmem 4\nfile_mapped 99\n\
             inactive_anon 99\nactive_anon 99\ninactive_file 5\nactive_file 6\npgfault 99\npgmajfault 7\n";
         let stat = parse(text).unwrap();
         assert_eq!(stat.anon.unwrap().as_bytes(), 1);
         assert_eq!(stat.file.unwrap().as_bytes(), 2);
         assert_eq!(stat.kernel.unwrap().as_bytes(), 3);
+        let parts = [stat.slab, stat.kernel_stack, stat.page_tables];
+        assert_eq!(parts.map(|part| part.unwrap().as_bytes()), [40, 99, 50]);
         assert_eq!(stat.shmem.unwrap().as_bytes(), 4);
         assert_eq!(stat.inactive_file.unwrap().as_bytes(), 5);
         assert_eq!(stat.active_file.unwrap().as_bytes(), 6);

@@ -52,6 +52,8 @@ pub struct ProcessStat {
     pub kernel_thread: bool,
     pub user: Option<Ticks>,
     pub system: Option<Ticks>,
+    /// User and system time of ended children that were waited for, and of theirs.
+    pub children: Option<Ticks>,
     pub threads: Option<u32>,
     /// Since boot; with the pid, the process's identity.
     pub start_ticks: u64,
@@ -102,7 +104,10 @@ pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
     let flags = figure_or(rest.nth(4), "field 9, flags")?;
     let user = odd.figure(rest.nth(4), "field 14, utime");
     let system = odd.figure(rest.next(), "field 15, stime");
-    let threads = odd.figure(rest.nth(4), "field 20, num_threads");
+    let children_user = odd.figure(rest.next(), "field 16, cutime");
+    let children_system = odd.figure(rest.next(), "field 17, cstime");
+    let children = children_user.zip(children_system);
+    let threads = odd.figure(rest.nth(2), "field 20, num_threads");
     let start_ticks = figure_or(rest.nth(1), "field 22, starttime")?;
     let resident = odd.figure(rest.nth(1), "field 24, rss");
     Ok(ProcessStat {
@@ -113,6 +118,7 @@ pub fn parse(text: &[u8]) -> Result<ProcessStat, Malformed> {
         kernel_thread: flags & PF_KTHREAD != 0,
         user: user.map(Ticks::from_ticks),
         system: system.map(Ticks::from_ticks),
+        children: children.map(|(user, system)| Ticks::from_ticks(user.saturating_add(system))),
         threads: threads.and_then(|threads| u32::try_from(threads).ok()),
         start_ticks,
         resident: resident.map(Pages::from_pages),
@@ -125,7 +131,7 @@ mod tests {
     use super::*;
 
     const TAIL: &str =
-        "S 1 4167 4167 0 -1 4194560 1045 0 0 0 31 12 0 0 20 0 9 0 8791 1268 9000 1844674407370 1\n";
+        "S 1 4167 4167 0 -1 4194560 1045 0 0 0 31 12 7 2 20 0 9 0 8791 1268 9000 1844674407370 1\n";
 
     #[test]
     fn a_comm_may_hold_what_it_likes() {
@@ -138,6 +144,7 @@ mod tests {
             assert_eq!(stat.comm.as_bytes(), comm);
             assert_eq!((stat.pid, stat.parent_pid, stat.state), (4167, 1, b'S'));
             assert_eq!(stat.user.unwrap().as_ticks(), 31);
+            assert_eq!(stat.children.unwrap().as_ticks(), 9);
             assert_eq!(stat.system.unwrap().as_ticks(), 12);
             assert_eq!((stat.threads, stat.start_ticks), (Some(9), 8791));
             assert_eq!(stat.resident, Some(Pages::from_pages(9000)));

@@ -332,3 +332,50 @@ fn a_pod_has_its_transfers_to_a_zvol_and_to_a_served_device() {
     }
     assert!(near(pod_written(&host.dump()), POD_WRITTEN + 300 * MIB));
 }
+
+const JOURNAL: &str = "systemd-journald.service";
+
+/// The pod writes 100 MiB through a loop device without direct I/O, onto dm-1. `charged` MiB of what
+/// the disk writes are a unit's, of nobody otherwise; the disk writes `disk` MiB.
+fn buffered_loop(charged: u64, disk: u64) -> Dump {
+    let host = Host::copy(HOST);
+    loop_file(&host, "loop0", "/var/lib/data/disk.img");
+    pod_writes(&host, &["7:0"], 100 * MIB);
+    disk_gains(&host, &["nvme0n1", "nvme0n1p3", "dm-1"], disk * MIB);
+    for dir in ["system.slice".to_owned(), format!("system.slice/{JOURNAL}")] {
+        let dir = format!("sys/fs/cgroup/{dir}");
+        for instant in BOTH {
+            let gained = instant as u64 * charged * MIB;
+            io_stat_gains(&host, instant, &dir, &["253:1", "259:0"], gained);
+        }
+    }
+    host.dump()
+}
+
+#[test]
+fn what_the_kernel_writes_to_a_loop_file_counts_for_who_wrote_to_the_device() {
+    let plain = Host::copy(HOST).dump();
+    let unit = |dump: &Dump| dump.unit(JOURNAL)["disk_written_bytes"].as_u64().unwrap();
+    // What the unit is charged for, what the disk writes, and what the unit wrote itself.
+    for (charged, disk, own) in [(0, 100, 0), (100, 100, 0), (150, 150, 50), (30, 130, 30)] {
+        let dump = buffered_loop(charged, disk);
+        let case = format!("{charged} {disk}");
+        assert!(near(pod_written(&dump), POD_WRITTEN + 100 * MIB), "{case}");
+        assert!(near(Some(unit(&dump)), unit(&plain) + own * MIB), "{case}: {}", unit(&dump));
+        let unattributed = |dump: &Dump| dump.unattributed("disk_written_bytes").unwrap();
+        let more = unattributed(&dump) - unattributed(&plain);
+        assert!(more.abs() < 1 << 16, "{case}: {more} more without an owner");
+    }
+}
+
+#[test]
+fn a_served_device_is_in_its_users_figure_and_not_in_the_balance_of_the_disks() {
+    let plain = Host::copy(HOST).dump();
+    let host = Host::copy(HOST);
+    add_device(&host, "43:0", "nbd0", 100, Some("virtual/block/nbd0"));
+    pod_writes(&host, &["43:0"], 100 * MIB);
+    let dump = host.dump();
+    assert!(near(pod_written(&dump), POD_WRITTEN + 100 * MIB));
+    let unattributed = |dump: &Dump| dump.unattributed("disk_written_bytes");
+    assert_eq!(unattributed(&dump), unattributed(&plain));
+}

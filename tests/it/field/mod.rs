@@ -4,6 +4,8 @@
 
 mod counters;
 mod disks;
+mod exited_children;
 mod hierarchies;
 mod host;
+mod memory;
 mod network;

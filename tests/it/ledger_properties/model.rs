@@ -518,6 +518,7 @@ fn reading_of(process: &Process, read_at: BootTime) -> ProcessReading {
         kernel_thread: false,
         threads: Some(1),
         cpu: Some(CpuTime::from_usec(process.usec / 10_000 * 10_000)),
+        children: None,
         resident: Some(Bytes::from_bytes(4096)),
         io: None,
         cmdline: None,

@@ -1,0 +1,229 @@
+//! CPU time of processes that ended since the last sample, known from the parents that waited for
+//! them.
+//!
+//! It is needed where a cgroup has no CPU counter, since there a process counts only while it lives.
+//! A parent's figure holds the whole lives of its children, so what they used up to the last sample
+//! is subtracted: it was counted then.
+
+use std::sync::Arc;
+
+use super::account::{Account, ExitedChildren};
+use super::cgroup_delta::CgroupDelta;
+use super::counters::{Counters, ProcessCounters};
+use super::delta::{CounterBounds, Gains, signed, unsigned};
+use crate::identity::ProcessKey;
+use crate::quantity::CpuTime;
+use crate::snapshot::node::InterruptTime;
+use crate::snapshot::roots::Units;
+use crate::snapshot::{CountedAt, Snapshot};
+
+/// Longer chains of parents are not followed.
+const ANCESTORS_MAX: usize = 64;
+
+/// A parent in a cgroup without a CPU counter.
+#[derive(Debug, Clone, Copy)]
+struct Parent {
+    /// Its place in the account's processes.
+    process: usize,
+    /// Its cgroup's place in the snapshot.
+    cgroup: usize,
+    /// Its place in the counters.
+    counters: usize,
+    usec: u64,
+}
+
+/// The memory that is reused in each interval.
+#[derive(Debug, Default)]
+pub(super) struct ChildrenSettler {
+    parents: Vec<Parent>,
+    /// Places in the counters whose children are in cgroups that have a counter.
+    counted: Vec<usize>,
+    /// Usage from before of ended processes whose parent ended too, with the place of its next
+    /// ancestor.
+    orphans: Vec<(usize, u64)>,
+}
+
+impl ChildrenSettler {
+    /// Adds the usage to the cgroups of the parents, and to the account's list. `next`: the counters
+    /// of `snapshot`.
+    pub fn settle(
+        &mut self,
+        last: Option<&Counters>,
+        next: &mut Counters,
+        units: Units,
+        snapshot: &Snapshot,
+        cgroups: &mut [CgroupDelta],
+        account: &mut Account,
+    ) {
+        account.exited_children.clear();
+        let Some(last) = last else { return };
+        self.list_parents(next, snapshot, cgroups);
+        if self.parents.is_empty() {
+            return;
+        }
+        self.settle_ended(last, next);
+        for parent in &mut self.parents {
+            let Some(now) = next.processes.get_mut(parent.counters) else { continue };
+            let before = match last.process(now.key) {
+                Some(before) => before.children,
+                None => last.precedes(now.key, units).then_some(CpuTime::ZERO),
+            };
+            let Some((before, children)) = before.zip(now.children) else { continue };
+            let mut gains = Gains::default();
+            let (before, children) = (before.as_usec(), children.as_usec());
+            let gained = gains.of(before, children, CounterBounds::NONE);
+            let known = now.expected.as_usec().min(gained);
+            now.expected = CpuTime::from_usec(now.expected.as_usec() - known);
+            parent.usec = gained - known;
+        }
+        self.settle_orphans(next);
+        let counted = &self.counted;
+        self.parents.retain(|parent| parent.usec > 0 && !counted.contains(&parent.counters));
+        // A child may have been in a cgroup with a counter for all its life, unseen. So all together
+        // are at most what the node has left, and who has the most gives way first.
+        self.parents.sort_unstable_by_key(|parent| (parent.usec, parent.counters));
+        let mut left = left_of_node(snapshot, cgroups, account);
+        for parent in &self.parents {
+            let usec = left.map_or(parent.usec, |left| parent.usec.min(left));
+            left = left.map(|left| left - usec);
+            let process = account.processes.get(parent.process).filter(|_| usec > 0);
+            let Some((process, cgroup)) = process.zip(cgroups.get_mut(parent.cgroup)) else {
+                continue;
+            };
+            let usage = &mut cgroup.self_usage;
+            usage.cpu.usage = usage.cpu.usage.saturating_add(signed(usec));
+            usage.cpu_known = true;
+            usage.cpu_from_processes = true;
+            account.exited_children.push(ExitedChildren {
+                parent: process.key,
+                comm: process.comm,
+                cgroup: Arc::clone(&process.cgroup),
+                cpu: CpuTime::from_usec(usec),
+            });
+        }
+        account.exited_children.reverse();
+    }
+
+    /// Finds the processes in cgroups without a CPU counter, and among them those with children in a
+    /// cgroup that has one.
+    fn list_parents(&mut self, next: &Counters, snapshot: &Snapshot, cgroups: &[CgroupDelta]) {
+        self.parents.clear();
+        self.counted.clear();
+        let mut at = 0;
+        for (place, (reading, cgroup)) in snapshot.cgroups.iter().zip(cgroups).enumerate() {
+            for process in reading.own_processes() {
+                let is_root = *reading.key.path == *b"/";
+                let is_here = process.place == CountedAt::Here;
+                let uncounted = is_here && reading.cpu.is_none() && !cgroup.unread || is_root;
+                if uncounted
+                    && !process.kernel_thread
+                    && let Some(counters) = next.place_of(process.key)
+                {
+                    let cgroup = place;
+                    self.parents.push(Parent { process: at, cgroup, counters, usec: 0 });
+                }
+                at += 1;
+            }
+        }
+        if self.parents.is_empty() {
+            return;
+        }
+        for (reading, cgroup) in snapshot.cgroups.iter().zip(cgroups) {
+            for process in reading.own_processes() {
+                if process.place == CountedAt::Here && cgroup.measured_cpu.is_none() {
+                    continue;
+                }
+                self.counted.extend(living(next, process.parent_pid, process.key));
+            }
+        }
+        self.counted.sort_unstable();
+        self.counted.dedup();
+    }
+
+    /// Notes for each process that has ended what of it was counted before, with the parent that
+    /// waits for it.
+    fn settle_ended(&mut self, last: &Counters, next: &mut Counters) {
+        self.orphans.clear();
+        for now in &mut next.processes {
+            now.expected = last.process(now.key).map_or(CpuTime::ZERO, |before| before.expected);
+        }
+        for ended in &last.processes {
+            if next.process(ended.key).is_some() {
+                continue;
+            }
+            let usec = |time: Option<CpuTime>| time.map_or(0, CpuTime::as_usec);
+            let counted = usec(ended.cpu)
+                .saturating_add(usec(ended.children))
+                .saturating_add(ended.expected.as_usec());
+            let mut pid = ended.parent_pid;
+            for step in 0..ANCESTORS_MAX {
+                if let Some(at) = living(next, pid, ended.key) {
+                    match next.processes.get_mut(at) {
+                        Some(parent) if step == 0 => {
+                            parent.expected += CpuTime::from_usec(counted);
+                        }
+                        _ => self.orphans.push((at, counted)),
+                    }
+                    break;
+                }
+                match living(last, pid, ended.key).and_then(|at| last.processes.get(at)) {
+                    Some(above) => pid = above.parent_pid,
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Takes what orphans had used before from whoever waited for them: the next ancestor, or one
+    /// above it that they were given to.
+    fn settle_orphans(&mut self, next: &Counters) {
+        self.parents.sort_unstable_by_key(|parent| parent.counters);
+        for (at, counted) in &self.orphans {
+            let (mut at, mut counted) = (*at, *counted);
+            for _ in 0..ANCESTORS_MAX {
+                let found = self.parents.binary_search_by_key(&at, |parent| parent.counters);
+                if let Some(parent) = found.ok().and_then(|found| self.parents.get_mut(found)) {
+                    let taken = counted.min(parent.usec);
+                    (parent.usec, counted) = (parent.usec - taken, counted - taken);
+                }
+                let Some(process) = next.processes.get(at).filter(|_| counted > 0) else { break };
+                match living(next, process.parent_pid, process.key) {
+                    Some(above) => at = above,
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+/// The place of the process `pid` in `counters`, which started before its child.
+fn living(counters: &Counters, pid: u32, child: ProcessKey) -> Option<usize> {
+    let at = counters.processes.partition_point(|process| process.key.pid < pid);
+    let is_it = |process: &&ProcessCounters| {
+        pid != 0 && process.key.pid == pid && process.key.start_ticks <= child.start_ticks
+    };
+    counters.processes.get(at).filter(is_it).map(|_| at)
+}
+
+/// The node's CPU time that no cgroup, live process or interrupt has, in microseconds. `None`: it is
+/// not known.
+fn left_of_node(snapshot: &Snapshot, cgroups: &[CgroupDelta], account: &Account) -> Option<u64> {
+    let node = account.node.cpu?;
+    let mut given = 0_i64;
+    for (reading, cgroup) in snapshot.cgroups.iter().zip(cgroups) {
+        let is_counted =
+            |at: usize| cgroups.get(at).is_some_and(|above| above.measured_cpu.is_some());
+        match cgroup.measured_cpu {
+            Some(_) if reading.parent.is_some_and(is_counted) => {}
+            Some(measured) => given = given.saturating_add(measured.usage),
+            None => given = given.saturating_add(cgroup.self_usage.cpu.usage),
+        }
+    }
+    let usec = |time: Option<CpuTime>| time.map_or(0, CpuTime::as_usec);
+    let interrupts = match node.interrupts {
+        InterruptTime::Apart => usec(node.irq).saturating_add(usec(node.softirq)),
+        InterruptTime::InTasks => 0,
+    };
+    let left = signed(node.busy.as_usec()).saturating_sub(given);
+    Some(unsigned(left).saturating_sub(interrupts))
+}

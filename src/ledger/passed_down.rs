@@ -1,0 +1,323 @@
+//! Bytes below a loop device that are charged to somebody else.
+//!
+//! Without direct I/O, a worker of the kernel writes a loop device's file. Its bytes on the disk are
+//! charged to nobody, or to an owner that has to do with the file. They are the device's lower
+//! layer, so they count once: for whoever wrote to the device.
+
+use super::attribute::OwnerEntry;
+use super::cgroup_delta::CgroupDelta;
+use super::counters::Counters;
+use super::delta::{CounterBounds, Gains, IoDelta, most_disk_bytes, signed};
+use super::io::{is_directly_on, row_delta};
+use crate::identity::DeviceNumber;
+use crate::quantity::BootTime;
+use crate::snapshot::Snapshot;
+use crate::snapshot::topology::{BlockKind, BlockTopology};
+use crate::source::cgroup::io_stat::IoRow;
+
+/// Lower devices that are followed; of further ones nothing is taken from anybody.
+const LOWER_MAX: usize = 6;
+
+/// Time after which bytes that no disk has shown are no longer expected there: longer than the
+/// kernel keeps a page dirty by default, which is 35 s.
+const EXPECTED_USEC: u64 = 60_000_000;
+
+/// The place of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lower {
+    Device(DeviceNumber),
+    /// The node's disks together: it is not known which.
+    Disks,
+    /// Devices that a program or another host serves. No owner passes anything down to them.
+    Served,
+}
+
+/// Bytes read and written.
+type Bytes = [i64; 2];
+
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    lower: Lower,
+    /// Bytes that the device itself shows, whoever is charged for it.
+    shown: Bytes,
+}
+
+/// The bytes of one cgroup or owner on a lower device, and on the devices above it that have a
+/// worker between.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sides {
+    own: Bytes,
+    above: Bytes,
+}
+
+type AllSides = [Sides; LOWER_MAX];
+
+/// Bytes that were passed down and that no disk has shown.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    lower: Lower,
+    bytes: Bytes,
+    since: BootTime,
+}
+
+/// The followed devices of one interval, in memory that is reused.
+#[derive(Debug, Default)]
+pub(super) struct PassedDown {
+    followed: Vec<Followed>,
+    /// Of each cgroup, those below it included; `None`: not known.
+    cgroups: Vec<Option<AllSides>>,
+    /// Of the children of each cgroup.
+    children: Vec<AllSides>,
+    owners: Vec<AllSides>,
+    /// Of each owner, what can be taken from it.
+    beyond: Vec<i64>,
+    expected: Vec<Expected>,
+}
+
+impl PassedDown {
+    /// Starts an interval: finds the devices below those with a worker between.
+    pub fn prepare(&mut self, last: Option<&Counters>, snapshot: &Snapshot) {
+        self.followed.clear();
+        self.cgroups.clear();
+        let node = &snapshot.node;
+        let Some(last) = last.filter(|_| node.disks_readable) else {
+            self.expected.clear();
+            return;
+        };
+        let Some(before) = &last.disks else { return };
+        let topology = &snapshot.topology;
+        for row in node.disks.iter().filter(|row| row.read_ops > 0 || row.write_ops > 0) {
+            let Some(device) = topology.device_of(row) else { continue };
+            if device.kind == BlockKind::Served {
+                self.follow(Lower::Served);
+            }
+            if device.below_unknown {
+                self.follow(Lower::Disks);
+            }
+            if has_worker(topology, device.number) {
+                for lower in &device.below {
+                    self.follow(Lower::Device(*lower));
+                }
+            }
+        }
+        let most = most_disk_bytes(node.disks_read_at.usec_since(last.disks_read_at));
+        for row in &node.disks {
+            let is_disk =
+                topology.device_of(row).map(|device| device.kind) == Some(BlockKind::Disk);
+            let then =
+                before.iter().find(|then| then.device == row.device && then.name() == row.name());
+            for followed in &mut self.followed {
+                let is_its = match followed.lower {
+                    Lower::Device(number) => number == row.device,
+                    Lower::Disks => is_disk,
+                    Lower::Served => false,
+                };
+                if !is_its {
+                    continue;
+                }
+                let mut gains = Gains::default();
+                let mut gain = |now: u64, then: Option<u64>| {
+                    signed(gains.of(then.unwrap_or(0), now, CounterBounds::most(most)))
+                };
+                let read = gain(row.read.as_bytes(), then.map(|then| then.read.as_bytes()));
+                let written =
+                    gain(row.written.as_bytes(), then.map(|then| then.written.as_bytes()));
+                followed.shown = [followed.shown[0] + read, followed.shown[1] + written];
+            }
+        }
+    }
+
+    fn follow(&mut self, lower: Lower) {
+        let is_followed = self.followed.iter().any(|followed| followed.lower == lower);
+        if !is_followed && self.followed.len() < LOWER_MAX {
+            self.followed.push(Followed { lower, shown: Bytes::default() });
+        }
+    }
+
+    /// Adds the next cgroup, in the snapshot's order. `rows`: its io.stat of before and now; `None`:
+    /// its usage is not known.
+    pub fn add_cgroup(
+        &mut self,
+        rows: Option<(&[IoRow], &[IoRow])>,
+        topology: &BlockTopology,
+        over_usec: u64,
+    ) {
+        if self.followed.is_empty() {
+            return;
+        }
+        let most = most_disk_bytes(over_usec);
+        let sides = rows.map(|(before, now)| {
+            let mut all = AllSides::default();
+            for row in now {
+                let then = before.iter().find(|then| then.device == row.device);
+                let delta = row_delta(then, row, most, &mut Gains::default());
+                let device = topology.find(row.device);
+                let is = |kind| device.is_some_and(|device| device.kind == kind);
+                for (sides, followed) in all.iter_mut().zip(&self.followed) {
+                    let (own, above) = match followed.lower {
+                        Lower::Device(number) => (
+                            row.device == number,
+                            has_worker(topology, row.device)
+                                && is_directly_on(topology, row.device, number),
+                        ),
+                        Lower::Disks => {
+                            (is(BlockKind::Disk), device.is_some_and(|device| device.below_unknown))
+                        }
+                        Lower::Served => (is(BlockKind::Served), false),
+                    };
+                    if own {
+                        sides.own = sum(sides.own, of(delta));
+                    } else if above {
+                        sides.above = sum(sides.above, of(delta));
+                    }
+                }
+            }
+            all
+        });
+        self.cgroups.push(sides);
+    }
+
+    /// Takes from each owner what it is charged for on a lower device in place of another.
+    pub fn settle(
+        &mut self,
+        snapshot: &Snapshot,
+        cgroups: &[CgroupDelta],
+        entries: &mut [OwnerEntry],
+    ) {
+        let now = snapshot.ended_at;
+        self.expected.retain(|expected| now.usec_since(expected.since) <= EXPECTED_USEC);
+        if self.followed.is_empty() {
+            return;
+        }
+        self.split(snapshot, cgroups, entries.len());
+        for at in 0..self.followed.len() {
+            let Some(followed) = self.followed.get(at).copied() else { continue };
+            for part in 0..2 {
+                if followed.lower == Lower::Served {
+                    for (entry, sides) in entries.iter_mut().zip(&self.owners) {
+                        entry.self_usage.served[part] += sides[at].own[part].max(0);
+                    }
+                    continue;
+                }
+                self.settle_one(at, part, followed, now, entries);
+            }
+        }
+    }
+
+    fn settle_one(
+        &mut self,
+        at: usize,
+        part: usize,
+        followed: Followed,
+        now: BootTime,
+        entries: &mut [OwnerEntry],
+    ) {
+        let (mut charged, mut missing) = (0_i64, 0_i64);
+        self.beyond.clear();
+        for (sides, entry) in self.owners.iter().zip(entries.iter()) {
+            let (own, above) = (sides[at].own[part], sides[at].above[part]);
+            charged = charged.saturating_add(own);
+            missing = missing.saturating_add((above - own).max(0));
+            self.beyond.push((own - above).min(used(entry, part)).max(0));
+        }
+        // What nobody is charged for comes first: the worker is in the root cgroup.
+        let mut of_nobody = followed.shown[part].saturating_sub(charged).max(0);
+        let mut excess = missing - missing.min(of_nobody);
+        of_nobody -= missing - excess;
+        excess = take(excess, 1, part, &mut self.beyond, entries);
+        let kept = self.expected.iter_mut().find(|expected| expected.lower == followed.lower);
+        if let Some(kept) = kept {
+            let left = kept.bytes[part] - kept.bytes[part].min(of_nobody);
+            // Of an earlier interval, so what somebody else wrote must not be mistaken for it.
+            let left = take(left, left / 2 + 1, part, &mut self.beyond, entries);
+            kept.bytes[part] = left.saturating_add(excess);
+            if excess > 0 {
+                kept.since = now;
+            }
+        } else if excess > 0 {
+            let mut bytes = Bytes::default();
+            bytes[part] = excess;
+            self.expected.push(Expected { lower: followed.lower, bytes, since: now });
+        }
+    }
+
+    /// Gives each owner the bytes of its own cgroups, without those of the cgroups below them.
+    fn split(&mut self, snapshot: &Snapshot, cgroups: &[CgroupDelta], owners: usize) {
+        self.owners.clear();
+        self.owners.resize(owners, AllSides::default());
+        self.children.clear();
+        self.children.resize(cgroups.len(), AllSides::default());
+        for (at, (reading, cgroup)) in snapshot.cgroups.iter().zip(cgroups).enumerate().rev() {
+            let below = self.children.get(at).copied().unwrap_or_default();
+            let all = self.cgroups.get(at).copied().flatten().unwrap_or(below);
+            let parent = reading.parent.and_then(|parent| self.children.get_mut(parent));
+            for (sum_of, sides) in parent.into_iter().flatten().zip(all) {
+                sum_of.own = sum(sum_of.own, sides.own);
+                sum_of.above = sum(sum_of.above, sides.above);
+            }
+            let owner = self.owners.get_mut(cgroup.entry);
+            for ((owner, all), below) in owner.into_iter().flatten().zip(all).zip(below) {
+                owner.own = sum(owner.own, less(all.own, below.own));
+                owner.above = sum(owner.above, less(all.above, below.above));
+            }
+        }
+    }
+}
+
+/// True of loop devices.
+fn has_worker(topology: &BlockTopology, number: DeviceNumber) -> bool {
+    const MAJOR_LOOP: u32 = 7;
+    number.major == MAJOR_LOOP && topology.kind(number) == Some(BlockKind::Stacked)
+}
+
+fn of(delta: IoDelta) -> Bytes {
+    [delta.read, delta.written]
+}
+
+fn sum(a: Bytes, b: Bytes) -> Bytes {
+    [a[0].saturating_add(b[0]), a[1].saturating_add(b[1])]
+}
+
+fn less(a: Bytes, b: Bytes) -> Bytes {
+    [a[0].saturating_sub(b[0]), a[1].saturating_sub(b[1])]
+}
+
+fn used(entry: &OwnerEntry, part: usize) -> i64 {
+    let io = entry.self_usage.io;
+    if part == 0 { io.read } else { io.written }
+}
+
+/// Takes `bytes` from the owners, first from the one whose own are closest to it, and with them
+/// their part of its operations. Only who has `least` of its own is asked. Returns what is left.
+fn take(
+    mut bytes: i64,
+    least: i64,
+    part: usize,
+    beyond: &mut [i64],
+    entries: &mut [OwnerEntry],
+) -> i64 {
+    while bytes > 0 {
+        let able = beyond.iter().enumerate().filter(|(_, own)| **own >= least && **own > 0);
+        let closest = able.min_by_key(|(_, own)| own.abs_diff(bytes)).map(|(at, _)| at);
+        let Some((entry, own)) =
+            closest.and_then(|at| Some((entries.get_mut(at)?, beyond.get_mut(at)?)))
+        else {
+            break;
+        };
+        let taken = bytes.min(*own);
+        (*own, bytes) = (*own - taken, bytes - taken);
+        let io = &mut entry.self_usage.io;
+        let (whole, ops) = if part == 0 {
+            (&mut io.read, &mut io.read_ops)
+        } else {
+            (&mut io.written, &mut io.write_ops)
+        };
+        let its_ops = i128::from(*ops) * i128::from(taken) / i128::from((*whole).max(1));
+        *ops -= i64::try_from(its_ops).unwrap_or(0).clamp(0, (*ops).max(0));
+        *whole -= taken;
+        if *own > 0 {
+            break;
+        }
+    }
+    bytes
+}
