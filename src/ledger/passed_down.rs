@@ -4,11 +4,11 @@
 //! charged to nobody, or to an owner that has to do with the file. They are the device's lower
 //! layer, so they count once: for whoever wrote to the device.
 
-use super::attribute::OwnerEntry;
 use super::cgroup_delta::CgroupDelta;
 use super::counters::Counters;
 use super::delta::{CounterBounds, Gains, IoDelta, most_disk_bytes, signed};
 use super::io::{is_directly_on, row_delta};
+use super::owner_entry::OwnerEntry;
 use crate::identity::DeviceNumber;
 use crate::quantity::BootTime;
 use crate::snapshot::Snapshot;

@@ -4,8 +4,10 @@ use nodetally::ledger::Ledger;
 use nodetally::ledger::account::Account;
 use nodetally::quantity::{Bytes, CpuTime, Ticks};
 use nodetally::snapshot::sockets::SocketReading;
-use nodetally::snapshot::topology::InterfaceKind;
-use nodetally::snapshot::{CgroupReading, NamespaceReading, ProcessReading, Snapshot};
+use nodetally::snapshot::topology::{InterfaceFacts, InterfaceKind};
+use nodetally::snapshot::{
+    CgroupReading, InterfaceReading, NamespaceReading, ProcessReading, Snapshot,
+};
 use nodetally::source::cgroup::cpu_stat::Throttling;
 use nodetally::source::cgroup::memory_events::MemoryEvents;
 use nodetally::source::netlink::inet_diag::TcpTraffic;
@@ -34,8 +36,8 @@ fn process(snapshot: &mut Snapshot) -> &mut ProcessReading {
     &mut container(snapshot).processes[0]
 }
 
-fn row(rx_bytes: u64) -> InterfaceRow {
-    InterfaceRow {
+fn interface(rx_bytes: u64, kind: InterfaceKind) -> InterfaceReading {
+    let row = InterfaceRow {
         name: InterfaceName::new(b"eth0").unwrap(),
         rx_bytes,
         rx_packets: 0,
@@ -46,7 +48,8 @@ fn row(rx_bytes: u64) -> InterfaceRow {
         tx_errors: 0,
         tx_dropped: 0,
         is_odd: false,
-    }
+    };
+    InterfaceReading { row, facts: InterfaceFacts { index: None, kind } }
 }
 
 const KINDS: &[Kind] = &[
@@ -108,7 +111,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "diskstats",
         set: |to, value| {
-            to.node.disks = vec![DiskstatsRow::new(b"sda", DISK, [0, value, 0, 0]).unwrap()];
+            to.node.disks = vec![DiskstatsRow::new(b"vda", DISK, [0, value, 0, 0]).unwrap()];
             to.node.disks_readable = true;
             to.node.disks_read_at = to.ended_at;
         },
@@ -117,8 +120,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "interface of the node",
         set: |to, value| {
-            to.node.interfaces = vec![row(value)];
-            to.node.interface_kinds = vec![(row(0).name, InterfaceKind::Counted)];
+            to.node.interfaces = vec![interface(value, InterfaceKind::Hardware)];
             to.node.interfaces_readable = true;
             to.node.interfaces_read_at = to.ended_at;
         },
@@ -129,11 +131,11 @@ const KINDS: &[Kind] = &[
         set: |to, value| {
             container(to).namespace = Some(77);
             to.namespaces = vec![NamespaceReading {
-                inode: 77,
+                id: 77,
                 is_host: false,
                 leader_pid: 100,
                 read_at: to.ended_at,
-                interfaces: vec![row(value)],
+                interfaces: vec![interface(value, InterfaceKind::Virtual)],
                 readable: true,
             }];
         },
@@ -213,7 +215,7 @@ fn a_new_object_counts_from_zero_whatever_the_old_one_had() {
         let mut account = Account::default();
         for (written, sequence) in [(900_000_000_000_000, 9), (400, sequence)] {
             let mut snapshot = model.snapshot();
-            let row = DiskstatsRow::new(b"sda", DISK, [0, written, 0, 0]).unwrap();
+            let row = DiskstatsRow::new(b"vda", DISK, [0, written, 0, 0]).unwrap();
             snapshot.node.disks = vec![row];
             snapshot.node.disks_readable = true;
             snapshot.node.disk_sequences = vec![(DISK, sequence)];
