@@ -4,6 +4,7 @@
 
 use nodetally::attribution::{Owner, Position, guest_name, says_more};
 use nodetally::directory::catalog::CgroupPattern;
+use nodetally::directory::node::StatedQuantity;
 use nodetally::directory::pod::Phase;
 use nodetally::directory::resource_quantity::ResourceQuantity;
 use nodetally::identity::{BootId, ContainerId, PodUid};
@@ -103,6 +104,8 @@ fn selector(text: &str) {
 
 fn quantity(text: &str) {
     let Some(quantity) = ResourceQuantity::parse(text) else { return };
+    let stated = StatedQuantity::parse(text).expect("a quantity");
+    assert!(stated.as_str() == text && stated.value() == quantity);
     let (units, millis) = (quantity.units(), quantity.milli_units());
     // Both are rounded up.
     if units < u64::MAX / 1000 {

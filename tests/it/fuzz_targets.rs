@@ -17,6 +17,11 @@ use crate::tidy::rust_text::{Token, paths, tokens};
 const WITHOUT: &[(&str, &str, &str)] = &[
     ("cli/args.rs", "PodSelector::parse", "what a person types as a flag"),
     ("directory/resource_quantity.rs", "Digits::parse", "ResourceQuantity::parse"),
+    (
+        "directory/objects/bounded_json.rs",
+        "parse_quantity",
+        "StatedQuantity::parse and ResourceQuantity::parse",
+    ),
     ("identity.rs", "serialize", "it writes a name; the target state reads it back"),
     ("payload/body.rs", "object_of", "decode_node and the other readers of bodies"),
     ("payload/body.rs", "value_of", "object_of, and decode_pods and decode_nodes"),
