@@ -24,11 +24,14 @@ pub struct Host {
     /// In how many ticks each pod was active.
     active: Vec<u64>,
     ticks: usize,
+    /// The CPU that the ticks added to `/proc/stat`, in microseconds.
+    pub node_cpu_usec: u64,
 }
 
 impl Host {
     pub fn new(pods: usize) -> Self {
-        let host = Self { tree: HostTree::build(pods), active: vec![0; pods], ticks: 0 };
+        let tree = HostTree::build(pods);
+        let host = Self { tree, active: vec![0; pods], ticks: 0, node_cpu_usec: 0 };
         let root = host.tree.path();
         let mounts = root.join("proc/1/mountinfo");
         let cgroups = std::fs::read_to_string(&mounts).unwrap();
@@ -46,7 +49,9 @@ impl Host {
     /// change.
     pub fn advance(&mut self, agent: &Agent, activity: Activity) {
         let _stopped = Stopped::new(agent);
+        let before = cpu_usec(self.tree.path());
         self.tree.advance(activity);
+        self.node_cpu_usec += cpu_usec(self.tree.path()) - before;
         for (at, active) in self.active.iter_mut().enumerate() {
             *active += u64::from(activity.includes(at, self.ticks));
         }
@@ -82,6 +87,13 @@ impl Host {
             .stderr(Stdio::piped());
         command
     }
+}
+
+/// User and system time of the node, in microseconds.
+fn cpu_usec(root: &Path) -> u64 {
+    let stat = std::fs::read_to_string(root.join("proc/stat")).unwrap();
+    let ticks = stat.split_whitespace().skip(1).take(3).map(|word| word.parse::<u64>().unwrap());
+    ticks.sum::<u64>() * 10_000
 }
 
 pub fn working_set(cgroup: &Path) -> u64 {
@@ -154,7 +166,8 @@ impl Reader {
     pub fn metrics(self) -> String {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(self.0).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
