@@ -34,6 +34,10 @@ impl EndpointUrl {
         if authority.contains('@') {
             return Err(InvalidUrl::User);
         }
+        // The parser takes it for a name, and no lookup of that would tell why it fails.
+        if authority.contains("$(") {
+            return Err(InvalidUrl::Variable);
+        }
         let in_brackets =
             with_brackets(authority).map(|bracketed| text.replacen(authority, &bracketed, 1));
         let text = in_brackets.as_deref().unwrap_or(text);
@@ -78,6 +82,11 @@ pub enum InvalidUrl {
     Scheme,
     #[error("names no host")]
     NoHost,
+    #[error(
+        "has a variable `$(…)` that Kubernetes did not replace: define that one before the one with \
+         this URL"
+    )]
+    Variable,
     #[error(
         "names a user or password, which belongs into a file: name that file in \
          endpoint.bearer_token_file"
@@ -152,6 +161,9 @@ mod tests {
             ("http://host/#top", "has a fragment, which is never sent"),
         ] {
             assert_eq!(EndpointUrl::parse(text).unwrap_err().to_string(), reason, "{text}");
+        }
+        for text in ["https://$(HOST_IP):10250", "https://[$(HOST_IP)]:10250", "http://$(HOST)"] {
+            assert_eq!(EndpointUrl::parse(text).unwrap_err(), InvalidUrl::Variable, "{text}");
         }
         for text in ["http://user:pw@host", "http://user@host", "http://@host/x"] {
             let reason = EndpointUrl::parse(text).unwrap_err().to_string();
