@@ -400,6 +400,8 @@ fn be_a_host(cgroup: &Path) -> u64 {
     ];
     let dump = Command::new(env!("CARGO_BIN_EXE_nodetally"))
         .args(["dump", "--interval", "15s", "--format", "json"])
+        // It refuses a variable that is none of its own.
+        .env_remove(ROLE)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
