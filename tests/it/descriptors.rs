@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -123,6 +124,10 @@ fn run_delivers_stores_and_answers_at_any_limit_of_open_files() {
     }
 }
 
+/// Held by each sampler of a crowd. It takes half of the limit of open files, which this process has
+/// for all its tests.
+static CROWD_TURN: Mutex<()> = Mutex::new(());
+
 /// 16,500 cgroups, of which one pod made 16,000 in its container: `nested` gives the path of each.
 fn figures_beside_a_crowd(nested: impl Fn(usize) -> String) {
     const PODS: usize = 120;
@@ -141,6 +146,7 @@ fn figures_beside_a_crowd(nested: impl Fn(usize) -> String) {
     }
     let roots = tree.roots();
     let mut ledger = Ledger::new(roots.units);
+    let _turn = CROWD_TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut sampler = Sampler::open(roots, SamplerOptions::default()).unwrap();
     let mut account = Account::default();
     let clock = Clock::new();
