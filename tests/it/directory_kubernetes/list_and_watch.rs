@@ -383,9 +383,11 @@ async fn lists_come_compressed_where_the_server_compresses_them() {
     let setup = Setup::new().await;
     setup.server.script(Route::List, [Answer::recorded("pods-all-gzip")]);
     let source = setup.source();
-    // The whole cluster's list: those of this node are kept.
     let catalog = source.well().await;
-    assert_eq!(catalog.pods().len(), 8);
+    // Of the cluster's 23 pods those of this node.
+    assert_eq!(catalog.pods().len(), 11);
+    assert!(catalog.pods().iter().all(|pod| &*pod.node_name == "worker-1"));
+    assert_eq!(setup.server.requests_for(Route::List).len(), 1);
     let logged = setup.server.log();
     let list = logged.iter().find(|logged| logged.path_and_query.contains("limit=")).unwrap();
     assert_eq!(list.accept_encoding.as_deref(), Some("gzip"));
