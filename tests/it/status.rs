@@ -229,7 +229,8 @@ fn an_endpoint_that_rejects_everything_is_not_healthy_until_it_accepts_a_post() 
     let metrics = || {
         let mut text = String::new();
         let mut stream = TcpStream::connect(listen).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
         stream.read_to_string(&mut text).unwrap();
         text
     };
@@ -491,7 +492,8 @@ fn every_key_and_every_metric_is_described() {
     assert!(all.len() > 40, "{all:?}");
     let mut text = String::new();
     let mut stream = TcpStream::connect(listen).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
     stream.read_to_string(&mut text).unwrap();
     let families = text.lines().filter(|line| line.starts_with("nodetally_"));
     let families = families.filter_map(|line| line.split(['{', ' ']).next());
