@@ -249,9 +249,8 @@ impl PodSelector {
             {
                 Ok(Self::Name { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            // A static pod can have a uid of any form.
-            None => PodUid::of_text(text.as_bytes()).map(Self::Uid).ok_or(InvalidPod),
-            Some(_) => Err(InvalidPod),
+            // A name without its namespace looks like a static pod's own uid, and means no pod.
+            _ => Err(InvalidPod),
         }
     }
 }

@@ -14,10 +14,14 @@ const CONTAINERS_MAX: usize = 256;
 /// The prefix of the labels that the kubelet adds to a pod's own.
 const KUBELETS_LABELS: &str = "io.kubernetes.pod.";
 
+/// The label with the pod's uid, one of [`KUBELETS_LABELS`].
+const UID_LABEL: &str = "io.kubernetes.pod.uid";
+
 /// The pods of the sandboxes, running pods first.
 ///
-/// A sandbox without a pod's uid is left out: no kubelet made it. A pod's ready sandbox counts, else the
-/// latest. Of the containers of one name the latest attempt counts, and the one before is its last run.
+/// A sandbox without a pod's uid is left out: no kubelet made it. A text that is neither UUID nor hash
+/// is a uid only if the kubelet's label has it too. A pod's ready sandbox counts, else the latest. Of
+/// the containers of one name the latest attempt counts, and the one before is its last run.
 ///
 /// CRI's lists hold less than the API:
 /// - All containers are regular, since init containers and sidecars look the same.
@@ -67,7 +71,11 @@ struct FoundPod {
 fn identity(sandbox: &PodSandbox) -> Option<(PodUid, &PodSandboxMetadata)> {
     let metadata = sandbox.metadata.as_ref()?;
     bounded::name(&metadata.name).and(bounded::name(&metadata.namespace))?;
-    Some((PodUid::of_text(metadata.uid.as_bytes())?, metadata))
+    let text = metadata.uid.as_bytes();
+    // The own uid of a static pod can be any text, and so can that of a sandbox made by hand.
+    let is_kubelets = sandbox.labels.get(UID_LABEL) == Some(&metadata.uid);
+    let uid = if is_kubelets { PodUid::of_text(text) } else { PodUid::parse(text) };
+    Some((uid?, metadata))
 }
 
 fn is_ready(sandbox: &PodSandbox) -> bool {

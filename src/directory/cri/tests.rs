@@ -100,6 +100,27 @@ fn runtime_classes_and_ended_pods_are_kept_and_sandboxes_of_no_kubelet_are_not()
 }
 
 #[test]
+fn a_uid_of_another_form_is_a_pods_where_the_kubelets_label_has_it_too() {
+    let sandbox = |label: Option<&str>| PodSandbox {
+        id: "1".repeat(64),
+        metadata: Some(PodSandboxMetadata {
+            name: "n".into(),
+            uid: "my-own_uid".into(),
+            namespace: "ns".into(),
+            attempt: 0,
+        }),
+        labels: label
+            .map(|uid| ("io.kubernetes.pod.uid".to_owned(), uid.to_owned()))
+            .into_iter()
+            .collect(),
+        ..PodSandbox::default()
+    };
+    let found = pods(vec![sandbox(Some("my-own_uid"))], vec![], 0);
+    assert_eq!(found[0].uid, PodUid::of_text(b"my-own_uid").unwrap());
+    assert!(pods(vec![sandbox(None), sandbox(Some("another"))], vec![], 0).is_empty());
+}
+
+#[test]
 fn what_containerd_answered_is_read() {
     let version = VersionResponse::decode(REAL_VERSION).unwrap();
     assert_eq!((&*version.runtime_name, &*version.runtime_version), ("containerd", "1.6.20~ds1"));
