@@ -150,7 +150,7 @@ pub struct NetworkUsage {
 }
 
 impl NetworkUsage {
-    /// What is left without the part `other`.
+    /// The traffic without the part `other`.
     pub(super) fn less(&self, other: &Self) -> Self {
         Self {
             rx: self.rx.saturating_sub(other.rx),

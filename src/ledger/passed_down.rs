@@ -33,21 +33,21 @@ enum Lower {
 }
 
 /// Bytes read and written.
-type Bytes = [i64; 2];
+type ReadWritten = [i64; 2];
 
 #[derive(Debug, Clone, Copy)]
 struct Followed {
     lower: Lower,
     /// Bytes that the device itself shows, whoever is charged for it.
-    shown: Bytes,
+    shown: ReadWritten,
 }
 
 /// The bytes of one cgroup or owner on a lower device, and on the devices above it that have a
 /// worker between.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sides {
-    own: Bytes,
-    above: Bytes,
+    own: ReadWritten,
+    above: ReadWritten,
 }
 
 type AllSides = [Sides; LOWER_MAX];
@@ -56,7 +56,7 @@ type AllSides = [Sides; LOWER_MAX];
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     lower: Lower,
-    bytes: Bytes,
+    bytes: ReadWritten,
     since: BootTime,
 }
 
@@ -130,7 +130,7 @@ impl PassedDown {
     fn follow(&mut self, lower: Lower) {
         let is_followed = self.followed.iter().any(|followed| followed.lower == lower);
         if !is_followed && self.followed.len() < LOWER_MAX {
-            self.followed.push(Followed { lower, shown: Bytes::default() });
+            self.followed.push(Followed { lower, shown: ReadWritten::default() });
         }
     }
 
@@ -235,7 +235,7 @@ impl PassedDown {
                 kept.since = now;
             }
         } else if excess > 0 {
-            let mut bytes = Bytes::default();
+            let mut bytes = ReadWritten::default();
             bytes[part] = excess;
             self.expected.push(Expected { lower: followed.lower, bytes, since: now });
         }
@@ -270,15 +270,15 @@ fn has_worker(topology: &BlockTopology, number: DeviceNumber) -> bool {
     number.major == MAJOR_LOOP && topology.kind(number) == Some(BlockKind::Stacked)
 }
 
-fn of(delta: IoDelta) -> Bytes {
+fn of(delta: IoDelta) -> ReadWritten {
     [delta.read, delta.written]
 }
 
-fn sum(a: Bytes, b: Bytes) -> Bytes {
+fn sum(a: ReadWritten, b: ReadWritten) -> ReadWritten {
     [a[0].saturating_add(b[0]), a[1].saturating_add(b[1])]
 }
 
-fn less(a: Bytes, b: Bytes) -> Bytes {
+fn less(a: ReadWritten, b: ReadWritten) -> ReadWritten {
     [a[0].saturating_sub(b[0]), a[1].saturating_sub(b[1])]
 }
 

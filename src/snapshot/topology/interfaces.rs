@@ -75,7 +75,7 @@ pub fn inner_facts(
     let chosen = ways_out(&links, &roles);
     facts(&links, |at| {
         chosen.get(at)?.then(|| match roles.get(at) {
-            Some(Role::Hardware) => InterfaceKind::Hardware,
+            Some(LinkRole::Hardware) => InterfaceKind::Hardware,
             _ => InterfaceKind::Virtual,
         })
     })
@@ -91,7 +91,7 @@ fn facts(links: &[Link], kind: impl Fn(usize) -> Option<InterfaceKind>) -> Vec<I
 
 /// The place of an interface between the namespace's own sockets and the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum LinkRole {
     Loopback,
     Hardware,
     /// Its other end, or what it lies on, is in another namespace.
@@ -108,7 +108,7 @@ enum Role {
     /// A VLAN, macvlan or the like on an interface of this namespace, or hardware whose traffic
     /// other hardware counts.
     Stacked,
-    /// What is sent to it is dropped.
+    /// It drops all that is sent to it.
     Dummy,
 }
 
@@ -120,82 +120,83 @@ const TYPES_MONITOR: std::ops::RangeInclusive<u64> = 801..=803;
 /// PPP; IPIP, IP6IP6; SIT, GRE; GRE over IPv6; none (tun, WireGuard).
 const TYPES_TUNNEL: [u64; 7] = [512, 768, 769, 776, 778, 823, 65534];
 
-fn roles(links: &[Link]) -> Vec<Role> {
+fn roles(links: &[Link]) -> Vec<LinkRole> {
     let mut roles: Vec<_> = links.iter().map(|link| role(link, links)).collect();
     let at = |name: InterfaceName| links.iter().position(|link| link.name == Some(name));
     let in_bridge = |link: &Link| {
         link.master.and_then(at).filter(|at| links.get(*at).is_some_and(|master| master.is_bridge))
     };
-    let leaves = |role: &Role| matches!(role, Role::Hardware | Role::Peer);
+    let leaves = |role: &LinkRole| matches!(role, LinkRole::Hardware | LinkRole::Peer);
     let has_other_way =
         links.iter().zip(&roles).any(|(link, role)| leaves(role) && in_bridge(link).is_none());
     for (place, link) in links.iter().enumerate() {
-        let Some(bridge) = in_bridge(link).filter(|_| roles.get(place) == Some(&Role::Peer)) else {
+        let Some(bridge) = in_bridge(link).filter(|_| roles.get(place) == Some(&LinkRole::Peer))
+        else {
             continue;
         };
         // The bridge of a virtual machine joins its tap with the pod's own interface. A bridge of
         // near ends only is for containers.
         let has_tap = links.iter().zip(&roles).any(|(port, role)| {
-            in_bridge(port) == Some(bridge) && matches!(role, Role::Tap | Role::Tunnel)
+            in_bridge(port) == Some(bridge) && matches!(role, LinkRole::Tap | LinkRole::Tunnel)
         });
         if !has_tap
             && has_other_way
             && let Some(role) = roles.get_mut(place)
         {
-            *role = Role::NearEnd;
+            *role = LinkRole::NearEnd;
         }
     }
     roles
 }
 
-fn role(link: &Link, links: &[Link]) -> Role {
+fn role(link: &Link, links: &[Link]) -> LinkRole {
     if link.name() == b"lo" || link.hardware_type == Some(TYPE_LOOPBACK) {
-        return Role::Loopback;
+        return LinkRole::Loopback;
     }
     if link.has_device {
-        return if repeats_hardware(link, links) { Role::Stacked } else { Role::Hardware };
+        return if repeats_hardware(link, links) { LinkRole::Stacked } else { LinkRole::Hardware };
     }
     let is_master = matches!(&*link.kind, b"bridge" | b"bond" | b"team" | b"vrf" | b"hsr");
     if link.is_bridge || link.is_bond || is_master {
-        return Role::Master;
+        return LinkRole::Master;
     }
     let is_tunnel_type = link.hardware_type.is_some_and(|number| TYPES_TUNNEL.contains(&number));
     let is_tunnel_kind =
         matches!(&*link.kind, b"vxlan" | b"geneve" | b"wireguard" | b"ppp" | b"gtp" | b"l2tpeth");
     if is_tunnel_type || is_tunnel_kind {
-        return Role::Tunnel;
+        return LinkRole::Tunnel;
     }
     if link.is_tun {
-        return Role::Tap;
+        return LinkRole::Tap;
     }
     if link.lower.iter().any(|lower| links.iter().any(|link| link.name == Some(*lower))) {
-        return Role::Stacked;
+        return LinkRole::Stacked;
     }
     let by_name = role_by_name(link.name(), links);
     let (Some(peer), Some(index)) = (link.peer, link.index) else { return by_name };
     if peer == 0 {
-        return Role::Tunnel;
+        return LinkRole::Tunnel;
     }
     if peer == index {
         return match by_name {
             // It ends here, so it is no way out beside one that does not.
-            Role::Peer if link.no_arp => Role::Dummy,
+            LinkRole::Peer if link.no_arp => LinkRole::Dummy,
             // Both ends of a pair can have the same number, each in its namespace. In a whole sysfs
             // all else that ends here has shown itself above.
-            Role::Peer if link.is_whole => Role::Peer,
-            Role::Peer | Role::NearEnd => Role::Tap,
+            LinkRole::Peer if link.is_whole => LinkRole::Peer,
+            LinkRole::Peer | LinkRole::NearEnd => LinkRole::Tap,
             other => other,
         };
     }
     match links.iter().find(|other| other.index == Some(peer)) {
         // Both ends of a pair are here.
-        Some(other) if other.peer == Some(index) => Role::Dummy,
+        Some(other) if other.peer == Some(index) => LinkRole::Dummy,
         // A whole sysfs has a link to what an interface lies on, and this has none. So the number
         // is one of another namespace.
-        Some(_) if !link.is_whole => Role::Stacked,
+        Some(_) if !link.is_whole => LinkRole::Stacked,
         _ => match by_name {
-            Role::NearEnd | Role::Tunnel => by_name,
-            _ => Role::Peer,
+            LinkRole::NearEnd | LinkRole::Tunnel => by_name,
+            _ => LinkRole::Peer,
         },
     }
 }
@@ -234,19 +235,19 @@ fn is_port_of_function(port: &[u8]) -> bool {
 }
 
 /// The interfaces of default routes, or what lies below them where they are a bridge or a VLAN.
-fn uplinks_below(links: &[Link], roles: &[Role], uplinks: &[InterfaceName]) -> Vec<bool> {
+fn uplinks_below(links: &[Link], roles: &[LinkRole], uplinks: &[InterfaceName]) -> Vec<bool> {
     let mut chosen = vec![false; links.len()];
     for (at, (link, role)) in links.iter().zip(roles).enumerate() {
         let routed = link.name.is_some_and(|name| uplinks.contains(&name));
-        if !routed || matches!(role, Role::Loopback | Role::Dummy | Role::Tunnel) {
+        if !routed || matches!(role, LinkRole::Loopback | LinkRole::Dummy | LinkRole::Tunnel) {
             continue;
         }
         let mut found = false;
-        if matches!(role, Role::Master | Role::Stacked) {
+        if matches!(role, LinkRole::Master | LinkRole::Stacked) {
             for (below, (lower, role)) in links.iter().zip(roles).enumerate() {
                 let is_lower = lower.name.is_some_and(|name| link.lower.contains(&name))
                     || lower.master.is_some() && lower.master == link.name;
-                if is_lower && matches!(role, Role::Peer | Role::Tap) {
+                if is_lower && matches!(role, LinkRole::Peer | LinkRole::Tap) {
                     found = true;
                     chosen.iter_mut().skip(below).take(1).for_each(|chosen| *chosen = true);
                 }
@@ -260,18 +261,18 @@ fn uplinks_below(links: &[Link], roles: &[Role], uplinks: &[InterfaceName]) -> V
 }
 
 /// The interfaces by which traffic leaves: of the kinds that the namespace has, the outermost.
-fn ways_out(links: &[Link], roles: &[Role]) -> Vec<bool> {
-    let tiers: [&[Role]; 5] = [
-        &[Role::Hardware, Role::Peer],
-        &[Role::Tap],
-        &[Role::Tunnel],
+fn ways_out(links: &[Link], roles: &[LinkRole]) -> Vec<bool> {
+    let tiers: [&[LinkRole]; 5] = [
+        &[LinkRole::Hardware, LinkRole::Peer],
+        &[LinkRole::Tap],
+        &[LinkRole::Tunnel],
         // The only pair of a namespace leads outside, whatever its name.
-        &[Role::NearEnd],
-        &[Role::Master],
+        &[LinkRole::NearEnd],
+        &[LinkRole::Master],
     ];
-    let is_in = |tier: &[Role], link: &Link, role: &Role| {
+    let is_in = |tier: &[LinkRole], link: &Link, role: &LinkRole| {
         // A bridge of the kernel's sends by its ports. One that is only called so can be anything.
-        tier.contains(role) && !(*role == Role::Master && link.in_sysfs)
+        tier.contains(role) && !(*role == LinkRole::Master && link.in_sysfs)
     };
     let all = || links.iter().zip(roles);
     let tier = tiers.iter().find(|tier| all().any(|(link, role)| is_in(tier, link, role)));
@@ -279,29 +280,29 @@ fn ways_out(links: &[Link], roles: &[Role]) -> Vec<bool> {
 }
 
 /// The role by the names that programs give to interfaces. An unknown name is a way out.
-fn role_by_name(name: &[u8], links: &[Link]) -> Role {
+fn role_by_name(name: &[u8], links: &[Link]) -> LinkRole {
     let starts = |prefixes: &[&[u8]]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let has = |wanted: &[u8]| links.iter().any(|link| link.name() == wanted);
     // KubeVirt renames the pod's interface and leaves a dummy in its place.
     if starts(DUMMIES) || has(&[name, b"-nic"].concat()) {
-        return Role::Dummy;
+        return LinkRole::Dummy;
     }
     // A VLAN is mostly called after the interface that it lies on.
     if let Some(dot) = name.iter().rposition(|byte| *byte == b'.')
         && has(name.get(..dot).unwrap_or_default())
     {
-        return Role::Stacked;
+        return LinkRole::Stacked;
     }
     if starts(TAPS) {
-        Role::Tap
+        LinkRole::Tap
     } else if starts(TUNNELS) {
-        Role::Tunnel
+        LinkRole::Tunnel
     } else if starts(NEAR_ENDS) {
-        Role::NearEnd
+        LinkRole::NearEnd
     } else if starts(MASTERS) {
-        Role::Master
+        LinkRole::Master
     } else {
-        Role::Peer
+        LinkRole::Peer
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// What is known without sysfs.
+    /// A link of which the name alone is known, without sysfs.
     #[must_use]
     pub fn named(name: InterfaceName) -> Self {
         Self { name: Some(name), ..Self::default() }

@@ -13,7 +13,7 @@ const NAMESPACE: &str = "net:[4026532262]";
 const NEWBORN: &str = "86dbca75";
 const NEWBORN_PID: &str = "4541";
 
-/// What a function of a card shows that has run for long.
+/// The bytes of a function of a card that has run for long.
 const PAST: u64 = 900_000_000_000;
 
 impl Host {
@@ -453,7 +453,7 @@ fn the_pods_of_a_node_in_a_container_are_balanced_once() {
     assert_eq!(sent(&dump, "3da18e20"), Some(16 * MIB));
 }
 
-/// What owners send to each other does not pass the node's cards: 30 MiB between two pods.
+/// Traffic from owner to owner does not pass the node's cards: 30 MiB between two pods.
 #[test]
 fn traffic_between_owners_is_a_figure_of_its_own() {
     let host = Host::copy(HOST);
