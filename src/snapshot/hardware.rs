@@ -1,18 +1,17 @@
 //! Facts of sysfs about disks and links that the subtraction of their counters needs.
 
-use std::ffi::CString;
-
 use super::roots::Roots;
+use super::topology::PathBuffer;
 use crate::identity::DeviceNumber;
 use crate::source::cgroup::single;
-use crate::source::proc::diskstats::DiskstatsRow;
+use crate::source::proc::diskstats::{DiskstatsRow, NAME_BYTES_MAX};
 use crate::source::proc::net_dev::{InterfaceName, InterfaceRow};
 use crate::source::root::{Buffer, Dir};
 
 /// Ticks after which the rates of links are read again: a link can become faster.
 const LINK_TICKS: u32 = 8;
 
-/// Reads sequence numbers and rates. Allocates nothing while disks and interfaces stay.
+/// Reads sequence numbers and rates. Allocates nothing but for new disks and interfaces.
 #[derive(Debug)]
 pub struct HardwareReader {
     block: Option<Dir>,
@@ -58,9 +57,12 @@ impl HardwareReader {
         let Some(block) = &self.block else { return };
         for row in rows {
             // In sysfs the slash of a name such as cciss/c0d0 is an exclamation mark.
-            let name = row.name().iter().map(|byte| if *byte == b'/' { b'!' } else { *byte });
-            let path = name.chain(*b"/diskseq").collect::<Vec<u8>>();
-            if let Some(sequence) = figure(block, path, buffer) {
+            let mut entry = [0; NAME_BYTES_MAX];
+            for (to, from) in entry.iter_mut().zip(row.name()) {
+                *to = if *from == b'/' { b'!' } else { *from };
+            }
+            let entry = entry.get(..row.name().len()).unwrap_or_default();
+            if let Some(sequence) = figure(block, &[entry, b"/diskseq"], buffer) {
                 sequences.push((row.device, sequence));
             }
         }
@@ -85,20 +87,23 @@ impl HardwareReader {
         let Some(class) = &self.class else { return };
         for name in &self.interfaces {
             // What a virtual interface calls its speed bounds nothing.
-            let device = CString::new([name.as_bytes(), b"/device"].concat());
-            if !device.is_ok_and(|device| class.has(&device)) {
+            let mut space = PathBuffer::default();
+            let device = space.join(&[name.as_bytes(), b"/device"]);
+            if !device.is_some_and(|device| class.has(device)) {
                 continue;
             }
             // A link that is down, and many a virtual machine's, has -1 or an error.
-            let path = [name.as_bytes(), b"/speed"].concat();
-            if let Some(megabits) = figure(class, path, buffer).filter(|speed| *speed > 0) {
+            let speed = figure(class, &[name.as_bytes(), b"/speed"], buffer);
+            if let Some(megabits) = speed.filter(|speed| *speed > 0) {
                 rates.push((*name, megabits.saturating_mul(125_000)));
             }
         }
     }
 }
 
-fn figure(dir: &Dir, path: Vec<u8>, buffer: &mut Buffer) -> Option<u64> {
-    let text = dir.read_record(&CString::new(path).ok()?, buffer).ok()?;
+/// The figure in the file whose path below `dir` is `parts` joined.
+fn figure(dir: &Dir, parts: &[&[u8]], buffer: &mut Buffer) -> Option<u64> {
+    let mut space = PathBuffer::default();
+    let text = dir.read_record(space.join(parts)?, buffer).ok()?;
     single::parse_figure(text).ok()
 }

@@ -10,3 +10,4 @@ mod whole_device;
 pub use block::{BlockDevice, BlockKind, BlockSources, BlockTopology};
 pub use interfaces::{InterfaceFacts, InterfaceKind, host_facts, inner_facts};
 pub use link::{Link, LinkFiles};
+pub(super) use path_buffer::PathBuffer;

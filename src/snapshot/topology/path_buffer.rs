@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 /// A buffer for a path and its NUL; the kernel has no longer paths.
-pub(super) struct PathBuffer([u8; PATH_BYTES_MAX]);
+pub(in crate::snapshot) struct PathBuffer([u8; PATH_BYTES_MAX]);
 
 const PATH_BYTES_MAX: usize = 4096;
 
