@@ -219,7 +219,7 @@ impl NodeReader {
         node.disks_read_at = context.now();
         if node.disks_readable {
             if self.ticks_to_topology == 0 || !topology.fits(&node.disks) {
-                topology.update(&self.block, &node.disks, context.buffer);
+                topology.update(&mut self.block, &node.disks, context.buffer);
                 self.ticks_to_topology = TOPOLOGY_TICKS;
             }
             self.ticks_to_topology -= 1;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::gaps::{Gap, GapReason};
@@ -67,6 +68,9 @@ pub struct CgroupMount {
     pub gaps: Vec<Gap>,
 }
 
+/// The mounts of pid 1, and those of the agent, below procfs.
+const MOUNT_FILES: [&CStr; 2] = [c"1/mountinfo", c"self/mountinfo"];
+
 /// The mount options of procfs that hide something.
 #[derive(Debug, Default)]
 pub struct ProcfsOptions {
@@ -118,8 +122,7 @@ impl Roots {
     pub fn mounts(&self) -> Vec<Mount> {
         let mut buffer = Buffer::default();
         let Ok(procfs) = Dir::open(&self.procfs) else { return Vec::new() };
-        let names: [&CStr; 2] = [c"1/mountinfo", c"self/mountinfo"];
-        names
+        MOUNT_FILES
             .iter()
             .find_map(|name| {
                 let text = procfs.read_records(name, &mut buffer).ok()?;
@@ -127,6 +130,23 @@ impl Roots {
                 (!mounts.is_empty()).then_some(mounts)
             })
             .unwrap_or_default()
+    }
+
+    /// A digest of the files of [`Self::mounts`]: another one if a mount came or went. Allocates
+    /// nothing once `buffer` has room for them.
+    #[must_use]
+    pub fn mounts_digest(&self, buffer: &mut Buffer) -> u64 {
+        let mut digest = DefaultHasher::new();
+        let Ok(procfs) = Dir::open(&self.procfs) else { return digest.finish() };
+        for name in MOUNT_FILES {
+            if let Ok(text) = procfs.read_records(name, buffer)
+                && !text.is_empty()
+            {
+                digest.write(text);
+                break;
+            }
+        }
+        digest.finish()
     }
 
     /// The mount options of procfs that hide processes or files, each as a gap.

@@ -1,5 +1,7 @@
 //! The disks below the file of a loop device.
 
+use std::ffi::{CStr, OsStr};
+use std::mem;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -34,9 +36,43 @@ pub(super) struct FileSources {
     btrfs: Option<Dir>,
 }
 
-/// The host's mounts, read at the first need.
+/// The host's mounts, and the files of which they told that no device of the node is below.
 #[derive(Debug, Default)]
-pub(super) struct KnownMounts(Option<Vec<Mount>>);
+pub(super) struct KnownMounts {
+    /// Read at the first need of an update.
+    mounts: Option<Vec<Mount>>,
+    /// The digest is that of this update.
+    is_compared: bool,
+    digest: u64,
+    /// Valid while mounts and devices stay.
+    diskless: Vec<(Box<[u8]>, Below)>,
+}
+
+impl KnownMounts {
+    /// Begins an update. `same_devices`: no device came or went since the last one.
+    pub fn begin(&mut self, same_devices: bool) {
+        if !same_devices {
+            self.diskless.clear();
+        }
+        self.is_compared = false;
+    }
+
+    /// Ends an update.
+    pub fn end(&mut self) {
+        self.mounts = None;
+    }
+
+    /// Forgets what was found if a mount came or went since. Reads the mounts once in an update.
+    fn compare(&mut self, roots: &Roots, buffer: &mut Buffer) {
+        if mem::replace(&mut self.is_compared, true) {
+            return;
+        }
+        let digest = roots.mounts_digest(buffer);
+        if mem::replace(&mut self.digest, digest) != digest {
+            self.diskless.clear();
+        }
+    }
+}
 
 /// An overlay whose upper directory is on an overlay, and so on.
 const DEPTH_MAX: usize = 8;
@@ -65,18 +101,32 @@ impl FileSources {
         let Some(file) = space.join(&[entry, b"/loop/backing_file"]) else {
             return Below::Unknown;
         };
-        let Ok(text) = block.read_record(file, buffer) else { return Below::Unknown };
-        let path = text.strip_suffix(b"\n").unwrap_or(text);
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let Some(path) = backing_path(block, file, buffer) else { return Below::Unknown };
         if let Some(device) = self.device_by_number(path, rows) {
             below.push(device);
             return Below::Devices;
         }
         // The host has no device of this number: btrfs, overlay and the like have one of their own.
-        let path = path.to_vec();
-        let mounts = mounts.0.get_or_insert_with(|| self.roots.mounts());
-        let search = Search { sources: self, block, rows, mounts };
-        search.below_path(Path::new(std::ffi::OsStr::from_bytes(&path)), buffer, below, DEPTH_MAX)
+        let known = mounts.diskless.iter().position(|(known, _)| **known == *path);
+        mounts.compare(&self.roots, buffer);
+        if let Some((_, found)) = known.and_then(|at| mounts.diskless.get(at)) {
+            return *found;
+        }
+        let path = backing_path(block, file, buffer).map(<[u8]>::to_vec);
+        let Some(path) = path else { return Below::Unknown };
+        let all = mounts.mounts.get_or_insert_with(|| self.roots.mounts());
+        let search = Search { sources: self, block, rows, mounts: all };
+        let as_path = Path::new(OsStr::from_bytes(&path));
+        let found = search.below_path(as_path, buffer, below, DEPTH_MAX);
+        // A filesystem can get other devices while it is mounted.
+        if found != Below::Devices {
+            // A device that changes its file again and again leaves the earlier ones behind.
+            if mounts.diskless.len() >= rows.len() {
+                mounts.diskless.clear();
+            }
+            mounts.diskless.push((path.into(), found));
+        }
+        found
     }
 
     /// The whole device of a file's filesystem, or of the device file at `path`, by its number. The
@@ -95,6 +145,13 @@ impl FileSources {
         };
         by_number(number, rows)
     }
+}
+
+/// The path of a loop device's file. `file` is its place below `block`, which is /sys/block.
+fn backing_path<'b>(block: &Dir, file: &CStr, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
+    let text = block.read_record(file, buffer).ok()?;
+    let path = text.strip_suffix(b"\n").unwrap_or(text);
+    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
 }
 
 fn by_number(number: DeviceNumber, rows: &[DiskstatsRow]) -> Option<DeviceNumber> {

@@ -89,9 +89,15 @@ impl BlockTopology {
     }
 
     /// Reads sysfs for each row anew. Allocates nothing if the devices are the same, unless a loop
-    /// device's file is on a filesystem without a device number.
-    pub fn update(&mut self, sources: &BlockSources, rows: &[DiskstatsRow], buffer: &mut Buffer) {
-        if !self.fits(rows) {
+    /// device has another file than before, or one on disks that its device number does not tell.
+    pub fn update(
+        &mut self,
+        sources: &mut BlockSources,
+        rows: &[DiskstatsRow],
+        buffer: &mut Buffer,
+    ) {
+        let same_devices = self.fits(rows);
+        if !same_devices {
             self.devices.clear();
             self.devices.extend(
                 rows.iter()
@@ -102,7 +108,8 @@ impl BlockTopology {
                 a.number.cmp(&b.number).then_with(by_name)
             });
         }
-        let mut mounts = KnownMounts::default();
+        let mut mounts = std::mem::take(&mut sources.mounts);
+        mounts.begin(same_devices);
         let mut has_disk = false;
         for device in &mut self.devices {
             let Some(row) = rows.iter().find(|row| device.is(row)) else { continue };
@@ -111,6 +118,8 @@ impl BlockTopology {
             let removable = matches!(row.device.major, MAJOR_FLOPPY | MAJOR_CDROM);
             has_disk |= device.kind == BlockKind::Disk && used && !removable;
         }
+        mounts.end();
+        sources.mounts = mounts;
         if has_disk {
             return;
         }
@@ -125,11 +134,12 @@ impl BlockTopology {
     }
 }
 
-/// The open directories that tell how devices are stacked.
+/// The open directories that tell how devices are stacked, and what they told of loop devices.
 #[derive(Debug)]
 pub struct BlockSources {
     block: Option<Dir>,
     files: FileSources,
+    mounts: KnownMounts,
 }
 
 const MAJOR_RAM: u32 = 1;
@@ -140,7 +150,11 @@ const MAJOR_CDROM: u32 = 11;
 impl BlockSources {
     #[must_use]
     pub fn open(roots: &Roots) -> Self {
-        Self { block: Dir::open(&roots.sysfs.join("block")).ok(), files: FileSources::open(roots) }
+        Self {
+            block: Dir::open(&roots.sysfs.join("block")).ok(),
+            files: FileSources::open(roots),
+            mounts: KnownMounts::default(),
+        }
     }
 
     /// Finds out the kind of `row`, and the devices that it passes its transfers down to.
