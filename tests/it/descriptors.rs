@@ -66,18 +66,47 @@ fn cpu_usec(row: &Value) -> u64 {
     row["cpu_usage_usec"].as_u64().unwrap_or_else(|| panic!("{row}"))
 }
 
+/// Waits until `dump` has the first sample of `tree` and waits for the second one: it has opened
+/// the tree, sleeps, and has used no CPU for a while.
+fn wait_between_samples(dump: &Child, tree: &HostTree) {
+    let proc = Path::new("/proc").join(dump.id().to_string());
+    let opened = tree.path().join("proc/stat").canonicalize().unwrap();
+    // The state, and the ticks of user and system time.
+    let used = || -> Option<(String, [u64; 2])> {
+        let text = fs::read_to_string(proc.join("stat")).ok()?;
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = [fields.get(11)?.parse().ok()?, fields.get(12)?.parse().ok()?];
+        Some(((*fields.first()?).to_owned(), ticks))
+    };
+    let has_opened = || {
+        let files = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
+        files.map(|file| fs::read_link(file.path())).any(|to| to.is_ok_and(|to| to == opened))
+    };
+    eventually("a first sample", || {
+        let before = used();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(80));
+            let sleeps = before.as_ref().is_some_and(|(state, _)| state == "S");
+            if !sleeps || used() != before {
+                return None;
+            }
+        }
+        has_opened().then_some(())
+    });
+}
+
 #[test]
 fn dump_has_the_same_figures_at_any_limit_of_open_files() {
     for pods in [250, 1000] {
         let mut tree = HostTree::build(pods);
-        let interval = if pods == 250 { "3s" } else { "8s" };
+        // Longer than the slowest first sample takes beyond the fastest one.
+        let interval = if pods == 250 { "8s" } else { "20s" };
         let arguments = ["dump", "--format", "json", "--interval", interval, "--top", "100000"];
         let dumps = [64, 256, 1024, 16_384].map(|limit| {
             let arguments = &arguments;
             limited(&tree, limit, arguments).spawn().unwrap()
         });
-        // Behind the first sample of each.
-        thread::sleep(Duration::from_millis(if pods == 250 { 1500 } else { 5000 }));
+        dumps.iter().for_each(|dump| wait_between_samples(dump, &tree));
         tree.advance(Activity::SameFifth);
         let [least, few, some, many] = dumps.map(figures);
         assert_eq!(many.0.len(), pods * 4 + 31, "pods, containers and units");
