@@ -335,8 +335,8 @@ fn pod_batch(reader: Reader, host: &Host) {
     assert_eq!(
         node["status"]["capacity"],
         json!({
-            "cpu": "4", "memory": (16_078_924_u64 * 1024).to_string(), "pods": "110",
-            "ephemeral-storage": (83_873_772_u64 * 1024).to_string(),
+            "cpu": "4", "memory": "16078924Ki", "pods": "110",
+            "ephemeral-storage": "83873772Ki",
         })
     );
     assert_eq!(node["metrics"]["cpu"]["capacity"], 4.0);

@@ -18,6 +18,11 @@ pub fn rounds(least: u32) -> u32 {
     rounds
 }
 
+/// True if more than the short loops of CI is asked for.
+pub fn is_long() -> bool {
+    factor() > 1
+}
+
 /// A property's configuration with so many cases as [`rounds`] answers.
 pub fn cases(least: u32) -> Config {
     Config::with_cases(rounds(least))
