@@ -162,6 +162,8 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test reads the files that it made")]
+
     use std::sync::Arc;
     use std::time::Duration;
 

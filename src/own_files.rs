@@ -205,6 +205,8 @@ pub(crate) fn lock(dir: &Path) -> Result<DirLock, LockError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test reads the files that it made")]
+
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

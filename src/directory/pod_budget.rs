@@ -64,22 +64,22 @@ fn kept_bytes(pod: &Pod) -> usize {
         owners.iter().map(|owner| text(&owner.kind) + text(&owner.name) + text(&owner.uid));
     let workload = workload.iter().map(|workload| text(&workload.kind) + text(&workload.name));
     size_of::<Pod>()
-        + texts.into_iter().map(text).sum::<usize>()
+        + texts.into_iter().map(|some| text(some)).sum::<usize>()
         + optional.into_iter().map(optional_text).sum::<usize>()
         + pairs(labels)
         + pairs(annotations)
         + owners.chain(workload).sum::<usize>()
-        + pod.ips.iter().map(text).sum::<usize>()
+        + pod.ips.iter().map(|ip| text(ip)).sum::<usize>()
         + pod.conditions.iter().map(condition).sum::<usize>()
         + pod.containers.iter().map(container).sum::<usize>()
 }
 
-fn text(text: &Box<str>) -> usize {
+fn text(text: &str) -> usize {
     text.len() + TEXT_OVERHEAD
 }
 
 fn optional_text(optional: &Option<Box<str>>) -> usize {
-    optional.as_ref().map_or(0, text)
+    optional.as_ref().map_or(0, |some| text(some))
 }
 
 fn pairs(labels: &Labels) -> usize {

@@ -27,6 +27,7 @@ use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
 /// The memory that attribution reuses in each interval.
 #[derive(Debug, Default)]
 pub(super) struct Attribution {
+    pub passed_down: PassedDown,
     /// In the order of the account's pods.
     pods: Vec<SelfUsage>,
     /// The network traffic of each entry.
@@ -47,7 +48,6 @@ impl Attribution {
         snapshot: &Snapshot,
         cgroups: &[CgroupDelta],
         entries: &mut [OwnerEntry],
-        passed_down: &mut PassedDown,
         account: &mut Account,
     ) {
         self.attribute_networks(last, units, snapshot, cgroups, entries, &mut account.gaps);
@@ -57,7 +57,7 @@ impl Attribution {
                 entry.self_usage.add(&cgroup.self_usage);
             }
         }
-        passed_down.settle(snapshot, cgroups, entries);
+        self.passed_down.settle(snapshot, cgroups, entries);
         account.pods.clear();
         account.containers.clear();
         account.units.clear();

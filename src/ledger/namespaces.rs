@@ -63,7 +63,7 @@ impl NamespaceHomes {
                 continue;
             }
             let top = snapshot.cgroups.get(entry.top).map_or(0, depth);
-            self.learn_own(snapshot, cgroups, entries, cgroup.entry, reading, is_host, top);
+            self.learn_own(snapshot, cgroups, entries, cgroup.entry, reading, is_host);
             let home = NamespaceHome { entry: cgroup.entry, cgroup: at, inside: Inside::Host };
             if let Some(known) = self.homes.get_mut(place)
                 && known.is_none_or(|(known, _)| top < known)
@@ -95,15 +95,15 @@ impl NamespaceHomes {
         entry: usize,
         reading: &CgroupReading,
         is_host: bool,
-        top: usize,
     ) {
-        let is_pod =
-            entries.get(entry).is_some_and(|entry| matches!(entry.owner, Owner::Pod { .. }));
+        let owner = entries.get(entry);
+        let is_pod = owner.is_some_and(|entry| matches!(entry.owner, Owner::Pod { .. }));
         // The monitor of a container is in the pod's cgroup and the host's namespace.
         if is_pod && is_host {
             return;
         }
         let Some(id) = reading.namespace else { return };
+        let top = owner.and_then(|entry| snapshot.cgroups.get(entry.top)).map_or(0, depth);
         let found = OwnNamespace { id, is_host, depth: depth(reading).saturating_sub(top) };
         let whole = whole_owner(snapshot, cgroups, entries, entry);
         if let Some(own) = self.own.get_mut(whole)

@@ -15,7 +15,6 @@ use super::exited_children::ChildrenSettler;
 use super::io::delta_over_layers;
 use super::node::settle_node;
 use super::owner_entry::OwnerEntry;
-use super::passed_down::PassedDown;
 use super::self_usage::SelfUsage;
 use super::split::split_self_usage;
 use super::unread::{Baseline, INTERVALS_MAX, PendingCgroups};
@@ -68,7 +67,6 @@ pub struct Ledger {
     attribution: Attribution,
     /// Rules of a file of names that make owners.
     named: Arc<[CgroupNameRule]>,
-    passed_down: PassedDown,
     children: ChildrenSettler,
 }
 
@@ -85,7 +83,6 @@ impl Ledger {
             cgroups: Vec::new(),
             entries: Vec::new(),
             attribution: Attribution::default(),
-            passed_down: PassedDown::default(),
             children: ChildrenSettler::default(),
             named: Arc::default(),
         }
@@ -130,15 +127,15 @@ impl Ledger {
         account.wall = snapshot.wall;
         account.gaps.begin_tick();
         settle_node(last.as_ref(), snapshot, self.units, &mut account.node, &mut account.gaps);
-        self.passed_down.prepare(last.as_ref(), snapshot);
+        self.attribution.passed_down.prepare(last.as_ref(), snapshot);
         self.settle_cgroups(last.as_ref(), snapshot, account);
         let mut next = std::mem::take(&mut self.recycled);
         next.fill(snapshot);
-        let Self { cgroups, pending, entries, attribution, passed_down, children, .. } = self;
+        let Self { cgroups, pending, entries, attribution, children, .. } = self;
         let (last_counters, units) = (last.as_ref(), self.units);
         children.settle(last_counters, &mut next, units, snapshot, cgroups, account);
         split_self_usage(cgroups, pending, snapshot);
-        attribution.run(last_counters, units, snapshot, cgroups, entries, passed_down, account);
+        attribution.run(last_counters, units, snapshot, cgroups, entries, account);
 
         self.recycled = last.unwrap_or_default();
         next.keep_unread(&mut self.recycled, snapshot);
@@ -232,7 +229,7 @@ impl Ledger {
             });
             let measured_io = measured_io.filter(|_| io_gains.known());
             let rows = measured_io.map(|(_, before, now)| (before, now.as_slice()));
-            self.passed_down.add_cgroup(rows, &snapshot.topology, over_usec);
+            self.attribution.passed_down.add_cgroup(rows, &snapshot.topology, over_usec);
             let measured_io = measured_io.map(|(delta, ..)| delta);
             let created = earlier.is_none() && measured_cpu.is_some();
             let then = base.as_ref().and_then(|base| base.cpu?.throttling);

@@ -342,6 +342,8 @@ fn remove(path: &Path) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "a test reads the files that it made")]
+
     use bytes::Bytes;
 
     use super::*;

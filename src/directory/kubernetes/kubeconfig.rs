@@ -275,7 +275,8 @@ mod tests {
         let provider = |text: &str| {
             format!("{{auth-provider: {{name: oidc, config: {{id-token: {}}}}}}}", quoted(text))
         };
-        let places: [(&str, &dyn Fn(&str) -> String); 4] = [
+        type User<'u> = &'u dyn Fn(&str) -> String;
+        let places: [(&str, User<'_>); 4] = [
             ("its `token` holds no token: ", &inline),
             ("token holds no token: ", &file),
             ("its exec plugin `/bin/sh` gave no token: ", &exec),

@@ -62,10 +62,10 @@ fn io_stat_gains(host: &Host, instant: usize, dir: &str, devices: &[&str], gaine
             text.lines().find(|line| line.starts_with(&format!("{device} "))).map(str::to_owned);
         match row {
             Some(row) => {
-                let at = row.find("wbytes=").unwrap() + "wbytes=".len();
-                let end = row[at..].find(' ').unwrap() + at;
-                let now = row[at..end].parse::<u64>().unwrap() + gained;
-                text = text.replace(&row, &format!("{}{now}{}", &row[..at], &row[end..]));
+                let (head, tail) = row.split_once("wbytes=").unwrap();
+                let (figure, tail) = tail.split_once(' ').unwrap();
+                let now = figure.parse::<u64>().unwrap() + gained;
+                text = text.replace(&row, &format!("{head}wbytes={now} {tail}"));
             }
             None => text.push_str(&format!(
                 "{device} rbytes=0 wbytes={gained} rios=0 wios={} dbytes=0 dios=0\n",

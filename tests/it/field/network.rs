@@ -153,7 +153,8 @@ fn the_index_tells_interfaces_apart_and_a_name_does_not() {
     host.show_sysfs(1, NAMESPACE, &[software("lo", 1, 1), software("eth0", 8, 23)]);
     assert_pod(&host.dump(), 0, 0);
     // Without rights over the process its files in /proc/net have the index.
-    let files: [(&str, fn(u32) -> String); 2] = [
+    type Text = fn(u32) -> String;
+    let files: [(&str, Text); 2] = [
         ("dev_snmp6/eth0", |index| format!("ifIndex                         \t{index}\n")),
         ("igmp", |index| {
             format!("Idx\tDevice    : Count Querier\tGroup\n{index}\teth0      :     1      V3\n")

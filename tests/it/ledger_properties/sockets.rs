@@ -538,8 +538,9 @@ proptest! {
         let mut first = model.snapshot();
         let owners = [inode(&first, "1.scope"), inode(&first, "/init.scope")];
         let port = |slot: u64| match slot { 0 => 80, 1 => 81, _ => EPHEMERAL };
-        let mut fed = Fed::default();
-        fed.listeners = vec![listener(1, owners[0], end(80, ANY)), listener(2, owners[1], end(81, ANY))];
+        let listeners =
+            vec![listener(1, owners[0], end(80, ANY)), listener(2, owners[1], end(81, ANY))];
+        let mut fed = Fed { listeners, ..Fed::default() };
         fed.sample(&mut first, &[]);
         let mut snapshots = vec![first];
         // By slot: the cookie, what it carried, and whether a dump has had it.
