@@ -27,8 +27,8 @@ use crate::endpoint::supervisor::Endpoints;
 /// figures can be seen.
 ///
 /// # Errors
-/// The agent cannot start. A panic of the sampling thread ends the process where the hook of
-/// [`crate::panics`] is installed, and is an error elsewhere.
+/// The agent cannot start. A panic of the sampling thread ends the process where the panic
+/// hook is installed, and is an error elsewhere.
 pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
     if !host::forbid_core_dumps() {
         warn!("{}", host::CORE_DUMPS);
