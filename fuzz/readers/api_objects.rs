@@ -66,14 +66,14 @@ fn list(body: &[u8], page: PodPage) {
     assert!(page.pods.len() * 36 + page.unreadable <= body.len());
     page.pods.iter().for_each(|pod| check(body, pod));
     let (directory, publishers) = Directory::new(&[SourceKind::Kubernetes, SourceKind::Kubelet]);
-    let told = page.pods.len();
+    let read = page.pods.len();
     for publisher in publishers {
         publisher.replace_pods(page.pods.clone(), BootTime::default());
     }
     let catalog = directory.catalog();
-    assert!(catalog.pods().len() <= told);
+    assert!(catalog.pods().len() <= read);
     for pod in &page.pods {
-        assert!(catalog.pod(pod.uid).is_some(), "{} is told of and not known", pod.uid);
+        assert!(catalog.pod(pod.uid).is_some(), "{} was read and is not known", pod.uid);
     }
 }
 
@@ -82,7 +82,7 @@ fn check(body: &[u8], pod: &Pod) {
     assert!(pod.name.len() <= TEXT_BYTES_MAX && pod.labels.len() <= 256);
     assert!(pod.annotations.iter().all(|(_, value)| value.len() <= LIMITS.annotation_bytes_max));
     assert!(pod.containers.len() <= body.len() / 2);
-    // What of it is told of as a row is read by whoever is told.
+    // A row that is made of it can be read again.
     let spec = spec_body(pod, "node", WallTime::from_unix_millis(0));
     match decode_spec(&spec) {
         Ok(read) => assert_eq!(*read.row.pod_name, *pod.name),

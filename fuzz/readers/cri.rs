@@ -22,9 +22,9 @@ pub fn run(bytes: &[u8]) {
     let again = ListContainersResponse::decode(&*containers.encode_to_vec());
     assert_eq!(again.as_ref(), Ok(&containers));
 
-    let (told, contained) = (sandboxes.items.len(), containers.containers.len());
+    let (listed, contained) = (sandboxes.items.len(), containers.containers.len());
     let pods = pods(sandboxes.items, containers.containers, 64);
-    assert!(pods.len() <= told);
+    assert!(pods.len() <= listed);
     assert!(pods.iter().map(|pod| pod.containers.len()).sum::<usize>() <= contained);
     let mut uids: Vec<_> = pods.iter().map(|pod| pod.uid).collect();
     uids.sort_unstable();

@@ -83,11 +83,11 @@ fn rows<R: Clone + Debug + PartialEq, T: Debug + PartialEq>(
     parse: impl Fn(&[u8], &mut Vec<R>) -> Result<T, Malformed>,
 ) {
     let mut rows = Vec::new();
-    let told = parse(text, &mut rows);
-    assert!(rows.len() <= lines(text) || told.is_err());
-    if told.is_ok() && !rows.is_empty() {
+    let parsed = parse(text, &mut rows);
+    assert!(rows.len() <= lines(text) || parsed.is_err());
+    if parsed.is_ok() && !rows.is_empty() {
         let first = rows.clone();
-        assert_eq!(parse(text, &mut rows), told);
+        assert_eq!(parse(text, &mut rows), parsed);
         assert_eq!(rows, first);
     }
 }

@@ -1,5 +1,5 @@
 //! Identities, cgroups' paths and the patterns that name them, label selectors, quantities: short
-//! texts in which something is told by its form. The first line is a pattern, a selector and a
+//! texts in which the form has a meaning. The first line is a pattern, a selector and a
 //! quantity; each is a name.
 
 use nodetally::attribution::{Owner, Position, guest_name, says_more};
