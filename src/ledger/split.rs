@@ -3,7 +3,7 @@
 use super::cgroup_delta::CgroupDelta;
 use super::delta::{UsageDelta, signed};
 use super::unread::{PendingCgroup, PendingCgroups};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CountedAt, Snapshot};
 
 /// Computes the self usage of every cgroup, children before parents. What is withheld for an unread
 /// cgroup stays in `pending`.
@@ -15,6 +15,7 @@ pub(super) fn split_self_usage(
     if !pending.0.is_empty() {
         pending.inherit(deltas, snapshot);
     }
+    let has_substitutes = deltas.iter().any(is_substituted);
     for (at, reading) in snapshot.cgroups.iter().enumerate().rev() {
         let Some(delta) = deltas.get_mut(at) else { continue };
         let own_pending = pending.get_mut(delta.pending);
@@ -90,6 +91,13 @@ pub(super) fn split_self_usage(
             }
         }
         let (cpu, io, memory) = (delta.total_cpu, delta.total_io, delta.total_memory);
+        let excess = delta.self_usage.cpu.usage.saturating_neg();
+        if excess > 0 && delta.measured_cpu.is_some() && has_substitutes {
+            let taken = take_excess(deltas, snapshot, at, excess);
+            if let Some(delta) = deltas.get_mut(at) {
+                delta.self_usage.cpu.usage += taken;
+            }
+        }
         if let Some(parent) = reading.parent.and_then(|parent| deltas.get_mut(parent)) {
             parent.total_cpu.add(cpu);
             parent.total_io.add(io);
@@ -98,4 +106,42 @@ pub(super) fn split_self_usage(
         }
     }
     pending.0.retain_mut(|pending| std::mem::take(&mut pending.seen));
+}
+
+/// True if the cgroup's processes count for it, since it has no CPU counter.
+fn is_substituted(delta: &CgroupDelta) -> bool {
+    delta.measured_cpu.is_none() && delta.self_usage.cpu_from_processes
+}
+
+/// Takes up to `excess` microseconds from cgroups whose processes count for them and whose usage
+/// the counter of the cgroup at `at` includes. Returns what was taken.
+///
+/// A process counts in clock ticks, so it can run ahead of that counter by one. The counter is
+/// right: what is above it was counted in the interval before.
+fn take_excess(deltas: &mut [CgroupDelta], snapshot: &Snapshot, at: usize, excess: i64) -> i64 {
+    let mut left = excess;
+    for (other, reading) in snapshot.cgroups.iter().enumerate() {
+        let is_in_counter = || {
+            let in_processes = reading.own_processes().any(
+                |process| matches!(process.place, CountedAt::CountedIn(counted) if counted == at),
+            );
+            in_processes || counting_above(deltas, snapshot, other) == Some(at)
+        };
+        if left == 0 || !deltas.get(other).is_some_and(is_substituted) || !is_in_counter() {
+            continue;
+        }
+        if let Some(delta) = deltas.get_mut(other) {
+            let taken = left.min(delta.self_usage.cpu.usage.max(0));
+            delta.self_usage.cpu.usage -= taken;
+            left -= taken;
+        }
+    }
+    excess - left
+}
+
+/// The nearest cgroup above `at` that has a CPU counter.
+fn counting_above(deltas: &[CgroupDelta], snapshot: &Snapshot, at: usize) -> Option<usize> {
+    let above = |at: usize| snapshot.cgroups.get(at)?.parent;
+    let mut above_it = std::iter::successors(above(at), |at| above(*at));
+    above_it.find(|at| deltas.get(*at).is_some_and(|delta| delta.measured_cpu.is_some()))
 }

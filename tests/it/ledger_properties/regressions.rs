@@ -640,3 +640,35 @@ fn place(snapshot: &mut Snapshot, unit: usize, path: &str) {
     }
     snapshot.cgroups.push(placed);
 }
+
+/// A process counts in clock ticks, so in one interval it can show more than the counter that
+/// includes it. The sum is the counter's all the same.
+#[test]
+fn ticks_that_run_ahead_of_a_counter_add_nothing() {
+    let unreadable = |snapshot: &mut Snapshot, unit: usize| {
+        snapshot.cgroups[unit].cpu = None;
+        snapshot.cgroups[unit].cpu_unreadable = true;
+    };
+    let elsewhere = |snapshot: &mut Snapshot, unit: usize| place(snapshot, unit, POD_IN_V1);
+    let cases: [(&str, &dyn Fn(&mut Snapshot, usize)); 2] =
+        [("without a counter", &unreadable), ("counted elsewhere", &elsewhere)];
+    for (case, change) in cases {
+        let mut model = Model::new();
+        model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 0 });
+        let mut snapshots = vec![model.snapshot()];
+        let steps = [14_500, 14_500, 9_000, 25_999, 1, 10_001, 14_500];
+        for usec in steps {
+            model.apply(&Op::Spend { cgroup: 2, usec, bytes: 0 });
+            snapshots.push(model.snapshot());
+        }
+        let unit = at(&snapshots[0], b"/system.slice/unit0.service");
+        let mut ledger = Ledger::new(UNITS);
+        let mut account = Account::default();
+        for (at, snapshot) in snapshots.iter_mut().enumerate() {
+            change(snapshot, unit);
+            ledger.settle(snapshot, &mut account);
+            let expected = at.checked_sub(1).map_or(0, |at| u64::from(steps[at]));
+            assert_eq!(sum(given(&account).values()).usec, expected, "{case}, sample {at}");
+        }
+    }
+}
