@@ -465,7 +465,8 @@ pub struct Balance {
     pub pods: u64,
     pub host_units: u64,
     /// Kernel threads; of network, the sockets of the root cgroup (such as those of NFS). Of memory,
-    /// slab, stacks and page tables that no cgroup is charged for. 0 for disks.
+    /// slab, stacks and page tables that no cgroup is charged for, and the root cgroup's own memory
+    /// where no other processes stand in it. 0 for disks.
     pub kernel: u64,
     /// irq and softirq; of CPU only. Where the kernel counts them with the tasks that they
     /// interrupt, an estimate of those that came while a CPU was idle.

@@ -11,12 +11,12 @@ use super::cgroup_delta::CgroupDelta;
 use super::counters::Counters;
 use super::delta::unsigned;
 use super::interfaces::{Earlier, interfaces_delta};
-use super::kernel_memory::uncharged_kernel_memory;
 use super::namespaces::{Inside, NamespaceHomes};
 use super::owner_entry::{OwnerEntry, pod_of};
 use super::passed_down::PassedDown;
 use super::self_usage::SelfUsage;
 use super::sockets::CgroupsByInode;
+use super::uncharged_memory::{own_memory_of_root, uncharged_kernel_memory};
 use crate::attribution::{Owner, QosClass};
 use crate::identity::{ContainerId, PodUid};
 use crate::quantity::{Bytes, CpuTime};
@@ -106,10 +106,15 @@ impl Attribution {
                     strays.processes -= strays.kernel_threads;
                     strays.processes_usec -= unsigned(strays.kernel_usec);
                     strays.write_to(&mut usage);
+                    let own = own_memory_of_root(snapshot, cgroups);
+                    // The figures of its file are those of the whole tree.
+                    usage.memory = own.unwrap_or_default();
+                    let own = usage.memory.current.map(Bytes::as_bytes);
                     if strays.processes == 0 {
                         totals.kernel_network = usage.network.unwrap_or_default();
+                        totals.kernel_memory += own.unwrap_or(0);
                     } else {
-                        totals.units_memory += unsigned(strays.memory_bytes);
+                        totals.units_memory += own.unwrap_or(unsigned(strays.memory_bytes));
                         add_served(&mut totals.units_served, &strays);
                         account.units.push(UnitUsage {
                             path: path(),

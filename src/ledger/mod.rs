@@ -29,7 +29,6 @@ mod event_counts;
 mod exited_children;
 mod interfaces;
 mod io;
-mod kernel_memory;
 mod namespaces;
 mod node;
 mod owner_entry;
@@ -39,6 +38,7 @@ mod self_usage;
 mod settle;
 mod sockets;
 mod split;
+mod uncharged_memory;
 mod unread;
 
 pub use account::Account;

@@ -43,7 +43,8 @@ impl ColdFiles<'_> {
         };
         let memory = &mut self.reading.memory;
         let has_memory = memory.current.is_some();
-        if has_memory {
+        // The root has no memory.current, and memory.stat since Linux 5.8.
+        if has_memory || self.is_root {
             let stat = reader.record(&mut files.memory_stat, c"memory.stat", memory_stat::parse);
             keep(&mut memory.stat, stat);
         }

@@ -1,0 +1,88 @@
+//! Memory that no cgroup below the root is charged for.
+
+use super::cgroup_delta::CgroupDelta;
+use super::delta::unsigned;
+use crate::quantity::Bytes;
+use crate::snapshot::{CgroupReading, MemoryReading, Snapshot};
+use crate::source::cgroup::memory_stat::MemoryStat;
+
+/// Bytes of slab, kernel stacks and page tables that no top-level cgroup is charged for. `None`: not
+/// known.
+pub(super) fn uncharged_kernel_memory(snapshot: &Snapshot) -> Option<u64> {
+    let memory = snapshot.node.memory?;
+    let parts = [
+        memory.slab_reclaimable?,
+        memory.slab_unreclaimable?,
+        memory.kernel_stack?,
+        memory.page_tables?,
+    ];
+    let whole: u64 = parts.iter().map(|part| part.as_bytes()).sum();
+    let mut charged = 0_u64;
+    for (_, top) in top_level(snapshot) {
+        // Without the controller nothing is charged.
+        if top.memory.current.is_none() {
+            continue;
+        }
+        let stat = top.memory.stat?;
+        let own = stat.slab? + stat.kernel_stack? + stat.page_tables?;
+        charged = charged.saturating_add(own.as_bytes());
+    }
+    Some(whole.saturating_sub(charged))
+}
+
+/// Anonymous memory and page cache of the root cgroup itself: its memory.stat less those of the
+/// top-level cgroups. `current` is their sum, since the root has no such file. `None`: not known, as
+/// before Linux 5.8.
+///
+/// It is what kernel threads and processes in the root read and allocated, what the kernel unpacked
+/// at boot, and the page cache of removed cgroups.
+pub(super) fn own_memory_of_root(
+    snapshot: &Snapshot,
+    cgroups: &[CgroupDelta],
+) -> Option<MemoryReading> {
+    let root = snapshot.cgroups.first().filter(|first| is_root(first))?;
+    let mut stat = root.memory.stat?;
+    // Of cgroups without the controller the processes are known, and they are the owners' already.
+    let mut with_owner = cgroups.first().map_or(0, |root| unsigned(root.moved_memory));
+    for (at, top) in top_level(snapshot) {
+        if top.memory.current.is_none() {
+            let total = cgroups.get(at).map_or(0, |top| unsigned(top.total_memory));
+            with_owner = with_owner.saturating_add(total);
+            continue;
+        }
+        let below = top.memory.stat?;
+        let less = |whole: &mut Option<Bytes>, part: Option<Bytes>| {
+            *whole = whole.zip(part).map(|(whole, part)| whole.saturating_sub(part));
+        };
+        less(&mut stat.anon, below.anon);
+        less(&mut stat.file, below.file);
+        less(&mut stat.shmem, below.shmem);
+        less(&mut stat.inactive_file, below.inactive_file);
+        less(&mut stat.active_file, below.active_file);
+    }
+    let (anon, file) = (stat.anon?.as_bytes(), stat.file?.as_bytes());
+    let own_anon = anon.saturating_sub(with_owner);
+    let own_file = file.saturating_sub(with_owner.saturating_sub(anon));
+    let stat = MemoryStat {
+        anon: Some(Bytes::from_bytes(own_anon)),
+        file: Some(Bytes::from_bytes(own_file)),
+        shmem: stat.shmem,
+        inactive_file: stat.inactive_file,
+        active_file: stat.active_file,
+        ..MemoryStat::default()
+    };
+    let current = Some(Bytes::from_bytes(own_anon.saturating_add(own_file)));
+    Some(MemoryReading { current, stat: Some(stat), ..MemoryReading::default() })
+}
+
+/// The cgroups directly below the root that are there, with their places.
+fn top_level(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &CgroupReading)> {
+    let is_below_root =
+        |reading: &CgroupReading| Some(is_root(snapshot.cgroups.get(reading.parent?)?));
+    let all = snapshot.cgroups.iter().enumerate();
+    all.filter(move |(_, reading)| !reading.removed && is_below_root(reading) == Some(true))
+}
+
+fn is_root(reading: &CgroupReading) -> bool {
+    *reading.key.path == *b"/"
+}
