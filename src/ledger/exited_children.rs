@@ -11,6 +11,7 @@ use super::account::{Account, ExitedChildren};
 use super::cgroup_delta::CgroupDelta;
 use super::counters::{Counters, ProcessCounters};
 use super::delta::{CounterBounds, Gains, signed, unsigned};
+use super::unowned_cpu::is_uncounted;
 use crate::identity::ProcessKey;
 use crate::quantity::CpuTime;
 use crate::snapshot::node::InterruptTime;
@@ -112,11 +113,7 @@ impl ChildrenSettler {
         let mut at = 0;
         for (place, (reading, cgroup)) in snapshot.cgroups.iter().zip(cgroups).enumerate() {
             for process in reading.own_processes() {
-                let is_root = *reading.key.path == *b"/";
-                let is_here = process.place == CountedAt::Here;
-                let uncounted = is_here && reading.cpu.is_none() && !cgroup.unread || is_root;
-                if uncounted
-                    && !process.kernel_thread
+                if is_uncounted(reading, cgroup, process)
                     && let Some(counters) = next.place_of(process.key)
                 {
                     let cgroup = place;

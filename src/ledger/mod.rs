@@ -39,6 +39,7 @@ mod settle;
 mod sockets;
 mod split;
 mod uncharged_memory;
+mod unowned_cpu;
 mod unread;
 
 pub use account::Account;

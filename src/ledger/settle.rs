@@ -17,6 +17,7 @@ use super::node::settle_node;
 use super::owner_entry::OwnerEntry;
 use super::self_usage::SelfUsage;
 use super::split::split_self_usage;
+use super::unowned_cpu::note_unowned_cpu;
 use super::unread::{Baseline, INTERVALS_MAX, PendingCgroups};
 use crate::attribution::{InnerNode, Located, Owner, Position};
 use crate::directory::catalog::CgroupNameRule;
@@ -136,6 +137,7 @@ impl Ledger {
         children.settle(last_counters, &mut next, units, snapshot, cgroups, account);
         split_self_usage(cgroups, pending, snapshot);
         attribution.run(last_counters, units, snapshot, cgroups, entries, account);
+        note_unowned_cpu(snapshot, cgroups, account);
 
         self.recycled = last.unwrap_or_default();
         next.keep_unread(&mut self.recycled, snapshot);

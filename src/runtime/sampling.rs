@@ -19,6 +19,7 @@ use crate::ledger::{Account, Ledger};
 use crate::payload::entities::Observation;
 use crate::payload::running_totals::RunningTotals;
 use crate::snapshot::Snapshot;
+use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::sampler::Sampler;
 use crate::spool::{Batch, Moment};
 
@@ -193,6 +194,7 @@ struct SampleLog {
     standing_logged: usize,
     gaps: u64,
     state_failed: bool,
+    unowned_logged: bool,
 }
 
 impl SampleLog {
@@ -204,7 +206,9 @@ impl SampleLog {
         self.standing_logged = standing.len();
         let count = snapshot.gaps.count + account.gaps.count;
         if (self.gaps == 0) != (count == 0) {
-            match snapshot.gaps.current.first().or(account.gaps.current.first()) {
+            let failed = |gap: &&Gap| gap.reason.is_of_reading();
+            let first = snapshot.gaps.current.iter().chain(&account.gaps.current).find(failed);
+            match first.filter(|_| count > 0) {
                 Some(gap) => warn!(
                     "sampling: failed or odd readings in this sample: {count}, first {}: {}",
                     String::from_utf8_lossy(&gap.path).escape_debug(),
@@ -214,6 +218,17 @@ impl SampleLog {
             }
         }
         self.gaps = count;
+        let is_unowned = |gap: &&Gap| matches!(gap.reason, GapReason::UnownedCpu { .. });
+        if !self.unowned_logged
+            && let Some(gap) = account.gaps.current.iter().find(is_unowned)
+        {
+            self.unowned_logged = true;
+            info!(
+                "sampling: {}: {} (logged once)",
+                String::from_utf8_lossy(&gap.path).escape_debug(),
+                gap.reason
+            );
+        }
     }
 
     fn state(&mut self, failed: Option<StateError>) {

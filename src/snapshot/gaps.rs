@@ -50,6 +50,20 @@ pub enum GapReason {
     WentBack,
     /// A counter gained more than the hardware can do in the interval.
     Implausible,
+    /// So much CPU time of the node has no owner, and the processes of the cgroup and of `others`
+    /// have no CPU counter but their own. No reading failed.
+    UnownedCpu {
+        millis: u64,
+        others: usize,
+    },
+}
+
+impl GapReason {
+    /// True if a reading failed or was odd; false if every reading was good and is not enough.
+    #[must_use]
+    pub fn is_of_reading(&self) -> bool {
+        !matches!(self, Self::UnownedCpu { .. })
+    }
 }
 
 impl std::fmt::Display for GapReason {
@@ -80,6 +94,17 @@ impl std::fmt::Display for GapReason {
                 "a counter gained more than CPU, disk or link can do in the interval: the usage is \
                  not known, and counts on from the new value",
             ),
+            Self::UnownedCpu { millis, others } => {
+                f.write_str("processes here")?;
+                if *others > 0 {
+                    write!(f, " and in {others} other cgroups")?;
+                }
+                write!(
+                    f,
+                    " have no CPU counter but their own, which ends with them: {millis} ms of CPU \
+                     time have no owner, and processes that ended between the samples can be in them"
+                )
+            }
         }
     }
 }
@@ -91,7 +116,7 @@ pub struct Gaps {
     pub standing: Vec<Gap>,
     /// Gaps of this tick, at most [`GAPS_MAX`].
     pub current: Vec<Gap>,
-    /// Number of gaps of this tick, kept or not.
+    /// Number of failed and odd readings of this tick, kept or not.
     pub count: u64,
     /// Something could not be opened for lack of descriptors; reset by who makes room.
     pub out_of_descriptors: bool,
@@ -110,17 +135,23 @@ impl Gaps {
         self.current.extend(found.current.iter().take(free).cloned());
     }
 
+    /// Adds a gap, unless it is there. Only what is kept allocates. `path`: its parts.
     pub fn add(&mut self, path: &[&[u8]], reason: GapReason) {
-        let path = path.concat();
+        let bytes = || path.iter().copied().flatten().copied();
         // Below the root cgroup, whose own path is a slash.
-        let path = path.strip_prefix(b"/").filter(|rest| rest.starts_with(b"/")).unwrap_or(&path);
+        let doubled = usize::from(bytes().take(2).eq(*b"//"));
+        let bytes = || bytes().skip(doubled);
         // An inner cgroup's counters are read before and after its children.
-        if self.current.iter().any(|gap| *gap.path == *path && gap.reason == reason) {
+        if self
+            .current
+            .iter()
+            .any(|gap| gap.reason == reason && bytes().eq(gap.path.iter().copied()))
+        {
             return;
         }
-        self.count += 1;
+        self.count += u64::from(reason.is_of_reading());
         if self.current.len() < GAPS_MAX {
-            self.current.push(Gap { path: path.into(), reason });
+            self.current.push(Gap { path: bytes().collect(), reason });
         }
     }
 

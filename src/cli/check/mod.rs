@@ -253,7 +253,7 @@ fn check_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mu
 fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabilities>) {
     let state = match gap.reason {
         GapReason::Denied => State::Denied,
-        GapReason::NotOffered { .. } => State::Absent,
+        GapReason::NotOffered { .. } | GapReason::UnownedCpu { .. } => State::Absent,
         GapReason::Malformed { .. }
         | GapReason::Odd { .. }
         | GapReason::TooLarge

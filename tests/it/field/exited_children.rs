@@ -112,3 +112,70 @@ fn all_lines_together_are_at_most_what_the_node_has_left() {
     assert_eq!(usec, [120_000, 30_000]);
     assert_eq!(unattributed(&dump), 0);
 }
+
+/// The gaps that say why CPU time has no owner.
+fn reasons(dump: &Dump) -> Vec<(&str, &str)> {
+    let gaps = dump.0["gaps"].as_array().unwrap();
+    let all =
+        gaps.iter().map(|gap| (gap["path"].as_str().unwrap(), gap["reason"].as_str().unwrap()));
+    all.filter(|(_, reason)| reason.contains("have no owner")).collect()
+}
+
+/// One gap, however many cgroups there are. This host has 8 with
+/// processes that are no kernel threads, and no counter. httpd and the session have three each.
+#[test]
+fn a_gap_says_why_time_without_a_counter_has_no_owner() {
+    let host = Host::copy(HOST);
+    let reason = |millis: u32| {
+        format!(
+            "processes here and in 7 other cgroups have no CPU counter but their own, which ends \
+             with them: {millis} ms of CPU time have no owner, and processes that ended between \
+             the samples can be in them"
+        )
+    };
+    let dump = host.dump();
+    assert_eq!(reasons(&dump), [("/system.slice/httpd.service", &*reason(150))]);
+    // Of 150 ms the parent has all but 30, then all but 20.
+    for (ticks, left) in [(12, Some(30)), (13, None)] {
+        waited_for(&host, 1, "620", ticks);
+        let dump = host.dump();
+        let left = left.map(reason);
+        let expected: Vec<&str> = left.iter().map(|reason| &**reason).collect();
+        let found: Vec<&str> = reasons(&dump).iter().map(|(_, reason)| *reason).collect();
+        assert_eq!(found, expected, "{ticks}");
+    }
+}
+
+/// Where each cgroup but the root has a counter, only processes in the root can hide any.
+#[test]
+fn without_processes_in_the_root_there_is_no_such_gap_on_cgroup2() {
+    let host = Host::copy("6.8-crio-systemd");
+    let dump = host.dump();
+    assert_eq!((unattributed(&dump), reasons(&dump)), (150_000, Vec::new()));
+    for instant in BOTH {
+        host.append(instant, "sys/fs/cgroup/cgroup.procs", "1280\n");
+        let session = "sys/fs/cgroup/user.slice/user-0.slice/session-3.scope/cgroup.procs";
+        host.edit(instant, session, |pids| pids.replace("1280\n", ""));
+        host.write(instant, "proc/1280/cgroup", "0::/\n");
+        // Its time is in its session's counter still, so twice: the remainder must stay large.
+        host.edit_line(
+            instant,
+            "proc/stat",
+            |line| line.starts_with("cpu "),
+            |line| {
+                let mut fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+                let user: u64 = fields[1].parse().unwrap();
+                fields[1] = (user + 100 * instant as u64).to_string();
+                fields.join(" ")
+            },
+        );
+    }
+    let dump = host.dump();
+    let left = unattributed(&dump) / 1000;
+    assert!(left > 500, "{left}");
+    let found = reasons(&dump);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "/");
+    assert!(found[0].1.starts_with("processes here have no CPU counter"), "{found:?}");
+    assert!(found[0].1.contains(&format!(": {left} ms of CPU time")), "{found:?}");
+}

@@ -70,7 +70,7 @@ fn memory_of_processes_without_a_controller_counts_once() {
     assert_eq!(balance["unattributed"].as_i64(), Some(400_490_496));
 }
 
-/// What the root is charged for is never below 0, and unknown where a figure is.
+/// The memory of the root is never below 0, and unknown where a figure is.
 #[test]
 fn memory_of_the_root_is_not_negative_and_unknown_without_its_file() {
     let is_anon = |line: &str| line.starts_with("anon ");

@@ -118,7 +118,7 @@ fn part_of(file: &str, whole: &Snapshot) -> Option<Part> {
             "io.stat" => Some(Part { may_be_empty: true, ..part(&fact, &[&fact])? }),
             // The rest of memory is not asked for where there is no memory.current.
             "memory.current" => part(&fact, &[&format!("{path}/memory.")]),
-            "memory.stat" | "memory.events" if in_root => None,
+            "memory.events" if in_root => None,
             "cpu.max"
             | "memory.stat"
             | "memory.events"
