@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -694,4 +695,89 @@ async fn what_an_endpoint_has_is_asked_for_with_its_headers_and_within_bounds() 
     let error = getter.get("/else", 1000).await.unwrap_err().to_string();
     assert!(error.starts_with("status 404"), "{error}");
     assert!(peer.seen()[0].head.to_lowercase().contains("x-api-key: k1"));
+}
+
+/// The first body that it is to halve panics, as a fault of the program would.
+fn panics_once(body: &[u8]) -> Option<(bytes::Bytes, bytes::Bytes)> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    assert!(DONE.swap(true, Ordering::SeqCst), "a panic that the test wants");
+    halve(body)
+}
+
+/// The panic comes while other posts of the sample are under way and later samples wait. The post
+/// whose answer it was about is counted as lost, since it would do the same again.
+#[tokio::test]
+async fn after_a_panic_of_its_worker_an_endpoint_goes_on_with_its_posts() {
+    let (lines, _guard) = listen();
+    let peer = Peer::start(|path, _| match path {
+        "/large" => Act::Answer("413 Content Too Large"),
+        // The first answer is about the large one.
+        _ => Act::After(Duration::from_millis(200), "201 Created"),
+    })
+    .await;
+    let mut settings = quick(peer.url());
+    settings.split = Some(Split(panics_once));
+    let handle = run(settings);
+    let post = |path: &str, body: &str| (path.to_owned(), body.to_owned().into());
+    let posts = [post("/large", "ab"), post("/b", "0-b"), post("/c", "0-c")];
+    handle.offer(Batch::new(moment(Duration::ZERO, 1), posts), false);
+    handle.offer(batch(1, &["d"]), false);
+    handle.offer(batch(2, &["e"]), false);
+    let restarted = until(&handle, "restarted", |figures| figures.restarts == 1).await;
+    assert_eq!(restarted.waiting_posts, 4, "{restarted:?}");
+    let settled = until_settled(&handle).await;
+    assert_eq!((settled.accepted_posts, settled.dropped_posts.fault), (4, 1));
+    assert_eq!((settled.dropped_posts.total(), settled.restarts), (1, 1));
+    let mut accepted = peer.accepted();
+    // A post that was under way is sent once more.
+    accepted.dedup();
+    assert_eq!(accepted, ["0-b", "0-c", "1-d", "2-e"]);
+    let logged = lines.containing("its task panicked");
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(logged[0].starts_with("ERROR endpoint central: its task panicked"), "{logged:?}");
+}
+
+/// Wherever the worker asks for the time, a panic there ends neither it nor the sum of its figures.
+#[tokio::test]
+async fn a_panic_anywhere_in_a_worker_leaves_every_post_accounted_for() {
+    let mut cases = tokio::task::JoinSet::new();
+    for call in 1..=16 {
+        cases.spawn(async move {
+            let peer = Peer::start(|_, _| CREATED).await;
+            let calls = AtomicU32::new(0);
+            let now = clock();
+            let panicking: MomentClock = Arc::new(move || {
+                let is_it = calls.fetch_add(1, Ordering::SeqCst) + 1 == call;
+                assert!(!is_it, "a panic that the test wants");
+                now()
+            });
+            let (handle, worker) =
+                delivery::endpoint(quick(peer.url()), Storage::default(), panicking).unwrap();
+            let worker = tokio::spawn(worker.run());
+            let mut sequence = 0;
+            let mut figures = figures(&handle);
+            while figures.restarts == 0 {
+                handle.offer(batch(sequence, &["a", "b"]), false);
+                sequence += 1;
+                assert!(sequence < 100, "call {call} never came: {figures:?}");
+                figures = until(&handle, "sent or restarted", |figures| {
+                    figures.waiting_posts == 0 || figures.restarts > 0
+                })
+                .await;
+            }
+            handle.offer(batch(sequence, &["a", "b"]), false);
+            let settled = until_settled(&handle).await;
+            let lost = settled.dropped_posts.fault;
+            assert_eq!((settled.restarts, settled.dropped_posts.total()), (1, lost), "call {call}");
+            assert!(lost <= 2, "call {call}: more than the sample in hand: {settled:?}");
+            let accepted = peer.accepted();
+            assert_eq!(accepted.len() as u64, settled.accepted_posts, "call {call}");
+            let newest = format!("{sequence}-a");
+            assert!(accepted.contains(&newest), "call {call}: {newest} of {accepted:?}");
+            assert!(!worker.is_finished(), "call {call}");
+        });
+    }
+    while let Some(case) = cases.join_next().await {
+        case.unwrap();
+    }
 }

@@ -141,3 +141,62 @@ fn a_label_selector_that_is_none_is_one_line_and_exit_code_2() {
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains("central") && log.contains("\"tier in front\""), "{log}");
 }
+
+/// The right figures are sums of the captured memory.current files: of system.slice, and of the
+/// slices with what is in them. Nothing of them is in the units of the slice any more.
+#[test]
+fn a_names_file_makes_owners_and_the_sum_stays() {
+    let (host, dir) = (Host::copy("6.8-crio-systemd"), tempfile::tempdir().unwrap());
+    let config = config(dir.path(), "");
+    let entry = |pattern: &str, name: &str, owner: bool| {
+        format!(
+            "[[cgroup]]\npattern = \"{pattern}\"\nnamespace = \"machine\"\nname = \"{name}\"\n\
+             owner = {owner}\n"
+        )
+    };
+    let dump_with = |names: &str| -> Value {
+        fs::write(dir.path().join("names.toml"), names).unwrap();
+        let arguments = ["--format", "json", "--top", "1000"];
+        let (code, text, errors) = dump(&host, &config, &arguments);
+        assert_eq!((code, &*errors), (Some(0), ""));
+        serde_json::from_str(&text).unwrap()
+    };
+    let without = dump_with(&entry("/system.slice", "system", false));
+    let owners = entry("/system.slice", "system", true) + &entry("/kubepods.slice", "all", true);
+    let with = dump_with(&owners);
+
+    let file = |path: &str| {
+        let text = fs::read_to_string(host.path(&format!("sys/fs/cgroup{path}/memory.current")));
+        text.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let system = of_cgroup(&with, "host_units", "/system.slice");
+    assert_eq!(system["unit_kind"], "named");
+    assert_eq!((&system["namespace"], &system["pod_name"]), (&"machine".into(), &"system".into()));
+    assert_eq!(system["memory_current_bytes"], file("/system.slice"));
+    let below = |dump: &Value| {
+        let units = dump["host_units"].as_array().unwrap().iter();
+        let cgroups = units.map(|unit| unit["cgroup"].as_str().unwrap());
+        cgroups.filter(|cgroup| cgroup.starts_with("/system.slice/")).count()
+    };
+    assert!(below(&without) > 5, "{}", below(&without));
+    assert_eq!(below(&with), 0, "its units have no rows any more");
+    let uids = |dump: &Value| {
+        let pods = dump["pods"].as_array().unwrap().iter();
+        pods.map(|pod| pod["uid"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(uids(&with), uids(&without), "pods stay pods, whatever a file says");
+    let of_both = |part: &str| {
+        [&without, &with].map(|dump| dump["conservation"]["memory_bytes"][part].as_i64().unwrap())
+    };
+    for part in ["node", "pods", "kernel", "unattributed"] {
+        let [before, now] = of_both(part);
+        assert_eq!(before, now, "{part}");
+    }
+    // Of the slices, only kubepods.slice is not all its pods'.
+    let [before, now] = of_both("host_units");
+    let [exited_before, exited_now] = of_both("exited");
+    assert_eq!(before + exited_before, now + exited_now);
+    let units = ["/init.scope", "/system.slice", "/user.slice", "/kubepods.slice"].map(file);
+    let pods = of_both("pods")[1];
+    assert_eq!(u64::try_from(now + exited_now + pods).unwrap(), units.iter().sum::<u64>());
+}
