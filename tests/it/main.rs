@@ -21,6 +21,7 @@ mod directory_kubernetes;
 mod directory_sources;
 mod dump;
 mod durability;
+mod ended_pods;
 mod field;
 mod fixtures_truth;
 mod fuzz_replay;
