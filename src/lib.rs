@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod identity;
 pub mod ledger;
 mod mask;
+pub mod metrics;
 mod own_files;
 mod panics;
 pub mod payload;

@@ -8,8 +8,9 @@ use anyhow::bail;
 use super::args::{DumpFlags, PodSelector, SortKey};
 use crate::directory::Catalog;
 use crate::ledger::Account;
+use crate::ledger::ProcessOwner;
 use crate::ledger::account::{PodUsage, ProcessUsage, UnitUsage, Usage};
-use crate::payload::dump::{ProcessGroup, ProcessOwner};
+use crate::payload::dump::ProcessGroup;
 use crate::quantity::Bytes;
 
 /// The rows to show, largest first.

@@ -412,6 +412,20 @@ keys! {
         purpose: "Where `run` serves the same to its own user and root. `nodetally status` asks \
             there.",
     }
+    METRICS_LISTEN: "metrics"."listen" {
+        kind: Kind::OrNone(&Kind::Address { examples: "\"127.0.0.1:9753\"" }, ""),
+        default: KeyDefault::Is("none"),
+        environment: &["NODETALLY_METRICS_LISTEN"],
+        purpose: "Where `run` serves the metrics of node, pods, containers and units at /metrics, \
+            for Prometheus and whatever else scrapes.",
+    }
+    METRICS_PROCESSES: "metrics"."processes" {
+        kind: Kind::Count { min: 0, max: 1000 },
+        default: KeyDefault::Is("0"),
+        environment: &["NODETALLY_METRICS_PROCESSES"],
+        purpose: "Metrics of this many processes with the most CPU time, and of as many with the most \
+            memory. The others are summed by owner. 0: no metrics of processes.",
+    }
     LOG_LEVEL: "log"."level" {
         kind: choice(LogLevel::WORDS),
         default: KeyDefault::Is("info"),

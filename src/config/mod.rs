@@ -41,7 +41,7 @@ pub use kind::{InvalidDuration, Kind, parse_duration};
 pub use layer::{Origin, Origins};
 pub use location::StatusLocation;
 pub use settings::{
-    FilesystemSettings, LogSettings, NodeSettings, PathSettings, ReceiverSettings,
+    FilesystemSettings, LogSettings, MetricsSettings, NodeSettings, PathSettings, ReceiverSettings,
     SamplingSettings, Settings, SpoolSettings, StateSettings, StatusSettings,
 };
 pub use trust::{ClientCertificateFiles, TrustSettings};

@@ -9,7 +9,7 @@ use super::file::{self, FileLayers};
 use super::inputs::Inputs;
 use super::layer::Resolver;
 use super::settings::{
-    FilesystemSettings, LogSettings, NodeSettings, PathSettings, ReceiverSettings,
+    FilesystemSettings, LogSettings, MetricsSettings, NodeSettings, PathSettings, ReceiverSettings,
     SamplingSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UserDirs,
 };
 
@@ -53,6 +53,7 @@ impl Settings {
         let state = StateSettings::resolve(r, &dirs)?;
         let spool = SpoolSettings::resolve(r, &state, &dirs)?;
         let status = StatusSettings::resolve(r, state.dir.as_deref())?;
+        let metrics = MetricsSettings::resolve(r)?;
         let log = LogSettings::resolve(r)?;
         let receiver = ReceiverSettings::resolve(r, sampling.interval)?;
         let defaults = EndpointDefaults {
@@ -73,6 +74,7 @@ impl Settings {
             state,
             spool,
             status,
+            metrics,
             log,
             receiver,
             origins: std::mem::take(&mut r.origins),

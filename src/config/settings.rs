@@ -26,6 +26,7 @@ pub struct Settings {
     pub state: StateSettings,
     pub spool: SpoolSettings,
     pub status: StatusSettings,
+    pub metrics: MetricsSettings,
     pub log: LogSettings,
     /// The endpoints in the file's order, that of the environment last. At most
     /// [`super::ENDPOINTS_MAX`]; their names differ.
@@ -236,6 +237,24 @@ impl StatusSettings {
         Ok(Self {
             listen: resolver.get(&keys::STATUS_LISTEN)?,
             socket: resolver.get_or(&keys::STATUS_SOCKET, socket)?,
+        })
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// The address at which metrics are served; `None` for none.
+    pub listen: Option<SocketAddr>,
+    /// The processes with figures of their own: so many by CPU time and by memory; 0: no processes.
+    pub processes: usize,
+}
+
+impl MetricsSettings {
+    pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: resolver.get(&keys::METRICS_LISTEN)?,
+            processes: resolver.get(&keys::METRICS_PROCESSES)?,
         })
     }
 }

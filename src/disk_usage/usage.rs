@@ -56,3 +56,26 @@ pub enum UsageSource {
     /// The filesystem keeps the count for at least one part, and was asked.
     ProjectQuota,
 }
+
+/// The disk usage of a pod's files: writable layers, emptyDir volumes and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PodFilesystem {
+    pub usage_bytes: u64,
+    /// Of the filesystem they lie on; `None`: not known.
+    pub capacity_bytes: Option<u64>,
+    /// The age of the values, in milliseconds.
+    pub age_millis: u64,
+    /// A directory could not be read: the true value is at least this one.
+    pub incomplete: bool,
+}
+
+/// The filesystem that the node's pods lie on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeFilesystem {
+    pub usage_bytes: u64,
+    pub capacity_bytes: u64,
+    /// The bytes that an unprivileged process can still write.
+    pub available_bytes: u64,
+    pub inodes_used: u64,
+    pub inodes_free: u64,
+}

@@ -33,6 +33,7 @@ mod namespaces;
 mod node;
 mod owner_entry;
 mod passed_down;
+mod process_owner;
 mod running;
 mod self_usage;
 mod settle;
@@ -48,5 +49,6 @@ pub use counters::{
     ProcessCounters, SocketCounters, SocketsCounters,
 };
 pub use event_counts::EventCounts;
+pub use process_owner::ProcessOwner;
 pub use running::RunningContainer;
 pub use settle::Ledger;

@@ -9,11 +9,13 @@ use super::options::{EncodeOptions, UnknownPodPolicy};
 use crate::directory::Catalog;
 use crate::directory::catalog::EntityName;
 use crate::directory::pod::{Labels, Phase, Pod};
+use crate::disk_usage::usage::{NodeFilesystem, PodFilesystem};
 use crate::identity::{ContainerId, PodUid};
 use crate::ledger::Account;
 use crate::ledger::account::{
     CpuUsage, DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage,
 };
+use crate::metrics::sample::MetricSample;
 use crate::quantity::CpuTime;
 
 /// The input of every encoder: one interval's usage, the names for it, and the filesystems.
@@ -25,29 +27,8 @@ pub struct Observation<'a> {
     pub filesystems: &'a BTreeMap<PodUid, PodFilesystem>,
     /// `None`: not asked, or no answer in time.
     pub node_filesystem: Option<NodeFilesystem>,
-}
-
-/// The disk usage of a pod's files: writable layers, emptyDir volumes and logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PodFilesystem {
-    pub usage_bytes: u64,
-    /// Of the filesystem they lie on; `None`: not known.
-    pub capacity_bytes: Option<u64>,
-    /// The age of the values, in milliseconds.
-    pub age_millis: u64,
-    /// A directory could not be read: the true value is at least this one.
-    pub incomplete: bool,
-}
-
-/// The filesystem that the node's pods lie on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NodeFilesystem {
-    pub usage_bytes: u64,
-    pub capacity_bytes: u64,
-    /// The bytes that an unprivileged process can still write.
-    pub available_bytes: u64,
-    pub inodes_used: u64,
-    pub inodes_free: u64,
+    /// The metrics of the sample; `None`: nobody is configured to get them.
+    pub metrics: Option<&'a MetricSample>,
 }
 
 /// I/O bytes of an entity: disk and network.

@@ -14,6 +14,7 @@ pub mod options;
 pub mod pod_batch;
 pub mod pod_lifecycle;
 pub mod profile;
+pub mod prometheus;
 pub mod resource_api;
 pub mod running_totals;
 pub mod selector;
@@ -32,4 +33,4 @@ fn append(body: &impl Serialize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

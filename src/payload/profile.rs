@@ -24,6 +24,8 @@ pub struct Profile {
     pub uncompressed_because: Option<&'static str>,
     /// Bodies count bytes read from and written to disks.
     pub has_disk_io: bool,
+    /// Bodies are made of metrics, which are kept only where somebody wants them.
+    pub needs_metrics: bool,
     /// Bodies need the pods' IP addresses, which not every source of the directory knows.
     pub needs_addresses: bool,
 }

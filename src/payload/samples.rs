@@ -179,10 +179,16 @@ pub fn catalog(
     directory.catalog()
 }
 
-static NO_FILESYSTEMS: BTreeMap<PodUid, super::entities::PodFilesystem> = BTreeMap::new();
+static NO_FILESYSTEMS: BTreeMap<PodUid, crate::disk_usage::usage::PodFilesystem> = BTreeMap::new();
 
 pub fn view<'a>(account: &'a Account, catalog: &'a Catalog) -> Observation<'a> {
-    Observation { account, catalog, filesystems: &NO_FILESYSTEMS, node_filesystem: None }
+    Observation {
+        account,
+        catalog,
+        filesystems: &NO_FILESYSTEMS,
+        node_filesystem: None,
+        metrics: None,
+    }
 }
 
 /// Texts as a directory can hold them: any, and at times nothing.

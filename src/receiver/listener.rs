@@ -1,10 +1,12 @@
 //! A listening socket: accepts connections within bounds, serves a router on them, shuts down.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -41,7 +43,14 @@ pub trait Listener: Sync {
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
 
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The address at the other end; `None` for a unix socket.
+    fn peer(stream: &Self::Stream) -> Option<IpAddr>;
 }
+
+/// The other end of a connection, in the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub Option<IpAddr>);
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
@@ -51,6 +60,10 @@ impl Listener for TcpListener {
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }
+
+    fn peer(stream: &TcpStream) -> Option<IpAddr> {
+        stream.peer_addr().ok().map(|address| address.ip())
+    }
 }
 
 impl Listener for UnixListener {
@@ -59,6 +72,14 @@ impl Listener for UnixListener {
     async fn accept(&self) -> io::Result<UnixStream> {
         Ok(Self::accept(self).await?.0)
     }
+
+    fn peer(_: &UnixStream) -> Option<IpAddr> {
+        None
+    }
+}
+
+fn peer_of<L: Listener>(_: &L, stream: &L::Stream) -> Peer {
+    Peer(L::peer(stream))
 }
 
 /// Waits for the next connection and retries if the listener fails.
@@ -148,7 +169,9 @@ pub async fn serve_router(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        serve_connection(stream, router.clone(), limits, &graceful, &places, permit);
+        let peer = peer_of(&listener, &stream);
+        let router = router.clone().layer(Extension(peer));
+        serve_connection(stream, router, limits, &graceful, &places, permit);
     }
     drop(listener);
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;

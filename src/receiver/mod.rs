@@ -28,7 +28,7 @@ mod state;
 mod store;
 
 pub use bounds::ReceiverBounds;
-pub use listener::{ConnectionLimits, Listener, serve_router};
+pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
 pub use state::{ReceiverState, WallClock};

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::error::AgentError;
+use super::metrics_feed::{MetricsFeed, store_options};
 use super::notify::{self, Watchdog};
 use super::reload::{Reload, RunningAgent};
 use super::sampling::SamplingThread;
@@ -22,6 +23,7 @@ use super::status::{Status, StatusView};
 use super::{host, wait};
 use crate::config::Settings;
 use crate::endpoint::supervisor::Endpoints;
+use crate::metrics::published::PublishedMetrics;
 
 /// Runs the agent until SIGTERM or SIGINT. SIGHUP reloads the settings. Prints to `out` where the
 /// figures can be seen.
@@ -62,8 +64,9 @@ async fn serve(
     let mut endpoints = Endpoints::new(boot);
     let (plan, handles) = endpoints.plan(specs)?;
     let self_metrics: Arc<SelfMetrics> = Arc::default();
-    let mut status = Status::new(Arc::clone(&self_metrics));
-    let status_plan = status.plan(&settings.status).await?;
+    let published: Arc<PublishedMetrics> = Arc::default();
+    let mut status = Status::new(Arc::clone(&self_metrics), Arc::clone(&published));
+    let status_plan = status.plan(&settings).await?;
     let sources = Sources::start(&settings);
     let (state, ledger) = resume(&settings, &sampler);
     endpoints.apply(plan, &settings.node.name, &sources.directory);
@@ -95,6 +98,8 @@ async fn serve(
         boot,
         interval: settings.sampling.interval,
         self_metrics: Arc::clone(&self_metrics),
+        metrics: store_options(&settings).map(|it| MetricsFeed::new(it, Arc::clone(&published))),
+        published,
     };
     let (waker, stop) = wait::stop_signal().map_err(system("no pipe to the sampling thread"))?;
     let (changes, requested) = mpsc::channel();

@@ -22,10 +22,10 @@ pub enum AgentError {
     )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
-        "the status server cannot listen on {address}: {}; status.listen names the place",
+        "{section}.listen: cannot listen on {address}: {}; choose another address or port",
         describe(.source)
     )]
-    ListenStatus { address: SocketAddr, source: std::io::Error },
+    ListenStatus { section: &'static str, address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]

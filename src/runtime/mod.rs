@@ -5,6 +5,7 @@ pub mod capture;
 pub mod embedded;
 pub mod error;
 pub mod host;
+pub mod metrics_feed;
 pub mod notify;
 pub mod pod_files;
 pub mod reload;

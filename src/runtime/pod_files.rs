@@ -6,10 +6,10 @@ use crate::attribution::Owner;
 use crate::directory::Catalog;
 use crate::directory::pod::Pod;
 use crate::disk_usage::target::{Target, TargetContainer};
+use crate::disk_usage::usage::{NodeFilesystem, PodFilesystem};
 use crate::disk_usage::worker::{UsageFigures, UsageLane};
 use crate::identity::{ContainerId, PodUid, ProcessKey};
 use crate::ledger::Account;
-use crate::payload::entities::{NodeFilesystem, PodFilesystem};
 use crate::quantity::BootTime;
 use crate::source::tree::Space;
 

@@ -10,6 +10,7 @@ use tracing::{error, info};
 
 use super::embedded::{Embedded, EmbeddedPlan};
 use super::error::AgentError;
+use super::metrics_feed::store_options;
 use super::notify;
 use super::sampling::SamplingChange;
 use super::sources::Sources;
@@ -90,7 +91,7 @@ impl RunningAgent {
             startup::lock_state(settings)?
         };
         let state = startup::open_state(settings);
-        let status = self.status.plan(&settings.status).await?;
+        let status = self.status.plan(settings).await?;
         Ok(Prepared { sampler, lock, state, receiver, endpoints, handles, status })
     }
 
@@ -108,6 +109,7 @@ impl RunningAgent {
             directory: sources.as_ref().map(|sources| sources.directory.clone()),
             pod_files,
             interval: settings.sampling.interval,
+            metrics: store_options(settings),
             in_force,
         };
         let _ = self.changes.send(change);
@@ -167,6 +169,7 @@ fn summary(before: &Settings, now: &Settings, endpoints: &EndpointChanges) -> St
         ("cluster", before.cluster != now.cluster),
         ("filesystem", before.filesystem != now.filesystem),
         ("status", before.status != now.status),
+        ("metrics", before.metrics != now.metrics),
         ("state", before.state != now.state),
         ("spool", before.spool != now.spool),
         ("log", before.log != now.log),

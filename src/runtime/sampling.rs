@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
+use super::metrics_feed::MetricsFeed;
 use super::notify::Watchdog;
 use super::pod_files::PodFiles;
 use super::self_metrics::SelfMetrics;
@@ -16,6 +17,8 @@ use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::identity::BootId;
 use crate::ledger::{Account, Ledger};
+use crate::metrics::published::PublishedMetrics;
+use crate::metrics::store::StoreOptions;
 use crate::payload::entities::Observation;
 use crate::payload::running_totals::RunningTotals;
 use crate::snapshot::Snapshot;
@@ -34,6 +37,9 @@ pub struct SamplingThread {
     pub boot: BootId,
     pub interval: Duration,
     pub self_metrics: Arc<SelfMetrics>,
+    /// `None`: nobody is configured to get metrics.
+    pub metrics: Option<MetricsFeed>,
+    pub published: Arc<PublishedMetrics>,
 }
 
 /// The parts that a reload replaces. Counters, totals and the account continue.
@@ -47,6 +53,8 @@ pub struct SamplingChange {
     /// `None`: the present count of files continues.
     pub pod_files: Option<PodFiles>,
     pub interval: Duration,
+    /// `None`: nobody is configured to get metrics.
+    pub metrics: Option<StoreOptions>,
     /// Notified once the change is in force: from then on no previous endpoint is offered a batch.
     pub in_force: oneshot::Sender<()>,
 }
@@ -147,11 +155,13 @@ impl SamplingThread {
         }
         let catalog = self.directory.catalog();
         let files = self.pod_files.follow(account, &catalog, clock::boot_time());
+        let metrics = self.metrics.as_mut().map(|feed| feed.add(account, &catalog, files));
         let view = Observation {
             account,
             catalog: &catalog,
             filesystems: &files.pods,
             node_filesystem: files.node,
+            metrics: metrics.as_deref(),
         };
         let entities = totals.add(&view);
         let batch =
@@ -183,6 +193,13 @@ impl SamplingThread {
             self.pod_files = pod_files;
         }
         self.interval = change.interval;
+        match (&mut self.metrics, change.metrics) {
+            (Some(feed), Some(options)) => feed.set_options(options),
+            (feed, options) => {
+                let published = &self.published;
+                *feed = options.map(|options| MetricsFeed::new(options, Arc::clone(published)));
+            }
+        }
         // The reload may have been cancelled meanwhile.
         let _ = change.in_force.send(());
     }

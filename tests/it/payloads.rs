@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use nodetally::directory::objects::{self, ObjectLimits};
 use nodetally::directory::{Catalog, Directory, SourceKind};
+use nodetally::disk_usage::usage::{NodeFilesystem, PodFilesystem};
 use nodetally::identity::PodUid;
 use nodetally::ledger::{Account, Ledger};
-use nodetally::payload::entities::{NodeFilesystem, Observation, PodFilesystem};
+use nodetally::payload::entities::Observation;
 use nodetally::payload::options::{ClusterContext, EncodeOptions, Message, PodFilter};
 use nodetally::payload::pod_lifecycle::{self, Lifecycle, PodChange};
 use nodetally::payload::running_totals::RunningTotals;
@@ -95,6 +96,7 @@ impl Node {
             catalog: &self.catalog,
             filesystems: &self.filesystems,
             node_filesystem: Some(node_filesystem),
+            metrics: None,
         }
     }
 }

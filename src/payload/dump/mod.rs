@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::stamp::Rfc3339Millis;
-pub use input::{Dump, HostFacts, ProcessGroup, ProcessOwner};
+pub use input::{Dump, HostFacts, ProcessGroup};
 use row::DumpRow;
 
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.

@@ -1,9 +1,10 @@
 //! The objects of the document; pods, containers and units are in `owners`.
 
-use super::input::{Dump, ProcessGroup, ProcessOwner};
+use super::input::{Dump, ProcessGroup};
 use super::row::DumpRow;
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
+use crate::ledger::ProcessOwner;
 use crate::ledger::account::{
     Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedChildren, ExitedUsage, NetworkSource,
     NetworkUsage, NodeCpu, ProcessUsage, Usage,

@@ -27,7 +27,8 @@ pub fn of_account(
     wall: WallTime,
 ) -> (NodeMetricsList, PodMetricsList) {
     let (filesystems, node_filesystem) = (&BTreeMap::new(), None);
-    let view = Observation { account, catalog, filesystems, node_filesystem };
+    let metrics = None;
+    let view = Observation { account, catalog, filesystems, node_filesystem, metrics };
     let entities = RunningTotals::default().add(&view).all;
     let pods = entities.iter().filter_map(|entity| pod_metrics(account, entity, wall));
     let node = node_metrics(account, catalog, node_name, wall);

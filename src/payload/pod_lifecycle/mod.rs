@@ -44,6 +44,7 @@ pub const PROFILE: Profile = Profile {
     permanent_500: false,
     uncompressed_because: None,
     has_disk_io: false,
+    needs_metrics: false,
     needs_addresses: true,
 };
 

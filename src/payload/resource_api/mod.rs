@@ -47,6 +47,7 @@ pub const PROFILE: Profile = Profile {
         "servers of the resource API answer 500 to a body that is compressed",
     ),
     has_disk_io: true,
+    needs_metrics: false,
     needs_addresses: false,
 };
 

@@ -1,15 +1,20 @@
-//! The agent's own metrics as OpenMetrics text.
+//! The agent's own metrics as text.
 
 use super::view::StatusView;
 use crate::clock;
 use crate::delivery::{Health, Statistics};
 use crate::identity::BootId;
-use crate::payload::open_metrics::Exposition;
+use crate::payload::open_metrics::{Exposition, TextFormat};
 use crate::quantity::BootTime;
 use crate::runtime::self_metrics::SampleMetrics;
 
-pub(super) fn exposition(sampling: &SampleMetrics, view: &StatusView, now: BootTime) -> String {
-    let mut all = Exposition::default();
+pub(super) fn exposition(
+    sampling: &SampleMetrics,
+    view: &StatusView,
+    now: BootTime,
+    format: TextFormat,
+) -> String {
+    let mut all = Exposition::new(format);
     all.info("nodetally_build", "The program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     all.counter("nodetally_samples", "Samples taken.").sample(&[], sampling.samples);
@@ -211,7 +216,7 @@ mod tests {
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
         let view = StatusView { directory, ..StatusView::default() };
-        let text = exposition(&SampleMetrics::default(), &view, at(160));
+        let text = exposition(&SampleMetrics::default(), &view, at(160), TextFormat::OpenMetrics);
         for line in [
             "nodetally_directory_up{source=\"kubernetes\"} 0\n",
             "nodetally_directory_up{source=\"cri\"} 1\n",

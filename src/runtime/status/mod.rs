@@ -10,6 +10,7 @@
 
 mod host_header;
 mod metrics;
+mod metrics_server;
 mod report;
 mod socket;
 mod view;
@@ -32,9 +33,10 @@ use tracing::warn;
 use super::error::AgentError;
 use super::self_metrics::SelfMetrics;
 use crate::clock;
-use crate::config::StatusSettings;
+use crate::config::Settings;
+use crate::metrics::published::PublishedMetrics;
 use crate::panics;
-use crate::payload::open_metrics;
+use crate::payload::open_metrics::TextFormat;
 use crate::payload::status::PATH;
 use crate::receiver::{self, ConnectionLimits, Listener};
 use socket::SocketFile;
@@ -54,6 +56,7 @@ pub struct Status {
     shared: Arc<StatusShared>,
     tcp: Option<StatusServer<SocketAddr>>,
     socket: Option<StatusServer<PathBuf>>,
+    metrics: Option<StatusServer<SocketAddr>>,
 }
 
 /// A running listener.
@@ -72,6 +75,7 @@ struct StatusServer<Address> {
 pub struct StatusPlan {
     tcp: TcpPlan,
     socket: Option<PathBuf>,
+    metrics: TcpPlan,
 }
 
 #[derive(Debug)]
@@ -82,51 +86,67 @@ enum TcpPlan {
     Start(SocketAddr, TcpListener),
 }
 
+impl TcpPlan {
+    async fn of(
+        running: Option<&StatusServer<SocketAddr>>,
+        wanted: Option<SocketAddr>,
+        section: &'static str,
+    ) -> Result<Self, AgentError> {
+        Ok(match wanted {
+            listen if listen == running.map(|side| side.address) => Self::Keep,
+            None => Self::End,
+            Some(address) => {
+                let bound = TcpListener::bind(address).await;
+                let failed = |source| AgentError::ListenStatus { section, address, source };
+                Self::Start(address, bound.map_err(failed)?)
+            }
+        })
+    }
+
+    async fn apply(self, side: &mut Option<StatusServer<SocketAddr>>, router: impl Fn() -> Router) {
+        let ended = match self {
+            Self::Keep => None,
+            Self::End => side.take(),
+            Self::Start(address, listener) => {
+                let mut router = router();
+                if address.ip().is_loopback() {
+                    router = router.layer(axum::middleware::from_fn(host_header::check));
+                }
+                side.replace(StatusServer::start(address, listener, None, router))
+            }
+        };
+        if let Some(ended) = ended {
+            ended.end().await;
+        }
+    }
+}
+
 impl Status {
     /// A status server without listeners. `self_metrics` are those of the sampling thread.
     #[must_use]
-    pub fn new(self_metrics: Arc<SelfMetrics>) -> Self {
-        let shared = StatusShared::new(self_metrics, clock::boot_time());
-        Self { shared: Arc::new(shared), tcp: None, socket: None }
+    pub fn new(self_metrics: Arc<SelfMetrics>, published: Arc<PublishedMetrics>) -> Self {
+        let shared = StatusShared::new(self_metrics, published, clock::boot_time());
+        Self { shared: Arc::new(shared), tcp: None, socket: None, metrics: None }
     }
 
-    /// Binds the configured address without starting the listener.
+    /// Binds the configured addresses without starting the listeners.
     ///
     /// # Errors
-    /// The address cannot be bound.
-    pub async fn plan(&self, settings: &StatusSettings) -> Result<StatusPlan, AgentError> {
-        let running = self.tcp.as_ref().map(|side| side.address);
-        let tcp = match settings.listen {
-            listen if listen == running => TcpPlan::Keep,
-            None => TcpPlan::End,
-            Some(listen) => {
-                let bound = TcpListener::bind(listen).await;
-                let failed = |source| AgentError::ListenStatus { address: listen, source };
-                TcpPlan::Start(listen, bound.map_err(failed)?)
-            }
-        };
-        Ok(StatusPlan { tcp, socket: settings.socket.clone() })
+    /// An address cannot be bound.
+    pub async fn plan(&self, settings: &Settings) -> Result<StatusPlan, AgentError> {
+        let (status, metrics) = (&settings.status, &settings.metrics);
+        let tcp = TcpPlan::of(self.tcp.as_ref(), status.listen, "status").await?;
+        let metrics = TcpPlan::of(self.metrics.as_ref(), metrics.listen, "metrics").await?;
+        Ok(StatusPlan { tcp, socket: status.socket.clone(), metrics })
     }
 
     /// Carries the plan out and reports `view` from here on. A socket that cannot be bound is logged
     /// and retried at the next reload; sampling does not depend on it.
     pub async fn apply(&mut self, plan: StatusPlan, view: StatusView) {
         self.shared.set_view(view);
-        let ended = match plan.tcp {
-            TcpPlan::Keep => None,
-            TcpPlan::End => self.tcp.take(),
-            TcpPlan::Start(address, listener) => {
-                let mut router = router(&self.shared);
-                if address.ip().is_loopback() {
-                    router = router.layer(axum::middleware::from_fn(host_header::check));
-                }
-                let side = StatusServer::start(address, listener, None, router);
-                self.tcp.replace(side)
-            }
-        };
-        if let Some(ended) = ended {
-            ended.end().await;
-        }
+        let shared = &self.shared;
+        plan.tcp.apply(&mut self.tcp, || router(shared)).await;
+        plan.metrics.apply(&mut self.metrics, || metrics_server::router(shared)).await;
         let runs =
             |side: &&StatusServer<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
         if self.socket.as_ref().filter(runs).map(|side| &side.address) == plan.socket.as_ref() {
@@ -154,6 +174,9 @@ impl Status {
     /// Ends the listeners; requests in progress have one second to finish.
     pub async fn end(self) {
         if let Some(side) = self.tcp {
+            side.end().await;
+        }
+        if let Some(side) = self.metrics {
             side.end().await;
         }
         if let Some(side) = self.socket {
@@ -208,8 +231,10 @@ async fn readyz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'stati
 }
 
 async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
-    let text = metrics::exposition(&shared.self_metrics.read(), &shared.view(), clock::boot_time());
-    ([(header::CONTENT_TYPE, open_metrics::CONTENT_TYPE)], text)
+    let format = TextFormat::OpenMetrics;
+    let (metrics, view) = (shared.self_metrics.read(), shared.view());
+    let text = metrics::exposition(&metrics, &view, clock::boot_time(), format);
+    ([(header::CONTENT_TYPE, format.content_type())], text)
 }
 
 async fn status(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {

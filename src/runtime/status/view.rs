@@ -6,6 +6,7 @@ use super::super::self_metrics::SelfMetrics;
 use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
+use crate::metrics::published::PublishedMetrics;
 use crate::quantity::BootTime;
 
 /// The state that the status server reports; a reload replaces it.
@@ -21,13 +22,18 @@ pub struct StatusView {
 #[derive(Debug)]
 pub(super) struct StatusShared {
     pub self_metrics: Arc<SelfMetrics>,
+    pub published: Arc<PublishedMetrics>,
     view: Mutex<StatusView>,
     pub started_at: BootTime,
 }
 
 impl StatusShared {
-    pub fn new(self_metrics: Arc<SelfMetrics>, started_at: BootTime) -> Self {
-        Self { self_metrics, view: Mutex::default(), started_at }
+    pub fn new(
+        self_metrics: Arc<SelfMetrics>,
+        published: Arc<PublishedMetrics>,
+        started_at: BootTime,
+    ) -> Self {
+        Self { self_metrics, published, view: Mutex::default(), started_at }
     }
 
     /// Replaces the view.

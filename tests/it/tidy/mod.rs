@@ -54,6 +54,7 @@ const ROOMS: &[Room] = &[
     room("disk_usage"),
     room("directory"),
     room("ledger"),
+    room("metrics"),
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
     room_using("spool", &["clock", "descriptors", "own_files"]),

@@ -1,0 +1,106 @@
+//! The values of all metrics in one sample.
+
+use std::sync::Arc;
+
+use super::entity::{Entity, EntityClass};
+use super::metric::Metric;
+use super::table;
+use crate::quantity::WallTime;
+
+/// The most metrics of one class of entities.
+pub const METRICS_MAX: usize = 128;
+
+/// The values of one entity, by the place of the metric in its class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    /// A bit for each metric that has a value.
+    known: u128,
+    values: Box<[i64]>,
+}
+
+impl Values {
+    pub(super) fn new(class: EntityClass) -> Self {
+        Self { known: 0, values: vec![0; table::of(class).len()].into() }
+    }
+
+    /// The value of the metric at `at`, in the integers of its unit; `None` if it is not known.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<i64> {
+        let is_known = at < METRICS_MAX && self.known & (1 << at) != 0;
+        self.values.get(at).copied().filter(|_| is_known)
+    }
+
+    pub(super) fn set(&mut self, at: usize, value: Option<i64>) {
+        let Some(place) = self.values.get_mut(at).filter(|_| at < METRICS_MAX) else { return };
+        match value {
+            Some(value) => {
+                *place = value;
+                self.known |= 1 << at;
+            }
+            None => {
+                *place = 0;
+                self.known &= !(1 << at);
+            }
+        }
+    }
+}
+
+/// An entity with its values.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub entity: Arc<Entity>,
+    /// The time at which its running totals were 0.
+    pub started: WallTime,
+    /// The end of an entity that is gone; `None` while it is there. Only running totals have values
+    /// then.
+    pub ended: Option<Ended>,
+    pub values: Values,
+}
+
+/// The end of an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The first sample in which it was gone, or its name became known.
+    pub sequence: u64,
+    /// The time of the first sample in which it was gone.
+    pub wall: WallTime,
+}
+
+/// Everything that one sample exports.
+#[derive(Debug, Clone, Default)]
+pub struct MetricSample {
+    /// Samples since the agent started.
+    pub sequence: u64,
+    pub wall: WallTime,
+    pub node: Arc<NodeAttributes>,
+    /// In the order of [`EntityId`](super::entity::EntityId), so by class.
+    pub entries: Vec<Entry>,
+}
+
+/// The names of the node, which every entity shares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeAttributes {
+    pub name: Box<str>,
+    /// The node is one of Kubernetes.
+    pub in_kubernetes: bool,
+    /// `k8s.cluster.name`; empty if it is not set.
+    pub cluster: Box<str>,
+}
+
+impl MetricSample {
+    /// The entities of a class.
+    #[must_use]
+    pub fn of(&self, class: EntityClass) -> &[Entry] {
+        let start = self.entries.partition_point(|entry| entry.entity.id.class() < class);
+        let end = self.entries.partition_point(|entry| entry.entity.id.class() <= class);
+        self.entries.get(start..end).unwrap_or_default()
+    }
+}
+
+impl Entry {
+    /// The metrics of the entity that have a value, with it.
+    pub fn known(&self) -> impl Iterator<Item = (&'static Metric, i64)> {
+        let metrics = table::of(self.entity.id.class()).iter().enumerate();
+        metrics.filter_map(|(at, metric)| Some((metric, self.values.get(at)?)))
+    }
+}

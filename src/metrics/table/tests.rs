@@ -1,0 +1,89 @@
+//! Rules of the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::metrics::sample::METRICS_MAX;
+
+/// The registry of the conventions: instrument and unit by name.
+fn registry() -> BTreeMap<&'static str, (&'static str, &'static str)> {
+    let text = include_str!("../../../fixtures/semconv/metrics-1.44.0.tsv");
+    let row = |line: &'static str| {
+        let mut columns = line.split('\t');
+        Some((columns.next()?, (columns.next()?, columns.next()?)))
+    };
+    text.lines().skip(1).filter_map(row).collect()
+}
+
+/// Names outside the project's own are those of the registry, with its unit and instrument.
+#[test]
+fn standard_names_are_those_of_the_conventions() {
+    let registry = registry();
+    assert!(registry.len() > 150, "{}", registry.len());
+    let own = |metric: &&Metric| metric.name.starts_with("nodetally.");
+    for metric in all().filter(|metric| !own(metric)) {
+        let Some((instrument, unit)) = registry.get(metric.name) else {
+            panic!("{}: no name of the conventions", metric.name);
+        };
+        assert_eq!(metric.unit.ucum, *unit, "{}", metric.name);
+        assert_eq!(metric.instrument.as_str(), *instrument, "{}", metric.name);
+    }
+    // None of the project's own names hides one that the conventions have.
+    for metric in all().filter(own) {
+        let rest = metric.name.trim_start_matches("nodetally.");
+        let standard = if rest.starts_with("pod.") || rest.starts_with("node.") {
+            format!("k8s.{rest}")
+        } else {
+            rest.to_owned()
+        };
+        let is_double = metric.class == EntityClass::Node;
+        assert!(is_double || !registry.contains_key(&*standard), "{}: use {standard}", metric.name);
+    }
+}
+
+#[test]
+fn figures_of_one_name_stand_together_and_differ_by_attributes() {
+    let mut names: BTreeMap<&str, EntityClass> = BTreeMap::new();
+    for class in EntityClass::ALL {
+        let metrics = of(class);
+        assert!(
+            !metrics.is_empty() && metrics.len() <= METRICS_MAX,
+            "{class:?}: {}",
+            metrics.len()
+        );
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for (at, metric) in metrics.iter().enumerate() {
+            assert_eq!(metric.class, class, "{}", metric.name);
+            let before = at.checked_sub(1).and_then(|at| metrics.get(at));
+            match before.filter(|before| before.name == metric.name) {
+                Some(before) => {
+                    assert_eq!(before.help, metric.help, "{}", metric.name);
+                    assert_eq!(before.unit, metric.unit, "{}", metric.name);
+                    assert_eq!(before.instrument, metric.instrument, "{}", metric.name);
+                }
+                None => assert!(seen.insert(metric.name), "{} stands in two places", metric.name),
+            }
+            let same = metrics
+                .iter()
+                .filter(|other| other.name == metric.name && other.attributes == metric.attributes);
+            assert_eq!(same.count(), 1, "{} {:?}", metric.name, metric.attributes);
+            assert!(metric.help.ends_with('.') && !metric.source.is_empty(), "{}", metric.name);
+        }
+        for name in seen {
+            assert_eq!(names.insert(name, class), None, "{name} is in two classes");
+        }
+    }
+}
+
+/// Two names may not become one.
+#[test]
+fn names_differ_in_prometheus_too() {
+    let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    for metric in all() {
+        let name = metric.prometheus_name();
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
+        assert!(!name.ends_with("_total"), "{name}");
+        let before = names.insert(name.clone(), metric.name);
+        assert!(before.is_none_or(|before| before == metric.name), "{name}");
+    }
+}

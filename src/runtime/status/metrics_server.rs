@@ -1,0 +1,217 @@
+//! The answers to those who pull metrics.
+//!
+//! ```text
+//! GET /metrics                        everything, and the agent's own metrics
+//! GET /metrics?entity=pod&namespace=a a part of it; entity=agent: the agent's own
+//! GET /healthz                        as on the status server
+//! ```
+
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Write as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::Frame;
+
+use super::metrics::exposition;
+use super::view::StatusShared;
+use crate::clock;
+use crate::metrics::entity::EntityClass;
+use crate::payload::open_metrics::TextFormat;
+use crate::payload::prometheus::{EntityFilter, MetricText};
+use crate::receiver::Peer;
+
+/// Bytes of text that are made at once. A connection holds no more of an answer than that.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The word for the agent's own metrics in `?entity=`.
+const AGENT: &str = "agent";
+
+pub(super) fn router(shared: &Arc<StatusShared>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(super::healthz))
+        .with_state(Arc::clone(shared))
+}
+
+/// What a request asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    filter: EntityFilter,
+    /// The agent's own metrics too.
+    agent: bool,
+}
+
+async fn metrics(
+    State(shared): State<Arc<StatusShared>>,
+    Extension(peer): Extension<Peer>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let wanted = match wanted(&query) {
+        Ok(wanted) => wanted,
+        Err(reason) => return (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
+    };
+    let Some(sample) = shared.published.sample() else {
+        let text = "no sample yet: the first figures are there about a second after the start\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let text_of = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let format = TextFormat::accepted(text_of(header::ACCEPT), TextFormat::Prometheus);
+    let mut puller = DefaultHasher::new();
+    (peer.0, &query, text_of(header::USER_AGENT)).hash(&mut puller);
+    shared.published.pullers.saw(puller.finish(), sample.sequence, clock::boot_time());
+    let own = if wanted.agent {
+        exposition(&shared.self_metrics.read(), &shared.view(), clock::boot_time(), format)
+    } else {
+        format.end().to_owned()
+    };
+    let gzip = text_of(header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
+    let answer = Answer {
+        text: MetricText::new(sample, format, wanted.filter),
+        own: Some(own),
+        piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4),
+        gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+    };
+    let mut response = Response::new(Body::new(answer));
+    let of_answer = response.headers_mut();
+    let content_type = header::HeaderValue::from_static(format.content_type());
+    of_answer.insert(header::CONTENT_TYPE, content_type);
+    let vary = header::HeaderValue::from_static("accept, accept-encoding");
+    of_answer.insert(header::VARY, vary);
+    if gzip {
+        of_answer.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn accepts_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name == "gzip" || name == "*");
+        is_gzip && !parts.any(|part| part == "q=0" || part == "q=0.0")
+    })
+}
+
+/// Reads the parameters of a request.
+fn wanted(query: &str) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    let mut has_entity = false;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+        match key {
+            "entity" if value == AGENT => (wanted.agent, has_entity) = (true, true),
+            "entity" => {
+                let class = EntityClass::ALL.into_iter().find(|class| class.as_str() == value);
+                let Some(class) = class else {
+                    let words = EntityClass::ALL.map(EntityClass::as_str).join(", ");
+                    return Err(format!("entity: {value:?} is none of {words}, {AGENT}"));
+                };
+                has_entity = true;
+                wanted.filter.classes.push(class);
+            }
+            "namespace" if wanted.filter.namespace.is_none() => {
+                wanted.filter.namespace = Some(value.into_owned());
+            }
+            "namespace" => return Err("namespace: may be given once".to_owned()),
+            other => return Err(format!("{other:?}: no parameter; there are entity, namespace")),
+        }
+    }
+    if !has_entity {
+        wanted.agent = wanted.filter.namespace.is_none();
+    } else if wanted.filter.classes.is_empty() {
+        // The agent's own metrics alone.
+        wanted.filter.namespace = Some(String::new());
+    }
+    Ok(wanted)
+}
+
+/// An answer in the making.
+struct Answer {
+    text: MetricText,
+    /// What comes behind the entities; `None`: it is written.
+    own: Option<String>,
+    piece: Vec<u8>,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Answer {
+    /// The next piece; `None`: that was all.
+    fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.piece.clear();
+            let is_there = self.text.write(&mut self.piece, PIECE_BYTES);
+            let is_last = !is_there && self.piece.is_empty();
+            if is_last {
+                let own = self.own.take();
+                let Some(own) = own else {
+                    // Writing to memory cannot fail.
+                    let end = self.gzip.take()?.finish().unwrap_or_default();
+                    return Some(Bytes::from(end));
+                };
+                self.piece.extend_from_slice(own.as_bytes());
+            }
+            let Some(gzip) = &mut self.gzip else {
+                return Some(Bytes::copy_from_slice(&self.piece));
+            };
+            let _ = gzip.write_all(&self.piece);
+            if gzip.get_ref().len() >= PIECE_BYTES / 4 {
+                return Some(Bytes::from(std::mem::take(gzip.get_mut())));
+            }
+        }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.get_mut().next().map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_choose_and_errors_say_what_there_is() {
+        let all = wanted("").unwrap();
+        assert!(all.agent && all.filter == EntityFilter::default());
+        let pods = wanted("entity=pod&entity=container&namespace=a%2Fb").unwrap();
+        assert_eq!(pods.filter.classes, [EntityClass::Pod, EntityClass::Container]);
+        assert_eq!(pods.filter.namespace.as_deref(), Some("a/b"));
+        assert!(!pods.agent);
+        assert!(wanted("entity=agent").unwrap().agent);
+        let error = wanted("entity=pods").unwrap_err();
+        assert!(error.contains("\"pods\"") && error.contains("pod, container"), "{error}");
+        let error = wanted("namespaces=a").unwrap_err();
+        assert!(error.contains("entity, namespace"), "{error}");
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        for yes in ["gzip", "deflate, gzip;q=0.5", "*"] {
+            assert!(accepts_gzip(yes), "{yes}");
+        }
+        for no in ["", "identity", "gzip;q=0", "zstd, br"] {
+            assert!(!accepts_gzip(no), "{no}");
+        }
+    }
+}
