@@ -1,4 +1,4 @@
-//! What a figure is about: a node, pod, container, unit, process, filesystem or remainder.
+//! The thing that a figure is about: a node, pod, container, unit, process, filesystem or remainder.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl EntityClass {
     }
 }
 
-/// What makes two readings readings of one entity. Entities are in its order.
+/// Makes two readings readings of one entity. Entities are in its order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntityId {
     Node,
@@ -139,13 +139,13 @@ attribute_names! {
 
 /// An entity's id and what names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entity {
+pub struct MetricEntity {
     pub id: EntityId,
     /// Each name at most once; without those of the node.
     pub attributes: Vec<Attribute>,
 }
 
-impl Entity {
+impl MetricEntity {
     /// The value of an attribute; `None` if the entity does not have it.
     #[must_use]
     pub fn attribute(&self, name: &AttributeName) -> Option<&str> {

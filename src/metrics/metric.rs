@@ -1,7 +1,7 @@
 //! The declaration of one figure.
 
 use super::entity::EntityClass;
-use super::table::Read;
+use super::input::{Input, Read};
 
 /// A figure of one class of entities.
 #[derive(Debug)]
@@ -99,6 +99,18 @@ impl Unit {
 }
 
 impl Metric {
+    /// The figure in `input`, as [`Read`] has it.
+    pub(super) fn read(&self, input: Input<'_>) -> Option<i64> {
+        match (self.read, input) {
+            (Read::Node(read), Input::Node(input)) => read(input),
+            (Read::Filesystem(read), Input::Filesystem(input)) => read(input),
+            (Read::Owner(read), Input::Owner(input)) => read(input),
+            (Read::Exited(read), Input::Exited(input)) => read(input),
+            (Read::Process(read), Input::Process(input)) => read(input),
+            _ => None,
+        }
+    }
+
     /// The name in Prometheus without `_total`: dots are underscores, and the unit comes last, as
     /// OpenTelemetry's rules for Prometheus have it.
     #[must_use]

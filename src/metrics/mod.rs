@@ -6,6 +6,7 @@
 //! until those who pull have seen it. [`sample::MetricSample`] is what encoders read.
 
 pub mod entity;
+pub mod input;
 pub mod metric;
 mod names;
 pub mod processes;
@@ -14,3 +15,6 @@ pub mod pullers;
 pub mod sample;
 pub mod store;
 pub mod table;
+
+#[cfg(test)]
+pub(crate) mod samples;

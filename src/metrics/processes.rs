@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::ProcessInput;
+use super::input::ProcessInput;
 use crate::identity::ProcessKey;
 use crate::ledger::ProcessOwner;
 use crate::ledger::account::ProcessUsage;

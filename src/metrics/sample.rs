@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entity::{Entity, EntityClass};
+use super::entity::{EntityClass, MetricEntity};
 use super::metric::Metric;
 use super::table;
 use crate::quantity::WallTime;
@@ -48,7 +48,7 @@ impl Values {
 /// An entity with its values.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub entity: Arc<Entity>,
+    pub entity: Arc<MetricEntity>,
     /// The time at which its running totals were 0.
     pub started: WallTime,
     /// The end of an entity that is gone; `None` while it is there. Only running totals have values

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entity::{Attribute, Entity, EntityId};
+use super::entity::{Attribute, EntityId, MetricEntity};
+use super::input::{Input, NodeInput, OwnerInput};
 use super::metric::{Instrument, Metric};
 use super::names::{self, Names};
 use super::processes::{Processes, owner_of};
 use super::sample::{Ended, Entry, MetricSample, NodeAttributes, Values};
-use super::table::{self, Input, NodeInput, OwnerInput};
+use super::table;
 use crate::directory::Catalog;
 use crate::disk_usage::usage::{FilesystemUsage, NodeFilesystem, PodFilesystem};
 use crate::identity::PodUid;
@@ -28,7 +29,7 @@ pub const ENDED_MAX: usize = 4096;
 
 /// The input of one sample.
 #[derive(Debug, Clone, Copy)]
-pub struct Observed<'a> {
+pub struct StoreInput<'a> {
     pub account: &'a Account,
     pub catalog: &'a Catalog,
     /// By uid; a pod whose files were not counted is absent.
@@ -94,7 +95,7 @@ impl MetricStore {
     }
 
     /// Adds an interval and returns its sample.
-    pub fn add(&mut self, observed: &Observed<'_>) -> MetricSample {
+    pub fn add(&mut self, observed: &StoreInput<'_>) -> MetricSample {
         self.sequence += 1;
         let account = observed.account;
         let now = Now { observed, sequence: self.sequence, started: start_of(account) };
@@ -129,7 +130,7 @@ impl MetricStore {
     }
 
     fn add_owners(&mut self, now: &Now<'_>) {
-        let Observed { account, catalog, pod_filesystems, .. } = *now.observed;
+        let StoreInput { account, catalog, pod_filesystems, .. } = *now.observed;
         for pod in &account.pods {
             let filesystem = pod_filesystems.get(&pod.uid).copied();
             let names = names::pod(catalog, pod);
@@ -209,7 +210,7 @@ impl MetricStore {
         {
             if kept.hidden_until.is_some() || kept.entry.entity.has_labels_of(&attributes) {
                 let attributes = attributes.clone();
-                kept.entry.entity = Arc::new(Entity { id: id.clone(), attributes });
+                kept.entry.entity = Arc::new(MetricEntity { id: id.clone(), attributes });
             } else if let Some(former) = self.live.remove(&id) {
                 // Under its former name it has ended; what was counted there is not counted again.
                 self.end(former, now);
@@ -218,7 +219,7 @@ impl MetricStore {
         self.revive(&id, &attributes);
         let waits = self.options.waits_for_names && !is_named;
         let kept = self.live.entry(id.clone()).or_insert_with(|| {
-            let entity = Arc::new(Entity { id, attributes });
+            let entity = Arc::new(MetricEntity { id, attributes });
             Kept::new(entity, now.started, waits.then(|| until.plus(NAME_WAIT)))
         });
         if kept.hidden_until.is_some_and(|at| is_named || until >= at) {
@@ -241,7 +242,7 @@ impl MetricStore {
             let mut kept = self.ended.remove(at);
             kept.entry.ended = None;
             let attributes = attributes.to_vec();
-            kept.entry.entity = Arc::new(Entity { id: id.clone(), attributes });
+            kept.entry.entity = Arc::new(MetricEntity { id: id.clone(), attributes });
             self.live.insert(id.clone(), kept);
         }
     }
@@ -289,7 +290,7 @@ impl MetricStore {
 
 /// The present sample.
 struct Now<'a> {
-    observed: &'a Observed<'a>,
+    observed: &'a StoreInput<'a>,
     sequence: u64,
     /// The start of the interval.
     started: WallTime,
@@ -302,7 +303,7 @@ fn start_of(account: &Account) -> WallTime {
 }
 
 impl Kept {
-    fn new(entity: Arc<Entity>, started: WallTime, hidden_until: Option<BootTime>) -> Self {
+    fn new(entity: Arc<MetricEntity>, started: WallTime, hidden_until: Option<BootTime>) -> Self {
         let class = entity.id.class();
         let is_kernels = |metric: &&Metric| metric.instrument == Instrument::KernelCounter;
         let kernel = vec![None; table::of(class).iter().filter(is_kernels).count()].into();
@@ -355,7 +356,7 @@ impl Kept {
         let is_late = self.hidden_until.is_some_and(|at| now.observed.account.until >= at);
         if let Some(attributes) = named {
             let id = self.entry.entity.id.clone();
-            self.entry.entity = Arc::new(Entity { id, attributes });
+            self.entry.entity = Arc::new(MetricEntity { id, attributes });
         } else if !is_late {
             return;
         }

@@ -33,4 +33,4 @@ fn append(body: &impl Serialize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]
-pub(crate) mod samples;
+mod samples;

@@ -8,7 +8,7 @@ use crate::directory::Catalog;
 use crate::ledger::Account;
 use crate::metrics::published::PublishedMetrics;
 use crate::metrics::sample::{MetricSample, NodeAttributes};
-use crate::metrics::store::{MetricStore, Observed, StoreOptions};
+use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 
 use super::pod_files::Files;
 
@@ -53,7 +53,7 @@ impl MetricsFeed {
         catalog: &Catalog,
         files: &Files,
     ) -> Arc<MetricSample> {
-        let sample = Arc::new(self.store.add(&Observed {
+        let sample = Arc::new(self.store.add(&StoreInput {
             account,
             catalog,
             pod_filesystems: &files.pods,

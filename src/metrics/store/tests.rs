@@ -9,7 +9,7 @@ use crate::directory::Catalog;
 use crate::ledger::account::{ExitedUsage, PodUsage};
 use crate::metrics::entity::AttributeName;
 use crate::metrics::entity::EntityClass;
-use crate::payload::samples::{account, catalog, pod, uid, used};
+use crate::metrics::samples::{account, catalog, pod, uid, used};
 
 /// The account of the interval that ends at `second`.
 fn at(second: u64, pods: Vec<PodUsage>) -> Account {
@@ -27,7 +27,7 @@ fn add(
     catalog: &Catalog,
     seen: Option<u64>,
 ) -> MetricSample {
-    store.add(&Observed {
+    store.add(&StoreInput {
         account,
         catalog,
         pod_filesystems: &BTreeMap::new(),
@@ -164,13 +164,13 @@ fn usage_of_exited_cgroups_grows_though_it_is_not_in_every_interval() {
     assert_eq!(total(45, &[7]), [12], "one series, and it did not start anew");
 }
 
-/// What may happen to a pod in an interval.
+/// A pod's usage in an interval, and if it ends there.
 fn event() -> impl Strategy<Value = (u32, u64, bool)> {
     (0..5_u32, 0..1000_u64, any::<bool>())
 }
 
 proptest! {
-    /// Whoever comes, goes and comes again: no two series have one name, no total falls, and the sum
+    /// Pods come, go and come again: no two series have one name, no total falls, and the sum
     /// of all that was ever exported is what was used.
     #[test]
     fn totals_never_fall_and_lose_nothing(

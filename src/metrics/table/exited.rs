@@ -1,7 +1,7 @@
 //! The figures of cgroups that were created and removed between two samples.
 
-use super::{Read, kept};
 use crate::metrics::entity::EntityClass;
+use crate::metrics::input::{Read, kept};
 use crate::metrics::metric::{Instrument, Metric, Unit};
 
 pub(super) fn metrics() -> Vec<Metric> {

@@ -1,26 +1,14 @@
 //! The figures of the node, and its balance.
 
-use super::{Read, kept};
-use crate::disk_usage::usage::NodeFilesystem;
-use crate::ledger::Account;
 use crate::ledger::account::{Balance, Conservation, DiskUsage, NetworkUsage, NodeCpu};
 use crate::metrics::entity::EntityClass;
+use crate::metrics::input::{NodeInput, Read, kept};
 use crate::metrics::metric::{Instrument, Metric, Unit};
 use crate::quantity::{Bytes, CpuTime};
 use crate::source::cgroup::pressure::{Pressure, Stall};
 use crate::source::proc::meminfo::MemInfo;
 
-/// The usage of the node.
-#[derive(Debug, Clone, Copy)]
-pub struct NodeInput<'a> {
-    pub account: &'a Account,
-    /// The filesystem that the node's pods lie on.
-    pub filesystem: Option<NodeFilesystem>,
-    /// The node is one of Kubernetes, so it has the figures of `k8s.node.*` too.
-    pub in_kubernetes: bool,
-}
-
-/// What most figures of the node have in common.
+/// The fields that most figures of the node have in common.
 const COMMON: Metric = Metric {
     class: EntityClass::Node,
     name: "",
@@ -355,9 +343,7 @@ fn network() -> Vec<Metric> {
     ]
 }
 
-type Kind = fn(Pressure) -> Option<Stall>;
-
-fn stall(pressure: Option<Pressure>, kind: Kind) -> Option<Stall> {
+fn stall(pressure: Option<Pressure>, kind: fn(Pressure) -> Option<Stall>) -> Option<Stall> {
     pressure.and_then(kind)
 }
 
@@ -503,9 +489,9 @@ fn rest() -> Vec<Metric> {
     ]
 }
 
-type Resource = fn(&Conservation) -> Option<Balance>;
+type BalanceOf = fn(&Conservation) -> Option<Balance>;
 
-fn balance_of(input: &NodeInput<'_>, of: Resource, part: fn(Balance) -> u64) -> Option<i64> {
+fn balance_of(input: &NodeInput<'_>, of: BalanceOf, part: fn(Balance) -> u64) -> Option<i64> {
     of(&input.account.conservation).map(part).map(kept)
 }
 

@@ -1,24 +1,13 @@
 //! The figures of pods, containers and units, which are the same.
 
-use super::{Read, kept};
-use crate::disk_usage::usage::PodFilesystem;
-use crate::ledger::account::{CpuUsage, DiskSource, DiskUsage, NetworkSource, NetworkUsage, Usage};
+use crate::ledger::account::{DiskSource, DiskUsage, NetworkSource, NetworkUsage};
 use crate::metrics::entity::EntityClass;
+use crate::metrics::input::{OwnerInput, Read, kept};
 use crate::metrics::metric::{Instrument, Metric, Unit};
 use crate::quantity::{Bytes, Limit};
 use crate::snapshot::PressureReading;
 use crate::source::cgroup::cpu_stat::Throttling;
 use crate::source::cgroup::pressure::{Pressure, Stall};
-
-/// One owner's usage.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnerInput<'a> {
-    pub usage: &'a Usage,
-    /// CPU time as a rate over the interval; `None` if it is not known.
-    pub cpu_rate: Option<CpuUsage>,
-    /// Of a pod whose files were counted.
-    pub filesystem: Option<PodFilesystem>,
-}
 
 /// A figure that all owners have: pods, containers and units in this order.
 struct OwnerMetric {
@@ -110,14 +99,14 @@ fn network_faults(input: &OwnerInput<'_>, part: fn(NetworkUsage) -> u64) -> Opti
     network.map(part).map(kept)
 }
 
-type Resource = fn(&PressureReading) -> Option<Pressure>;
-type Kind = fn(Pressure) -> Option<Stall>;
+type PressureOf = fn(&PressureReading) -> Option<Pressure>;
+type StallKind = fn(Pressure) -> Option<Stall>;
 
-fn stalled(reading: &PressureReading, resource: Resource, kind: Kind) -> Option<i64> {
+fn stalled(reading: &PressureReading, resource: PressureOf, kind: StallKind) -> Option<i64> {
     resource(reading).and_then(kind).map(|stall| kept(stall.total.as_usec()))
 }
 
-fn stall_share(reading: &PressureReading, resource: Resource, kind: Kind) -> Option<i64> {
+fn stall_share(reading: &PressureReading, resource: PressureOf, kind: StallKind) -> Option<i64> {
     resource(reading).and_then(kind).map(|stall| kept(stall.avg10_basis_points))
 }
 

@@ -1,20 +1,8 @@
 //! The figures of processes, and of the other processes of an owner together.
 
-use super::Read;
 use crate::metrics::entity::EntityClass;
+use crate::metrics::input::Read;
 use crate::metrics::metric::{Instrument, Metric, Unit};
-
-/// The usage of one process, or of several together. `None`: not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ProcessInput {
-    pub cpu_usec: Option<i64>,
-    pub resident_bytes: Option<i64>,
-    pub read_bytes: Option<i64>,
-    pub written_bytes: Option<i64>,
-    pub threads: Option<i64>,
-    /// 1 for one process.
-    pub processes: i64,
-}
 
 pub(super) fn metrics() -> Vec<Metric> {
     const COMMON: Metric = Metric {

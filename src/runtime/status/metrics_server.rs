@@ -23,6 +23,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Frame;
 
+use super::health;
 use super::metrics::exposition;
 use super::view::StatusShared;
 use crate::clock;
@@ -40,11 +41,11 @@ const AGENT: &str = "agent";
 pub(super) fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(super::healthz))
+        .route("/healthz", get(health::healthz))
         .with_state(Arc::clone(shared))
 }
 
-/// What a request asks for.
+/// The parts that a request asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     filter: EntityFilter,
@@ -141,7 +142,7 @@ fn wanted(query: &str) -> Result<Wanted, String> {
 /// An answer in the making.
 struct Answer {
     text: MetricText,
-    /// What comes behind the entities; `None`: it is written.
+    /// The end of the text; `None`: it is written.
     own: Option<String>,
     piece: Vec<u8>,
     gzip: Option<GzEncoder<Vec<u8>>>,

@@ -8,6 +8,7 @@
 //! GET /status    the same as JSON, by endpoint, for `nodetally status`
 //! ```
 
+mod health;
 mod host_header;
 mod metrics;
 mod metrics_server;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -208,26 +209,11 @@ impl<Address> StatusServer<Address> {
 
 fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
         .route(PATH, get(status))
         .with_state(Arc::clone(shared))
-}
-
-async fn healthz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
-    if shared.self_metrics.read().is_sampling(shared.started_at, clock::boot_time()) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no sample for three intervals\n")
-    }
-}
-
-async fn readyz(State(shared): State<Arc<StatusShared>>) -> (StatusCode, &'static str) {
-    match shared.self_metrics.read().last_at {
-        Some(_) => (StatusCode::OK, "ok\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no sample yet\n"),
-    }
 }
 
 async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
