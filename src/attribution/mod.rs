@@ -306,6 +306,12 @@ impl Owner {
     /// components (a leading, doubled or trailing slash) do not count.
     #[must_use]
     pub fn locate(path: &[u8]) -> Located<'_> {
+        Self::locate_with(path, |_, _| false)
+    }
+
+    /// The same with the owners that rules make. `is_named`: a rule makes the cgroup at this start of
+    /// the path an owner, which would otherwise be of the given one.
+    pub fn locate_with(path: &[u8], is_named: impl Fn(&Self, &[u8]) -> bool) -> Located<'_> {
         let mut position = Position::ROOT;
         let mut starts_at = &b""[..];
         let mut end = 0;
@@ -314,8 +320,13 @@ impl Owner {
             if !component.is_empty() {
                 let step = position.step(component);
                 position = step.position;
-                if step.starts {
-                    starts_at = path.get(..end).unwrap_or(path);
+                let here = path.get(..end).unwrap_or(path);
+                let named = is_named(&position.owner, here);
+                if named {
+                    position.owner = Self::Named;
+                }
+                if step.starts || named {
+                    starts_at = here;
                 }
             }
             // The slash behind the component.

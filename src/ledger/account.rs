@@ -521,3 +521,93 @@ impl Balance {
         Self { unattributed: balance.unattributed.max(0), inside_node, ..balance }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight figures, each another one, times `by`.
+    fn traffic(by: u64, from: NetworkSource) -> NetworkUsage {
+        NetworkUsage {
+            rx: Bytes::from_bytes(1000 * by),
+            tx: Bytes::from_bytes(2000 * by),
+            rx_packets: 30 * by,
+            tx_packets: 40 * by,
+            rx_errors: 5 * by,
+            tx_errors: 6 * by,
+            rx_dropped: 7 * by,
+            tx_dropped: 8 * by,
+            from,
+        }
+    }
+
+    #[test]
+    fn every_figure_of_traffic_is_added_and_subtracted() {
+        let from = NetworkSource::Interfaces;
+        let mut sum = traffic(3, from);
+        sum.add(&traffic(2, from));
+        assert_eq!(sum, traffic(5, from));
+        assert_eq!(sum.less(&traffic(4, from)), traffic(1, from));
+        assert_eq!(traffic(1, from).less(&traffic(2, from)), traffic(0, from));
+    }
+
+    #[test]
+    fn a_part_without_traffic_does_not_change_the_source() {
+        use NetworkSource::{Interfaces, TcpSockets};
+        let received = |from| NetworkUsage { tx: Bytes::ZERO, ..traffic(1, from) };
+        let sent = |from| NetworkUsage { rx: Bytes::ZERO, ..traffic(1, from) };
+        for (sum, part, from) in [
+            (traffic(1, Interfaces), traffic(0, TcpSockets), Interfaces),
+            (traffic(1, Interfaces), received(TcpSockets), TcpSockets),
+            (traffic(1, Interfaces), sent(TcpSockets), TcpSockets),
+            (received(Interfaces), traffic(0, TcpSockets), Interfaces),
+            (sent(Interfaces), traffic(0, TcpSockets), Interfaces),
+            (traffic(0, Interfaces), traffic(0, TcpSockets), TcpSockets),
+        ] {
+            let mut all = sum;
+            all.add(&part);
+            assert_eq!(all.from, from, "{sum:?} {part:?}");
+        }
+    }
+
+    #[test]
+    fn cores_are_rounded_to_the_nearest() {
+        let usage = |usec, over_usec| CpuUsage {
+            usage: CpuTime::from_usec(usec),
+            over_usec,
+            ..CpuUsage::default()
+        };
+        // 1,499.5 and 1,499.4 thousandths of a CPU.
+        assert_eq!(usage(14_995_000, 10_000_000).millicores(), 1500);
+        assert_eq!(usage(14_994_000, 10_000_000).millicores(), 1499);
+        assert_eq!(usage(2_500_000, 10_000_000).nanocores(), 250_000_000);
+        assert_eq!(usage(5, 0).millicores(), 0);
+        let node =
+            NodeCpu { busy: CpuTime::from_usec(7_000), over_usec: 4_000, ..NodeCpu::default() };
+        assert_eq!((node.millicores(), node.nanocores()), (1750, 1_750_000_000));
+    }
+
+    #[test]
+    fn a_limit_of_cpu_is_its_quota_in_its_period() {
+        let limit = |quota: Limit<CpuTime>, period_usec| {
+            let period = CpuTime::from_usec(period_usec);
+            Usage { cpu_max: Some(CpuMax { quota, period }), ..Usage::default() }
+        };
+        let quota = |usec| Limit::At(CpuTime::from_usec(usec));
+        assert_eq!(limit(quota(250_000), 100_000).cpu_limit_millicores(), Some(2500));
+        assert_eq!(limit(quota(250), 0).cpu_limit_millicores(), Some(250_000));
+        assert_eq!(limit(Limit::Max, 100_000).cpu_limit_millicores(), None);
+        assert_eq!(Usage::default().cpu_limit_millicores(), None);
+    }
+
+    #[test]
+    fn a_balance_keeps_the_sign_of_what_is_left() {
+        let balance = Balance::new(100, 40, 30, 20, 5, 1);
+        assert_eq!(balance.unattributed, 4);
+        assert_eq!(Balance::new(100, 90, 30, 0, 0, 0).unattributed, -20);
+        let outside = Balance::with_outside(100, 90, 30, 0, 0);
+        assert_eq!((outside.unattributed, outside.inside_node), (0, 20));
+        let outside = Balance::with_outside(100, 60, 30, 2, 1);
+        assert_eq!((outside.unattributed, outside.inside_node), (7, 0));
+    }
+}

@@ -86,3 +86,90 @@ pub(super) fn earlier_counters<'c>(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{CgroupKey, ProcessKey};
+    use crate::ledger::account::{CpuUsage, DiskSource, DiskUsage};
+    use crate::ledger::event_counts::EventCounts as Events;
+    use crate::quantity::{BootTime, Bytes, CpuTime};
+    use crate::source::proc::pid_stat::Comm;
+
+    fn nothing() -> CgroupDelta {
+        CgroupDelta {
+            entry: 0,
+            position: Position::ROOT,
+            measured_cpu: None,
+            measured_io: None,
+            measured_memory: None,
+            cpu_went_back: false,
+            io_went_back: false,
+            total_cpu: CpuDelta::default(),
+            total_io: IoDelta::default(),
+            total_memory: 0,
+            self_usage: SelfUsage::default(),
+            throttling: None,
+            events: Events::default(),
+            pending: None,
+            unread: false,
+            withhold: false,
+            moved: UsageDelta::default(),
+            moved_memory: 0,
+        }
+    }
+
+    #[test]
+    fn a_process_takes_its_cpu_bytes_and_memory_with_it() {
+        let process = ProcessUsage {
+            key: ProcessKey { pid: 7, start_ticks: 1 },
+            comm: Comm::default(),
+            parent_pid: 1,
+            threads: None,
+            kernel_thread: false,
+            cgroup: Arc::from(&b"/a"[..]),
+            named: None,
+            cpu: Some(CpuUsage { usage: CpuTime::from_usec(300), ..CpuUsage::default() }),
+            disk: Some(DiskUsage {
+                read: Bytes::from_bytes(20),
+                written: Bytes::from_bytes(3000),
+                from: DiskSource::Processes,
+                ..DiskUsage::default()
+            }),
+            resident: Some(Bytes::from_bytes(4096)),
+            cmdline: None,
+        };
+        let mut cgroup = nothing();
+        cgroup.take_away(&process);
+        cgroup.take_away(&process);
+        assert_eq!(cgroup.moved.cpu, CpuDelta { usage: 600, ..CpuDelta::default() });
+        assert_eq!(cgroup.moved.io, IoDelta { read: 40, written: 6000, ..IoDelta::default() });
+        assert_eq!(cgroup.moved_memory, 8192);
+    }
+
+    #[test]
+    fn earlier_counters_are_those_of_the_same_cgroup() {
+        let counters = |path: &str, inode| CgroupCounters {
+            key: CgroupKey { path: path.as_bytes().into(), inode },
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            events: Events::default(),
+        };
+        let known = [counters("/", 1), counters("/a", 2), counters("/a/x", 3), counters("/b", 4)];
+        let mut before = &known[..];
+        for (path, inode, found) in [
+            ("/", 1, Some(1)),
+            // Its name was another cgroup's.
+            ("/a", 9, None),
+            ("/a/w", 8, None),
+            ("/a/x", 3, Some(3)),
+            ("/b", 4, Some(4)),
+            ("/c", 5, None),
+        ] {
+            let key = CgroupKey { path: path.as_bytes().into(), inode };
+            let earlier = earlier_counters(&mut before, &CgroupReading::unread(key));
+            assert_eq!(earlier.map(|earlier| earlier.key.inode), found, "{path}");
+        }
+    }
+}

@@ -321,3 +321,117 @@ fn take(
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribution::Owner;
+    use crate::ledger::self_usage::SelfUsage;
+
+    const DISK: Lower = Lower::Device(DeviceNumber { major: 254, minor: 0 });
+    const OTHER: Lower = Lower::Device(DeviceNumber { major: 254, minor: 16 });
+    const WRITTEN: usize = 1;
+
+    fn entry(written: i64) -> OwnerEntry {
+        let io = IoDelta { written, write_ops: written / 10, ..IoDelta::default() };
+        let self_usage = SelfUsage { io, ..SelfUsage::default() };
+        OwnerEntry { owner: Owner::Unit, parent: None, top: 0, starts: 0, self_usage }
+    }
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// One interval of one device below a loop device. Of each owner: bytes charged on the device,
+    /// and bytes written to the loop device. Returns what each owner keeps.
+    fn settled(
+        passed_down: &mut PassedDown,
+        (lower, shown, now): (Lower, i64, BootTime),
+        owners: &[(i64, i64)],
+    ) -> Vec<i64> {
+        let followed = Followed { lower, shown: [0, shown] };
+        let sides = |(own, above): &(i64, i64)| {
+            let mut all = AllSides::default();
+            all[0] = Sides { own: [0, *own], above: [0, *above] };
+            all
+        };
+        passed_down.owners = owners.iter().map(sides).collect();
+        let mut entries: Vec<_> = owners.iter().map(|(own, above)| entry(own + above)).collect();
+        passed_down.settle_one(0, WRITTEN, followed, now, &mut entries);
+        entries.iter().map(|entry| entry.self_usage.io.written).collect()
+    }
+
+    /// Bytes that were written to a loop device are dirty for a while. The worker's bytes come later and are
+    /// charged to somebody else.
+    #[test]
+    fn bytes_that_a_disk_shows_later_are_taken_from_who_is_charged_for_them() {
+        // Charged to the second owner in the second interval, and shown by the disk, in all.
+        for (charged, shown, kept) in [
+            // All of it is the worker's.
+            (100, 100, 0),
+            (130, 130, 30),
+            // Nobody is charged for the worker's, so the owner wrote its own.
+            (150, 250, 150),
+            (40, 140, 40),
+            // Of half of them or less it is not sure whose they are.
+            (50, 50, 50),
+            (51, 51, 0),
+        ] {
+            let mut passed_down = PassedDown::default();
+            let first = settled(&mut passed_down, (DISK, 0, at(10)), &[(0, 100), (0, 0)]);
+            assert_eq!(first, [100, 0]);
+            assert_eq!(passed_down.expected.len(), 1);
+            let second = settled(&mut passed_down, (DISK, shown, at(20)), &[(0, 0), (charged, 0)]);
+            assert_eq!(second, [0, kept], "{charged} of {shown}");
+            let left = 100 - (shown - charged).min(100) - (charged - kept);
+            assert_eq!(passed_down.expected[0].bytes, [0, left], "{charged} of {shown}");
+            assert_eq!(passed_down.expected[0].since, at(10));
+        }
+    }
+
+    #[test]
+    fn bytes_are_expected_on_their_own_device_and_from_their_own_time_on() {
+        let mut passed_down = PassedDown::default();
+        settled(&mut passed_down, (DISK, 0, at(10)), &[(0, 100)]);
+        // Another device shows as many.
+        assert_eq!(settled(&mut passed_down, (OTHER, 100, at(20)), &[(100, 0)]), [100]);
+        // More of them on the first.
+        settled(&mut passed_down, (DISK, 0, at(20)), &[(0, 7)]);
+        let [expected] = passed_down.expected.as_slice() else { panic!("one device") };
+        assert_eq!((expected.bytes, expected.since), ([0, 107], at(20)));
+    }
+
+    #[test]
+    fn bytes_are_expected_for_a_minute() {
+        for (now, expected) in [(at(70), 1), (at(70).plus(std::time::Duration::from_micros(1)), 0)]
+        {
+            let mut passed_down = PassedDown::default();
+            settled(&mut passed_down, (DISK, 0, at(10)), &[(0, 100)]);
+            passed_down.settle(&Snapshot { ended_at: now, ..Snapshot::default() }, &[], &mut []);
+            assert_eq!(passed_down.expected.len(), expected, "{now:?}");
+        }
+    }
+
+    /// From who has the closest number first, with the same part of its operations.
+    #[test]
+    fn bytes_are_taken_from_whose_are_closest() {
+        for (bytes, least, own, taken, left) in [
+            (100, 1, [300, 110, 0], [0, 100, 0], 0),
+            (100, 1, [100, 110, 0], [100, 0, 0], 0),
+            (150, 1, [100, 30, 0], [100, 30, 0], 20),
+            (150, 31, [100, 30, 0], [100, 0, 0], 50),
+            (100, 1, [0, 0, 0], [0, 0, 0], 100),
+            (0, 1, [100, 0, 0], [0, 0, 0], 0),
+        ] {
+            let mut beyond = own;
+            let mut entries = own.map(|bytes| entry(2 * bytes));
+            assert_eq!(take(bytes, least, WRITTEN, &mut beyond, &mut entries), left, "{own:?}");
+            for ((entry, own), taken) in entries.iter().zip(own).zip(taken) {
+                let io = entry.self_usage.io;
+                assert_eq!((io.written, io.read), (2 * own - taken, 0), "{own:?}");
+                assert_eq!(io.write_ops, (2 * own - taken) / 10, "{own:?}");
+            }
+            assert_eq!(beyond, [own[0] - taken[0], own[1] - taken[1], own[2] - taken[2]]);
+        }
+    }
+}

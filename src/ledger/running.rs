@@ -106,3 +106,83 @@ impl Account {
         runs.then_some((sum, memory_bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::attribution::QosClass;
+    use crate::identity::PodUid;
+    use crate::snapshot::PidsReading;
+
+    /// CPU in microseconds, visible processes, and the cgroup's own count of tasks.
+    fn usage(cpu: Option<u64>, processes: u32, tasks: Option<u64>) -> Usage {
+        let cpu =
+            cpu.map(|usec| CpuUsage { usage: CpuTime::from_usec(usec), ..CpuUsage::default() });
+        let pids = PidsReading { current: tasks, max: None };
+        Usage { cpu, processes, pids, ..Usage::default() }
+    }
+
+    fn pod(exited: bool, usage: Usage) -> PodUsage {
+        PodUsage {
+            uid: PodUid::parse(b"a533c208-0be3-44e3-adb7-a0dae664d797").unwrap(),
+            qos: QosClass::Burstable,
+            path: Arc::from(&b"/kubepods/burstable/poda533c208"[..]),
+            exited,
+            host_network: None,
+            usage,
+        }
+    }
+
+    #[test]
+    fn a_cgroup_with_a_visible_process_or_a_count_of_tasks_has_tasks() {
+        for (processes, tasks, has_tasks) in [
+            (0, None, false),
+            (0, Some(0), false),
+            (0, Some(1), true),
+            (0, Some(7), true),
+            (1, None, true),
+            (2, Some(0), true),
+        ] {
+            assert_eq!(
+                usage(None, processes, tasks).has_tasks(),
+                has_tasks,
+                "{processes} {tasks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pod_runs_where_its_source_or_else_its_cgroup_says_so() {
+        let (busy, empty) = (usage(None, 3, None), usage(None, 0, None));
+        for (phase, exited, usage, runs) in [
+            (Phase::Running, false, empty, true),
+            (Phase::Running, true, busy, false),
+            (Phase::Unknown, false, busy, true),
+            (Phase::Unknown, false, empty, false),
+            (Phase::Unknown, true, busy, false),
+            (Phase::Pending, false, busy, false),
+            (Phase::Succeeded, false, busy, false),
+            (Phase::Failed, false, busy, false),
+        ] {
+            assert_eq!(pod(exited, usage).runs(phase), runs, "{phase:?} {exited}");
+        }
+    }
+
+    #[test]
+    fn a_pod_has_ended_when_nothing_of_it_will_be_used_any_more() {
+        for (phase, exited, usage, has_ended) in [
+            (Phase::Running, true, usage(Some(9), 2, None), true),
+            (Phase::Running, false, usage(Some(0), 0, None), false),
+            // Evicted, and its processes still work.
+            (Phase::Failed, false, usage(Some(9), 2, None), false),
+            (Phase::Failed, false, usage(Some(9), 0, None), true),
+            // The sandbox of a completed pod stays and does nothing.
+            (Phase::Succeeded, false, usage(Some(0), 1, None), true),
+            (Phase::Succeeded, false, usage(None, 1, None), true),
+        ] {
+            assert_eq!(pod(exited, usage).has_ended(phase), has_ended, "{phase:?} {usage:?}");
+        }
+    }
+}

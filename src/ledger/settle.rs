@@ -380,18 +380,7 @@ impl Ledger {
 
     /// [`Owner::locate`], with the owners that rules make.
     fn located<'p>(&self, path: &'p [u8]) -> Located<'p> {
-        let mut located = Owner::locate(path);
-        if self.named.is_empty() {
-            return located;
-        }
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = slashes.map(|(at, _)| at).chain([path.len()]);
-        for above in ends.filter_map(|end| path.get(..end)) {
-            if above.len() > located.starts_at.len() && self.is_named(&located.owner, above) {
-                (located.owner, located.starts_at) = (Owner::Named, above);
-            }
-        }
-        located
+        Owner::locate_with(path, |owner, above| self.is_named(owner, above))
     }
 
     /// True if a rule makes the cgroup at `path` an owner. Pods and what is in them stay pods.
@@ -469,5 +458,86 @@ impl Ledger {
             resident: process.resident,
             cmdline: process.cmdline.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::catalog::{CgroupPattern, EntityName};
+    use crate::directory::pod::Labels;
+    use crate::identity::CgroupKey;
+
+    const UNITS: Units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
+
+    fn rule(pattern: &str, makes_owner: bool) -> CgroupNameRule {
+        let pattern = CgroupPattern::new(pattern).unwrap();
+        let entity =
+            EntityName { namespace: "shop".into(), name: "web".into(), labels: Labels::default() };
+        CgroupNameRule { pattern, entity, makes_owner }
+    }
+
+    fn with_rules(rules: Vec<CgroupNameRule>) -> Ledger {
+        let mut ledger = Ledger::new(UNITS);
+        ledger.set_rules(&rules.into());
+        ledger
+    }
+
+    /// The owner of each cgroup from the root to `path`, found in a tree, and where each starts.
+    fn in_tree(ledger: &mut Ledger, path: &str) -> (Owner, String) {
+        let mut snapshot = Snapshot::default();
+        let ends = path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]);
+        for (at, above) in ["/"].into_iter().chain(ends.map(|end| &path[..end])).enumerate() {
+            let key = CgroupKey { path: above.as_bytes().into(), inode: 1 + at as u64 };
+            let parent = at.checked_sub(1);
+            snapshot.cgroups.push(CgroupReading { parent, ..CgroupReading::unread(key) });
+        }
+        ledger.settle_cgroups(None, &snapshot, &mut Account::default());
+        let last = ledger.cgroups.last().unwrap();
+        let top = ledger.entries[last.entry].top;
+        let starts = String::from_utf8(snapshot.cgroups[top].key.path.to_vec()).unwrap();
+        (last.position.owner, starts)
+    }
+
+    /// A process that only a cgroup of v1 places has the owner that it would have in the tree.
+    #[test]
+    fn rules_make_the_same_owners_of_paths_as_of_cgroups() {
+        let mut ledger = with_rules(vec![
+            rule("/system.slice/legacy-*", true),
+            rule("/opt/*", true),
+            rule("/data.slice", true),
+            rule("/kubepods/*", true),
+            rule("/system.slice/plain.service", false),
+        ]);
+        for (path, is_named, starts_at) in [
+            ("/system.slice/legacy-web.service", true, "/system.slice/legacy-web.service"),
+            ("/system.slice/legacy-web.service/a", true, "/system.slice/legacy-web.service"),
+            // A unit below it is its.
+            (
+                "/system.slice/legacy-web.service/b.service",
+                true,
+                "/system.slice/legacy-web.service",
+            ),
+            ("/opt/shop", true, "/opt/shop"),
+            ("/opt/shop/worker", true, "/opt/shop"),
+            ("/opt", false, "/opt"),
+            ("/data.slice/db.service", true, "/data.slice"),
+            ("/system.slice/plain.service", false, "/system.slice/plain.service"),
+            ("/system.slice/other.service", false, "/system.slice/other.service"),
+            ("/kubepods/burstable", false, "/kubepods/burstable"),
+        ] {
+            let located = ledger.located(path.as_bytes());
+            let found = (located.owner == Owner::Named, located.starts_at);
+            assert_eq!(found, (is_named, starts_at.as_bytes()), "{path}");
+            assert_eq!(in_tree(&mut ledger, path), (located.owner, starts_at.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_named_cgroup_keeps_its_pods_apart() {
+        let ledger = with_rules(vec![rule("/kind*", true)]);
+        let pod = b"/kind/kubepods/poda533c208-0be3-44e3-adb7-a0dae664d797";
+        assert!(matches!(ledger.located(pod).owner, Owner::Pod { .. }));
+        assert_eq!(ledger.located(b"/kind/kubelet").owner, Owner::Named);
     }
 }

@@ -192,3 +192,144 @@ impl KnownSockets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::Bytes;
+    use crate::source::netlink::inet_diag::{IpFamily, SocketEnd, TcpTraffic};
+
+    fn socket(cookie: u64, cgroup: Option<u64>, port: u16) -> TcpSocket {
+        let end = SocketEnd { port, family: IpFamily::V4, address: [0; 16], interface: 0 };
+        let traffic = TcpTraffic { received: Bytes::from_bytes(50), ..TcpTraffic::default() };
+        TcpSocket { cookie, cgroup, listens: false, end, is_local: false, traffic }
+    }
+
+    /// The kernel's event of an end, which names no cgroup.
+    fn ended(cookie: u64, port: u16) -> TcpSocket {
+        socket(cookie, None, port)
+    }
+
+    fn sampled(known: &mut KnownSockets, cookies: &[u64]) -> (Vec<u64>, Vec<(u64, u64)>) {
+        let traffic = TcpTraffic::default();
+        let rows: Vec<_> = cookies
+            .iter()
+            .map(|cookie| SocketReading { cookie: *cookie, cgroup: 7, traffic })
+            .collect();
+        known.sampled(&rows);
+        let mut reading =
+            SocketsReading { readable: true, complete: true, ..SocketsReading::default() };
+        known.take(&mut reading);
+        let ended = reading.ended.iter().map(|row| row.cookie);
+        let short_lived =
+            reading.short_lived.iter().map(|sum| (sum.cgroup, sum.received.as_bytes()));
+        (ended.collect(), short_lived.collect())
+    }
+
+    #[test]
+    fn a_socket_that_three_samples_miss_is_still_known() {
+        for (missed, is_known) in [(0, true), (1, true), (3, true), (4, false)] {
+            let mut known = KnownSockets::default();
+            sampled(&mut known, &[1, 2]);
+            for _ in 0..missed {
+                sampled(&mut known, &[2]);
+            }
+            known.end(&ended(1, 4000));
+            assert_eq!(known.take_missed(), !is_known, "{missed}");
+            let (ended, short_lived) = sampled(&mut known, &[2]);
+            assert_eq!(ended, if is_known { vec![1] } else { vec![] }, "{missed}");
+            assert_eq!(short_lived, []);
+        }
+    }
+
+    /// It is back after some samples, and may be missed as often again.
+    #[test]
+    fn a_socket_that_is_back_was_not_missed() {
+        let mut known = KnownSockets::default();
+        for cookies in [&[1][..], &[], &[], &[], &[1], &[], &[], &[]] {
+            sampled(&mut known, cookies);
+        }
+        known.end(&ended(1, 4000));
+        assert_eq!(sampled(&mut known, &[]).0, [1]);
+    }
+
+    #[test]
+    fn what_a_dump_between_samples_finds_is_of_this_interval_alone() {
+        let mut known = KnownSockets::default();
+        sampled(&mut known, &[1]);
+        known.begin_dump();
+        known.add(&socket(1, Some(7), 4000));
+        known.add(&socket(2, Some(9), 4001));
+        known.add(&TcpSocket { is_local: true, ..socket(3, Some(9), 4002) });
+        known.add(&socket(4, None, 4003));
+        known.end_dump();
+        for cookie in 1..=4 {
+            known.end(&ended(cookie, 4000));
+            // Its event is here twice.
+            known.end(&ended(cookie, 4000));
+        }
+        assert!(known.take_missed(), "4 is nobody's, and so is 3");
+        assert_eq!(sampled(&mut known, &[]), (vec![1], vec![(9, 50)]));
+        // A socket that a sample had is of no interval alone.
+        known.begin_dump();
+        known.add(&socket(5, Some(9), 4001));
+        known.end_dump();
+        sampled(&mut known, &[5]);
+        known.end(&ended(5, 4001));
+        assert_eq!(sampled(&mut known, &[]), (vec![5], vec![]));
+    }
+
+    /// The sample already has its last counters.
+    #[test]
+    fn an_end_that_the_sample_has_seen_counts_once() {
+        let mut known = KnownSockets::default();
+        sampled(&mut known, &[5]);
+        known.forget(5);
+        known.end(&ended(5, 4000));
+        assert_eq!(sampled(&mut known, &[]), (vec![], vec![]));
+        assert!(!known.take_missed());
+    }
+
+    #[test]
+    fn a_listener_is_of_the_last_whole_dump_alone() {
+        let listener = |cookie, cgroup, port| TcpSocket {
+            listens: true,
+            ..socket(cookie, Some(cgroup), port)
+        };
+        let mut known = KnownSockets::default();
+        sampled(&mut known, &[]);
+        known.begin_dump();
+        known.add_listener(&listener(1, 11, 80));
+        known.end_dump();
+        known.end(&ended(100, 80));
+        assert_eq!(sampled(&mut known, &[]).1, [(11, 50)]);
+        // The next dump does not have it.
+        known.begin_dump();
+        known.add_listener(&listener(2, 12, 81));
+        known.end_dump();
+        known.end(&ended(101, 80));
+        assert!(known.take_missed());
+        assert_eq!(sampled(&mut known, &[]).1, []);
+        // The one after that fails behind its first listener.
+        known.begin_dump();
+        known.add_listener(&listener(3, 13, 82));
+        known.fail_dump();
+        assert!(known.take_missed());
+        assert!(!known.take_missed());
+        for port in [80, 81, 82] {
+            known.end(&ended(u64::from(port), port));
+        }
+        assert_eq!(sampled(&mut known, &[]), (vec![], vec![]));
+    }
+
+    /// A connection that carried nothing is no reason to dump once more.
+    #[test]
+    fn an_unknown_socket_is_missed_for_its_traffic_alone() {
+        let mut known = KnownSockets::default();
+        sampled(&mut known, &[]);
+        known.end(&TcpSocket { traffic: TcpTraffic::default(), ..ended(1, 80) });
+        assert!(!known.take_missed());
+        known.end(&ended(2, 80));
+        assert!(known.take_missed());
+    }
+}

@@ -293,3 +293,20 @@ fn mapper_name(name: &[u8]) -> Option<Vec<u8>> {
     };
     (!volume.contains(&b'/')).then(|| [doubled(group), b"-".to_vec(), doubled(volume)].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_mapper_has_a_volume_under_both_its_names() {
+        for (name, mapped) in [
+            (&b"vg0/root"[..], Some(&b"vg0-root"[..])),
+            (b"my-vg/a-b", Some(b"my--vg-a--b")),
+            (b"sda1", None),
+            (b"disk/by-id/x", None),
+        ] {
+            assert_eq!(mapper_name(name).as_deref(), mapped, "{}", name.escape_ascii());
+        }
+    }
+}

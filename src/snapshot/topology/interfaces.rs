@@ -493,6 +493,56 @@ mod tests {
         }
     }
 
+    /// A near end by its name has its other end below, whatever number that has here.
+    #[test]
+    fn a_name_tells_the_near_end_of_a_pair_from_the_way_out() {
+        let eth0 = || link("eth0", 2, 11);
+        assert_eq!(chosen(&[lo(), eth0(), link("cali1", 5, 2)]), ["eth0"]);
+        assert_eq!(chosen(&[lo(), eth0(), link("cali1", 5, 77)]), ["eth0"]);
+        assert_eq!(chosen(&[lo(), eth0(), link("wg0", 5, 77)]), ["eth0"]);
+        assert_eq!(chosen(&[lo(), eth0(), link("net1", 5, 77)]), ["eth0", "net1"]);
+    }
+
+    #[test]
+    fn an_uplink_counts_by_what_lies_below_it() {
+        let uplinks = |links: &[Link], names: &[&str]| {
+            let names: Vec<_> =
+                names.iter().map(|name| InterfaceName::new(name.as_bytes()).unwrap()).collect();
+            let chosen = uplinks_below(links, &roles(links), &names);
+            let named = |link: &Link| String::from_utf8_lossy(link.name()).into_owned();
+            let all = links.iter().zip(chosen);
+            all.filter(|(_, chosen)| *chosen).map(|(link, _)| named(link)).collect::<Vec<_>>()
+        };
+        let eth0 = || link("eth0", 2, 11);
+        let links = [
+            lo(),
+            eth0(),
+            link("eth1", 3, 12),
+            bridge("b", 4),
+            port_of("b", link("p1", 5, 13)),
+            port_of("b", tun(1, "t", 6)),
+            // It is in the bridge, and leads to no other namespace.
+            port_of("b", Link { no_arp: true, ..link("d", 7, 7) }),
+            on("eth1", of_kind("vlan", link("v", 8, 3))),
+            tun(65534, "w", 9),
+            bridge("alone", 10),
+        ];
+        let cases: [(&[&str], &[&str]); 8] = [
+            (&["eth0"], &["eth0"]),
+            (&["eth0", "eth1"], &["eth0", "eth1"]),
+            (&["b"], &["p1", "t"]),
+            (&["v"], &["eth1"]),
+            // Nothing is below it, so it counts itself.
+            (&["alone"], &["alone"]),
+            (&["w"], &[]),
+            (&["lo", "d"], &[]),
+            (&["none"], &[]),
+        ];
+        for (names, right) in cases {
+            assert_eq!(uplinks(&links, names), right, "{names:?}");
+        }
+    }
+
     #[test]
     fn names_decide_where_the_kernel_shows_nothing() {
         let cases: [(&[&str], &[&str]); 9] = [

@@ -170,3 +170,150 @@ const IFF_NOARP: u32 = 0x80;
 fn hexadecimal(text: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(text.strip_prefix(b"0x")?).ok()?, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+
+    fn name(text: &str) -> InterfaceName {
+        InterfaceName::new(text.as_bytes()).unwrap()
+    }
+
+    fn write(dir: &Path, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    /// As the kernel writes them, and as some drivers do not.
+    #[test]
+    fn each_fact_is_read_from_its_own_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let class = dir.path().join("7/root/sys/class/net");
+        write(
+            &class,
+            &[
+                ("full/ifindex", "12\n"),
+                ("full/iflink", "34\n"),
+                ("full/type", "1\n"),
+                ("full/flags", "0x1083\n"),
+                ("full/uevent", "DEVTYPE=vlan\nINTERFACE=full\nIFINDEX=12\n"),
+                ("full/phys_port_name", "pf0vf3\n"),
+                ("full/phys_switch_id", "0a1b\n"),
+                ("full/tun_flags", "0x1002\n"),
+                ("full/device/vendor", "0x1af4\n"),
+                ("full/bridge/ageing_time", "0\n"),
+                ("full/bonding/mode", "802.3ad 4\n"),
+                ("bare/ifindex", "13\n"),
+                ("bare/flags", "0x1003\n"),
+            ],
+        );
+        symlink("../br0", class.join("full/master")).unwrap();
+        symlink("../eth0", class.join("full/lower_eth0")).unwrap();
+        symlink("../up", class.join("full/upper_up")).unwrap();
+        let procfs = Dir::open(dir.path()).unwrap();
+        let files = LinkFiles::open(&procfs, b"7", None, &[]);
+        let buffer = &mut Buffer::default();
+        let full = Link {
+            name: Some(name("full")),
+            in_sysfs: true,
+            index: Some(12),
+            peer: Some(34),
+            has_device: true,
+            is_bridge: true,
+            is_bond: true,
+            is_tun: true,
+            no_arp: true,
+            hardware_type: Some(1),
+            kind: b"vlan"[..].into(),
+            master: Some(name("br0")),
+            lower: vec![name("eth0")],
+            port_name: b"pf0vf3"[..].into(),
+            switch_id: b"0a1b"[..].into(),
+            is_whole: true,
+        };
+        assert_eq!(files.link(name("full"), buffer), full);
+        let bare = Link { in_sysfs: true, index: Some(13), ..Link::named(name("bare")) };
+        assert_eq!(files.link(name("bare"), buffer), bare);
+        assert_eq!(files.link(name("none"), buffer), Link::named(name("none")));
+        assert!(files.has_device(name("full")) && !files.has_device(name("bare")));
+    }
+
+    /// The first source that knows the number tells it.
+    #[test]
+    fn the_number_of_an_interface_is_found_without_sysfs_too() {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            &[
+                ("7/net/dev_snmp6/six", "ifIndex                         \t4\nIp6InReceives 2\n"),
+                (
+                    "7/net/igmp",
+                    "Idx\tDevice    : Count Querier\tGroup\n5\tfour      :     1      V3\n",
+                ),
+                ("7/root/sys/class/net/six/ifindex", "44\n"),
+                ("7/root/sys/class/net/sys/ifindex", "6\n"),
+            ],
+        );
+        let procfs = Dir::open(dir.path()).unwrap();
+        let files = LinkFiles::open(&procfs, b"7", None, &[]);
+        let buffer = &mut Buffer::default();
+        for (interface, number) in
+            [("six", Some(4)), ("sys", Some(6)), ("four", Some(5)), ("none", None)]
+        {
+            assert_eq!(files.index(name(interface), buffer), number, "{interface}");
+        }
+    }
+
+    /// A process can see the sysfs of another namespace than its own. Then half of its interfaces or
+    /// more are not there.
+    #[test]
+    fn a_class_directory_with_other_interfaces_is_another_namespaces() {
+        let row = |name: &str| InterfaceRow {
+            name: InterfaceName::new(name.as_bytes()).unwrap(),
+            rx_bytes: 0,
+            rx_packets: 0,
+            rx_errors: 0,
+            rx_dropped: 0,
+            tx_bytes: 0,
+            tx_packets: 0,
+            tx_errors: 0,
+            tx_dropped: 0,
+            is_odd: false,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            &[
+                ("7/root/sys/class/net/lo/ifindex", "1\n"),
+                ("own/lo/ifindex", "1\n"),
+                ("own/a/ifindex", "2\n"),
+            ],
+        );
+        let procfs = Dir::open(dir.path()).unwrap();
+        let number = |class: Option<Dir>, names: &[&str]| {
+            let rows: Vec<_> = names.iter().map(|name| row(name)).collect();
+            let files = LinkFiles::open(&procfs, b"7", class, &rows);
+            files.index(name("lo"), &mut Buffer::default())
+        };
+        assert_eq!(number(None, &["lo"]), Some(1));
+        assert_eq!(number(None, &["lo", "a"]), Some(1));
+        assert_eq!(number(None, &["lo", "a", "b"]), None);
+        let own = || Dir::open(&dir.path().join("own")).ok();
+        assert_eq!(number(own(), &["lo", "a", "b"]), Some(1));
+        assert_eq!(number(own(), &["x", "y", "z"]), None);
+    }
+
+    #[test]
+    fn flags_are_hexadecimal() {
+        assert_eq!(hexadecimal(b"0x1083"), Some(0x1083));
+        assert_eq!(hexadecimal(b"1083"), None);
+        assert_eq!(hexadecimal(b"0x"), None);
+    }
+}
