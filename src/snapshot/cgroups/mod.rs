@@ -8,12 +8,15 @@
 
 mod cold_files;
 mod events;
+mod followed;
+mod hot_files;
 mod listing;
 mod shares;
 mod slot;
 mod tree;
 
-pub use tree::{CGROUPS_MAX, CgroupTree, CgroupWalk, REFRESH_TICKS, is_cgroup2};
+pub use followed::CGROUPS_MAX;
+pub use tree::{CgroupTree, CgroupWalk, REFRESH_TICKS, is_cgroup2};
 
 /// The order of paths in a snapshot: parents before children, and each subtree in one piece. It
 /// compares as if the slash, which no name contains, were the smallest byte.
