@@ -29,17 +29,23 @@ pub fn raise_limit() {
     }
 }
 
+const NONE_LEFT: &str = "the agent has no file descriptor left (RLIMIT_NOFILE): raise LimitNOFILE= \
+    of its unit, or `ulimit -n`";
+const NONE_LEFT_OF_SYSTEM: &str =
+    "the system has no file descriptor left: raise the sysctl fs.file-max";
+
+/// True for a text that begins with that of a lack of descriptors, as the functions here write it.
+#[must_use]
+pub fn is_shortage(text: &str) -> bool {
+    [NONE_LEFT, NONE_LEFT_OF_SYSTEM].iter().any(|start| text.starts_with(start))
+}
+
 /// The text of an errno that means a lack of descriptors; `None` for any other.
 #[must_use]
 pub fn shortage_of(errno: i32) -> Option<&'static str> {
     match Errno::from_raw(errno) {
-        Errno::EMFILE => Some(
-            "the agent has no file descriptor left (RLIMIT_NOFILE): raise LimitNOFILE= of its unit, \
-             or `ulimit -n`",
-        ),
-        Errno::ENFILE => {
-            Some("the system has no file descriptor left: raise the sysctl fs.file-max")
-        }
+        Errno::EMFILE => Some(NONE_LEFT),
+        Errno::ENFILE => Some(NONE_LEFT_OF_SYSTEM),
         _ => None,
     }
 }
@@ -94,5 +100,7 @@ mod tests {
         assert_eq!(shortage(&refused), None);
         assert_eq!(describe(&refused), "connection refused");
         assert_eq!(present_shortage(), None);
+        assert!(is_shortage(&describe(&short())) && is_shortage(&describe(&file_table)));
+        assert!(!is_shortage(&describe(&refused)));
     }
 }

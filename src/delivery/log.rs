@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::queue::Handle;
 use super::round::status_line;
 use crate::clock;
+use crate::descriptors;
 
 #[derive(Debug)]
 pub(super) struct DeliveryLog {
@@ -118,10 +119,7 @@ impl DeliveryLog {
             pushed_out_before: self.handle.pushed_out(),
             logged_full: false,
         });
-        let endpoint = &self.endpoint;
-        warn!(
-            "endpoint {endpoint} is not answering: {reason}; the backlog is kept ({location}), a retry follows"
-        );
+        warn!("{}", down_line(&self.endpoint, reason, location));
     }
 
     pub(super) fn up(&mut self) {
@@ -149,6 +147,43 @@ impl DeliveryLog {
                 "endpoint {endpoint}: the backlog is full ({location}), its oldest posts are dropped \
                  until the endpoint answers"
             );
+        }
+    }
+}
+
+/// The line of an endpoint that accepts nothing. A lack of descriptors is no fault of the endpoint.
+fn down_line(endpoint: &str, reason: &str, location: &Location) -> String {
+    let (first, follows) = if descriptors::is_shortage(reason) {
+        (format!("{reason}; endpoint {endpoint} cannot be reached until then"), "its")
+    } else {
+        (format!("endpoint {endpoint} is not answering: {reason}"), "the")
+    };
+    format!("{first}; {follows} backlog is kept ({location}), a retry follows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_is_not_the_endpoints_fault() {
+        let location = Location::Memory { bytes_max: 16 << 20 };
+        // EMFILE.
+        let short = descriptors::describe(&std::io::Error::from_raw_os_error(24));
+        for (reason, line) in [
+            (
+                short.as_str(),
+                "the agent has no file descriptor left (RLIMIT_NOFILE): raise LimitNOFILE= of its \
+                 unit, or `ulimit -n`; endpoint central cannot be reached until then; its backlog \
+                 is kept (up to 16 MiB), a retry follows",
+            ),
+            (
+                "connection refused",
+                "endpoint central is not answering: connection refused; the backlog is kept (up to \
+                 16 MiB), a retry follows",
+            ),
+        ] {
+            assert_eq!(down_line("central", reason, &location), line);
         }
     }
 }

@@ -29,16 +29,19 @@ pub struct Inotify {
 /// The reason why something cannot be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unwatched {
-    /// The user has no more instances (EMFILE, fs.inotify.max_user_instances, or the process's own
-    /// open files) or watches (ENOSPC, fs.inotify.max_user_watches) left.
-    LimitReached,
+    /// EMFILE: the user has no instance left (fs.inotify.max_user_instances), or the process no
+    /// descriptor.
+    NoInstanceLeft,
+    /// ENOSPC: the user has no watch left (fs.inotify.max_user_watches).
+    NoWatchLeft,
     Other(ReadFailure),
 }
 
 impl From<rustix::io::Errno> for Unwatched {
     fn from(errno: rustix::io::Errno) -> Self {
         match Errno::from_raw(errno.raw_os_error()) {
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOSPC => Self::LimitReached,
+            Errno::EMFILE => Self::NoInstanceLeft,
+            Errno::ENOSPC => Self::NoWatchLeft,
             other => Self::Other(other.into()),
         }
     }

@@ -6,7 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::slot::{CgroupSlot, CgroupWatch};
+use crate::descriptors;
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::read_context::ReadContext;
 use crate::source::inotify::{Inotify, Unwatched, WatchDescriptor};
@@ -38,16 +41,25 @@ pub(super) struct CgroupEvents {
 
 /// The gap that says why some cgroups, or all, are not watched.
 pub(super) fn gap(unwatched: Unwatched) -> Gap {
-    let consequence = "the limit of inotify watches or instances is used up \
-        (fs.inotify.max_user_watches, max_user_instances): cgroups that are created and \
-        removed between two samples are counted without a name";
     let reason = match unwatched {
-        Unwatched::LimitReached => GapReason::NotOffered { consequence },
+        Unwatched::NoInstanceLeft if descriptors::present_shortage().is_some() => {
+            GapReason::Failed { errno: Errno::EMFILE as i32 }
+        }
+        Unwatched::NoInstanceLeft => GapReason::NotOffered { consequence: NO_INSTANCE },
+        Unwatched::NoWatchLeft => GapReason::NotOffered { consequence: NO_WATCH },
         Unwatched::Other(ReadFailure::Failed(errno)) => GapReason::Failed { errno },
         Unwatched::Other(_) => GapReason::Denied,
     };
     Gap { path: NAME.into(), reason }
 }
+
+const NO_INSTANCE: &str = "the agent's user has no inotify instance left (raise the sysctl \
+    fs.inotify.max_user_instances): cgroups that are created and removed between two samples are \
+    counted without a name";
+
+const NO_WATCH: &str = "the agent's user has no inotify watch left for some cgroups (raise the \
+    sysctl fs.inotify.max_user_watches): what is created and removed in them between two samples \
+    is counted without a name";
 
 /// The name in gaps.
 const NAME: &[u8] = b"inotify";
@@ -139,5 +151,24 @@ impl CgroupEvents {
         });
         todo.sort_unstable();
         todo.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// inotify(7): EMFILE is for instances, ENOSPC for watches.
+    #[test]
+    fn the_gap_names_the_limit_that_was_reached() {
+        use rustix::io::Errno;
+        for (errno, named, other) in [
+            (Errno::MFILE, "max_user_instances", "max_user_watches"),
+            (Errno::NOSPC, "max_user_watches", "max_user_instances"),
+            (Errno::NFILE, "fs.file-max", "inotify instance"),
+        ] {
+            let text = gap(Unwatched::from(errno)).reason.to_string();
+            assert!(text.contains(named) && !text.contains(other), "{errno:?}: {text}");
+        }
     }
 }

@@ -305,19 +305,8 @@ fn has_counting_head(path: &DiskstatsRow, rows: &[DiskstatsRow]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::whole_device::rows;
     use super::*;
-    use crate::source::proc::diskstats;
-
-    fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskstatsRow> {
-        let text: String = names
-            .iter()
-            .map(|(major, minor, name)| format!("{major} {minor} {name} 0 0 0 0 0 0 0\n"))
-            .collect();
-        let mut rows = Vec::new();
-        diskstats::parse(text.as_bytes(), &mut rows).unwrap();
-        rows
-    }
-
     #[test]
     fn without_sysfs_names_tell_disks_from_partitions() {
         let rows = rows(&[(8, 0, "sda"), (8, 1, "sda1"), (253, 0, "dm-0"), (9, 0, "md0")]);

@@ -18,21 +18,20 @@ pub(super) fn whole_device(name: &[u8], rows: &[DiskstatsRow]) -> Option<DeviceN
     disk.or_else(|| rows.iter().find(|row| row.name() == name)).map(|row| row.device)
 }
 
+/// Rows of diskstats with these numbers and names, and no counters.
+#[cfg(test)]
+pub(super) fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskstatsRow> {
+    let line =
+        |(major, minor, name): &(u32, u32, &str)| format!("{major} {minor} {name} 0 0 0 0 0 0 0\n");
+    let text: String = names.iter().map(line).collect();
+    let mut rows = Vec::new();
+    crate::source::proc::diskstats::parse(text.as_bytes(), &mut rows).unwrap();
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::proc::diskstats;
-
-    fn rows(names: &[(u32, u32, &str)]) -> Vec<DiskstatsRow> {
-        let text: String = names
-            .iter()
-            .map(|(major, minor, name)| format!("{major} {minor} {name} 0 0 0 0 0 0 0\n"))
-            .collect();
-        let mut rows = Vec::new();
-        diskstats::parse(text.as_bytes(), &mut rows).unwrap();
-        rows
-    }
-
     #[test]
     fn a_partition_is_led_back_to_its_disk() {
         let rows = rows(&[
