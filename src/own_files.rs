@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
 
 const WRITE_BY_GROUP: u32 = 0o020;
 const WRITE_BY_OTHERS: u32 = 0o002;
@@ -58,6 +58,10 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
 
 /// Checks a directory as [`make_dir`] does.
 ///
+/// Others may be allowed to write to a directory that belongs to the agent's user: that of an
+/// emptyDir volume has the mode 0777. It gets the sticky bit then, so that they can remove or
+/// replace nothing of the agent's.
+///
 /// # Errors
 /// It is missing, is no directory, or other users may write to it.
 pub(crate) fn check_dir(dir: &Path) -> io::Result<()> {
@@ -73,7 +77,21 @@ pub(crate) fn check_dir(dir: &Path) -> io::Result<()> {
     if !metadata.is_dir() {
         return Err(io::Error::from(io::ErrorKind::NotADirectory));
     }
-    check_owner(&metadata)
+    check_owner(&metadata).or_else(|refusal| match set_sticky(dir) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(refusal),
+    })
+}
+
+/// Sets the sticky bit of a directory of the agent's user; false if it belongs to another one.
+fn set_sticky(dir: &Path) -> io::Result<bool> {
+    let opened = File::from(open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+    let metadata = opened.metadata()?;
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    if is_own {
+        fchmod(&opened, Mode::from_raw_mode(metadata.mode() | STICKY))?;
+    }
+    Ok(is_own)
 }
 
 /// Checks a directory within one of the agent's own: it is no link.
@@ -261,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_may_write_to_is_refused() {
+    fn a_directory_that_others_may_write_to_gets_the_sticky_bit() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("deep/own");
         make_dir(&own).unwrap();
@@ -270,11 +288,20 @@ mod tests {
         make_dir(&dir.path().join("link")).unwrap();
         assert!(check_inner_dir(&dir.path().join("link")).is_err());
         check_inner_dir(&own).unwrap();
-        for mode in [0o777, 0o702] {
+        let mode_of = || std::fs::metadata(&own).unwrap().permissions().mode() & 0o7777;
+        // An emptyDir volume, one with an fsGroup, and one of a careless hand.
+        for mode in [0o777, 0o2777, 0o702] {
             std::fs::set_permissions(&own, PermissionsExt::from_mode(mode)).unwrap();
-            let error = make_dir(&own).unwrap_err().to_string();
+            // Within a directory of the agent's own, nobody else has put it there.
+            let error = check_inner_dir(&own).unwrap_err().to_string();
             assert_eq!(error, format!("other users may write to it (mode {mode:04o})"));
+            make_dir(&own).unwrap();
+            assert_eq!(mode_of(), mode | 0o1000);
+            check_dir(&own).unwrap();
         }
+        std::fs::set_permissions(&own, PermissionsExt::from_mode(0o755)).unwrap();
+        make_dir(&own).unwrap();
+        assert_eq!(mode_of(), 0o755, "what is right stays as it is");
         std::fs::set_permissions(&own, PermissionsExt::from_mode(0o1777)).unwrap();
         make_dir(&own).unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
