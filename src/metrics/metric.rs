@@ -121,7 +121,11 @@ impl Metric {
             name.push('_');
             name.push_str(suffix);
         }
-        name
+        // There, a count is a part of a histogram.
+        match name.strip_suffix("_count") {
+            Some(stem) if !self.instrument.is_monotonic() => format!("{stem}_number"),
+            _ => name,
+        }
     }
 
     /// The label that an attribute has in Prometheus.

@@ -50,8 +50,9 @@ pub struct MetricText {
     class: usize,
     metric: usize,
     entry: usize,
-    /// The family whose head is written.
+    /// The family whose head is written, and its name in the text.
     family: &'static str,
+    name: String,
 }
 
 impl MetricText {
@@ -66,6 +67,7 @@ impl MetricText {
             metric: 0,
             entry: 0,
             family: "",
+            name: String::new(),
         };
         text.begin_class();
         text
@@ -110,15 +112,16 @@ impl MetricText {
         let Some(labels) = self.labels.get(self.entry).and_then(Option::as_deref) else { return };
         if self.family != metric.name {
             self.family = metric.name;
-            write_head(metric, self.format, out);
+            self.name = metric.prometheus_name();
+            write_head(metric, &self.name, self.format, out);
         }
         let total = if metric.instrument.is_monotonic() { "_total" } else { "" };
-        write_series(metric, total, labels, out);
+        write_series(metric, [&self.name, total], labels, out);
         write_value(metric, value, out);
         let age = self.sample.wall.as_unix_millis().saturating_sub(entry.started.as_unix_millis());
         let is_young = age <= CREATED_FOR_MILLIS || entry.ended.is_some();
         if self.format == TextFormat::OpenMetrics && metric.instrument.is_monotonic() && is_young {
-            write_series(metric, "_created", labels, out);
+            write_series(metric, [&self.name, "_created"], labels, out);
             let millis = entry.started.as_unix_millis();
             // Writing to memory cannot fail, here and below.
             let _ = writeln!(out, "{}.{:03}", millis / 1000, millis % 1000);
@@ -144,8 +147,7 @@ fn labels_of(sample: &MetricSample, entry: &Entry) -> Box<[u8]> {
     labels.into()
 }
 
-fn write_head(metric: &Metric, format: TextFormat, out: &mut Vec<u8>) {
-    let name = metric.prometheus_name();
+fn write_head(metric: &Metric, name: &str, format: TextFormat, out: &mut Vec<u8>) {
     let kind = if metric.instrument.is_monotonic() { "counter" } else { "gauge" };
     let total = match (format, metric.instrument) {
         (TextFormat::Prometheus, Instrument::Counter | Instrument::KernelCounter) => "_total",
@@ -158,8 +160,8 @@ fn write_head(metric: &Metric, format: TextFormat, out: &mut Vec<u8>) {
     }
 }
 
-fn write_series(metric: &Metric, suffix: &str, labels: &[u8], out: &mut Vec<u8>) {
-    write_name(metric, out);
+fn write_series(metric: &Metric, [name, suffix]: [&str; 2], labels: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(suffix.as_bytes());
     out.push(b'{');
     out.extend_from_slice(labels);
@@ -171,18 +173,6 @@ fn write_series(metric: &Metric, suffix: &str, labels: &[u8], out: &mut Vec<u8>)
         out.push(b'"');
     }
     out.extend_from_slice(b"} ");
-}
-
-/// The name, without an allocation for each line.
-fn write_name(metric: &Metric, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend(metric.name.bytes().map(|byte| if byte == b'.' { b'_' } else { byte }));
-    let suffix = metric.unit.suffix.as_bytes();
-    let is_there = out.get(start..).is_some_and(|name| name.ends_with(suffix));
-    if !is_there {
-        out.push(b'_');
-        out.extend_from_slice(suffix);
-    }
 }
 
 fn write_value(metric: &Metric, kept: i64, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ mod agent;
 mod check;
 mod cluster;
 mod config;
+mod dashboards;
 mod delivery;
 mod delivery_faults;
 mod delivery_trust;

@@ -1,0 +1,201 @@
+//! Debian's Prometheus scrapes the real binary over a captured host, and answers every query of the
+//! dashboards and rules in `packaging/`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test starts two programs and asks them"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::support::agent::{Agent, EMBEDDED, Host, eventually, get, replace};
+use crate::support::skip::skip;
+
+fn packaging(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(below)
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Ends a program when dropped.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn prometheus(dir: &Path, target: SocketAddr, listen: SocketAddr) -> Program {
+    let config = format!(
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\n\
+         rule_files:\n  - {}\n\
+         scrape_configs:\n  - job_name: nodetally\n    static_configs:\n      - targets: [\"{target}\"]\n",
+        packaging("prometheus/nodetally.rules.yaml").display()
+    );
+    fs::write(dir.join("prometheus.yaml"), config).unwrap();
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", dir.join("prometheus.yaml").display()))
+        .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
+        .arg(format!("--web.listen-address={listen}"))
+        .arg("--log.level=error")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Program(child.unwrap())
+}
+
+/// Lets half a second of four CPUs pass, a quarter of it in use; `false`: the host is gone.
+fn spend(stat: &Path) -> bool {
+    std::thread::sleep(Duration::from_millis(500));
+    let Ok(text) = fs::read_to_string(stat) else { return false };
+    let lines = text.lines().map(|line| {
+        let mut fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let ticks = if fields[0] == "cpu" { 50 } else { 12 };
+        if fields[0].starts_with("cpu") {
+            for (at, ticks) in [(1, ticks), (4, 3 * ticks)] {
+                fields[at] = (fields[at].parse::<u64>().unwrap() + ticks).to_string();
+            }
+        }
+        fields.join(" ") + "\n"
+    });
+    let text: String = lines.collect();
+    replace(stat, &text);
+    true
+}
+
+/// The series of a query; an error of the query fails the test.
+fn series(server: SocketAddr, query: &str) -> Vec<Value> {
+    let path = format!("/api/v1/query?query={}", utf8_percent_encode(query, NON_ALPHANUMERIC));
+    let (status, answer) = get(server, &path);
+    assert_eq!(status, 200, "{query}: {answer}");
+    answer["data"]["result"].as_array().unwrap().clone()
+}
+
+/// Every query of every panel, with its dashboard and title, for all nodes, pods and agents.
+fn panels() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(packaging("grafana")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if !name.ends_with(".json") {
+            continue;
+        }
+        let dashboard: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let mut query = target["expr"].as_str().unwrap().replace("$__rate_interval", "1m");
+                for variable in ["node", "namespace", "pod", "instance"] {
+                    query = query.replace(&format!("${variable}\""), ".*\"");
+                }
+                assert!(!query.contains('$'), "{query}");
+                let title = format!("{name}, {}: {query}", panel["title"].as_str().unwrap());
+                all.push((title, query));
+            }
+        }
+    }
+    all
+}
+
+/// The metrics that the rules ask for, and the names that they record.
+fn metrics_of_rules() -> (BTreeSet<String>, BTreeSet<String>) {
+    let text = fs::read_to_string(packaging("prometheus/nodetally.rules.yaml")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&text).unwrap();
+    let (mut asked, mut recorded) = (BTreeSet::new(), BTreeSet::new());
+    for group in rules["groups"].as_array().unwrap() {
+        for rule in group["rules"].as_array().unwrap() {
+            recorded.extend(rule["record"].as_str().map(str::to_owned));
+            let words = rule["expr"].as_str().unwrap();
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let words = words.split(|c: char| !is_part(c));
+            let is_metric = |word: &&str| {
+                ["nodetally_", "k8s_", "container_", "system_"]
+                    .iter()
+                    .any(|it| word.starts_with(it))
+            };
+            asked.extend(words.filter(is_metric).map(str::to_owned));
+        }
+    }
+    (asked, recorded)
+}
+
+#[test]
+fn every_query_of_dashboards_and_rules_has_an_answer() {
+    if !is_installed("prometheus") {
+        return skip("no prometheus (Debian's package)");
+    }
+    // It has everything: pods with limits, an OOM kill, throttling, pressure, disks and exited cgroups.
+    let host = Host::copy("6.8-crio-systemd");
+    let (metrics, server) = (free_port(), free_port());
+    let stat = host.path("proc/stat");
+    std::thread::spawn(move || while spend(&stat) {});
+    let mut command = host.agent(&EMBEDDED);
+    command.env("NODETALLY_METRICS_LISTEN", metrics.to_string());
+    let _agent = Agent::start(command);
+    let dir = tempfile::tempdir().unwrap();
+    let _prometheus = prometheus(dir.path(), metrics, server);
+    eventually("prometheus is ready", || {
+        std::net::TcpStream::connect(server)
+            .ok()
+            .and_then(|_| (get(server, "/-/ready").0 == 200).then_some(()))
+    });
+    // A rate needs two samples of the agent, and the recording rules an evaluation behind them.
+    let utilization = "node:nodetally_cpu_utilization:rate5m";
+    eventually("the recording rules", || (!series(server, utilization).is_empty()).then_some(()));
+    let panels = panels();
+    assert!(panels.len() > 40, "{}", panels.len());
+    let empty = |queries: &[(String, String)]| -> Vec<String> {
+        let is_empty = |query: &str| series(server, query).is_empty();
+        queries
+            .iter()
+            .filter(|(_, query)| is_empty(query))
+            .map(|(title, _)| title.clone())
+            .collect()
+    };
+    // Scrapes go on meanwhile.
+    let mut left = panels;
+    eventually("an answer to each query", || {
+        let titles = empty(&left);
+        left.retain(|(title, _)| titles.contains(title));
+        if left.is_empty() {
+            return Some(());
+        }
+        eprintln!("no answer yet: {left:#?}");
+        None
+    });
+    let (asked, recorded) = metrics_of_rules();
+    assert!(asked.len() > 10 && recorded.len() == 3, "{asked:?} {recorded:?}");
+    for name in asked.iter().chain(&recorded) {
+        eventually(name, || (!series(server, name).is_empty()).then_some(()));
+    }
+}
+
+#[test]
+fn the_rules_hold_their_own_tests() {
+    if !is_installed("promtool") {
+        return skip("no promtool (Debian's package prometheus)");
+    }
+    let output = Command::new("promtool")
+        .args(["test", "rules", "nodetally.rules.test.yaml"])
+        .current_dir(packaging("prometheus"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
