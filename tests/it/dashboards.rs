@@ -10,7 +10,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::support::agent::{Agent, EMBEDDED, Host, eventually, get, replace};
+use crate::support::agent::{Agent, EMBEDDED, Host, eventually, replace};
 use crate::support::skip::skip;
 
 fn packaging(below: &str) -> PathBuf {
@@ -81,11 +82,22 @@ fn spend(stat: &Path) -> bool {
     true
 }
 
+/// Status and body of an answer. HTTP/1.0, so that a large one comes in one piece.
+fn ask(server: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 /// The series of a query; an error of the query fails the test.
 fn series(server: SocketAddr, query: &str) -> Vec<Value> {
     let path = format!("/api/v1/query?query={}", utf8_percent_encode(query, NON_ALPHANUMERIC));
-    let (status, answer) = get(server, &path);
+    let (status, answer) = ask(server, &path);
     assert_eq!(status, 200, "{query}: {answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
     answer["data"]["result"].as_array().unwrap().clone()
 }
 
@@ -151,9 +163,8 @@ fn every_query_of_dashboards_and_rules_has_an_answer() {
     let dir = tempfile::tempdir().unwrap();
     let _prometheus = prometheus(dir.path(), metrics, server);
     eventually("prometheus is ready", || {
-        std::net::TcpStream::connect(server)
-            .ok()
-            .and_then(|_| (get(server, "/-/ready").0 == 200).then_some(()))
+        let is_up = TcpStream::connect(server).is_ok();
+        (is_up && ask(server, "/-/ready").0 == 200).then_some(())
     });
     // A rate needs two samples of the agent, and the recording rules an evaluation behind them.
     let utilization = "node:nodetally_cpu_utilization:rate5m";

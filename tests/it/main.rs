@@ -43,3 +43,4 @@ mod static_names;
 mod status;
 mod support;
 mod tidy;
+mod wire_documents;
