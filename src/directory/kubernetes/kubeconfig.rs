@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Config, Kubeconfig, KubeconfigError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 
 use super::credentials::Credentials;
 use super::error::excerpt;
 use super::files::WatchedFiles;
-use super::plugin;
+use super::{plugin, proxy};
 use crate::small_file;
 
 /// The largest kubeconfig, and the largest file that it names, in bytes.
@@ -20,9 +22,6 @@ const FILE_BYTES_MAX: usize = 4 << 20;
 /// The longest URL of a server, in bytes. With the path of a request behind it, it must stay below the
 /// 64 KiB that a URL may have: the client library panics beyond.
 const SERVER_BYTES_MAX: usize = 2048;
-
-/// A proxy that is never asked: see [`read`].
-const NO_PROXY_URL: &str = "http://proxy.invalid";
 
 /// The secrets of a user, which the client library hides.
 #[derive(Deserialize, Default)]
@@ -47,7 +46,7 @@ pub(super) fn read(
         make_absolute(&mut kubeconfig, folder);
     }
     read_authority(&mut kubeconfig, files)?;
-    let mut config = config_of(kubeconfig)?;
+    let mut config = config_of(kubeconfig, |name| std::env::var(name).ok())?;
     let credentials = take_credentials(&mut config, plugin_time_max, files)?;
     Ok((config, credentials))
 }
@@ -120,22 +119,37 @@ fn read_authority(kubeconfig: &mut Kubeconfig, files: &mut WatchedFiles) -> Resu
     Ok(())
 }
 
-/// The settings of the current context.
-fn config_of(mut kubeconfig: Kubeconfig) -> Result<Config, String> {
-    let clusters = kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut());
-    let mut proxies = Vec::new();
-    for cluster in clusters {
-        // Without one the client library takes HTTPS_PROXY, and repeats its password in errors. The
-        // variables are for endpoints: a pod's service account is used without them, too.
-        if cluster.proxy_url.replace(NO_PROXY_URL.to_owned()).is_some_and(|url| !url.is_empty()) {
-            proxies.extend(cluster.server.clone());
-        }
+/// The settings of the current context. The client library would read proxies from variables itself,
+/// fail at an odd `NO_PROXY`, and repeat a proxy's password in errors.
+fn config_of(
+    kubeconfig: Kubeconfig,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Config, String> {
+    let missing = |error: KubeconfigError| reason(&error);
+    let Kubeconfig { contexts, clusters, auth_infos, current_context, .. } = kubeconfig;
+    let name = current_context.ok_or_else(|| missing(KubeconfigError::CurrentContextNotSet))?;
+    let context = contexts.into_iter().find(|named| named.name == name);
+    let context = context.and_then(|named| named.context);
+    let context = context.ok_or_else(|| missing(KubeconfigError::LoadContext(name)))?;
+    let cluster = clusters.into_iter().find(|named| named.name == context.cluster);
+    let cluster = cluster.and_then(|named| named.cluster);
+    let cluster =
+        cluster.ok_or_else(|| missing(KubeconfigError::LoadClusterOfContext(context.cluster)))?;
+    // As with kubectl, a missing user has no credentials.
+    let user = auth_infos.into_iter().find(|named| Some(&named.name) == context.user.as_ref());
+    let mut user = user.and_then(|named| named.auth_info).unwrap_or_default();
+    if let Some(exec) = user.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        exec.cluster = Some((&cluster).try_into().map_err(missing)?);
     }
-    let options = KubeConfigOptions::default();
-    // Nothing in it waits.
-    let loaded = value_of_ready(Config::from_custom_kubeconfig(kubeconfig, &options));
-    let mut config = loaded.ok_or("it cannot be loaded")?.map_err(|error| reason(&error))?;
-    config.proxy_url = None;
+    let url = cluster.server.ok_or_else(|| missing(KubeconfigError::MissingClusterUrl))?;
+    let url = url.parse().map_err(|error| missing(KubeconfigError::ParseClusterUrl(error)))?;
+    let mut config = Config::new(url);
+    config.root_cert =
+        cluster.certificate_authority_data.as_deref().map(certificates).transpose()?;
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    config.disable_compression = cluster.disable_compression.unwrap_or(false);
+    config.tls_server_name = cluster.tls_server_name;
+    config.auth_info = user;
     let url = &config.cluster_url;
     let is_http = matches!(url.scheme_str(), Some("http" | "https"));
     if !is_http || url.host().is_none_or(str::is_empty) {
@@ -144,22 +158,22 @@ fn config_of(mut kubeconfig: Kubeconfig) -> Result<Config, String> {
     if url.to_string().len() > SERVER_BYTES_MAX {
         return Err(format!("its `server` is longer than {SERVER_BYTES_MAX} bytes"));
     }
-    let same_server =
-        |server: &String| server.parse().is_ok_and(|server: hyper::Uri| server == *url);
-    if proxies.iter().any(same_server) {
-        let text = "it has a `proxy-url`, and the agent asks the API server without proxies";
-        return Err(text.to_owned());
-    }
+    config.proxy_url = match cluster.proxy_url.filter(|url| !url.is_empty()) {
+        Some(url) => Some(proxy::of_cluster(&url)?),
+        None => proxy::of_variables(url, variable)?,
+    };
     Ok(config)
 }
 
-/// The value of a future that never waits; `None` if it does.
-fn value_of_ready<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match future.as_mut().poll(&mut context) {
-        std::task::Poll::Ready(value) => Some(value),
-        std::task::Poll::Pending => None,
+/// The certificates (DER) of `certificate-authority-data`.
+fn certificates(data: &str) -> Result<Vec<Vec<u8>>, String> {
+    let unusable = |what: &str| format!("its certificate-authority cannot be used: {what}");
+    let pem = BASE64_STANDARD.decode(data).map_err(|_| unusable("it is no base64"))?;
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&pem).map(|one| one.map(|one| one.to_vec())).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(unusable("it holds no certificate (PEM)")),
     }
 }
 
@@ -311,10 +325,14 @@ mod tests {
         let long = format!("https://host/{}", "p".repeat(SERVER_BYTES_MAX));
         let error = read_text(&text_with(&long, "{}")).map(|_| ()).unwrap_err();
         assert_eq!(error, "its `server` is longer than 2048 bytes");
-        let proxied = text_with("https://h", "{}")
-            .replace("{server:", "{proxy-url: 'http://u:hunter2@p:1', server:");
-        let error = read_text(&proxied).map(|_| ()).unwrap_err();
-        assert!(error.starts_with("it has a `proxy-url`"), "{error}");
+        let proxied = |url: &str| {
+            let key = format!("{{proxy-url: '{url}', server:");
+            read_text(&text_with("https://h", "{}").replace("{server:", &key))
+        };
+        let error = proxied("socks5://u:hunter2@p:1").map(|_| ()).unwrap_err();
+        assert_eq!(error, "its `proxy-url` is no URL like http://proxy:3128");
+        let (config, _) = proxied("http://u:hunter2@p:1").unwrap();
+        assert_eq!(config.proxy_url.unwrap(), "http://u:hunter2@p:1/");
     }
 
     #[test]

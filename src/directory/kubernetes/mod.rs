@@ -23,6 +23,7 @@ mod options;
 mod owners;
 mod plugin;
 mod probe;
+mod proxy;
 mod source;
 mod watch;
 

@@ -1,10 +1,14 @@
 //! The ways in: a service account whose token rotates, a kubeconfig with each kind of credentials.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::directory::kubernetes::{ApiAccess, KubernetesOptions};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::directory_kubernetes::{Setup, Source, in_cluster, options};
 use crate::support::api_server::{Answer, ApiServer, Route};
@@ -96,6 +100,61 @@ async fn a_kubeconfig_with_a_token() {
     let error = source.error("401").await;
     assert!(error.text.contains(&*path.display().to_string()), "{}", error.text);
     assert!(!error.text.contains("from-the-kubeconfig"));
+}
+
+/// A proxy that leads every tunnel to `server`. It returns the head of each request.
+async fn tunnel_to(server: SocketAddr) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heads, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let heads = heads.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                let _ = heads.send(String::from_utf8(head).unwrap().to_lowercase());
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (address, received)
+}
+
+/// The server's name cannot be looked up, so nobody but the proxy leads there.
+#[tokio::test]
+async fn a_kubeconfig_with_a_proxy() {
+    let setup = Setup::new().await;
+    setup.server.accept_tokens(&["the-token"]);
+    let (proxy, mut heads) = tunnel_to(setup.server.address).await;
+    let user = "    token: the-token";
+    let path = kubeconfig(setup.folder.path(), &setup.server, &setup.pki.ca_pem(), user);
+    let cluster = format!(
+        "{{proxy-url: 'http://agent:hunter%202@{proxy}', tls-server-name: 127.0.0.1, \
+         server: 'https://api.invalid:6443', "
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    let direct = format!("{{server: 'https://{}', ", setup.server.address);
+    std::fs::write(&path, text.replace(&direct, &cluster)).unwrap();
+    let source = Source::start(options(ApiAccess::Kubeconfig(path.clone())));
+    assert_eq!(source.well().await.pods().len(), 8);
+    let head = heads.recv().await.unwrap();
+    assert!(head.starts_with("connect api.invalid:6443 http/1.1\r\n"), "{head}");
+    // base64 of `agent:hunter 2`, in lower case as the whole head.
+    assert!(head.contains("proxy-authorization: basic ywdlbnq6ahvudgvyidi="), "{head}");
+    assert!(!head.contains("the-token"), "the proxy sees no credentials: {head}");
+    drop(source);
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    std::fs::write(&path, text.replace(&proxy.to_string(), &nobody.to_string())).unwrap();
+    let source = Source::start(options(ApiAccess::Kubeconfig(path)));
+    let error = source.error("refused").await;
+    assert!(!error.text.contains("hunter"), "{}", error.text);
 }
 
 #[tokio::test]
