@@ -144,6 +144,7 @@ const UNIX_SOCKET: Kind = Kind::AbsolutePath("a unix socket");
 const TOKEN_FILE: Kind = Kind::SecretPath("a file that holds the token alone");
 const NAMESPACES: Kind = Kind::List { of: &Kind::Namespace, max: 256, items: "namespaces" };
 const NO_CERTIFICATE: KeyDefault = KeyDefault::Unset("not set: no certificate is shown");
+const NO_TLS: KeyDefault = KeyDefault::Unset("not set: plain HTTP");
 const NO_TOKEN: KeyDefault = KeyDefault::Unset("not set: nothing is sent");
 
 macro_rules! keys {
@@ -418,6 +419,38 @@ keys! {
         environment: &["NODETALLY_METRICS_LISTEN"],
         purpose: "Where `run` serves the metrics of node, pods, containers and units at /metrics, \
             for Prometheus and whatever else scrapes.",
+    }
+    METRICS_SOCKET: "metrics"."socket" {
+        kind: Kind::OrNone(&Kind::SocketPath, ""),
+        default: KeyDefault::Is("none"),
+        environment: &["NODETALLY_METRICS_SOCKET"],
+        purpose: "The unix socket where `run` serves the same, without TLS, to its own user and \
+            root.",
+    }
+    METRICS_TLS_CERTIFICATE_FILE: "metrics"."tls_certificate_file" {
+        kind: Kind::SecretPath("a PEM file"),
+        condition: "together with tls_key_file and listen",
+        default: NO_TLS,
+        environment: &["NODETALLY_METRICS_TLS_CERTIFICATE_FILE"],
+        purpose: "The certificate of the server at metrics.listen, then those between it and its \
+            CA. It is read again when it changes.",
+    }
+    METRICS_TLS_KEY_FILE: "metrics"."tls_key_file" {
+        kind: Kind::SecretPath("a PEM file without a passphrase"),
+        condition: "together with tls_certificate_file and listen",
+        default: NO_TLS,
+        environment: &["NODETALLY_METRICS_TLS_KEY_FILE"],
+        secrecy: Secrecy::Place,
+        purpose: "The key of that certificate. It is read again when it changes.",
+    }
+    METRICS_BEARER_TOKEN_FILE: "metrics"."bearer_token_file" {
+        kind: TOKEN_FILE,
+        condition: "together with listen or socket",
+        default: KeyDefault::Unset("not set: everybody who reaches the address may read"),
+        environment: &["NODETALLY_METRICS_BEARER_TOKEN_FILE"],
+        secrecy: Secrecy::Place,
+        purpose: "The file of the token that a request must carry as `Authorization: Bearer`, \
+            but for /healthz. It is read again when it changes.",
     }
     METRICS_PROCESSES: "metrics"."processes" {
         kind: Kind::Count { min: 0, max: 1000 },

@@ -42,7 +42,8 @@ pub use layer::{Origin, Origins};
 pub use location::StatusLocation;
 pub use settings::{
     FilesystemSettings, LogSettings, MetricsSettings, NodeSettings, PathSettings, ReceiverSettings,
-    SamplingSettings, Settings, SpoolSettings, StateSettings, StatusSettings,
+    SamplingSettings, ServerCertificateFiles, Settings, SpoolSettings, StateSettings,
+    StatusSettings,
 };
 pub use trust::{ClientCertificateFiles, TrustSettings};
 pub use value::{format_bytes, redacted_url};

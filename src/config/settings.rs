@@ -246,16 +246,60 @@ impl StatusSettings {
 pub struct MetricsSettings {
     /// The address at which metrics are served; `None` for none.
     pub listen: Option<SocketAddr>,
+    /// The unix socket at which they are served; `None` for none.
+    pub socket: Option<PathBuf>,
+    /// The address speaks TLS with this certificate; `None`: plain HTTP.
+    pub tls: Option<ServerCertificateFiles>,
+    /// The file of the token that requests must carry; `None`: they need none.
+    pub bearer_token_file: Option<PathBuf>,
     /// The processes with figures of their own: so many by CPU time and by memory; 0: no processes.
     pub processes: usize,
 }
 
+/// The files of a server's certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerCertificateFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 impl MetricsSettings {
+    /// `true` if metrics are served anywhere.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.listen.is_some() || self.socket.is_some()
+    }
+
     pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            listen: resolver.get(&keys::METRICS_LISTEN)?,
-            processes: resolver.get(&keys::METRICS_PROCESSES)?,
-        })
+        let listen: Option<SocketAddr> = resolver.get(&keys::METRICS_LISTEN)?;
+        let socket: Option<PathBuf> = resolver.get(&keys::METRICS_SOCKET)?;
+        let certificate = resolver.find(&keys::METRICS_TLS_CERTIFICATE_FILE)?;
+        let key = resolver.find(&keys::METRICS_TLS_KEY_FILE)?;
+        let bearer_token_file = resolver.find(&keys::METRICS_BEARER_TOKEN_FILE)?;
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) if listen.is_some() => {
+                Some(ServerCertificateFiles { certificate, key })
+            }
+            (Some(_), Some(_)) => {
+                let key = &keys::METRICS_TLS_CERTIFICATE_FILE;
+                return Err(resolver.conflict(key, "metrics.listen is \"none\""));
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                let key = &keys::METRICS_TLS_CERTIFICATE_FILE;
+                return Err(resolver.conflict(key, "its key is missing"));
+            }
+            (None, Some(_)) => {
+                let key = &keys::METRICS_TLS_KEY_FILE;
+                return Err(resolver.conflict(key, "its certificate is missing"));
+            }
+        };
+        if bearer_token_file.is_some() && listen.is_none() && socket.is_none() {
+            let reason = "metrics.listen and metrics.socket are \"none\"";
+            return Err(resolver.conflict(&keys::METRICS_BEARER_TOKEN_FILE, reason));
+        }
+        let processes = resolver.get(&keys::METRICS_PROCESSES)?;
+        Ok(Self { listen, socket, tls, bearer_token_file, processes })
     }
 }
 

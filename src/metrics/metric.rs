@@ -112,7 +112,7 @@ impl Metric {
     }
 
     /// The name in Prometheus without `_total`: dots are underscores, and the unit comes last, as
-    /// OpenTelemetry's rules for Prometheus have it.
+    /// OpenTelemetry's rules for Prometheus have it. A gauge ends in `_number` in place of `_count`.
     #[must_use]
     pub fn prometheus_name(&self) -> String {
         let mut name = self.name.replace('.', "_");

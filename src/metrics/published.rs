@@ -1,5 +1,6 @@
 //! The newest sample, for those who pull it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pullers::Pullers;
@@ -11,6 +12,7 @@ use super::sample::MetricSample;
 pub struct PublishedMetrics {
     sample: Mutex<Option<Arc<MetricSample>>>,
     pub pullers: Pullers,
+    ended_dropped: AtomicU64,
 }
 
 impl PublishedMetrics {
@@ -20,7 +22,14 @@ impl PublishedMetrics {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn publish(&self, sample: Arc<MetricSample>) {
+    /// Ended entities that were left out before everybody had seen them, since the start.
+    #[must_use]
+    pub fn ended_dropped(&self) -> u64 {
+        self.ended_dropped.load(Ordering::Relaxed)
+    }
+
+    pub fn publish(&self, sample: Arc<MetricSample>, ended_dropped: u64) {
+        self.ended_dropped.store(ended_dropped, Ordering::Relaxed);
         *self.sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(sample);
     }
 }

@@ -48,6 +48,12 @@ impl Pullers {
         all.iter().map(|puller| puller.seen).min()
     }
 
+    /// The number of pullers, of the ten minutes before the last sample and since.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.locked().len()
+    }
+
     fn locked(&self) -> MutexGuard<'_, Vec<Puller>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -50,9 +50,37 @@ pub struct MetricText {
     class: usize,
     metric: usize,
     entry: usize,
-    /// The family whose head is written, and its name in the text.
+    /// The family whose head is written.
     family: &'static str,
-    name: String,
+    line: LineParts,
+}
+
+/// The parts of a line that all entities share, so that they are made once for each metric.
+#[derive(Debug, Default)]
+struct LineParts {
+    /// `name_total{`
+    value: Vec<u8>,
+    /// `name_created{`; empty if the metric has none.
+    created: Vec<u8>,
+    /// `,direction="read"} `
+    end: Vec<u8>,
+}
+
+impl LineParts {
+    fn of(metric: &Metric, format: TextFormat) -> Self {
+        let name = metric.prometheus_name();
+        let is_counter = metric.instrument.is_monotonic();
+        let total = if is_counter { "_total" } else { "" };
+        let has_created = is_counter && format == TextFormat::OpenMetrics;
+        let created = if has_created { format!("{name}_created{{") } else { String::new() };
+        let mut end = String::new();
+        for (attribute, value) in metric.attributes {
+            end.push_str(&format!(",{}=\"{value}\"", Metric::prometheus_label(attribute)));
+        }
+        end.push_str("} ");
+        let value = format!("{name}{total}{{");
+        Self { value: value.into(), created: created.into(), end: end.into() }
+    }
 }
 
 impl MetricText {
@@ -67,7 +95,7 @@ impl MetricText {
             metric: 0,
             entry: 0,
             family: "",
-            name: String::new(),
+            line: LineParts::default(),
         };
         text.begin_class();
         text
@@ -84,6 +112,9 @@ impl MetricText {
                 self.begin_class();
                 continue;
             };
+            if self.entry == 0 {
+                self.line = LineParts::of(metric, self.format);
+            }
             let sample = Arc::clone(&self.sample);
             let entries = sample.of(class);
             while out.len() < full {
@@ -112,19 +143,23 @@ impl MetricText {
         let Some(labels) = self.labels.get(self.entry).and_then(Option::as_deref) else { return };
         if self.family != metric.name {
             self.family = metric.name;
-            self.name = metric.prometheus_name();
-            write_head(metric, &self.name, self.format, out);
+            write_head(metric, self.format, out);
         }
-        let total = if metric.instrument.is_monotonic() { "_total" } else { "" };
-        write_series(metric, [&self.name, total], labels, out);
-        write_value(metric, value, out);
+        let line = &self.line;
+        for part in [&line.value, labels, &line.end] {
+            out.extend_from_slice(part);
+        }
+        write_value(value, metric.unit.per_unit, out);
+        out.push(b'\n');
         let age = self.sample.wall.as_unix_millis().saturating_sub(entry.started.as_unix_millis());
         let is_young = age <= CREATED_FOR_MILLIS || entry.ended.is_some();
-        if self.format == TextFormat::OpenMetrics && metric.instrument.is_monotonic() && is_young {
-            write_series(metric, [&self.name, "_created"], labels, out);
-            let millis = entry.started.as_unix_millis();
-            // Writing to memory cannot fail, here and below.
-            let _ = writeln!(out, "{}.{:03}", millis / 1000, millis % 1000);
+        if !line.created.is_empty() && is_young {
+            for part in [&line.created, labels, &line.end] {
+                out.extend_from_slice(part);
+            }
+            let millis = i64::try_from(entry.started.as_unix_millis()).unwrap_or(i64::MAX);
+            write_value(millis, 1000, out);
+            out.push(b'\n');
         }
     }
 }
@@ -147,12 +182,14 @@ fn labels_of(sample: &MetricSample, entry: &Entry) -> Box<[u8]> {
     labels.into()
 }
 
-fn write_head(metric: &Metric, name: &str, format: TextFormat, out: &mut Vec<u8>) {
+fn write_head(metric: &Metric, format: TextFormat, out: &mut Vec<u8>) {
+    let name = metric.prometheus_name();
     let kind = if metric.instrument.is_monotonic() { "counter" } else { "gauge" };
     let total = match (format, metric.instrument) {
         (TextFormat::Prometheus, Instrument::Counter | Instrument::KernelCounter) => "_total",
         _ => "",
     };
+    // Writing to memory cannot fail.
     let _ = writeln!(out, "# TYPE {name}{total} {kind}\n# HELP {name}{total} {}", metric.help);
     let suffix = metric.unit.suffix;
     if format == TextFormat::OpenMetrics && !suffix.is_empty() {
@@ -160,24 +197,70 @@ fn write_head(metric: &Metric, name: &str, format: TextFormat, out: &mut Vec<u8>
     }
 }
 
-fn write_series(metric: &Metric, [name, suffix]: [&str; 2], labels: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(suffix.as_bytes());
-    out.push(b'{');
-    out.extend_from_slice(labels);
-    for (name, value) in metric.attributes {
-        out.push(b',');
-        out.extend_from_slice(Metric::prometheus_label(name).as_bytes());
-        out.extend_from_slice(b"=\"");
-        out.extend_from_slice(value.as_bytes());
-        out.push(b'"');
+/// Writes `kept` / `per_unit`, a power of ten, exactly: 0.3 for 300000 of 1000000.
+fn write_value(kept: i64, per_unit: i64, out: &mut Vec<u8>) {
+    if kept < 0 {
+        out.push(b'-');
     }
-    out.extend_from_slice(b"} ");
+    let per_unit = per_unit.unsigned_abs().max(1);
+    let (whole, mut fraction) = (kept.unsigned_abs() / per_unit, kept.unsigned_abs() % per_unit);
+    write_digits(whole, 1, out);
+    if fraction > 0 {
+        let mut digits = per_unit.ilog10() as usize;
+        while fraction.is_multiple_of(10) {
+            (fraction, digits) = (fraction / 10, digits - 1);
+        }
+        out.push(b'.');
+        write_digits(fraction, digits, out);
+    }
 }
 
-fn write_value(metric: &Metric, kept: i64, out: &mut Vec<u8>) {
-    let _ = match metric.unit.per_unit {
-        1 => writeln!(out, "{kept}"),
-        _ => writeln!(out, "{}", metric.unit.scaled(kept)),
-    };
+/// Writes a number with at least so many digits.
+fn write_digits(mut number: u64, digits_min: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    while number > 0 || out.len() < start + digits_min {
+        out.push(b'0' + (number % 10) as u8);
+        number /= 10;
+    }
+    if let Some(digits) = out.get_mut(start..) {
+        digits.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_exact() {
+        for (kept, per_unit, right) in [
+            (0, 1, "0"),
+            (-7, 1, "-7"),
+            (i64::MAX, 1, "9223372036854775807"),
+            (i64::MIN, 1, "-9223372036854775808"),
+            (300_000, 1_000_000, "0.3"),
+            (-1, 1_000_000, "-0.000001"),
+            (1_000_000, 1_000_000, "1"),
+            (12_345_678_900_001, 1_000_000, "12345678.900001"),
+            (2_000_000_050, 1_000_000_000, "2.00000005"),
+            (6921, 10_000, "0.6921"),
+            (373, 100, "3.73"),
+            (1_778_581_934_120, 1000, "1778581934.12"),
+        ] {
+            let mut out = Vec::new();
+            write_value(kept, per_unit, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), right);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_value_reads_back_as_what_was_kept(kept in -(1_i64 << 52)..(1_i64 << 52), digits in 0_u32..10) {
+            let per_unit = 10_i64.pow(digits);
+            let mut out = Vec::new();
+            write_value(kept, per_unit, &mut out);
+            let read: f64 = String::from_utf8(out).unwrap().parse().unwrap();
+            proptest::prop_assert_eq!(read, kept as f64 / per_unit as f64);
+        }
+    }
 }

@@ -26,9 +26,11 @@ mod routes;
 mod server;
 mod state;
 mod store;
+mod tls;
 
 pub use bounds::ReceiverBounds;
 pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
 pub use state::{ReceiverState, WallClock};
+pub use tls::TlsListener;

@@ -88,6 +88,8 @@ async fn serve(
         boot: Some(boot),
     };
     status.apply(status_plan, view).await;
+    let feed = |options| MetricsFeed::new(options, Arc::clone(&published), sampler.roots());
+    let metrics = store_options(&settings).map(feed);
     let sampling = SamplingThread {
         sampler,
         ledger,
@@ -98,7 +100,7 @@ async fn serve(
         boot,
         interval: settings.sampling.interval,
         self_metrics: Arc::clone(&self_metrics),
-        metrics: store_options(&settings).map(|it| MetricsFeed::new(it, Arc::clone(&published))),
+        metrics,
         published,
     };
     let (waker, stop) = wait::stop_signal().map_err(system("no pipe to the sampling thread"))?;

@@ -1,6 +1,7 @@
 //! Errors that keep the agent from running.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -10,6 +11,7 @@ use crate::descriptors::describe;
 use crate::directory::error::PollError;
 use crate::directory::kubernetes::ApiError;
 use crate::endpoint::error::EndpointError;
+use crate::small_file::TokenError;
 
 /// A reason why the agent cannot run.
 #[derive(Debug, Error)]
@@ -26,6 +28,8 @@ pub enum AgentError {
         describe(.source)
     )]
     ListenStatus { section: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -44,7 +48,30 @@ pub enum ProbeError {
     Poll(#[from] PollError),
 }
 
-/// A reason why the status socket cannot be bound.
+/// A reason why the metrics server cannot be guarded as configured.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    #[error("metrics.bearer_token_file: {0}")]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+/// A reason why a certificate or its key cannot be used. It holds nothing of the files.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    #[error("{key}: {} cannot be read: {source}", path.display())]
+    Unreadable { key: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{key}: {} {fault}{}", path.display(), source.as_ref().map_or_else(String::new, |it| format!(": {it}")))]
+    Unusable {
+        key: &'static str,
+        path: PathBuf,
+        fault: &'static str,
+        source: Option<rustls::Error>,
+    },
+}
+
+/// A reason why a unix socket cannot be bound.
 #[derive(Debug, Error)]
 pub enum SocketBindError {
     #[error(transparent)]

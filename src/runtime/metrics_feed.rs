@@ -1,14 +1,19 @@
 //! The metrics of each sample, for the endpoints that send them and those who pull.
 
+use std::io;
 use std::sync::Arc;
+
+use tracing::warn;
 
 use crate::clock;
 use crate::config::Settings;
 use crate::directory::Catalog;
+use crate::disk_usage::node::NodeFilesystems;
 use crate::ledger::Account;
 use crate::metrics::published::PublishedMetrics;
 use crate::metrics::sample::{MetricSample, NodeAttributes};
 use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use crate::snapshot::roots::Roots;
 
 use super::pod_files::Files;
 
@@ -16,6 +21,8 @@ use super::pod_files::Files;
 #[derive(Debug)]
 pub struct MetricsFeed {
     store: MetricStore,
+    /// `None`: the thread could not be started.
+    filesystems: Option<NodeFilesystems>,
     published: Arc<PublishedMetrics>,
 }
 
@@ -23,7 +30,7 @@ pub struct MetricsFeed {
 #[must_use]
 pub fn store_options(settings: &Settings) -> Option<StoreOptions> {
     let pushes = settings.endpoints.iter().any(|endpoint| endpoint.dialect.profile().needs_metrics);
-    let is_wanted = pushes || settings.metrics.listen.is_some();
+    let is_wanted = pushes || settings.metrics.is_served();
     is_wanted.then(|| StoreOptions {
         node: NodeAttributes {
             name: settings.node.name.as_str().into(),
@@ -36,9 +43,23 @@ pub fn store_options(settings: &Settings) -> Option<StoreOptions> {
 }
 
 impl MetricsFeed {
+    /// `roots`: the host whose filesystems are asked.
     #[must_use]
-    pub fn new(options: StoreOptions, published: Arc<PublishedMetrics>) -> Self {
-        Self { store: MetricStore::new(options), published }
+    pub fn new(options: StoreOptions, published: Arc<PublishedMetrics>, roots: &Roots) -> Self {
+        let mut feed = Self { store: MetricStore::new(options), filesystems: None, published };
+        feed.set_roots(roots);
+        feed
+    }
+
+    /// Asks the filesystems of another host from now on.
+    pub fn set_roots(&mut self, roots: &Roots) {
+        let started = NodeFilesystems::start(roots.clone());
+        let failed = |error: &io::Error| warn!("metrics: filesystems are not measured: {error}");
+        self.filesystems = started.inspect_err(failed).ok();
+        // So that the first sample has them.
+        if let Some(filesystems) = &mut self.filesystems {
+            filesystems.latest(clock::boot_time());
+        }
     }
 
     /// The options that a reload changed. Totals continue.
@@ -53,15 +74,17 @@ impl MetricsFeed {
         catalog: &Catalog,
         files: &Files,
     ) -> Arc<MetricSample> {
+        let now = clock::boot_time();
+        let filesystems = self.filesystems.as_mut().map(|all| all.latest(now)).unwrap_or_default();
         let sample = Arc::new(self.store.add(&StoreInput {
             account,
             catalog,
             pod_filesystems: &files.pods,
             node_filesystem: files.node,
-            filesystems: &[],
-            seen_by_all: self.published.pullers.seen_by_all(clock::boot_time()),
+            filesystems,
+            seen_by_all: self.published.pullers.seen_by_all(now),
         }));
-        self.published.publish(Arc::clone(&sample));
+        self.published.publish(Arc::clone(&sample), self.store.ended_dropped());
         sample
     }
 }

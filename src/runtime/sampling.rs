@@ -170,6 +170,7 @@ impl SamplingThread {
     }
 
     fn apply(&mut self, change: SamplingChange) {
+        let is_other_host = change.sampler.is_some();
         if let Some(mut sampler) = change.sampler {
             // The new ledger resumes from the counters, as after a restart.
             let mut ledger = Ledger::new(sampler.roots().units);
@@ -194,10 +195,16 @@ impl SamplingThread {
         }
         self.interval = change.interval;
         match (&mut self.metrics, change.metrics) {
-            (Some(feed), Some(options)) => feed.set_options(options),
+            (Some(feed), Some(options)) => {
+                feed.set_options(options);
+                if is_other_host {
+                    feed.set_roots(self.sampler.roots());
+                }
+            }
             (feed, options) => {
-                let published = &self.published;
-                *feed = options.map(|options| MetricsFeed::new(options, Arc::clone(published)));
+                let (published, roots) = (&self.published, self.sampler.roots());
+                let started = |options| MetricsFeed::new(options, Arc::clone(published), roots);
+                *feed = options.map(started);
             }
         }
         // The reload may have been cancelled meanwhile.

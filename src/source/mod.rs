@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod inotify;
 pub mod netlink;
+pub mod own_process;
 pub mod proc;
 pub mod root;
 pub mod text;

@@ -10,8 +10,8 @@ use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
 use crate::endpoint::endpoint::EndpointSpec;
 use crate::payload::status::StatusReport;
-use crate::runtime::sources;
 use crate::runtime::startup::NO_ADDRESSES;
+use crate::runtime::{sources, status};
 
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -22,6 +22,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     check_directory(settings, &runtime, findings);
     let status = settings.status.listen;
     let agent_runs = status.is_some_and(|address| check_status(address, &runtime, findings));
+    check_metrics(settings, agent_runs, findings);
     if settings.uses_embedded_receiver() {
         let address = settings.receiver.listen;
         let source = format!("receiver on {address}");
@@ -43,6 +44,17 @@ fn check_directory(settings: &Settings, runtime: &Runtime, findings: &mut Findin
             Ok(text) => findings.add(State::Present, &source, text),
             Err(error) => findings.add(State::Failed, &source, error),
         };
+    }
+}
+
+/// Checks the address at which metrics are to be served, and the files for it.
+fn check_metrics(settings: &Settings, agent_runs: bool, findings: &mut Findings) {
+    if let Some(address) = settings.metrics.listen {
+        let source = format!("metrics on {address}");
+        check_address(address, &source, "metrics.listen", agent_runs, findings);
+    }
+    if let Some(fault) = status::access_fault(settings) {
+        findings.add(State::Failed, "metrics", fault).vital = true;
     }
 }
 

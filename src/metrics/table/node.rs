@@ -55,7 +55,7 @@ fn cpu() -> Vec<Metric> {
         Metric {
             name: "nodetally.node.cpu.time",
             help: "CPU time in use: what all owners together can have used.",
-            source: "/proc/stat, see the balance in docs/balance.md",
+            source: "/proc/stat",
             dump_key: "cpu_busy_usec",
             read: Read::Node(|input| cpu_time(input, |cpu| Some(cpu.busy))),
             ..COMMON

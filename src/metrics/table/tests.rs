@@ -83,6 +83,7 @@ fn names_differ_in_prometheus_too() {
         let name = metric.prometheus_name();
         assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
         assert!(!name.ends_with("_total"), "{name}");
+        assert!(metric.instrument.is_monotonic() || !name.ends_with("_count"), "{name}");
         let before = names.insert(name.clone(), metric.name);
         assert!(before.is_none_or(|before| before == metric.name), "{name}");
     }

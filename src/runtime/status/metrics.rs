@@ -1,19 +1,16 @@
 //! The agent's own metrics as text.
 
-use super::view::StatusView;
+use super::view::{StatusShared, StatusView};
 use crate::clock;
 use crate::delivery::{Health, Statistics};
+use crate::descriptors;
 use crate::identity::BootId;
 use crate::payload::open_metrics::{Exposition, TextFormat};
 use crate::quantity::BootTime;
-use crate::runtime::self_metrics::SampleMetrics;
+use crate::source::own_process::{self, OwnProcess};
 
-pub(super) fn exposition(
-    sampling: &SampleMetrics,
-    view: &StatusView,
-    now: BootTime,
-    format: TextFormat,
-) -> String {
+pub(super) fn exposition(shared: &StatusShared, now: BootTime, format: TextFormat) -> String {
+    let (sampling, view) = (shared.self_metrics.read(), &shared.view());
     let mut all = Exposition::new(format);
     all.info("nodetally_build", "The program.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -31,7 +28,56 @@ pub(super) fn exposition(
     restarts(&mut all, view);
     directory(&mut all, view, now);
     endpoints(&mut all, view);
+    pull(&mut all, shared);
+    if let Some(own) = own_process::read() {
+        process(&mut all, shared, own);
+    }
     all.finish()
+}
+
+/// Those who pull metrics.
+fn pull(all: &mut Exposition, shared: &StatusShared) {
+    if shared.published.sample().is_none() {
+        return;
+    }
+    let mut requests = all.counter(
+        "nodetally_metrics_requests",
+        "Requests for metrics at metrics.listen and metrics.socket, by the code of the answer.",
+    );
+    for (code, count) in shared.requests.all() {
+        requests.sample(&[("code", code)], count);
+    }
+    all.gauge("nodetally_metrics_pullers", "Those who pulled metrics within ten minutes.")
+        .sample(&[], shared.published.pullers.count());
+    all.counter(
+        "nodetally_metrics_ended_dropped",
+        "Ended entities that were left out, for lack of room, before all pullers had seen them.",
+    )
+    .sample(&[], shared.published.ended_dropped());
+}
+
+/// The agent's process, under the names of Prometheus' client libraries.
+// https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
+fn process(all: &mut Exposition, shared: &StatusShared, own: OwnProcess) {
+    all.counter("process_cpu_seconds", "Total user and system CPU time spent in seconds.")
+        .sample(&[], own.cpu.as_secs_f64());
+    if let Some(open) = own.open_files {
+        all.gauge("process_open_fds", "Number of open file descriptors.").sample(&[], open);
+    }
+    all.gauge("process_max_fds", "Maximum number of open file descriptors.")
+        .sample(&[], descriptors::limit());
+    all.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.")
+        .sample(&[], own.virtual_bytes);
+    all.gauge("process_resident_memory_bytes", "Resident memory size in bytes.")
+        .sample(&[], own.resident_bytes);
+    if let Some(threads) = own.threads {
+        all.gauge("process_threads", "Number of OS threads in the process.").sample(&[], threads);
+    }
+    all.gauge(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+    )
+    .sample(&[], shared.process_started.as_unix_millis() as f64 / 1000.0);
 }
 
 /// Panics, by the part that was started again.
@@ -204,6 +250,8 @@ fn state(all: &mut Exposition, endpoints: &NamedStatistics<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::directory::{Directory, SourceKind};
 
@@ -216,7 +264,9 @@ mod tests {
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
         let view = StatusView { directory, ..StatusView::default() };
-        let text = exposition(&SampleMetrics::default(), &view, at(160), TextFormat::OpenMetrics);
+        let shared = StatusShared::new(Arc::default(), Arc::default(), at(90));
+        shared.set_view(view);
+        let text = exposition(&shared, at(160), TextFormat::OpenMetrics);
         for line in [
             "nodetally_directory_up{source=\"kubernetes\"} 0\n",
             "nodetally_directory_up{source=\"cri\"} 1\n",

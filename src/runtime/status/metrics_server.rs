@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Frame;
@@ -41,8 +42,32 @@ const AGENT: &str = "agent";
 pub(super) fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .route("/healthz", get(health::healthz))
         .with_state(Arc::clone(shared))
+}
+
+/// Answers 401 to a request without the token.
+async fn check_access(
+    State(shared): State<Arc<StatusShared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if shared.access().admits(request.headers()) {
+        return next.run(request).await;
+    }
+    shared.requests.count(StatusCode::UNAUTHORIZED);
+    let (challenge, text) = if request.headers().contains_key(header::AUTHORIZATION) {
+        let text = "another token than that of metrics.bearer_token_file\n";
+        ("Bearer realm=\"nodetally\", error=\"invalid_token\"", text)
+    } else {
+        let text = "a token is needed: send the header \"Authorization: Bearer TOKEN\"\n";
+        ("Bearer realm=\"nodetally\"", text)
+    };
+    let mut response = (StatusCode::UNAUTHORIZED, text).into_response();
+    let challenge = header::HeaderValue::from_static(challenge);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 /// The parts that a request asks for.
@@ -62,19 +87,24 @@ async fn metrics(
     let query = query.unwrap_or_default();
     let wanted = match wanted(&query) {
         Ok(wanted) => wanted,
-        Err(reason) => return (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
+        Err(reason) => {
+            shared.requests.count(StatusCode::BAD_REQUEST);
+            return (StatusCode::BAD_REQUEST, reason + "\n").into_response();
+        }
     };
     let Some(sample) = shared.published.sample() else {
         let text = "no sample yet: the first figures are there about a second after the start\n";
+        shared.requests.count(StatusCode::SERVICE_UNAVAILABLE);
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
+    shared.requests.count(StatusCode::OK);
     let text_of = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let format = TextFormat::accepted(text_of(header::ACCEPT), TextFormat::Prometheus);
     let mut puller = DefaultHasher::new();
     (peer.0, &query, text_of(header::USER_AGENT)).hash(&mut puller);
     shared.published.pullers.saw(puller.finish(), sample.sequence, clock::boot_time());
     let own = if wanted.agent {
-        exposition(&shared.self_metrics.read(), &shared.view(), clock::boot_time(), format)
+        exposition(&shared, clock::boot_time(), format)
     } else {
         format.end().to_owned()
     };
@@ -189,7 +219,24 @@ impl hyper::body::Body for Answer {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn before_the_first_sample_there_is_no_answer_but_a_reason() {
+        let shared = StatusShared::new(Arc::default(), Arc::default(), clock::boot_time());
+        let shared = Arc::new(shared);
+        let router = router(&shared).layer(Extension(Peer(None)));
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(text.starts_with(b"no sample yet: "), "{text:?}");
+        assert_eq!(shared.requests.all().collect::<Vec<_>>(), [("503", 1)]);
+        assert_eq!(shared.published.pullers.count(), 0, "nothing was seen");
+    }
 
     #[test]
     fn parameters_choose_and_errors_say_what_there_is() {

@@ -8,11 +8,14 @@
 //! GET /status    the same as JSON, by endpoint, for `nodetally status`
 //! ```
 
+mod access;
+mod certificate;
 mod health;
 mod host_header;
 mod metrics;
 mod metrics_server;
 mod report;
+mod requests;
 mod socket;
 mod view;
 
@@ -31,7 +34,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::error::AgentError;
+use super::error::{AccessError, AgentError};
 use super::self_metrics::SelfMetrics;
 use crate::clock;
 use crate::config::Settings;
@@ -39,7 +42,8 @@ use crate::metrics::published::PublishedMetrics;
 use crate::panics;
 use crate::payload::open_metrics::TextFormat;
 use crate::payload::status::PATH;
-use crate::receiver::{self, ConnectionLimits, Listener};
+use crate::receiver::{self, ConnectionLimits, Listener, TlsListener};
+use access::MetricsAccess;
 use socket::SocketFile;
 use view::StatusShared;
 pub use view::StatusView;
@@ -58,6 +62,9 @@ pub struct Status {
     tcp: Option<StatusServer<SocketAddr>>,
     socket: Option<StatusServer<PathBuf>>,
     metrics: Option<StatusServer<SocketAddr>>,
+    metrics_socket: Option<StatusServer<PathBuf>>,
+    /// The line about an exposed token that was logged last.
+    exposed: Option<String>,
 }
 
 /// A running listener.
@@ -77,6 +84,10 @@ pub struct StatusPlan {
     tcp: TcpPlan,
     socket: Option<PathBuf>,
     metrics: TcpPlan,
+    metrics_socket: Option<PathBuf>,
+    access: MetricsAccess,
+    /// The log line of a token that is sent in the clear.
+    exposed: Option<String>,
 }
 
 #[derive(Debug)]
@@ -104,7 +115,12 @@ impl TcpPlan {
         })
     }
 
-    async fn apply(self, side: &mut Option<StatusServer<SocketAddr>>, router: impl Fn() -> Router) {
+    async fn apply<L: Listener + Send + 'static>(
+        self,
+        side: &mut Option<StatusServer<SocketAddr>>,
+        router: impl Fn() -> Router,
+        listener_of: impl Fn(TcpListener) -> L,
+    ) {
         let ended = match self {
             Self::Keep => None,
             Self::End => side.take(),
@@ -113,7 +129,7 @@ impl TcpPlan {
                 if address.ip().is_loopback() {
                     router = router.layer(axum::middleware::from_fn(host_header::check));
                 }
-                side.replace(StatusServer::start(address, listener, None, router))
+                side.replace(StatusServer::start(address, listener_of(listener), None, router))
             }
         };
         if let Some(ended) = ended {
@@ -127,49 +143,57 @@ impl Status {
     #[must_use]
     pub fn new(self_metrics: Arc<SelfMetrics>, published: Arc<PublishedMetrics>) -> Self {
         let shared = StatusShared::new(self_metrics, published, clock::boot_time());
-        Self { shared: Arc::new(shared), tcp: None, socket: None, metrics: None }
+        Self {
+            shared: Arc::new(shared),
+            tcp: None,
+            socket: None,
+            metrics: None,
+            metrics_socket: None,
+            exposed: None,
+        }
     }
 
-    /// Binds the configured addresses without starting the listeners.
+    /// Binds the configured addresses without starting the listeners, and reads the files of the
+    /// metrics server.
     ///
     /// # Errors
-    /// An address cannot be bound.
+    /// An address cannot be bound, or a file cannot be used.
     pub async fn plan(&self, settings: &Settings) -> Result<StatusPlan, AgentError> {
         let (status, metrics) = (&settings.status, &settings.metrics);
+        let access = MetricsAccess::of(metrics)?;
+        let exposed = access.exposes_token(metrics);
+        let metrics_socket = metrics.socket.clone();
         let tcp = TcpPlan::of(self.tcp.as_ref(), status.listen, "status").await?;
         let metrics = TcpPlan::of(self.metrics.as_ref(), metrics.listen, "metrics").await?;
-        Ok(StatusPlan { tcp, socket: status.socket.clone(), metrics })
+        let socket = status.socket.clone();
+        Ok(StatusPlan { tcp, socket, metrics, metrics_socket, access, exposed })
     }
 
     /// Carries the plan out and reports `view` from here on. A socket that cannot be bound is logged
     /// and retried at the next reload; sampling does not depend on it.
     pub async fn apply(&mut self, plan: StatusPlan, view: StatusView) {
         self.shared.set_view(view);
+        self.shared.set_access(plan.access);
+        if self.exposed != plan.exposed {
+            self.exposed = plan.exposed;
+            if let Some(line) = &self.exposed {
+                warn!("{line}");
+            }
+        }
         let shared = &self.shared;
-        plan.tcp.apply(&mut self.tcp, || router(shared)).await;
-        plan.metrics.apply(&mut self.metrics, || metrics_server::router(shared)).await;
-        let runs =
-            |side: &&StatusServer<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
-        if self.socket.as_ref().filter(runs).map(|side| &side.address) == plan.socket.as_ref() {
-            return;
-        }
-        if let Some(ended) = self.socket.take() {
-            ended.end().await;
-        }
-        let Some(path) = plan.socket else { return };
-        match socket::bind(&path).await {
-            Ok((listener, file)) => {
-                let router = router(&self.shared);
-                let side = StatusServer::start(path, listener, Some(file), router);
-                self.socket = Some(side);
-            }
-            Err(reason) => {
-                warn!(
-                    "status socket {}: cannot be bound, `nodetally status` cannot ask this agent: {reason}",
-                    path.display()
-                );
-            }
-        }
+        plan.tcp.apply(&mut self.tcp, || router(shared), |listener| listener).await;
+        let with_tls = |listener| {
+            let shared = Arc::clone(shared);
+            TlsListener::new(listener, move || shared.access().tls.clone())
+        };
+        let of_metrics = || metrics_server::router(shared);
+        plan.metrics.apply(&mut self.metrics, of_metrics, with_tls).await;
+        let failed = "`nodetally status` cannot ask this agent";
+        let of_status = || router(shared);
+        apply_socket(&mut self.socket, plan.socket, of_status, ["status.socket", failed]).await;
+        let failed = "nobody can get metrics there";
+        let words = ["metrics.socket", failed];
+        apply_socket(&mut self.metrics_socket, plan.metrics_socket, of_metrics, words).await;
     }
 
     /// Ends the listeners; requests in progress have one second to finish.
@@ -180,7 +204,7 @@ impl Status {
         if let Some(side) = self.metrics {
             side.end().await;
         }
-        if let Some(side) = self.socket {
+        for side in [self.socket, self.metrics_socket].into_iter().flatten() {
             side.end().await;
         }
     }
@@ -207,6 +231,38 @@ impl<Address> StatusServer<Address> {
     }
 }
 
+/// The reason why a file of `[metrics]` cannot be used, for `check`; `None`: there is none.
+#[must_use]
+pub fn access_fault(settings: &Settings) -> Option<AccessError> {
+    MetricsAccess::of(&settings.metrics).err()
+}
+
+/// Ends and starts the listener of a unix socket. `words`: the key, and what does not work without it.
+async fn apply_socket(
+    side: &mut Option<StatusServer<PathBuf>>,
+    wanted: Option<PathBuf>,
+    router: impl Fn() -> Router,
+    words: [&str; 2],
+) {
+    let runs = |side: &&StatusServer<PathBuf>| side.file.as_ref().is_some_and(SocketFile::is_there);
+    if side.as_ref().filter(runs).map(|side| &side.address) == wanted.as_ref() {
+        return;
+    }
+    if let Some(ended) = side.take() {
+        ended.end().await;
+    }
+    let Some(path) = wanted else { return };
+    match socket::bind(&path).await {
+        Ok((listener, file)) => {
+            *side = Some(StatusServer::start(path, listener, Some(file), router()));
+        }
+        Err(reason) => {
+            let [key, failed] = words;
+            warn!("{key} {}: cannot be bound, {failed}: {reason}", path.display());
+        }
+    }
+}
+
 fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
@@ -218,8 +274,7 @@ fn router(shared: &Arc<StatusShared>) -> Router {
 
 async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {
     let format = TextFormat::OpenMetrics;
-    let (metrics, view) = (shared.self_metrics.read(), shared.view());
-    let text = metrics::exposition(&metrics, &view, clock::boot_time(), format);
+    let text = metrics::exposition(&shared, clock::boot_time(), format);
     ([(header::CONTENT_TYPE, format.content_type())], text)
 }
 

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::self_metrics::SelfMetrics;
+use super::access::MetricsAccess;
+use super::requests::RequestCounts;
+use crate::clock;
 use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::metrics::published::PublishedMetrics;
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, WallTime};
+use crate::source::own_process;
 
 /// The state that the status server reports; a reload replaces it.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +27,13 @@ pub struct StatusView {
 pub(super) struct StatusShared {
     pub self_metrics: Arc<SelfMetrics>,
     pub published: Arc<PublishedMetrics>,
+    /// The requests to the metrics server.
+    pub requests: RequestCounts,
     view: Mutex<StatusView>,
+    access: Mutex<Arc<MetricsAccess>>,
     pub started_at: BootTime,
+    /// The start of the process.
+    pub process_started: WallTime,
 }
 
 impl StatusShared {
@@ -33,12 +42,32 @@ impl StatusShared {
         published: Arc<PublishedMetrics>,
         started_at: BootTime,
     ) -> Self {
-        Self { self_metrics, published, view: Mutex::default(), started_at }
+        let age = own_process::read().map(|own| clock::boot_time().since(own.started));
+        let process_started = clock::wall_time().minus(age.unwrap_or_default());
+        Self {
+            self_metrics,
+            published,
+            requests: RequestCounts::default(),
+            view: Mutex::default(),
+            access: Mutex::default(),
+            started_at,
+            process_started,
+        }
     }
 
     /// Replaces the view.
     pub fn set_view(&self, view: StatusView) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Replaces the conditions of the metrics server.
+    pub fn set_access(&self, access: MetricsAccess) {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    /// The present conditions of the metrics server.
+    pub fn access(&self) -> Arc<MetricsAccess> {
+        Arc::clone(&self.access.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The present view.
