@@ -29,6 +29,7 @@ mod fuzz_replay;
 mod fuzz_targets;
 mod ledger_properties;
 mod live;
+mod metrics;
 mod packaging;
 mod parser_properties;
 mod payloads;

@@ -96,6 +96,13 @@ kubelet_dir = "/data/kubelet"
 [status]
 listen = "127.0.0.1:7644"
 socket = "/run/agent/status.sock"
+[metrics]
+listen = "127.0.0.1:9753"
+socket = "/run/agent/metrics.sock"
+tls_certificate_file = "/etc/nodetally/metrics.crt"
+tls_key_file = "/etc/nodetally/metrics.key"
+bearer_token_file = "/etc/nodetally/metrics.token"
+processes = 10
 [state]
 dir = "/var/lib/odd \"name\"\\"
 [spool]

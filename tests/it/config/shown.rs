@@ -69,6 +69,14 @@ dir = "none"                          # default
 listen = "none"                       # default
 socket = "none"                       # default
 
+[metrics]
+listen = "none"                       # default
+socket = "none"                       # default
+# tls_certificate_file: not set: plain HTTP
+# tls_key_file: not set: plain HTTP
+# bearer_token_file: not set: everybody who reaches the address may read
+processes = 0                         # default
+
 [log]
 level = "debug"                       # environment NODETALLY_LOG_LEVEL
 
