@@ -796,3 +796,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_slurms_own_users_have_jobs() {
+    let job = Owner::Guest(GuestKind::Job);
+    assert_eq!(Owner::of_path(b"/slurm/uid_1000/job_1"), job);
+    // Another directory of Slurm's, and a user's directory of somebody else's.
+    assert_eq!(Owner::of_path(b"/slurm/system/job_1"), Owner::Unit);
+    assert_eq!(Owner::of_path(b"/uid_1000/job_1"), Owner::Unit);
+}
+
+#[test]
+fn guests_have_a_kind_in_one_word() {
+    let kinds = [GuestKind::Lxc, GuestKind::Machine, GuestKind::VirtualMachine, GuestKind::Job];
+    assert_eq!(kinds.map(GuestKind::as_str), ["lxc", "machine", "vm", "job"]);
+    let classes = [Guaranteed, Burstable, BestEffort].map(QosClass::as_str);
+    assert_eq!(classes, ["Guaranteed", "Burstable", "BestEffort"]);
+}

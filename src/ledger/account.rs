@@ -610,4 +610,88 @@ mod tests {
         let outside = Balance::with_outside(100, 60, 30, 2, 1);
         assert_eq!((outside.unattributed, outside.inside_node), (7, 0));
     }
+
+    #[test]
+    fn a_rate_is_over_the_interval_and_not_over_a_short_life() {
+        let cpu = CpuUsage {
+            usage: CpuTime::from_usec(3_000_000),
+            over_usec: 2_000_000,
+            ..CpuUsage::default()
+        };
+        let mut account =
+            Account { until: BootTime::from_nanos(40_000_000_000), ..Account::default() };
+        // The first sample has no interval.
+        assert_eq!(account.interval_usec(), None);
+        assert_eq!(account.over_interval(cpu), cpu);
+        account.since = Some(BootTime::from_nanos(30_000_000_000));
+        assert_eq!(account.interval_usec(), Some(10_000_000));
+        assert_eq!(account.over_interval(cpu), CpuUsage { over_usec: 10_000_000, ..cpu });
+    }
+
+    #[test]
+    fn the_containers_of_a_pod_are_all_of_it_and_no_others() {
+        let pod = |digit: u8| PodUid::parse(&[digit; 32]).unwrap();
+        let container = |of: u8, digit: u8| ContainerUsage {
+            pod: pod(of),
+            id: ContainerId::parse(&[digit; 64]).unwrap(),
+            runtime: Runtime::Containerd,
+            path: Arc::from(&b"/"[..]),
+            exited: false,
+            usage: Usage::default(),
+        };
+        let containers = vec![
+            container(b'1', b'a'),
+            container(b'2', b'b'),
+            container(b'2', b'c'),
+            container(b'4', b'd'),
+        ];
+        let account = Account { containers, ..Account::default() };
+        for (of, digits) in [(b'1', &b"a"[..]), (b'2', b"bc"), (b'3', b""), (b'4', b"d")] {
+            let found = account.containers_of(pod(of)).iter().map(|one| one.id);
+            let right = digits.iter().map(|digit| ContainerId::parse(&[*digit; 64]).unwrap());
+            assert!(found.eq(right), "{of}");
+        }
+    }
+
+    #[test]
+    fn exited_processes_have_what_the_live_ones_have_not() {
+        let usage = |cpu: Option<u64>, live| Usage {
+            cpu: cpu
+                .map(|usec| CpuUsage { usage: CpuTime::from_usec(usec), ..CpuUsage::default() }),
+            processes_cpu: CpuTime::from_usec(live),
+            ..Usage::default()
+        };
+        for (cpu, live, exited) in
+            [(Some(90), 30, Some(60)), (Some(30), 40, Some(0)), (None, 30, None)]
+        {
+            let found = usage(cpu, live).exited_processes_cpu();
+            assert_eq!(found.map(CpuTime::as_usec), exited);
+        }
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_one_that_is_set() {
+        let limit = |max| {
+            let memory = MemoryReading { max, ..MemoryReading::default() };
+            Usage { memory, ..Usage::default() }.memory_limit()
+        };
+        let bytes = Bytes::from_bytes(1 << 20);
+        assert_eq!(limit(Some(Limit::At(bytes))), Some(bytes));
+        assert_eq!(limit(Some(Limit::Max)), None);
+        assert_eq!(limit(None), None);
+    }
+
+    #[test]
+    fn a_unit_is_called_by_its_last_component_and_a_guest_by_its_own_name() {
+        for (path, kind, name) in [
+            ("/system.slice/ssh.service", UnitKind::Unit, "ssh.service"),
+            ("/lxc.payload.web", UnitKind::Guest(GuestKind::Lxc), "web"),
+            ("/lxc.payload.web", UnitKind::Named, "lxc.payload.web"),
+            ("/", UnitKind::Root, "/"),
+        ] {
+            let (path, usage) = (Arc::from(path.as_bytes()), Usage::default());
+            let unit = UnitUsage { path, kind, exited: false, usage };
+            assert_eq!(unit.name(), name.as_bytes());
+        }
+    }
 }

@@ -433,3 +433,114 @@ impl Usage {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::event_counts::EventCounts;
+    use crate::snapshot::PressureReading;
+    use crate::source::cgroup::memory_stat::MemoryStat;
+
+    /// A figure in each place, times `by`.
+    fn gauges(by: u64) -> Usage {
+        let bytes = |figure: u64| Some(Bytes::from_bytes(figure * by));
+        let stat = MemoryStat {
+            anon: bytes(2),
+            file: bytes(3),
+            shmem: bytes(4),
+            inactive_file: bytes(5),
+            active_file: bytes(6),
+            kernel: bytes(7),
+            ..MemoryStat::default()
+        };
+        let memory = MemoryReading {
+            current: bytes(10),
+            swap_current: bytes(8),
+            stat: Some(stat),
+            ..MemoryReading::default()
+        };
+        Usage {
+            memory,
+            pids: PidsReading { current: Some(9 * by), max: None },
+            events: EventCounts { oom_kills: Some(by) },
+            ..Usage::default()
+        }
+    }
+
+    fn same(a: &Usage, b: &Usage) -> bool {
+        (a.memory, a.pids, a.events) == (b.memory, b.pids, b.events)
+    }
+
+    /// A kubelet can leave two trees for a pod. Limits and pressure are those of the busier one.
+    #[test]
+    fn the_gauges_of_a_pods_two_cgroups_add_up() {
+        use crate::quantity::Limit;
+        let limited = |by: u64, max: u64| {
+            let mut usage = gauges(by);
+            usage.memory.max = Some(Limit::At(Bytes::from_bytes(max)));
+            usage.pids.max = Some(Limit::At(max));
+            usage.network = Some(NetworkUsage { rx_packets: by, ..NetworkUsage::default() });
+            usage
+        };
+        for (first, second) in [(1, 2), (2, 1)] {
+            let mut usage = limited(first, 10 * first);
+            usage.merge_gauges(&limited(second, 10 * second));
+            let mut right = limited(3, 20);
+            right.network = usage.network;
+            assert!(same(&usage, &right), "{usage:?}");
+            assert_eq!(usage.network.unwrap().rx_packets, first, "added elsewhere");
+            assert_eq!(usage.pressure, PressureReading::default());
+        }
+        // What one of them lacks is the other's.
+        for (mut usage, other) in [(gauges(2), Usage::default()), (Usage::default(), gauges(2))] {
+            usage.merge_gauges(&other);
+            assert!(same(&usage, &gauges(2)), "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_one_that_has_a_process_or_a_container_or_used_something() {
+        let uid = |digit: u8| PodUid::parse(&[digit; 32]).unwrap();
+        let io =
+            |read, written| crate::ledger::delta::IoDelta { read, written, ..Default::default() };
+        let cpu = |usage| crate::ledger::delta::CpuDelta { usage, ..Default::default() };
+        for (usage, has_container, is_pod) in [
+            (SelfUsage::default(), false, false),
+            (SelfUsage::default(), true, true),
+            (SelfUsage { processes: 1, ..SelfUsage::default() }, false, true),
+            (SelfUsage { cpu: cpu(1), ..SelfUsage::default() }, false, true),
+            (SelfUsage { io: io(1, 0), ..SelfUsage::default() }, false, true),
+            (SelfUsage { io: io(0, 1), ..SelfUsage::default() }, false, true),
+            (SelfUsage { io: io(-1, -1), cpu: cpu(-1), ..SelfUsage::default() }, false, false),
+        ] {
+            let path = || Arc::from(&b"/"[..]);
+            let container = |digit| ContainerUsage {
+                pod: uid(digit),
+                id: ContainerId::parse(&[b'a'; 64]).unwrap(),
+                runtime: crate::attribution::Runtime::Containerd,
+                path: path(),
+                exited: false,
+                usage: Usage::default(),
+            };
+            // Others have containers too.
+            let mut containers = vec![container(b'1'), container(b'3')];
+            if has_container {
+                containers.insert(1, container(b'2'));
+            }
+            let (qos, host_network) = (QosClass::Burstable, None);
+            let pod = PodUsage {
+                uid: uid(b'2'),
+                qos,
+                path: path(),
+                exited: false,
+                host_network,
+                usage: Usage::default(),
+            };
+            let mut account = Account { pods: vec![pod], containers, ..Account::default() };
+            let mut attribution = Attribution { pods: vec![usage], ..Attribution::default() };
+            attribution.finish_pods(&mut account, &mut UnlistedSums::default());
+            assert_eq!(account.pods.len(), usize::from(is_pod), "{usage:?}");
+            assert_eq!(account.empty_pod_cgroups, u32::from(!is_pod), "{usage:?}");
+        }
+    }
+}

@@ -88,16 +88,10 @@ pub(super) fn earlier_counters<'c>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::{CgroupKey, ProcessKey};
-    use crate::ledger::account::{CpuUsage, DiskSource, DiskUsage};
-    use crate::ledger::event_counts::EventCounts as Events;
-    use crate::quantity::{BootTime, Bytes, CpuTime};
-    use crate::source::proc::pid_stat::Comm;
-
-    fn nothing() -> CgroupDelta {
-        CgroupDelta {
+impl CgroupDelta {
+    /// A cgroup of which nothing is known.
+    pub fn nothing() -> Self {
+        Self {
             entry: 0,
             position: Position::ROOT,
             measured_cpu: None,
@@ -110,7 +104,7 @@ mod tests {
             total_memory: 0,
             self_usage: SelfUsage::default(),
             throttling: None,
-            events: Events::default(),
+            events: EventCounts::default(),
             pending: None,
             unread: false,
             withhold: false,
@@ -118,6 +112,15 @@ mod tests {
             moved_memory: 0,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{CgroupKey, ProcessKey};
+    use crate::ledger::account::{CpuUsage, DiskSource, DiskUsage};
+    use crate::quantity::{BootTime, Bytes, CpuTime};
+    use crate::source::proc::pid_stat::Comm;
 
     #[test]
     fn a_process_takes_its_cpu_bytes_and_memory_with_it() {
@@ -139,7 +142,7 @@ mod tests {
             resident: Some(Bytes::from_bytes(4096)),
             cmdline: None,
         };
-        let mut cgroup = nothing();
+        let mut cgroup = CgroupDelta::nothing();
         cgroup.take_away(&process);
         cgroup.take_away(&process);
         assert_eq!(cgroup.moved.cpu, CpuDelta { usage: 600, ..CpuDelta::default() });
@@ -154,7 +157,7 @@ mod tests {
             read_at: BootTime::default(),
             cpu: None,
             io: None,
-            events: Events::default(),
+            events: EventCounts::default(),
         };
         let known = [counters("/", 1), counters("/a", 2), counters("/a/x", 3), counters("/b", 4)];
         let mut before = &known[..];

@@ -345,3 +345,134 @@ fn copy_if<T: Clone>(readable: bool, kept: &mut Option<Vec<T>>, rows: &Vec<T>) {
         *kept = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNITS: Units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
+
+    fn process(pid: u32, start_ticks: u64) -> ProcessKey {
+        ProcessKey { pid, start_ticks }
+    }
+
+    /// A start is rounded down to a tick.
+    #[test]
+    fn a_process_is_new_if_it_started_after_the_reading_began() {
+        let counters =
+            Counters { begun_at: BootTime::from_nanos(20_000_000_000), ..Counters::default() };
+        for (start_ticks, is_new) in [(1998, false), (1999, true), (2000, true), (2500, true)] {
+            assert_eq!(counters.precedes(process(7, start_ticks), UNITS), is_new, "{start_ticks}");
+        }
+    }
+
+    #[test]
+    fn what_a_state_file_has_in_any_order_is_found() {
+        let counters = |key| ProcessCounters {
+            key,
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            in_counters: false,
+            parent_pid: key.pid,
+            children: None,
+            expected: CpuTime::ZERO,
+        };
+        let namespace = |id| NamespaceCounters {
+            id,
+            read_at: BootTime::default(),
+            readable: true,
+            rows: Vec::new(),
+        };
+        let cgroup = |path: &str| CgroupCounters {
+            key: CgroupKey { path: path.as_bytes().into(), inode: 1 },
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            events: EventCounts::default(),
+        };
+        let socket = |cookie| SocketCounters {
+            cookie,
+            cgroup: 1,
+            traffic: TcpTraffic::default(),
+            missing: 0,
+        };
+        let mut all = Counters {
+            processes: [process(9, 1), process(7, 5), process(7, 2)].map(counters).into(),
+            namespaces: [30, 10, 20].map(namespace).into(),
+            // A slash sorts before all else that a name can have.
+            cgroups: ["/a-b", "/a/x", "/", "/a"].map(cgroup).into(),
+            sockets: Some(SocketsCounters { complete: true, rows: [8, 3].map(socket).into() }),
+            ..Counters::default()
+        };
+        all.sort();
+        for (at, key) in [process(7, 2), process(7, 5), process(9, 1)].into_iter().enumerate() {
+            assert_eq!(all.place_of(key), Some(at));
+            assert_eq!(all.process(key).map(|found| found.key), Some(key));
+        }
+        assert_eq!(all.place_of(process(8, 1)), None);
+        for id in [10, 20, 30] {
+            assert_eq!(all.namespace(id).map(|found| found.id), Some(id));
+        }
+        let paths: Vec<_> = all.cgroups.iter().map(|cgroup| &*cgroup.key.path).collect();
+        assert_eq!(paths, [&b"/"[..], b"/a", b"/a/x", b"/a-b"]);
+        let cookies: Vec<_> = all.sockets.unwrap().rows.iter().map(|row| row.cookie).collect();
+        assert_eq!(cookies, [3, 8]);
+    }
+
+    /// Those that a dump missed make room for those that it has.
+    #[test]
+    fn sockets_that_a_dump_missed_are_kept_while_there_is_room() {
+        let row = |cookie| SocketCounters {
+            cookie,
+            cgroup: 1,
+            traffic: TcpTraffic::default(),
+            missing: 0,
+        };
+        let counters = |cookies: std::ops::Range<u64>| Counters {
+            sockets: Some(SocketsCounters { complete: true, rows: cookies.map(row).collect() }),
+            ..Counters::default()
+        };
+        let max = SOCKETS_MAX as u64;
+        for (now, kept) in [(0..10, max - 10), (0..max - 1, 1), (0..max, 0), (0..max + 5, 0)] {
+            let seen = now.end;
+            let (mut next, mut before) = (counters(now), counters(max * 2..max * 4));
+            next.keep_unread(&mut before, &Snapshot::default());
+            let rows = next.sockets.unwrap().rows;
+            assert_eq!(rows.len() as u64, seen + kept);
+            assert!(rows.iter().all(|row| row.missing == u8::from(row.cookie >= max * 2)));
+        }
+    }
+
+    /// A process that was moved stands in both cgroups until the one it left is read again.
+    #[test]
+    fn of_two_readings_of_a_process_the_later_one_is_kept() {
+        use crate::snapshot::{CgroupReading, ProcessReading};
+        for usecs in [[300, 500], [500, 300]] {
+            let mut snapshot = Snapshot::default();
+            for (at, usec) in usecs.into_iter().enumerate() {
+                let key = CgroupKey { path: [b'/', b'a' + at as u8].as_slice().into(), inode: 1 };
+                let process = ProcessReading {
+                    key: process(7, 1),
+                    comm: Default::default(),
+                    parent_pid: 1,
+                    kernel_thread: false,
+                    threads: None,
+                    resident: None,
+                    cpu: Some(CpuTime::from_usec(usec)),
+                    children: None,
+                    io: None,
+                    cmdline: None,
+                    read_at: BootTime::default(),
+                    place: CountedAt::Here,
+                };
+                let processes = vec![process];
+                snapshot.cgroups.push(CgroupReading { processes, ..CgroupReading::unread(key) });
+            }
+            let mut counters = Counters::default();
+            counters.fill(&snapshot);
+            let [kept] = counters.processes.as_slice() else { panic!("one process") };
+            assert_eq!(kept.cpu, Some(CpuTime::from_usec(500)), "{usecs:?}");
+        }
+    }
+}

@@ -224,3 +224,65 @@ fn left_of_node(snapshot: &Snapshot, cgroups: &[CgroupDelta], account: &Account)
     let left = signed(node.busy.as_usec()).saturating_sub(given);
     Some(unsigned(left).saturating_sub(interrupts))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantity::BootTime;
+
+    /// A pid is reused, so a parent is one that started before its child.
+    #[test]
+    fn a_parent_is_alive_if_its_pid_is_that_of_an_older_process() {
+        let process = |pid, start_ticks| ProcessCounters {
+            key: ProcessKey { pid, start_ticks },
+            read_at: BootTime::default(),
+            cpu: None,
+            io: None,
+            in_counters: false,
+            parent_pid: 1,
+            children: None,
+            expected: CpuTime::ZERO,
+        };
+        let processes = vec![process(0, 1), process(3, 10), process(5, 20), process(9, 30)];
+        let counters = Counters { processes, ..Counters::default() };
+        for (pid, child_start, found) in [
+            (3, 10, Some(1)),
+            (3, 11, Some(1)),
+            (3, 9, None),
+            (5, 25, Some(2)),
+            (4, 25, None),
+            (9, 30, Some(3)),
+            (9, 29, None),
+            (10, 40, None),
+            (0, 40, None),
+        ] {
+            let child = ProcessKey { pid: 77, start_ticks: child_start };
+            assert_eq!(living(&counters, pid, child), found, "{pid} {child_start}");
+        }
+    }
+
+    /// Its own parent waits for the first, and for a grandchild whoever it was given to.
+    #[test]
+    fn a_process_is_expected_of_its_parent_or_else_of_an_ancestor() {
+        let process = |pid, parent_pid, usec| ProcessCounters {
+            key: ProcessKey { pid, start_ticks: u64::from(pid) },
+            read_at: BootTime::default(),
+            cpu: Some(CpuTime::from_usec(usec)),
+            io: None,
+            in_counters: false,
+            parent_pid,
+            children: Some(CpuTime::from_usec(usec * 10)),
+            expected: CpuTime::from_usec(usec * 100),
+        };
+        let grandparent = process(10, 1, 3);
+        let last = Counters {
+            processes: vec![grandparent, process(20, 10, 1), process(30, 20, 2)],
+            ..Counters::default()
+        };
+        let mut next = Counters { processes: vec![grandparent], ..Counters::default() };
+        let mut settler = ChildrenSettler::default();
+        settler.settle_ended(&last, &mut next);
+        assert_eq!(next.processes[0].expected.as_usec(), 300 + 111);
+        assert_eq!(settler.orphans, [(0, 222)]);
+    }
+}

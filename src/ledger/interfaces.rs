@@ -181,4 +181,79 @@ mod tests {
         assert_eq!(delta.all.rx.as_bytes(), 700);
         assert_eq!(delta.hardware, NetworkUsage::default());
     }
+
+    fn counting(by: u64) -> InterfaceRow {
+        InterfaceRow {
+            rx_packets: 3 * by,
+            rx_errors: 4 * by,
+            rx_dropped: 5 * by,
+            tx_packets: 6 * by,
+            tx_errors: 7 * by,
+            tx_dropped: 8 * by,
+            ..row("eth0", by)
+        }
+    }
+
+    #[test]
+    fn every_counter_of_an_interface_has_its_own_gain() {
+        let mut gains = Gains::default();
+        let usage = interface_gain(Some(&counting(10)), &counting(110), u64::MAX, &mut gains);
+        let right = NetworkUsage {
+            rx: Bytes::from_bytes(100),
+            tx: Bytes::from_bytes(200),
+            rx_packets: 300,
+            rx_errors: 400,
+            rx_dropped: 500,
+            tx_packets: 600,
+            tx_errors: 700,
+            tx_dropped: 800,
+            ..NetworkUsage::default()
+        };
+        assert_eq!((usage, gains), (right, Gains::default()));
+        assert_eq!(interface_gain(None, &counting(100), u64::MAX, &mut gains), right);
+    }
+
+    /// A link carries so many bytes, and a packet in 16 of them. Errors and drops are not bounded.
+    #[test]
+    fn a_link_bounds_bytes_and_packets() {
+        let from_zero = |now: InterfaceRow| {
+            let mut gains = Gains::default();
+            interface_gain(None, &now, 1600, &mut gains);
+            gains.too_much
+        };
+        let idle = row("eth0", 0);
+        for (now, too_much) in [
+            (InterfaceRow { rx_bytes: 1600, ..idle }, false),
+            (InterfaceRow { rx_bytes: 1601, ..idle }, true),
+            (InterfaceRow { rx_packets: 100, ..idle }, false),
+            (InterfaceRow { rx_packets: 101, ..idle }, true),
+            (InterfaceRow { tx_packets: 101, ..idle }, true),
+            (InterfaceRow { rx_errors: 9000, tx_errors: 9000, ..idle }, false),
+            (InterfaceRow { rx_dropped: 9000, tx_dropped: 9000, ..idle }, false),
+        ] {
+            assert_eq!(from_zero(now), too_much, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn one_interface_that_is_not_known_makes_the_sum_unknown() {
+        let odd = InterfaceRow { is_odd: true, ..row("eth1", 500) };
+        let facts = InterfaceFacts { index: None, kind: InterfaceKind::Virtual };
+        let (well, ill) = (reading("eth0", None, InterfaceKind::Virtual, 300), odd);
+        let ill = InterfaceReading { row: ill, facts };
+        let known_before = [known("eth0", None, 100), known("eth1", None, 100)];
+        let odd_before = [known("eth0", None, 100), KnownInterface { index: None, row: odd }];
+        let now_well = reading("eth1", None, InterfaceKind::Virtual, 600);
+        for (before, now, is_known) in [
+            (&known_before, [well, now_well], true),
+            (&known_before, [well, ill], false),
+            (&known_before, [ill, well], false),
+            (&odd_before, [well, now_well], false),
+            (&odd_before, [well, ill], false),
+        ] {
+            let delta =
+                interfaces_delta(Earlier::Known(before), &now, 10_000_000, |_| None, |_, _| {});
+            assert_eq!(delta.is_some(), is_known);
+        }
+    }
 }

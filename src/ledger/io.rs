@@ -149,4 +149,39 @@ mod tests {
         let now = [row(DISK, 130), row(ZRAM, 900)];
         assert_eq!(delta(&before, &now).written, 30);
     }
+
+    #[test]
+    fn every_counter_of_a_device_has_its_own_gain_and_bound() {
+        let figures = |by: u64| IoRow {
+            read: Bytes::from_bytes(1000 * by),
+            written: Bytes::from_bytes(2000 * by),
+            read_ops: 3 * by,
+            write_ops: 4 * by,
+            ..row(DISK, 0)
+        };
+        let mut gains = Gains::default();
+        let right = IoDelta { read: 2000, written: 4000, read_ops: 6, write_ops: 8 };
+        assert_eq!(row_delta(Some(&figures(1)), &figures(3), u64::MAX, &mut gains), right);
+        assert_eq!(gains, Gains::default());
+        // No transfer is shorter than a sector.
+        for (ops, too_much) in [(10, false), (11, true)] {
+            let mut gains = Gains::default();
+            row_delta(None, &IoRow { read_ops: ops, ..row(DISK, 0) }, 5120, &mut gains);
+            assert_eq!(gains.too_much, too_much, "{ops}");
+        }
+    }
+
+    #[test]
+    fn an_odd_row_on_either_side_is_not_known() {
+        let odd = IoRow { is_odd: true, ..row(DISK, 500) };
+        for (before, now, unread) in [
+            (row(DISK, 1), row(DISK, 2), false),
+            (odd, row(DISK, 600), true),
+            (row(DISK, 1), odd, true),
+        ] {
+            let mut gains = Gains::default();
+            let delta = row_delta(Some(&before), &now, u64::MAX, &mut gains);
+            assert_eq!((delta == IoDelta::default(), gains.unread), (unread, unread));
+        }
+    }
 }

@@ -204,3 +204,65 @@ fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<Netw
     }
     Some(usage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::DeviceNumber;
+
+    fn row(figures: [u64; 4]) -> DiskstatsRow {
+        DiskstatsRow::new(b"vda", DeviceNumber { major: 254, minor: 0 }, figures).unwrap()
+    }
+
+    #[test]
+    fn every_counter_of_a_disk_has_its_own_gain_and_bound() {
+        let mut gains = Gains::default();
+        let (before, now) = (row([100, 200, 30, 40]), row([1100, 2200, 33, 44]));
+        let right = DiskUsage {
+            read: Bytes::from_bytes(1000),
+            written: Bytes::from_bytes(2000),
+            read_ops: 3,
+            write_ops: 4,
+            ..DiskUsage::default()
+        };
+        assert_eq!(disk_gain(Some(&before), &now, u64::MAX, &mut gains), right);
+        assert_eq!(gains, Gains::default());
+        // No transfer is shorter than a sector.
+        for (ops, too_much) in [(10, false), (11, true)] {
+            let mut gains = Gains::default();
+            disk_gain(None, &row([0, 0, 0, ops]), 5120, &mut gains);
+            assert_eq!(gains.too_much, too_much, "{ops}");
+        }
+    }
+
+    #[test]
+    fn an_odd_row_of_a_disk_is_not_known() {
+        let (well, mut odd) = (row([1, 1, 1, 1]), row([5, 5, 5, 5]));
+        odd.is_odd = true;
+        for (before, now, unread) in
+            [(well, row([6, 6, 6, 6]), false), (odd, row([6, 6, 6, 6]), true), (well, odd, true)]
+        {
+            let mut gains = Gains::default();
+            let gained = disk_gain(Some(&before), &now, u64::MAX, &mut gains);
+            assert_eq!((gained == DiskUsage::default(), gains.unread), (unread, unread));
+        }
+    }
+
+    /// Of 8 s of all CPUs: three quarters must show where there is no idle time, else half, and idle
+    /// time is an eighth more at most.
+    #[test]
+    fn idle_time_is_a_fault_beyond_its_bounds() {
+        for (idle, other, is_fault) in [
+            (0, 5_999, true),
+            (0, 6_000, false),
+            (1, 3_998, true),
+            (1, 3_999, false),
+            (9_000, 0, false),
+            (9_001, 0, true),
+        ] {
+            let usec = |millis: u64| CpuTime::from_usec(millis * 1000);
+            let fault = idle_fault(usec(8_000), usec(idle), usec(other));
+            assert_eq!(fault.is_some(), is_fault, "{idle} {other}");
+        }
+    }
+}

@@ -288,7 +288,7 @@ fn used(entry: &OwnerEntry, part: usize) -> i64 {
 }
 
 /// Takes `bytes` from the owners, first from the one whose own are closest to it, and with them
-/// their part of its operations. Only who has `least` of its own is asked. Returns what is left.
+/// their part of its operations. Only who has `least` of its own, at least 1, is asked. Returns what is left.
 fn take(
     mut bytes: i64,
     least: i64,
@@ -297,7 +297,7 @@ fn take(
     entries: &mut [OwnerEntry],
 ) -> i64 {
     while bytes > 0 {
-        let able = beyond.iter().enumerate().filter(|(_, own)| **own >= least && **own > 0);
+        let able = beyond.iter().enumerate().filter(|(_, own)| **own >= least);
         let closest = able.min_by_key(|(_, own)| own.abs_diff(bytes)).map(|(at, _)| at);
         let Some((entry, own)) =
             closest.and_then(|at| Some((entries.get_mut(at)?, beyond.get_mut(at)?)))
@@ -315,9 +315,6 @@ fn take(
         let its_ops = i128::from(*ops) * i128::from(taken) / i128::from((*whole).max(1));
         *ops -= i64::try_from(its_ops).unwrap_or(0).clamp(0, (*ops).max(0));
         *whole -= taken;
-        if *own > 0 {
-            break;
-        }
     }
     bytes
 }
@@ -433,5 +430,18 @@ mod tests {
             }
             assert_eq!(beyond, [own[0] - taken[0], own[1] - taken[1], own[2] - taken[2]]);
         }
+    }
+
+    #[test]
+    fn a_device_is_followed_once_and_few_are() {
+        let mut passed_down = PassedDown::default();
+        for minor in [0, 0, 1, 2, 3, 4, 5, 6, 7] {
+            passed_down.follow(Lower::Device(DeviceNumber { major: 254, minor }));
+        }
+        let minors = passed_down.followed.iter().map(|followed| match followed.lower {
+            Lower::Device(number) => number.minor,
+            Lower::Disks | Lower::Served => 99,
+        });
+        assert_eq!(minors.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     }
 }

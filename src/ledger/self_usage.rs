@@ -147,3 +147,204 @@ impl SelfUsage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::identity::ProcessKey;
+    use crate::source::proc::pid_stat::Comm;
+
+    fn cpu(usage: i64) -> CpuDelta {
+        CpuDelta { usage, user: usage / 2, system: usage / 4 }
+    }
+
+    fn io(written: i64) -> IoDelta {
+        IoDelta { read: written / 2, written, read_ops: 3, write_ops: 4 }
+    }
+
+    fn process(usec: Option<u64>, written: Option<u64>, resident: u64) -> ProcessUsage {
+        ProcessUsage {
+            key: ProcessKey { pid: 7, start_ticks: 1 },
+            comm: Comm::default(),
+            parent_pid: 1,
+            threads: None,
+            kernel_thread: false,
+            cgroup: Arc::from(&b"/"[..]),
+            named: None,
+            cpu: usec
+                .map(|usec| CpuUsage { usage: CpuTime::from_usec(usec), ..CpuUsage::default() }),
+            disk: written.map(|written| DiskUsage {
+                read: Bytes::from_bytes(written * 10),
+                written: Bytes::from_bytes(written),
+                from: DiskSource::Processes,
+                ..DiskUsage::default()
+            }),
+            resident: Some(Bytes::from_bytes(resident)),
+            cmdline: None,
+        }
+    }
+
+    #[test]
+    fn a_sum_has_all_of_both_and_knows_what_either_does() {
+        let one = SelfUsage {
+            cpu: cpu(400),
+            io: io(40),
+            memory_bytes: 1000,
+            cpu_known: true,
+            served: [1, 2],
+            over_usec: 15,
+            resident: Bytes::from_bytes(7),
+            processes: 2,
+            processes_usec: 300,
+            processes_io: io(8),
+            kernel_usec: 5,
+            kernel_threads: 1,
+            in_host_namespace: true,
+            ..SelfUsage::default()
+        };
+        let other = SelfUsage {
+            cpu_unknown: true,
+            cpu_unsplit: true,
+            cpu_from_processes: true,
+            io_known: true,
+            io_unknown: true,
+            io_from: DiskSource::Processes,
+            over_usec: 9,
+            processes_io_known: true,
+            in_own_namespace: true,
+            in_host_namespace: false,
+            cpu_known: false,
+            ..one
+        };
+        let mut sum = one;
+        sum.add(&other);
+        assert_eq!((sum.cpu, sum.io.written, sum.io.read_ops), (cpu(800), 80, 6));
+        assert_eq!((sum.memory_bytes, sum.served, sum.over_usec), (2000, [2, 4], 15));
+        assert_eq!((sum.resident.as_bytes(), sum.processes, sum.processes_usec), (14, 4, 600));
+        assert_eq!((sum.processes_io.written, sum.kernel_usec, sum.kernel_threads), (16, 10, 2));
+        assert!(sum.cpu_known && sum.cpu_unknown && sum.cpu_unsplit && sum.cpu_from_processes);
+        assert!(sum.io_known && sum.io_unknown && sum.processes_io_known);
+        assert!(sum.in_host_namespace && sum.in_own_namespace);
+        assert_eq!(sum.io_from, DiskSource::Processes);
+        // What is known of one stays known, and what is not known of the disk tells no source.
+        let mut sum = other;
+        sum.add(&SelfUsage::default());
+        assert!(sum.cpu_unknown && sum.cpu_unsplit && sum.cpu_from_processes && sum.io_known);
+        assert!(sum.io_unknown && sum.processes_io_known && sum.in_own_namespace);
+        let mut sum = one;
+        sum.add(&SelfUsage { io_from: DiskSource::Processes, ..SelfUsage::default() });
+        assert_eq!(sum.io_from, DiskSource::IoStat);
+        let mut sum = one;
+        sum.add(&SelfUsage { io_known: true, ..SelfUsage::default() });
+        assert_eq!(sum.io_from, DiskSource::IoStat);
+        assert!(sum.cpu_known && sum.in_host_namespace && !sum.in_own_namespace);
+    }
+
+    /// Where the cgroup has a counter, its processes are only listed.
+    #[test]
+    fn a_process_counts_for_a_cgroup_without_a_counter_only() {
+        for (replaces_cpu, replaces_io) in [(false, false), (true, false), (false, true)] {
+            let mut usage = SelfUsage::default();
+            usage.count(&process(Some(300), Some(20), 4096), replaces_cpu, replaces_io);
+            usage.count(&process(Some(400), Some(30), 4096), replaces_cpu, replaces_io);
+            usage.count(&process(None, None, 4096), replaces_cpu, replaces_io);
+            let kernel = ProcessUsage { kernel_thread: true, ..process(Some(5), None, 0) };
+            usage.count(&kernel, replaces_cpu, replaces_io);
+            assert_eq!((usage.processes, usage.kernel_threads), (4, 1));
+            assert_eq!((usage.processes_usec, usage.resident.as_bytes()), (705, 12_288));
+            assert_eq!((usage.processes_io.read, usage.processes_io.written), (500, 50));
+            assert!(usage.processes_io_known);
+            assert_eq!(usage.cpu.usage, if replaces_cpu { 705 } else { 0 });
+            assert_eq!(usage.kernel_usec, if replaces_cpu { 5 } else { 0 });
+            assert_eq!((usage.cpu_known, usage.cpu_from_processes), (replaces_cpu, replaces_cpu));
+            assert_eq!(usage.io.written, if replaces_io { 50 } else { 0 });
+            assert_eq!(
+                (usage.io_known, usage.io_from == DiskSource::Processes),
+                (replaces_io, replaces_io)
+            );
+        }
+    }
+
+    #[test]
+    fn a_slice_is_split_into_its_live_processes_and_what_ended() {
+        let slice = SelfUsage {
+            cpu: cpu(1000),
+            io: io(100),
+            memory_bytes: 5000,
+            cpu_known: true,
+            io_known: true,
+            resident: Bytes::from_bytes(3000),
+            processes: 1,
+            processes_usec: 400,
+            processes_io: IoDelta { written: 30, ..IoDelta::default() },
+            processes_io_known: true,
+            ..SelfUsage::default()
+        };
+        let (live, ended) = slice.split_live();
+        assert_eq!((live.cpu.usage, live.cpu.user, live.cpu_from_processes), (400, 0, true));
+        assert_eq!((live.io.written, live.io.read, live.memory_bytes), (30, 0, 3000));
+        assert!(live.io_known);
+        assert_eq!((ended.cpu.usage, ended.io.written, ended.memory_bytes), (600, 70, 2000));
+        assert!(!ended.cpu_from_processes);
+        // More than the whole is not its processes'.
+        let (live, ended) = SelfUsage { processes_usec: 1300, ..slice }.split_live();
+        assert_eq!((live.cpu.usage, ended.cpu.usage), (1000, 0));
+        let (live, _) = SelfUsage { processes_io_known: false, ..slice }.split_live();
+        assert!(!live.io_known);
+        let (live, ended) = SelfUsage { processes: 0, ..slice }.split_live();
+        assert_eq!((live.cpu.usage, live.memory_bytes, live.cpu_known), (0, 0, false));
+        assert_eq!((ended.cpu.usage, ended.memory_bytes), (1000, 5000));
+    }
+
+    /// An unknown figure is absent, and never 0.
+    #[test]
+    fn a_figure_is_written_where_it_is_known() {
+        let known = SelfUsage {
+            cpu: cpu(1000),
+            io: io(100),
+            cpu_known: true,
+            io_known: true,
+            over_usec: 15,
+            resident: Bytes::from_bytes(3000),
+            processes: 2,
+            processes_usec: 1200,
+            ..SelfUsage::default()
+        };
+        let written = |usage: SelfUsage| {
+            let mut to = Usage::default();
+            usage.write_to(&mut to);
+            to
+        };
+        let usage = written(known);
+        let of_cpu = usage.cpu.unwrap();
+        assert_eq!((of_cpu.usage.as_usec(), of_cpu.over_usec), (1000, 15));
+        let split = of_cpu.split.map(|split| (split.user.as_usec(), split.system.as_usec()));
+        assert_eq!(split, Some((500, 250)));
+        assert_eq!(usage.disk.map(|disk| disk.written.as_bytes()), Some(100));
+        assert_eq!((usage.resident.as_bytes(), usage.processes), (3000, 2));
+        // Ticks run ahead of the cgroup's own clock.
+        assert_eq!(usage.processes_cpu.as_usec(), 1000);
+        let unsplit = [
+            SelfUsage { cpu_unsplit: true, ..known },
+            SelfUsage { cpu_from_processes: true, ..known },
+        ];
+        assert!(unsplit.iter().all(|usage| written(*usage).cpu.unwrap().split.is_none()));
+        assert_eq!(written(unsplit[1]).processes_cpu.as_usec(), 1200);
+        let part = SelfUsage { cpu_unknown: true, io_unknown: true, ..known };
+        let usage = written(part);
+        assert_eq!(usage.processes_cpu.as_usec(), 1200);
+        assert!(usage.cpu.is_some() && usage.disk.is_some(), "a part of it is known");
+        for none in [
+            SelfUsage { cpu_known: false, io_known: false, ..known },
+            SelfUsage { cpu: CpuDelta::default(), io: IoDelta::default(), ..part },
+        ] {
+            let usage = written(none);
+            assert!(usage.cpu.is_none() && usage.disk.is_none());
+        }
+        let zero = SelfUsage { cpu: CpuDelta::default(), io: IoDelta::default(), ..known };
+        let usage = written(zero);
+        assert!(usage.cpu.is_some() && usage.disk.is_some(), "0 is known");
+    }
+}

@@ -487,7 +487,9 @@ mod tests {
     fn in_tree(ledger: &mut Ledger, path: &str) -> (Owner, String) {
         let mut snapshot = Snapshot::default();
         let ends = path.match_indices('/').skip(1).map(|(at, _)| at).chain([path.len()]);
-        for (at, above) in ["/"].into_iter().chain(ends.map(|end| &path[..end])).enumerate() {
+        for (at, above) in
+            ["/"].into_iter().chain(ends.map(|end| path.get(..end).unwrap())).enumerate()
+        {
             let key = CgroupKey { path: above.as_bytes().into(), inode: 1 + at as u64 };
             let parent = at.checked_sub(1);
             snapshot.cgroups.push(CgroupReading { parent, ..CgroupReading::unread(key) });
@@ -539,5 +541,60 @@ mod tests {
         let pod = b"/kind/kubepods/poda533c208-0be3-44e3-adb7-a0dae664d797";
         assert!(matches!(ledger.located(pod).owner, Owner::Pod { .. }));
         assert_eq!(ledger.located(b"/kind/kubelet").owner, Owner::Named);
+    }
+
+    /// One that is only new to the agent has a past, which is nobody's usage.
+    #[test]
+    fn a_process_counts_from_its_start_if_that_was_in_the_interval() {
+        let ledger = Ledger::new(UNITS);
+        let last = Counters {
+            begun_at: crate::quantity::BootTime::from_nanos(100_000_000_000),
+            ended_at: crate::quantity::BootTime::from_nanos(101_000_000_000),
+            ..Counters::default()
+        };
+        let hardware = Hardware { cpus: 2, disks: 1 };
+        let key = CgroupKey { path: b"/a".as_slice().into(), inode: 1 };
+        let cgroup = CgroupReading::unread(key);
+        for (start_ticks, usage) in [(10_050, Some(70_000)), (9_000, None)] {
+            let process = ProcessReading {
+                key: crate::identity::ProcessKey { pid: 7, start_ticks },
+                comm: Default::default(),
+                parent_pid: 1,
+                kernel_thread: false,
+                threads: None,
+                resident: None,
+                cpu: Some(CpuTime::from_usec(70_000)),
+                children: None,
+                io: Some(ProcessIo {
+                    read: Some(Bytes::from_bytes(5)),
+                    written: Some(Bytes::from_bytes(6)),
+                    ..ProcessIo::default()
+                }),
+                cmdline: None,
+                read_at: crate::quantity::BootTime::from_nanos(110_000_000_000),
+                place: CountedAt::Here,
+            };
+            let gaps = &mut Gaps::default();
+            let found = ledger.process_usage(Some(&last), &cgroup, &process, hardware, gaps);
+            assert_eq!(found.cpu.map(|cpu| cpu.usage.as_usec()), usage, "{start_ticks}");
+            let written = found.disk.map(|disk| (disk.read.as_bytes(), disk.written.as_bytes()));
+            assert_eq!(written, usage.map(|_| (5, 6)), "{start_ticks}");
+        }
+    }
+
+    #[test]
+    fn an_owner_that_a_rule_made_is_listed_as_named() {
+        let mut ledger = with_rules(vec![rule("/opt", true)]);
+        let mut snapshot = Snapshot::default();
+        for (at, path) in ["/", "/opt", "/sshd.service"].into_iter().enumerate() {
+            let key = CgroupKey { path: path.as_bytes().into(), inode: 1 + at as u64 };
+            let parent = (at > 0).then_some(0);
+            snapshot.cgroups.push(CgroupReading { parent, ..CgroupReading::unread(key) });
+        }
+        let mut account = Account::default();
+        ledger.settle(&snapshot, &mut account);
+        use crate::ledger::account::UnitKind::{Named, Unit};
+        let kinds: Vec<_> = account.units.iter().map(|unit| unit.kind).collect();
+        assert_eq!(kinds, [Named, Unit]);
     }
 }

@@ -136,3 +136,42 @@ fn delta(before: &TcpTraffic, now: &TcpTraffic, most: u64, gains: &mut Gains) ->
     }
     usage
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::CgroupKey;
+    use crate::ledger::counters::SocketsCounters;
+    use crate::snapshot::CgroupReading;
+    use crate::snapshot::sockets::ShortLivedTraffic;
+
+    #[test]
+    fn every_figure_of_short_connections_is_their_cgroups() {
+        let mut snapshot = Snapshot::default();
+        for (at, path) in ["/", "/a", "/b"].into_iter().enumerate() {
+            let key = CgroupKey { path: path.as_bytes().into(), inode: 10 + at as u64 };
+            snapshot.cgroups.push(CgroupReading::unread(key));
+        }
+        snapshot.sockets.readable = true;
+        snapshot.sockets.short_lived.push(ShortLivedTraffic {
+            cgroup: 12,
+            received: Bytes::from_bytes(1000),
+            acked: Bytes::from_bytes(2000),
+            segments_in: 3,
+            segments_out: 4,
+        });
+        let last = Counters { sockets: Some(SocketsCounters::default()), ..Counters::default() };
+        let mut found = Vec::new();
+        let give = |at, usage| found.push((at, usage));
+        CgroupsByInode::default().each_delta(&last, &snapshot, &mut Gaps::default(), give);
+        let usage = NetworkUsage {
+            rx: Bytes::from_bytes(1000),
+            tx: Bytes::from_bytes(2000),
+            rx_packets: 3,
+            tx_packets: 4,
+            from: NetworkSource::TcpSockets,
+            ..NetworkUsage::default()
+        };
+        assert_eq!(found, [(2, usage)]);
+    }
+}

@@ -121,3 +121,51 @@ impl<'c> Baseline<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::delta::CpuDelta;
+
+    fn withheld(usage: i64) -> UsageDelta {
+        UsageDelta { cpu: CpuDelta { usage, ..CpuDelta::default() }, ..UsageDelta::default() }
+    }
+
+    fn key(path: &str) -> CgroupKey {
+        CgroupKey { path: path.as_bytes().into(), inode: 1 }
+    }
+
+    /// Its parent's counters have it now.
+    #[test]
+    fn usage_withheld_in_a_removed_cgroup_goes_to_the_nearest_above() {
+        let mut snapshot = Snapshot::default();
+        for path in ["/", "/a", "/a/b", "/a/bc"] {
+            snapshot.cgroups.push(CgroupReading::unread(key(path)));
+        }
+        let mut deltas = vec![CgroupDelta::nothing(); 4];
+        let mut removed = PendingCgroup::new(key("/a/b/x/y"), withheld(70));
+        removed.seen = false;
+        let mut other = removed.clone();
+        other.withheld = withheld(5);
+        let seen = PendingCgroup::new(key("/a/bc"), withheld(1));
+        let mut pending = PendingCgroups(vec![removed, other, seen]);
+        pending.inherit(&mut deltas, &snapshot);
+        let at: Vec<_> = deltas.iter().map(|delta| delta.pending).collect();
+        assert_eq!(at, [None, None, Some(3), None]);
+        assert_eq!(pending.0.len(), 4);
+        assert_eq!((&pending.0[3].key, pending.0[3].withheld), (&key("/a/b"), withheld(75)));
+    }
+
+    #[test]
+    fn what_a_cgroup_withholds_stays_while_it_is_unread() {
+        let mut pending = PendingCgroups::default();
+        let mut first = PendingCgroup::new(key("/a"), withheld(7));
+        first.attributed = withheld(3);
+        assert_eq!(pending.put(None, first), 0);
+        let again = PendingCgroup { intervals: 2, ..PendingCgroup::new(key("/a"), withheld(0)) };
+        assert_eq!(pending.put(Some(0), again), 0);
+        let [kept] = pending.0.as_slice() else { panic!("one cgroup") };
+        assert_eq!((kept.intervals, kept.withheld, kept.attributed), (2, withheld(7), withheld(3)));
+        assert_eq!(pending.put(None, PendingCgroup::new(key("/b"), withheld(1))), 1);
+    }
+}

@@ -332,4 +332,38 @@ mod tests {
         known.end(&ended(2, 80));
         assert!(known.take_missed());
     }
+
+    /// Sockets without an event of their end are kept for three samples, but no more than so many.
+    /// Once some are forgotten, an unknown one may be one of them.
+    #[test]
+    fn sockets_that_samples_miss_are_bounded() {
+        let max = SOCKETS_MAX as u64;
+        for (missing, is_known) in [(max, false), (max + 1, true)] {
+            let mut known = KnownSockets::default();
+            let all: Vec<_> = (0..missing).collect();
+            sampled(&mut known, &all);
+            sampled(&mut known, &[]);
+            assert_eq!(known.rows.len(), SOCKETS_MAX);
+            known.end(&ended(u64::MAX, 4000));
+            assert_eq!(sampled(&mut known, &[]).0.len(), usize::from(is_known), "{missing}");
+        }
+    }
+
+    #[test]
+    fn ends_of_unknown_sockets_and_cgroups_are_bounded() {
+        let mut known = KnownSockets::default();
+        for cookie in 0..=SOCKETS_MAX as u64 {
+            known.end(&ended(cookie, 4000));
+        }
+        assert_eq!(sampled(&mut known, &[]).0.len(), SOCKETS_MAX / 2);
+        known.begin_dump();
+        for cookie in 0..=SOCKETS_MAX as u64 {
+            known.add(&socket(cookie, Some(cookie), 4000));
+        }
+        known.end_dump();
+        for cookie in 0..=SOCKETS_MAX as u64 {
+            known.end(&ended(cookie, 4000));
+        }
+        assert_eq!(sampled(&mut known, &[]).1.len(), SOCKETS_MAX);
+    }
 }

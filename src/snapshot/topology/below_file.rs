@@ -5,6 +5,8 @@ use std::mem;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use nix::sys::stat::{self, FileStat, SFlag};
+
 use super::path_buffer::PathBuffer;
 use super::whole_device::whole_device;
 use crate::identity::DeviceNumber;
@@ -136,15 +138,18 @@ impl FileSources {
         let mut space = PathBuffer::default();
         let path = path.strip_prefix(b"/").unwrap_or(path);
         let stat = rootfs.stat(space.join(&[path])?).ok()?;
-        let is_device = stat.st_mode & nix::sys::stat::SFlag::S_IFMT.bits()
-            == nix::sys::stat::SFlag::S_IFBLK.bits();
-        let number = if is_device { stat.st_rdev } else { stat.st_dev };
-        let number = DeviceNumber {
-            major: u32::try_from(nix::sys::stat::major(number)).ok()?,
-            minor: u32::try_from(nix::sys::stat::minor(number)).ok()?,
-        };
-        by_number(number, rows)
+        by_number(device_number(&stat)?, rows)
     }
+}
+
+/// The number of the device of a file's filesystem, or of the device that a device file stands for.
+fn device_number(stat: &FileStat) -> Option<DeviceNumber> {
+    let is_device = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFBLK.bits();
+    let number = if is_device { stat.st_rdev } else { stat.st_dev };
+    Some(DeviceNumber {
+        major: u32::try_from(stat::major(number)).ok()?,
+        minor: u32::try_from(stat::minor(number)).ok()?,
+    })
 }
 
 /// The path of a loop device's file. `file` is its place below `block`, which is /sys/block.
@@ -307,6 +312,22 @@ mod tests {
             (b"disk/by-id/x", None),
         ] {
             assert_eq!(mapper_name(name).as_deref(), mapped, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_device_file_stands_for_its_device_and_another_file_lies_on_one() {
+        let mut file = stat::stat("/").unwrap();
+        (file.st_dev, file.st_rdev) = (stat::makedev(8, 1), stat::makedev(253, 4));
+        for (kind, number) in [
+            (SFlag::S_IFREG, (8, 1)),
+            (SFlag::S_IFDIR, (8, 1)),
+            (SFlag::S_IFCHR, (8, 1)),
+            (SFlag::S_IFBLK, (253, 4)),
+        ] {
+            file.st_mode = kind.bits() | 0o660;
+            let found = device_number(&file).unwrap();
+            assert_eq!((found.major, found.minor), number, "{kind:?}");
         }
     }
 }

@@ -314,4 +314,308 @@ mod tests {
         use BlockKind::{Disk, Partition, Stacked};
         assert_eq!(kinds, [Disk, Partition, Stacked, Stacked]);
     }
+
+    /// The trees of a host in a directory.
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new() -> Self {
+            let host = Self(tempfile::tempdir().unwrap());
+            std::fs::create_dir_all(host.0.path().join("sys/block")).unwrap();
+            host
+        }
+
+        fn write(&self, file: &str, text: &str) {
+            let path = self.0.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+
+        /// A whole device: its place below /sys/devices, and files in it.
+        fn device(&self, place: &str, files: &[(&str, &str)]) {
+            let entry = place.rsplit('/').next().unwrap();
+            self.write(&format!("sys/devices/{place}/size"), "1\n");
+            for (file, text) in files {
+                self.write(&format!("sys/devices/{place}/{file}"), text);
+            }
+            let link = self.0.path().join("sys/block").join(entry);
+            std::os::unix::fs::symlink(format!("../devices/{place}"), link).unwrap();
+        }
+
+        fn sources(&self) -> BlockSources {
+            let at = |dir: &str| self.0.path().join(dir);
+            BlockSources::open(&Roots {
+                procfs: at("proc"),
+                sysfs: at("sys"),
+                cgroupfs: None,
+                rootfs: at("root"),
+                units: crate::snapshot::roots::Units {
+                    ticks_per_second: 100,
+                    page_size_bytes: 4096,
+                },
+                captured: None,
+            })
+        }
+    }
+
+    /// A row with operations read and written.
+    fn row(name: &str, (major, minor): (u32, u32), ops: (u64, u64)) -> DiskstatsRow {
+        let figures = [0, 0, ops.0, ops.1];
+        DiskstatsRow::new(name.as_bytes(), DeviceNumber { major, minor }, figures).unwrap()
+    }
+
+    /// The kind of each row, the devices below it, and if those are unknown.
+    fn found(topology: &BlockTopology, row: &DiskstatsRow) -> (BlockKind, Vec<(u32, u32)>, bool) {
+        let device = topology.device_of(row).unwrap();
+        let mut below: Vec<_> = device.below.iter().map(|it| (it.major, it.minor)).collect();
+        below.sort_unstable();
+        (device.kind, below, device.below_unknown)
+    }
+
+    #[test]
+    fn sysfs_and_names_show_what_a_device_is_and_what_it_lies_on() {
+        use BlockKind::{Disk, Memory, Partition, Path, Served, Stacked};
+        let host = Host::new();
+        host.device("pci0/block/sda", &[]);
+        host.device("pci0/block/xvda1", &[]);
+        host.device("pci0/block/cciss!c0d0", &[]);
+        host.device("virtual/block/dm-0", &[("slaves/sda1/dev", "")]);
+        host.device("virtual/block/dm-1", &[]);
+        let ports = [("slaves/sda/dev", ""), ("slaves/sda1/dev", ""), ("slaves/xvda1/dev", "")];
+        host.device("virtual/block/md0", &ports);
+        host.device("virtual/block/drbd0", &[]);
+        host.device("virtual/block/drbd1", &[("slaves/sda/dev", "")]);
+        host.device("virtual/block/zd0", &[]);
+        host.device("virtual/block/nbd0", &[]);
+        host.device("virtual/block/ram0", &[("slaves/sda/dev", "")]);
+        host.device("virtual/block/newkind0", &[]);
+        host.device("virtual/nvme-subsystem/nvme0n1", &[]);
+        host.device("virtual/nvme-fabrics/nvme0c0n1", &[("hidden", "1\n")]);
+        host.device("virtual/nvme-subsystem/nvme1n1", &[]);
+        host.device("virtual/nvme-fabrics/nvme1c0n1", &[("hidden", "1\n")]);
+        let (idle, busy) = ((0, 0), (5, 0));
+        let cases = [
+            ("sda", (8, 0), busy, (Disk, vec![], false)),
+            ("sda1", (8, 1), busy, (Partition, vec![], false)),
+            // A disk of Xen's that is called as a partition, beside the disk it seems to be of.
+            ("xvda", (202, 0), idle, (Disk, vec![], false)),
+            ("xvda1", (202, 1), idle, (Disk, vec![], false)),
+            ("cciss/c0d0", (104, 0), idle, (Disk, vec![], false)),
+            ("cciss/c0d0p1", (104, 1), idle, (Partition, vec![], false)),
+            ("dm-0", (253, 0), idle, (Stacked, vec![(8, 0)], false)),
+            ("dm-1", (253, 1), idle, (Stacked, vec![], false)),
+            // Without an entry in sysfs nobody knows.
+            ("dm-7", (253, 7), idle, (Stacked, vec![], true)),
+            ("md0", (9, 0), idle, (Stacked, vec![(8, 0), (202, 0)], false)),
+            ("drbd0", (147, 0), idle, (Stacked, vec![], true)),
+            ("drbd1", (147, 1), idle, (Stacked, vec![(8, 0)], false)),
+            ("zd0", (230, 0), idle, (Stacked, vec![], false)),
+            ("zd16", (230, 16), idle, (Stacked, vec![], false)),
+            ("nbd0", (43, 0), idle, (Served, vec![], false)),
+            ("ram0", (1, 0), idle, (Memory, vec![], false)),
+            ("newkind0", (250, 0), idle, (Stacked, vec![], false)),
+            ("nvme0n1", (259, 0), (7, 0), (Disk, vec![], false)),
+            ("nvme0c0n1", (0, 0), (7, 0), (Path, vec![], false)),
+            // A head without statistics: its ways count.
+            ("nvme1n1", (259, 5), idle, (Disk, vec![], false)),
+            ("nvme1c0n1", (0, 0), (0, 3), (Disk, vec![], false)),
+        ];
+        let rows: Vec<_> =
+            cases.iter().map(|(name, number, ops, _)| row(name, *number, *ops)).collect();
+        let (mut topology, mut sources) = (BlockTopology::default(), host.sources());
+        assert!(!topology.fits(&rows));
+        for _ in 0..2 {
+            topology.update(&mut sources, &rows, &mut Buffer::default());
+            for (row, (name, .., right)) in rows.iter().zip(&cases) {
+                assert_eq!(found(&topology, row), *right, "{name}");
+            }
+            assert!(topology.fits(&rows) && !topology.fits(&rows[1..]));
+        }
+        let renamed = row("sdx", (8, 0), busy);
+        assert!(topology.device_of(&renamed).is_none());
+        let others: Vec<_> = rows[1..].iter().copied().chain([renamed]).collect();
+        assert!(!topology.fits(&others));
+        assert_eq!(topology.kind(DeviceNumber { major: 8, minor: 0 }), Some(Disk));
+        // The ways of both NVMe disks have it.
+        assert_eq!(topology.kind(DeviceNumber { major: 0, minor: 0 }), None);
+        assert_eq!(topology.kind(DeviceNumber { major: 8, minor: 9 }), None);
+    }
+
+    /// A node on a network disk, or on the loop device of its host, has no other disk.
+    #[test]
+    fn where_no_disk_is_used_the_lowest_device_is_one() {
+        use BlockKind::{Disk, Served, Stacked};
+        let host = Host::new();
+        host.device("virtual/block/dm-0", &[("slaves/nbd0/dev", "")]);
+        host.device("virtual/block/nbd0", &[]);
+        for (sda, cdrom, lowest) in [
+            (None, (0, 0), Disk),
+            // It is there, and carries nothing; or only reads, or only writes.
+            (Some((0, 0)), (0, 0), Disk),
+            (Some((3, 0)), (0, 0), Served),
+            (Some((0, 3)), (0, 0), Served),
+            (None, (9, 9), Disk),
+        ] {
+            let mut rows = vec![
+                row("nbd0", (43, 0), (5, 5)),
+                row("dm-0", (253, 0), (5, 5)),
+                row("sr0", (11, 0), cdrom),
+                row("drbd9", (147, 9), (5, 5)),
+            ];
+            rows.extend(sda.map(|ops| row("sda", (8, 0), ops)));
+            let mut topology = BlockTopology::default();
+            topology.update(&mut host.sources(), &rows, &mut Buffer::default());
+            let of = |at: usize| found(&topology, &rows[at]);
+            assert_eq!(of(0), (lowest, vec![], false), "{sda:?}");
+            assert_eq!(of(1), (Stacked, vec![(43, 0)], false), "{sda:?}");
+            let unknown =
+                if lowest == Disk { (Disk, vec![], false) } else { (Stacked, vec![], true) };
+            assert_eq!(of(3), unknown, "{sda:?}");
+        }
+    }
+
+    const MOUNTS: &str = "\
+        20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+        21 20 0:30 / /memory rw - tmpfs tmpfs rw\n\
+        22 20 0:31 / /far rw - nfs4 server:/x rw\n\
+        23 20 202:1 / /data rw - ext4 /dev/xvda1 rw\n\
+        24 20 0:32 / /merged rw - overlay overlay rw,lowerdir=/l,upperdir=/data/up,workdir=/w\n\
+        25 20 0:33 / /data/relative rw - overlay overlay rw,lowerdir=l,upperdir=up,workdir=w\n\
+        26 20 0:34 / /circle rw - overlay overlay rw,upperdir=/circle/up\n\
+        27 20 0:35 / /pool rw - zfs tank rw\n\
+        28 20 0:36 / /ssh rw - fuse.sshfs host: rw\n\
+        29 20 0:37 / /bt rw - btrfs /dev/xvda1 rw\n\
+        30 20 0:38 / /bc rw - bcachefs /dev/sda1:/dev/xvda1 rw\n\
+        31 20 0:39 / /lost rw - xfs /dev/unknown rw\n\
+        32 20 0:40 / /ntfs rw - fuse /dev/sdz rw\n\
+        33 20 0:41 / /hidden rw - nfs4 server:/x rw\n\
+        34 20 0:42 / /hidden rw - tmpfs tmpfs rw\n";
+
+    #[test]
+    fn the_file_of_a_loop_device_leads_to_its_disks() {
+        use BlockKind::{Memory, Served, Stacked};
+        let host = Host::new();
+        host.device("pci0/block/sda", &[]);
+        host.device("pci0/block/xvda", &[]);
+        host.device("virtual/block/dm-0", &[("slaves/sda1/dev", ""), ("dm/name", "vg0-root\n")]);
+        host.write("proc/1/mountinfo", MOUNTS);
+        // Two btrfs filesystems.
+        for device in ["a/devices/sda1", "a/devices/xvda1", "b/devices/sdq"] {
+            host.write(&format!("sys/fs/btrfs/{device}/dev"), "");
+        }
+        let (sda, xvda, volume) = ((8, 0), (202, 0), (253, 0));
+        let cases = [
+            ("/img", (Stacked, vec![sda], false)),
+            ("/img (deleted)", (Stacked, vec![sda], false)),
+            ("/data/img", (Stacked, vec![xvda], false)),
+            ("/memory/img", (Memory, vec![], false)),
+            ("/far/img", (Served, vec![], false)),
+            ("/merged/img", (Stacked, vec![xvda], false)),
+            ("/data/relative/img", (Stacked, vec![xvda], false)),
+            ("/circle/img", (Stacked, vec![], true)),
+            ("/pool/img", (Stacked, vec![], false)),
+            ("/ssh/img", (Served, vec![], false)),
+            ("/ntfs/img", (Served, vec![], false)),
+            ("/bt/img", (Stacked, vec![sda, xvda], false)),
+            ("/bc/img", (Stacked, vec![sda, xvda], false)),
+            ("/lost/img", (Stacked, vec![], true)),
+            ("/hidden/img", (Memory, vec![], false)),
+            ("/dev/sda1", (Stacked, vec![sda], false)),
+            ("/dev/mapper/vg0-root", (Stacked, vec![volume], false)),
+            ("/dev/vg0/root", (Stacked, vec![volume], false)),
+        ];
+        let mut rows = vec![
+            row("sda", sda, (5, 5)),
+            row("sda1", (8, 1), (5, 5)),
+            row("xvda", xvda, (5, 5)),
+            row("xvda1", (202, 1), (5, 5)),
+            row("dm-0", volume, (5, 5)),
+        ];
+        let first = rows.len();
+        for (at, (file, _)) in (0_u32..).zip(&cases) {
+            host.device(
+                &format!("virtual/block/loop{at}"),
+                &[("loop/backing_file", &format!("{file}\n"))],
+            );
+            rows.push(row(&format!("loop{at}"), (7, at), (1, 1)));
+        }
+        // One without a file, and a partition.
+        host.device("virtual/block/loop90", &[]);
+        rows.push(row("loop90", (7, 90), (0, 0)));
+        rows.push(row("loop0p1", (7, 91), (0, 0)));
+        let (mut topology, mut sources) = (BlockTopology::default(), host.sources());
+        for _ in 0..2 {
+            topology.update(&mut sources, &rows, &mut Buffer::default());
+            for (row, (file, right)) in rows[first..].iter().zip(&cases) {
+                assert_eq!(found(&topology, row), *right, "{file}");
+            }
+            let [.., without, partition] = rows.as_slice() else { panic!("two") };
+            assert_eq!(found(&topology, without), (Stacked, vec![], true));
+            assert_eq!(found(&topology, partition), (BlockKind::Partition, vec![], false));
+        }
+    }
+
+    /// A file without a disk is known to have none while no mount comes or goes.
+    #[test]
+    fn another_mount_in_the_place_of_a_file_is_noticed() {
+        use BlockKind::{Memory, Stacked};
+        let host = Host::new();
+        host.device("pci0/block/sda", &[]);
+        host.device("virtual/block/loop0", &[("loop/backing_file", "/memory/a\n")]);
+        host.write("proc/1/mountinfo", "21 1 0:30 / /memory rw - tmpfs tmpfs rw\n");
+        let mut rows = vec![row("sda", (8, 0), (5, 5)), row("loop0", (7, 0), (1, 1))];
+        let (mut topology, mut sources) = (BlockTopology::default(), host.sources());
+        let mut update = |rows: &[DiskstatsRow]| {
+            topology.update(&mut sources, rows, &mut Buffer::default());
+            found(&topology, &rows[1])
+        };
+        assert_eq!(update(&rows), (Memory, vec![], false));
+        assert_eq!(update(&rows), (Memory, vec![], false));
+        host.write("proc/1/mountinfo", "29 1 8:0 / /memory rw - ext4 /dev/sda rw\n");
+        assert_eq!(update(&rows), (Stacked, vec![(8, 0)], false));
+        host.write("proc/1/mountinfo", "30 1 8:16 / /memory rw - ext4 /dev/sdb rw\n");
+        assert_eq!(update(&rows), (Stacked, vec![], true));
+        // The disk of that mount is there at last.
+        rows.push(row("sdb", (8, 16), (0, 0)));
+        assert_eq!(update(&rows), (Stacked, vec![(8, 16)], false));
+    }
+
+    #[test]
+    fn a_way_to_an_nvme_disk_is_told_by_its_whole_name() {
+        for (name, head) in [
+            ("nvme0c2n1", Some(("0", "1"))),
+            ("nvme12c34n56", Some(("12", "56"))),
+            ("nvme0n1", None),
+            ("nvme0c2n1p3", None),
+            ("nvmec2n1", None),
+            ("nvme0cn1", None),
+            ("nvme0c2n", None),
+            ("nvme0c2", None),
+            ("sda", None),
+        ] {
+            let right =
+                head.map(|(subsystem, namespace)| (subsystem.as_bytes(), namespace.as_bytes()));
+            assert_eq!(head_digits(name.as_bytes()), right, "{name}");
+        }
+    }
+
+    /// The row of the head counts, unless it stays 0 while a way to it does not.
+    #[test]
+    fn a_head_counts_for_its_ways_if_it_counts_at_all() {
+        for (head, path, counts) in [
+            (Some((3, 0)), (9, 9), true),
+            (Some((0, 3)), (9, 9), true),
+            (Some((0, 0)), (9, 0), false),
+            (Some((0, 0)), (0, 9), false),
+            (Some((0, 0)), (0, 0), true),
+            (None, (0, 0), false),
+        ] {
+            let path = row("nvme0c2n1", (0, 0), path);
+            let mut rows = vec![row("nvme1n1", (259, 9), (8, 8)), path];
+            rows.extend(head.map(|ops| row("nvme0n1", (259, 0), ops)));
+            assert_eq!(has_counting_head(&path, &rows), counts, "{head:?}");
+        }
+        let disk = row("sda", (8, 0), (1, 1));
+        assert!(!has_counting_head(&disk, &[disk]));
+    }
 }

@@ -478,6 +478,16 @@ mod tests {
                 ],
                 vec!["net1", "net2"],
             ),
+            // Kinds alone tell masters and tunnels as well.
+            (vec![lo(), link("n", 3, 12), of_kind("team", link("m", 5, 77))], vec!["n"]),
+            (vec![lo(), link("n", 3, 12), Link { is_bond: true, ..link("m", 5, 77) }], vec!["n"]),
+            (vec![lo(), link("n", 3, 12), Link { is_bridge: true, ..link("m", 5, 77) }], vec!["n"]),
+            (vec![lo(), link("n", 3, 12), of_kind("gtp", link("m", 5, 77))], vec!["n"]),
+            // The only pair is behind a bridge, and leads outside before a tap does.
+            (
+                vec![lo(), bridge("b", 4), port_of("b", link("c1", 5, 12)), tun(1, "t", 6)],
+                vec!["c1"],
+            ),
             // A team: lower interfaces and no link of its own.
             (
                 vec![lo(), port_of("team0", device("net1", 3)), on("net1", link("team0", 5, 5))],
