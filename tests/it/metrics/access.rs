@@ -1,10 +1,11 @@
 //! TLS, the token and the unix socket.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::ChildStderr;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
@@ -18,6 +19,38 @@ use super::scrape::{Answer, Series, ask, ask_over};
 use crate::support::agent::{Agent, eventually};
 
 const TOKEN: &str = "hunter2-of-the-scraper";
+
+/// The log of a running agent.
+struct Log {
+    lines: BufReader<ChildStderr>,
+    text: String,
+}
+
+impl Log {
+    fn of(agent: &mut Agent) -> Self {
+        let lines = BufReader::new(agent.0.stderr.take().unwrap());
+        Self { lines, text: String::new() }
+    }
+
+    /// Waits for a line with this word.
+    #[track_caller]
+    fn until(&mut self, word: &str) {
+        loop {
+            let before = self.text.len();
+            assert_ne!(self.lines.read_line(&mut self.text).unwrap(), 0, "{word}: {}", self.text);
+            if self.text[before..].contains(word) {
+                return;
+            }
+        }
+    }
+
+    /// The whole log of an agent that ends well.
+    fn rest(mut self, mut agent: Agent) -> String {
+        self.lines.read_to_string(&mut self.text).unwrap();
+        assert!(agent.0.wait().unwrap().success(), "{}", self.text);
+        self.text
+    }
+}
 
 /// A certificate for localhost, with its key, both PEM.
 fn certificate() -> [String; 2] {
@@ -71,7 +104,8 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
     put(&desk.path("tls_certificate_file"), &first);
     put(&desk.path("tls_key_file"), &key);
     put(&desk.path("bearer_token_file"), TOKEN);
-    let agent = desk.start();
+    let mut agent = desk.start();
+    let mut log = Log::of(&mut agent);
     let auth = bearer(TOKEN);
     let with_token = [("Authorization", &*auth)];
     let ok = eventually("an answer over TLS", || {
@@ -121,17 +155,16 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
     let missing = desk.path("nowhere");
     desk.configure(&format!("{}\n", files(&desk).replace("bearer_token_file\"", "nowhere\"")));
     agent.signal(Signal::SIGHUP);
+    log.until("not reloaded");
     desk.configure("");
-    std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(ask_tls(&desk, &second, "/metrics?entity=node", &with_next).unwrap().status, 200);
     agent.signal(Signal::SIGHUP);
     eventually("an answer without TLS", || {
         (ask(desk.listen, "/metrics", &[]).ok()?.status == 200).then_some(())
     });
-    assert!(!socket.exists());
+    eventually("the end of the socket", || (!socket.exists()).then_some(()));
     agent.signal(Signal::SIGTERM);
-    let (status, log) = agent.end();
-    assert!(status.success(), "{log}");
+    let log = log.rest(agent);
     assert!(!log.contains("hunter") && !log.contains("the-next-one"), "{log}");
     let mismatch = format!("tls_key_file: {}", desk.path("tls_key_file").display());
     assert_eq!(log.matches(&mismatch).count(), 1, "{log}");
@@ -205,7 +238,8 @@ fn a_token_in_the_clear_is_warned_about_once() {
         .replace(&format!("listen = \"{}\"", desk.listen), &format!("listen = \"0.0.0.0:{port}\""));
     assert_ne!(text, open);
     fs::write(&path, &open).unwrap();
-    let agent = desk.start();
+    let mut agent = desk.start();
+    let mut log = Log::of(&mut agent);
     let auth = bearer(TOKEN);
     let answers = || {
         let answer = ask(desk.listen, "/metrics", &[("Authorization", &auth)]).ok()?;
@@ -213,10 +247,10 @@ fn a_token_in_the_clear_is_warned_about_once() {
     };
     eventually("an answer", answers);
     agent.signal(Signal::SIGHUP);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    log.until("reloaded: ");
     eventually("an answer", answers);
     agent.signal(Signal::SIGTERM);
-    let (_, log) = agent.end();
+    let log = log.rest(agent);
     assert_eq!(log.matches("the token goes over").count(), 1, "{log}");
     assert!(log.contains("metrics.tls_certificate_file") && !log.contains(TOKEN), "{log}");
 }
