@@ -1,7 +1,7 @@
 //! The conditions under which the metrics server answers: a token, and TLS.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, header};
@@ -29,7 +29,7 @@ impl MetricsAccess {
     /// A file cannot be read or used.
     pub fn of(settings: &MetricsSettings) -> Result<Self, AccessError> {
         let tls = settings.tls.as_ref().map(certificate::server_config).transpose()?;
-        let token = settings.bearer_token_file.as_ref().map(ServedToken::read).transpose()?;
+        let token = settings.bearer_token_file.as_deref().map(ServedToken::read).transpose()?;
         Ok(Self { tls, token })
     }
 
@@ -71,12 +71,12 @@ impl fmt::Debug for ServedToken {
 }
 
 impl ServedToken {
-    fn read(path: &PathBuf) -> Result<Self, TokenError> {
+    fn read(path: &Path) -> Result<Self, TokenError> {
         // Taken before the read: a later change shows at the next request.
         let stamp = Stamp::read(path).ok();
         let token = small_file::read_token(path)?;
         let known = Mutex::new(KnownToken { token, stamp, logged: false });
-        Ok(Self { path: path.clone(), known })
+        Ok(Self { path: path.to_owned(), known })
     }
 
     /// True if the request carries the token that the file holds now. Without a valid one in it, the

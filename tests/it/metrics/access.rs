@@ -36,9 +36,10 @@ impl Log {
     #[track_caller]
     fn until(&mut self, word: &str) {
         loop {
-            let before = self.text.len();
-            assert_ne!(self.lines.read_line(&mut self.text).unwrap(), 0, "{word}: {}", self.text);
-            if self.text[before..].contains(word) {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "{word}: {}", self.text);
+            self.text.push_str(&line);
+            if line.contains(word) {
                 return;
             }
         }
