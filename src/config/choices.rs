@@ -124,6 +124,16 @@ choice! {
     }
 }
 
+choice! {
+    /// The version of a dialect's protocol.
+    Protocol {
+        /// The newest one that the server knows.
+        Auto = "auto",
+        V1 = "1.0",
+        V2 = "2.0",
+    }
+}
+
 impl SettingType for Dialect {
     fn from_value(value: SettingValue) -> Option<Self> {
         let SettingValue::Word(word) = value else { return None };

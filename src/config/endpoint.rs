@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::choices::{ClientErrors, Counters, Durability, StalePolicy, UnknownPods};
+use super::choices::{ClientErrors, Counters, Durability, Protocol, StalePolicy, UnknownPods};
 use super::endpoint_url::EndpointUrl;
 use super::error::{ConfigError, InvalidValue};
 use super::file::{ENDPOINTS_MAX, EndpointLayers};
@@ -27,6 +27,9 @@ pub struct EndpointSettings {
     pub dialect: Dialect,
     /// The address below which the dialect's paths are found.
     pub url: EndpointUrl,
+    pub protocol: Protocol,
+    /// Labels of every series of remote write.
+    pub external_labels: Vec<(String, String)>,
     pub counters: Counters,
     /// The longest time for one request and its answer; 100 ms to 5 min.
     pub timeout: Duration,
@@ -128,6 +131,7 @@ impl EndpointSettings {
         let dialect = r.get(&keys::ENDPOINT_DIALECT)?;
         let url: EndpointUrl =
             r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
+        let (protocol, external_labels) = remote_write(r, dialect)?;
         let counters = r.get(&keys::ENDPOINT_COUNTERS)?;
         let bearer_token_file: Option<PathBuf> = r.find(&keys::ENDPOINT_BEARER_TOKEN_FILE)?;
         let auth_header = r.get(&keys::ENDPOINT_AUTH_HEADER)?;
@@ -143,6 +147,8 @@ impl EndpointSettings {
             name,
             dialect,
             url,
+            protocol,
+            external_labels,
             counters,
             timeout: r.get(&keys::ENDPOINT_TIMEOUT)?,
             concurrency: r.get(&keys::ENDPOINT_CONCURRENCY)?,
@@ -158,6 +164,38 @@ impl EndpointSettings {
             origins: std::mem::take(&mut r.origins),
         })
     }
+}
+
+/// The keys of remote write.
+fn remote_write(
+    r: &mut Resolver<'_>,
+    dialect: Dialect,
+) -> Result<(Protocol, Vec<(String, String)>), ConfigError> {
+    let protocol = r.get(&keys::ENDPOINT_PROTOCOL)?;
+    let labels: Vec<(String, String)> = r.get(&keys::ENDPOINT_EXTERNAL_LABELS)?;
+    if dialect.profile().protocols.is_empty() {
+        for key in [&keys::ENDPOINT_PROTOCOL, &keys::ENDPOINT_EXTERNAL_LABELS] {
+            if r.is_set(key) {
+                let reason = format!("{} has no such setting", dialect.as_str());
+                return Err(r.conflict(key, &reason));
+            }
+            r.origins.unset(key);
+        }
+    }
+    if let Some((name, _)) = labels.iter().find(|(name, _)| !is_label(name)) {
+        let reason = format!("{name:?} is no name of a label in Prometheus");
+        return Err(r.conflict(&keys::ENDPOINT_EXTERNAL_LABELS, &reason));
+    }
+    Ok((protocol, labels))
+}
+
+/// `true` for a name that a label of Prometheus can have. Names with two underscores in front are its
+/// own.
+fn is_label(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.starts_with("__")
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(is_word)
 }
 
 /// Treatment of samples that an endpoint does not accept at once.

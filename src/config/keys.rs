@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::choices::{
-    ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, StalePolicy,
-    UnknownPods,
+    ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, Protocol,
+    StalePolicy, UnknownPods,
 };
 use super::kind::{Kind, choice};
 pub use super::value::Secrecy;
@@ -484,6 +484,22 @@ keys! {
         secrecy: Secrecy::Url,
         purpose: "The address below which the dialect's paths are found.",
     }
+    ENDPOINT_PROTOCOL: "endpoint"."protocol" {
+        kind: choice(Protocol::WORDS),
+        condition: "of prometheus-remote-write alone",
+        default: KeyDefault::Is("auto"),
+        environment: &["NODETALLY_ENDPOINT_PROTOCOL"],
+        purpose: "The version of remote write. \"auto\" begins with 2.0, and goes on with 1.0 where the \
+            server does not know that.",
+    }
+    ENDPOINT_EXTERNAL_LABELS: "endpoint"."external_labels" {
+        kind: Kind::List { of: &Kind::KeyAndValue, max: 32, items: "texts LABEL=VALUE" },
+        condition: "of prometheus-remote-write alone",
+        default: KeyDefault::Is(""),
+        environment: &["NODETALLY_ENDPOINT_EXTERNAL_LABELS"],
+        purpose: "Labels of every series, such as \"cluster=prod\". They win over `job` and `instance`, \
+            and never over a label that the series has itself.",
+    }
     ENDPOINT_COUNTERS: "endpoint"."counters" {
         kind: choice(Counters::WORDS),
         default: KeyDefault::Is("delta"),
@@ -646,7 +662,7 @@ keys! {
     }
     ENDPOINT_COMPRESSION: "endpoint"."compression" {
         kind: choice(Compression::WORDS),
-        condition: "with the dialect \"resource-api\" only \"none\"",
+        condition: "with the dialects \"resource-api\" and \"prometheus-remote-write\" only \"none\"",
         default: KeyDefault::Is("none"),
         environment: &["NODETALLY_ENDPOINT_COMPRESSION"],
         purpose: "The encoding of bodies of 1 KiB and more. No server says beforehand what it \

@@ -85,6 +85,8 @@ impl DeliveryLog {
         }
         let endpoint = &self.endpoint;
         let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
+        // Without one it goes to the endpoint's URL itself.
+        let path = if path.is_empty() { "its URL" } else { path };
         let excerpt = if excerpt.is_empty() { "no reason given" } else { excerpt };
         match status.map(status_line) {
             Some(status) => warn!(

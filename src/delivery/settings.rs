@@ -21,6 +21,28 @@ impl PartialEq for Split {
 
 impl Eq for Split {}
 
+/// A form in which bodies are sent, where a dialect has more than its stored one.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyForm {
+    /// The name in log lines. Two forms of one name are the same.
+    pub name: &'static str,
+    /// Names, in lower case, and values; `content-type` is one.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The bytes of a body in this form.
+    pub render: fn(&[u8]) -> Bytes,
+    /// The header by which a server that knows the form says how much of a body it accepted, and the
+    /// amount in a body; `None`: it says nothing.
+    pub counted: Option<(&'static str, fn(&[u8]) -> u64)>,
+}
+
+impl PartialEq for BodyForm {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for BodyForm {}
+
 /// The settings of one endpoint's delivery. [`DeliverySettings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
@@ -32,6 +54,9 @@ pub struct DeliverySettings {
     /// Headers of every post, with credentials (marked sensitive, so that `Debug` hides them).
     pub headers: HeaderMap,
     pub trust: EndpointTrust,
+    /// The forms of bodies, the preferred one first; a further one is tried where the server does not
+    /// know the one before it. Empty: bodies are sent as they are, in `encoding`.
+    pub forms: Vec<BodyForm>,
     /// The compression of bodies (none).
     pub encoding: BodyEncoding,
     /// The most bytes that wait in memory (16 MiB).
@@ -87,6 +112,7 @@ impl DeliverySettings {
             content_type: "application/json",
             headers: HeaderMap::new(),
             trust: EndpointTrust::default(),
+            forms: Vec::new(),
             encoding: BodyEncoding::None,
             queue_bytes_max: 16 << 20,
             queue_samples_max: 4096,

@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
-use crate::delivery::{self, MergeBodies, Split, StaleAction, StaleRule};
+use crate::delivery::{self, BodyForm, MergeBodies, Split, StaleAction, StaleRule};
 use crate::directory::pod::Labels;
 use crate::payload::entities::Observation;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
-use crate::payload::profile::{EncodeSample, Reports};
+use crate::payload::profile::{EncodeSample, Reports, WireForm};
 use crate::payload::resource_api;
 use crate::payload::running_totals::Entities;
 use crate::payload::selector::Selector;
@@ -52,6 +52,7 @@ impl Encoder {
             extras: endpoint.scope.extras,
             annotations: boxed(&endpoint.scope.annotations),
             cluster: cluster(&settings.cluster),
+            external_labels: labels(&endpoint.external_labels),
             ..EncodeOptions::new(&settings.node.name)
         };
         Ok(Self::Samples(SampleEncoder { encode, options }))
@@ -89,6 +90,7 @@ fn is_cumulative(endpoint: &EndpointSettings) -> bool {
 pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySettings) {
     let profile = endpoint.dialect.profile();
     settings.content_type = profile.content_type;
+    settings.forms = forms(endpoint).iter().map(body_form).collect();
     settings.in_order = profile.order.is_kept(is_cumulative(endpoint));
     settings.split = profile.split.map(Split);
     settings.bounds_500 = profile.permanent_500;
@@ -100,6 +102,19 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySetti
         };
         Some(StaleRule { after: endpoint.waiting.stale_after, then })
     });
+}
+
+/// The forms that the setting `protocol` asks for.
+fn forms(endpoint: &EndpointSettings) -> &'static [WireForm] {
+    let protocols = endpoint.dialect.profile().protocols;
+    let wanted = protocols.iter().find(|(word, _)| *word == endpoint.protocol.as_str());
+    wanted.map_or(&[], |(_, forms)| forms)
+}
+
+fn body_form(form: &WireForm) -> BodyForm {
+    let WireForm { name, headers, render, counted } = *form;
+    let counted = counted.map(|counted| (counted.header, counted.count));
+    BodyForm { name, headers, render, counted }
 }
 
 fn filter(endpoint: &EndpointSettings) -> Result<PodFilter, EndpointError> {
@@ -117,19 +132,18 @@ fn filter(endpoint: &EndpointSettings) -> Result<PodFilter, EndpointError> {
 
 fn cluster(settings: &ClusterSettings) -> ClusterContext {
     let boxed = |text: &Option<String>| text.as_deref().map(Into::into);
-    let labels: Labels = settings
-        .labels
-        .iter()
-        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
-        .collect();
     ClusterContext {
         cluster_id: settings.id.as_str().into(),
         name: settings.name.as_str().into(),
-        labels,
+        labels: labels(&settings.labels),
         provider: boxed(&settings.provider),
         region: boxed(&settings.region),
         zone: boxed(&settings.zone),
     }
+}
+
+fn labels(pairs: &[(String, String)]) -> Labels {
+    pairs.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
 }
 
 fn boxed(texts: &[String]) -> Vec<Box<str>> {

@@ -55,6 +55,16 @@ pub struct Entry {
     /// then.
     pub ended: Option<Ended>,
     pub values: Values,
+    /// The entity in the sample before in which it was exported. `None`: it is exported for the first
+    /// time, or nobody wants amounts of intervals.
+    pub before: Option<Exported>,
+}
+
+/// The values of an entity in an earlier sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    pub wall: WallTime,
+    pub values: Values,
 }
 
 /// The end of an entity.
@@ -102,5 +112,19 @@ impl Entry {
     pub fn known(&self) -> impl Iterator<Item = (&'static Metric, i64)> {
         let metrics = table::of(self.entity.id.class()).iter().enumerate();
         metrics.filter_map(|(at, metric)| Some((metric, self.values.get(at)?)))
+    }
+
+    /// The amount that the running total at `at` has gained since it was exported last: all of it where
+    /// that never happened. `None` if it is not known.
+    #[must_use]
+    pub fn gained(&self, at: usize) -> Option<i64> {
+        let before = self.before.as_ref().and_then(|before| before.values.get(at));
+        Some(self.values.get(at)?.saturating_sub(before.unwrap_or(0)))
+    }
+
+    /// The time at which the amounts of [`Entry::gained`] began.
+    #[must_use]
+    pub fn since(&self) -> WallTime {
+        self.before.as_ref().map_or(self.started, |before| before.wall)
     }
 }

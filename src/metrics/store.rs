@@ -9,7 +9,7 @@ use super::input::{Input, NodeInput, OwnerInput};
 use super::metric::{Instrument, Metric};
 use super::names::{self, Names};
 use super::processes::{Processes, owner_of};
-use super::sample::{Ended, Entry, MetricSample, NodeAttributes, Values};
+use super::sample::{Ended, Entry, Exported, MetricSample, NodeAttributes, Values};
 use super::table;
 use crate::directory::Catalog;
 use crate::disk_usage::usage::{FilesystemUsage, NodeFilesystem, PodFilesystem};
@@ -49,6 +49,8 @@ pub struct StoreOptions {
     pub waits_for_names: bool,
     /// The processes with figures of their own: so many by CPU time, and by memory; 0: no processes.
     pub processes: usize,
+    /// Entries have the values of the sample before too, for those who want amounts of intervals.
+    pub keeps_intervals: bool,
 }
 
 /// An entity with what the store alone needs to know.
@@ -279,10 +281,17 @@ impl MetricStore {
         self.ended_dropped += beyond as u64;
     }
 
-    fn sample(&self, wall: WallTime) -> MetricSample {
-        let visible = self.live.values().chain(&self.ended);
+    fn sample(&mut self, wall: WallTime) -> MetricSample {
+        let keeps_intervals = self.options.keeps_intervals;
+        let visible = self.live.values_mut().chain(&mut self.ended);
         let visible = visible.filter(|kept| kept.hidden_until.is_none());
-        let mut entries: Vec<Entry> = visible.map(|kept| kept.entry.clone()).collect();
+        let export = |kept: &mut Kept| {
+            let entry = kept.entry.clone();
+            let values = || entry.values.clone();
+            kept.entry.before = keeps_intervals.then(|| Exported { wall, values: values() });
+            entry
+        };
+        let mut entries: Vec<Entry> = visible.map(export).collect();
         entries.sort_by(|a, b| a.entity.id.cmp(&b.entity.id));
         MetricSample { sequence: self.sequence, wall, node: Arc::clone(&self.node), entries }
     }
@@ -307,7 +316,8 @@ impl Kept {
         let class = entity.id.class();
         let is_kernels = |metric: &&Metric| metric.instrument == Instrument::KernelCounter;
         let kernel = vec![None; table::of(class).iter().filter(is_kernels).count()].into();
-        let entry = Entry { entity, started, ended: None, values: Values::new(class) };
+        let entry =
+            Entry { entity, started, ended: None, values: Values::new(class), before: None };
         Self { entry, kernel, seen: true, hidden_until }
     }
 

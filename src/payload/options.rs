@@ -30,6 +30,8 @@ pub struct EncodeOptions {
     /// can hold whole manifests and secrets, so none is sent unless it is asked for.
     pub annotations: Vec<Box<str>>,
     pub cluster: ClusterContext,
+    /// Labels of all series of remote write.
+    pub external_labels: Labels,
     /// The most resources of one message; further ones go into further messages.
     pub resources_max: usize,
 }
@@ -46,6 +48,7 @@ impl EncodeOptions {
             extras: false,
             annotations: Vec::new(),
             cluster: ClusterContext::default(),
+            external_labels: Labels::new(),
             resources_max: RESOURCES_MAX,
         }
     }

@@ -22,6 +22,11 @@ pub struct Profile {
     pub permanent_500: bool,
     /// The reason why bodies cannot be compressed; `None`: they can.
     pub uncompressed_because: Option<&'static str>,
+    /// The words of the setting `protocol`, the default first, each with the forms that are tried, the
+    /// preferred one first. Empty: bodies are sent as they are.
+    pub protocols: &'static [(&'static str, &'static [WireForm])],
+    /// The JSON form of a body, for people; `None`: bodies are JSON.
+    pub as_json: Option<BodyToJson>,
     /// Bodies count bytes read from and written to disks.
     pub has_disk_io: bool,
     /// Bodies are made of metrics, which are kept only where somebody wants them.
@@ -29,6 +34,31 @@ pub struct Profile {
     /// Bodies need the pods' IP addresses, which not every source of the directory knows.
     pub needs_addresses: bool,
 }
+
+/// A form in which bodies are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct WireForm {
+    /// The name in log lines.
+    pub name: &'static str,
+    /// Names, in lower case, and values; `content-type` is one.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The bytes of a body in this form.
+    pub render: fn(&[u8]) -> Bytes,
+    /// Servers that know the form say how much of a body they accepted; `None`: they do not.
+    pub counted: Option<WrittenCount>,
+}
+
+/// A header of an answer that says how much of a body was accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct WrittenCount {
+    /// Its name, in lower case.
+    pub header: &'static str,
+    /// Its value for a body that was accepted as a whole.
+    pub count: fn(&[u8]) -> u64,
+}
+
+/// The JSON form of a body; `None`: it is no body of the dialect.
+pub type BodyToJson = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The halves of a body, which mean the same together; `None`: it cannot be smaller.
 pub type SplitBody = fn(&[u8]) -> Option<(Bytes, Bytes)>;
@@ -55,7 +85,7 @@ pub enum Order {
     Any,
     /// As sampled where bytes are running totals, which a server subtracts; else any.
     CumulativeAsSampled,
-    /// Always as they came about: the latest post replaces those before it.
+    /// Always as they came about: the latest post replaces those before it, or a server refuses an older one.
     AsReported,
 }
 

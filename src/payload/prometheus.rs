@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::open_metrics::{TextFormat, escaped};
+use super::series_names::{entity_labels, metric_labels, suffix};
 use crate::metrics::entity::{AttributeName, EntityClass};
 use crate::metrics::metric::{Instrument, Metric};
 use crate::metrics::sample::{Entry, MetricSample};
@@ -70,12 +71,12 @@ impl LineParts {
     fn of(metric: &Metric, format: TextFormat) -> Self {
         let name = metric.prometheus_name();
         let is_counter = metric.instrument.is_monotonic();
-        let total = if is_counter { "_total" } else { "" };
+        let total = suffix(metric);
         let has_created = is_counter && format == TextFormat::OpenMetrics;
         let created = if has_created { format!("{name}_created{{") } else { String::new() };
         let mut end = String::new();
-        for (attribute, value) in metric.attributes {
-            end.push_str(&format!(",{}=\"{value}\"", Metric::prometheus_label(attribute)));
+        for (label, value) in metric_labels(metric) {
+            end.push_str(&format!(",{label}=\"{value}\""));
         }
         end.push_str("} ");
         let value = format!("{name}{total}{{");
@@ -167,10 +168,7 @@ impl MetricText {
 /// The labels of an entity, with a comma behind each but the last.
 fn labels_of(sample: &MetricSample, entry: &Entry) -> Box<[u8]> {
     let mut labels = Vec::with_capacity(128);
-    let node = ("node", &*sample.node.name);
-    let own = entry.entity.attributes.iter();
-    let own = own.filter_map(|attribute| Some((attribute.name.label?, &*attribute.value)));
-    for (name, value) in std::iter::once(node).chain(own) {
+    for (name, value) in entity_labels(sample, entry) {
         if !labels.is_empty() {
             labels.push(b',');
         }

@@ -39,6 +39,7 @@ pub fn store_options(settings: &Settings) -> Option<StoreOptions> {
         },
         waits_for_names: settings.directory.knows_pods(),
         processes: settings.metrics.processes,
+        keeps_intervals: pushes,
     })
 }
 

@@ -45,7 +45,7 @@ impl fmt::Display for Part {
 pub struct Post {
     pub part: Part,
     /// The path below the endpoint's base URL: it begins with `/`, is percent-encoded, and has no
-    /// query.
+    /// query. Empty: the post goes to the URL itself.
     pub path: String,
     /// May share one allocation with the other posts of its batch.
     pub body: Bytes,

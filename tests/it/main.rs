@@ -36,6 +36,7 @@ mod payloads;
 mod pod_filesystem;
 mod receiver;
 mod reload;
+mod remote_write;
 mod sampler_faults;
 mod service;
 mod spool;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 
 use super::proxy::Route;
 use crate::mask::Mask;
@@ -39,6 +40,7 @@ pub(in crate::delivery) enum PostOutcome {
 /// An answer before it is interpreted.
 pub(super) struct ReceivedAnswer {
     status: StatusCode,
+    headers: HeaderMap,
     pause: Option<Duration>,
     /// The beginning of the body.
     body: Vec<u8>,
@@ -47,6 +49,7 @@ pub(super) struct ReceivedAnswer {
 /// Reads an answer, which came at `now`.
 pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> ReceivedAnswer {
     let status = answer.status();
+    let headers = answer.headers().clone();
     let pause = if status.is_success() {
         // After a success, Retry-After says when the result can be read, not when to send more.
         rate_limit_wait(answer.headers(), now)
@@ -62,12 +65,17 @@ pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Receiv
             break;
         }
     }
-    ReceivedAnswer { status, pause, body }
+    ReceivedAnswer { status, headers, pause, body }
 }
 
 impl ReceivedAnswer {
     pub(super) const fn status(&self) -> u16 {
         self.status.as_u16()
+    }
+
+    /// The number in a header; `None`: there is none.
+    pub(super) fn count(&self, header: &str) -> Option<u64> {
+        self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
     /// The outcome of the post. `retries_client_errors`: whether permanent 4xx are retried. 413 is
@@ -78,7 +86,7 @@ impl ReceivedAnswer {
         way: Route<'_>,
         retries_client_errors: bool,
     ) -> PostOutcome {
-        let Self { status, pause, body } = self;
+        let Self { status, pause, body, .. } = self;
         let excerpt = || way.describe(excerpt(&body, mask));
         match status.as_u16() {
             code @ 200..=299 => PostOutcome::Accepted { status: code, pause },
@@ -118,7 +126,8 @@ mod tests {
         let status = StatusCode::from_u16(code).unwrap();
         let pause = Some(Duration::from_secs(7));
         let base = BaseUrl::parse("http://host").unwrap();
-        let received = ReceivedAnswer { status, pause, body: b"why".to_vec() };
+        let received =
+            ReceivedAnswer { status, headers: HeaderMap::new(), pause, body: b"why".to_vec() };
         received.meaning(&Mask::default(), Route::to(&base, None), retries_client_errors)
     }
 

@@ -71,8 +71,12 @@ impl BaseUrl {
         written.map(str::to_owned).chain(meant).collect()
     }
 
-    /// The URL of a path. The query of the base, which may hold a key, follows every path.
+    /// The URL of a path; without one the base itself. The query of the base, which may hold a key,
+    /// follows every path.
     pub(super) fn join(&self, path: &str) -> Url {
+        if path.is_empty() {
+            return self.0.clone();
+        }
         let prefix = self.0.path().trim_end_matches('/');
         let slash = if path.starts_with('/') { "" } else { "/" };
         let joined = format!("{prefix}{slash}{path}");
@@ -106,6 +110,11 @@ mod tests {
         assert_eq!(join("http://host:5000/", "/api/x"), "http://host:5000/api/x");
         assert_eq!(join("https://host/in/take/", "/api/x"), "https://host/in/take/api/x");
         assert_eq!(join("http://host", "/api/a%2Fb%20c"), "http://host/api/a%2Fb%20c");
+        for base in
+            ["http://host/api/v1/write", "http://host/api/v1/push/?tenant=a", "http://host/"]
+        {
+            assert_eq!(join(base, ""), base);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod connection;
 mod encoding;
 mod error;
 mod failure;
+mod forms;
 mod mask;
 mod proxy;
 mod sender;

@@ -15,6 +15,7 @@ use super::answer::{self, PostOutcome};
 use super::connection::{Connection, TokenHeader};
 use super::error::HttpError;
 use super::failure;
+use super::forms::{FormedBody, Forms};
 use crate::delivery::settings::DeliverySettings;
 use crate::quantity::WallTime;
 
@@ -33,6 +34,7 @@ struct Inner {
     first: Mutex<()>,
     /// The endpoint has rejected the encoding of the settings.
     plain: AtomicBool,
+    forms: Forms,
 }
 
 /// The result of sending a post.
@@ -54,6 +56,7 @@ impl Sender {
             answers: AtomicBool::new(false),
             first: Mutex::new(()),
             plain: AtomicBool::new(false),
+            forms: Forms::new(settings.forms.clone()),
         })))
     }
 
@@ -65,12 +68,13 @@ impl Sender {
         idempotency_key: Option<&HeaderValue>,
     ) -> Sent {
         let settings = self.0.connection.settings();
-        let encoded = if self.0.plain.load(Ordering::Relaxed) {
+        let formed = self.0.forms.of(body);
+        let encoded = if formed.is_some() || self.0.plain.load(Ordering::Relaxed) {
             None
         } else {
             settings.encoding.encode(body)
         };
-        let post = OutgoingPost { path, body, encoded, idempotency_key };
+        let post = OutgoingPost { path, body, encoded, formed, idempotency_key };
         let mut earlier = Vec::new();
         let answer = self.0.post(post, &mut earlier).await;
         Sent { answer, earlier }
@@ -88,6 +92,8 @@ struct OutgoingPost<'a> {
     body: &'a Bytes,
     /// The compressed body; `None`: it is sent uncompressed.
     encoded: Option<Bytes>,
+    /// The body in a form of its own; `None`: it has none.
+    formed: Option<FormedBody>,
     idempotency_key: Option<&'a HeaderValue>,
 }
 
@@ -115,13 +121,27 @@ impl Inner {
                     is_unpacked = true;
                     post.encoded = None;
                 }
+                _ if let Some(next) =
+                    self.forms.next(post.formed.as_ref(), &received, post.body) =>
+                {
+                    post.formed = Some(next);
+                }
                 status => {
+                    let name = &self.connection.settings().name;
+                    self.forms.note(name, post.formed.as_ref(), &received);
                     if is_unpacked && (200..300).contains(&status) {
                         self.send_plainly_from_here();
                     }
                     let (mask, way) = (self.connection.mask(&shown), self.connection.way());
                     let retries = self.connection.settings().retry_client_errors;
-                    return received.meaning(&mask, way, retries);
+                    if let Some(excerpt) =
+                        post.formed.as_ref().and_then(|formed| formed.accepted_nothing(&received))
+                    {
+                        return PostOutcome::Rejected { status: 415, excerpt };
+                    }
+                    let partly = post.formed.as_ref();
+                    let partly = partly.and_then(|it| it.partly_written(&received, post.body));
+                    return with_parts(received.meaning(&mask, way, retries), partly);
                 }
             }
             earlier.push(Some(received.status()));
@@ -189,12 +209,19 @@ impl Inner {
         if let Some(key) = post.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
-        request = match &post.encoded {
-            Some(encoded) => {
+        request = match (&post.formed, &post.encoded) {
+            (Some(formed), _) => {
+                let headers = formed.form.headers.iter();
+                let with = |request: RequestBuilder, (name, value): &(&str, &str)| {
+                    request.header(*name, *value)
+                };
+                headers.fold(request, with).body(formed.bytes.clone())
+            }
+            (None, Some(encoded)) => {
                 let encoding = self.connection.settings().encoding.as_str();
                 request.header(CONTENT_ENCODING, encoding).body(encoded.clone())
             }
-            None => request.body(post.body.clone()),
+            (None, None) => request.body(post.body.clone()),
         };
         self.answered(request, shown).await
     }
@@ -284,6 +311,17 @@ impl Getter {
         let Sender(inner) = &self.0;
         let (_, shown) = inner.connection.current();
         inner.connection.mask(&shown).apply(text)
+    }
+}
+
+/// The outcome with what the server wrote of a post that it refused as a whole.
+fn with_parts(outcome: PostOutcome, partly: Option<(u64, u64)>) -> PostOutcome {
+    match (outcome, partly) {
+        (PostOutcome::Rejected { status, excerpt }, Some((written, sent))) if written > 0 => {
+            let excerpt = format!("{excerpt} ({written} of {sent} points were written)");
+            PostOutcome::Rejected { status, excerpt }
+        }
+        (outcome, _) => outcome,
     }
 }
 

@@ -43,6 +43,8 @@ pub const PROFILE: Profile = Profile {
     split: None,
     permanent_500: false,
     uncompressed_because: None,
+    protocols: &[],
+    as_json: None,
     has_disk_io: false,
     needs_metrics: false,
     needs_addresses: true,

@@ -46,6 +46,8 @@ pub const PROFILE: Profile = Profile {
     uncompressed_because: Some(
         "servers of the resource API answer 500 to a body that is compressed",
     ),
+    protocols: &[],
+    as_json: None,
     has_disk_io: true,
     needs_metrics: false,
     needs_addresses: false,

@@ -138,7 +138,17 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"otlp\"\nurl = \"http://a\"",
         "nodetally.toml:3: endpoint.dialect = \"otlp\": a known dialect, but not built yet; \
-         allowed: \"resource-api\", \"pod-batch\" or \"pod-lifecycle\"",
+         allowed: \"resource-api\", \"pod-batch\", \"pod-lifecycle\" or \"prometheus-remote-write\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nprotocol = \"1.0\"",
+        "nodetally.toml:4: endpoint.protocol = \"1.0\": resource-api has no such setting; allowed: \"auto\", \
+         \"1.0\" or \"2.0\"; of prometheus-remote-write alone",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"prometheus-remote-write\"\n\
+         external_labels = [\"a=1\", \"__b=2\"]",
+        "nodetally.toml:5: endpoint.external_labels: \"__b\" is no name of a label in Prometheus",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://me:hunter2@a\"",

@@ -11,6 +11,7 @@ const WIRE: &[&str] = &[
     "src/payload/pod_lifecycle/",
     "src/payload/metrics_k8s_io/",
     "src/payload/dump/",
+    "src/payload/remote_write/messages.rs",
     "src/directory/objects/",
     "src/directory/cri/messages.rs",
 ];

@@ -1,0 +1,232 @@
+//! Answers of a scripted server: which posts are retried, split, dropped, and in which protocol.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nodetally::config::{Flags, Inputs, Settings};
+use nodetally::delivery::{self, Handle, Statistics, Storage};
+use nodetally::endpoint::endpoint::EndpointSpec;
+use nodetally::identity::BootId;
+use nodetally::quantity::{BootTime, WallTime};
+use nodetally::spool::{Batch, Moment};
+
+use super::server::{Answer, Received, Server};
+use super::wire::{request_1_0, request_2_0, unsnappy};
+
+const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+
+fn head(status: &str) -> Answer {
+    (status.to_owned(), "")
+}
+
+/// A request of protocol 2.0 with one series for each value: `up{at="<n>"}`, each with one point.
+fn body(values: &[u8]) -> Bytes {
+    let text = |field: u8, text: &str| {
+        let mut bytes = vec![field << 3 | 2, u8::try_from(text.len()).unwrap()];
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    };
+    let mut all = Vec::new();
+    for symbol in ["", "__name__", "up", "at"] {
+        all.extend(text(4, symbol));
+    }
+    for value in values {
+        all.extend(text(4, &format!("n{value}")));
+    }
+    for (at, value) in values.iter().enumerate() {
+        let mut series = vec![0x0a, 4, 1, 2, 3, 4 + u8::try_from(at).unwrap()];
+        series.extend([0x12, 11, 0x09]);
+        series.extend(f64::from(*value).to_le_bytes());
+        series.extend([0x10, 7]);
+        all.extend([0x2a, u8::try_from(series.len()).unwrap()]);
+        all.extend(series);
+    }
+    all.into()
+}
+
+/// The values of a request, in either protocol.
+fn values(request: &Received) -> Vec<u64> {
+    let message = unsnappy(&request.body);
+    let series = if request.is_2_0() { request_2_0(&message) } else { request_1_0(&message) };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small integers")]
+    let value = |series: &super::wire::Series| {
+        let value = series.samples[0].value() as u64;
+        assert_eq!(series.label("at"), Some(&*format!("n{value}")));
+        assert_eq!(series.samples[0].millis, 7);
+        value
+    };
+    series.iter().map(value).collect()
+}
+
+struct Rig {
+    handle: Handle,
+    boot: BootId,
+    number: u64,
+}
+
+impl Rig {
+    fn start(server: &Server, more: &str) -> Self {
+        let text = format!(
+            "[spool]\ndir = \"none\"\n[state]\ndir = \"none\"\n[[endpoint]]\nname = \"central\"\n\
+             url = \"http://{}/write\"\ndialect = \"prometheus-remote-write\"\nspread = \"0s\"\n{more}",
+            server.address
+        );
+        let settings = Settings::resolve(Inputs {
+            file: Some(("nodetally.toml".into(), text)),
+            environment: Vec::<(String, String)>::new(),
+            flags: Flags::default(),
+            host_name: "box".to_owned(),
+            is_root: true,
+            xdg_runtime_dir: None,
+            xdg_state_home: None,
+            home: None,
+        })
+        .unwrap();
+        let mut delivery = EndpointSpec::of(&settings.endpoints[0], &settings).unwrap().delivery;
+        delivery.backoff_base = Duration::from_millis(10);
+        delivery.backoff_max = Duration::from_millis(20);
+        let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap();
+        let clock = move || moment(boot, 1_000_000);
+        let (handle, worker) =
+            delivery::endpoint(delivery, Storage::default(), std::sync::Arc::new(clock)).unwrap();
+        tokio::spawn(worker.run());
+        Self { handle, boot, number: 0 }
+    }
+
+    fn offer(&mut self, bodies: &[&[u8]]) {
+        self.number += 1;
+        let posts = bodies.iter().map(|values| (String::new(), body(values)));
+        self.handle.offer(Batch::new(moment(self.boot, self.number), posts), false);
+    }
+
+    async fn settled(&self) -> Statistics {
+        loop {
+            let figures = self.handle.statistics(&moment(self.boot, 1_000_000));
+            if figures.waiting_posts == 0 {
+                return figures;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn moment(boot: BootId, number: u64) -> Moment {
+    Moment {
+        boot,
+        since_boot: BootTime::from_nanos(number),
+        wall: WallTime::from_unix_millis(number),
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_1_0_gets_2_0_once_however_it_shows_that_it_does_not_know_it() {
+    for refusal in ["415 Unsupported Media Type", "400 Bad Request", "204 No Content", "200 OK"] {
+        let server = Server::start(move |_, request| {
+            head(if request.is_2_0() { refusal } else { "204 No Content" })
+        });
+        let mut rig = Rig::start(&server, "");
+        for sample in 1..=3 {
+            rig.offer(&[&[sample]]);
+            rig.settled().await;
+        }
+        let figures = rig.settled().await;
+        assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (3, 0), "{refusal}");
+        let received = server.received();
+        let seen: Vec<(bool, Vec<u64>)> =
+            received.iter().map(|request| (request.is_2_0(), values(request))).collect();
+        let expected = [(true, 1), (false, 1), (false, 2), (false, 3)];
+        assert_eq!(seen, expected.map(|(is_2_0, value)| (is_2_0, vec![value])), "{refusal}");
+        for request in &received {
+            assert_eq!(request.line, "POST /write HTTP/1.1");
+            let (version, proto) = match request.is_2_0() {
+                true => ("2.0.0", ";proto=io.prometheus.write.v2.Request"),
+                false => ("0.1.0", ""),
+            };
+            let header = |name: &str| request.header(name).unwrap_or_default();
+            assert_eq!(header("x-prometheus-remote-write-version"), version);
+            assert_eq!(header("content-type"), format!("application/x-protobuf{proto}"));
+            assert_eq!(header("content-encoding"), "snappy");
+            assert!(header("user-agent").starts_with("nodetally/"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_2_0_gets_nothing_else_and_its_400_is_about_the_post() {
+    let server = Server::start(|_, request| {
+        let count = values(request).len();
+        match values(request).contains(&66) {
+            true => (format!("400 Bad Request\r\n{WRITTEN}: {}", count - 1), "out of order sample"),
+            false => (format!("204 No Content\r\n{WRITTEN}: {count}"), ""),
+        }
+    });
+    let mut rig = Rig::start(&server, "");
+    for values in [&[1, 2][..], &[66, 3], &[4]] {
+        rig.offer(&[values]);
+        rig.settled().await;
+    }
+    let figures = rig.settled().await;
+    assert_eq!((figures.accepted_posts, figures.dropped_posts.rejected_4xx), (2, 1));
+    let received = server.received();
+    assert!(received.len() == 3 && received.iter().all(Received::is_2_0), "{received:?}");
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_set_is_the_only_one() {
+    for (protocol, is_2_0) in [("1.0", false), ("2.0", true)] {
+        let server = Server::start(|_, _| head("415 Unsupported Media Type"));
+        let mut rig = Rig::start(&server, &format!("protocol = \"{protocol}\"\n"));
+        rig.offer(&[&[1]]);
+        let figures = rig.settled().await;
+        assert_eq!(figures.dropped_posts.rejected_4xx, 1);
+        let received = server.received();
+        assert!(received.len() == 1 && received[0].is_2_0() == is_2_0, "{received:?}");
+    }
+    // A server that took a message for an empty one of 1.0 has accepted nothing.
+    let server = Server::start(|_, _| head("204 No Content"));
+    let mut rig = Rig::start(&server, "protocol = \"2.0\"\n");
+    rig.offer(&[&[1]]);
+    let figures = rig.settled().await;
+    assert_eq!((figures.accepted_posts, figures.dropped_posts.rejected_4xx), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_refused_is_dropped_and_what_may_pass_is_retried_in_order() {
+    for (status, tries) in [
+        ("400 Bad Request", 1),
+        ("401 Unauthorized", 1),
+        ("404 Not Found", 1),
+        ("409 Conflict", 1),
+        ("422 Unprocessable Content", 1),
+        ("429 Too Many Requests", 2),
+        ("500 Internal Server Error", 2),
+        ("503 Service Unavailable\r\nretry-after: 0", 2),
+    ] {
+        let server = Server::start(move |nth, _| head(if nth == 0 { status } else { "200 OK" }));
+        let mut rig = Rig::start(&server, "protocol = \"1.0\"\n");
+        rig.offer(&[&[1], &[2]]);
+        rig.offer(&[&[3]]);
+        let figures = rig.settled().await;
+        let first: Vec<u64> = vec![1; tries];
+        let seen: Vec<u64> = server.received().iter().flat_map(values).collect();
+        assert_eq!(seen, [first, vec![2, 3]].concat(), "{status}");
+        let dropped = u64::from(tries == 1);
+        assert_eq!(figures.dropped_posts.rejected_4xx, dropped, "{status}");
+        assert_eq!(figures.accepted_posts, 3 - dropped, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_comes_in_halves_in_order() {
+    let server = Server::start(|_, request| {
+        head(if values(request).len() > 2 { "413 Content Too Large" } else { "200 OK" })
+    });
+    let mut rig = Rig::start(&server, "protocol = \"1.0\"\n");
+    rig.offer(&[&[1, 2, 3, 4, 5]]);
+    rig.offer(&[&[6]]);
+    let figures = rig.settled().await;
+    assert_eq!(figures.dropped_posts.total(), 0);
+    let accepted: Vec<Vec<u64>> =
+        server.received().iter().map(values).filter(|values| values.len() <= 2).collect();
+    assert_eq!(accepted.concat(), [1, 2, 3, 4, 5, 6]);
+}
