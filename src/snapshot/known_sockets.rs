@@ -350,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn sockets_that_a_sample_has_take_no_room_from_those_that_it_misses() {
+        let max = SOCKETS_MAX as u64;
+        let mut known = KnownSockets::default();
+        sampled(&mut known, &(0..max + 10).collect::<Vec<_>>());
+        sampled(&mut known, &(0..max).collect::<Vec<_>>());
+        assert_eq!(known.rows.len(), SOCKETS_MAX + 10);
+        known.end(&ended(u64::MAX, 4000));
+        assert!(sampled(&mut known, &[]).0.is_empty(), "it cannot be one that was forgotten");
+    }
+
+    #[test]
     fn ends_of_unknown_sockets_and_cgroups_are_bounded() {
         let mut known = KnownSockets::default();
         for cookie in 0..=SOCKETS_MAX as u64 {
