@@ -214,6 +214,8 @@ pub enum Format {
     Ndjson,
     /// Node and pods as the API metrics.k8s.io/v1beta1 has them: two lists, one a line
     MetricsK8sIo,
+    /// The posts of the dialect otlp in its JSON form, one a line
+    OtlpJson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,22 +2,25 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
+
 use super::args::{DumpFlags, Format};
+use super::dump_posts;
+use super::observed::Observed;
 use super::output::concluded;
 use super::table::{self, Page, Style};
 use super::view;
 use crate::attribution;
 use crate::clock;
 use crate::config::Settings;
-use crate::directory::Catalog;
 use crate::disk_usage::node;
-use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::{Account, Ledger};
+use crate::payload::dialect::Dialect;
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::metrics_k8s_io;
 use crate::runtime::{capture, host, sources, startup, wait};
@@ -33,8 +36,11 @@ const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
-    if flags.format == Format::MetricsK8sIo && (flags.pod.is_some() || flags.unit.is_some()) {
-        bail!("--format metrics-k8s-io prints the node and all its pods: not with --pod or --unit");
+    let is_whole = matches!(flags.format, Format::MetricsK8sIo | Format::OtlpJson);
+    if is_whole && (flags.pod.is_some() || flags.unit.is_some()) {
+        let format = flags.format.to_possible_value();
+        let format = format.as_ref().map_or("", PossibleValue::get_name);
+        bail!("--format {format} prints the node and all its pods: not with --pod or --unit");
     }
     let observed = match &flags.replay {
         Some(dir) => replay(dir)?,
@@ -62,6 +68,9 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 metrics_k8s_io::of_account(&observed.account, &observed.catalog, name, wall);
             writeln!(out, "{}\n{}", nodes.to_json(), pods.to_json())
         }
+        Format::OtlpJson => {
+            out.write_all(&dump_posts::json_lines(settings, Dialect::Otlp, &observed)?)
+        }
         Format::Json | Format::Ndjson => {
             let dump = Dump {
                 host: &observed.host,
@@ -81,14 +90,6 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
         }
     };
     concluded(written.and_then(|()| out.flush()))
-}
-
-struct Observed {
-    host: HostFacts,
-    account: Account,
-    catalog: Arc<Catalog>,
-    gaps: Gaps,
-    filesystems: Vec<FilesystemUsage>,
 }
 
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {

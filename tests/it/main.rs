@@ -30,6 +30,7 @@ mod fuzz_targets;
 mod ledger_properties;
 mod live;
 mod metrics;
+mod otlp;
 mod packaging;
 mod parser_properties;
 mod payloads;
