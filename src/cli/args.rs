@@ -152,8 +152,8 @@ pub struct DumpFlags {
     /// Time between the two samples, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
     pub interval: Duration,
-    /// The output: a table, one JSON document, one JSON object per line, or the lists of
-    /// metrics.k8s.io/v1beta1
+    /// The output: a table, one JSON document, one JSON object per line, the lists of
+    /// metrics.k8s.io/v1beta1, or the kubelet's /stats/summary
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// The number of rows of each list of the table, and of processes that are listed
@@ -214,8 +214,8 @@ pub enum Format {
     Ndjson,
     /// Node and pods as the API metrics.k8s.io/v1beta1 has them: two lists, one a line
     MetricsK8sIo,
-    /// The posts of the dialect otlp in its JSON form, one a line
-    OtlpJson,
+    /// Node and pods as the kubelet's /stats/summary has them: one JSON document
+    StatsSummary,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

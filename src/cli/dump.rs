@@ -1,27 +1,29 @@
 //! `nodetally dump`: the usage between two samples.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use clap::ValueEnum as _;
-use clap::builder::PossibleValue;
-
 use super::args::{DumpFlags, Format};
-use super::dump_posts;
-use super::observed::Observed;
 use super::output::concluded;
 use super::table::{self, Page, Style};
 use super::view;
 use crate::attribution;
 use crate::clock;
 use crate::config::Settings;
+use crate::directory::Catalog;
 use crate::disk_usage::node;
+use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::{Account, Ledger};
-use crate::payload::dialect::Dialect;
+use crate::metrics::sample::{MetricSample, NodeAttributes};
+use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 use crate::payload::dump::{self, Dump, HostFacts};
+use crate::payload::kubelet::MachineFacts;
+use crate::payload::kubelet::summary::Summary;
 use crate::payload::metrics_k8s_io;
 use crate::runtime::{capture, host, sources, startup, wait};
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
@@ -36,10 +38,12 @@ const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
-    let is_whole = matches!(flags.format, Format::MetricsK8sIo | Format::OtlpJson);
-    if is_whole && (flags.pod.is_some() || flags.unit.is_some()) {
-        let format = flags.format.to_possible_value();
-        let format = format.as_ref().map_or("", PossibleValue::get_name);
+    let whole_node = match flags.format {
+        Format::MetricsK8sIo => Some("metrics-k8s-io"),
+        Format::StatsSummary => Some("stats-summary"),
+        Format::Table | Format::Json | Format::Ndjson => None,
+    };
+    if let Some(format) = whole_node.filter(|_| flags.pod.is_some() || flags.unit.is_some()) {
         bail!("--format {format} prints the node and all its pods: not with --pod or --unit");
     }
     let observed = match &flags.replay {
@@ -68,8 +72,10 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 metrics_k8s_io::of_account(&observed.account, &observed.catalog, name, wall);
             writeln!(out, "{}\n{}", nodes.to_json(), pods.to_json())
         }
-        Format::OtlpJson => {
-            out.write_all(&dump_posts::json_lines(settings, Dialect::Otlp, &observed)?)
+        Format::StatsSummary => {
+            let sample = sample(&observed);
+            let summary = Summary::of_sample(&sample, &observed.machine);
+            writeln!(out, "{}", summary.to_json())
         }
         Format::Json | Format::Ndjson => {
             let dump = Dump {
@@ -90,6 +96,33 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
         }
     };
     concluded(written.and_then(|()| out.flush()))
+}
+
+/// The metrics of the one interval.
+fn sample(observed: &Observed) -> MetricSample {
+    let node = NodeAttributes {
+        name: observed.host.name.as_str().into(),
+        in_kubernetes: !observed.account.pods.is_empty(),
+        cluster: Box::default(),
+    };
+    let mut store = MetricStore::new(StoreOptions { node, ..StoreOptions::default() });
+    store.add(&StoreInput {
+        account: &observed.account,
+        catalog: &observed.catalog,
+        pod_filesystems: &BTreeMap::new(),
+        node_filesystem: None,
+        filesystems: &observed.filesystems,
+        seen_by_all: None,
+    })
+}
+
+struct Observed {
+    machine: MachineFacts,
+    host: HostFacts,
+    account: Account,
+    catalog: Arc<Catalog>,
+    gaps: Gaps,
+    filesystems: Vec<FilesystemUsage>,
 }
 
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
@@ -121,7 +154,8 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         let path = (*b"statfs").into();
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
     }
-    Ok(Observed { host: host::facts(settings), account, catalog, gaps, filesystems })
+    let machine = host::machine(&host::roots(settings));
+    Ok(Observed { machine, host: host::facts(settings), account, catalog, gaps, filesystems })
 }
 
 /// Reads both instants of a capture, each by its own clock.
@@ -136,10 +170,12 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
     let mut ledger = Ledger::new(instants[0].units);
     let mut gaps = Gaps::default();
     let mut host = HostFacts::default();
+    let mut machine = MachineFacts::default();
     for roots in instants {
         let (at, wall) =
             roots.captured.as_ref().map(|instant| (instant.at, instant.wall)).unwrap_or_default();
         host = host::captured_facts(&roots);
+        machine = host::machine(&roots);
         let procfs = roots.procfs.display().to_string();
         let mut sampler = Sampler::open(roots, options)
             .map_err(|failure| anyhow::anyhow!("{procfs} cannot be read: {failure:?}"))?;
@@ -148,5 +184,5 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
         gaps.extend(&account.gaps);
     }
     let catalog = capture::load_catalog(dir)?;
-    Ok(Observed { host, account, catalog, gaps, filesystems: Vec::new() })
+    Ok(Observed { machine, host, account, catalog, gaps, filesystems: Vec::new() })
 }

@@ -63,6 +63,9 @@ pub struct PodFilesystem {
     pub usage_bytes: u64,
     /// Of the filesystem they lie on; `None`: not known.
     pub capacity_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
+    /// Files and directories; `None` where a quota gave bytes only.
+    pub inodes: Option<u64>,
     /// The age of the values, in milliseconds.
     pub age_millis: u64,
     /// A directory could not be read: the true value is at least this one.

@@ -12,9 +12,11 @@ use crate::snapshot::gaps::Gaps;
 use crate::snapshot::node::{InterruptTime, NodeReading};
 use crate::snapshot::{MemoryReading, PidsReading, PressureReading};
 use crate::source::cgroup::cpu_max::CpuMax;
-use crate::source::cgroup::cpu_stat::Throttling;
+use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
+use crate::source::proc::diskstats::DiskName;
 use crate::source::proc::loadavg::LoadAverage;
 use crate::source::proc::meminfo::MemInfo;
+use crate::source::proc::net_dev::InterfaceName;
 use crate::source::proc::pid_stat::Comm;
 
 /// The usage of one node in one interval. Every amount is a difference over the interval; every
@@ -201,8 +203,14 @@ pub struct NodeUsage {
     pub cpus: u32,
     pub cpu: Option<NodeCpu>,
     pub memory: Option<MemInfo>,
+    /// Events of the whole cgroup tree in the interval.
+    pub events: EventCounts,
     pub disk: Option<DiskUsage>,
+    /// The node's disk; `None`: there is none, or several.
+    pub disk_name: Option<DiskName>,
     pub network: Option<NetworkUsage>,
+    /// The one interface to other hosts that has carried traffic; `None`: none or several have.
+    pub interface: Option<InterfaceName>,
     pub pressure: PressureReading,
     pub load: Option<LoadAverage>,
     pub uptime_hundredths: Option<u64>,
@@ -291,6 +299,13 @@ pub struct Usage {
     pub processes: u32,
     /// CPU of its live processes; the rest of `cpu` is of exited ones.
     pub processes_cpu: CpuTime,
+    /// The kernel's own CPU counters of its highest cgroup, since that was made.
+    pub cpu_counters: Option<CpuStat>,
+    /// The start of the oldest of its live processes.
+    pub started: Option<BootTime>,
+    /// The one interface that has carried traffic in its network namespace; `None`: none or several
+    /// have, or it has no namespace of its own.
+    pub interface: Option<InterfaceName>,
 }
 
 impl Usage {

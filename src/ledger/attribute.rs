@@ -23,6 +23,7 @@ use crate::quantity::{Bytes, CpuTime};
 use crate::snapshot::gaps::Gaps;
 use crate::snapshot::roots::Units;
 use crate::snapshot::{CgroupReading, MemoryReading, PidsReading, Snapshot};
+use crate::source::proc::net_dev::InterfaceName;
 
 /// The memory that attribution reuses in each interval.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(super) struct Attribution {
     pods: Vec<SelfUsage>,
     /// The network traffic of each entry.
     networks: Vec<Option<NetworkUsage>>,
+    /// The interface of each entry's own namespace.
+    interfaces: Vec<Option<InterfaceName>>,
     homes: NamespaceHomes,
     /// The part of each entry's traffic that an owner above has as well.
     repeated: Vec<NetworkUsage>,
@@ -85,6 +88,8 @@ impl Attribution {
             usage.add_gauges(reading, cgroup);
             entry.self_usage.write_to(&mut usage);
             usage.network = self.networks.get(at).copied().flatten();
+            usage.interface = self.interfaces.get(at).copied().flatten();
+            usage.started = entry.self_usage.oldest_ticks.map(|ticks| units.since_boot(ticks));
             // Memory of an owner below a unit is not the unit's.
             let above = reading.parent.and_then(|above| cgroups.get(above));
             let unit_above = above.and_then(|above| *self.units.get(above.entry)?);
@@ -100,6 +105,7 @@ impl Attribution {
             };
             match entry.owner {
                 Owner::Root => {
+                    account.node.events = cgroup.events;
                     totals.kernel_usec += unsigned(entry.self_usage.kernel_usec);
                     let mut strays = entry.self_usage;
                     strays.cpu.usage = strays.cpu.usage.saturating_sub(strays.kernel_usec);
@@ -173,6 +179,7 @@ impl Attribution {
                     let path = path();
                     // The namespace is the pod's, whichever container it was read through.
                     usage.network = None;
+                    usage.interface = None;
                     account.containers.push(ContainerUsage {
                         pod: uid,
                         id,
@@ -185,7 +192,7 @@ impl Attribution {
             }
         }
         account.containers.sort_unstable_by_key(|container| (container.pod, container.id));
-        self.finish_pods(account, &mut totals);
+        self.finish_pods(units, account, &mut totals);
         account.conservation = balance(account, &totals);
         if let (Some(cpu), Some(all)) = (&mut account.node.cpu, account.conservation.cpu_usec) {
             cpu.busy = CpuTime::from_usec(all.node);
@@ -205,6 +212,8 @@ impl Attribution {
     ) {
         self.networks.clear();
         self.networks.resize(entries.len(), None);
+        self.interfaces.clear();
+        self.interfaces.resize(entries.len(), None);
         for cgroup in snapshot.cgroups.iter().zip(cgroups) {
             let (reading, cgroup) = cgroup;
             let Some(id) = reading.namespace else { continue };
@@ -272,6 +281,11 @@ impl Attribution {
             if let Some(network) = self.networks.get_mut(home.entry) {
                 network.get_or_insert_default().add(&counted);
             }
+            if home.inside != Inside::SameOwner
+                && let Some(interface) = self.interfaces.get_mut(home.entry)
+            {
+                *interface = delta.carrier;
+            }
         }
     }
 
@@ -332,6 +346,7 @@ impl Attribution {
         pod.exited &= reading.removed;
         if let Some(delta) = &usage.network {
             pod.usage.network.get_or_insert_default().add(delta);
+            pod.usage.interface = pod.usage.interface.or(usage.interface);
         }
         let is_top = entry.parent.is_none_or(|parent| pod_of(&parent) != Some(uid));
         if is_top {
@@ -346,7 +361,7 @@ impl Attribution {
         }
     }
 
-    fn finish_pods(&mut self, account: &mut Account, totals: &mut UnlistedSums) {
+    fn finish_pods(&mut self, units: Units, account: &mut Account, totals: &mut UnlistedSums) {
         account.empty_pod_cgroups = 0;
         let mut tallies = self.pods.iter();
         let containers = &account.containers;
@@ -356,6 +371,7 @@ impl Attribution {
             totals.pods_memory += unsigned(self_usage.memory_bytes);
             add_served(&mut totals.pods_served, self_usage);
             self_usage.write_to(&mut pod.usage);
+            pod.usage.started = self_usage.oldest_ticks.map(|ticks| units.since_boot(ticks));
             pod.host_network = if self_usage.in_own_namespace {
                 Some(false)
             } else {
@@ -390,6 +406,7 @@ impl Usage {
         self.pids = reading.pids;
         self.pressure = reading.pressure;
         self.cpu_max = reading.cpu_max;
+        self.cpu_counters = reading.cpu;
         self.throttling = cgroup.throttling;
         self.events = cgroup.events;
     }
@@ -412,6 +429,7 @@ impl Usage {
                 stat.inactive_file = sum(stat.inactive_file, aside.inactive_file);
                 stat.active_file = sum(stat.active_file, aside.active_file);
                 stat.kernel = sum(stat.kernel, aside.kernel);
+                stat.file_mapped = sum(stat.file_mapped, aside.file_mapped);
                 Some(stat)
             }
             (main, aside) => main.or(aside),
@@ -429,6 +447,7 @@ impl Usage {
             pids,
             events: main.events.plus(aside.events),
             network: self.network,
+            interface: self.interface,
             ..*main
         };
     }
@@ -462,7 +481,7 @@ mod tests {
         Usage {
             memory,
             pids: PidsReading { current: Some(9 * by), max: None },
-            events: EventCounts { oom_kills: Some(by) },
+            events: EventCounts { oom_kills: Some(by), ..EventCounts::default() },
             ..Usage::default()
         }
     }
@@ -538,7 +557,8 @@ mod tests {
             };
             let mut account = Account { pods: vec![pod], containers, ..Account::default() };
             let mut attribution = Attribution { pods: vec![usage], ..Attribution::default() };
-            attribution.finish_pods(&mut account, &mut UnlistedSums::default());
+            let units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
+            attribution.finish_pods(units, &mut account, &mut UnlistedSums::default());
             assert_eq!(account.pods.len(), usize::from(is_pod), "{usage:?}");
             assert_eq!(account.empty_pod_cgroups, u32::from(!is_pod), "{usage:?}");
         }

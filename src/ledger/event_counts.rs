@@ -50,6 +50,12 @@ macro_rules! event_counts {
 event_counts! {
     /// Processes that the OOM killer killed.
     oom_kills: |reading| reading.memory.events.and_then(|events| events.oom_kill);
+    /// Allocations that met the memory limit, so that memory had to be reclaimed.
+    memory_limit_hits: |reading| reading.memory.events.and_then(|events| events.max);
+    /// Page faults, major ones included.
+    page_faults: |reading| reading.memory.stat.and_then(|stat| stat.page_faults);
+    /// Page faults that waited for a disk.
+    major_page_faults: |reading| reading.memory.stat.and_then(|stat| stat.major_faults);
 }
 
 impl EventCounts {

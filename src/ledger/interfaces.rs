@@ -23,6 +23,8 @@ pub(super) enum Earlier<'a> {
 pub(super) struct InterfacesDelta {
     pub all: NetworkUsage,
     pub hardware: NetworkUsage,
+    /// The one interface that has carried any traffic yet; `None`: none or several have.
+    pub carrier: Option<InterfaceName>,
 }
 
 /// The traffic within `over_usec`. `link_rate`: bytes in a second, where known. `report` gets what is odd about an interface, with its name.
@@ -36,12 +38,17 @@ pub(super) fn interfaces_delta(
 ) -> Option<InterfacesDelta> {
     let mut delta = InterfacesDelta::default();
     let mut known = true;
+    let mut carriers = 0_u32;
     for reading in now {
         let is_hardware = match reading.facts.kind {
             InterfaceKind::LeftOut => continue,
             InterfaceKind::Virtual => false,
             InterfaceKind::Hardware => true,
         };
+        if reading.row.rx_bytes > 0 || reading.row.tx_bytes > 0 {
+            carriers += 1;
+            delta.carrier = (carriers == 1).then_some(reading.row.name);
+        }
         let before = match earlier {
             Earlier::Known(before) => match find(before, reading) {
                 Some(known) => Some(&known.row),

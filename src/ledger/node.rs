@@ -1,15 +1,16 @@
 //! The node's own CPU time, disk and network over one interval.
 
-use super::account::{DiskUsage, NetworkUsage, NodeCpu, NodeUsage};
+use super::account::{DiskUsage, NodeCpu, NodeUsage};
 use super::counters::Counters;
 use super::delta::{CounterBounds, Gains, most_cpu_usec, most_disk_bytes};
-use super::interfaces::{Earlier, interfaces_delta};
+use super::event_counts::EventCounts;
+use super::interfaces::{Earlier, InterfacesDelta, interfaces_delta};
 use crate::quantity::{Bytes, CpuTime, Ticks};
 use crate::snapshot::Snapshot;
 use crate::snapshot::gaps::{GapReason, Gaps};
 use crate::snapshot::roots::Units;
 use crate::snapshot::topology::BlockKind;
-use crate::source::proc::diskstats::DiskstatsRow;
+use crate::source::proc::diskstats::{DiskName, DiskstatsRow};
 use crate::source::proc::stat::NodeStat;
 
 /// Writes the node's usage since `last` and its gauges into `usage`.
@@ -21,9 +22,24 @@ pub(super) fn settle_node(
     gaps: &mut Gaps,
 ) {
     usage.gauges_of(&snapshot.node);
+    usage.events = EventCounts::default();
     usage.cpu = last.and_then(|last| cpu(last, snapshot, units, gaps));
     usage.disk = last.and_then(|last| disk(last, snapshot, gaps));
-    usage.network = last.and_then(|last| network(last, snapshot, gaps));
+    usage.disk_name = only_disk(snapshot);
+    let network = last.and_then(|last| network(last, snapshot, gaps));
+    usage.network = network.map(|network| network.all);
+    usage.interface = network.and_then(|network| network.carrier);
+}
+
+fn is_disk(snapshot: &Snapshot, row: &DiskstatsRow) -> bool {
+    snapshot.topology.device_of(row).is_some_and(|device| device.kind == BlockKind::Disk)
+}
+
+/// The name of the node's disk, where there is one.
+fn only_disk(snapshot: &Snapshot) -> Option<DiskName> {
+    let mut disks = snapshot.node.disks.iter().filter(|row| is_disk(snapshot, row));
+    let first = disks.next()?;
+    disks.next().is_none().then(|| DiskName::new(first.name()))?
 }
 
 fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> Option<NodeCpu> {
@@ -125,10 +141,7 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
     let before = last.disks.as_ref().filter(|_| node.disks_readable)?;
     let most = most_disk_bytes(node.disks_read_at.usec_since(last.disks_read_at));
     let mut usage = Some(DiskUsage::default());
-    let is_disk = |row: &&DiskstatsRow| {
-        snapshot.topology.device_of(row).is_some_and(|device| device.kind == BlockKind::Disk)
-    };
-    for row in node.disks.iter().filter(is_disk) {
+    for row in node.disks.iter().filter(|row| is_disk(snapshot, row)) {
         // A disk that appeared since counts from 0. If its number was another disk's, the name or
         // the sequence number differs.
         let before =
@@ -179,7 +192,7 @@ fn disk_gain(
 
 /// The traffic with the outside: of the host's namespace, and of hardware that was moved into
 /// another one.
-fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<NetworkUsage> {
+fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<InterfacesDelta> {
     let node = &snapshot.node;
     let before = last.interfaces.as_ref().filter(|_| node.interfaces_readable)?;
     let over_usec = node.interfaces_read_at.usec_since(before.read_at);
@@ -187,8 +200,7 @@ fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<Netw
     let rate = |name| node.link_rate(name);
     let mut usage = interfaces_delta(earlier, &node.interfaces, over_usec, rate, |gains, name| {
         gains.report(gaps, &[b"/proc/1/net/dev ", name]);
-    })?
-    .all;
+    })?;
     let others = snapshot.namespaces.iter().filter(|other| !other.is_host && other.readable);
     for namespace in others {
         // In a new namespace hardware starts at its present value.
@@ -199,7 +211,7 @@ fn network(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<Netw
         let delta =
             interfaces_delta(earlier, &namespace.interfaces, over_usec, |_| None, |_, _| {});
         if let Some(delta) = delta {
-            usage.add(&delta.hardware);
+            usage.all.add(&delta.hardware);
         }
     }
     Some(usage)

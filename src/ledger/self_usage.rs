@@ -4,6 +4,11 @@ use super::account::{CpuSplit, CpuUsage, DiskSource, DiskUsage, ProcessUsage, Us
 use super::delta::{CpuDelta, IoDelta, signed, unsigned};
 use crate::quantity::{Bytes, CpuTime};
 
+/// The earlier of two times that may not be known.
+fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
+}
+
 /// The self usage of one cgroup, or its sum over an owner's cgroups.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SelfUsage {
@@ -26,6 +31,8 @@ pub(super) struct SelfUsage {
     pub resident: Bytes,
     pub processes: u32,
     pub processes_usec: u64,
+    /// The start of the oldest process.
+    pub oldest_ticks: Option<u64>,
     /// Disk traffic of the live processes, as far as it is known.
     pub processes_io: IoDelta,
     pub processes_io_known: bool,
@@ -58,6 +65,7 @@ impl SelfUsage {
         self.resident += other.resident;
         self.processes += other.processes;
         self.processes_usec += other.processes_usec;
+        self.oldest_ticks = earlier(self.oldest_ticks, other.oldest_ticks);
         self.processes_io.add(other.processes_io);
         self.processes_io_known |= other.processes_io_known;
         self.kernel_usec = self.kernel_usec.saturating_add(other.kernel_usec);
@@ -70,6 +78,7 @@ impl SelfUsage {
     /// counter, so its processes' usage counts for it.
     pub fn count(&mut self, process: &ProcessUsage, replaces_cpu: bool, replaces_io: bool) {
         self.processes += 1;
+        self.oldest_ticks = earlier(self.oldest_ticks, Some(process.key.start_ticks));
         self.kernel_threads += u32::from(process.kernel_thread);
         self.resident += process.resident.unwrap_or_default();
         if let Some(cpu) = process.cpu {

@@ -137,6 +137,7 @@ impl Metric {
             "nodetally.part" => "part",
             "nodetally.pressure.resource" => "resource",
             "nodetally.pressure.kind" => "kind",
+            "system.paging.fault.type" => "type",
             "system.memory.state" | "system.filesystem.state" => "state",
             other => return other.replace('.', "_"),
         };

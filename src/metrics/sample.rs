@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::entity::{EntityClass, MetricEntity};
 use super::metric::Metric;
 use super::table;
-use crate::quantity::WallTime;
+use crate::quantity::{Limit, WallTime};
+use crate::source::cgroup::cpu_max::CpuMax;
+use crate::source::proc::diskstats::DiskName;
+use crate::source::proc::net_dev::InterfaceName;
 
 /// The most metrics of one class of entities.
 pub const METRICS_MAX: usize = 128;
@@ -55,6 +58,7 @@ pub struct Entry {
     /// then.
     pub ended: Option<Ended>,
     pub values: Values,
+    pub facts: ObjectFacts,
     /// The entity in the sample before in which it was exported. `None`: it is exported for the first
     /// time, or nobody wants amounts of intervals.
     pub before: Option<Exported>,
@@ -65,6 +69,33 @@ pub struct Entry {
 pub struct Exported {
     pub wall: WallTime,
     pub values: Values,
+}
+
+/// The kernel object behind an entity, for encoders that show the kernel's own totals and names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// The path of its cgroup; `None`: it has none, or its name became known after its end.
+    pub cgroup: Option<Arc<[u8]>>,
+    /// The start of its oldest process, or of the node; `None`: not known.
+    pub created: Option<WallTime>,
+    /// The CPU time that its cgroup had used when its running totals were 0.
+    pub cpu_before: Option<CpuBefore>,
+    pub cpu_max: Option<CpuMax>,
+    /// The limit of tasks, also one that is not set.
+    pub tasks_max: Option<Limit<u64>>,
+    /// The one interface that its traffic passes; `None`: none or several do.
+    pub interface: Option<InterfaceName>,
+    /// The node's disk, of the node alone; `None`: there are several.
+    pub disk: Option<DiskName>,
+}
+
+/// CPU time before the running totals, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuBefore {
+    pub usage: i64,
+    /// `None`, here and below: not known.
+    pub user: Option<i64>,
+    pub system: Option<i64>,
 }
 
 /// The end of an entity.
@@ -108,6 +139,13 @@ impl MetricSample {
 }
 
 impl Entry {
+    /// The value of the first metric of that name and these attributes.
+    #[must_use]
+    pub fn value(&self, name: &str, attributes: &[(&str, &str)]) -> Option<i64> {
+        let is_it = |metric: &Metric| metric.name == name && metric.attributes == attributes;
+        self.values.get(table::of(self.entity.id.class()).iter().position(is_it)?)
+    }
+
     /// The metrics of the entity that have a value, with it.
     pub fn known(&self) -> impl Iterator<Item = (&'static Metric, i64)> {
         let metrics = table::of(self.entity.id.class()).iter().enumerate();

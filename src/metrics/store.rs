@@ -4,25 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entity::{Attribute, EntityId, MetricEntity};
-use super::input::{Input, NodeInput, OwnerInput};
+use super::entity::{Attribute, EntityClass, EntityId, MetricEntity};
+use super::input::{Input, NodeInput, OwnerInput, kept};
 use super::metric::{Instrument, Metric};
 use super::names::{self, Names};
 use super::processes::{Processes, owner_of};
-use super::sample::{Ended, Entry, Exported, MetricSample, NodeAttributes, Values};
+use super::sample::{
+    CpuBefore, Ended, Entry, Exported, MetricSample, NodeAttributes, ObjectFacts, Values,
+};
 use super::table;
 use crate::directory::Catalog;
 use crate::disk_usage::usage::{FilesystemUsage, NodeFilesystem, PodFilesystem};
 use crate::identity::PodUid;
 use crate::ledger::Account;
-use crate::ledger::account::{UnitKind, Usage};
-use crate::quantity::{BootTime, WallTime};
+use crate::ledger::account::{ContainerUsage, NodeUsage, UnitKind, Usage};
+use crate::quantity::{BootTime, CpuTime, WallTime};
 
 /// The longest wait of a pod's figures for its name.
 const NAME_WAIT: Duration = Duration::from_secs(120);
 
 /// Samples after its last in which an ended entity is exported, at least.
 const ENDED_SAMPLES: u64 = 2;
+
+/// The wall clock and the clock since boot drift apart by less while an object lives.
+const CLOCKS_DIFFER_MILLIS: u64 = 2000;
 
 /// The most ended entities that are kept. Of more, those that ended first are left out, and counted.
 pub const ENDED_MAX: usize = 4096;
@@ -124,6 +129,14 @@ impl MetricStore {
             in_kubernetes: self.options.node.in_kubernetes,
         };
         self.count(now, EntityId::Node, Vec::new(), true, Input::Node(&input));
+        if let Some(kept) = self.live.get_mut(&EntityId::Node) {
+            let NodeUsage { uptime_hundredths, interface, disk_name, .. } = observed.account.node;
+            let uptime = uptime_hundredths.map(|hundredths| Duration::from_millis(hundredths * 10));
+            let booted = uptime.map(|uptime| observed.account.wall.minus(uptime));
+            let facts = &mut kept.entry.facts;
+            facts.created = steady(facts.created, booted);
+            (facts.interface, facts.disk) = (interface.or(facts.interface), disk_name);
+        }
         for filesystem in observed.filesystems {
             let attributes = names::filesystem(filesystem);
             let id = EntityId::Filesystem(Arc::from(&*filesystem.mount_point));
@@ -140,6 +153,7 @@ impl MetricStore {
                 now,
                 EntityId::Pod(pod.uid),
                 names,
+                &pod.path,
                 &pod.usage,
                 filesystem,
                 pod.exited,
@@ -148,7 +162,8 @@ impl MetricStore {
         for container in &account.containers {
             let id = EntityId::Container { pod: Some(container.pod), id: container.id };
             let names = names::container(catalog, container);
-            self.count_owner(now, id, names, &container.usage, None, container.exited);
+            let ContainerUsage { path, usage, exited, .. } = container;
+            self.count_owner(now, id, names, path, usage, None, *exited);
         }
         for unit in &account.units {
             let id = match unit.kind {
@@ -156,7 +171,7 @@ impl MetricStore {
                 _ => EntityId::Unit(Arc::clone(&unit.path)),
             };
             let names = names::unit(catalog, unit);
-            self.count_owner(now, id, names, &unit.usage, None, unit.exited);
+            self.count_owner(now, id, names, &unit.path, &unit.usage, None, unit.exited);
         }
     }
 
@@ -165,6 +180,7 @@ impl MetricStore {
         now: &Now<'_>,
         id: EntityId,
         names: Names,
+        path: &Arc<[u8]>,
         usage: &Usage,
         filesystem: Option<PodFilesystem>,
         exited: bool,
@@ -172,9 +188,10 @@ impl MetricStore {
         let cpu_rate = usage.cpu.map(|cpu| now.observed.account.over_interval(cpu));
         let input = OwnerInput { usage, cpu_rate, filesystem };
         self.count(now, id.clone(), names.attributes, names.is_named, Input::Owner(&input));
-        if exited && let Some(kept) = self.live.get_mut(&id) {
+        if let Some(kept) = self.live.get_mut(&id) {
+            kept.learn_facts(now, path, usage);
             // What was read last is added; it is not there any more.
-            kept.seen = false;
+            kept.seen &= !exited;
         }
     }
 
@@ -297,6 +314,13 @@ impl MetricStore {
     }
 }
 
+/// The start of an object as it was first seen, unless it moved by more than clocks do.
+fn steady(known: Option<WallTime>, seen: Option<WallTime>) -> Option<WallTime> {
+    let (Some(before), Some(now)) = (known, seen) else { return seen.or(known) };
+    let moved = before.as_unix_millis().abs_diff(now.as_unix_millis());
+    Some(if moved > CLOCKS_DIFFER_MILLIS { now } else { before })
+}
+
 /// The present sample.
 struct Now<'a> {
     observed: &'a StoreInput<'a>,
@@ -316,8 +340,9 @@ impl Kept {
         let class = entity.id.class();
         let is_kernels = |metric: &&Metric| metric.instrument == Instrument::KernelCounter;
         let kernel = vec![None; table::of(class).iter().filter(is_kernels).count()].into();
-        let entry =
-            Entry { entity, started, ended: None, values: Values::new(class), before: None };
+        let values = Values::new(class);
+        let facts = ObjectFacts::default();
+        let entry = Entry { entity, started, ended: None, values, before: None, facts };
         Self { entry, kernel, seen: true, hidden_until }
     }
 
@@ -342,6 +367,36 @@ impl Kept {
             };
             self.entry.values.set(at, value);
         }
+    }
+
+    /// Learns what its cgroup shows beside figures. What is not known any more stays.
+    fn learn_facts(&mut self, now: &Now<'_>, path: &Arc<[u8]>, usage: &Usage) {
+        let account = now.observed.account;
+        let class = self.entry.entity.id.class();
+        let facts = &mut self.entry.facts;
+        if facts.cgroup.as_ref() != Some(path) {
+            facts.cgroup = Some(Arc::clone(path));
+        }
+        let started = usage.started.map(|at| account.wall.minus(account.until.since(at)));
+        // The oldest process of a pod or container is its first. A unit can go on without it.
+        if class != EntityClass::Unit {
+            facts.created = steady(facts.created, started);
+        }
+        facts.cpu_max = usage.cpu_max.or(facts.cpu_max);
+        facts.tasks_max = usage.pids.max.or(facts.tasks_max);
+        facts.interface = usage.interface.or(facts.interface);
+        let Some(counters) = usage.cpu_counters.filter(|_| facts.cpu_before.is_none()) else {
+            return;
+        };
+        let since = |kernel: CpuTime, counted: Option<CpuTime>| {
+            kept(kernel.saturating_sub(counted.unwrap_or_default()).as_usec())
+        };
+        let split = usage.cpu.and_then(|cpu| cpu.split);
+        facts.cpu_before = Some(CpuBefore {
+            usage: since(counters.usage, usage.cpu.map(|cpu| cpu.usage)),
+            user: counters.user.map(|user| since(user, split.map(|split| split.user))),
+            system: counters.system.map(|system| since(system, split.map(|split| split.system))),
+        });
     }
 
     fn end(&mut self, now: &Now<'_>) {

@@ -86,6 +86,7 @@ async fn serve(
         directory: sources.directory.clone(),
         endpoints: endpoints.views(),
         boot: Some(boot),
+        machine: Arc::new(host::machine(&host::roots(&settings))),
     };
     status.apply(status_plan, view).await;
     let feed = |options| MetricsFeed::new(options, Arc::clone(&published), sampler.roots());

@@ -1,6 +1,7 @@
 //! Facts and limits of the host, read before the agent samples.
 
-use std::ffi::CStr;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -13,8 +14,12 @@ use sysinfo::{CpuRefreshKind, RefreshKind, System};
 use crate::config::Settings;
 use crate::identity::BootId;
 use crate::payload::dump::HostFacts;
+use crate::payload::kubelet::MachineFacts;
 use crate::snapshot::roots::{Roots, Units};
 use crate::source::root::{Buffer, Dir};
+
+/// The most CPUs that are looked at, those of the largest kernels.
+const CPUS_MAX: u32 = 8192;
 
 /// The roots that the settings name, read in this kernel's units.
 #[must_use]
@@ -84,6 +89,54 @@ pub fn captured_facts(roots: &Roots) -> HostFacts {
         os: None,
         cpu_model: None,
     }
+}
+
+/// Facts about the machine for the kubelet's paths. `rootfs` has `/etc`.
+#[must_use]
+pub fn machine(roots: &Roots) -> MachineFacts {
+    let mut buffer = Buffer::default();
+    let mut line = |root: &Path, name: &CStr| {
+        let text = Dir::open(root).ok()?;
+        let text = text.read_record(name, &mut buffer).ok()?;
+        Some(String::from_utf8_lossy(text).trim().to_owned())
+    };
+    let machine_id = line(&roots.rootfs, c"etc/machine-id").unwrap_or_default();
+    let os = line(&roots.rootfs, c"etc/os-release").unwrap_or_default();
+    let name = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let mut facts = MachineFacts {
+        boot_id: line(&roots.procfs, c"sys/kernel/random/boot_id").unwrap_or_default(),
+        machine_id,
+        system_uuid: line(&roots.sysfs, c"class/dmi/id/product_uuid").unwrap_or_default(),
+        kernel_version: line(&roots.procfs, c"sys/kernel/osrelease").unwrap_or_default(),
+        os_version: name.unwrap_or_default().trim_matches('"').to_owned(),
+        physical_cores: None,
+        sockets: None,
+        pid_max: line(&roots.procfs, c"sys/kernel/pid_max").and_then(|text| text.parse().ok()),
+    };
+    let (cores, sockets) = topology(&mut |name| line(&roots.sysfs, name));
+    (facts.physical_cores, facts.sockets) = (cores, sockets);
+    facts
+}
+
+/// The number of cores and of sockets, by the ids that the CPUs have; `None`: the kernel has none.
+fn topology(line: &mut dyn FnMut(&CStr) -> Option<String>) -> (Option<u64>, Option<u64>) {
+    let mut cores: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut sockets: BTreeSet<String> = BTreeSet::new();
+    let possible = line(c"devices/system/cpu/possible").unwrap_or_default();
+    let last = possible.rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok());
+    for cpu in 0..=last.unwrap_or(0).min(CPUS_MAX) {
+        let mut id = |file: &str| {
+            let path = format!("devices/system/cpu/cpu{cpu}/topology/{file}");
+            line(&CString::new(path).ok()?)
+        };
+        // A CPU that is off has no ids.
+        if let (Some(socket), Some(core)) = (id("physical_package_id"), id("core_id")) {
+            cores.insert((socket.clone(), core));
+            sockets.insert(socket);
+        }
+    }
+    let count = |count: usize| u64::try_from(count).ok().filter(|count| *count > 0);
+    (count(cores.len()), count(sockets.len()))
 }
 
 /// The id of this boot; a random one if the kernel has none, so that each run counts as a boot.

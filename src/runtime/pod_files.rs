@@ -82,6 +82,8 @@ impl PodFiles {
             let filesystem = PodFilesystem {
                 usage_bytes: usage.used_bytes,
                 capacity_bytes: usage.capacity_bytes,
+                available_bytes: usage.available_bytes,
+                inodes: usage.inodes,
                 age_millis: now.usec_since(usage.as_of) / 1000,
                 incomplete: usage.incomplete,
             };

@@ -3,13 +3,14 @@
 //! Everything that can fail is done first. The running parts change only when nothing can fail any
 //! more.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::embedded::{Embedded, EmbeddedPlan};
 use super::error::AgentError;
+use super::host;
 use super::metrics_feed::store_options;
 use super::notify;
 use super::sampling::SamplingChange;
@@ -130,6 +131,7 @@ impl RunningAgent {
             directory: directory.clone(),
             endpoints: self.endpoints.views(),
             boot: Some(self.endpoints.boot()),
+            machine: Arc::new(host::machine(&host::roots(settings))),
         };
         self.status.apply(status, view).await;
         changes

@@ -114,6 +114,7 @@ impl MemoryReading {
             stat.shmem = less(stat.shmem, below.shmem);
             stat.inactive_file = less(stat.inactive_file, below.inactive_file);
             stat.active_file = less(stat.active_file, below.active_file);
+            stat.file_mapped = less(stat.file_mapped, below.file_mapped);
         }
     }
 }

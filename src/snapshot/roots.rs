@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::gaps::{Gap, GapReason};
-use crate::quantity::{BootTime, WallTime};
+use crate::quantity::{BootTime, Ticks, WallTime};
 use crate::source::proc::mountinfo::{self, Mount};
 use crate::source::root::{Buffer, Dir, ReadFailure};
 
@@ -29,6 +29,15 @@ pub struct Roots {
 pub struct Units {
     pub ticks_per_second: u64,
     pub page_size_bytes: u64,
+}
+
+impl Units {
+    /// The moment so many ticks after the boot.
+    #[must_use]
+    pub const fn since_boot(self, ticks: u64) -> BootTime {
+        let usec = Ticks::from_ticks(ticks).to_cpu_time(self.ticks_per_second).as_usec();
+        BootTime::from_nanos(usec.saturating_mul(1000))
+    }
 }
 
 /// Facts of a captured host that its files do not have.

@@ -76,6 +76,8 @@ impl Node {
         let figure = PodFilesystem {
             usage_bytes: 8192,
             capacity_bytes: Some(1 << 30),
+            available_bytes: None,
+            inodes: None,
             age_millis: 42_000,
             incomplete: false,
         };

@@ -4,7 +4,7 @@ use super::base_url::BaseUrl;
 use super::error::HttpError;
 use super::proxy::{Proxies, Proxy};
 use super::tls::{Tls, TlsMaterial};
-use super::token::{Credential, SecretHeader};
+use super::token::{AuthToken, Credential};
 use crate::small_file::Stamp;
 
 /// The credentials, TLS settings and proxies of an endpoint.
@@ -12,8 +12,6 @@ use crate::small_file::Stamp;
 pub struct EndpointTrust {
     /// `None`: requests have no token.
     pub credential: Option<Credential>,
-    /// Further headers whose values are in files.
-    pub header_files: Vec<Credential>,
     pub tls: Tls,
     pub proxies: Proxies,
 }
@@ -38,7 +36,7 @@ impl EndpointTrust {
 
 /// The values read from files and variables for one client.
 pub(super) struct ConnectionParts {
-    pub(super) secrets: Vec<SecretHeader>,
+    pub(super) token: Option<AuthToken>,
     pub(super) material: TlsMaterial,
     /// The stamps of the TLS files before they were read.
     pub(super) stamps: Vec<Option<Stamp>>,
@@ -55,8 +53,7 @@ impl ConnectionParts {
     pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, HttpError> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let credentials = trust.credential.iter().chain(&trust.header_files);
-        let secrets = credentials.map(SecretHeader::read).collect::<Result<_, _>>()?;
+        let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
         let stamps = trust.tls.stamps();
         let material = trust.tls.read(url)?;
         let base = trust.tls.named(url)?;
@@ -65,6 +62,6 @@ impl ConnectionParts {
             // The proxy would be asked for the server by that name.
             return Err(HttpError::ServerNameThroughProxy);
         }
-        Ok(Self { secrets, material, stamps, proxy, base })
+        Ok(Self { token, material, stamps, proxy, base })
     }
 }

@@ -10,6 +10,7 @@ use crate::ledger::account::{ExitedUsage, PodUsage};
 use crate::metrics::entity::AttributeName;
 use crate::metrics::entity::EntityClass;
 use crate::metrics::samples::{account, catalog, pod, uid, used};
+use crate::source::cgroup::cpu_stat::CpuStat;
 
 /// The account of the interval that ends at `second`.
 fn at(second: u64, pods: Vec<PodUsage>) -> Account {
@@ -220,4 +221,38 @@ fn an_entity_of_each_class_is_found_by_its_class() {
     assert_eq!(sample.of(EntityClass::Pod).len(), 2);
     assert_eq!(sample.of(EntityClass::Pod)[0].entity.id, EntityId::Pod(uid(1)));
     assert_eq!(sample.of(EntityClass::Process).len(), 0);
+}
+
+#[test]
+fn the_cpu_time_before_and_the_start_of_an_object_stay() {
+    let catalog = catalog(vec![pod(1, "a")], &[], &[]);
+    let mut store = MetricStore::default();
+    // 1.5 s in each interval, after 8.5 s that nobody saw; it started 3 s after the boot.
+    let used = |total_usec: u64| {
+        let mut pod = used(1, 100);
+        let usage = CpuTime::from_usec(total_usec);
+        pod.usage.cpu_counters = Some(CpuStat { usage, ..CpuStat::default() });
+        pod.usage.started = Some(BootTime::from_nanos(3_000_000_000));
+        pod
+    };
+    let facts = |sample: &MetricSample| sample.of(EntityClass::Pod)[0].facts.clone();
+    let first = add(&mut store, &at(15, vec![used(10_000_000)]), &catalog, None);
+    let before = CpuBefore { usage: 8_500_000, user: None, system: None };
+    assert_eq!(facts(&first).cpu_before, Some(before));
+    assert_eq!(facts(&first).created, Some(WallTime::from_unix_millis(1_003_000)));
+    // The wall clock is a little ahead.
+    let mut account = at(30, vec![used(11_500_000)]);
+    account.wall = WallTime::from_unix_millis(1_031_000);
+    let second = add(&mut store, &account, &catalog, None);
+    assert_eq!(facts(&second), facts(&first));
+    assert_eq!(pods(&second)[0].1, Some(3_000_000));
+    // It was set.
+    let mut account = at(45, vec![used(13_000_000)]);
+    account.wall = WallTime::from_unix_millis(9_045_000);
+    let third = add(&mut store, &account, &catalog, None);
+    assert_eq!(facts(&third).created, Some(WallTime::from_unix_millis(9_003_000)));
+    // Read no more, it keeps what is known.
+    let last = crate::metrics::samples::used(1, 100);
+    let fourth = add(&mut store, &at(60, vec![last]), &catalog, None);
+    assert_eq!(facts(&fourth), facts(&third));
 }

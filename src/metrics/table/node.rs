@@ -1,5 +1,6 @@
 //! The figures of the node, and its balance.
 
+use crate::disk_usage::usage::NodeFilesystem;
 use crate::ledger::account::{Balance, Conservation, DiskUsage, NetworkUsage, NodeCpu};
 use crate::metrics::entity::EntityClass;
 use crate::metrics::input::{NodeInput, Read, kept};
@@ -426,6 +427,13 @@ fn rest() -> Vec<Metric> {
         source: "/proc/loadavg",
         ..COMMON
     };
+    const FAULTS: Metric = Metric {
+        name: "system.paging.faults",
+        unit: Unit::count("{fault}"),
+        help: "Page faults: major ones waited for a disk. Absent without cgroup v2.",
+        source: "memory.stat pgfault, pgmajfault of the root cgroup",
+        ..COMMON
+    };
     const TASKS: Metric = Metric {
         name: "nodetally.node.tasks",
         instrument: Instrument::UpDownCounter,
@@ -475,6 +483,28 @@ fn rest() -> Vec<Metric> {
             dump_key: "procs_blocked",
             read: Read::Node(|input| input.account.node.procs_blocked.map(kept)),
             ..TASKS
+        },
+        Metric {
+            attributes: &[("system.paging.fault.type", "minor")],
+            read: Read::Node(|input| {
+                let events = input.account.node.events;
+                Some(kept(events.page_faults?.saturating_sub(events.major_page_faults?)))
+            }),
+            ..FAULTS
+        },
+        Metric {
+            attributes: &[("system.paging.fault.type", "major")],
+            read: Read::Node(|input| input.account.node.events.major_page_faults.map(kept)),
+            ..FAULTS
+        },
+        Metric {
+            name: "nodetally.node.threads",
+            instrument: Instrument::UpDownCounter,
+            unit: Unit::count("{thread}"),
+            help: "Threads of all processes, those of the kernel included.",
+            source: "/proc/loadavg",
+            read: Read::Node(|input| input.account.node.load?.tasks.map(kept)),
+            ..COMMON
         },
         Metric {
             name: "nodetally.node.empty_pod_cgroups",
@@ -579,6 +609,11 @@ fn balance() -> Vec<Metric> {
     ]
 }
 
+fn inodes(input: &NodeInput<'_>, part: fn(NodeFilesystem) -> u64) -> Option<i64> {
+    let filesystem = input.filesystem.filter(|it| it.inodes_used + it.inodes_free > 0);
+    filesystem.map(part).map(kept)
+}
+
 /// The figures of the node under the names that Kubernetes' dashboards ask for.
 fn kubernetes() -> Vec<Metric> {
     const HELP: &str = "The same figure of the node under its name for Kubernetes.";
@@ -632,6 +667,15 @@ fn kubernetes() -> Vec<Metric> {
             ..MEMORY
         },
         Metric {
+            name: "k8s.node.memory.rss",
+            help: "Anonymous memory that is mapped.",
+            source: "/proc/meminfo AnonPages",
+            read: Read::Node(|input| {
+                memory_of(input, |memory| memory.anon).filter(|_| input.in_kubernetes)
+            }),
+            ..MEMORY
+        },
+        Metric {
             name: "k8s.node.network.io",
             unit: Unit::BYTES,
             attributes: RECEIVE,
@@ -672,6 +716,22 @@ fn kubernetes() -> Vec<Metric> {
             help: "The filesystem that the node's pods lie on.",
             source: "statfs",
             read: Read::Node(|input| input.filesystem.map(|it| kept(it.available_bytes))),
+            ..MEMORY
+        },
+        Metric {
+            name: "k8s.node.filesystem.inode.count",
+            unit: Unit::count("{inode}"),
+            help: "Inodes of that filesystem; absent where it makes them as it needs them.",
+            source: "statfs",
+            read: Read::Node(|input| inodes(input, |it| it.inodes_used + it.inodes_free)),
+            ..MEMORY
+        },
+        Metric {
+            name: "k8s.node.filesystem.inode.free",
+            unit: Unit::count("{inode}"),
+            help: "Inodes of that filesystem; absent where it makes them as it needs them.",
+            source: "statfs",
+            read: Read::Node(|input| inodes(input, |it| it.inodes_free)),
             ..MEMORY
         },
     ]

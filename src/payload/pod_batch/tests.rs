@@ -185,6 +185,8 @@ fn a_pod_is_sent_with_all_that_is_known_of_it() {
     let filesystem = PodFilesystem {
         usage_bytes: 5,
         capacity_bytes: Some(50),
+        available_bytes: Some(40),
+        inodes: Some(3),
         age_millis: 61_999,
         incomplete: true,
     };

@@ -3,6 +3,9 @@
 //! ```text
 //! GET /metrics                        everything, and the agent's own metrics
 //! GET /metrics?entity=pod&namespace=a a part of it; entity=agent: the agent's own
+//! GET /metrics/resource               the kubelet's path of that name
+//! GET /metrics/cadvisor               the kubelet's path of that name
+//! GET /stats/summary                  the kubelet's path of that name, as JSON
 //! GET /healthz                        as on the status server
 //! ```
 
@@ -29,6 +32,9 @@ use super::metrics::exposition;
 use super::view::StatusShared;
 use crate::clock;
 use crate::metrics::entity::EntityClass;
+use crate::metrics::sample::MetricSample;
+use crate::payload::kubelet;
+use crate::payload::kubelet::summary::Summary;
 use crate::payload::open_metrics::TextFormat;
 use crate::payload::prometheus::{EntityFilter, MetricText};
 use crate::receiver::Peer;
@@ -42,6 +48,9 @@ const AGENT: &str = "agent";
 pub(super) fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/metrics/resource", get(resource))
+        .route("/metrics/cadvisor", get(cadvisor))
+        .route("/stats/summary", get(summary))
         .route_layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .route("/healthz", get(health::healthz))
         .with_state(Arc::clone(shared))
@@ -92,32 +101,107 @@ async fn metrics(
             return (StatusCode::BAD_REQUEST, reason + "\n").into_response();
         }
     };
-    let Some(sample) = shared.published.sample() else {
-        let text = "no sample yet: the first figures are there about a second after the start\n";
-        shared.requests.count(StatusCode::SERVICE_UNAVAILABLE);
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    let Some(sample) = pulled(&shared, peer, "/metrics", &query, &headers) else {
+        return no_sample(&shared);
     };
-    shared.requests.count(StatusCode::OK);
-    let text_of = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let format = TextFormat::accepted(text_of(header::ACCEPT), TextFormat::Prometheus);
-    let mut puller = DefaultHasher::new();
-    (peer.0, &query, text_of(header::USER_AGENT)).hash(&mut puller);
-    shared.published.pullers.saw(puller.finish(), sample.sequence, clock::boot_time());
+    let format = format_of(&headers);
     let own = if wanted.agent {
         exposition(&shared, clock::boot_time(), format)
     } else {
         format.end().to_owned()
     };
-    let gzip = text_of(header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
+    let mut text = MetricText::new(sample, format, wanted.filter);
+    let more = move |piece: &mut Vec<u8>| text.write(piece, PIECE_BYTES);
+    answer(&headers, format.content_type(), Box::new(more), own)
+}
+
+async fn resource(
+    State(shared): State<Arc<StatusShared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(sample) = pulled(&shared, peer, "/metrics/resource", "", &headers) else {
+        return no_sample(&shared);
+    };
+    let format = format_of(&headers);
+    let mut text = kubelet::resource::of_sample(sample, format);
+    let more = move |piece: &mut Vec<u8>| text.write(piece, PIECE_BYTES);
+    answer(&headers, format.content_type(), Box::new(more), format.end().to_owned())
+}
+
+async fn cadvisor(
+    State(shared): State<Arc<StatusShared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(sample) = pulled(&shared, peer, "/metrics/cadvisor", "", &headers) else {
+        return no_sample(&shared);
+    };
+    let format = format_of(&headers);
+    let mut text = kubelet::cadvisor::of_sample(sample, &shared.view().machine, format);
+    let more = move |piece: &mut Vec<u8>| text.write(piece, PIECE_BYTES);
+    answer(&headers, format.content_type(), Box::new(more), format.end().to_owned())
+}
+
+async fn summary(
+    State(shared): State<Arc<StatusShared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(sample) = pulled(&shared, peer, "/stats/summary", "", &headers) else {
+        return no_sample(&shared);
+    };
+    let document = Summary::of_sample(&sample, &shared.view().machine).to_json();
+    answer(&headers, "application/json", Box::new(|_: &mut Vec<u8>| false), document)
+}
+
+/// The newest sample, which whoever asks has seen now; `None` before the first.
+fn pulled(
+    shared: &StatusShared,
+    peer: Peer,
+    path: &str,
+    query: &str,
+    headers: &HeaderMap,
+) -> Option<Arc<MetricSample>> {
+    let sample = shared.published.sample()?;
+    shared.requests.count(StatusCode::OK);
+    let mut puller = DefaultHasher::new();
+    (peer.0, path, query, text_of(headers, header::USER_AGENT)).hash(&mut puller);
+    shared.published.pullers.saw(puller.finish(), sample.sequence, clock::boot_time());
+    Some(sample)
+}
+
+fn no_sample(shared: &StatusShared) -> Response {
+    shared.requests.count(StatusCode::SERVICE_UNAVAILABLE);
+    let text = "no sample yet: the first figures are there about a second after the start\n";
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn format_of(headers: &HeaderMap) -> TextFormat {
+    TextFormat::accepted(text_of(headers, header::ACCEPT), TextFormat::Prometheus)
+}
+
+/// The answer with the text that `more` makes, and `end` behind it.
+fn answer(
+    headers: &HeaderMap,
+    content_type: &'static str,
+    more: MorePieces,
+    end: String,
+) -> Response {
+    let gzip = text_of(headers, header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
     let answer = Answer {
-        text: MetricText::new(sample, format, wanted.filter),
-        own: Some(own),
+        more,
+        end: Some(end),
         piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4),
         gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
     };
     let mut response = Response::new(Body::new(answer));
     let of_answer = response.headers_mut();
-    let content_type = header::HeaderValue::from_static(format.content_type());
+    let content_type = header::HeaderValue::from_static(content_type);
     of_answer.insert(header::CONTENT_TYPE, content_type);
     let vary = header::HeaderValue::from_static("accept, accept-encoding");
     of_answer.insert(header::VARY, vary);
@@ -169,11 +253,14 @@ fn wanted(query: &str) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
+/// Adds the next piece of a text; `false`: there is no more.
+type MorePieces = Box<dyn FnMut(&mut Vec<u8>) -> bool + Send>;
+
 /// An answer in the making.
 struct Answer {
-    text: MetricText,
+    more: MorePieces,
     /// The end of the text; `None`: it is written.
-    own: Option<String>,
+    end: Option<String>,
     piece: Vec<u8>,
     gzip: Option<GzEncoder<Vec<u8>>>,
 }
@@ -183,16 +270,15 @@ impl Answer {
     fn next(&mut self) -> Option<Bytes> {
         loop {
             self.piece.clear();
-            let is_there = self.text.write(&mut self.piece, PIECE_BYTES);
+            let is_there = (self.more)(&mut self.piece);
             let is_last = !is_there && self.piece.is_empty();
             if is_last {
-                let own = self.own.take();
-                let Some(own) = own else {
+                let Some(end) = self.end.take() else {
                     // Writing to memory cannot fail.
                     let end = self.gzip.take()?.finish().unwrap_or_default();
                     return Some(Bytes::from(end));
                 };
-                self.piece.extend_from_slice(own.as_bytes());
+                self.piece.extend_from_slice(end.as_bytes());
             }
             let Some(gzip) = &mut self.gzip else {
                 return Some(Bytes::copy_from_slice(&self.piece));

@@ -10,6 +10,7 @@ use crate::directory::Directory;
 use crate::endpoint::endpoint::EndpointView;
 use crate::identity::BootId;
 use crate::metrics::published::PublishedMetrics;
+use crate::payload::kubelet::MachineFacts;
 use crate::quantity::{BootTime, WallTime};
 use crate::source::own_process;
 
@@ -20,6 +21,7 @@ pub struct StatusView {
     pub directory: Directory,
     pub endpoints: Vec<EndpointView>,
     pub boot: Option<BootId>,
+    pub machine: Arc<MachineFacts>,
 }
 
 /// The state that all requests share.

@@ -4,7 +4,7 @@ use crate::quantity::Bytes;
 use crate::source::text::{Odd, key_and_rest, lines};
 use crate::source::{Malformed, Parsed};
 
-/// Gauges in bytes, and one counter. `None`: not in the file, or below 0 for a moment, as sums over
+/// Gauges in bytes, and two counters. `None`: not in the file, or below 0 for a moment, as sums over
 /// CPUs can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryStat {
@@ -20,6 +20,11 @@ pub struct MemoryStat {
     /// Page cache that reclaim takes first: what the working set leaves out.
     pub inactive_file: Option<Bytes>,
     pub active_file: Option<Bytes>,
+    /// The part of `file` that processes have mapped.
+    pub file_mapped: Option<Bytes>,
+    /// A counter, major faults included.
+    pub page_faults: Option<u64>,
+    /// A counter.
     pub major_faults: Option<u64>,
     pub odd: Option<Malformed>,
 }
@@ -36,10 +41,12 @@ impl Parsed for MemoryStat {
 // kernel_stack 16384
 // …
 // shmem 0
+// file_mapped 0
 // …
 // inactive_file 4096
 // active_file 4096
 // …
+// pgfault 310
 // pgmajfault 0
 pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
     let mut stat = MemoryStat::default();
@@ -49,8 +56,8 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             odd.note("a key and a figure in each line");
             continue;
         };
-        // Ten of some fifty lines are wanted. The key's length rules out most others.
-        if !matches!(key.len(), 4..=6 | 10..=13) {
+        // Twelve of some fifty lines are wanted. The key's length rules out most others.
+        if !matches!(key.len(), 4..=7 | 10..=13) {
             continue;
         }
         let slot = match key {
@@ -63,6 +70,11 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             b"slab" => &mut stat.slab,
             b"kernel_stack" => &mut stat.kernel_stack,
             b"pagetables" => &mut stat.page_tables,
+            b"file_mapped" => &mut stat.file_mapped,
+            b"pgfault" => {
+                stat.page_faults = odd.figure(Some(rest), FIGURE);
+                continue;
+            }
             b"pgmajfault" => {
                 stat.major_faults = odd.figure(Some(rest), FIGURE);
                 continue;
@@ -84,8 +96,8 @@ mod tests {
     #[test]
     fn the_wanted_keys_are_told_from_their_neighbours() {
         let text = b"anon 1\nfile 2\nkernel 3\nkernel_stack 99\nslab 40\npagetables 50\n\
-            sec_pagetables 99\nslab_reclaimable 99\nshmem 4\nfile_mapped 99\n\
-            inactive_anon 99\nactive_anon 99\ninactive_file 5\nactive_file 6\npgfault 99\npgmajfault 7\n";
+            sec_pagetables 99\nslab_reclaimable 99\nshmem 4\nfile_mapped 8\nfile_dirty 99\n\
+            inactive_anon 99\nactive_anon 99\ninactive_file 5\nactive_file 6\npgfault 9\npgmajfault 7\npgrefill 99\n";
         let stat = parse(text).unwrap();
         assert_eq!(stat.anon.unwrap().as_bytes(), 1);
         assert_eq!(stat.file.unwrap().as_bytes(), 2);
@@ -95,7 +107,8 @@ mod tests {
         assert_eq!(stat.shmem.unwrap().as_bytes(), 4);
         assert_eq!(stat.inactive_file.unwrap().as_bytes(), 5);
         assert_eq!(stat.active_file.unwrap().as_bytes(), 6);
-        assert_eq!(stat.major_faults, Some(7));
+        assert_eq!(stat.file_mapped.unwrap().as_bytes(), 8);
+        assert_eq!((stat.page_faults, stat.major_faults), (Some(9), Some(7)));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct MemInfo {
     pub buffers: Option<Bytes>,
     pub cached: Option<Bytes>,
     pub inactive_file: Option<Bytes>,
+    /// Anonymous memory that is mapped.
+    pub anon: Option<Bytes>,
     pub swap_total: Option<Bytes>,
     pub swap_free: Option<Bytes>,
     /// These four are absent where something other than Linux writes the file.
@@ -61,6 +63,7 @@ pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
             b"Buffers" => &mut info.buffers,
             b"Cached" => &mut info.cached,
             b"Inactive(file)" => &mut info.inactive_file,
+            b"AnonPages" => &mut info.anon,
             b"SwapTotal" => &mut info.swap_total,
             b"SwapFree" => &mut info.swap_free,
             b"SUnreclaim" => &mut info.slab_unreclaimable,

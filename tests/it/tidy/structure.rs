@@ -10,6 +10,7 @@ const WIRE: &[&str] = &[
     "src/payload/pod_batch/",
     "src/payload/pod_lifecycle/",
     "src/payload/metrics_k8s_io/",
+    "src/payload/kubelet/",
     "src/payload/dump/",
     "src/payload/remote_write/messages.rs",
     "src/directory/objects/",

@@ -1,0 +1,58 @@
+//! The names of a kubelet that are left out, with the reason. docs/kubelet-paths.md has the same list.
+
+/// Of the texts.
+pub const FAMILIES: &[(&str, &str)] = &[
+    ("container_cpu_load_average_10s", "a kubelet writes 0: its load reader is off"),
+    ("container_file_descriptors", "needs a listing of `/proc/<pid>/fd` of each process"),
+    ("container_fs_io_current", "not read from /proc/diskstats"),
+    ("container_fs_io_time_seconds_total", "not read from /proc/diskstats"),
+    ("container_fs_io_time_weighted_seconds_total", "not read from /proc/diskstats"),
+    ("container_fs_read_seconds_total", "not read from /proc/diskstats"),
+    ("container_fs_reads_merged_total", "not read from /proc/diskstats"),
+    ("container_fs_write_seconds_total", "not read from /proc/diskstats"),
+    ("container_fs_writes_merged_total", "not read from /proc/diskstats"),
+    ("container_sockets", "needs a listing of `/proc/<pid>/fd` of each process"),
+    ("container_spec_cpu_shares", "cpu.weight is not read"),
+    ("container_spec_memory_reservation_limit_bytes", "memory.low is not read"),
+    ("container_spec_memory_swap_limit_bytes", "memory.swap.max is not read"),
+    ("container_tasks_state", "a kubelet writes 0: the kernel answers for cgroup v1 only"),
+    ("machine_nvm_avg_power_budget_watts", "the kernel does not say; a kubelet writes 0"),
+    ("machine_nvm_capacity", "the kernel does not say; a kubelet writes 0"),
+];
+
+/// Of the summary; a star stands for everything below.
+pub const PATHS: &[(&str, &str)] = &[
+    ("node.runtime.imageFs.*", "the size of images is known to the runtime only"),
+    ("pods[].containers[].logs.*", "files are counted by pod: see `ephemeral-storage`"),
+    ("pods[].containers[].rootfs.*", "files are counted by pod: see `ephemeral-storage`"),
+    ("pods[].ephemeral-storage.inodes", "that of the filesystem: see `node.fs`"),
+    ("pods[].ephemeral-storage.inodesFree", "that of the filesystem: see `node.fs`"),
+    ("pods[].volume[].*", "files are counted by pod, and never on network filesystems"),
+];
+
+/// True if a path is left out.
+pub fn has_path(path: &str) -> bool {
+    PATHS.iter().any(|(left_out, _)| match left_out.strip_suffix('*') {
+        Some(above) => path.starts_with(above),
+        None => path == *left_out,
+    })
+}
+
+#[test]
+fn the_document_lists_the_same_names_with_the_same_reasons() {
+    let document = include_str!("../../../docs/kubelet-paths.md");
+    let rows = |section: &str| {
+        let (_, rest) = document.split_once(section).unwrap();
+        let rest = rest.split("\n## ").next().unwrap();
+        let rows = rest.lines().filter_map(|line| {
+            let (name, reason) = line.strip_prefix("| `")?.split_once("` | ")?;
+            Some((name.to_owned(), reason.trim_end_matches(" |").to_owned()))
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let own = |all: &[(&str, &str)]| {
+        all.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("\n## Left out of /metrics/cadvisor"), own(FAMILIES));
+    assert_eq!(rows("\n## Left out of /stats/summary"), own(PATHS));
+}
