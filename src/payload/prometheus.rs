@@ -46,8 +46,8 @@ pub struct MetricText {
     sample: Arc<MetricSample>,
     format: TextFormat,
     filter: EntityFilter,
-    /// The labels of each entity of the present class, escaped; `None`: it is not asked for.
-    labels: Vec<Option<Box<[u8]>>>,
+    /// The parts of each entity of the present class; `None`: it is not asked for.
+    entities: Vec<Option<EntityParts>>,
     class: usize,
     metric: usize,
     entry: usize,
@@ -91,7 +91,7 @@ impl MetricText {
             sample,
             format,
             filter,
-            labels: Vec::new(),
+            entities: Vec::new(),
             class: 0,
             metric: 0,
             entry: 0,
@@ -132,36 +132,53 @@ impl MetricText {
 
     fn begin_class(&mut self) {
         (self.metric, self.entry) = (0, 0);
-        self.labels.clear();
+        self.entities.clear();
         let Some(class) = EntityClass::ALL.get(self.class).copied() else { return };
-        let labels =
-            |entry: &Entry| self.filter.fits(entry).then(|| labels_of(&self.sample, entry));
-        self.labels = self.sample.of(class).iter().map(labels).collect();
+        let parts =
+            |entry: &Entry| self.filter.fits(entry).then(|| EntityParts::of(&self.sample, entry));
+        self.entities = self.sample.of(class).iter().map(parts).collect();
     }
 
     fn write_entry(&mut self, metric: &'static Metric, entry: &Entry, out: &mut Vec<u8>) {
         let Some(value) = entry.values.get(self.metric) else { return };
-        let Some(labels) = self.labels.get(self.entry).and_then(Option::as_deref) else { return };
+        let Some(Some(entity)) = self.entities.get(self.entry) else { return };
         if self.family != metric.name {
             self.family = metric.name;
             write_head(metric, self.format, out);
         }
         let line = &self.line;
-        for part in [&line.value, labels, &line.end] {
+        for part in [&*line.value, &*entity.labels, &*line.end] {
             out.extend_from_slice(part);
         }
         write_value(value, metric.unit.per_unit, out);
         out.push(b'\n');
-        let age = self.sample.wall.as_unix_millis().saturating_sub(entry.started.as_unix_millis());
-        let is_young = age <= CREATED_FOR_MILLIS || entry.ended.is_some();
-        if !line.created.is_empty() && is_young {
-            for part in [&line.created, labels, &line.end] {
+        if !line.created.is_empty() && !entity.created.is_empty() {
+            for part in [&*line.created, &*entity.labels, &*line.end, &*entity.created] {
                 out.extend_from_slice(part);
             }
-            let millis = i64::try_from(entry.started.as_unix_millis()).unwrap_or(i64::MAX);
-            write_value(millis, 1000, out);
-            out.push(b'\n');
         }
+    }
+}
+
+/// The parts of a line that all metrics of an entity share.
+#[derive(Debug)]
+struct EntityParts {
+    /// Escaped.
+    labels: Box<[u8]>,
+    /// The start with a line break; empty where it is of no use any more.
+    created: Box<[u8]>,
+}
+
+impl EntityParts {
+    fn of(sample: &MetricSample, entry: &Entry) -> Self {
+        let started = entry.started.as_unix_millis();
+        let age = sample.wall.as_unix_millis().saturating_sub(started);
+        let mut created = Vec::new();
+        if age <= CREATED_FOR_MILLIS || entry.ended.is_some() {
+            write_value(i64::try_from(started).unwrap_or(i64::MAX), 1000, &mut created);
+            created.push(b'\n');
+        }
+        Self { labels: labels_of(sample, entry), created: created.into() }
     }
 }
 
@@ -213,16 +230,18 @@ fn write_value(kept: i64, per_unit: i64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a number with at least so many digits.
+/// Writes a number with at least so many digits, at most 20.
 fn write_digits(mut number: u64, digits_min: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    while number > 0 || out.len() < start + digits_min {
-        out.push(b'0' + (number % 10) as u8);
-        number /= 10;
+    let mut digits = [b'0'; 20];
+    let mut count = 0;
+    for digit in digits.iter_mut().rev() {
+        if number == 0 && count >= digits_min {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        (number, count) = (number / 10, count + 1);
     }
-    if let Some(digits) = out.get_mut(start..) {
-        digits.reverse();
-    }
+    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
 }
 
 #[cfg(test)]
