@@ -46,13 +46,13 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[samplin]\ninterval = \"15s\"",
         "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
-         sampling, paths, directory, cluster, filesystem, state, spool, status, log, endpoint, receiver",
+         sampling, paths, directory, cluster, filesystem, state, spool, status, metrics, log, endpoint, receiver",
     ),
     (
         "interval = \"15s\"",
         "nodetally.toml:1: interval: unknown key outside any section, did you mean \
          \"sampling.interval\"?; sections: node, sampling, paths, directory, cluster, \
-         filesystem, state, spool, status, log, endpoint, receiver",
+         filesystem, state, spool, status, metrics, log, endpoint, receiver",
     ),
     (
         "log = \"debug\"",
