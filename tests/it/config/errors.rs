@@ -506,3 +506,45 @@ fn a_header_that_the_request_needs_for_itself_carries_no_token() {
         assert_eq!(from_file(&text).endpoints[0].auth_header, name);
     }
 }
+
+/// Headers and temporality, of which some do not go together with other keys.
+#[test]
+fn what_headers_and_temporality_cannot_be_is_said() {
+    let endpoint = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n";
+    for (keys, part) in [
+        (
+            "temporality = \"delta\"",
+            "endpoint.temporality = \"delta\": the dialect has counters instead",
+        ),
+        (
+            "dialect = \"otlp\"\ncounters = \"delta\"",
+            "endpoint.counters = \"delta\": the dialect has temporality instead",
+        ),
+        ("headers = \"a\"", "endpoint.headers = (hidden): found a string"),
+        ("headers = { a = 1 }", "endpoint.headers = (hidden): found a table of more than texts"),
+        ("headers = { \"a b\" = \"c\" }", "header 1: not a header's name"),
+        ("headers = { a = \"\" }", "header 1: not a header's value"),
+        ("headers = { a = \"b\", c = \"d\\n\" }", "header 2: not a header's value"),
+        ("headers = { a = \"b\", A = \"d\" }", "header 2: the header is set twice"),
+        ("headers = { Content-Type = \"a\" }", "header 1: Content-Type belongs to the request"),
+        ("header_files = { a = \"b\" }", "header 1: not an absolute path"),
+        (
+            "headers = { a = \"b\" }\nheader_files = { A = \"/b\" }",
+            "endpoint.header_files = (hidden): one of them is in headers too",
+        ),
+        (
+            "bearer_token_file = \"/t\"\nheaders = { authorization = \"b\" }",
+            "endpoint.headers = (hidden): the token is sent in one of them",
+        ),
+    ] {
+        let line = error(inputs(Some(&format!("{endpoint}{keys}")), &[]));
+        assert!(line.contains(part), "{keys}: {line}");
+    }
+    let variables =
+        [("NODETALLY_ENDPOINT_URL", "http://a"), ("NODETALLY_ENDPOINT_HEADERS", "X-A=1, X-B=c=d")];
+    let settings = Settings::resolve(inputs(None, &variables)).unwrap();
+    let headers = &settings.endpoints[0].trust.headers;
+    let pairs: Vec<_> = headers.iter().map(|one| (&*one.name, &*one.value)).collect();
+    assert_eq!(pairs, [("X-A", "1"), ("X-B", "c=d")]);
+    assert!(!format!("{settings:?}").contains("c=d"));
+}
