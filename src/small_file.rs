@@ -119,6 +119,22 @@ pub(crate) fn read_token(path: &Path) -> Result<String, TokenError> {
     Ok(token.to_owned())
 }
 
+/// The value of a header: the file's text without the white space around it, which may have spaces
+/// inside.
+///
+/// # Errors
+/// The file cannot be read, or its text is no value of a header.
+pub(crate) fn read_header_value(path: &Path) -> Result<String, TokenError> {
+    let (bytes, _) = read(path, TOKEN_BYTES_MAX)
+        .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| TokenFault::NotUtf8).map(str::trim);
+    let words = text.and_then(|text| {
+        trimmed_token(&text.replace(' ', ""))?;
+        Ok(text.to_owned())
+    });
+    words.map_err(|fault| TokenError::NoToken { path: path.to_owned(), fault })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

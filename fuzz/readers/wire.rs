@@ -1,6 +1,7 @@
 //! Bodies of the APIs that are written and read here, each reader with every input. What is read is
 //! written and read again, and a batch that is split is still all there.
 
+use nodetally::payload::otlp;
 use nodetally::payload::pod_batch::{PodResource, ReceivedBatch, decode_nodes, decode_pods, split};
 use nodetally::payload::pod_lifecycle::{
     LIST_ROWS_MAX, decode_list, decode_mark_dead, decode_spec, mark_dead_body,
@@ -56,9 +57,28 @@ pub fn run(body: &[u8]) {
         assert_eq!(decode_mark_dead(&again), Ok(post));
     }
     agent(body);
+    otlp_answer_and_body(body);
     if let Some(rows) = read(decode_list(body)) {
         assert!(rows.len() <= LIST_ROWS_MAX);
         assert!(rows.iter().all(|row| !row.pod_name.trim().is_empty()));
+    }
+}
+
+/// The answer of a receiver of OTLP under each type, and a body that is split and shown.
+fn otlp_answer_and_body(body: &[u8]) {
+    for kind in ["", "application/x-protobuf", "application/json", "text/html"] {
+        let answer = otlp::decode_answer(kind, body);
+        assert!(answer.is_ok() || kind == "text/html" || body.contains(&b'<'));
+        if let Some((_, message)) = read(answer) {
+            assert!(message.len() <= 3 * body.len());
+        }
+    }
+    if let Some((first, second)) = otlp::split(body) {
+        assert_eq!([&*first, &*second].concat(), body);
+        assert!(!first.is_empty() && !second.is_empty());
+    }
+    if let Some(json) = otlp::as_json(body) {
+        assert!(serde_json::from_slice::<Value>(&json).is_ok());
     }
 }
 

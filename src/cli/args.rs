@@ -216,6 +216,8 @@ pub enum Format {
     MetricsK8sIo,
     /// Node and pods as the kubelet's /stats/summary has them: one JSON document
     StatsSummary,
+    /// The posts of the dialect otlp in its JSON form, one a line
+    OtlpJson,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,24 +3,27 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
+
 use super::args::{DumpFlags, Format};
+use super::dump_posts;
+use super::observed::Observed;
 use super::output::concluded;
 use super::table::{self, Page, Style};
 use super::view;
 use crate::attribution;
 use crate::clock;
 use crate::config::Settings;
-use crate::directory::Catalog;
 use crate::disk_usage::node;
-use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::{Account, Ledger};
 use crate::metrics::sample::{MetricSample, NodeAttributes};
 use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use crate::payload::dialect::Dialect;
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::kubelet::MachineFacts;
 use crate::payload::kubelet::summary::Summary;
@@ -38,12 +41,11 @@ const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
-    let whole_node = match flags.format {
-        Format::MetricsK8sIo => Some("metrics-k8s-io"),
-        Format::StatsSummary => Some("stats-summary"),
-        Format::Table | Format::Json | Format::Ndjson => None,
-    };
-    if let Some(format) = whole_node.filter(|_| flags.pod.is_some() || flags.unit.is_some()) {
+    let is_whole =
+        matches!(flags.format, Format::MetricsK8sIo | Format::StatsSummary | Format::OtlpJson);
+    if is_whole && (flags.pod.is_some() || flags.unit.is_some()) {
+        let format = flags.format.to_possible_value();
+        let format = format.as_ref().map_or("", PossibleValue::get_name);
         bail!("--format {format} prints the node and all its pods: not with --pod or --unit");
     }
     let observed = match &flags.replay {
@@ -76,6 +78,9 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
             let sample = sample(&observed);
             let summary = Summary::of_sample(&sample, &observed.machine);
             writeln!(out, "{}", summary.to_json())
+        }
+        Format::OtlpJson => {
+            out.write_all(&dump_posts::json_lines(settings, Dialect::Otlp, &observed)?)
         }
         Format::Json | Format::Ndjson => {
             let dump = Dump {
@@ -114,15 +119,6 @@ fn sample(observed: &Observed) -> MetricSample {
         filesystems: &observed.filesystems,
         seen_by_all: None,
     })
-}
-
-struct Observed {
-    machine: MachineFacts,
-    host: HostFacts,
-    account: Account,
-    catalog: Arc<Catalog>,
-    gaps: Gaps,
-    filesystems: Vec<FilesystemUsage>,
 }
 
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {

@@ -4,6 +4,8 @@ mod agent_client;
 pub mod args;
 pub mod check;
 pub mod dump;
+mod dump_posts;
+mod observed;
 mod output;
 pub mod show_config;
 pub mod status;

@@ -30,6 +30,7 @@ pub struct EndpointSettings {
     pub protocol: Protocol,
     /// Labels of every series of remote write.
     pub external_labels: Vec<(String, String)>,
+    /// The form of counters: `counters`, or `temporality` where the dialect has that.
     pub counters: Counters,
     /// The longest time for one request and its answer; 100 ms to 5 min.
     pub timeout: Duration,
@@ -132,11 +133,17 @@ impl EndpointSettings {
         let url: EndpointUrl =
             r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
         let (protocol, external_labels) = remote_write(r, dialect)?;
-        let counters = r.get(&keys::ENDPOINT_COUNTERS)?;
+        let counters = counters(r, dialect)?;
         let bearer_token_file: Option<PathBuf> = r.find(&keys::ENDPOINT_BEARER_TOKEN_FILE)?;
-        let auth_header = r.get(&keys::ENDPOINT_AUTH_HEADER)?;
+        let auth_header: String = r.get(&keys::ENDPOINT_AUTH_HEADER)?;
         let trust = TrustSettings::resolve(r, dialect, &url)?;
-        if bearer_token_file.is_none() && trust.bearer_token_env.is_none() {
+        let has_token = bearer_token_file.is_some() || trust.bearer_token_env.is_some();
+        for (key, names) in trust.header_names() {
+            if has_token && names.iter().any(|name| name.eq_ignore_ascii_case(&auth_header)) {
+                return Err(r.conflict(key, "the token is sent in one of them"));
+            }
+        }
+        if !has_token {
             let key = &keys::ENDPOINT_AUTH_HEADER;
             if r.is_set(key) {
                 return Err(r.conflict(key, "there is no token that it would carry"));
@@ -196,6 +203,21 @@ fn is_label(name: &str) -> bool {
     !name.starts_with("__")
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(is_word)
+}
+
+/// The form of counters, by the key that the dialect has for it.
+fn counters(r: &mut Resolver<'_>, dialect: Dialect) -> Result<Counters, ConfigError> {
+    let (counters, temporality) = (&keys::ENDPOINT_COUNTERS, &keys::ENDPOINT_TEMPORALITY);
+    let has_temporality = dialect.profile().has_temporality;
+    let (other, reason) = if has_temporality {
+        (counters, "the dialect has temporality instead")
+    } else {
+        (temporality, "the dialect has counters instead")
+    };
+    if r.is_set(other) {
+        return Err(r.conflict(other, reason));
+    }
+    if has_temporality { r.get_or(temporality, Counters::Cumulative) } else { r.get(counters) }
 }
 
 /// Treatment of samples that an endpoint does not accept at once.

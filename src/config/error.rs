@@ -70,6 +70,10 @@ pub enum InvalidValue {
     NotAbsolute,
     #[error("not a header's name")]
     NotAHeader,
+    #[error("not a header's value: visible characters of ASCII, spaces only inside")]
+    NotAHeaderValue,
+    #[error("the header is set twice")]
+    HeaderTwice,
     #[error("{0} belongs to the request and carries no token")]
     HeaderOfTheRequest(&'static str),
     #[error("not a variable's name")]

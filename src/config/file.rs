@@ -220,7 +220,16 @@ impl ConfigText<'_> {
                     Raw::List,
                 )
             }
-            DeValue::Table(_) => Raw::Other { kind: kind(value), shown: "{…}".to_owned() },
+            DeValue::Table(table) => {
+                let pairs = self.in_order(table).into_iter().map(|(name, value)| {
+                    let DeValue::String(text) = value.get_ref() else { return None };
+                    Some((name.get_ref().to_string(), text.to_string()))
+                });
+                pairs.collect::<Option<_>>().map_or_else(
+                    || Raw::Other { kind: "a table of more than texts", shown: "{…}".to_owned() },
+                    Raw::Table,
+                )
+            }
         }
     }
 

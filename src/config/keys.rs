@@ -502,10 +502,19 @@ keys! {
     }
     ENDPOINT_COUNTERS: "endpoint"."counters" {
         kind: choice(Counters::WORDS),
+        condition: "not with the dialect \"otlp\", which has temporality",
         default: KeyDefault::Is("delta"),
         environment: &["NODETALLY_ENDPOINT_COUNTERS"],
         purpose: "Whether disk and network counters are sent as the bytes of the interval or as \
             running totals.",
+    }
+    ENDPOINT_TEMPORALITY: "endpoint"."temporality" {
+        kind: choice(Counters::WORDS),
+        condition: "with the dialect \"otlp\"",
+        default: KeyDefault::Computed("\"cumulative\""),
+        environment: &["NODETALLY_ENDPOINT_TEMPORALITY"],
+        purpose: "Whether counters are sent as running totals, as Prometheus needs them, or as the \
+            amounts since the last sample. What can also fall is sent as it is.",
     }
     ENDPOINT_TIMEOUT: "endpoint"."timeout" {
         kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(5 * 60), examples: "\"10s\"" },
@@ -628,6 +637,21 @@ keys! {
         purpose: "The header that carries the token: `Authorization` as `Bearer` and the token, \
             any other the token alone.",
     }
+    ENDPOINT_HEADERS: "endpoint"."headers" {
+        kind: Kind::Headers,
+        default: KeyDefault::Unset("not set: no further headers"),
+        environment: &["NODETALLY_ENDPOINT_HEADERS"],
+        secrecy: Secrecy::Place,
+        purpose: "Headers of every request, such as the tenant. `nodetally config` hides the values.",
+    }
+    ENDPOINT_HEADER_FILES: "endpoint"."header_files" {
+        kind: Kind::HeaderFiles,
+        default: KeyDefault::Unset("not set: no further headers"),
+        environment: &["NODETALLY_ENDPOINT_HEADER_FILES"],
+        secrecy: Secrecy::Place,
+        purpose: "Headers of every request whose values are secret: each file holds the whole value, \
+            which is read again when the file changes and when the endpoint answers 401.",
+    }
     ENDPOINT_CA_FILE: "endpoint"."ca_file" {
         kind: Kind::SecretPath("a file of PEM certificates"),
         condition: "with an https:// URL",
@@ -663,10 +687,10 @@ keys! {
     ENDPOINT_COMPRESSION: "endpoint"."compression" {
         kind: choice(Compression::WORDS),
         condition: "with the dialects \"resource-api\" and \"prometheus-remote-write\" only \"none\"",
-        default: KeyDefault::Is("none"),
+        default: KeyDefault::Computed("\"none\"; with the dialect \"otlp\" \"gzip\""),
         environment: &["NODETALLY_ENDPOINT_COMPRESSION"],
-        purpose: "The encoding of bodies of 1 KiB and more. No server says beforehand what it \
-            can unpack.",
+        purpose: "The encoding of bodies of 1 KiB and more. Only receivers of OTLP are known to \
+            unpack gzip.",
     }
     ENDPOINT_NAMESPACES: "endpoint"."namespaces" {
         kind: NAMESPACES,

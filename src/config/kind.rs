@@ -1,5 +1,6 @@
 //! The kinds of values that keys hold: how one is read, described and written.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::endpoint_url::EndpointUrl;
 use super::error::InvalidValue;
+use super::headers::{self, HEADERS_MAX, Header, HeaderFile};
 use super::value::{self, Raw, SOCKET_PATH_BYTES_MAX, format_bytes, toml_string};
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
@@ -48,6 +50,10 @@ pub enum Kind {
     },
     KeyAndValue,
     TokenHeader,
+    /// Headers with their values.
+    Headers,
+    /// Headers with the files of their values.
+    HeaderFiles,
     TokenVariable,
     DnsName,
     /// A path of any form, described by these words.
@@ -109,6 +115,15 @@ impl Kind {
             Self::TokenHeader => "the name of an HTTP header that the request does not need for \
                                   itself, such as \"X-API-Key\""
                 .to_owned(),
+            Self::Headers => format!(
+                "a table of up to {HEADERS_MAX} headers with their values, such as \
+                 {{ \"X-Scope-OrgID\" = \"shop\" }}; in a variable NAME=VALUE with commas between"
+            ),
+            Self::HeaderFiles => format!(
+                "a table of up to {HEADERS_MAX} headers with the absolute paths of their files, such as \
+                 {{ \"X-API-Key\" = \"/etc/nodetally/key\" }}; in a variable NAME=PATH with commas \
+                 between"
+            ),
             Self::TokenVariable => format!(
                 "the name of an environment variable that holds the token, which begins with \
                  another word than {VARIABLE_PREFIX}"
@@ -141,7 +156,15 @@ impl Kind {
 
     /// True if a TOML value of this kind is a string.
     pub(super) fn is_string(&self) -> bool {
-        !matches!(self, Self::Bool | Self::Count { .. } | Self::List { .. } | Self::Set(_))
+        !matches!(
+            self,
+            Self::Bool
+                | Self::Count { .. }
+                | Self::List { .. }
+                | Self::Set(_)
+                | Self::Headers
+                | Self::HeaderFiles
+        )
     }
 
     /// The checked value of a text of the file, a variable or a flag. `credentials` is the
@@ -166,6 +189,10 @@ impl Kind {
             Self::Text { bytes_max, .. } => SettingValue::Text(value::plain_text(raw, *bytes_max)?),
             Self::KeyAndValue => SettingValue::Text(value::key_and_value(raw)?),
             Self::TokenHeader => SettingValue::Text(value::token_header(raw)?),
+            Self::Headers => SettingValue::Headers(headers::headers(raw)?),
+            Self::HeaderFiles => {
+                SettingValue::HeaderFiles(headers::header_files(raw, credentials)?)
+            }
             Self::TokenVariable => SettingValue::Text(value::foreign_variable(raw)?),
             Self::DnsName => SettingValue::Text(value::dns_name(raw)?),
             Self::Path(_) => SettingValue::Path(value::path(raw)?),
@@ -271,10 +298,13 @@ pub(super) enum SettingValue {
     Url(EndpointUrl),
     Address(SocketAddr),
     List(Vec<SettingValue>),
+    Headers(Vec<Header>),
+    HeaderFiles(Vec<HeaderFile>),
 }
 
 impl SettingValue {
-    /// The value as TOML that reads again as the same value; the query of a URL is hidden.
+    /// The value as TOML that reads again as the same value; the query of a URL and the values of
+    /// headers are hidden.
     pub(super) fn to_toml(&self) -> String {
         match self {
             Self::None => toml_string("none"),
@@ -291,8 +321,19 @@ impl SettingValue {
                 let items: Vec<String> = items.iter().map(Self::to_toml).collect();
                 format!("[{}]", items.join(", "))
             }
+            Self::Headers(all) => toml_table(all.iter().map(|one| (&one.name, "(hidden)".into()))),
+            Self::HeaderFiles(all) => {
+                toml_table(all.iter().map(|one| (&one.name, one.file.to_string_lossy())))
+            }
         }
     }
+}
+
+fn toml_table<'a>(pairs: impl Iterator<Item = (&'a String, Cow<'a, str>)>) -> String {
+    let pair = |(name, value): (&String, Cow<'_, str>)| {
+        format!("{} = {}", toml_string(name), toml_string(&value))
+    };
+    format!("{{ {} }}", pairs.map(pair).collect::<Vec<_>>().join(", "))
 }
 
 /// A type that a setting can have.
@@ -325,6 +366,8 @@ setting_types! {
     PathBuf => Path,
     EndpointUrl => Url,
     SocketAddr => Address,
+    Vec<Header> => Headers,
+    Vec<HeaderFile> => HeaderFiles,
 }
 
 /// The type of a key that may be `none`.

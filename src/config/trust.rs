@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::choices::Compression;
 use super::endpoint_url::EndpointUrl;
 use super::error::ConfigError;
-use super::keys;
+use super::headers::{Header, HeaderFile};
+use super::keys::{self, Key};
 use super::layer::Resolver;
 use crate::payload::dialect::Dialect;
 
@@ -21,6 +22,10 @@ pub struct TrustSettings {
     /// A DNS name; `None`: the URL's host.
     pub server_name: Option<String>,
     pub compression: Compression,
+    /// Headers of every request.
+    pub headers: Vec<Header>,
+    /// The same with values in files.
+    pub header_files: Vec<HeaderFile>,
 }
 
 /// The files of a client certificate and its key.
@@ -31,6 +36,18 @@ pub struct ClientCertificateFiles {
 }
 
 impl TrustSettings {
+    /// The names of the headers of each key.
+    pub(super) fn header_names(&self) -> [(&'static Key, Vec<&str>); 2] {
+        let of_files = self.header_files.iter().map(|header| header.name.as_str());
+        [
+            (
+                &keys::ENDPOINT_HEADERS,
+                self.headers.iter().map(|header| header.name.as_str()).collect(),
+            ),
+            (&keys::ENDPOINT_HEADER_FILES, of_files.collect()),
+        ]
+    }
+
     /// `url` is the endpoint's.
     pub(super) fn resolve(
         resolver: &mut Resolver<'_>,
@@ -42,7 +59,20 @@ impl TrustSettings {
         let certificate = resolver.find(&keys::ENDPOINT_CLIENT_CERTIFICATE_FILE)?;
         let key = resolver.find(&keys::ENDPOINT_CLIENT_KEY_FILE)?;
         let server_name = resolver.find(&keys::ENDPOINT_SERVER_NAME)?;
-        let compression = resolver.get(&keys::ENDPOINT_COMPRESSION)?;
+        let usual =
+            if dialect.profile().gzip_by_default { Compression::Gzip } else { Compression::None };
+        let compression = resolver.get_or(&keys::ENDPOINT_COMPRESSION, usual)?;
+        let headers: Option<Vec<Header>> = resolver.find(&keys::ENDPOINT_HEADERS)?;
+        let header_files: Option<Vec<HeaderFile>> = resolver.find(&keys::ENDPOINT_HEADER_FILES)?;
+        let (headers, header_files) =
+            (headers.unwrap_or_default(), header_files.unwrap_or_default());
+        let is_in_headers = |file: &HeaderFile| {
+            headers.iter().any(|header| header.name.eq_ignore_ascii_case(&file.name))
+        };
+        if header_files.iter().any(is_in_headers) {
+            let reason = "one of them is in headers too";
+            return Err(resolver.conflict(&keys::ENDPOINT_HEADER_FILES, reason));
+        }
 
         let file = &keys::ENDPOINT_BEARER_TOKEN_FILE;
         if bearer_token_env.is_some() && resolver.is_set(file) {
@@ -77,6 +107,14 @@ impl TrustSettings {
         {
             return Err(resolver.conflict(&keys::ENDPOINT_COMPRESSION, reason));
         }
-        Ok(Self { bearer_token_env, ca_file, client_certificate, server_name, compression })
+        Ok(Self {
+            bearer_token_env,
+            ca_file,
+            client_certificate,
+            server_name,
+            compression,
+            headers,
+            header_files,
+        })
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Raw {
     Boolean(bool),
     /// A TOML array of strings.
     List(Vec<String>),
+    /// A TOML table of strings.
+    Table(Vec<(String, String)>),
     /// Any other TOML value: what it is, and how an error line shows it.
     Other { kind: &'static str, shown: String },
 }
@@ -61,18 +63,20 @@ impl Raw {
                     items.iter().map(|item| format!("{:?}", public(item))).collect();
                 shortened(&format!("[{}]", items.join(", ")), SHOWN_CHARS_MAX)
             }
+            Self::Table(_) => "{…}".to_owned(),
             Self::Other { shown, .. } => shortened(shown, SHOWN_CHARS_MAX),
         }
     }
 
     /// The error for a value of the wrong type.
-    fn wrong_type(&self) -> InvalidValue {
+    pub(super) fn wrong_type(&self) -> InvalidValue {
         InvalidValue::Found(match self {
             Self::Text(_) | Self::String(_) => "a string",
             Self::Integer { value: Some(_), .. } => "an integer",
             Self::Integer { value: None, .. } => "an integer beyond 64 bits",
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "an array",
+            Self::Table(_) => "a table",
             Self::Other { kind, .. } => kind,
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::http::Remark;
 use super::queue::Handle;
 use super::round::status_line;
 use crate::clock;
@@ -21,6 +22,8 @@ pub(super) struct DeliveryLog {
     /// Statuses that were logged, `None` for no answer. Each is logged once in the worker's life.
     logged: BTreeSet<Option<u16>>,
     logged_unacknowledged: bool,
+    /// Remarks without refused points, and with some.
+    logged_remarks: [bool; 2],
 }
 
 #[derive(Debug)]
@@ -59,7 +62,14 @@ fn whole_millis(time: Duration) -> Duration {
 impl DeliveryLog {
     pub(super) fn new(endpoint: &str, handle: Handle) -> Self {
         let (endpoint, logged) = (endpoint.to_owned(), BTreeSet::new());
-        Self { endpoint, handle, down: None, logged, logged_unacknowledged: false }
+        Self {
+            endpoint,
+            handle,
+            down: None,
+            logged,
+            logged_unacknowledged: false,
+            logged_remarks: [false; 2],
+        }
     }
 
     /// Logs that the worker goes on after a panic.
@@ -97,6 +107,28 @@ impl DeliveryLog {
                 "endpoint {endpoint} gives no answer{tries} to POST {path}, while it answers others: \
                  {excerpt}; such posts are dropped and counted (logged once)"
             ),
+        }
+    }
+
+    /// Logs the first remark with refused points, and the first without.
+    pub(super) fn remark(&mut self, remark: &Remark, path: &str) {
+        let is_refusal = remark.refused > 0;
+        if std::mem::replace(&mut self.logged_remarks[usize::from(is_refusal)], true) {
+            return;
+        }
+        let (endpoint, Remark { refused, message }) = (&self.endpoint, remark);
+        let message = if message.is_empty() { "no reason given" } else { message };
+        if is_refusal {
+            warn!(
+                "endpoint {endpoint} accepted a POST {path} but for {refused} points: {message}; points \
+                 that it refuses are dropped and counted, check its limits and what else sends the same \
+                 series (logged once)"
+            );
+        } else {
+            warn!(
+                "endpoint {endpoint} accepted a POST {path} with a warning: {message}; nothing is dropped \
+                 (logged once)"
+            );
         }
     }
 

@@ -29,7 +29,7 @@ pub use http::{
     Proxies, SecretText, Tls, TokenSource, UrlError, secret_header,
 };
 pub use queue::Handle;
-pub use settings::{BodyForm, DeliverySettings, Split};
+pub use settings::{AnswerReader, BodyForm, DeliverySettings, Split};
 pub use setup::{ClientError, Storage, endpoint, probe};
 pub use stale::{MergeBodies, StaleAction, StaleRule};
 pub use statistics::{Drops, Health, OnDisk, Statistics};

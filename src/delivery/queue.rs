@@ -472,6 +472,12 @@ impl Handle {
         *counter(&mut self.state().statistics) += 1;
     }
 
+    /// Counts points that the endpoint refused of an accepted post.
+    pub(super) fn add_dropped_points(&self, points: u64) {
+        let figures = &mut self.state().statistics;
+        figures.dropped_points = figures.dropped_points.saturating_add(points);
+    }
+
     pub(super) fn set_health(&self, health: Health) {
         let mut state = self.state();
         if state.statistics.health != health {

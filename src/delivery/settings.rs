@@ -43,6 +43,20 @@ impl PartialEq for BodyForm {
 
 impl Eq for BodyForm {}
 
+/// Reads the `Content-Type` and the body of a 2xx: the part of the post that was refused, in the
+/// server's unit, and its message; an error says why nothing was accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerReader(pub fn(&str, &[u8]) -> Result<(u64, String), String>);
+
+impl PartialEq for AnswerReader {
+    /// The function depends on the dialect alone.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for AnswerReader {}
+
 /// The settings of one endpoint's delivery. [`DeliverySettings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
@@ -76,6 +90,10 @@ pub struct DeliverySettings {
     pub stale: Option<StaleRule>,
     /// The split of a body that is too large (413); `None`: the post is dropped.
     pub split: Option<Split>,
+    /// Reads the answer to an accepted post; `None`: its body says nothing.
+    pub answer_reader: Option<AnswerReader>,
+    /// The statuses after which a post is sent again (`None`: 408, 425, 429 and all of 5xx).
+    pub retried_statuses: Option<&'static [u16]>,
     /// The most posts in flight at once (8).
     pub concurrency_max: usize,
     /// The time from sending a post to the end of its answer (10 s).
@@ -121,6 +139,8 @@ impl DeliverySettings {
             in_order: false,
             stale: None,
             split: None,
+            answer_reader: None,
+            retried_statuses: None,
             concurrency_max: 8,
             request_timeout: Duration::from_secs(10),
             backoff_base: Duration::from_millis(500),

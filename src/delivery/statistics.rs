@@ -32,10 +32,14 @@ drops! {
     queue_full,
     /// Pushed out of the spool by newer samples.
     spool_full,
+    /// Answered with a success that is none of the API, such as a page of a proxy.
+    rejected_2xx,
     /// Answered with a redirect, which is not followed.
     rejected_3xx,
     /// Answered with a permanent error: 4xx except 408, 425 and 429.
     rejected_4xx,
+    /// Answered with a 5xx that the API does not retry.
+    rejected_5xx,
     /// Answered with errors too often: a 500 of the resource API, a 4xx that the settings retry, or
     /// any 5xx while the endpoint accepted others, or for minutes while all others waited for this
     /// post.
@@ -118,6 +122,8 @@ pub struct Statistics {
     /// Stale posts that were merged into newer ones.
     pub merged_posts: u64,
     pub dropped_posts: Drops,
+    /// Points that the endpoint refused of posts that it accepted.
+    pub dropped_points: u64,
     /// Posts that wait or are in flight, in memory or on disk.
     pub waiting_posts: u64,
     /// Samples, posts and bytes that are in memory only.

@@ -490,7 +490,11 @@ impl Worker {
             round.path_is_answered(&post.path);
         }
         match &answered.answer {
-            PostOutcome::Accepted { status, pause } => {
+            PostOutcome::Accepted { status, pause, remark } => {
+                if let Some(remark) = remark {
+                    self.handle.add_dropped_points(remark.refused);
+                    self.log.remark(remark, &post.path);
+                }
                 self.handle.answered(*status);
                 self.handle.accepted(mark, post);
                 round.throttled |= pause.is_some();
@@ -510,8 +514,10 @@ impl Worker {
                     return;
                 }
                 let reason: DropReason = match status {
-                    ..400 => |drops| &mut drops.rejected_3xx,
-                    _ => |drops| &mut drops.rejected_4xx,
+                    ..300 => |drops| &mut drops.rejected_2xx,
+                    300..400 => |drops| &mut drops.rejected_3xx,
+                    400..500 => |drops| &mut drops.rejected_4xx,
+                    _ => |drops| &mut drops.rejected_5xx,
                 };
                 self.handle.dropped(mark, post, reason);
                 round.rejected += 1;

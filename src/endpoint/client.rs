@@ -34,6 +34,10 @@ pub fn delivery_settings(
     let name = || endpoint.name.clone();
     let url = BaseUrl::parse(endpoint.url.as_url().as_str())
         .map_err(|source| EndpointError::Url { name: name(), source })?;
+    let url = match endpoint.dialect.profile().path_in_url {
+        Some(path) => url.without_end(path),
+        None => url,
+    };
     let mut settings = delivery::DeliverySettings::new(&endpoint.name, url, seed(&endpoint.name));
     settings.request_timeout = endpoint.timeout;
     settings.concurrency_max = endpoint.concurrency;
@@ -47,6 +51,10 @@ pub fn delivery_settings(
     render::shape(endpoint, &mut settings);
     settings.retry_client_errors = endpoint.client_errors == config::ClientErrors::Retry;
     settings.trust = trust(endpoint)?;
+    for header in &endpoint.trust.headers {
+        delivery::secret_header(&mut settings.headers, &header.name, &header.value)
+            .map_err(|source| EndpointError::Trust { name: name(), source })?;
+    }
     settings.encoding = match endpoint.trust.compression {
         config::Compression::None => BodyEncoding::None,
         config::Compression::Gzip => BodyEncoding::Gzip,
@@ -82,7 +90,12 @@ fn trust(endpoint: &EndpointSettings) -> Result<EndpointTrust, EndpointError> {
         }
         (None, None) => None,
     };
+    let header_files = trust.header_files.iter().map(|header| Credential {
+        header: header.name.clone(),
+        token: TokenSource::Whole(header.file.clone()),
+    });
     Ok(EndpointTrust {
+        header_files: header_files.collect(),
         credential: token.map(|token| Credential { header: endpoint.auth_header.clone(), token }),
         tls: Tls {
             ca_file: trust.ca_file.clone(),

@@ -1,7 +1,7 @@
 //! The list of dialects.
 
 use super::profile::Profile;
-use super::{pod_batch, pod_lifecycle, remote_write, resource_api};
+use super::{otlp, pod_batch, pod_lifecycle, remote_write, resource_api};
 
 /// The API that an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,12 +10,13 @@ pub enum Dialect {
     ResourceApi,
     PodBatch,
     PodLifecycle,
+    Otlp,
     RemoteWrite,
 }
 
 impl Dialect {
     const ALL: &'static [Self] =
-        &[Self::ResourceApi, Self::PodBatch, Self::PodLifecycle, Self::RemoteWrite];
+        &[Self::ResourceApi, Self::PodBatch, Self::PodLifecycle, Self::Otlp, Self::RemoteWrite];
 
     /// Every name, in the order in which error lines list them.
     pub const WORDS: &'static [&'static str] = &{
@@ -29,7 +30,7 @@ impl Dialect {
     };
 
     /// Reserved names, whose error says that they are not built yet.
-    pub const NOT_BUILT: &'static [&'static str] = &["otlp", "ndjson"];
+    pub const NOT_BUILT: &'static [&'static str] = &["ndjson"];
 
     /// Everything that others need to know of it.
     #[must_use]
@@ -38,6 +39,7 @@ impl Dialect {
             Self::ResourceApi => &resource_api::PROFILE,
             Self::PodBatch => &pod_batch::PROFILE,
             Self::PodLifecycle => &pod_lifecycle::PROFILE,
+            Self::Otlp => &otlp::PROFILE,
             Self::RemoteWrite => &remote_write::PROFILE,
         }
     }

@@ -13,6 +13,7 @@ pub mod metrics_k8s_io;
 pub mod name;
 pub mod open_metrics;
 pub mod options;
+pub mod otlp;
 pub mod pod_batch;
 pub mod pod_lifecycle;
 pub mod profile;

@@ -15,6 +15,10 @@ pub struct Message {
 /// [`EncodeOptions::resources_max`] unless set otherwise.
 pub const RESOURCES_MAX: usize = 500;
 
+/// [`EncodeOptions::body_bytes_max`] unless set otherwise: what gRPC receivers take without being
+/// told, and many of HTTP too.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+
 /// The options of one endpoint. A dialect reads those that it has a use for.
 #[derive(Debug, Clone)]
 pub struct EncodeOptions {
@@ -34,6 +38,8 @@ pub struct EncodeOptions {
     pub external_labels: Labels,
     /// The most resources of one message; further ones go into further messages.
     pub resources_max: usize,
+    /// The most bytes of one body of metrics; what is beyond goes into further ones.
+    pub body_bytes_max: usize,
 }
 
 impl EncodeOptions {
@@ -50,6 +56,7 @@ impl EncodeOptions {
             cluster: ClusterContext::default(),
             external_labels: Labels::new(),
             resources_max: RESOURCES_MAX,
+            body_bytes_max: BODY_BYTES_MAX,
         }
     }
 }

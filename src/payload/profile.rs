@@ -13,6 +13,8 @@ pub struct Profile {
     pub name: &'static str,
     /// The `Content-Type` of every body.
     pub content_type: &'static str,
+    /// The path of every post, which the URL of an endpoint may have at its end already.
+    pub path_in_url: Option<&'static str>,
     pub reports: Reports,
     pub order: Order,
     pub timestamps: Timestamps,
@@ -20,6 +22,10 @@ pub struct Profile {
     pub split: Option<SplitBody>,
     /// Servers answer 500 for good to what they cannot parse.
     pub permanent_500: bool,
+    /// The statuses after which a post is sent again. `None`: 408, 425, 429 and all of 5xx.
+    pub retried_statuses: Option<&'static [u16]>,
+    /// Reads what the body of a 2xx says about the post. `None`: it says nothing.
+    pub read_answer: Option<ReadAnswer>,
     /// The reason why bodies cannot be compressed; `None`: they can.
     pub uncompressed_because: Option<&'static str>,
     /// The words of the setting `protocol`, the default first, each with the forms that are tried, the
@@ -27,6 +33,10 @@ pub struct Profile {
     pub protocols: &'static [(&'static str, &'static [WireForm])],
     /// The JSON form of a body, for people; `None`: bodies are JSON.
     pub as_json: Option<BodyToJson>,
+    /// Every server takes gzip, so bodies are compressed unless the settings say otherwise.
+    pub gzip_by_default: bool,
+    /// The settings say `temporality`, and not `counters`.
+    pub has_temporality: bool,
     /// Bodies count bytes read from and written to disks.
     pub has_disk_io: bool,
     /// Bodies are made of metrics, which are kept only where somebody wants them.
@@ -63,6 +73,10 @@ pub type BodyToJson = fn(&[u8]) -> Option<Vec<u8>>;
 /// The halves of a body, which mean the same together; `None`: it cannot be smaller.
 pub type SplitBody = fn(&[u8]) -> Option<(Bytes, Bytes)>;
 
+/// Reads the `Content-Type` and the body of a 2xx: the points that were refused, and the server's
+/// message; an error says why nothing was accepted.
+pub type ReadAnswer = fn(&str, &[u8]) -> Result<(u64, String), String>;
+
 /// Two bodies of one path as one, the older first; `None`: they do not add up.
 pub type MergePosts = fn(&[u8], &[u8]) -> Option<Bytes>;
 
@@ -85,7 +99,9 @@ pub enum Order {
     Any,
     /// As sampled where bytes are running totals, which a server subtracts; else any.
     CumulativeAsSampled,
-    /// Always as they came about: the latest post replaces those before it, or a server refuses an older one.
+    /// Always as sampled: points older than the last of their series are refused.
+    AsSampled,
+    /// Always as they came about: the latest post replaces those before it.
     AsReported,
 }
 
@@ -96,7 +112,7 @@ impl Order {
         match self {
             Self::Any => false,
             Self::CumulativeAsSampled => cumulative,
-            Self::AsReported => true,
+            Self::AsSampled | Self::AsReported => true,
         }
     }
 }

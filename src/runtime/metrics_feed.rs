@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Counters, EndpointSettings, Settings};
 use crate::directory::Catalog;
 use crate::disk_usage::node::NodeFilesystems;
 use crate::ledger::Account;
@@ -39,8 +39,15 @@ pub fn store_options(settings: &Settings) -> Option<StoreOptions> {
         },
         waits_for_names: settings.directory.knows_pods(),
         processes: settings.metrics.processes,
-        keeps_intervals: pushes,
+        keeps_intervals: settings.endpoints.iter().any(needs_intervals),
     })
+}
+
+/// `true` unless the endpoint gets no metrics, or running totals alone.
+fn needs_intervals(endpoint: &EndpointSettings) -> bool {
+    let profile = endpoint.dialect.profile();
+    let has_totals = profile.has_temporality && endpoint.counters == Counters::Cumulative;
+    profile.needs_metrics && !has_totals
 }
 
 impl MetricsFeed {

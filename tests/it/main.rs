@@ -31,6 +31,7 @@ mod kubelet_paths;
 mod ledger_properties;
 mod live;
 mod metrics;
+mod otlp;
 mod packaging;
 mod parser_properties;
 mod payloads;

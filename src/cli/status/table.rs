@@ -126,6 +126,9 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     if !moved.is_empty() {
         let _ = writeln!(out, "  posts    {}", moved.join(", "));
     }
+    if endpoint.dropped_points > 0 {
+        let _ = writeln!(out, "  points   {} refused by the server", endpoint.dropped_points);
+    }
     if endpoint.restarts > 0 {
         let _ = writeln!(out, "  panics   {}, each logged", endpoint.restarts);
     }

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::proxy::Route;
+use crate::delivery::settings::{AnswerReader, DeliverySettings};
 use crate::mask::Mask;
 use crate::quantity::WallTime;
 use crate::retry_after::{asked_wait, rate_limit_wait};
 
 /// The most bytes read of an answer's body. A longer one costs the connection, not memory.
 const ANSWER_BYTES_MAX: usize = 4096;
+
+/// The same where a dialect reads it: messages name what was refused.
+const READ_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// The most characters of foreign text in the log.
 const EXCERPT_CHARS_MAX: usize = 200;
@@ -23,10 +27,12 @@ pub(in crate::delivery) enum PostOutcome {
         status: u16,
         /// The wait that the endpoint asks for before the next post.
         pause: Option<Duration>,
+        remark: Option<Remark>,
     },
-    /// A permanent error: 3xx, and 4xx except those of [`PostOutcome::Retry`].
+    /// A permanent error: 3xx, 4xx except those of [`PostOutcome::Retry`], and what the dialect does
+    /// not retry or accept.
     Rejected { status: u16, excerpt: String },
-    /// 408, 425, 429 and 5xx; where the settings say so, any 4xx but 413.
+    /// 408, 425, 429 and 5xx, or those of the dialect; where the settings say so, any 4xx but 413.
     Retry {
         status: u16,
         /// The wait that the endpoint asks for, of any length.
@@ -35,6 +41,15 @@ pub(in crate::delivery) enum PostOutcome {
     },
     /// No connection, no whole answer in time, or a proxy that lets nothing through.
     Unanswered { reason: String },
+}
+
+/// A server's words about a post that it accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::delivery) struct Remark {
+    /// The part of the post that it refused, such as points; 0: it accepted everything.
+    pub(in crate::delivery) refused: u64,
+    /// Masked; empty if it gives none.
+    pub(in crate::delivery) message: String,
 }
 
 /// An answer before it is interpreted.
@@ -47,9 +62,15 @@ pub(super) struct ReceivedAnswer {
 }
 
 /// Reads an answer, which came at `now`.
-pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> ReceivedAnswer {
+pub(super) async fn read(
+    mut answer: reqwest::Response,
+    now: WallTime,
+    settings: &DeliverySettings,
+) -> ReceivedAnswer {
     let status = answer.status();
     let headers = answer.headers().clone();
+    let is_read = settings.answer_reader.is_some() && status.is_success();
+    let bytes_max = if is_read { READ_ANSWER_BYTES_MAX } else { ANSWER_BYTES_MAX };
     let pause = if status.is_success() {
         // After a success, Retry-After says when the result can be read, not when to send more.
         rate_limit_wait(answer.headers(), now)
@@ -59,9 +80,9 @@ pub(super) async fn read(mut answer: reqwest::Response, now: WallTime) -> Receiv
     // Read to the end, or the connection cannot be used again.
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await {
-        let room = ANSWER_BYTES_MAX - body.len();
+        let room = bytes_max - body.len();
         body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-        if body.len() == ANSWER_BYTES_MAX {
+        if body.len() == bytes_max {
             break;
         }
     }
@@ -78,23 +99,42 @@ impl ReceivedAnswer {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
-    /// The outcome of the post. `retries_client_errors`: whether permanent 4xx are retried. 413 is
-    /// not: the body would be too large again.
+    /// The outcome of the post. Where permanent 4xx are retried, 413 is not: the body would be too large
+    /// again.
     pub(super) fn meaning(
         self,
         mask: &Mask,
         way: Route<'_>,
-        retries_client_errors: bool,
+        settings: &DeliverySettings,
     ) -> PostOutcome {
-        let Self { status, pause, body, .. } = self;
+        let Self { status, headers, pause, body } = self;
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default();
         let excerpt = || way.describe(excerpt(&body, mask));
+        let is_retried = |code: u16| match settings.retried_statuses {
+            Some(retried) => retried.contains(&code),
+            None => matches!(code, 408 | 425 | 429 | 500..=599),
+        };
         match status.as_u16() {
-            code @ 200..=299 => PostOutcome::Accepted { status: code, pause },
+            code @ 200..=299 => match settings.answer_reader {
+                None => PostOutcome::Accepted { status: code, pause, remark: None },
+                Some(AnswerReader(read)) => match read(content_type, &body) {
+                    Ok((refused, message)) => {
+                        let message = self::excerpt(message.as_bytes(), mask);
+                        let has_remark = refused > 0 || !message.is_empty();
+                        let remark = has_remark.then_some(Remark { refused, message });
+                        PostOutcome::Accepted { status: code, pause, remark }
+                    }
+                    Err(reason) => {
+                        PostOutcome::Rejected { status: code, excerpt: way.describe(reason) }
+                    }
+                },
+            },
             407 if way.ends_at_proxy() => PostOutcome::Unanswered { reason: way.refused() },
-            code @ (408 | 425 | 429 | 500..=599) => {
+            code if is_retried(code) => {
                 PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
-            code @ 400..=499 if retries_client_errors && code != 413 => {
+            code @ 400..=499 if settings.retry_client_errors && code != 413 => {
                 PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
             code => PostOutcome::Rejected { status: code, excerpt: excerpt() },
@@ -126,16 +166,21 @@ mod tests {
         let status = StatusCode::from_u16(code).unwrap();
         let pause = Some(Duration::from_secs(7));
         let base = BaseUrl::parse("http://host").unwrap();
-        let received =
-            ReceivedAnswer { status, headers: HeaderMap::new(), pause, body: b"why".to_vec() };
-        received.meaning(&Mask::default(), Route::to(&base, None), retries_client_errors)
+        let settings = DeliverySettings::new("central", base.clone(), 1);
+        let settings = DeliverySettings { retry_client_errors: retries_client_errors, ..settings };
+        let body = b"why".to_vec();
+        let received = ReceivedAnswer { status, headers: HeaderMap::new(), pause, body };
+        received.meaning(&Mask::default(), Route::to(&base, None), &settings)
     }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_refused() {
         let (pause, excerpt) = (Some(Duration::from_secs(7)), "why".to_owned());
         for code in [200, 201, 204] {
-            assert_eq!(meaning(code, false), PostOutcome::Accepted { status: code, pause });
+            assert_eq!(
+                meaning(code, false),
+                PostOutcome::Accepted { status: code, pause, remark: None }
+            );
         }
         let later = |status| PostOutcome::Retry { status, pause, excerpt: excerpt.clone() };
         for code in [408, 425, 429, 500, 502, 503, 504, 507] {

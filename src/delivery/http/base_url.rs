@@ -71,6 +71,16 @@ impl BaseUrl {
         written.map(str::to_owned).chain(meant).collect()
     }
 
+    /// The URL without `path`, if it ends in that.
+    #[must_use]
+    pub fn without_end(mut self, path: &str) -> Self {
+        let base = self.0.path().trim_end_matches('/').strip_suffix(path).map(str::to_owned);
+        if let Some(base) = base {
+            self.0.set_path(&base);
+        }
+        self
+    }
+
     /// The URL of a path; without one the base itself. The query of the base, which may hold a key,
     /// follows every path.
     pub(super) fn join(&self, path: &str) -> Url {
@@ -114,6 +124,20 @@ mod tests {
             ["http://host/api/v1/write", "http://host/api/v1/push/?tenant=a", "http://host/"]
         {
             assert_eq!(join(base, ""), base);
+        }
+    }
+
+    #[test]
+    fn a_path_that_the_base_has_already_is_not_added_again() {
+        for (base, expected) in [
+            ("http://host:4318", "http://host:4318/v1/metrics"),
+            ("http://host/v1/metrics", "http://host/v1/metrics"),
+            ("http://host/otlp/v1/metrics/?key=k", "http://host/otlp/v1/metrics?key=k"),
+            ("http://host/v1/metrics/x", "http://host/v1/metrics/x/v1/metrics"),
+            ("http://host/xv1/metrics", "http://host/xv1/metrics/v1/metrics"),
+        ] {
+            let base = BaseUrl::parse(base).unwrap().without_end("/v1/metrics");
+            assert_eq!(base.join("/v1/metrics").as_str(), expected);
         }
     }
 

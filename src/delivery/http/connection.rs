@@ -15,7 +15,7 @@ use super::failure::innermost;
 use super::mask;
 use super::proxy::{Proxy, Route};
 use super::tls::TlsMaterial;
-use super::token::AuthToken;
+use super::token::SecretHeader;
 use super::trust::ConnectionParts;
 use crate::clock;
 use crate::delivery::settings::DeliverySettings;
@@ -47,7 +47,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct CurrentClient {
     client: Client,
-    token: Option<AuthToken>,
+    secrets: Vec<SecretHeader>,
     /// The stamps of the TLS files at the last check.
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
@@ -55,8 +55,8 @@ struct CurrentClient {
     logged: bool,
 }
 
-/// The header with the token.
-pub(super) type TokenHeader = Option<(HeaderName, HeaderValue)>;
+/// The headers with the token and other secrets that are read from files.
+pub(super) type SecretHeaders = Vec<(HeaderName, HeaderValue)>;
 
 impl Connection {
     /// Makes the client.
@@ -68,7 +68,7 @@ impl Connection {
         let client = client(settings, opened.proxy.as_ref(), opened.material)?;
         let current = CurrentClient {
             client,
-            token: opened.token,
+            secrets: opened.secrets,
             stamps: opened.stamps,
             looked_at: clock::timer_now(),
             logged: false,
@@ -94,38 +94,40 @@ impl Connection {
         Route::to(&self.base, self.proxy.as_ref())
     }
 
-    /// The secrets that an answer to a request with this token may repeat.
-    pub(super) fn mask(&self, shown: &TokenHeader) -> Mask {
-        let token = shown.as_ref().map(|(_, value)| value);
-        mask::of_request(token, &self.settings.headers, &self.base, self.proxy.as_ref())
+    /// The secrets that an answer to a request with these headers may repeat.
+    pub(super) fn mask(&self, shown: &SecretHeaders) -> Mask {
+        let secrets = shown.iter().map(|(_, value)| value);
+        mask::of_request(secrets, &self.settings.headers, &self.base, self.proxy.as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, CurrentClient> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client and the token of one request, from the current files.
-    pub(super) fn current(&self) -> (Client, TokenHeader) {
+    /// The client and the secret headers of one request, from the current files.
+    pub(super) fn current(&self) -> (Client, SecretHeaders) {
         let mut current = self.lock();
         if current.looked_at.elapsed() >= LOOK_INTERVAL {
             current.looked_at = clock::timer_now();
-            if let Some(token) = &mut current.token {
-                token.look(&self.settings.name);
+            for secret in &mut current.secrets {
+                secret.look(&self.settings.name);
             }
             self.look_at_certificates(&mut current);
         }
-        (current.client.clone(), current.token.as_ref().map(AuthToken::header))
+        (current.client.clone(), current.secrets.iter().map(SecretHeader::header).collect())
     }
 
-    /// The current token, where it differs from `shown`, which the server no longer accepts.
-    pub(super) fn other_token(&self, shown: &TokenHeader) -> TokenHeader {
+    /// The current secret headers, where they differ from `shown`, which the server no longer accepts.
+    pub(super) fn other_secrets(&self, shown: &SecretHeaders) -> Option<SecretHeaders> {
         let mut current = self.lock();
-        let token = current.token.as_mut()?;
-        // Another post may have read it already.
-        if Some(token.header()) == *shown {
-            token.read_again(&self.settings.name);
+        for secret in &mut current.secrets {
+            // Another post may have read it already.
+            if shown.contains(&secret.header()) {
+                secret.read_again(&self.settings.name);
+            }
         }
-        Some(token.header()).filter(|header| Some(header) != shown.as_ref())
+        let others: SecretHeaders = current.secrets.iter().map(SecretHeader::header).collect();
+        (others != *shown).then_some(others)
     }
 
     /// Certificates are rotated while the agent runs, sometimes the key before the certificate.

@@ -23,5 +23,5 @@ pub use tls::{ClientCertificate, Tls};
 pub use token::{Credential, SecretText, TokenSource, secret_header};
 pub use trust::EndpointTrust;
 
-pub(super) use answer::PostOutcome;
+pub(super) use answer::{PostOutcome, Remark};
 pub(super) use sender::{Sender, Sent};

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
 
 use super::answer::{self, PostOutcome};
-use super::connection::{Connection, TokenHeader};
+use super::connection::{Connection, SecretHeaders};
 use super::error::HttpError;
 use super::failure;
 use super::forms::{FormedBody, Forms};
@@ -107,15 +107,15 @@ impl Inner {
         let (mut has_other_token, mut is_unpacked) = (false, false);
         loop {
             let received = match self.exchange(&client, &post, &shown, earlier).await {
-                Ok(answer) => answer::read(answer, wall_time()).await,
+                Ok(answer) => answer::read(answer, wall_time(), self.connection.settings()).await,
                 Err(error) => return PostOutcome::Unanswered { reason: error.to_string() },
             };
             match received.status() {
                 401 if !has_other_token
-                    && let Some(other) = self.connection.other_token(&shown) =>
+                    && let Some(other) = self.connection.other_secrets(&shown) =>
                 {
                     has_other_token = true;
-                    shown = Some(other);
+                    shown = other;
                 }
                 415 if post.encoded.is_some() => {
                     is_unpacked = true;
@@ -133,7 +133,7 @@ impl Inner {
                         self.send_plainly_from_here();
                     }
                     let (mask, way) = (self.connection.mask(&shown), self.connection.way());
-                    let retries = self.connection.settings().retry_client_errors;
+                    let settings = self.connection.settings();
                     if let Some(excerpt) =
                         post.formed.as_ref().and_then(|formed| formed.accepted_nothing(&received))
                     {
@@ -141,7 +141,7 @@ impl Inner {
                     }
                     let partly = post.formed.as_ref();
                     let partly = partly.and_then(|it| it.partly_written(&received, post.body));
-                    return with_parts(received.meaning(&mask, way, retries), partly);
+                    return with_parts(received.meaning(&mask, way, settings), partly);
                 }
             }
             earlier.push(Some(received.status()));
@@ -168,7 +168,7 @@ impl Inner {
         &self,
         client: &Client,
         post: &OutgoingPost<'_>,
-        shown: &TokenHeader,
+        shown: &SecretHeaders,
         earlier: &mut Vec<Option<u16>>,
     ) -> Result<reqwest::Response, HttpError> {
         let answered = self.answers.load(Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl Inner {
         &self,
         client: &Client,
         post: &OutgoingPost<'_>,
-        shown: &TokenHeader,
+        shown: &SecretHeaders,
     ) -> Result<reqwest::Response, HttpError> {
         let mut request = client.post(self.connection.base().join(post.path));
         if let Some(key) = post.idempotency_key {
@@ -226,15 +226,15 @@ impl Inner {
         self.answered(request, shown).await
     }
 
-    /// The answer, and the token of its request. An answer of the proxy is an error.
-    async fn get(&self, path: &str) -> Result<(reqwest::Response, TokenHeader), HttpError> {
+    /// The answer, and the secret headers of its request. An answer of the proxy is an error.
+    async fn get(&self, path: &str) -> Result<(reqwest::Response, SecretHeaders), HttpError> {
         let (client, mut shown) = self.connection.current();
         let url = self.connection.base().join(path);
         let mut answer = self.answered(client.get(url.clone()), &shown).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
-            && let Some(other) = self.connection.other_token(&shown)
+            && let Some(other) = self.connection.other_secrets(&shown)
         {
-            shown = Some(other);
+            shown = other;
             answer = self.answered(client.get(url), &shown).await?;
         }
         let way = self.connection.way();
@@ -248,9 +248,9 @@ impl Inner {
     async fn answered(
         &self,
         mut request: RequestBuilder,
-        shown: &TokenHeader,
+        shown: &SecretHeaders,
     ) -> Result<reqwest::Response, HttpError> {
-        if let Some((name, value)) = shown {
+        for (name, value) in shown {
             request = request.header(name, value);
         }
         let outcome = request.send().await;
@@ -258,7 +258,7 @@ impl Inner {
         outcome.map_err(|error| self.unanswered(error, shown))
     }
 
-    fn unanswered(&self, error: reqwest::Error, shown: &TokenHeader) -> HttpError {
+    fn unanswered(&self, error: reqwest::Error, shown: &SecretHeaders) -> HttpError {
         let closed = failure::closed_without_answer(&error);
         let settings = self.connection.settings();
         let reason = failure::describe(error, settings.request_timeout, &settings.trust.tls);
@@ -374,7 +374,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_post_that_is_recognised_is_sent_again_at_once() {
         let body = Bytes::from_static(b"body");
-        let accepted = || PostOutcome::Accepted { status: 201, pause: None };
+        let accepted = || PostOutcome::Accepted { status: 201, pause: None, remark: None };
         let key = HeaderValue::from_static("\"1\"");
         for (key, requests_expected) in [(None, 2), (Some(&key), 3)] {
             let requests: Arc<AtomicUsize> = Arc::default();

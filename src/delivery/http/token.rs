@@ -1,7 +1,7 @@
 //! The token of an endpoint.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{info, warn};
@@ -31,8 +31,19 @@ impl fmt::Debug for SecretText {
 pub enum TokenSource {
     /// A file with only the token; read again when it changes.
     File(PathBuf),
+    /// A file with the whole value of the header, which may have spaces; read again when it changes.
+    Whole(PathBuf),
     /// A variable of the environment, read at the start.
     Held { variable: String, token: SecretText },
+}
+
+impl TokenSource {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Whole(path) => Some(path),
+            Self::Held { .. } => None,
+        }
+    }
 }
 
 /// A token and its header.
@@ -62,9 +73,9 @@ fn secret(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpErro
     Ok((name, value))
 }
 
-/// A token as read last.
+/// A token, or another header's value, as read last.
 #[derive(Debug)]
-pub(super) struct AuthToken {
+pub(super) struct SecretHeader {
     credential: Credential,
     header: (HeaderName, HeaderValue),
     /// The stamp of its file at the last check.
@@ -73,7 +84,7 @@ pub(super) struct AuthToken {
     logged: bool,
 }
 
-impl AuthToken {
+impl SecretHeader {
     /// Reads the token.
     ///
     /// # Errors
@@ -85,6 +96,9 @@ impl AuthToken {
                 let stamp = Stamp::read(path).ok();
                 (stamp, small_file::read_token(path)?)
             }
+            TokenSource::Whole(path) => {
+                (Stamp::read(path).ok(), small_file::read_header_value(path)?)
+            }
             TokenSource::Held { variable, token: SecretText(text) } => {
                 let token = small_file::trimmed_token(text).map_err(|fault| {
                     HttpError::TokenVariable { variable: variable.clone(), fault }
@@ -93,7 +107,8 @@ impl AuthToken {
             }
         };
         let name = &credential.header;
-        let value = if name.eq_ignore_ascii_case("authorization") {
+        let is_whole = matches!(credential.token, TokenSource::Whole(_));
+        let value = if name.eq_ignore_ascii_case("authorization") && !is_whole {
             format!("Bearer {token}")
         } else {
             token
@@ -109,7 +124,7 @@ impl AuthToken {
 
     /// Reads the file again if it has changed.
     pub(super) fn look(&mut self, endpoint: &str) {
-        let TokenSource::File(path) = &self.credential.token else { return };
+        let Some(path) = self.credential.token.path() else { return };
         if Stamp::read(path).ok() != self.stamp {
             self.read_again(endpoint);
         }
@@ -117,7 +132,7 @@ impl AuthToken {
 
     /// Reads the file again. Without a valid token in it, the last one stays in use.
     pub(super) fn read_again(&mut self, endpoint: &str) {
-        let TokenSource::File(path) = &self.credential.token else { return };
+        let Some(path) = self.credential.token.path() else { return };
         match Self::read(&self.credential) {
             Ok(read) => {
                 if self.logged {
@@ -157,7 +172,7 @@ mod tests {
             },
         };
         assert!(!format!("{:?}", retained("hunter2")).contains("hunter2"));
-        let token = AuthToken::read(&retained("hunter2\n")).unwrap();
+        let token = SecretHeader::read(&retained("hunter2\n")).unwrap();
         assert_eq!(token.header().1.to_str().unwrap(), "Bearer hunter2");
         assert!(!format!("{token:?}").contains("hunter2"));
         for (text, fault) in [
@@ -167,7 +182,7 @@ mod tests {
             ("hunter2 hunter2", "it has white space inside"),
             ("hunter2\u{e9}", "it has a character that is not ASCII"),
         ] {
-            let error = AuthToken::read(&retained(text)).unwrap_err();
+            let error = SecretHeader::read(&retained(text)).unwrap_err();
             assert_eq!(error.to_string(), format!("the variable KEY holds no token: {fault}"));
         }
     }
@@ -179,8 +194,8 @@ mod tests {
         std::fs::write(&path, "first\n").unwrap();
         let source = TokenSource::File(path.clone());
         let credential = Credential { header: "X-API-Key".to_owned(), token: source };
-        let mut token = AuthToken::read(&credential).unwrap();
-        let sent = |token: &AuthToken| token.header().1.to_str().unwrap().to_owned();
+        let mut token = SecretHeader::read(&credential).unwrap();
+        let sent = |token: &SecretHeader| token.header().1.to_str().unwrap().to_owned();
         assert_eq!(sent(&token), "first");
         for gone in [true, false] {
             if gone {

@@ -4,7 +4,7 @@ use super::base_url::BaseUrl;
 use super::error::HttpError;
 use super::proxy::{Proxies, Proxy};
 use super::tls::{Tls, TlsMaterial};
-use super::token::{AuthToken, Credential};
+use super::token::{Credential, SecretHeader};
 use crate::small_file::Stamp;
 
 /// The credentials, TLS settings and proxies of an endpoint.
@@ -12,6 +12,8 @@ use crate::small_file::Stamp;
 pub struct EndpointTrust {
     /// `None`: requests have no token.
     pub credential: Option<Credential>,
+    /// Further headers whose values are in files.
+    pub header_files: Vec<Credential>,
     pub tls: Tls,
     pub proxies: Proxies,
 }
@@ -36,7 +38,7 @@ impl EndpointTrust {
 
 /// The values read from files and variables for one client.
 pub(super) struct ConnectionParts {
-    pub(super) token: Option<AuthToken>,
+    pub(super) secrets: Vec<SecretHeader>,
     pub(super) material: TlsMaterial,
     /// The stamps of the TLS files before they were read.
     pub(super) stamps: Vec<Option<Stamp>>,
@@ -53,7 +55,8 @@ impl ConnectionParts {
     pub(super) fn read(trust: &EndpointTrust, url: &BaseUrl) -> Result<Self, HttpError> {
         // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let token = trust.credential.as_ref().map(AuthToken::read).transpose()?;
+        let credentials = trust.credential.iter().chain(&trust.header_files);
+        let secrets = credentials.map(SecretHeader::read).collect::<Result<_, _>>()?;
         let stamps = trust.tls.stamps();
         let material = trust.tls.read(url)?;
         let base = trust.tls.named(url)?;
@@ -62,6 +65,6 @@ impl ConnectionParts {
             // The proxy would be asked for the server by that name.
             return Err(HttpError::ServerNameThroughProxy);
         }
-        Ok(Self { token, material, stamps, proxy, base })
+        Ok(Self { secrets, material, stamps, proxy, base })
     }
 }

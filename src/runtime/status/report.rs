@@ -99,6 +99,7 @@ fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
         accepted_bytes: figures.accepted_bytes,
         merged_posts: figures.merged_posts,
         dropped_posts: dropped,
+        dropped_points: figures.dropped_points,
         answers: figures.answers,
         unanswered: figures.unanswered,
         retries: figures.retries,

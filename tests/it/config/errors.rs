@@ -46,13 +46,15 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[samplin]\ninterval = \"15s\"",
         "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
-         sampling, paths, directory, cluster, filesystem, state, spool, status, metrics, log, endpoint, receiver",
+         sampling, paths, directory, cluster, filesystem, state, spool, status, metrics, log, \
+         endpoint, receiver",
     ),
     (
         "interval = \"15s\"",
         "nodetally.toml:1: interval: unknown key outside any section, did you mean \
          \"sampling.interval\"?; sections: node, sampling, paths, directory, cluster, \
-         filesystem, state, spool, status, metrics, log, endpoint, receiver",
+         filesystem, state, spool, status, metrics, log, \
+         endpoint, receiver",
     ),
     (
         "log = \"debug\"",
@@ -136,9 +138,9 @@ const BAD_FILES: &[(&str, &str)] = &[
          nodetally.toml:2; allowed: a name of its own",
     ),
     (
-        "[[endpoint]]\nname = \"a\"\ndialect = \"otlp\"\nurl = \"http://a\"",
-        "nodetally.toml:3: endpoint.dialect = \"otlp\": a known dialect, but not built yet; \
-         allowed: \"resource-api\", \"pod-batch\", \"pod-lifecycle\" or \"prometheus-remote-write\"",
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"",
+        "nodetally.toml:3: endpoint.dialect = \"ndjson\": a known dialect, but not built yet; \
+         allowed: \"resource-api\", \"pod-batch\", \"pod-lifecycle\", \"otlp\" or \"prometheus-remote-write\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nprotocol = \"1.0\"",
@@ -193,10 +195,10 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
-         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, counters, timeout, \
-         concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
+         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, protocol, \
+         external_labels, counters, temporality, timeout, concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
          spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
-         ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
+         headers, header_files, ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
          namespaces_except, pod_selector, annotations, extras, client_errors",
     ),
     (

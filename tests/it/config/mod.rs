@@ -144,6 +144,14 @@ stale_after = "10m"
 stale = "send"
 # What cannot stand beside a token's file.
 bearer_token_env = "BROKER_TOKEN"
+[[endpoint]]
+name = "collector"
+dialect = "otlp"
+url = "https://collector"
+temporality = "delta"
+# The value is shown like this, so that it reads again as the same.
+headers = { "X-Scope-OrgID" = "(hidden)" }
+header_files = { "X-API-Key" = "/etc/nodetally/key" }
 [receiver]
 listen = "[::1]:0"
 retention = "2h"

@@ -94,6 +94,13 @@ fn every_key_of_a_file_reaches_the_settings() {
     let late = (other.waiting.stale, other.waiting.stale_after);
     assert_eq!(late, (StalePolicy::Send, Duration::from_secs(600)));
     assert_eq!(other.trust.bearer_token_env.as_deref(), Some("BROKER_TOKEN"));
+    let collector = &settings.endpoints[2];
+    assert_eq!(collector.counters, Counters::Delta);
+    assert_eq!(collector.trust.compression, Compression::Gzip);
+    let header = &collector.trust.headers[0];
+    assert_eq!((header.name.as_str(), header.value.as_str()), ("X-Scope-OrgID", "(hidden)"));
+    let file = &collector.trust.header_files[0];
+    assert_eq!((file.name.as_str(), &*file.file), ("X-API-Key", Path::new("/etc/nodetally/key")));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));

@@ -84,7 +84,10 @@ level = "debug"                       # environment NODETALLY_LOG_LEVEL
 name = "a"                            # nodetally.toml:4
 dialect = "resource-api"              # default
 url = "http://a/?hidden"              # nodetally.toml:5
+# protocol: "auto"
+# external_labels: []
 counters = "delta"                    # default
+# temporality: "cumulative"
 timeout = "10s"                       # default
 concurrency = 8                       # default
 queue_bytes = "16MiB"                 # default
@@ -100,6 +103,8 @@ unknown_namespace = "unknown"         # default
 bearer_token_file = "/t"              # nodetally.toml:6; token: set (hidden)
 # bearer_token_env: not set: nothing is sent
 auth_header = "Authorization"         # default
+# headers: not set: no further headers
+# header_files: not set: no further headers
 # ca_file: not set: the CAs that the system trusts
 # client_certificate_file: not set: no certificate is shown
 # client_key_file: not set: no certificate is shown

@@ -53,6 +53,11 @@ pub fn hear_all() {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
+/// The lines of all threads that contain `part`.
+pub fn containing(part: &str) -> Vec<String> {
+    ALL.containing(part)
+}
+
 /// The lines of all threads that name `path`.
 pub fn about(path: &Path) -> Vec<String> {
     ALL.containing(path.to_str().unwrap())
