@@ -10,6 +10,7 @@ use crate::config::{
     FlagCommands, Flags, InvalidDuration, KEYS, Key, KeyFlag, keys, parse_duration,
 };
 use crate::identity::PodUid;
+use crate::payload::dialect::Dialect;
 
 /// Attributes every CPU second and every byte of a Linux node to its pods and units, and shows what
 /// cannot be attributed.
@@ -153,7 +154,7 @@ pub struct DumpFlags {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
     pub interval: Duration,
     /// The output: a table, one JSON document, one JSON object per line, the lists of
-    /// metrics.k8s.io/v1beta1, or the kubelet's /stats/summary
+    /// metrics.k8s.io/v1beta1, or what is served or sent of this sample
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// The number of rows of each list of the table, and of processes that are listed
@@ -218,6 +219,43 @@ pub enum Format {
     StatsSummary,
     /// The posts of the dialect otlp in its JSON form, one a line
     OtlpJson,
+    /// The text that /metrics serves, without the agent's own metrics
+    #[value(name = "openmetrics")]
+    OpenMetrics,
+    /// The requests of remote write, one JSON object a line: {"path": …, "body": …}
+    RemoteWriteJson,
+    /// The same for resource-api
+    ResourceApi,
+    /// The same for pod-batch
+    PodBatch,
+    /// The same for pod-lifecycle
+    PodLifecycle,
+}
+
+impl Format {
+    /// The dialect whose requests it prints; `None`: it prints something else.
+    #[must_use]
+    pub const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::OtlpJson => Some(Dialect::Otlp),
+            Self::RemoteWriteJson => Some(Dialect::RemoteWrite),
+            Self::ResourceApi => Some(Dialect::ResourceApi),
+            Self::PodBatch => Some(Dialect::PodBatch),
+            Self::PodLifecycle => Some(Dialect::PodLifecycle),
+            Self::Table
+            | Self::Json
+            | Self::Ndjson
+            | Self::MetricsK8sIo
+            | Self::StatsSummary
+            | Self::OpenMetrics => None,
+        }
+    }
+
+    /// `true` for what cannot be limited to one pod or unit.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        !matches!(self, Self::Table | Self::Json | Self::Ndjson)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

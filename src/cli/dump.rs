@@ -41,9 +41,7 @@ const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
-    let is_whole =
-        matches!(flags.format, Format::MetricsK8sIo | Format::StatsSummary | Format::OtlpJson);
-    if is_whole && (flags.pod.is_some() || flags.unit.is_some()) {
+    if flags.format.is_whole() && (flags.pod.is_some() || flags.unit.is_some()) {
         let format = flags.format.to_possible_value();
         let format = format.as_ref().map_or("", PossibleValue::get_name);
         bail!("--format {format} prints the node and all its pods: not with --pod or --unit");
@@ -82,6 +80,11 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
         Format::OtlpJson => {
             out.write_all(&dump_posts::json_lines(settings, Dialect::Otlp, &observed)?)
         }
+        Format::RemoteWriteJson | Format::ResourceApi | Format::PodBatch | Format::PodLifecycle => {
+            let dialect = flags.format.dialect().unwrap_or_default();
+            out.write_all(&dump_posts::request_lines(settings, dialect, &observed)?)
+        }
+        Format::OpenMetrics => dump_posts::write_openmetrics(settings, &observed, &mut out),
         Format::Json | Format::Ndjson => {
             let dump = Dump {
                 host: &observed.host,

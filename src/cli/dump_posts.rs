@@ -1,9 +1,13 @@
 //! `nodetally dump` in the forms that endpoints are sent: the posts of one sample.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::observed::Observed;
 use crate::config::Settings;
@@ -12,9 +16,15 @@ use crate::metrics::sample::{MetricSample, NodeAttributes};
 use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
-use crate::payload::options::EncodeOptions;
+use crate::payload::open_metrics::TextFormat;
+use crate::payload::options::{EncodeOptions, PodFilter};
+use crate::payload::pod_lifecycle::{self, Lifecycle};
 use crate::payload::profile::Reports;
+use crate::payload::prometheus::{EntityFilter, MetricText};
 use crate::payload::running_totals::RunningTotals;
+
+/// The bytes of a text that are made at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The bodies of a dialect's posts in its JSON form, one a line.
 pub(super) fn json_lines(
@@ -33,6 +43,50 @@ pub(super) fn json_lines(
         lines.push(b'\n');
     }
     Ok(lines)
+}
+
+/// The posts of a dialect, one JSON object a line with path and body. Bodies are in their JSON form.
+pub(super) fn request_lines(
+    settings: &Settings,
+    dialect: Dialect,
+    observed: &Observed,
+) -> anyhow::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for (path, body) in posts(settings, dialect, observed)? {
+        let json = match dialect.profile().as_json {
+            Some(as_json) => as_json(&body).context("a body that was just made")?,
+            None => body.into(),
+        };
+        let body: &RawValue = serde_json::from_slice(&json)?;
+        serde_json::to_writer(&mut lines, &RequestLine { path: &path, body })?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+#[derive(Serialize)]
+struct RequestLine<'a> {
+    path: &'a str,
+    body: &'a RawValue,
+}
+
+/// Writes what `/metrics` serves, without the agent's own metrics.
+pub(super) fn write_openmetrics(
+    settings: &Settings,
+    observed: &Observed,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let (format, filter) = (TextFormat::OpenMetrics, EntityFilter::default());
+    let mut text = MetricText::new(Arc::new(sample(settings, observed)), format, filter);
+    let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
+    loop {
+        let goes_on = text.write(&mut piece, PIECE_BYTES);
+        out.write_all(&piece)?;
+        piece.clear();
+        if !goes_on {
+            return out.write_all(format.end().as_bytes());
+        }
+    }
 }
 
 /// The paths and bodies of a dialect's posts. Options are those of the first endpoint of the dialect;
@@ -58,13 +112,29 @@ fn posts(
         return Ok(encoder.posts(&view, &entities));
     }
     let profile = dialect.profile();
-    let Reports::Usage(encode) = profile.reports else { return Ok(Vec::new()) };
+    let Reports::Usage(encode) = profile.reports else {
+        let filter = match endpoint.map(|endpoint| Encoder::of(endpoint, settings)).transpose()? {
+            Some(Encoder::Lifecycle(filter)) => filter,
+            _ => PodFilter::default(),
+        };
+        return Ok(pod_changes(observed, &filter));
+    };
     let options = EncodeOptions {
         cumulative: profile.has_temporality,
+        // As an endpoint has it by default.
+        extras: true,
         ..EncodeOptions::new(&observed.host.name)
     };
     let messages = encode(&view, &entities, &options);
     Ok(messages.into_iter().map(|message| (message.path, message.body)).collect())
+}
+
+/// The posts of an agent that has just started, to an endpoint that reports pods.
+fn pod_changes(observed: &Observed, filter: &PodFilter) -> Vec<(String, Bytes)> {
+    let changes = Lifecycle::default().changes(&observed.catalog, filter);
+    let (node, wall) = (&observed.host.name, observed.account.wall);
+    let messages = changes.iter().map(|change| pod_lifecycle::message(change, node, wall));
+    messages.map(|message| (message.path, message.body)).collect()
 }
 
 /// The metrics of the one interval.

@@ -191,17 +191,8 @@ impl Reporting {
             let after_the_last = self.reported_at.plus(Duration::from_nanos(1));
             let sampled_at = Moment { since_boot: now.since_boot.max(after_the_last), ..now };
             self.reported_at = sampled_at.since_boot;
-            let (path, body) = match &change {
-                PodChange::Upsert(pod) => (
-                    pod_lifecycle::SPEC_PATH,
-                    pod_lifecycle::spec_body(pod, &self.node_name, sampled_at.wall),
-                ),
-                PodChange::MarkDead { pod_name, pod_ip } => (
-                    pod_lifecycle::MARK_DEAD_PATH,
-                    pod_lifecycle::mark_dead_body(pod_name, pod_ip.as_deref()),
-                ),
-            };
-            let post = (path.to_owned(), body.into_boxed_slice().into());
+            let message = pod_lifecycle::message(&change, &self.node_name, sampled_at.wall);
+            let post = (message.path, message.body);
             self.handle.offer(Batch::new(sampled_at, [post]), false);
         }
     }

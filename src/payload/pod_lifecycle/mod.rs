@@ -30,6 +30,7 @@ use super::stamp::NaiveMicros;
 use crate::directory::pod::{Pod, value_of};
 use crate::payload::append;
 use crate::payload::entities::workload_of;
+use crate::payload::options::Message;
 use crate::payload::profile::{Order, Profile, Reports, Timestamps};
 use crate::payload::resource_api::segment;
 use crate::quantity::WallTime;
@@ -102,6 +103,18 @@ struct SpecBody<'a> {
     workload_selector_labels: BTreeMap<&'a str, &'a str>,
     pod_obj: pod_object::LifecyclePod<'a>,
     time_stamp: NaiveMicros,
+}
+
+/// The post that reports a change.
+#[must_use]
+pub fn message(change: &PodChange, node_name: &str, stamp: WallTime) -> Message {
+    let (path, body) = match change {
+        PodChange::Upsert(pod) => (SPEC_PATH, spec_body(pod, node_name, stamp)),
+        PodChange::MarkDead { pod_name, pod_ip } => {
+            (MARK_DEAD_PATH, mark_dead_body(pod_name, pod_ip.as_deref()))
+        }
+    };
+    Message { path: path.to_owned(), body: body.into_boxed_slice().into() }
 }
 
 /// The body of a `POST /pod/spec`. Of the pod's object it has what the directory keeps: no

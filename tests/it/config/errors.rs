@@ -150,7 +150,9 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"prometheus-remote-write\"\n\
          external_labels = [\"a=1\", \"__b=2\"]",
-        "nodetally.toml:5: endpoint.external_labels: \"__b\" is no name of a label in Prometheus",
+        "nodetally.toml:5: endpoint.external_labels = [\"a=1\", \"__b=2\"]: \"__b\" is no name of a \
+         label in Prometheus; allowed: a list of up to 32 texts LABEL=VALUE; in a variable with \
+         commas between; of prometheus-remote-write alone",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://me:hunter2@a\"",

@@ -152,6 +152,12 @@ temporality = "delta"
 # The value is shown like this, so that it reads again as the same.
 headers = { "X-Scope-OrgID" = "(hidden)" }
 header_files = { "X-API-Key" = "/etc/nodetally/key" }
+[[endpoint]]
+name = "push"
+url = "http://push/api/v1/write"
+dialect = "prometheus-remote-write"
+protocol = "1.0"
+external_labels = ["cluster=prod"]
 [receiver]
 listen = "[::1]:0"
 retention = "2h"
