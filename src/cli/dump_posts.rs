@@ -17,7 +17,7 @@ use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
 use crate::payload::open_metrics::TextFormat;
-use crate::payload::options::{EncodeOptions, PodFilter};
+use crate::payload::options::{EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::pod_lifecycle::{self, Lifecycle};
 use crate::payload::profile::Reports;
 use crate::payload::prometheus::{EntityFilter, MetricText};
@@ -121,8 +121,13 @@ fn posts(
     };
     let options = EncodeOptions {
         cumulative: profile.has_temporality,
-        // As an endpoint has it by default.
+        // As an endpoint has them by default.
         extras: true,
+        unknown_pods: if settings.directory.knows_pods() {
+            UnknownPodPolicy::Wait
+        } else {
+            UnknownPodPolicy::Uid { namespace: "unknown".into() }
+        },
         ..EncodeOptions::new(&observed.host.name)
     };
     let messages = encode(&view, &entities, &options);

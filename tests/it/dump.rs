@@ -316,3 +316,62 @@ fn a_pod_is_asked_for_by_its_name_where_names_are_known() {
     let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(error.contains("no such pod here"), "{error}");
 }
+
+#[test]
+fn what_is_served_and_sent_has_the_figures_of_the_document() {
+    let host = root().join("fixtures/hosts/6.8-crio-systemd");
+    let document = json(&host);
+    let node = &document["node"];
+    let name = node["name"].as_str().unwrap();
+    let uid = "d757cf9d-1256-4c5a-abe2-5520cb3b6505";
+    let pods = document["pods"].as_array().unwrap();
+    let pod = pods.iter().find(|pod| pod["uid"] == uid).unwrap();
+    let lines = |format: &str| -> Vec<Value> {
+        let text = replayed(&host, &["--format", format]);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+
+    let requests = lines("resource-api");
+    let of_node = &requests[0];
+    assert_eq!(of_node["path"], format!("/api/nodes/{name}/metrics"));
+    assert_eq!(of_node["body"]["cpu_millicores"], node["cpu_millicores"]);
+    let of_pod = requests.iter().find(|request| request["body"]["pod_uid"] == uid).unwrap();
+    assert!(of_pod["path"].as_str().unwrap().starts_with("/api/namespaces/"), "{of_pod}");
+
+    let requests = lines("pod-batch");
+    let paths: BTreeSet<&str> =
+        requests.iter().map(|request| request["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, BTreeSet::from(["/api/v1/metrics/nodes", "/api/v1/metrics/pods"]));
+
+    // The capture has no pod objects with an address.
+    assert!(lines("pod-lifecycle").is_empty());
+
+    let cpu_usec = pod["cpu_usage_usec"].as_u64().unwrap();
+    let requests = lines("remote-write-json");
+    let all = requests.iter().flat_map(|request| {
+        assert_eq!(request["path"], "");
+        request["body"]["timeseries"].as_array().unwrap()
+    });
+    let found = all.clone().find(|series| {
+        let labels = &series["labels"];
+        labels["__name__"] == "k8s_pod_cpu_time_seconds_total" && labels["uid"] == uid
+    });
+    let found = found.unwrap();
+    assert_eq!(found["labels"]["instance"], name);
+    let value = found["samples"].as_array().unwrap().last().unwrap()["value"].as_f64().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "some seconds")]
+    let expected = cpu_usec as f64 / 1e6;
+    assert!((value - expected).abs() < 1e-9, "{value} {cpu_usec}");
+
+    let text = replayed(&host, &["--format", "openmetrics"]);
+    assert!(text.ends_with("\n# EOF\n"));
+    let series = text.lines().filter(|line| !line.starts_with('#') && !line.contains("_created{"));
+    assert_eq!(series.count(), all.count());
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("k8s_pod_cpu_time_seconds_total{") && line.contains(uid));
+    let shown: f64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!((shown - expected).abs() < 1e-9, "{shown} {cpu_usec}");
+    let refused = dump(&["--format", "openmetrics", "--unit", "ssh.service"]);
+    assert!(!refused.status.success());
+}

@@ -69,3 +69,6 @@ const FORM_1_0: WireForm = WireForm {
     render: pack::as_1_0,
     counted: None,
 };
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 )]
 
 mod answers;
+mod bodies;
 mod server;
-#[allow(dead_code, reason = "not every test reads everything")]
+mod stores;
 mod wire;
