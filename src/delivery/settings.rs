@@ -21,6 +21,9 @@ impl PartialEq for Split {
 
 impl Eq for Split {}
 
+/// The amount in a body, in the unit of its dialect.
+pub type AmountOf = fn(&[u8]) -> u64;
+
 /// A form in which bodies are sent, where a dialect has more than its stored one.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyForm {
@@ -32,7 +35,7 @@ pub struct BodyForm {
     pub render: fn(&[u8]) -> Bytes,
     /// The header by which a server that knows the form says how much of a body it accepted, and the
     /// amount in a body; `None`: it says nothing.
-    pub counted: Option<(&'static str, fn(&[u8]) -> u64)>,
+    pub counted: Option<(&'static str, AmountOf)>,
 }
 
 impl PartialEq for BodyForm {
@@ -43,10 +46,13 @@ impl PartialEq for BodyForm {
 
 impl Eq for BodyForm {}
 
+/// The part of a post that a server refused, and its message; an error: nothing was accepted.
+pub type RefusedPart = Result<(u64, String), String>;
+
 /// Reads the `Content-Type` and the body of a 2xx: the part of the post that was refused, in the
 /// server's unit, and its message; an error says why nothing was accepted.
 #[derive(Debug, Clone, Copy)]
-pub struct AnswerReader(pub fn(&str, &[u8]) -> Result<(u64, String), String>);
+pub struct AnswerReader(pub fn(&str, &[u8]) -> RefusedPart);
 
 impl PartialEq for AnswerReader {
     /// The function depends on the dialect alone.

@@ -26,7 +26,7 @@ pub enum Encoder {
 #[derive(Debug, Clone)]
 pub struct SampleEncoder {
     encode: EncodeSample,
-    options: EncodeOptions,
+    options: Box<EncodeOptions>,
 }
 
 impl Encoder {
@@ -55,7 +55,7 @@ impl Encoder {
             external_labels: labels(&endpoint.external_labels),
             ..EncodeOptions::new(&settings.node.name)
         };
-        Ok(Self::Samples(SampleEncoder { encode, options }))
+        Ok(Self::Samples(SampleEncoder { encode, options: Box::new(options) }))
     }
 
     /// The renderer for the embedded receiver: all pods, with extra fields. Without a source of names
@@ -69,7 +69,7 @@ impl Encoder {
         };
         let options =
             EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new(&settings.node.name) };
-        Self::Samples(SampleEncoder { encode: resource_api::encode, options })
+        Self::Samples(SampleEncoder { encode: resource_api::encode, options: Box::new(options) })
     }
 }
 

@@ -149,21 +149,16 @@ impl MetricStore {
         for pod in &account.pods {
             let filesystem = pod_filesystems.get(&pod.uid).copied();
             let names = names::pod(catalog, pod);
-            self.count_owner(
-                now,
-                EntityId::Pod(pod.uid),
-                names,
-                &pod.path,
-                &pod.usage,
-                filesystem,
-                pod.exited,
-            );
+            let id = EntityId::Pod(pod.uid);
+            self.count_owner(now, id.clone(), names, (&pod.path, &pod.usage), filesystem);
+            self.mark_exited(&id, pod.exited);
         }
         for container in &account.containers {
             let id = EntityId::Container { pod: Some(container.pod), id: container.id };
             let names = names::container(catalog, container);
             let ContainerUsage { path, usage, exited, .. } = container;
-            self.count_owner(now, id, names, path, usage, None, *exited);
+            self.count_owner(now, id.clone(), names, (path, usage), None);
+            self.mark_exited(&id, *exited);
         }
         for unit in &account.units {
             let id = match unit.kind {
@@ -171,7 +166,8 @@ impl MetricStore {
                 _ => EntityId::Unit(Arc::clone(&unit.path)),
             };
             let names = names::unit(catalog, unit);
-            self.count_owner(now, id, names, &unit.path, &unit.usage, None, unit.exited);
+            self.count_owner(now, id.clone(), names, (&unit.path, &unit.usage), None);
+            self.mark_exited(&id, unit.exited);
         }
     }
 
@@ -180,17 +176,20 @@ impl MetricStore {
         now: &Now<'_>,
         id: EntityId,
         names: Names,
-        path: &Arc<[u8]>,
-        usage: &Usage,
+        (path, usage): (&Arc<[u8]>, &Usage),
         filesystem: Option<PodFilesystem>,
-        exited: bool,
     ) {
         let cpu_rate = usage.cpu.map(|cpu| now.observed.account.over_interval(cpu));
         let input = OwnerInput { usage, cpu_rate, filesystem };
         self.count(now, id.clone(), names.attributes, names.is_named, Input::Owner(&input));
         if let Some(kept) = self.live.get_mut(&id) {
             kept.learn_facts(now, path, usage);
-            // What was read last is added; it is not there any more.
+        }
+    }
+
+    /// Lets an entity end whose last reading was added, and which is not there any more.
+    fn mark_exited(&mut self, id: &EntityId, exited: bool) {
+        if let Some(kept) = self.live.get_mut(id) {
             kept.seen &= !exited;
         }
     }

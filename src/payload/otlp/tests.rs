@@ -280,8 +280,9 @@ fn bodies_keep_below_their_limit_and_halves_have_all_resources() {
             let part = resources(std::slice::from_ref(part));
             assert!(described(&part) > 0);
         }
-        let is_small =
-            |part: &Bytes| part.len() <= bytes_max || resources(&[part.clone()]).len() == 1;
+        let is_small = |part: &Bytes| {
+            part.len() <= bytes_max || resources(std::slice::from_ref(part)).len() == 1
+        };
         assert!(parts.iter().all(is_small), "{bytes_max}");
     }
     let mut parts = whole.clone();

@@ -650,8 +650,8 @@ fn ticks_that_run_ahead_of_a_counter_add_nothing() {
         snapshot.cgroups[unit].cpu_unreadable = true;
     };
     let elsewhere = |snapshot: &mut Snapshot, unit: usize| place(snapshot, unit, POD_IN_V1);
-    let cases: [(&str, &dyn Fn(&mut Snapshot, usize)); 2] =
-        [("without a counter", &unreadable), ("counted elsewhere", &elsewhere)];
+    let cases: [(&str, fn(&mut Snapshot, usize)); 2] =
+        [("without a counter", unreadable), ("counted elsewhere", elsewhere)];
     for (case, change) in cases {
         let mut model = Model::new();
         model.apply(&Op::Born { kind: 4, name: 0, below: 0, usec: 0 });
