@@ -17,6 +17,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -545,16 +546,17 @@ fn a_pod_that_lived_and_died_between_samples_is_named_where_it_was_seen() {
 fn pods_are_found_by_path_and_a_pod_that_lived_and_died_between_samples_is_counted() {
     let Some(own) = OwnCgroup::make("pods") else { return };
     let class = "kubepods.slice/kubepods-burstable.slice";
+    // Other tests have pods of their own at the same time, with letters.
     let pod = |digit: &str| {
         let uid = digit.repeat(8) + "_1111_2222_3333_" + &digit.repeat(12);
         let container = digit.repeat(64);
         format!("{class}/kubepods-burstable-pod{uid}.slice/cri-containerd-{container}.scope")
     };
-    let stays = own.child(&pod("a"));
+    let stays = own.child(&pod("1"));
     let mut load = Load::start("burn:1000000", &stays, None);
     let mut observer = Observer::new();
 
-    let dies = own.child(&pod("b"));
+    let dies = own.child(&pod("2"));
     let mut short = Load::start("burn:1000000", &dies, None);
     let known_of_dead = short.work();
     short.end();
@@ -562,7 +564,7 @@ fn pods_are_found_by_path_and_a_pod_that_lived_and_died_between_samples_is_count
     let known = load.work();
 
     let account = observer.look();
-    let uid = PodUid::parse(b"aaaaaaaa-1111-2222-3333-aaaaaaaaaaaa").unwrap();
+    let uid = PodUid::parse(b"11111111-1111-2222-3333-111111111111").unwrap();
     let found = account.pods.iter().find(|pod| pod.uid == uid).unwrap();
     assert_within_two_percent("the living pod", cpu_of(&found.usage), known);
     let containers = account.containers.iter().filter(|container| container.pod == uid);
@@ -603,7 +605,11 @@ struct Wire([String; 2]);
 
 impl Wire {
     fn make() -> Option<Self> {
-        let names = ["a", "b"].map(|end| format!("nodetallytest-{end}-{}", std::process::id()));
+        // Several tests of this process have a wire each.
+        static WIRES: AtomicU32 = AtomicU32::new(0);
+        let number = WIRES.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let names = ["a", "b"].map(|end| format!("nodetallytest-{end}{number}-{process}"));
         let wire = Self(names);
         let [a, b] = &wire.0;
         let commands = [
