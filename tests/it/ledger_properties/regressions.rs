@@ -650,7 +650,8 @@ fn ticks_that_run_ahead_of_a_counter_add_nothing() {
         snapshot.cgroups[unit].cpu_unreadable = true;
     };
     let elsewhere = |snapshot: &mut Snapshot, unit: usize| place(snapshot, unit, POD_IN_V1);
-    let cases: [(&str, fn(&mut Snapshot, usize)); 2] =
+    type Change = fn(&mut Snapshot, usize);
+    let cases: [(&str, Change); 2] =
         [("without a counter", unreadable), ("counted elsewhere", elsewhere)];
     for (case, change) in cases {
         let mut model = Model::new();
