@@ -7,7 +7,7 @@
 //!     scope_metrics: [{ scope: nodetally, metrics: [{ name, unit, sum | gauge }] }] }] }
 //! ```
 //!
-//! Bodies are written field by field into one buffer ([`wire`]): a node has tens of thousands of texts,
+//! Bodies are written field by field into one buffer (`wire`): a node has tens of thousands of texts,
 //! and prost would allocate each. What is read (answers, bodies that are shown or split) has messages
 //! of prost ([`messages`]), with the fields that are sent. The crate `opentelemetry-proto` has all
 //! signals and brings the SDK with it.
