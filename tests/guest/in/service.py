@@ -195,7 +195,9 @@ def watch_loads(verdict, posts, stage, loads_of):
         verdict.near(f"node {key}", total(own, *keys), round(until[key] - since[key]), 0.01,
                      group=f"node {key}")  # fmt: skip
     cpu = round(until["cpu_busy_usec"] - since["cpu_busy_usec"])
-    verdict.near("node CPU", total(own, "cpu_millicores") * 10_000, cpu, 0.01, group="node CPU")
+    # 1 %, or 0.3 s: the test looks some tenths of a second beside the samples, on an emulated processor.
+    allowed = max(0.01, 300_000 / cpu)
+    verdict.near("node CPU", total(own, "cpu_millicores") * 10_000, cpu, allowed, group="node CPU")
     verdict.near("node memory", own[-1][2]["memory_bytes"], round(until["memory_working_set_bytes"]),
                  0.01, group="node memory")  # fmt: skip
 
