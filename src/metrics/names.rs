@@ -14,7 +14,7 @@ use crate::ledger::account::{
 /// Attributes, and if they hold the name that people know.
 pub(super) struct Names {
     pub attributes: Vec<Attribute>,
-    /// A source of names has told who it is.
+    /// A source of names knows it.
     pub is_named: bool,
 }
 

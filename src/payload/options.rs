@@ -15,8 +15,8 @@ pub struct Message {
 /// [`EncodeOptions::resources_max`] unless set otherwise.
 pub const RESOURCES_MAX: usize = 500;
 
-/// [`EncodeOptions::body_bytes_max`] unless set otherwise: what gRPC receivers take without being
-/// told, and many of HTTP too.
+/// [`EncodeOptions::body_bytes_max`] unless set otherwise: the default limit of gRPC
+/// receivers, and of many over HTTP.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// The options of one endpoint. A dialect reads those that it has a use for.

@@ -769,7 +769,7 @@ async fn a_panic_anywhere_in_a_worker_leaves_every_post_accounted_for() {
             let settled = until_settled(&handle).await;
             let lost = settled.dropped_posts.fault;
             assert_eq!((settled.restarts, settled.dropped_posts.total()), (1, lost), "call {call}");
-            assert!(lost <= 2, "call {call}: more than the sample in hand: {settled:?}");
+            assert!(lost <= 2, "call {call}: more than the sample in flight: {settled:?}");
             let accepted = peer.accepted();
             assert_eq!(accepted.len() as u64, settled.accepted_posts, "call {call}");
             let newest = format!("{sequence}-a");
