@@ -1,6 +1,5 @@
 //! `nodetally dump`: the usage between two samples.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -21,8 +20,6 @@ use crate::clock;
 use crate::config::Settings;
 use crate::disk_usage::node;
 use crate::ledger::{Account, Ledger};
-use crate::metrics::sample::{MetricSample, NodeAttributes};
-use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 use crate::payload::dialect::Dialect;
 use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::kubelet::MachineFacts;
@@ -73,7 +70,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
             writeln!(out, "{}\n{}", nodes.to_json(), pods.to_json())
         }
         Format::StatsSummary => {
-            let sample = sample(&observed);
+            let sample = observed.metrics(settings);
             let summary = Summary::of_sample(&sample, &observed.machine);
             writeln!(out, "{}", summary.to_json())
         }
@@ -106,24 +103,6 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
     concluded(written.and_then(|()| out.flush()))
 }
 
-/// The metrics of the one interval.
-fn sample(observed: &Observed) -> MetricSample {
-    let node = NodeAttributes {
-        name: observed.host.name.as_str().into(),
-        in_kubernetes: !observed.account.pods.is_empty(),
-        cluster: Box::default(),
-    };
-    let mut store = MetricStore::new(StoreOptions { node, ..StoreOptions::default() });
-    store.add(&StoreInput {
-        account: &observed.account,
-        catalog: &observed.catalog,
-        pod_filesystems: &BTreeMap::new(),
-        node_filesystem: None,
-        filesystems: &observed.filesystems,
-        seen_by_all: None,
-    })
-}
-
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
@@ -154,7 +133,10 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
         gaps.standing.push(Gap { path, reason: GapReason::NotOffered { consequence } });
     }
     let machine = host::machine(&host::roots(settings));
-    Ok(Observed { machine, host: host::facts(settings), account, catalog, gaps, filesystems })
+    // As `run` has it.
+    let in_kubernetes = settings.directory.knows_pods();
+    let host = host::facts(settings);
+    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems })
 }
 
 /// Reads both instants of a capture, each by its own clock.
@@ -183,5 +165,8 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
         gaps.extend(&account.gaps);
     }
     let catalog = capture::load_catalog(dir)?;
-    Ok(Observed { machine, host, account, catalog, gaps, filesystems: Vec::new() })
+    // These settings are not those of the captured host.
+    let in_kubernetes = !account.pods.is_empty() || !catalog.pods().is_empty();
+    let filesystems = Vec::new();
+    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems })
 }

@@ -12,8 +12,6 @@ use serde_json::value::RawValue;
 use super::observed::Observed;
 use crate::config::Settings;
 use crate::endpoint::render::Encoder;
-use crate::metrics::sample::{MetricSample, NodeAttributes};
-use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
 use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
 use crate::payload::open_metrics::TextFormat;
@@ -77,7 +75,7 @@ pub(super) fn write_openmetrics(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let (format, filter) = (TextFormat::OpenMetrics, EntityFilter::default());
-    let mut text = MetricText::new(Arc::new(sample(settings, observed)), format, filter);
+    let mut text = MetricText::new(Arc::new(observed.metrics(settings)), format, filter);
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
     loop {
         let goes_on = text.write(&mut piece, PIECE_BYTES);
@@ -96,7 +94,7 @@ fn posts(
     dialect: Dialect,
     observed: &Observed,
 ) -> anyhow::Result<Vec<(String, Bytes)>> {
-    let sample = sample(settings, observed);
+    let sample = observed.metrics(settings);
     let view = Observation {
         account: &observed.account,
         catalog: &observed.catalog,
@@ -140,28 +138,4 @@ fn pod_changes(observed: &Observed, filter: &PodFilter) -> Vec<(String, Bytes)> 
     let (node, wall) = (&observed.host.name, observed.account.wall);
     let messages = changes.iter().map(|change| pod_lifecycle::message(change, node, wall));
     messages.map(|message| (message.path, message.body)).collect()
-}
-
-/// The metrics of the one interval.
-fn sample(settings: &Settings, observed: &Observed) -> MetricSample {
-    let in_kubernetes = settings.directory.knows_pods() || !observed.catalog.pods().is_empty();
-    let mut store = MetricStore::new(StoreOptions {
-        node: NodeAttributes {
-            name: observed.host.name.as_str().into(),
-            in_kubernetes,
-            cluster: settings.cluster.name.as_str().into(),
-        },
-        processes: settings.metrics.processes,
-        // Nothing is sampled again, so that a name could come later.
-        waits_for_names: false,
-        keeps_intervals: false,
-    });
-    store.add(&StoreInput {
-        account: &observed.account,
-        catalog: &observed.catalog,
-        pod_filesystems: &BTreeMap::new(),
-        node_filesystem: None,
-        filesystems: &observed.filesystems,
-        seen_by_all: None,
-    })
 }

@@ -375,3 +375,18 @@ fn what_is_served_and_sent_has_the_figures_of_the_document() {
     let refused = dump(&["--format", "openmetrics", "--unit", "ssh.service"]);
     assert!(!refused.status.success());
 }
+
+#[test]
+fn a_host_is_a_node_of_kubernetes_in_every_form_or_in_none() {
+    for (name, is_node) in [("6.8-crio-systemd", true), ("6.12-podman-bare", false)] {
+        let host = root().join("fixtures/hosts").join(name);
+        let text = replayed(&host, &["--format", "openmetrics"]);
+        let series = text.lines().find(|line| line.starts_with("k8s_node_memory_rss_bytes{"));
+        let series = series.map(|line| line.rsplit(' ').next().unwrap().to_owned());
+        let summary = replayed(&host, &["--format", "stats-summary"]);
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        let summary = summary["node"]["memory"]["rssBytes"].as_u64();
+        assert_eq!(series, summary.map(|bytes| bytes.to_string()), "{name}");
+        assert_eq!(series.is_some(), is_node, "{name}");
+    }
+}
