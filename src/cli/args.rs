@@ -43,7 +43,7 @@ pub struct GlobalFlags {
     pub keys: KeyFlags<true>,
 }
 
-/// Flags of `run`, and of the commands that show what `run` would do.
+/// Flags of `run` that set keys, which the commands that show what `run` would do have too.
 pub type RunFlags = KeyFlags<false>;
 
 /// Flags that set keys, built from the declarations of the keys: those of every command, or those
@@ -113,7 +113,7 @@ pub enum Command {
     #[command(long_about = "Sample this node and send the samples until stopped.\n\n\
                       With no endpoint configured, a receiver is started on this host and the \
                       samples are sent to it.")]
-    Run(RunFlags),
+    Run(RunCommandFlags),
     /// Take two samples and show the usage between them
     #[command(
         long_about = "Take two samples and show the usage between them: the node, pods and their \
@@ -146,6 +146,16 @@ pub enum Command {
         after_long_help = keys_help()
     )]
     Config(RunFlags),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RunCommandFlags {
+    #[command(flatten)]
+    pub keys: RunFlags,
+    /// Print each request, one JSON object a line, and send none. No endpoint is connected to;
+    /// state, spool and servers are left alone
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -315,7 +325,8 @@ impl Cli {
     pub fn overrides(&self) -> Flags {
         let mut flags = self.global.keys.0.clone();
         match &self.command {
-            Command::Run(run) | Command::Check(run) | Command::Config(run) => flags.extend(&run.0),
+            Command::Run(run) => flags.extend(&run.keys.0),
+            Command::Check(run) | Command::Config(run) => flags.extend(&run.0),
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
             Command::Dump(_) => {}
             Command::Status(status) => {

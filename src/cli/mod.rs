@@ -25,6 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload as filter};
 
 use crate::config::{self, ConfigError, Inputs, Settings, StatusLocation};
+use crate::delivery::DryRun;
 use crate::panics;
 use crate::printable::{printable, printable_lines};
 use crate::runtime::reload::Reload;
@@ -59,11 +60,16 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
 fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
     let settings = || settings(cli);
     match &cli.command {
-        Command::Run(_) => {
-            let settings = settings()?;
-            let level = log_to_stderr(settings.log.level);
+        Command::Run(flags) => {
+            let settings = || {
+                let settings = settings()?;
+                Ok(if flags.dry_run { settings.for_dry_run() } else { settings })
+            };
+            let resolved = settings()?;
+            let level = log_to_stderr(resolved.log.level);
+            let dry_run = flags.dry_run.then(DryRun::default);
             let reload = Reload {
-                settings: &|| self::settings(cli),
+                settings: &settings,
                 set_log_level: &|wanted| {
                     // An error means that logging has ended.
                     let _ = level.modify(|filter| *filter = level_filter(wanted));
@@ -71,7 +77,8 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             };
             panics::install_hook();
             // Its errors name their causes.
-            agent::run(settings, reload, &mut std::io::stdout()).map_err(anyhow::Error::msg)?;
+            let outcome = agent::run(resolved, reload, dry_run, &mut std::io::stdout());
+            outcome.map_err(anyhow::Error::msg)?;
         }
         Command::Config(_) => {
             let text = show_config::render(&settings()?, show_config::TokenState::of_file);

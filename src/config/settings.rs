@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::choices::LogLevel;
+use super::choices::{Durability, LogLevel};
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint::EndpointSettings;
 use super::error::ConfigError;
@@ -41,6 +41,21 @@ impl Settings {
     #[must_use]
     pub fn uses_embedded_receiver(&self) -> bool {
         self.endpoints.is_empty()
+    }
+
+    /// The same for a run that sends nothing and leaves nothing behind: without state, spool and
+    /// servers, so that an agent beside it is not disturbed. Posts do not wait for their turn.
+    #[must_use]
+    pub fn for_dry_run(mut self) -> Self {
+        self.state.dir = None;
+        self.spool.dir = None;
+        (self.status.listen, self.status.socket) = (None, None);
+        (self.metrics.listen, self.metrics.socket) = (None, None);
+        for endpoint in &mut self.endpoints {
+            endpoint.waiting.durability = Durability::Memory;
+            endpoint.waiting.spread = Duration::ZERO;
+        }
+        self
     }
 }
 

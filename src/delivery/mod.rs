@@ -13,6 +13,7 @@
 
 mod deadline;
 mod disk;
+mod dry_run;
 mod http;
 mod log;
 mod queue;
@@ -24,6 +25,7 @@ mod statistics;
 mod worker;
 
 pub use deadline::reached;
+pub use dry_run::{BodyAsJson, DryRun};
 pub use http::{
     BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, Getter, HttpError,
     Proxies, SecretText, Tls, TokenSource, UrlError, secret_header,

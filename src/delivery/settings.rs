@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
+use super::dry_run::{BodyAsJson, DryRun};
 use super::http::{BaseUrl, BodyEncoding, EndpointTrust};
 use super::stale::StaleRule;
 
@@ -125,6 +126,10 @@ pub struct DeliverySettings {
     pub age_max: Duration,
     /// The seed of the random waits. Two nodes with the same seed retry in step.
     pub seed: u64,
+    /// The JSON form of bodies (`None`: they are JSON).
+    pub as_json: Option<BodyAsJson>,
+    /// Requests are printed there, and count as accepted (`None`: they are sent).
+    pub dry_run: Option<DryRun>,
 }
 
 impl DeliverySettings {
@@ -158,6 +163,8 @@ impl DeliverySettings {
             retry_client_errors: false,
             age_max: Duration::from_secs(24 * 60 * 60),
             seed,
+            as_json: None,
+            dry_run: None,
         }
     }
 }

@@ -100,6 +100,7 @@ struct Reporting {
 impl Reporting {
     async fn run(mut self, directory: Directory) {
         let mut changes = directory.changes();
+        let is_asked = self.delivery.dry_run.is_none();
         // Rows can be wrong from the start: pods have ended while no agent ran.
         let mut reconcile_at = clock::timer_now() + RECONCILE_RETRY;
         let getter = match Getter::new(&self.delivery) {
@@ -129,7 +130,7 @@ impl Reporting {
                     }
                     settled_at.get_or_insert_with(|| clock::timer_now() + SETTLE);
                 }
-                () = sleep_until(reconcile_at) => {
+                () = sleep_until(reconcile_at), if is_asked => {
                     let wait = self.reconcile(&getter, &directory).await;
                     reconcile_at = clock::timer_now() + wait;
                 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
-use crate::delivery::{self, AnswerReader, BodyForm, MergeBodies, Split, StaleAction, StaleRule};
+use crate::delivery::{
+    self, AnswerReader, BodyAsJson, BodyForm, MergeBodies, Split, StaleAction, StaleRule,
+};
 use crate::directory::pod::Labels;
 use crate::payload::entities::Observation;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
@@ -93,6 +95,7 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySetti
     settings.forms = forms(endpoint).iter().map(body_form).collect();
     settings.in_order = profile.order.is_kept(is_cumulative(endpoint));
     settings.split = profile.split.map(Split);
+    settings.as_json = profile.as_json.map(BodyAsJson);
     settings.answer_reader = profile.read_answer.map(AnswerReader);
     settings.retried_statuses = profile.retried_statuses;
     settings.bounds_500 = profile.permanent_500;

@@ -1,6 +1,7 @@
 //! `nodetally run`: one thread samples, this one runs the endpoints, the receiver and reloads.
 
 use std::io::Write;
+use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -22,16 +23,23 @@ use super::startup::{
 use super::status::{Status, StatusView};
 use super::{host, wait};
 use crate::config::Settings;
+use crate::delivery::DryRun;
 use crate::endpoint::supervisor::Endpoints;
 use crate::metrics::published::PublishedMetrics;
 
 /// Runs the agent until SIGTERM or SIGINT. SIGHUP reloads the settings. Prints to `out` where the
-/// figures can be seen.
+/// figures can be seen. With `dry_run` requests are printed there, and the agent also ends when that
+/// closes; the settings are those of [`Settings::for_dry_run`].
 ///
 /// # Errors
 /// The agent cannot start. A panic of the sampling thread ends the process where the panic
 /// hook is installed, and is an error elsewhere.
-pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Result<(), AgentError> {
+pub fn run(
+    settings: Settings,
+    reload: Reload<'_>,
+    dry_run: Option<DryRun>,
+    out: &mut dyn Write,
+) -> Result<(), AgentError> {
     if !host::forbid_core_dumps() {
         warn!("{}", host::CORE_DUMPS);
     }
@@ -41,7 +49,7 @@ pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Resul
         .max_blocking_threads(4)
         .build()
         .map_err(|source| AgentError::System { what: "no runtime", source })?;
-    let outcome = runtime.block_on(serve(settings, reload, out));
+    let outcome = runtime.block_on(serve(settings, reload, dry_run, out));
     // A look-up or a plugin that hangs must not keep the process from ending.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -50,6 +58,7 @@ pub fn run(settings: Settings, reload: Reload<'_>, out: &mut dyn Write) -> Resul
 async fn serve(
     settings: Settings,
     reload: Reload<'_>,
+    dry_run: Option<DryRun>,
     out: &mut dyn Write,
 ) -> Result<(), AgentError> {
     let system = |what| move |source| AgentError::System { what, source };
@@ -59,7 +68,7 @@ async fn serve(
 
     let sampler = open_sampler(&settings, run_options(&settings))?;
     let lock = lock_state(&settings)?;
-    let (receiver, specs) = specs(&settings, None).await?;
+    let (receiver, specs) = specs(&settings, None, dry_run.as_ref()).await?;
     let boot = host::boot_id(&settings);
     let mut endpoints = Endpoints::new(boot);
     let (plan, handles) = endpoints.plan(specs)?;
@@ -80,7 +89,13 @@ async fn serve(
             warn!("endpoint {}: {NO_ADDRESSES}", endpoint.name);
         }
     }
-    announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
+    if dry_run.is_some() {
+        info!(
+            "dry run: requests are printed to standard output; nothing is sent and nothing is kept"
+        );
+    } else {
+        announce(&settings, receiver.as_ref().map(|receiver| receiver.address), out);
+    }
     let view = StatusView {
         node_name: settings.node.name.clone(),
         directory: sources.directory.clone(),
@@ -122,14 +137,31 @@ async fn serve(
         })
         .map_err(system("the sampling thread cannot be started"))?;
 
-    let mut running =
-        RunningAgent { settings, lock, endpoints, receiver, sources, status, changes, waker };
+    let closed = dry_run.clone();
+    let mut closed = pin!(async move {
+        match closed {
+            Some(dry_run) => dry_run.closed().await,
+            None => std::future::pending().await,
+        }
+    });
+    let mut running = RunningAgent {
+        settings,
+        dry_run,
+        lock,
+        endpoints,
+        receiver,
+        sources,
+        status,
+        changes,
+        waker,
+    };
     let mut has_begun = false;
     let why = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = &mut ended => break "the end of the sampling thread",
+            () = &mut closed => break "the end of the output",
             _ = &mut begun, if !has_begun => has_begun = true,
             // A reload ends with READY=1, which would be untrue before the first sample.
             _ = hang_up.recv(), if has_begun => running.reload(&reload).await,

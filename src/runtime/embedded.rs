@@ -84,6 +84,15 @@ impl EmbeddedPlan {
         Ok((Self::Start(Box::new(start)), Some(spec)))
     }
 
+    /// The endpoint that would send to a receiver; `None`: others are configured.
+    ///
+    /// # Errors
+    /// The address makes no URL.
+    pub fn spec_without_receiver(settings: &Settings) -> Result<Option<EndpointSpec>, AgentError> {
+        let is_used = settings.uses_embedded_receiver();
+        Ok(is_used.then(|| spec(settings.receiver.listen, settings)).transpose()?)
+    }
+
     /// Carries the plan out.
     pub async fn apply(self, running: Option<Embedded>) -> Option<Embedded> {
         match self {

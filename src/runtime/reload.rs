@@ -20,6 +20,7 @@ use super::status::{Status, StatusPlan, StatusView};
 use super::wait::Waker;
 use crate::checkpoint::StateDir;
 use crate::config::{ConfigError, LogLevel, SamplingSettings, Settings};
+use crate::delivery::DryRun;
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
 use crate::own_files::DirLock;
@@ -36,6 +37,8 @@ pub struct Reload<'a> {
 /// The running parts beside the sampling thread, and their settings.
 pub(super) struct RunningAgent {
     pub settings: Settings,
+    /// Requests are printed there. `None`: they are sent.
+    pub dry_run: Option<DryRun>,
     /// The lock of the state directory; `None` without one.
     pub lock: Option<DirLock>,
     pub endpoints: Endpoints,
@@ -84,7 +87,8 @@ impl RunningAgent {
         } else {
             Some(startup::open_sampler(settings, startup::run_options(settings))?)
         };
-        let (receiver, specs) = startup::specs(settings, self.receiver.as_ref()).await?;
+        let (receiver, specs) =
+            startup::specs(settings, self.receiver.as_ref(), self.dry_run.as_ref()).await?;
         let (endpoints, handles) = self.endpoints.plan(specs)?;
         let lock = if settings.state == self.settings.state {
             None

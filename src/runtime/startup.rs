@@ -14,6 +14,7 @@ use crate::attribution;
 use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
 use crate::config::Settings;
+use crate::delivery::DryRun;
 use crate::descriptors;
 use crate::disk_usage::target::UsageOptions;
 use crate::disk_usage::worker::UsageLane;
@@ -34,15 +35,26 @@ const DETAIL_TICKS: u64 = 4;
 pub const NO_ADDRESSES: &str = "no pod will be reported: no source in directory.sources knows the \
                                 addresses of pods (\"kubernetes\" and \"kubelet\" do)";
 
-/// The configured endpoints, and the plan of the embedded receiver.
+/// The configured endpoints, and the plan of the embedded receiver. In a dry run no receiver is
+/// started, and all endpoints print their requests.
 pub(super) async fn specs(
     settings: &Settings,
     receiver: Option<&Embedded>,
+    dry_run: Option<&DryRun>,
 ) -> Result<(EmbeddedPlan, Vec<EndpointSpec>), AgentError> {
-    let (plan, receiver) = EmbeddedPlan::of(settings, receiver).await?;
+    let (plan, receiver) = match dry_run {
+        Some(_) => (EmbeddedPlan::None, EmbeddedPlan::spec_without_receiver(settings)?),
+        None => EmbeddedPlan::of(settings, receiver).await?,
+    };
     let configured = settings.endpoints.iter().map(|endpoint| EndpointSpec::of(endpoint, settings));
-    let specs =
-        receiver.into_iter().map(Ok).chain(configured).collect::<Result<_, EndpointError>>()?;
+    let mut specs = receiver
+        .into_iter()
+        .map(Ok)
+        .chain(configured)
+        .collect::<Result<Vec<_>, EndpointError>>()?;
+    for spec in &mut specs {
+        spec.delivery.dry_run = dry_run.cloned();
+    }
     Ok((plan, specs))
 }
 

@@ -20,6 +20,7 @@ mod delivery_trust;
 mod descriptors;
 mod directory_kubernetes;
 mod directory_sources;
+mod dry_run;
 mod dump;
 mod durability;
 mod ended_pods;

@@ -94,6 +94,11 @@ impl BaseUrl {
         url.set_path(&joined);
         url
     }
+
+    /// The URL of a path for people: without the query.
+    pub(super) fn shown(&self, path: &str) -> String {
+        Self(self.join(path)).to_string()
+    }
 }
 
 impl std::fmt::Display for BaseUrl {

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -33,6 +33,9 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 /// balancers forget a connection later than that.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
+
+/// The value of `User-Agent`.
+const OWN_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// The client of an endpoint, its token and its route.
 #[derive(Debug)]
@@ -87,6 +90,11 @@ impl Connection {
 
     pub(super) const fn base(&self) -> &BaseUrl {
         &self.base
+    }
+
+    /// The headers of every request, but for secrets that are read from files.
+    pub(super) fn default_headers(&self) -> HeaderMap {
+        default_headers(&self.settings)
     }
 
     /// The route of requests.
@@ -160,17 +168,22 @@ impl Connection {
     }
 }
 
+/// The headers of every request, but for secrets that are read from files.
+fn default_headers(settings: &DeliverySettings) -> HeaderMap {
+    let mut headers = settings.headers.clone();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(settings.content_type));
+    headers.insert(USER_AGENT, HeaderValue::from_static(OWN_NAME));
+    headers
+}
+
 fn client(
     settings: &DeliverySettings,
     proxy: Option<&Proxy>,
     material: TlsMaterial,
 ) -> Result<Client, HttpError> {
-    let mut headers = settings.headers.clone();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(settings.content_type));
     let timeout = settings.request_timeout;
     let mut builder = Client::builder()
-        .default_headers(headers)
-        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .default_headers(default_headers(settings))
         // A redirect would carry data and credentials to an unknown place.
         .redirect(Policy::none())
         // The variables were read already, without this host itself.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::sync::{Mutex, MutexGuard};
 use tracing::warn;
@@ -16,6 +16,7 @@ use super::connection::{Connection, SecretHeaders};
 use super::error::HttpError;
 use super::failure;
 use super::forms::{FormedBody, Forms};
+use crate::delivery::dry_run::{ShownRequest, readable};
 use crate::delivery::settings::DeliverySettings;
 use crate::quantity::WallTime;
 
@@ -75,6 +76,11 @@ impl Sender {
             settings.encoding.encode(body)
         };
         let post = OutgoingPost { path, body, encoded, formed, idempotency_key };
+        if let Some(dry_run) = &settings.dry_run {
+            dry_run.print(&self.0.shown(&post));
+            let answer = PostOutcome::Accepted { status: 200, pause: None, remark: None };
+            return Sent { answer, earlier: Vec::new() };
+        }
         let mut earlier = Vec::new();
         let answer = self.0.post(post, &mut earlier).await;
         Sent { answer, earlier }
@@ -205,25 +211,60 @@ impl Inner {
         post: &OutgoingPost<'_>,
         shown: &SecretHeaders,
     ) -> Result<reqwest::Response, HttpError> {
-        let mut request = client.post(self.connection.base().join(post.path));
-        if let Some(key) = post.idempotency_key {
-            request = request.header(IDEMPOTENCY_KEY, key);
-        }
-        request = match (&post.formed, &post.encoded) {
-            (Some(formed), _) => {
-                let headers = formed.form.headers.iter();
-                let with = |request: RequestBuilder, (name, value): &(&str, &str)| {
-                    request.header(*name, *value)
-                };
-                headers.fold(request, with).body(formed.bytes.clone())
-            }
-            (None, Some(encoded)) => {
-                let encoding = self.connection.settings().encoding.as_str();
-                request.header(CONTENT_ENCODING, encoding).body(encoded.clone())
-            }
-            (None, None) => request.body(post.body.clone()),
+        let request = client.post(self.connection.base().join(post.path));
+        let request = request.headers(self.headers(post));
+        let body = match (&post.formed, &post.encoded) {
+            (Some(formed), _) => &formed.bytes,
+            (None, Some(encoded)) => encoded,
+            (None, None) => post.body,
         };
-        self.answered(request, shown).await
+        self.answered(request.body(body.clone()), shown).await
+    }
+
+    /// The headers of a post that not every request has.
+    fn headers(&self, post: &OutgoingPost<'_>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = post.idempotency_key {
+            headers.insert(IDEMPOTENCY_KEY, key.clone());
+        }
+        match (&post.formed, &post.encoded) {
+            (Some(formed), _) => {
+                for (name, value) in formed.form.headers {
+                    let name = HeaderName::from_static(name);
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            (None, Some(_)) => {
+                let encoding = self.connection.settings().encoding.as_str();
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            (None, None) => {}
+        }
+        headers
+    }
+
+    /// A post for people, as it would be sent now.
+    fn shown<'a>(&'a self, post: &'a OutgoingPost<'_>) -> ShownRequest<'a> {
+        let settings = self.connection.settings();
+        let (_, secrets) = self.connection.current();
+        let mut headers = self.connection.default_headers();
+        headers.extend(self.headers(post));
+        headers.extend(secrets);
+        let shown = |(name, value): (&HeaderName, &HeaderValue)| {
+            let value = if value.is_sensitive() {
+                "(hidden)".into()
+            } else {
+                String::from_utf8_lossy(value.as_bytes())
+            };
+            (name.to_string(), value.into_owned())
+        };
+        ShownRequest {
+            endpoint: &settings.name,
+            method: Some("POST"),
+            url: self.connection.base().shown(post.path),
+            headers: headers.iter().map(shown).collect(),
+            body: readable(post.body, settings.as_json),
+        }
     }
 
     /// The answer, and the secret headers of its request. An answer of the proxy is an error.
