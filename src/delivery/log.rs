@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::http::Remark;
 use super::queue::Handle;
+use super::refusal::{RefusalReason, RefusedPoints};
 use super::round::status_line;
 use crate::clock;
 use crate::descriptors;
@@ -19,11 +20,12 @@ pub(super) struct DeliveryLog {
     handle: Handle,
     /// `Some` while the endpoint accepts nothing.
     down: Option<Down>,
-    /// Statuses that were logged, `None` for no answer. Each is logged once in the worker's life.
-    logged: BTreeSet<Option<u16>>,
+    /// Statuses that were logged, `None` for no answer, with the reason for which points were refused.
+    /// Each is logged once in the worker's life.
+    logged: BTreeSet<(Option<u16>, Option<RefusalReason>)>,
     logged_unacknowledged: bool,
-    /// Remarks without refused points, and with some.
-    logged_remarks: [bool; 2],
+    /// The reasons for which points were refused of accepted posts; `None`: a remark without any.
+    logged_remarks: BTreeSet<Option<RefusalReason>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl DeliveryLog {
             down: None,
             logged,
             logged_unacknowledged: false,
-            logged_remarks: [false; 2],
+            logged_remarks: BTreeSet::new(),
         }
     }
 
@@ -90,18 +92,41 @@ impl DeliveryLog {
         excerpt: &str,
         tries: Option<u32>,
     ) {
-        if !self.logged.insert(status) {
+        self.dropped(status, None, path, excerpt, tries);
+    }
+
+    /// Logs the first post that is rejected with a status, and for a reason where points are refused.
+    pub(super) fn rejected_post(
+        &mut self,
+        status: u16,
+        path: &str,
+        excerpt: &str,
+        refused: RefusedPoints,
+    ) {
+        let reason = (refused.count > 0).then_some(refused.reason);
+        self.dropped(Some(status), reason, path, excerpt, None);
+    }
+
+    fn dropped(
+        &mut self,
+        status: Option<u16>,
+        reason: Option<RefusalReason>,
+        path: &str,
+        excerpt: &str,
+        tries: Option<u32>,
+    ) {
+        if !self.logged.insert((status, reason)) {
             return;
         }
         let endpoint = &self.endpoint;
         let tries = tries.map_or(String::new(), |tries| format!(" {tries} times"));
-        // Without one it goes to the endpoint's URL itself.
-        let path = if path.is_empty() { "its URL" } else { path };
+        let path = shown_path(path);
         let excerpt = if excerpt.is_empty() { "no reason given" } else { excerpt };
+        let once = if reason.is_some() { "status and reason" } else { "status" };
         match status.map(status_line) {
             Some(status) => warn!(
                 "endpoint {endpoint} answers {status}{tries} to POST {path}: {excerpt}; such posts are \
-                 dropped and counted (logged once per status)"
+                 dropped and counted (logged once per {once})"
             ),
             None => warn!(
                 "endpoint {endpoint} gives no answer{tries} to POST {path}, while it answers others: \
@@ -110,19 +135,20 @@ impl DeliveryLog {
         }
     }
 
-    /// Logs the first remark with refused points, and the first without.
+    /// Logs the first remark of each reason for which points are refused, and the first without any.
     pub(super) fn remark(&mut self, remark: &Remark, path: &str) {
-        let is_refusal = remark.refused > 0;
-        if std::mem::replace(&mut self.logged_remarks[usize::from(is_refusal)], true) {
+        let Remark { refused: RefusedPoints { count, reason }, message } = remark;
+        let is_refusal = *count > 0;
+        if !self.logged_remarks.insert(is_refusal.then_some(*reason)) {
             return;
         }
-        let (endpoint, Remark { refused, message }) = (&self.endpoint, remark);
+        let (endpoint, path) = (&self.endpoint, shown_path(path));
         let message = if message.is_empty() { "no reason given" } else { message };
         if is_refusal {
             warn!(
-                "endpoint {endpoint} accepted a POST {path} but for {refused} points: {message}; points \
+                "endpoint {endpoint} accepted a POST {path} but for {count} points: {message}; points \
                  that it refuses are dropped and counted, check its limits and what else sends the same \
-                 series (logged once)"
+                 series (logged once per reason)"
             );
         } else {
             warn!(
@@ -183,6 +209,11 @@ impl DeliveryLog {
             );
         }
     }
+}
+
+/// The path of a post; without one it goes to the endpoint's URL itself.
+const fn shown_path(path: &str) -> &str {
+    if path.is_empty() { "its URL" } else { path }
 }
 
 /// The line of an endpoint that accepts nothing. A lack of descriptors is no fault of the endpoint.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::refusal::RefusedPoints;
 use super::statistics::{Drops, Health, OnDisk, Statistics};
 use crate::clock;
 use crate::quantity::BootTime;
@@ -472,10 +473,9 @@ impl Handle {
         *counter(&mut self.state().statistics) += 1;
     }
 
-    /// Counts points that the endpoint refused of an accepted post.
-    pub(super) fn add_dropped_points(&self, points: u64) {
-        let figures = &mut self.state().statistics;
-        figures.dropped_points = figures.dropped_points.saturating_add(points);
+    /// Counts points that the endpoint refused.
+    pub(super) fn add_dropped_points(&self, points: RefusedPoints) {
+        self.state().statistics.dropped_points.add(points);
     }
 
     pub(super) fn set_health(&self, health: Health) {

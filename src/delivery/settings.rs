@@ -22,9 +22,6 @@ impl PartialEq for Split {
 
 impl Eq for Split {}
 
-/// The amount in a body, in the unit of its dialect.
-pub type AmountOf = fn(&[u8]) -> u64;
-
 /// A form in which bodies are sent, where a dialect has more than its stored one.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyForm {
@@ -34,9 +31,11 @@ pub struct BodyForm {
     pub headers: &'static [(&'static str, &'static str)],
     /// The bytes of a body in this form.
     pub render: fn(&[u8]) -> Bytes,
-    /// The header by which a server that knows the form says how much of a body it accepted, and the
-    /// amount in a body; `None`: it says nothing.
-    pub counted: Option<(&'static str, AmountOf)>,
+    /// The points of a body.
+    pub points: fn(&[u8]) -> u64,
+    /// The header by which a server that knows the form says how many points of a body it wrote;
+    /// `None`: it does not.
+    pub written: Option<&'static str>,
 }
 
 impl PartialEq for BodyForm {

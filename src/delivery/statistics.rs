@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::refusal::{RefusalReason, RefusedPoints};
 use crate::quantity::WallTime;
 use crate::spool::Moment;
 
@@ -11,23 +12,30 @@ use crate::spool::Moment;
 const STATUSES_MAX: usize = 32;
 
 macro_rules! drops {
-    ($($(#[$doc:meta])* $reason:ident,)*) => {
-        /// Dropped posts, by reason.
+    ($(#[$name_doc:meta])* $name:ident: $($(#[$doc:meta])* $reason:ident,)*) => {
+        $(#[$name_doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub struct Drops {
+        pub struct $name {
             $($(#[$doc])* pub $reason: u64,)*
         }
 
-        impl Drops {
+        impl $name {
             /// Every reason and its count.
             pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($reason), self.$reason)),*].into_iter()
+            }
+
+            #[must_use]
+            pub fn total(&self) -> u64 {
+                self.by_reason().map(|(_, count)| count).fold(0, u64::saturating_add)
             }
         }
     };
 }
 
 drops! {
+    /// Dropped posts, by reason.
+    Drops:
     /// Pushed out of memory by newer samples.
     queue_full,
     /// Pushed out of the spool by newer samples.
@@ -58,10 +66,28 @@ drops! {
     fault,
 }
 
-impl Drops {
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.by_reason().map(|(_, count)| count).sum()
+drops! {
+    /// Points that the endpoint refused, by reason. The words of its answer decide.
+    PointDrops:
+    /// Older than the last point of its series.
+    out_of_order,
+    /// Older, or newer, than the endpoint accepts.
+    too_old,
+    /// The series has another value for that time.
+    duplicate,
+    /// For another reason, or for none that it gives.
+    other,
+}
+
+impl PointDrops {
+    pub(super) fn add(&mut self, points: RefusedPoints) {
+        let count = match points.reason {
+            RefusalReason::OutOfOrder => &mut self.out_of_order,
+            RefusalReason::TooOld => &mut self.too_old,
+            RefusalReason::Duplicate => &mut self.duplicate,
+            RefusalReason::Other => &mut self.other,
+        };
+        *count = count.saturating_add(points.count);
     }
 }
 
@@ -122,8 +148,8 @@ pub struct Statistics {
     /// Stale posts that were merged into newer ones.
     pub merged_posts: u64,
     pub dropped_posts: Drops,
-    /// Points that the endpoint refused of posts that it accepted.
-    pub dropped_points: u64,
+    /// Points that the endpoint refused, of posts that it accepted otherwise and of rejected ones.
+    pub dropped_points: PointDrops,
     /// Posts that wait or are in flight, in memory or on disk.
     pub waiting_posts: u64,
     /// Samples, posts and bytes that are in memory only.

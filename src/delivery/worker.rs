@@ -502,8 +502,8 @@ impl Worker {
                 round.accepted += 1;
                 round.failed_in_a_row = 0;
             }
-            PostOutcome::Rejected { status, excerpt } => {
-                let status = *status;
+            PostOutcome::Rejected { status, excerpt, refused } => {
+                let (status, refused) = (*status, *refused);
                 self.handle.answered(status);
                 round.failed_in_a_row = 0;
                 if status == 413
@@ -520,8 +520,9 @@ impl Worker {
                     _ => |drops| &mut drops.rejected_5xx,
                 };
                 self.handle.dropped(mark, post, reason);
+                self.handle.add_dropped_points(refused);
                 round.rejected += 1;
-                self.log.dropped_post(Some(status), &post.path, excerpt, None);
+                self.log.rejected_post(status, &post.path, excerpt, refused);
             }
             PostOutcome::Retry { status, pause, excerpt } => {
                 let (status, pause, reason) = (*status, *pause, excerpt.clone());

@@ -29,6 +29,7 @@ pub enum Encoder {
 pub struct SampleEncoder {
     encode: EncodeSample,
     options: Box<EncodeOptions>,
+    ends_series: bool,
 }
 
 impl Encoder {
@@ -57,7 +58,8 @@ impl Encoder {
             external_labels: labels(&endpoint.external_labels),
             ..EncodeOptions::new(&settings.node.name)
         };
-        Ok(Self::Samples(SampleEncoder { encode, options: Box::new(options) }))
+        let ends_series = endpoint.dialect.profile().ends_series;
+        Ok(Self::Samples(SampleEncoder { encode, options: Box::new(options), ends_series }))
     }
 
     /// The renderer for the embedded receiver: all pods, with extra fields. Without a source of names
@@ -71,7 +73,8 @@ impl Encoder {
         };
         let options =
             EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new(&settings.node.name) };
-        Self::Samples(SampleEncoder { encode: resource_api::encode, options: Box::new(options) })
+        let (encode, options) = (resource_api::encode, Box::new(options));
+        Self::Samples(SampleEncoder { encode, options, ends_series: false })
     }
 }
 
@@ -81,6 +84,12 @@ impl SampleEncoder {
     pub fn posts(&self, view: &Observation<'_>, entities: &Entities<'_>) -> Vec<(String, Bytes)> {
         let messages = (self.encode)(view, entities, &self.options);
         messages.into_iter().map(|message| (message.path, message.body)).collect()
+    }
+
+    /// The posts by which an agent that stops ends its series; `view` has the closing sample.
+    #[must_use]
+    pub fn closing_posts(&self, view: &Observation<'_>) -> Vec<(String, Bytes)> {
+        if self.ends_series { self.posts(view, &Entities::default()) } else { Vec::new() }
     }
 }
 
@@ -117,9 +126,8 @@ fn forms(endpoint: &EndpointSettings) -> &'static [WireForm] {
 }
 
 fn body_form(form: &WireForm) -> BodyForm {
-    let WireForm { name, headers, render, counted } = *form;
-    let counted = counted.map(|counted| (counted.header, counted.count));
-    BodyForm { name, headers, render, counted }
+    let WireForm { name, headers, render, points, written } = *form;
+    BodyForm { name, headers, render, points, written }
 }
 
 fn filter(endpoint: &EndpointSettings) -> Result<PodFilter, EndpointError> {

@@ -113,6 +113,8 @@ pub struct MetricSample {
     /// Samples since the agent started.
     pub sequence: u64,
     pub wall: WallTime,
+    /// The start of the agent; 0 where nobody said it.
+    pub agent_started: WallTime,
     pub node: Arc<NodeAttributes>,
     /// In the order of [`EntityId`](super::entity::EntityId), so by class.
     pub entries: Vec<Entry>,

@@ -75,6 +75,7 @@ struct Kept {
 pub struct MetricStore {
     options: StoreOptions,
     node: Arc<NodeAttributes>,
+    agent_started: WallTime,
     sequence: u64,
     live: BTreeMap<EntityId, Kept>,
     /// In the order in which they ended.
@@ -87,6 +88,12 @@ impl MetricStore {
     #[must_use]
     pub fn new(options: StoreOptions) -> Self {
         Self { node: Arc::new(options.node.clone()), options, ..Self::default() }
+    }
+
+    /// The store of an agent that started at this time.
+    #[must_use]
+    pub fn started_at(self, agent_started: WallTime) -> Self {
+        Self { agent_started, ..self }
     }
 
     /// Other options from the next sample on; totals continue.
@@ -307,9 +314,31 @@ impl MetricStore {
             kept.entry.before = keeps_intervals.then(|| Exported { wall, values: values() });
             entry
         };
-        let mut entries: Vec<Entry> = visible.map(export).collect();
+        let entries = visible.map(export).collect();
+        self.sample_of(self.sequence, wall, entries)
+    }
+
+    /// The sample of an agent that stops: of all that is exported, and nothing has a value any more.
+    /// Entities are left out whose end an earlier sample has shown.
+    #[must_use]
+    pub fn closing_sample(&self, wall: WallTime) -> MetricSample {
+        let ended_now = self
+            .ended
+            .iter()
+            .filter(|kept| kept.entry.ended.is_some_and(|ended| ended.sequence == self.sequence));
+        let visible = self.live.values().chain(ended_now);
+        let close = |kept: &Kept| {
+            let values = Values::new(kept.entry.entity.id.class());
+            Entry { values, ..kept.entry.clone() }
+        };
+        let entries = visible.filter(|kept| kept.hidden_until.is_none()).map(close).collect();
+        self.sample_of(self.sequence + 1, wall, entries)
+    }
+
+    fn sample_of(&self, sequence: u64, wall: WallTime, mut entries: Vec<Entry>) -> MetricSample {
         entries.sort_by(|a, b| a.entity.id.cmp(&b.entity.id));
-        MetricSample { sequence: self.sequence, wall, node: Arc::clone(&self.node), entries }
+        let (agent_started, node) = (self.agent_started, Arc::clone(&self.node));
+        MetricSample { sequence, wall, agent_started, node, entries }
     }
 }
 

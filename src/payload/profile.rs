@@ -43,6 +43,8 @@ pub struct Profile {
     pub needs_metrics: bool,
     /// Bodies need the pods' IP addresses, which not every source of the directory knows.
     pub needs_addresses: bool,
+    /// An agent that stops says that its series have ended.
+    pub ends_series: bool,
 }
 
 /// A form in which bodies are sent.
@@ -54,17 +56,11 @@ pub struct WireForm {
     pub headers: &'static [(&'static str, &'static str)],
     /// The bytes of a body in this form.
     pub render: fn(&[u8]) -> Bytes,
-    /// Servers that know the form say how much of a body they accepted; `None`: they do not.
-    pub counted: Option<WrittenCount>,
-}
-
-/// A header of an answer that says how much of a body was accepted.
-#[derive(Debug, Clone, Copy)]
-pub struct WrittenCount {
-    /// Its name, in lower case.
-    pub header: &'static str,
-    /// Its value for a body that was accepted as a whole.
-    pub count: fn(&[u8]) -> u64,
+    /// The points of a body.
+    pub points: fn(&[u8]) -> u64,
+    /// The header, in lower case, by which servers that know the form say how many points of a body
+    /// they wrote; `None`: they do not.
+    pub written: Option<&'static str>,
 }
 
 /// The JSON form of a body; `None`: it is no body of the dialect.

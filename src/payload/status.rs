@@ -105,9 +105,8 @@ pub struct EndpointReport {
     pub merged_posts: u64,
     /// Posts given up, by reason.
     pub dropped_posts: BTreeMap<String, u64>,
-    /// Points that the endpoint refused of posts that it accepted.
-    #[serde(default)]
-    pub dropped_points: u64,
+    /// Points that the endpoint refused, by reason.
+    pub dropped_points: BTreeMap<String, u64>,
     /// Answers by status.
     pub answers: BTreeMap<u16, u64>,
     /// Tries without a whole answer.

@@ -13,6 +13,7 @@ use crate::ledger::Account;
 use crate::metrics::published::PublishedMetrics;
 use crate::metrics::sample::{MetricSample, NodeAttributes};
 use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use crate::quantity::WallTime;
 use crate::snapshot::roots::Roots;
 
 use super::pod_files::Files;
@@ -54,7 +55,8 @@ impl MetricsFeed {
     /// `roots`: the host whose filesystems are asked.
     #[must_use]
     pub fn new(options: StoreOptions, published: Arc<PublishedMetrics>, roots: &Roots) -> Self {
-        let mut feed = Self { store: MetricStore::new(options), filesystems: None, published };
+        let store = MetricStore::new(options).started_at(clock::wall_time());
+        let mut feed = Self { store, filesystems: None, published };
         feed.set_roots(roots);
         feed
     }
@@ -73,6 +75,15 @@ impl MetricsFeed {
     /// The options that a reload changed. Totals continue.
     pub fn set_options(&mut self, options: StoreOptions) {
         self.store.set_options(options);
+    }
+
+    /// The sample by which series end; `None`: there was none before it.
+    #[must_use]
+    pub fn closing_sample(&self) -> Option<MetricSample> {
+        let last = self.published.sample()?.wall;
+        // Where the clock went back, it is still behind the last one.
+        let behind = WallTime::from_unix_millis(last.as_unix_millis() + 1);
+        Some(self.store.closing_sample(clock::wall_time().max(behind)))
     }
 
     /// Adds an interval, publishes its metrics and returns them.

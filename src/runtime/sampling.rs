@@ -1,5 +1,6 @@
 //! The sampling thread: sample, settle, keep the counters, offer the posts to every endpoint.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -120,7 +121,7 @@ impl SamplingThread {
             loop {
                 watchdog.notify_if_due();
                 match wait::until(watchdog.or_sooner(due), stop, &mut self.sampler) {
-                    Woken::Stopped => return,
+                    Woken::Stopped => return self.end_series(&account, taken),
                     Woken::Due if clock::boot_time() >= due => break,
                     Woken::Due => {}
                     Woken::Asked => {
@@ -167,6 +168,29 @@ impl SamplingThread {
         let batch =
             |endpoint: &EndpointHandle| Batch::new(taken, endpoint.encoder.posts(&view, &entities));
         self.endpoints.iter().map(batch).collect()
+    }
+
+    /// Offers what ends the series of an agent that stops; `last`: the last sample.
+    fn end_series(&self, account: &Account, last: Moment) {
+        let Some(sample) = self.metrics.as_ref().and_then(MetricsFeed::closing_sample) else {
+            return;
+        };
+        let catalog = self.directory.catalog();
+        let view = Observation {
+            account,
+            catalog: &catalog,
+            filesystems: &BTreeMap::new(),
+            node_filesystem: None,
+            metrics: Some(&sample),
+        };
+        // Not behind the counters that were saved: the next start leaves out what is.
+        let since_boot = last.since_boot.plus(Duration::from_nanos(1));
+        let taken = Moment { since_boot, wall: sample.wall, ..last };
+        for endpoint in &self.endpoints {
+            let batch = Batch::new(taken, endpoint.encoder.closing_posts(&view));
+            let in_journal = endpoint.handle.journal(&batch);
+            endpoint.handle.offer(batch, in_journal);
+        }
     }
 
     fn apply(&mut self, change: SamplingChange) {

@@ -1,5 +1,6 @@
 //! The table of `nodetally status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -111,11 +112,9 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     if !answers.is_empty() {
         let _ = writeln!(out, "  answers  {}{retries}", answers.join(", "));
     }
-    let drops = endpoint.dropped_posts.iter().filter(|(_, count)| **count > 0);
-    let drops: Vec<String> =
-        drops.map(|(reason, count)| format!("{count} {}", words(reason))).collect();
+    let drops = reasons(&endpoint.dropped_posts);
     if !drops.is_empty() {
-        let _ = writeln!(out, "  dropped  {}", drops.join(", "));
+        let _ = writeln!(out, "  dropped  {drops}");
     }
     let moved = [("recovered", endpoint.recovered_posts), ("merged", endpoint.merged_posts)];
     let moved: Vec<String> = moved
@@ -126,8 +125,9 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     if !moved.is_empty() {
         let _ = writeln!(out, "  posts    {}", moved.join(", "));
     }
-    if endpoint.dropped_points > 0 {
-        let _ = writeln!(out, "  points   {} refused by the server", endpoint.dropped_points);
+    let points = reasons(&endpoint.dropped_points);
+    if !points.is_empty() {
+        let _ = writeln!(out, "  points   {points} refused by the server");
     }
     if endpoint.restarts > 0 {
         let _ = writeln!(out, "  panics   {}, each logged", endpoint.restarts);
@@ -135,6 +135,14 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     if let Some(error) = &endpoint.spool_error {
         let _ = writeln!(out, "  disk     {}", words(error));
     }
+}
+
+/// The reasons that have a count, with it.
+fn reasons(counts: &BTreeMap<String, u64>) -> String {
+    let counts = counts.iter().filter(|(_, count)| **count > 0);
+    let counts: Vec<String> =
+        counts.map(|(reason, count)| format!("{count} {}", words(reason))).collect();
+    counts.join(", ")
 }
 
 fn directory(status: &StatusReport, style: Style, out: &mut String) {

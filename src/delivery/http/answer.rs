@@ -6,6 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::proxy::Route;
+use crate::delivery::refusal::{RefusalReason, RefusedPoints, SentPoints};
 use crate::delivery::settings::{AnswerReader, DeliverySettings};
 use crate::mask::Mask;
 use crate::quantity::WallTime;
@@ -31,8 +32,9 @@ pub(in crate::delivery) enum PostOutcome {
     },
     /// A permanent error: 3xx, 4xx except those of [`PostOutcome::Retry`], and what the dialect does
     /// not retry or accept.
-    Rejected { status: u16, excerpt: String },
-    /// 408, 425, 429 and 5xx, or those of the dialect; where the settings say so, any 4xx but 413.
+    Rejected { status: u16, excerpt: String, refused: RefusedPoints },
+    /// 408, 425, 429 and 5xx, or those of the dialect; where the settings say so, any 4xx but 413 and
+    /// refused points.
     Retry {
         status: u16,
         /// The wait that the endpoint asks for, of any length.
@@ -46,8 +48,7 @@ pub(in crate::delivery) enum PostOutcome {
 /// A server's words about a post that it accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::delivery) struct Remark {
-    /// The part of the post that it refused, such as points; 0: it accepted everything.
-    pub(in crate::delivery) refused: u64,
+    pub(in crate::delivery) refused: RefusedPoints,
     /// Masked; empty if it gives none.
     pub(in crate::delivery) message: String,
 }
@@ -99,34 +100,48 @@ impl ReceivedAnswer {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
-    /// The outcome of the post. Where permanent 4xx are retried, 413 is not: the body would be too large
-    /// again.
+    /// The outcome of a post with these points; `None`: its dialect has none. Where permanent 4xx are
+    /// retried, 413 is not: the body would be too large again. Refused points are not either.
     pub(super) fn meaning(
         self,
         mask: &Mask,
         way: Route<'_>,
         settings: &DeliverySettings,
+        points: Option<SentPoints>,
     ) -> PostOutcome {
         let Self { status, headers, pause, body } = self;
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default();
-        let excerpt = || way.describe(excerpt(&body, mask));
+        let words = || with_parts(excerpt(&body, mask), points);
+        let excerpt = || way.describe(words());
+        let refused = RefusedPoints {
+            count: points.map_or(0, SentPoints::not_written),
+            reason: RefusalReason::of(&String::from_utf8_lossy(&body)),
+        };
+        let is_refusal = refused.count > 0 && refused.reason != RefusalReason::Other;
         let is_retried = |code: u16| match settings.retried_statuses {
             Some(retried) => retried.contains(&code),
             None => matches!(code, 408 | 425 | 429 | 500..=599),
         };
         match status.as_u16() {
             code @ 200..=299 => match settings.answer_reader {
-                None => PostOutcome::Accepted { status: code, pause, remark: None },
+                None => {
+                    // A server that does not say how much it wrote wrote everything.
+                    let is_part = points.is_some_and(SentPoints::is_known) && refused.count > 0;
+                    let remark = is_part.then(|| Remark { refused, message: words() });
+                    PostOutcome::Accepted { status: code, pause, remark }
+                }
                 Some(AnswerReader(read)) => match read(content_type, &body) {
-                    Ok((refused, message)) => {
+                    Ok((count, message)) => {
+                        let refused = RefusedPoints { count, reason: RefusalReason::of(&message) };
                         let message = self::excerpt(message.as_bytes(), mask);
-                        let has_remark = refused > 0 || !message.is_empty();
+                        let has_remark = count > 0 || !message.is_empty();
                         let remark = has_remark.then_some(Remark { refused, message });
                         PostOutcome::Accepted { status: code, pause, remark }
                     }
                     Err(reason) => {
-                        PostOutcome::Rejected { status: code, excerpt: way.describe(reason) }
+                        let excerpt = way.describe(reason);
+                        PostOutcome::Rejected { status: code, excerpt, refused }
                     }
                 },
             },
@@ -134,10 +149,10 @@ impl ReceivedAnswer {
             code if is_retried(code) => {
                 PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
-            code @ 400..=499 if settings.retry_client_errors && code != 413 => {
+            code @ 400..=499 if settings.retry_client_errors && code != 413 && !is_refusal => {
                 PostOutcome::Retry { status: code, pause, excerpt: excerpt() }
             }
-            code => PostOutcome::Rejected { status: code, excerpt: excerpt() },
+            code => PostOutcome::Rejected { status: code, excerpt: excerpt(), refused },
         }
     }
 }
@@ -145,6 +160,16 @@ impl ReceivedAnswer {
 /// The beginning of a body as [`one_line`], without secrets.
 pub(super) fn excerpt(body: &[u8], mask: &Mask) -> String {
     one_line(&mask.apply(&String::from_utf8_lossy(body)))
+}
+
+/// The server's words, with the part of the points that it says it wrote.
+fn with_parts(words: String, points: Option<SentPoints>) -> String {
+    let Some(SentPoints { sent, written: Some(written) }) = points else { return words };
+    if written == 0 || written >= sent {
+        return words;
+    }
+    let parts = format!("{written} of {sent} points were written");
+    if words.is_empty() { parts } else { format!("{words} ({parts})") }
 }
 
 /// The beginning of a foreign text as one line that cannot control a terminal.
@@ -170,7 +195,7 @@ mod tests {
         let settings = DeliverySettings { retry_client_errors: retries_client_errors, ..settings };
         let body = b"why".to_vec();
         let received = ReceivedAnswer { status, headers: HeaderMap::new(), pause, body };
-        received.meaning(&Mask::default(), Route::to(&base, None), &settings)
+        received.meaning(&Mask::default(), Route::to(&base, None), &settings, None)
     }
 
     #[test]
@@ -186,7 +211,9 @@ mod tests {
         for code in [408, 425, 429, 500, 502, 503, 504, 507] {
             assert_eq!(meaning(code, false), later(code));
         }
-        let refused = |status| PostOutcome::Rejected { status, excerpt: excerpt.clone() };
+        let none = RefusedPoints { count: 0, reason: RefusalReason::Other };
+        let refused =
+            |status| PostOutcome::Rejected { status, excerpt: excerpt.clone(), refused: none };
         for code in [301, 302, 304, 308, 400, 401, 403, 404, 407, 413, 415, 422] {
             assert_eq!(meaning(code, false), refused(code));
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::answer::ReceivedAnswer;
+use crate::delivery::refusal::SentPoints;
 use crate::delivery::settings::BodyForm;
 
 /// The forms of an endpoint, and the one in use.
@@ -52,7 +53,7 @@ impl Forms {
             415 => true,
             // A server that knows another form only finds nothing in this one, or no message at all.
             200..=299 | 400 => {
-                let says_nothing = sent.form.counted.is_some() && sent.written(answer).is_none();
+                let says_nothing = sent.form.written.is_some() && sent.written(answer).is_none();
                 says_nothing && !self.is_known.load(Ordering::Relaxed)
             }
             _ => false,
@@ -85,12 +86,12 @@ impl Forms {
 impl FormedBody {
     /// The amount of the body that the server says it has written; `None`: it does not say.
     fn written(&self, answer: &ReceivedAnswer) -> Option<u64> {
-        answer.count(self.form.counted?.0)
+        answer.count(self.form.written?)
     }
 
     /// The reason why a 2xx accepted nothing: the server does not know the form. `None`: it does.
     pub(super) fn accepted_nothing(&self, answer: &ReceivedAnswer) -> Option<String> {
-        let (header, _) = self.form.counted?;
+        let header = self.form.written?;
         let is_success = (200..300).contains(&answer.status());
         (is_success && answer.count(header).is_none()).then(|| {
             format!(
@@ -101,14 +102,8 @@ impl FormedBody {
         })
     }
 
-    /// The amounts that were written and sent, where the server says that it wrote only a part.
-    pub(super) fn partly_written(
-        &self,
-        answer: &ReceivedAnswer,
-        body: &[u8],
-    ) -> Option<(u64, u64)> {
-        let (_, count) = self.form.counted?;
-        let (written, sent) = (self.written(answer)?, count(body));
-        (written < sent).then_some((written, sent))
+    /// The points of the body, and those that the server says it has written.
+    pub(super) fn points(&self, answer: &ReceivedAnswer, body: &[u8]) -> SentPoints {
+        SentPoints { sent: (self.form.points)(body), written: self.written(answer) }
     }
 }

@@ -17,6 +17,7 @@ use super::error::HttpError;
 use super::failure;
 use super::forms::{FormedBody, Forms};
 use crate::delivery::dry_run::{ShownRequest, readable};
+use crate::delivery::refusal::{RefusalReason, RefusedPoints, SentPoints};
 use crate::delivery::settings::DeliverySettings;
 use crate::quantity::WallTime;
 
@@ -140,14 +141,14 @@ impl Inner {
                     }
                     let (mask, way) = (self.connection.mask(&shown), self.connection.way());
                     let settings = self.connection.settings();
-                    if let Some(excerpt) =
-                        post.formed.as_ref().and_then(|formed| formed.accepted_nothing(&received))
-                    {
-                        return PostOutcome::Rejected { status: 415, excerpt };
+                    let formed = post.formed.as_ref();
+                    let points = formed.map(|formed| formed.points(&received, post.body));
+                    if let Some(excerpt) = formed.and_then(|it| it.accepted_nothing(&received)) {
+                        let count = points.map_or(0, SentPoints::not_written);
+                        let refused = RefusedPoints { count, reason: RefusalReason::Other };
+                        return PostOutcome::Rejected { status: 415, excerpt, refused };
                     }
-                    let partly = post.formed.as_ref();
-                    let partly = partly.and_then(|it| it.partly_written(&received, post.body));
-                    return with_parts(received.meaning(&mask, way, settings), partly);
+                    return received.meaning(&mask, way, settings, points);
                 }
             }
             earlier.push(Some(received.status()));
@@ -352,17 +353,6 @@ impl Getter {
         let Sender(inner) = &self.0;
         let (_, shown) = inner.connection.current();
         inner.connection.mask(&shown).apply(text)
-    }
-}
-
-/// The outcome with what the server wrote of a post that it refused as a whole.
-fn with_parts(outcome: PostOutcome, partly: Option<(u64, u64)>) -> PostOutcome {
-    match (outcome, partly) {
-        (PostOutcome::Rejected { status, excerpt }, Some((written, sent))) if written > 0 => {
-            let excerpt = format!("{excerpt} ({written} of {sent} points were written)");
-            PostOutcome::Rejected { status, excerpt }
-        }
-        (outcome, _) => outcome,
     }
 }
 

@@ -53,6 +53,7 @@ pub const PROFILE: Profile = Profile {
     has_disk_io: false,
     needs_metrics: true,
     needs_addresses: false,
+    ends_series: false,
 };
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub const PROFILE: Profile = Profile {
     has_disk_io: false,
     needs_metrics: false,
     needs_addresses: false,
+    ends_series: false,
 };
 
 /// The messages of one sample: the node's, then the pods'. The node's is left out while the Node

@@ -54,6 +54,7 @@ pub const PROFILE: Profile = Profile {
     has_disk_io: false,
     needs_metrics: false,
     needs_addresses: true,
+    ends_series: false,
 };
 
 pub const SPEC_PATH: &str = "/pod/spec";

@@ -133,8 +133,9 @@ fn points(sample: &MetricSample, entry: &Entry, at: usize, metric: &Metric) -> V
         return is_next.then(|| point(STALE, now)).into_iter().collect();
     }
     let mut points = Vec::with_capacity(1);
-    // One millisecond behind its start, at which an earlier run may have sent its last total.
-    let zero_at = entry.since().as_unix_millis() + 1;
+    // One millisecond behind its start, at which an earlier run may have sent its last total. That run
+    // ended its series when it stopped, before this one started.
+    let zero_at = entry.since().max(sample.agent_started).as_unix_millis() + 1;
     let wall = sample.wall.as_unix_millis();
     let is_young = zero_at < wall && wall - zero_at <= ZERO_WITHIN_MILLIS;
     if is_counter && before.is_none() && is_young {

@@ -9,7 +9,8 @@
 //!
 //! Names and labels are those of `/metrics`; `job`, `instance` and the endpoint's `external_labels` come
 //! beside them. A point has the time of its sample, however late it is sent. A series that ends gets a
-//! stale marker: a gauge in the sample of the end, a total in the next one. A counter that is sent for
+//! stale marker: a gauge in the sample of the end, a total in the next one, and all of them where the agent
+//! stops. A counter that is sent for
 //! the first time has a point of 0 at its start, so that a rate has all of it.
 
 mod encode;
@@ -22,7 +23,7 @@ pub use encode::encode;
 pub use json::as_json;
 pub use pack::split;
 
-use super::profile::{Order, Profile, Reports, Timestamps, WireForm, WrittenCount};
+use super::profile::{Order, Profile, Reports, Timestamps, WireForm};
 
 pub const PROFILE: Profile = Profile {
     name: "prometheus-remote-write",
@@ -43,6 +44,7 @@ pub const PROFILE: Profile = Profile {
     has_disk_io: true,
     needs_metrics: true,
     needs_addresses: false,
+    ends_series: true,
 };
 
 const FORM_2_0: WireForm = WireForm {
@@ -53,10 +55,8 @@ const FORM_2_0: WireForm = WireForm {
         ("x-prometheus-remote-write-version", "2.0.0"),
     ],
     render: pack::as_2_0,
-    counted: Some(WrittenCount {
-        header: "x-prometheus-remote-write-samples-written",
-        count: pack::count,
-    }),
+    points: pack::count,
+    written: Some("x-prometheus-remote-write-samples-written"),
 };
 
 const FORM_1_0: WireForm = WireForm {
@@ -67,7 +67,8 @@ const FORM_1_0: WireForm = WireForm {
         ("x-prometheus-remote-write-version", "0.1.0"),
     ],
     render: pack::as_1_0,
-    counted: None,
+    points: pack::count,
+    written: None,
 };
 
 #[cfg(test)]

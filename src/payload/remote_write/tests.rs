@@ -120,6 +120,49 @@ fn a_total_begins_at_zero_and_both_kinds_of_series_come_to_an_end() {
     assert_eq!(both(&samples.next(vec![])), (vec![], vec![]));
 }
 
+/// Names, labels and last points of all series.
+fn last_points(requests: &[SymbolRequest]) -> BTreeMap<Vec<(String, String)>, (bool, i64)> {
+    let mut all = BTreeMap::new();
+    for request in requests {
+        for series in &request.timeseries {
+            let labels = labels_of(series, &request.symbols);
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let last = series.samples.last().unwrap();
+            all.insert(labels, (is_stale(last.value), last.timestamp));
+        }
+    }
+    all
+}
+
+#[test]
+fn an_agent_that_stops_ends_what_it_has_not_ended_yet() {
+    let pods = vec![pod(1, "a"), pod(2, "b"), pod(3, "c")];
+    let mut samples = Samples::new(catalog(pods, &[], &[]));
+    let exited = |number| PodUsage { exited: true, ..used(number, 20) };
+    samples.next(vec![used(1, 100), used(2, 100), exited(3)]);
+    let (last, account) = samples.add(vec![used(1, 100), exited(2)]);
+    let mut live = last_points(&samples.requests(&last, &account));
+    live.retain(|_, (is_stale, _)| !*is_stale);
+    let sample = samples.store.closing_sample(WallTime::from_unix_millis(1_050_000));
+    let closing = samples.requests(&sample, &account);
+    let ended = last_points(&closing);
+    assert!(live.len() > 30, "{}", live.len());
+    assert_eq!(ended.keys().collect::<Vec<_>>(), live.keys().collect::<Vec<_>>());
+    assert!(ended.values().all(|last| *last == (true, 1_050_000)), "{ended:?}");
+    assert_eq!(points(&closing, CPU, "c"), []);
+}
+
+/// The run before ended its series at 1,020,000, after its last sample at 1,015,000.
+#[test]
+fn after_a_restart_a_total_begins_behind_the_end_that_the_run_before_sent() {
+    let mut samples = Samples::new(catalog(vec![pod(1, "a")], &[], &[]));
+    samples.count = 1;
+    let store = std::mem::take(&mut samples.store);
+    samples.store = store.started_at(WallTime::from_unix_millis(1_021_000));
+    let expected = [(Some(0.0), 1_021_001), (Some(1.5), 1_030_000)];
+    assert_eq!(points(&samples.next(vec![used(1, 100)]), CPU, "a"), expected);
+}
+
 #[test]
 fn a_pod_of_one_interval_has_a_rate() {
     let mut samples = Samples::new(catalog(vec![pod(1, "a")], &[], &[]));

@@ -56,6 +56,7 @@ pub const PROFILE: Profile = Profile {
     has_disk_io: true,
     needs_metrics: false,
     needs_addresses: false,
+    ends_series: false,
 };
 
 /// The usage of one node, pod or namespace as this API has it.

@@ -161,16 +161,19 @@ fn posts(all: &mut Exposition, endpoints: &NamedStatistics<'_>) {
             answers.sample(&[("endpoint", name), ("status", &status.to_string())], count);
         }
     }
-    let counters: [Figure<u64>; 6] = [
+    let mut points = all.counter("nodetally_dropped_points", "Points that the endpoint refused.");
+    for (name, figures) in endpoints {
+        for (reason, count) in figures.dropped_points.by_reason() {
+            points.sample(&[("endpoint", name), ("reason", reason)], count);
+        }
+    }
+    let counters: [Figure<u64>; 5] = [
         ("nodetally_offered_posts", "Posts given to the endpoint to send.", |of| of.offered_posts),
         ("nodetally_recovered_posts", "Posts that an earlier run left on disk.", |of| {
             of.recovered_posts
         }),
         ("nodetally_accepted_bytes", "Bytes of the bodies that were accepted.", |of| {
             of.accepted_bytes
-        }),
-        ("nodetally_dropped_points", "Points refused of posts that were accepted.", |of| {
-            of.dropped_points
         }),
         ("nodetally_unanswered", "Attempts without a complete answer.", |of| of.unanswered),
         ("nodetally_retries", "Attempts beyond the first of each post.", |of| of.retries),

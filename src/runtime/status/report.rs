@@ -71,9 +71,6 @@ fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
         posts: figures.on_disk.posts,
         bytes: figures.on_disk.bytes,
     };
-    let dropped = figures.dropped_posts.by_reason();
-    let dropped: BTreeMap<String, u64> =
-        dropped.map(|(reason, count)| (reason.to_owned(), count)).collect();
     EndpointReport {
         name: view.name.clone(),
         url: view.url.clone(),
@@ -98,8 +95,8 @@ fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
         accepted_posts: figures.accepted_posts,
         accepted_bytes: figures.accepted_bytes,
         merged_posts: figures.merged_posts,
-        dropped_posts: dropped,
-        dropped_points: figures.dropped_points,
+        dropped_posts: named(figures.dropped_posts.by_reason()),
+        dropped_points: named(figures.dropped_points.by_reason()),
         answers: figures.answers,
         unanswered: figures.unanswered,
         retries: figures.retries,
@@ -108,6 +105,10 @@ fn endpoint(view: &EndpointView, figures: Statistics) -> EndpointReport {
         newest_accepted: figures.newest_accepted.map(|at| Rfc3339Millis(at).to_string()),
         spool_error: figures.spool_error,
     }
+}
+
+fn named(counts: impl Iterator<Item = (&'static str, u64)>) -> BTreeMap<String, u64> {
+    counts.map(|(reason, count)| (reason.to_owned(), count)).collect()
 }
 
 fn millis(time: Duration) -> u64 {

@@ -120,7 +120,7 @@ async fn refused_points_are_counted_and_logged_without_secrets() {
     }
     let figures = until_settled(&handle).await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (4, 0));
-    assert_eq!(figures.dropped_points, 9);
+    assert_eq!((figures.dropped_points.out_of_order, figures.dropped_points.total()), (9, 9));
     let lines = containing("endpoint partial ");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("warning: this format is old"), "{lines:?}");

@@ -12,6 +12,7 @@ use nodetally::spool::{Batch, Moment};
 
 use super::server::{Answer, Received, Server};
 use super::wire::{request_1_0, request_2_0, unsnappy};
+use crate::support::log_lines::{containing, hear_all};
 
 const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 
@@ -66,10 +67,14 @@ struct Rig {
 
 impl Rig {
     fn start(server: &Server, more: &str) -> Self {
+        Self::named("central", &format!("http://{}/write", server.address), more)
+    }
+
+    fn named(name: &str, url: &str, more: &str) -> Self {
+        hear_all();
         let text = format!(
-            "[spool]\ndir = \"none\"\n[state]\ndir = \"none\"\n[[endpoint]]\nname = \"central\"\n\
-             url = \"http://{}/write\"\ndialect = \"prometheus-remote-write\"\nspread = \"0s\"\n{more}",
-            server.address
+            "[spool]\ndir = \"none\"\n[state]\ndir = \"none\"\n[[endpoint]]\nname = \"{name}\"\n\
+             url = \"{url}\"\ndialect = \"prometheus-remote-write\"\nspread = \"0s\"\n{more}"
         );
         let settings = Settings::resolve(Inputs {
             file: Some(("nodetally.toml".into(), text)),
@@ -169,6 +174,85 @@ async fn a_server_of_2_0_gets_nothing_else_and_its_400_is_about_the_post() {
     assert_eq!((figures.accepted_posts, figures.dropped_posts.rejected_4xx), (2, 1));
     let received = server.received();
     assert!(received.len() == 3 && received.iter().all(Received::is_2_0), "{received:?}");
+}
+
+/// Points of refusals: out of order, too old, duplicate, other.
+fn points(figures: &Statistics) -> [u64; 4] {
+    let points = figures.dropped_points;
+    assert_eq!(points.total(), points.by_reason().map(|(_, count)| count).sum::<u64>());
+    [points.out_of_order, points.too_old, points.duplicate, points.other]
+}
+
+/// The words of Prometheus, Mimir and Thanos.
+#[tokio::test]
+async fn refused_points_are_counted_by_reason_logged_once_each_and_never_sent_again() {
+    // The value says which answer the server gives.
+    let script = |request: &Received| {
+        let (status, written, words) = match values(request)[0] {
+            1 => ("400 Bad Request", Some(1), "out of order sample"),
+            2 => ("400 Bad Request", Some(0), "too old sample"),
+            3 => {
+                ("400 Bad Request", Some(2), "duplicate sample for timestamp\nout of order sample")
+            }
+            4 => ("409 Conflict", None, "out of bounds"),
+            5 => ("400 Bad Request", Some(0), "max-series-per-user limit exceeded"),
+            6 => ("200 OK", Some(2), ""),
+            7 => ("200 OK", Some(1), "the same timestamp, but a different value"),
+            _ => ("204 No Content", Some(3), ""),
+        };
+        let written = written.map(|count| format!("\r\n{WRITTEN}: {count}")).unwrap_or_default();
+        (format!("{status}{written}"), words)
+    };
+    for (name, more) in [("refused", ""), ("refused-once", "client_errors = \"retry\"\n")] {
+        let server = Server::start(move |_, request| script(request));
+        let url = format!("http://{}/write", server.address);
+        let mut rig = Rig::named(name, &url, &format!("protocol = \"2.0\"\n{more}"));
+        let last = if more.is_empty() { 7 } else { 4 };
+        for value in [0].into_iter().chain(1..=last).chain([1, 2, 3, 4]) {
+            rig.offer(&[&[value, 80, 90]]);
+            rig.settled().await;
+        }
+        let figures = rig.settled().await;
+        // The first four came twice. Of three points each, the servers say that they wrote some.
+        let (rejected, accepted, expected) = match more {
+            "" => (9, 3, [2 * 2, 2 * 3 + 2 * 3, 2 + 2, 3 + 1]),
+            _ => (8, 1, [2 * 2, 2 * 3 + 2 * 3, 2, 0]),
+        };
+        assert_eq!(points(&figures), expected, "{name}");
+        assert_eq!(figures.dropped_posts.rejected_4xx, rejected);
+        assert_eq!((figures.dropped_posts.total(), figures.accepted_posts), (rejected, accepted));
+        assert_eq!((figures.retries, server.received().len() as u64), (0, rejected + accepted));
+        let lines = containing(&format!("endpoint {name} "));
+        let refusals = [
+            "answers 400 Bad Request to POST its URL: out of order sample (1 of 3 points were written); \
+             such posts are dropped and counted (logged once per status and reason)",
+            "answers 400 Bad Request to POST its URL: too old sample; such posts",
+            "to POST its URL: duplicate sample for timestamp out of order sample (2 of 3 points",
+            "answers 409 Conflict to POST its URL: out of bounds; such posts",
+            "answers 400 Bad Request to POST its URL: max-series-per-user limit exceeded; such posts",
+            "accepted a POST its URL but for 1 points: 2 of 3 points were written; points that it refuses",
+            "but for 2 points: the same timestamp, but a different value (1 of 3 points were written)",
+        ];
+        assert_eq!(lines.len(), usize::from(last), "{lines:#?}");
+        for (line, part) in lines.iter().zip(refusals) {
+            assert!(line.contains(part), "{line}\n{part}");
+        }
+    }
+}
+
+/// A server of 1.0 does not say how many points it wrote of a request that it refuses.
+#[tokio::test]
+async fn in_protocol_1_0_all_points_of_a_refused_request_count() {
+    let server = Server::start(|nth, _| match nth {
+        0 => ("400 Bad Request".to_owned(), "out of order sample"),
+        _ => head("204 No Content"),
+    });
+    let mut rig = Rig::start(&server, "protocol = \"1.0\"\n");
+    rig.offer(&[&[1, 2]]);
+    rig.offer(&[&[3, 4, 5]]);
+    let figures = rig.settled().await;
+    assert_eq!((figures.accepted_posts, figures.dropped_posts.rejected_4xx), (1, 1));
+    assert_eq!((points(&figures), server.received().len()), ([2, 0, 0, 0], 2));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::server::{Received, Server};
-use super::stores::{CPU, POD, SHORT_POD, agent, burn, dir_of, make_pod};
+use super::stores::{CPU, POD, SHORT_POD, agent, agent_with_state, burn, dir_of, make_pod};
 use super::wire::{Sample, Series, request_1_0, request_2_0, unsnappy};
 use crate::support::agent::{Host, eventually};
 
@@ -74,12 +74,53 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
             }
         }
         let values = |uid| {
-            let values: Vec<f64> = points(&server, uid).iter().map(Sample::value).collect();
-            values
+            let all = points(&server, uid).into_iter().filter(|point| !point.is_stale());
+            all.map(|point| point.value()).collect::<Vec<f64>>()
         };
         assert!((values(POD).last().unwrap() - 0.7).abs() < 1e-9, "{:?}", values(POD));
         let short = values(SHORT_POD);
         assert_eq!(short[0], 0.0, "{short:?}");
-        assert!((short[short.len() - 2] - 0.3).abs() < 1e-9, "{short:?}");
+        assert!((short[short.len() - 1] - 0.3).abs() < 1e-9, "{short:?}");
+    }
+}
+
+/// Each series of the server: its points in the order in which they came.
+fn all_series(server: &Server) -> BTreeMap<Vec<(String, String)>, Vec<Sample>> {
+    let mut all: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
+    for series in server.received().iter().flat_map(series_of) {
+        all.entry(series.labels).or_default().extend(series.samples);
+    }
+    all
+}
+
+#[test]
+fn an_agent_that_stops_ends_its_series_and_the_next_goes_on_behind_that() {
+    let server = Server::start(|_, request| {
+        let series = series_of(request);
+        let count: usize = series.iter().map(|series| series.samples.len()).sum();
+        (format!("204 No Content\r\nx-prometheus-remote-write-samples-written: {count}"), "")
+    });
+    let (host, dir) = (Host::copy("6.8-crio-systemd"), tempfile::tempdir().unwrap());
+    let state = dir.path().join("state");
+    for run in 1..=2 {
+        let before = points(&server, POD).len();
+        let agent = agent_with_state(&host, dir.path(), server.address, &state);
+        eventually("two samples", || (points(&server, POD).len() > before + 2).then_some(()));
+        burn(&host, POD, 700);
+        eventually("the CPU time", || {
+            points(&server, POD).last().is_some_and(|point| point.value() > 0.6).then_some(())
+        });
+        agent.signal(Signal::SIGTERM);
+        let (status, log) = agent.end();
+        assert!(status.success(), "{log}");
+        let all = all_series(&server);
+        assert!(all.len() > 50, "{}", all.len());
+        for (labels, points) in &all {
+            assert!(points.last().unwrap().is_stale(), "{labels:?}: {points:?}");
+            assert!(points.is_sorted_by(|a, b| a.millis < b.millis), "{labels:?}: {points:?}");
+        }
+        let ends = |points: &Vec<Sample>| points.iter().filter(|point| point.is_stale()).count();
+        let of_pod = all.iter().find(|(labels, _)| labels.iter().any(|(_, v)| v == CPU)).unwrap();
+        assert_eq!(ends(of_pod.1), run, "{of_pod:?}");
     }
 }

@@ -154,10 +154,20 @@ pub(super) fn make_pod(host: &Host, uid: &str) {
 
 /// The agent over a host, every second to the endpoint at this address.
 pub(super) fn agent(host: &Host, dir: &Path, address: SocketAddr) -> Agent {
+    agent_with_state(host, dir, address, Path::new("none"))
+}
+
+/// The same with a state directory; `none` for none.
+pub(super) fn agent_with_state(
+    host: &Host,
+    dir: &Path,
+    address: SocketAddr,
+    state: &Path,
+) -> Agent {
     let config = dir.join("nodetally.toml");
     let text = format!(
         "[node]\nname = \"n1\"\n[sampling]\ninterval = \"1s\"\ntcp_sockets = false\n\
-         [state]\ndir = \"none\"\n[spool]\ndir = {:?}\n[directory]\nsources = []\n\
+         [state]\ndir = {state:?}\n[spool]\ndir = {:?}\n[directory]\nsources = []\n\
          [[endpoint]]\nname = \"central\"\nurl = \"http://{}/api/v1/write\"\nspread = \"0s\"\n\
          dialect = \"prometheus-remote-write\"\nexternal_labels = [\"cluster=prod\"]\n",
         dir.join("spool"),
@@ -252,9 +262,13 @@ fn used_and_found(program: &'static str) {
     });
     assert!(store.value(&pod).is_some());
 
+    // An agent that stops leaves nothing behind that looks alive.
     agent.signal(Signal::SIGTERM);
     let (status, log) = agent.end();
     assert!(status.success(), "{log}");
     assert_eq!(log.matches("does not know remote write 2.0").count(), 1, "{log}");
     assert!(!log.contains("dropped"), "{log}");
+    eventually("the end of all series", || {
+        store.ask("{job=\"nodetally\"}").as_array()?.is_empty().then_some(())
+    });
 }
