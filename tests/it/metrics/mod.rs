@@ -11,6 +11,7 @@
 mod access;
 mod coverage;
 mod desk;
+mod pods;
 mod promtool;
 mod reference;
 mod scrape;

@@ -8,22 +8,22 @@ use super::desk::{Desk, add};
 use super::scrape::{OPEN_METRICS, Series, ask};
 use crate::support::agent::{Agent, Host};
 
-const CGROUPS: &str = "sys/fs/cgroup";
-const POD: &str = "kubepods.slice/kubepods-podd757cf9d_1256_4c5a_abe2_5520cb3b6505.slice";
-const UID: (&str, &str) = ("uid", "d757cf9d-1256-4c5a-abe2-5520cb3b6505");
-const ID: &str = "9ea3a0b56f9b1da5398edc77519b0f30811b9740e66d743c9a4e32a982a1191e";
+pub const CGROUPS: &str = "sys/fs/cgroup";
+pub const POD: &str = "kubepods.slice/kubepods-podd757cf9d_1256_4c5a_abe2_5520cb3b6505.slice";
+pub const UID: (&str, &str) = ("uid", "d757cf9d-1256-4c5a-abe2-5520cb3b6505");
+pub const ID: &str = "9ea3a0b56f9b1da5398edc77519b0f30811b9740e66d743c9a4e32a982a1191e";
 const UNIT: (&str, &str) = ("unit", "chronyd.service");
 const READ: (&str, &str) = ("direction", "receive");
 const WRITE: (&str, &str) = ("direction", "write");
 const MIB: u64 = 1 << 20;
 
-fn near(value: f64, right: f64) -> bool {
+pub fn near(value: f64, right: f64) -> bool {
     (value - right).abs() < 1e-9 * right.abs().max(1.0)
 }
 
 /// A load: 0.25 s of a container, 0.05 s beside it in its pod, 0.12 s of a unit; 1 MiB written and 100,000
 /// bytes received.
-fn load(host: &Host) {
+pub fn load(host: &Host) {
     let container = format!("{POD}/crio-{ID}.scope");
     let monitor = format!("{POD}/crio-conmon-{ID}.scope");
     let unit = "system.slice/chronyd.service";

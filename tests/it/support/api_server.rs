@@ -21,6 +21,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -391,6 +392,32 @@ fn recorded_job(name: &str) -> Answer {
 pub fn recorded_file(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/kubernetes/recorded");
     std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A runtime on a thread of its own, so that a test can wait for a process while it serves.
+pub fn background() -> Handle {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+}
+
+/// A kubeconfig with the token `the-token`.
+pub fn kubeconfig(dir: &Path, pki: &Pki, server: SocketAddr) -> PathBuf {
+    let ca = dir.join("ca.crt");
+    std::fs::write(&ca, pki.ca_pem()).unwrap();
+    // JSON is YAML.
+    let text = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "k", "cluster": {
+            "server": format!("https://{server}"), "certificate-authority": ca,
+        }}],
+        "users": [{"name": "u", "user": {"token": "the-token"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+    });
+    let path = dir.join("kubeconfig");
+    std::fs::write(&path, text.to_string()).unwrap();
+    path
 }
 
 /// A certificate authority.
