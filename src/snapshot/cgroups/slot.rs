@@ -30,6 +30,8 @@ pub(super) struct CgroupSlot {
     pub gone: bool,
     /// It was read since the last walk and changed something.
     pub dirty: bool,
+    /// It changed while its children were read in the last walk, so the next one visits them.
+    pub revisit: bool,
     pub watched: Option<CgroupWatch>,
     pub activity: Activity,
     /// Hard links give the number of children: true on cgroup2, false on a copy of one.

@@ -152,7 +152,7 @@ impl CgroupTree {
                 // Above them, what was read before they were found is older than they are.
                 let mut above = Some(at);
                 while let Some(at) = above {
-                    self.read_hot(at, walk);
+                    self.read_again(at, walk);
                     self.followed.rest(at);
                     above = walk.readings.get(at).and_then(|reading| reading.parent);
                 }
@@ -169,8 +169,10 @@ impl CgroupTree {
             self.followed.mark_gone(at, end);
             return;
         }
-        // It changed in a reading since the last walk.
-        if self.followed.slots.get_mut(at).is_some_and(|slot| std::mem::take(&mut slot.dirty)) {
+        // It changed in a reading since its first one of the last walk.
+        if let Some(slot) = self.followed.slots.get_mut(at)
+            && (std::mem::take(&mut slot.dirty) | std::mem::take(&mut slot.revisit))
+        {
             first = Moved::Yes;
         }
         // Those below are opened while this one is not.
@@ -203,7 +205,7 @@ impl CgroupTree {
             any_created = self.find_new_children(at, walk);
         }
         if end > at + 1 || any_created {
-            self.read_hot(at, walk);
+            self.read_again(at, walk);
         }
         let Some(reading) = walk.readings.get_mut(at) else { return };
         let Some(slot) = self.followed.slots.get_mut(at) else { return };
@@ -271,6 +273,16 @@ impl CgroupTree {
             between_walks: self.between_walks,
         };
         hot.read(walk.context)
+    }
+
+    /// Reads the hot files of a cgroup whose children were read, so that its figures include
+    /// theirs. What came since its first reading came from a child, perhaps after that child was
+    /// read. So the next walk visits the children, even if nothing changes until then.
+    fn read_again(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) {
+        let moved = self.read_hot(at, walk);
+        if let Some(slot) = self.followed.slots.get_mut(at) {
+            slot.revisit |= moved == Moved::Yes;
+        }
     }
 
     /// Handles the events since the last call: inserts new cgroups, and reads those whose processes
@@ -544,6 +556,7 @@ impl CgroupTree {
             foreign: 0,
             gone: false,
             dirty: false,
+            revisit: false,
             watched: None,
             activity: Activity::Active,
             links_count_children: status.is_cgroup2,

@@ -10,3 +10,4 @@ mod broken;
 mod changing;
 pub mod copy;
 mod live;
+mod under_way;
