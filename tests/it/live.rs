@@ -35,6 +35,7 @@ use nodetally::snapshot::socket_reader::SocketReader;
 use nodetally::snapshot::sockets::SocketsReading;
 use nodetally::source::root::{Buffer, Dir};
 
+use crate::support::agent::eventually;
 use crate::support::skip::skip;
 
 const ROLE: &str = "NODETALLY_TEST_ROLE";
@@ -281,6 +282,18 @@ fn peer(addresses: &str) -> u64 {
     taken
 }
 
+/// True if the namespace has no socket at this local port but a listener's and those that the kernel
+/// keeps in TIME-WAIT.
+fn is_only_listening(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let at_port = format!(":{port:04X}");
+    let states = table.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next()?.ends_with(&at_port).then(|| fields.nth(1))?
+    });
+    states.into_iter().all(|state| matches!(state, "0A" | "06"))
+}
+
 /// Samples the sockets of its namespace twice. In between it answers short connections, and sends over
 /// two of its own: one that a look has seen, one that none has. Returns what was known to be sent.
 fn watch_sockets(addresses: &str) -> u64 {
@@ -311,6 +324,10 @@ fn watch_sockets(addresses: &str) -> u64 {
         drop(asked);
         reader.drain_events();
     }
+    // A look would see those that are still closing.
+    let port = listener.local_addr().unwrap().port();
+    eventually("the short connections are closed", || is_only_listening(port).then_some(()));
+    reader.drain_events();
     let mut buffer = Buffer::default();
     for is_seen in [true, false] {
         let mut sending = connect(to);

@@ -18,8 +18,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::support::agent::{Agent, any_port, eventually, get, receiver};
+use crate::support::agent::{Agent, PATIENCE, any_port, eventually, get, receiver};
 use crate::support::api_server::{ApiServer, Pki, Watcher};
 use crate::support::host_tree::Activity;
 use crate::support::rbac;
@@ -121,18 +122,26 @@ impl Scene {
 
     /// Waits until all figures of the tree have come, then stops the agent.
     fn settled(&self, pods: impl Iterator<Item = usize> + Clone) -> Stopped<'_> {
-        eventually("what the tree has of every pod", || {
-            pods.clone().all(|at| self.is_told(at)).then_some(())
-        });
+        let start = Instant::now();
+        while let Some(missing) = pods.clone().find_map(|at| self.missing_of(at)) {
+            assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {missing}");
+            thread::sleep(Duration::from_millis(50));
+        }
         Stopped::new(&self.agent)
     }
 
-    fn is_told(&self, pod: usize) -> bool {
+    /// The figures of a pod that the receiver does not have yet, in words.
+    fn missing_of(&self, pod: usize) -> Option<String> {
         let (namespace, name) = (objects::kind(pod).namespace, objects::name(pod));
-        let disk = self.host.disk_bytes(pod);
+        let disk = Some([self.host.disk_bytes(pod); 2]);
+        let received = self.reader.disk_bytes(pod);
         let now = get(self.reader.0, &format!("/api/pods/{name}?namespace={namespace}")).1;
-        self.reader.disk_bytes(pod) == Some([disk; 2])
-            && now[0]["memory_bytes"] == self.host.working_set(pod)
+        let (memory, now) = (self.host.working_set(pod), &now[0]["memory_bytes"]);
+        (received != disk || *now != memory).then(|| {
+            format!(
+                "pod {pod} {name}: received disk {received:?} of {disk:?}, memory {now} of {memory}"
+            )
+        })
     }
 }
 

@@ -91,9 +91,15 @@ fn nodes(reader: Reader, host: &Host) {
     assert_eq!(reader.list(&format!("/api/nodes/{NODE}/timeseries")), series);
     assert!(series.len() > 3);
     // Idle time stands still in this tree, so the ticks count. An interval without ticks is not known
-    // and is 0. Intervals take about a second, and longer where the agent was stopped within one.
-    let cpu = series.iter().map(|point| point["cpu_millicores"].as_u64().unwrap());
-    let (cpu_msec, of_ticks) = (cpu.sum::<u64>(), host.node_cpu_usec / 1000);
+    // and is 0. Intervals take about a second, and longer where the machine is busy.
+    let times = series.iter().map(|point| {
+        let time = humantime::parse_rfc3339(point["timestamp"].as_str().unwrap()).unwrap();
+        time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    });
+    let seconds = times.clone().skip(1).zip(times).map(|(now, before)| (now - before).max(1));
+    let cpu = series.iter().skip(1).map(|point| point["cpu_millicores"].as_u64().unwrap());
+    let cpu_msec: u64 = cpu.zip(seconds).map(|(cpu, seconds)| cpu * seconds).sum();
+    let of_ticks = host.node_cpu_usec / 1000;
     assert!((of_ticks / 4..=of_ticks * 2).contains(&cpu_msec), "{cpu_msec} of {of_ticks}");
     for point in &series {
         assert_eq!(point["node_name"], NODE);

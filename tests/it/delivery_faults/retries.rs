@@ -15,32 +15,42 @@ fn gaps(peer: &Peer) -> Vec<Duration> {
     log.seen.windows(2).map(|two| two[1].at - two[0].at).collect()
 }
 
-#[tokio::test]
-async fn waits_grow_up_to_their_cap_and_are_anything_below_it() {
+/// The first `waits` times between two tries of one post that is never accepted, in seconds.
+async fn waits(seed: u64, waits: usize) -> Vec<f64> {
     let peer = Peer::start(|_| Act::Answer("503 Busy"));
     let mut settings = quick(peer.url());
     settings.backoff_base = Duration::from_millis(5);
     settings.backoff_max = Duration::from_millis(80);
-    settings.seed = 42;
+    settings.seed = seed;
     let rig = Rig::start(settings, Store::Memory);
     rig.offer(0, &["a"]);
-    rig.until("often tried", |figures| figures.answers_of_class(5) >= 66).await;
-    let gaps: Vec<f64> = gaps(&peer).iter().map(Duration::as_secs_f64).take(65).collect();
-    // What the machine takes to send a post comes on top of each wait.
-    let mut own = gaps.clone();
-    own.sort_by(f64::total_cmp);
-    let slack = own[3] + 0.040;
-    let (first, capped) = gaps.split_at(4);
-    for (nth, gap) in first.iter().enumerate() {
+    rig.until("often tried", |figures| figures.answers_of_class(5) > waits as u64).await;
+    gaps(&peer).iter().map(Duration::as_secs_f64).take(waits).collect()
+}
+
+#[tokio::test]
+async fn waits_grow_up_to_their_cap_and_are_anything_below_it() {
+    let capped = waits(42, 65).await.split_off(4);
+    // The time that the machine takes to send a post comes on top of each wait.
+    let mut sorted = capped.clone();
+    sorted.sort_by(f64::total_cmp);
+    let slack = sorted[3] + 0.040;
+    // Of five runs the least: a machine at work is not slow each time.
+    let mut first = [f64::MAX; 4];
+    for seed in 0..5 {
+        let waits = waits(seed, 4).await;
+        first.iter_mut().zip(waits).for_each(|(least, wait)| *least = least.min(wait));
+    }
+    for (nth, wait) in first.iter().enumerate() {
         let ceiling = 0.005 * f64::from(1 << nth) + slack;
-        assert!(*gap < ceiling, "wait {nth} of {gap} s: {gaps:?}");
+        assert!(*wait < ceiling, "wait {nth} of {wait} s: {first:?}");
     }
     let mean = capped.iter().sum::<f64>() / 61.0;
     // 40 ms, within 4.5 times the standard error of 61 even draws of 0 to 80 ms.
-    assert!((0.026..0.054 + slack).contains(&mean), "a mean of {mean} s: {gaps:?}");
+    assert!((0.026..0.054 + slack).contains(&mean), "a mean of {mean} s: {capped:?}");
     let share = |low: f64, high: f64| capped.iter().filter(|gap| (low..high).contains(gap)).count();
-    assert!(share(0.0, 0.035) >= 5, "short ones: {gaps:?}");
-    assert!(share(0.055, 9.0) >= 5, "long ones: {gaps:?}");
+    assert!(share(0.0, 0.035 + sorted[3]) >= 5, "short ones: {capped:?}");
+    assert!(share(0.055, 9.0) >= 5, "long ones: {capped:?}");
 }
 
 #[tokio::test]

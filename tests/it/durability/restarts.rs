@@ -237,11 +237,15 @@ fn a_file_that_is_exchanged_or_comes_late_leaves_the_figures_in_balance() {
         put_other();
         running.offer("1");
         let figures = running.until("missed", |figures| figures.dropped_posts.damaged > 0).await;
-        // One of the four may be in the worker's hands.
-        assert!((3..=4).contains(&figures.dropped_posts.damaged), "{figures:?}");
+        // One of the four may be in the worker's hands. Or the worker still had the file open: then
+        // it finds three where it knew of four.
+        let lost = figures.dropped_posts.damaged;
+        assert!([1, 3, 4].contains(&lost), "{figures:?}");
         peer.set(Mood::Well);
         let figures = running.until("all sent", |figures| figures.waiting_posts == 0).await;
-        assert_eq!(figures.recovered_posts, 6, "{figures:?}");
+        let found = if lost == 1 { 3 } else { 6 };
+        assert_eq!(figures.recovered_posts, found, "{figures:?}");
+        assert_eq!(figures.accepted_posts + lost, 3 + found, "{figures:?}");
     });
 }
 
