@@ -90,7 +90,7 @@ impl EmbeddedPlan {
     /// The address makes no URL.
     pub fn spec_without_receiver(settings: &Settings) -> Result<Option<EndpointSpec>, AgentError> {
         let is_used = settings.uses_embedded_receiver();
-        Ok(is_used.then(|| spec(settings.receiver.listen, settings)).transpose()?)
+        is_used.then(|| spec(settings.receiver.listen, settings)).transpose()
     }
 
     /// Carries the plan out.
