@@ -124,9 +124,10 @@ impl DeliveryLog {
         let excerpt = if excerpt.is_empty() { "no reason given" } else { excerpt };
         let once = if reason.is_some() { "status and reason" } else { "status" };
         match status.map(status_line) {
-            Some(status) => warn!(
-                "endpoint {endpoint} answers {status}{tries} to POST {path}: {excerpt}; such posts are \
-                 dropped and counted (logged once per {once})"
+            Some(words) => warn!(
+                "endpoint {endpoint} answers {words}{tries} to POST {path}: {excerpt}; such posts are \
+                 dropped and counted{} (logged once per {once})",
+                status.map_or("", advice)
             ),
             None => warn!(
                 "endpoint {endpoint} gives no answer{tries} to POST {path}, while it answers others: \
@@ -208,6 +209,15 @@ impl DeliveryLog {
                  until the endpoint answers"
             );
         }
+    }
+}
+
+/// The settings to look at where a status says that nothing is wrong with the post.
+const fn advice(status: u16) -> &'static str {
+    match status {
+        401 | 403 => ", check the token (bearer_token_file) or the headers",
+        404 | 405 => ", check the path in url",
+        _ => "",
     }
 }
 

@@ -14,6 +14,7 @@ pub mod name;
 pub mod open_metrics;
 pub mod options;
 pub mod otlp;
+mod page;
 pub mod pod_batch;
 pub mod pod_lifecycle;
 pub mod profile;

@@ -119,24 +119,23 @@ impl ReceivedAnswer {
             reason: RefusalReason::of(&String::from_utf8_lossy(&body)),
         };
         let is_refusal = refused.count > 0 && refused.reason != RefusalReason::Other;
+        // A server that does not say how much it wrote wrote everything.
+        let is_part = points.is_some_and(SentPoints::is_known) && refused.count > 0;
+        let part = || is_part.then(|| Remark { refused, message: words() });
         let is_retried = |code: u16| match settings.retried_statuses {
             Some(retried) => retried.contains(&code),
             None => matches!(code, 408 | 425 | 429 | 500..=599),
         };
         match status.as_u16() {
             code @ 200..=299 => match settings.answer_reader {
-                None => {
-                    // A server that does not say how much it wrote wrote everything.
-                    let is_part = points.is_some_and(SentPoints::is_known) && refused.count > 0;
-                    let remark = is_part.then(|| Remark { refused, message: words() });
-                    PostOutcome::Accepted { status: code, pause, remark }
-                }
+                None => PostOutcome::Accepted { status: code, pause, remark: part() },
                 Some(AnswerReader(read)) => match read(content_type, &body) {
                     Ok((count, message)) => {
                         let refused = RefusedPoints { count, reason: RefusalReason::of(&message) };
                         let message = self::excerpt(message.as_bytes(), mask);
                         let has_remark = count > 0 || !message.is_empty();
-                        let remark = has_remark.then_some(Remark { refused, message });
+                        let remark =
+                            has_remark.then_some(Remark { refused, message }).or_else(part);
                         PostOutcome::Accepted { status: code, pause, remark }
                     }
                     Err(reason) => {

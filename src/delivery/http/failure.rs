@@ -23,9 +23,19 @@ pub(super) fn describe(error: reqwest::Error, request_timeout: Duration, tls: &T
     }
     match causes(&error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(reason)) => certificate_rejected(reason, tls),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "its answer is no TLS: something else is at that \
+             port; the URL of plain HTTP begins with http://"
+                .to_owned()
+        }
         Some(rustls::Error::AlertReceived(alert)) => rejected_by_server(*alert, tls),
         Some(other) => format!("TLS: {}", answer::one_line(&other.to_string())),
         // A name that could not be looked up has lost its errno.
+        None if is_not_http(&error) => {
+            "its answer is no HTTP: something else is at that port, such as \
+             TLS, whose URL begins with https://, or gRPC"
+                .to_owned()
+        }
         None if error.is_connect() => {
             present_shortage().map_or_else(|| innermost(&error), str::to_owned)
         }
@@ -56,6 +66,18 @@ pub(super) fn closed_without_answer(error: &reqwest::Error) -> bool {
                         | io::ErrorKind::ConnectionAborted
                 )
             })
+    })
+}
+
+/// The text of hyper's error where a server speaks first, for which it has no method.
+const UNASKED: &str = "received unexpected message from connection";
+
+/// True if the answer does not begin as one of HTTP does.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    let mut found = causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>());
+    found.any(|error| {
+        let is_head = error.is_parse() && !error.is_parse_too_large() && !error.is_parse_status();
+        is_head || error.to_string() == UNASKED
     })
 }
 

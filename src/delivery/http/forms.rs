@@ -61,15 +61,16 @@ impl Forms {
         is_unknown.then(|| self.formed(sent.at + 1, body)).flatten()
     }
 
-    /// Notes what the answer shows about the form, and logs a change of the form.
-    pub(super) fn note(&self, endpoint: &str, sent: Option<&FormedBody>, answer: &ReceivedAnswer) {
-        let Some(sent) = sent else { return };
-        if sent.written(answer).is_some() {
+    /// Notes whether the answer shows that the server knows the form.
+    pub(super) fn note_known(&self, sent: Option<&FormedBody>, answer: &ReceivedAnswer) {
+        if sent.is_some_and(|sent| sent.written(answer).is_some()) {
             self.is_known.store(true, Ordering::Relaxed);
         }
-        if !(200..300).contains(&answer.status()) {
-            return;
-        }
+    }
+
+    /// Uses the form of a post that was accepted from now on, and logs a change.
+    pub(super) fn use_from_here(&self, endpoint: &str, sent: Option<&FormedBody>) {
+        let Some(sent) = sent else { return };
         let before = self.in_use.swap(sent.at, Ordering::Relaxed);
         if before != sent.at
             && let Some(before) = self.all.get(before)

@@ -134,21 +134,26 @@ impl Inner {
                     post.formed = Some(next);
                 }
                 status => {
-                    let name = &self.connection.settings().name;
-                    self.forms.note(name, post.formed.as_ref(), &received);
                     if is_unpacked && (200..300).contains(&status) {
                         self.send_plainly_from_here();
                     }
                     let (mask, way) = (self.connection.mask(&shown), self.connection.way());
                     let settings = self.connection.settings();
                     let formed = post.formed.as_ref();
+                    self.forms.note_known(formed, &received);
                     let points = formed.map(|formed| formed.points(&received, post.body));
-                    if let Some(excerpt) = formed.and_then(|it| it.accepted_nothing(&received)) {
+                    let nothing = formed.and_then(|it| it.accepted_nothing(&received));
+                    let outcome = received.meaning(&mask, way, settings, points);
+                    let is_accepted = matches!(outcome, PostOutcome::Accepted { .. });
+                    if let Some(excerpt) = nothing.filter(|_| is_accepted) {
                         let count = points.map_or(0, SentPoints::not_written);
                         let refused = RefusedPoints { count, reason: RefusalReason::Other };
                         return PostOutcome::Rejected { status: 415, excerpt, refused };
                     }
-                    return received.meaning(&mask, way, settings, points);
+                    if is_accepted {
+                        self.forms.use_from_here(&settings.name, formed);
+                    }
+                    return outcome;
                 }
             }
             earlier.push(Some(received.status()));

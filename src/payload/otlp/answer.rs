@@ -4,6 +4,7 @@ use prost::Message as _;
 use serde::Deserialize;
 
 use super::messages::ExportAnswer;
+use crate::payload::page::{is_page, kind_of};
 
 /// The points that the server did not take, and its message; empty if it has none. An answer that
 /// cannot be read, such as a text, has accepted everything: the status says so.
@@ -12,9 +13,8 @@ use super::messages::ExportAnswer;
 /// The answer is a page, as a proxy or another server sends it: the server that was meant has not
 /// received the post.
 pub fn decode_answer(content_type: &str, body: &[u8]) -> Result<(u64, String), String> {
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if kind == "text/html" || first == Some(&b'<') {
+    let kind = kind_of(content_type);
+    if is_page(content_type, body) {
         return Err(
             "the answer is a page and not one of OTLP, so nothing was accepted; url must be \
                     that of an OTLP/HTTP receiver"

@@ -13,12 +13,14 @@
 //! stops. A counter that is sent for
 //! the first time has a point of 0 at its start, so that a rate has all of it.
 
+mod answer;
 mod encode;
 mod json;
 mod messages;
 mod pack;
 mod symbols;
 
+pub use answer::decode_answer;
 pub use encode::encode;
 pub use json::as_json;
 pub use pack::split;
@@ -35,7 +37,7 @@ pub const PROFILE: Profile = Profile {
     split: Some(split),
     permanent_500: false,
     retried_statuses: None,
-    read_answer: None,
+    read_answer: Some(decode_answer),
     uncompressed_because: Some("bodies of remote write are packed by snappy in any case"),
     protocols: &[("auto", &[FORM_2_0, FORM_1_0]), ("1.0", &[FORM_1_0]), ("2.0", &[FORM_2_0])],
     as_json: Some(as_json),

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,6 +26,7 @@ use axum::{Extension, Router, middleware};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::Frame;
+use tracing::warn;
 
 use super::health;
 use super::metrics::exposition;
@@ -37,10 +38,17 @@ use crate::payload::kubelet;
 use crate::payload::kubelet::summary::Summary;
 use crate::payload::open_metrics::TextFormat;
 use crate::payload::prometheus::{EntityFilter, MetricText};
+use crate::printable::printable;
 use crate::receiver::Peer;
 
 /// Bytes of text that are made at once. A connection holds no more of an answer than that.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// The paths, in words.
+const PATHS: &str = "/metrics, /metrics/resource, /metrics/cadvisor, /stats/summary and /healthz";
+
+/// The most characters of a wrong path in the log.
+const PATH_CHARS_MAX: usize = 100;
 
 /// The word for the agent's own metrics in `?entity=`.
 const AGENT: &str = "agent";
@@ -53,6 +61,7 @@ pub(super) fn router(shared: &Arc<StatusShared>) -> Router {
         .route("/stats/summary", get(summary))
         .route_layer(middleware::from_fn_with_state(Arc::clone(shared), check_access))
         .route("/healthz", get(health::healthz))
+        .fallback(no_such_path)
         .with_state(Arc::clone(shared))
 }
 
@@ -65,7 +74,15 @@ async fn check_access(
     if shared.access().admits(request.headers()) {
         return next.run(request).await;
     }
-    shared.requests.count(StatusCode::UNAUTHORIZED);
+    if shared.requests.count(StatusCode::UNAUTHORIZED) {
+        let peer = name_of(request.extensions().get::<Peer>().copied());
+        let what =
+            if request.headers().contains_key(header::AUTHORIZATION) { "another" } else { "no" };
+        warn!(
+            "metrics: {peer} asks with {what} token and gets 401; the scraper must send that of \
+             metrics.bearer_token_file (logged once)"
+        );
+    }
     let (challenge, text) = if request.headers().contains_key(header::AUTHORIZATION) {
         let text = "another token than that of metrics.bearer_token_file\n";
         ("Bearer realm=\"nodetally\", error=\"invalid_token\"", text)
@@ -77,6 +94,28 @@ async fn check_access(
     let challenge = header::HeaderValue::from_static(challenge);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// A peer in words.
+fn name_of(peer: Option<Peer>) -> String {
+    peer.and_then(|peer| peer.0).map_or_else(|| "a local process".to_owned(), |ip| ip.to_string())
+}
+
+/// Answers 404 to a path that is none.
+async fn no_such_path(
+    State(shared): State<Arc<StatusShared>>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+) -> Response {
+    if shared.requests.count(StatusCode::NOT_FOUND) {
+        let peer = name_of(Some(peer));
+        let path: String = uri.path().chars().take(PATH_CHARS_MAX).collect();
+        warn!(
+            "metrics: {peer} asks for {} and gets 404; there are {PATHS} (logged once)",
+            printable(&path)
+        );
+    }
+    (StatusCode::NOT_FOUND, format!("no such path; there are {PATHS}\n")).into_response()
 }
 
 /// The parts that a request asks for.

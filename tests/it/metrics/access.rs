@@ -124,6 +124,15 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
         assert_eq!(challenge.contains("error=\"invalid_token\""), wrong.is_some(), "{wrong:?}");
         assert!(!answer.text().contains("hunter"), "{}", answer.text());
     }
+    for path in ["/metric", "/api/v1/query"] {
+        let answer = ask_tls(&desk, &first, path, &with_token).unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(
+            answer.text(),
+            "no such path; there are /metrics, /metrics/resource, /metrics/cadvisor, /stats/summary and \
+             /healthz\n"
+        );
+    }
     // Probes have no token, and learn nothing but health.
     assert_eq!(ask_tls(&desk, &first, "/healthz", &[]).unwrap().status, 200);
     assert!(ask(desk.listen, "/metrics", &with_token).is_err(), "without TLS");
@@ -170,6 +179,15 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
     let mismatch = format!("tls_key_file: {}", desk.path("tls_key_file").display());
     assert_eq!(log.matches(&mismatch).count(), 1, "{log}");
     assert!(log.contains("is the key of another certificate; the last certificate stays"), "{log}");
+    for line in [
+        "metrics: 127.0.0.1 asks with no token and gets 401; the scraper must send that of \
+         metrics.bearer_token_file (logged once)",
+        "metrics: 127.0.0.1 asks for /metric and gets 404; there are /metrics, /metrics/resource, \
+         /metrics/cadvisor, /stats/summary and /healthz (logged once)",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+    assert_eq!(log.matches("and gets 40").count(), 2, "{log}");
     let refused = format!(
         "not reloaded, the previous settings stay in force: metrics.bearer_token_file: the token file {} cannot be read",
         missing.display()

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nodetally::delivery::Health;
 use nodetally::payload::otlp::messages::{ExportAnswer, ExportRequest, PartialSuccess};
 use prost::Message as _;
 
 use super::server::{Reply, Server};
 use super::{Rig, counters, until, until_settled};
 use crate::support::log_lines::containing;
+use crate::support::other_servers;
 
 #[tokio::test]
 async fn a_post_has_the_path_the_headers_and_the_encoding_of_the_protocol() {
@@ -145,6 +147,48 @@ async fn a_page_is_no_acceptance() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("answers 200 OK to POST /v1/metrics"), "{lines:?}");
     assert!(lines[0].contains("url must be that of an OTLP/HTTP receiver"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_server_of_another_protocol_is_one_line_and_loses_nothing() {
+    for (name, url, words) in other_servers::all() {
+        let name = format!("otlp-{name}");
+        let mut rig = Rig::new(&name, &url, "");
+        let handle = rig.run();
+        rig.offer(&handle, 0);
+        rig.offer(&handle, 1);
+        until(&handle, "tried", |figures| figures.unanswered > 3).await;
+        let figures = until(&handle, "down", |figures| figures.health == Health::Down).await;
+        assert_eq!((figures.waiting_posts, figures.dropped_posts.total()), (2, 0));
+        let lines = containing(&format!("endpoint {name} "));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("is not answering") && lines[0].contains(words), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_and_a_wrong_path_name_the_settings() {
+    for (status, words) in [
+        (
+            401,
+            "answers 401 Unauthorized to POST /v1/metrics: why; such posts are dropped and counted, \
+               check the token (bearer_token_file) or the headers",
+        ),
+        (
+            404,
+            "answers 404 Not Found to POST /v1/metrics: why; such posts are dropped and counted, \
+               check the path in url",
+        ),
+    ] {
+        let server = Server::start(move |_, _| Reply::status(status)).await;
+        let mut rig = Rig::new(&format!("advice-{status}"), &server.url, "");
+        let handle = rig.run();
+        rig.offer(&handle, 0);
+        rig.offer(&handle, 1);
+        until_settled(&handle).await;
+        let lines = containing(&format!("endpoint advice-{status} "));
+        assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
+    }
 }
 
 #[tokio::test]

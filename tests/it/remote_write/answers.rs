@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nodetally::config::{Flags, Inputs, Settings};
-use nodetally::delivery::{self, Handle, Statistics, Storage};
+use nodetally::delivery::{self, Handle, Health, Statistics, Storage};
 use nodetally::endpoint::endpoint::EndpointSpec;
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
@@ -13,6 +13,7 @@ use nodetally::spool::{Batch, Moment};
 use super::server::{Answer, Received, Server};
 use super::wire::{request_1_0, request_2_0, unsnappy};
 use crate::support::log_lines::{containing, hear_all};
+use crate::support::other_servers;
 
 const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
 
@@ -297,6 +298,68 @@ async fn what_is_refused_is_dropped_and_what_may_pass_is_retried_in_order() {
         let dropped = u64::from(tries == 1);
         assert_eq!(figures.dropped_posts.rejected_4xx, dropped, "{status}");
         assert_eq!(figures.accepted_posts, 3 - dropped, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_another_protocol_is_one_line_and_loses_nothing() {
+    for (name, url, words) in other_servers::all() {
+        let name = format!("rw-{name}");
+        let mut rig = Rig::named(&name, &url, "");
+        rig.offer(&[&[1]]);
+        rig.offer(&[&[2]]);
+        let figures = loop {
+            let figures = rig.handle.statistics(&moment(rig.boot, 1_000_000));
+            if figures.health == Health::Down && figures.unanswered > 3 {
+                break figures;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!((figures.waiting_posts, figures.dropped_posts.total()), (2, 0));
+        let lines = containing(&format!("endpoint {name} "));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("is not answering") && lines[0].contains(words), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_a_wrong_path_and_a_page_are_one_line_each() {
+    const PAGE: &str = "200 OK\r\ncontent-type: text/html";
+    for (name, status, body, words) in [
+        (
+            "rw-401",
+            "401 Unauthorized",
+            "no such tenant",
+            "answers 401 Unauthorized to POST its URL: no such tenant; such posts are dropped and counted, \
+             check the token (bearer_token_file) or the headers (logged once per",
+        ),
+        (
+            "rw-404",
+            "404 Not Found",
+            "404 page not found",
+            "answers 404 Not Found to POST its URL: 404 page not found; such posts are dropped and \
+             counted, check the path in url (logged once per",
+        ),
+        (
+            "rw-page",
+            PAGE,
+            "<html>Sign in</html>",
+            "answers 200 OK to POST its URL: the answer is a page and not one of remote write, so nothing \
+             was accepted; url must be that of a remote write receiver, with its path; such posts",
+        ),
+    ] {
+        let server = Server::start(move |_, _| (status.to_owned(), body));
+        let mut rig = Rig::named(name, &format!("http://{}/write", server.address), "");
+        rig.offer(&[&[1]]);
+        rig.settled().await;
+        rig.offer(&[&[2]]);
+        let figures = rig.settled().await;
+        assert_eq!((figures.accepted_posts, figures.dropped_posts.total()), (0, 2), "{name}");
+        let of_page = if status == PAGE { 2 } else { 0 };
+        assert_eq!(figures.dropped_posts.rejected_2xx, of_page, "{name}");
+        assert_eq!(points(&figures), [0, 0, 0, 2], "{name}");
+        let lines = containing(&format!("endpoint {name} "));
+        assert!(lines.len() == 1 && lines[0].contains(words), "{lines:?}");
     }
 }
 

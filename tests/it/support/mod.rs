@@ -7,6 +7,7 @@ pub mod api_server;
 pub mod host_tree;
 pub mod log_lines;
 pub mod mounts;
+pub mod other_servers;
 pub mod rbac;
 pub mod rounds;
 pub mod skip;
