@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use nodetally::cli::show_config::{TokenState, render};
 use nodetally::config::{
-    ConfigError, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line, parse_duration,
+    ConfigError, Destination, EndpointUrl, Flags, Inputs, Settings, format_bytes, keys, one_line,
+    parse_duration,
 };
 use nodetally::delivery::BaseUrl;
 use nodetally::directory::kubernetes::kubeconfig;
@@ -87,7 +88,8 @@ fn is_a_line(text: &str) {
 /// of a URL.
 fn accepted(settings: Settings) {
     for endpoint in &settings.endpoints {
-        let url = endpoint.url.as_url().as_str();
+        let Destination::Http(url) = &endpoint.url else { continue };
+        let url = url.as_url().as_str();
         assert!(BaseUrl::parse(url).is_ok(), "{url} is accepted and cannot be sent to");
     }
     let shown = render(&settings, |_: &Path| TokenState::Set);
@@ -100,8 +102,10 @@ fn accepted(settings: Settings) {
         settings.origins = Default::default();
         for endpoint in &mut settings.endpoints {
             endpoint.origins = Default::default();
-            if endpoint.url.as_url().query().is_some() {
-                endpoint.url = EndpointUrl::parse("http://hidden").expect("a URL");
+            if let Destination::Http(url) = &endpoint.url
+                && url.as_url().query().is_some()
+            {
+                endpoint.url = Destination::parse("http://hidden").expect("a URL");
             }
         }
         settings
@@ -118,6 +122,11 @@ fn values(text: &str) {
     if let Ok(url) = EndpointUrl::parse(text) {
         assert!(BaseUrl::parse(url.as_url().as_str()).is_ok());
         assert_eq!(EndpointUrl::parse(url.as_url().as_str()), Ok(url));
+    }
+    if let Ok(destination) = Destination::parse(text)
+        && !matches!(destination, Destination::Http(_))
+    {
+        assert_eq!(Destination::parse(&destination.to_string()), Ok(destination));
     }
     if let Ok(url) = BaseUrl::parse(text) {
         let shown = url.to_string();

@@ -88,10 +88,11 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 account: &observed.account,
                 catalog: &observed.catalog,
                 gaps: &observed.gaps,
-                filesystems: &observed.filesystems,
+                filesystems: Some(&observed.filesystems),
                 pods: view.pods,
                 units: view.units,
                 processes: view.processes,
+                exited_children: observed.account.exited_children.iter().collect(),
                 rests: view.rests,
             };
             match flags.format {

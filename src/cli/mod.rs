@@ -77,7 +77,12 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             };
             panics::install_hook();
             // Its errors name their causes.
-            let outcome = agent::run(resolved, reload, dry_run, &mut std::io::stdout());
+            let outcome = if resolved.writes_to_stdout() {
+                // Lines of samples alone go to standard output.
+                agent::run(resolved, reload, dry_run, &mut std::io::stderr())
+            } else {
+                agent::run(resolved, reload, dry_run, &mut std::io::stdout())
+            };
             outcome.map_err(anyhow::Error::msg)?;
         }
         Command::Config(_) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::choices::{ClientErrors, Counters, Durability, Protocol, StalePolicy, UnknownPods};
-use super::endpoint_url::EndpointUrl;
+use super::destination::Destination;
 use super::error::{ConfigError, InvalidValue};
 use super::file::{ENDPOINTS_MAX, EndpointLayers};
 use super::keys::{self, Key};
@@ -25,8 +25,10 @@ pub struct EndpointSettings {
     /// Unique among the endpoints; usable as a file's name.
     pub name: String,
     pub dialect: Dialect,
-    /// The address below which the dialect's paths are found.
-    pub url: EndpointUrl,
+    /// The address below which the dialect's paths are found; or what lines are appended to.
+    pub url: Destination,
+    /// The rotation of a file; `None`: there is no file, or another program rotates it.
+    pub rotation: Option<RotationSettings>,
     pub protocol: Protocol,
     /// Labels of every series of remote write.
     pub external_labels: Vec<(String, String)>,
@@ -100,6 +102,16 @@ impl EndpointSettings {
                 "{named_at}: endpoint: too many; allowed: at most {ENDPOINTS_MAX}"
             )));
         }
+        let is_local = !matches!(self.url, Destination::Http(_));
+        let others = endpoints.iter().map(|(other, _)| other);
+        if let Some(other) = others.into_iter().find(|other| is_local && other.url == self.url) {
+            let (place, url) = (self.origins.of(&keys::ENDPOINT_URL), &self.url);
+            return Err(ConfigError::new(&format!(
+                "{place}: endpoint.url = \"{url}\": also that of the endpoint {}; allowed: one of its \
+                 own",
+                other.name
+            )));
+        }
         endpoints.push((self, named_at));
         Ok(())
     }
@@ -130,8 +142,13 @@ impl EndpointSettings {
             None => return Err(missing(&keys::ENDPOINT_NAME)),
         };
         let dialect = r.get(&keys::ENDPOINT_DIALECT)?;
-        let url: EndpointUrl =
+        let url: Destination =
             r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
+        let rotation = RotationSettings::resolve(r, &url)?;
+        let is_local = !matches!(url, Destination::Http(_));
+        if is_local {
+            check_local(r, dialect)?;
+        }
         let (protocol, external_labels) = remote_write(r, dialect)?;
         let counters = counters(r, dialect)?;
         let bearer_token_file: Option<PathBuf> = r.find(&keys::ENDPOINT_BEARER_TOKEN_FILE)?;
@@ -154,6 +171,7 @@ impl EndpointSettings {
             name,
             dialect,
             url,
+            rotation,
             protocol,
             external_labels,
             counters,
@@ -168,7 +186,12 @@ impl EndpointSettings {
             trust,
             client_errors: r.get(&keys::ENDPOINT_CLIENT_ERRORS)?,
             scope: ScopeSettings::resolve(r)?,
-            origins: std::mem::take(&mut r.origins),
+            origins: {
+                if is_local {
+                    OF_REQUESTS.iter().for_each(|key| r.origins.unset(key));
+                }
+                std::mem::take(&mut r.origins)
+            },
         })
     }
 }
@@ -217,7 +240,75 @@ fn counters(r: &mut Resolver<'_>, dialect: Dialect) -> Result<Counters, ConfigEr
     if r.is_set(other) {
         return Err(r.conflict(other, reason));
     }
-    if has_temporality { r.get_or(temporality, Counters::Cumulative) } else { r.get(counters) }
+    if has_temporality {
+        return r.get_or(temporality, Counters::Cumulative);
+    }
+    let wanted = r.get(counters)?;
+    if dialect.profile().deltas_alone && wanted != Counters::Delta {
+        let reason = format!("{} has amounts of the interval alone", dialect.as_str());
+        return Err(r.conflict(counters, &reason));
+    }
+    Ok(wanted)
+}
+
+/// Settings of requests, which mean nothing for standard output and files.
+const OF_REQUESTS: &[&Key] = &[
+    &keys::ENDPOINT_TIMEOUT,
+    &keys::ENDPOINT_CONCURRENCY,
+    &keys::ENDPOINT_DURABILITY,
+    &keys::ENDPOINT_SPOOL_BYTES,
+    &keys::ENDPOINT_SPOOL_AGE,
+    &keys::ENDPOINT_TRIES_MAX,
+    &keys::ENDPOINT_SPREAD,
+    &keys::ENDPOINT_BEARER_TOKEN_FILE,
+    &keys::ENDPOINT_BEARER_TOKEN_ENV,
+    &keys::ENDPOINT_AUTH_HEADER,
+    &keys::ENDPOINT_HEADERS,
+    &keys::ENDPOINT_HEADER_FILES,
+    &keys::ENDPOINT_COMPRESSION,
+    &keys::ENDPOINT_CLIENT_ERRORS,
+];
+
+/// Checks the settings of an endpoint that is standard output or a file.
+fn check_local(r: &Resolver<'_>, dialect: Dialect) -> Result<(), ConfigError> {
+    if !dialect.profile().is_lines {
+        let reason = format!("{} is sent to servers alone", dialect.as_str());
+        return Err(r.conflict(&keys::ENDPOINT_URL, &reason));
+    }
+    match OF_REQUESTS.iter().find(|key| r.is_set(key)) {
+        Some(key) => Err(r.conflict(key, "the URL is no server's, so nothing is requested")),
+        None => Ok(()),
+    }
+}
+
+/// The rotation of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotationSettings {
+    /// The size at which it is renamed; 1 MiB to 64 GiB.
+    pub bytes: Bytes,
+    /// The renamed files that are kept; 1 to 100.
+    pub keep: usize,
+}
+
+impl RotationSettings {
+    fn resolve(r: &mut Resolver<'_>, url: &Destination) -> Result<Option<Self>, ConfigError> {
+        let (bytes, keep) = (&keys::ENDPOINT_ROTATE_BYTES, &keys::ENDPOINT_ROTATE_KEEP);
+        if !matches!(url, Destination::File(_)) {
+            if let Some(key) = [bytes, keep].into_iter().find(|key| r.is_set(key)) {
+                return Err(r.conflict(key, "the URL is none of a file"));
+            }
+            return Ok(None);
+        }
+        let size: Option<Bytes> = r.get(bytes)?;
+        let kept: usize = r.get(keep)?;
+        if size.is_none() {
+            if r.is_set(keep) {
+                return Err(r.conflict(keep, "rotate_bytes is \"none\""));
+            }
+            r.origins.unset(keep);
+        }
+        Ok(size.map(|bytes| Self { bytes, keep: kept }))
+    }
 }
 
 /// Treatment of samples that an endpoint does not accept at once.

@@ -80,6 +80,12 @@ pub enum InvalidUrl {
     Malformed(String),
     #[error("neither http nor https")]
     Scheme,
+    #[error(
+        "must be file:// and an absolute path without a host, such as file:///var/log/x.ndjson"
+    )]
+    File,
+    #[error("must be \"stdout:\" alone")]
+    Stdout,
     #[error("names no host")]
     NoHost,
     #[error(

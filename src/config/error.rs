@@ -52,8 +52,6 @@ pub enum InvalidValue {
     NotBytes,
     #[error("not one of the known words")]
     UnknownWord,
-    #[error("a known dialect, but not built yet")]
-    NotBuilt,
     #[error("not a plain name")]
     NotAName,
     #[error("not a namespace")]

@@ -10,7 +10,7 @@ use super::choices::{
     ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, Protocol,
     StalePolicy, UnknownPods,
 };
-use super::kind::{Kind, choice};
+use super::kind::Kind;
 pub use super::value::Secrecy;
 pub use super::variables::{
     CONFIG_VARIABLE, CREDENTIALS_VARIABLE, NODE_NAME_VARIABLE, SERVICE_HOST_VARIABLE,
@@ -254,7 +254,7 @@ keys! {
         purpose: "Annotations with a longer value are not kept.",
     }
     DIRECTORY_KUBELET_URL: "directory"."kubelet_url" {
-        kind: Kind::Url { https_only: true, example: "https://127.0.0.1:10250" },
+        kind: Kind::HttpsUrl { example: "https://127.0.0.1:10250" },
         default: KeyDefault::Is("https://127.0.0.1:10250"),
         environment: &["NODETALLY_DIRECTORY_KUBELET_URL"],
         secrecy: Secrecy::Url,
@@ -460,7 +460,7 @@ keys! {
             memory. The others are summed by owner. 0: no metrics of processes.",
     }
     LOG_LEVEL: "log"."level" {
-        kind: choice(LogLevel::WORDS),
+        kind: Kind::Choice(LogLevel::WORDS),
         default: KeyDefault::Is("info"),
         environment: &["NODETALLY_LOG_LEVEL"],
         flag: flag("log-level", "LEVEL", FlagCommands::All),
@@ -472,20 +472,39 @@ keys! {
         purpose: "The endpoint's name in logs and state. It has to be unique.",
     }
     ENDPOINT_DIALECT: "endpoint"."dialect" {
-        kind: Kind::Choice { words: Dialect::WORDS, reserved: Dialect::NOT_BUILT },
+        kind: Kind::Choice(Dialect::WORDS),
         default: KeyDefault::Is("resource-api"),
         environment: &["NODETALLY_ENDPOINT_DIALECT"],
         purpose: "The API that the endpoint speaks.",
     }
     ENDPOINT_URL: "endpoint"."url" {
-        kind: Kind::Url { https_only: false, example: "http://metrics.example.com:5000" },
+        kind: Kind::Destination { example: "http://metrics.example.com:5000" },
+        condition: "with the dialect \"ndjson\" also \"stdout:\" or \"file:///PATH\"",
         default: KeyDefault::Required("required"),
         environment: &["NODETALLY_ENDPOINT_URL"],
         secrecy: Secrecy::Url,
-        purpose: "The address below which the dialect's paths are found.",
+        purpose: "The address below which the dialect's paths are found; or the file to which lines are \
+            appended.",
+    }
+    ENDPOINT_ROTATE_BYTES: "endpoint"."rotate_bytes" {
+        kind: Kind::OrNone(
+            &Kind::Bytes { min: Bytes::from_kibibytes(1 << 10), max: Bytes::from_kibibytes(64 << 20), example: "64MiB" },
+            "where another program rotates the file",
+        ),
+        condition: "with a file:// URL",
+        default: KeyDefault::Is("64MiB"),
+        environment: &["NODETALLY_ENDPOINT_ROTATE_BYTES"],
+        purpose: "The size at which the file is renamed to PATH.1 and a new one is begun.",
+    }
+    ENDPOINT_ROTATE_KEEP: "endpoint"."rotate_keep" {
+        kind: Kind::Count { min: 1, max: 100 },
+        condition: "with a file:// URL and rotate_bytes",
+        default: KeyDefault::Is("5"),
+        environment: &["NODETALLY_ENDPOINT_ROTATE_KEEP"],
+        purpose: "The number of renamed files that are kept: PATH.1 is the newest.",
     }
     ENDPOINT_PROTOCOL: "endpoint"."protocol" {
-        kind: choice(Protocol::WORDS),
+        kind: Kind::Choice(Protocol::WORDS),
         condition: "of prometheus-remote-write alone",
         default: KeyDefault::Is("auto"),
         environment: &["NODETALLY_ENDPOINT_PROTOCOL"],
@@ -501,15 +520,15 @@ keys! {
             and never over a label that the series has itself.",
     }
     ENDPOINT_COUNTERS: "endpoint"."counters" {
-        kind: choice(Counters::WORDS),
-        condition: "not with the dialect \"otlp\", which has temporality",
+        kind: Kind::Choice(Counters::WORDS),
+        condition: "not with the dialect \"otlp\", which has temporality; with \"ndjson\" only \"delta\"",
         default: KeyDefault::Is("delta"),
         environment: &["NODETALLY_ENDPOINT_COUNTERS"],
         purpose: "Whether disk and network counters are sent as the bytes of the interval or as \
             running totals.",
     }
     ENDPOINT_TEMPORALITY: "endpoint"."temporality" {
-        kind: choice(Counters::WORDS),
+        kind: Kind::Choice(Counters::WORDS),
         condition: "with the dialect \"otlp\"",
         default: KeyDefault::Computed("\"cumulative\""),
         environment: &["NODETALLY_ENDPOINT_TEMPORALITY"],
@@ -537,7 +556,7 @@ keys! {
             again, which is memory too where that is a tmpfs.",
     }
     ENDPOINT_DURABILITY: "endpoint"."durability" {
-        kind: choice(Durability::WORDS),
+        kind: Kind::Choice(Durability::WORDS),
         default: KeyDefault::Computed("\"disk\" where spool.dir is a directory, else \"memory\""),
         environment: &["NODETALLY_ENDPOINT_DURABILITY"],
         purpose: "Where samples wait while the endpoint does not accept them.",
@@ -567,7 +586,7 @@ keys! {
             their own time.",
     }
     ENDPOINT_STALE: "endpoint"."stale" {
-        kind: choice(StalePolicy::WORDS),
+        kind: Kind::Choice(StalePolicy::WORDS),
         condition: "of resource-api alone; \"add\" only with counters = \"delta\"",
         default: KeyDefault::Computed("\"add\", with counters = \"cumulative\" \"drop\""),
         environment: &["NODETALLY_ENDPOINT_STALE"],
@@ -596,7 +615,7 @@ keys! {
             name. The first sample of a run is sent at once.",
     }
     ENDPOINT_UNKNOWN_PODS: "endpoint"."unknown_pods" {
-        kind: choice(UnknownPods::WORDS),
+        kind: Kind::Choice(UnknownPods::WORDS),
         default: KeyDefault::Computed(
             "\"wait\" where directory.sources has one that knows pods, else \"uid\""
         ),
@@ -685,7 +704,7 @@ keys! {
             certificate must be for, while the connection goes to the URL's host.",
     }
     ENDPOINT_COMPRESSION: "endpoint"."compression" {
-        kind: choice(Compression::WORDS),
+        kind: Kind::Choice(Compression::WORDS),
         condition: "with the dialects \"resource-api\" and \"prometheus-remote-write\" only \"none\"",
         default: KeyDefault::Computed("\"none\"; with the dialect \"otlp\" \"gzip\""),
         environment: &["NODETALLY_ENDPOINT_COMPRESSION"],
@@ -731,7 +750,7 @@ keys! {
             class, workload, labels, containers.",
     }
     ENDPOINT_CLIENT_ERRORS: "endpoint"."client_errors" {
-        kind: choice(ClientErrors::WORDS),
+        kind: Kind::Choice(ClientErrors::WORDS),
         default: KeyDefault::Is("drop"),
         environment: &["NODETALLY_ENDPOINT_CLIENT_ERRORS"],
         purpose: "What becomes of a post that is answered with a 4xx (but 408, 425 and 429, \

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::destination::Destination;
 use super::endpoint_url::EndpointUrl;
 use super::error::InvalidValue;
 use super::headers::{self, HEADERS_MAX, Header, HeaderFile};
@@ -32,11 +33,8 @@ pub enum Kind {
         max: Bytes,
         example: &'static str,
     },
-    /// One of `words`. A `reserved` one is answered as known, but not built yet.
-    Choice {
-        words: &'static [&'static str],
-        reserved: &'static [&'static str],
-    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// A name that is one segment of a URL and one component of a path.
     Name {
         chars_max: usize,
@@ -63,8 +61,11 @@ pub enum Kind {
     /// An absolute path that may begin at the directory of credentials.
     SecretPath(&'static str),
     SocketPath,
-    Url {
-        https_only: bool,
+    HttpsUrl {
+        example: &'static str,
+    },
+    /// A server, standard output or a file.
+    Destination {
         example: &'static str,
     },
     /// An IP address and a port.
@@ -83,11 +84,6 @@ pub enum Kind {
     Set(&'static [&'static str]),
 }
 
-/// `kind` for one of a few words, none of them reserved.
-pub(super) const fn choice(words: &'static [&'static str]) -> Kind {
-    Kind::Choice { words, reserved: &[] }
-}
-
 impl Kind {
     /// The values that are allowed, as error lines and the documentation describe them.
     #[must_use]
@@ -102,7 +98,7 @@ impl Kind {
                 format_bytes(*min),
                 format_bytes(*max)
             ),
-            Self::Choice { words, .. } => enumeration(words, "or"),
+            Self::Choice(words) => enumeration(words, "or"),
             Self::Name { chars_max } => format!(
                 "1 to {chars_max} letters, digits, \".\", \"_\" and \"-\", starting with a letter \
                  or digit"
@@ -137,9 +133,12 @@ impl Kind {
             Self::SocketPath => {
                 format!("the path of a unix socket of at most {SOCKET_PATH_BYTES_MAX} bytes")
             }
-            Self::Url { https_only, example } => format!(
-                "{} URL without a user, password or fragment, such as \"{example}\"",
-                if *https_only { "an https://" } else { "an http:// or https://" }
+            Self::HttpsUrl { example } => format!(
+                "an https:// URL without a user, password or fragment, such as \"{example}\""
+            ),
+            Self::Destination { example } => format!(
+                "an http:// or https:// URL without a user, password or fragment, such as \
+                 \"{example}\""
             ),
             Self::Address { examples } => format!("an IP address and a port, such as {examples}"),
             Self::OrNone(kind, "") => format!("{}, or \"none\"", kind.allowed()),
@@ -181,9 +180,7 @@ impl Kind {
             }
             Self::Count { min, max } => SettingValue::Count(value::count(raw, *min..=*max)?),
             Self::Bytes { min, max, .. } => SettingValue::Bytes(value::bytes(raw, *min..=*max)?),
-            Self::Choice { words, reserved } => {
-                SettingValue::Word(value::word(raw, words, reserved)?)
-            }
+            Self::Choice(words) => SettingValue::Word(value::word(raw, words)?),
             Self::Name { chars_max } => SettingValue::Text(value::plain_name(raw, *chars_max)?),
             Self::Namespace => SettingValue::Text(value::namespace(raw)?),
             Self::Text { bytes_max, .. } => SettingValue::Text(value::plain_text(raw, *bytes_max)?),
@@ -199,23 +196,24 @@ impl Kind {
             Self::AbsolutePath(_) => SettingValue::Path(value::absolute_path(raw)?),
             Self::SecretPath(_) => SettingValue::Path(value::secret_path(raw, credentials)?),
             Self::SocketPath => SettingValue::Path(value::socket_path(raw)?),
-            Self::Url { https_only, .. } => {
+            Self::Destination { .. } => SettingValue::Destination(Destination::parse(raw.text()?)?),
+            Self::HttpsUrl { .. } => {
                 let url = EndpointUrl::parse(raw.text()?)?;
-                if *https_only && url.as_url().scheme() != "https" {
+                if url.as_url().scheme() != "https" {
                     return Err(InvalidValue::NotHttps);
                 }
                 SettingValue::Url(url)
             }
             Self::Address { .. } => SettingValue::Address(value::listen_address(raw)?),
-            Self::OrNone(kind, _) => match raw.text()? {
-                "" | "none" => SettingValue::None,
+            Self::OrNone(kind, _) => match raw.text() {
+                Ok("" | "none") => SettingValue::None,
                 _ => kind.read(raw, credentials)?,
             },
             Self::List { of, max, .. } => {
                 SettingValue::List(value::list(raw, *max, |item| of.read(item, credentials))?)
             }
             Self::Set(words) => {
-                let items = value::list(raw, usize::MAX, |item| value::word(item, words, &[]))?;
+                let items = value::list(raw, usize::MAX, |item| value::word(item, words))?;
                 if let Some((_, twice)) =
                     items.iter().enumerate().find(|(at, item)| items[..*at].contains(item))
                 {
@@ -296,6 +294,7 @@ pub(super) enum SettingValue {
     Word(&'static str),
     Path(PathBuf),
     Url(EndpointUrl),
+    Destination(Destination),
     Address(SocketAddr),
     List(Vec<SettingValue>),
     Headers(Vec<Header>),
@@ -316,6 +315,7 @@ impl SettingValue {
             Self::Word(value) => toml_string(value),
             Self::Path(value) => toml_string(&value.to_string_lossy()),
             Self::Url(value) => toml_string(&value.to_string()),
+            Self::Destination(value) => toml_string(&value.to_string()),
             Self::Address(value) => toml_string(&value.to_string()),
             Self::List(items) => {
                 let items: Vec<String> = items.iter().map(Self::to_toml).collect();
@@ -365,6 +365,7 @@ setting_types! {
     String => Text,
     PathBuf => Path,
     EndpointUrl => Url,
+    Destination => Destination,
     SocketAddr => Address,
     Vec<Header> => Headers,
     Vec<HeaderFile> => HeaderFiles,

@@ -9,6 +9,7 @@
 //! `resolve` resolves all of them.
 
 mod choices;
+mod destination;
 mod directory;
 mod endpoint;
 mod endpoint_url;
@@ -31,8 +32,9 @@ pub use choices::{
     ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, StalePolicy,
     UnknownPods,
 };
+pub use destination::Destination;
 pub use directory::{ClusterSettings, DirectorySettings};
-pub use endpoint::{EndpointSettings, ScopeSettings, WaitingSettings};
+pub use endpoint::{EndpointSettings, RotationSettings, ScopeSettings, WaitingSettings};
 pub use endpoint_url::{EndpointUrl, InvalidUrl};
 pub use error::{ConfigError, InvalidValue, one_line};
 pub use file::{ENDPOINTS_MAX, FILE_BYTES_MAX};

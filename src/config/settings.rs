@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::choices::{Durability, LogLevel};
+use super::destination::Destination;
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint::EndpointSettings;
 use super::error::ConfigError;
@@ -41,6 +42,12 @@ impl Settings {
     #[must_use]
     pub fn uses_embedded_receiver(&self) -> bool {
         self.endpoints.is_empty()
+    }
+
+    /// True if an endpoint is standard output, so that nothing else may be printed there.
+    #[must_use]
+    pub fn writes_to_stdout(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.url == Destination::Stdout)
     }
 
     /// The same for a run that sends nothing and leaves nothing behind: without state, spool and

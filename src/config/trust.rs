@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::choices::Compression;
-use super::endpoint_url::EndpointUrl;
+use super::destination::Destination;
 use super::error::ConfigError;
 use super::headers::{Header, HeaderFile};
 use super::keys::{self, Key};
@@ -52,7 +52,7 @@ impl TrustSettings {
     pub(super) fn resolve(
         resolver: &mut Resolver<'_>,
         dialect: Dialect,
-        url: &EndpointUrl,
+        url: &Destination,
     ) -> Result<Self, ConfigError> {
         let bearer_token_env = resolver.find(&keys::ENDPOINT_BEARER_TOKEN_ENV)?;
         let ca_file = resolver.find(&keys::ENDPOINT_CA_FILE)?;
@@ -85,7 +85,7 @@ impl TrustSettings {
             &keys::ENDPOINT_CLIENT_KEY_FILE,
             &keys::ENDPOINT_SERVER_NAME,
         ];
-        if url.as_url().scheme() != "https"
+        if !url.is_https()
             && let Some(key) = of_tls.into_iter().find(|key| resolver.is_set(key))
         {
             return Err(resolver.conflict(key, "the URL is none of TLS"));

@@ -246,18 +246,13 @@ pub(super) fn boolean(raw: &Raw) -> Result<bool, InvalidValue> {
     }
 }
 
-/// One of `words`; one of `reserved` has an error of its own.
+/// One of `words`.
 pub(super) fn word(
     raw: &Raw,
     words: &'static [&'static str],
-    reserved: &[&str],
 ) -> Result<&'static str, InvalidValue> {
     let text = raw.text()?;
-    words.iter().find(|word| **word == text).copied().ok_or(if reserved.contains(&text) {
-        InvalidValue::NotBuilt
-    } else {
-        InvalidValue::UnknownWord
-    })
+    words.iter().find(|word| **word == text).copied().ok_or(InvalidValue::UnknownWord)
 }
 
 /// The name of a variable of the environment that is no setting of this program.

@@ -21,6 +21,7 @@ mod refusal;
 mod round;
 mod settings;
 mod setup;
+mod sink;
 mod stale;
 mod statistics;
 mod worker;
@@ -34,6 +35,7 @@ pub use http::{
 pub use queue::Handle;
 pub use settings::{AnswerReader, BodyForm, DeliverySettings, Split};
 pub use setup::{ClientError, Storage, endpoint, probe};
+pub use sink::{Rotation, SinkSettings, SinkTarget, SinkWorker, sink};
 pub use stale::{MergeBodies, StaleAction, StaleRule};
 pub use statistics::{Drops, Health, OnDisk, PointDrops, Statistics};
 pub use worker::{MomentClock, Worker};

@@ -62,6 +62,8 @@ drops! {
     damaged,
     /// Offered after the queue was closed.
     closed,
+    /// A file or standard output did not take it.
+    not_written,
     /// Lost in a fault of the program.
     fault,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::EndpointError;
 use super::render;
 use crate::clock;
-use crate::config::{self, EndpointSettings, Settings};
+use crate::config::{self, EndpointSettings, EndpointUrl, Settings};
 use crate::delivery::{
     self, BaseUrl, BodyEncoding, ClientCertificate, Credential, EndpointTrust, MomentClock,
     Proxies, SecretText, Tls, TokenSource,
@@ -23,16 +23,17 @@ pub fn delivery_clock(boot: BootId) -> MomentClock {
     Arc::new(move || clock::moment(boot))
 }
 
-/// The delivery settings of a configured endpoint.
+/// The delivery settings of a configured endpoint, a server at `url`.
 ///
 /// # Errors
 /// Its URL, token, certificates or proxy cannot be used.
 pub fn delivery_settings(
     endpoint: &EndpointSettings,
+    url: &EndpointUrl,
     agent: &Settings,
 ) -> Result<delivery::DeliverySettings, EndpointError> {
     let name = || endpoint.name.clone();
-    let url = BaseUrl::parse(endpoint.url.as_url().as_str())
+    let url = BaseUrl::parse(url.as_url().as_str())
         .map_err(|source| EndpointError::Url { name: name(), source })?;
     let url = match endpoint.dialect.profile().path_in_url {
         Some(path) => url.without_end(path),

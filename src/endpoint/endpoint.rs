@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::client::delivery_settings;
 use super::error::EndpointError;
 use super::render::{Encoder, SampleEncoder};
-use crate::config::{self, EndpointSettings, Settings};
+use crate::config::{self, EndpointSettings, EndpointUrl, Settings};
 use crate::delivery::{self, Handle};
 use crate::payload::profile::Reports;
 use crate::spool::{self, Batch, Journal, Queue};
@@ -56,12 +56,18 @@ pub(super) fn journal_dir(state_dir: &Path) -> PathBuf {
 }
 
 impl EndpointSpec {
+    /// The endpoint that is a server at `url`.
+    ///
     /// # Errors
     /// Its URL, token, certificates or proxy cannot be used.
-    pub fn of(endpoint: &EndpointSettings, settings: &Settings) -> Result<Self, EndpointError> {
+    pub fn of(
+        endpoint: &EndpointSettings,
+        url: &EndpointUrl,
+        settings: &Settings,
+    ) -> Result<Self, EndpointError> {
         Ok(Self {
             embedded: false,
-            delivery: delivery_settings(endpoint, settings)?,
+            delivery: delivery_settings(endpoint, url, settings)?,
             storage: BacklogStorage::of(endpoint, settings),
             encoder: Encoder::of(endpoint, settings)?,
         })

@@ -7,4 +7,5 @@ pub mod error;
 pub mod lifecycle;
 mod migrate;
 pub mod render;
+pub mod sinks;
 pub mod supervisor;

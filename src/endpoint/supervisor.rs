@@ -16,6 +16,7 @@ use super::error::EndpointError;
 use super::lifecycle::Reporter;
 use super::migrate::{FLUSH_DEADLINE, Leaving, Successor, finish, migrate};
 use super::render::Encoder;
+use super::sinks::{SinkSpec, Sinks, SinksPlan};
 use crate::clock;
 use crate::delivery::{self, Handle, Storage, Worker};
 use crate::directory::Directory;
@@ -32,6 +33,8 @@ pub struct Endpoints {
     /// The spool thread of each directory. More than one while a reload migrates a backlog.
     spools: Vec<(PathBuf, Spool)>,
     running: Vec<Endpoint>,
+    /// Endpoints that are no servers.
+    sinks: Sinks,
     /// Reporters of the pod life cycle.
     reporters: Vec<Reporter>,
     /// Endpoints that left the settings and still send their backlog.
@@ -45,6 +48,7 @@ pub struct Endpoints {
 pub struct EndpointsPlan {
     spools: Vec<(PathBuf, Spool)>,
     steps: Vec<EndpointStep>,
+    sinks: SinksPlan,
     reporters: Vec<ReporterPlan>,
 }
 
@@ -72,7 +76,7 @@ impl Endpoints {
     pub fn new(boot: BootId) -> Self {
         let (running, reporters, leaving) = (Vec::new(), Vec::new(), JoinSet::new());
         let (spools, ending) = (Vec::new(), watch::Sender::new(None));
-        Self { boot, spools, running, reporters, leaving, ending }
+        Self { boot, spools, running, sinks: Sinks::default(), reporters, leaving, ending }
     }
 
     /// Makes clients, queues and workers without starting any: the plan, and the handles for the
@@ -83,6 +87,7 @@ impl Endpoints {
     pub fn plan(
         &self,
         specs: Vec<EndpointSpec>,
+        sinks: Vec<SinkSpec>,
     ) -> Result<(EndpointsPlan, Vec<EndpointHandle>), EndpointError> {
         let mut spools = self.spools.clone();
         let (mut steps, mut handles, mut reporters) = (Vec::new(), Vec::new(), Vec::new());
@@ -122,7 +127,9 @@ impl Endpoints {
                 Encoder::Lifecycle(filters) => reporters.push((handle, spec.delivery, filters)),
             }
         }
-        Ok((EndpointsPlan { spools, steps, reporters }, handles))
+        let (sinks, of_sinks) = self.sinks.plan(sinks);
+        handles.extend(of_sinks);
+        Ok((EndpointsPlan { spools, steps, sinks, reporters }, handles))
     }
 
     /// Carries the plan out. Call it once the sampling thread uses the plan's handles alone. Backlogs
@@ -136,7 +143,7 @@ impl Endpoints {
         let mut changes = EndpointChanges::default();
         let mut before: Vec<Option<Endpoint>> =
             std::mem::take(&mut self.running).into_iter().map(Some).collect();
-        let EndpointsPlan { spools, steps, reporters } = plan;
+        let EndpointsPlan { spools, steps, sinks, reporters } = plan;
         self.spools = spools;
         self.spools.retain(|(_, spool)| spool.is_in_use());
         // New reporters report all pods once more; a repeated report changes nothing.
@@ -182,6 +189,11 @@ impl Endpoints {
             let leaves = finish(running, deadline, self.boot, Leaving::Removed);
             self.leaving.spawn(leaves);
         }
+        let deadline = clock::timer_now() + FLUSH_DEADLINE;
+        let of_sinks = self.sinks.apply(sinks, deadline, &mut self.leaving);
+        changes.begun.extend(of_sinks.begun);
+        changes.changed.extend(of_sinks.changed);
+        changes.ended.extend(of_sinks.ended);
         self.reporters = reporters
             .into_iter()
             .map(|(handle, delivery, filters)| {
@@ -263,7 +275,7 @@ impl Endpoints {
             embedded: endpoint.embedded,
             handle: endpoint.handle.clone(),
         };
-        self.running.iter().map(view).collect()
+        self.running.iter().map(view).chain(self.sinks.views()).collect()
     }
 
     /// Flushes all endpoints within five seconds and logs what stays unacknowledged.
@@ -274,6 +286,7 @@ impl Endpoints {
             let leaves = finish(running, deadline, self.boot, Leaving::AgentStops);
             self.leaving.spawn(leaves);
         }
+        self.sinks.finish(deadline, &mut self.leaving);
         while self.leaving.join_next().await.is_some() {}
     }
 }

@@ -1,7 +1,7 @@
 //! The list of dialects.
 
 use super::profile::Profile;
-use super::{otlp, pod_batch, pod_lifecycle, remote_write, resource_api};
+use super::{ndjson, otlp, pod_batch, pod_lifecycle, remote_write, resource_api};
 
 /// The API that an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,11 +12,18 @@ pub enum Dialect {
     PodLifecycle,
     Otlp,
     RemoteWrite,
+    Ndjson,
 }
 
 impl Dialect {
-    const ALL: &'static [Self] =
-        &[Self::ResourceApi, Self::PodBatch, Self::PodLifecycle, Self::Otlp, Self::RemoteWrite];
+    const ALL: &'static [Self] = &[
+        Self::ResourceApi,
+        Self::PodBatch,
+        Self::PodLifecycle,
+        Self::Otlp,
+        Self::RemoteWrite,
+        Self::Ndjson,
+    ];
 
     /// Every name, in the order in which error lines list them.
     pub const WORDS: &'static [&'static str] = &{
@@ -29,9 +36,6 @@ impl Dialect {
         words
     };
 
-    /// Reserved names, whose error says that they are not built yet.
-    pub const NOT_BUILT: &'static [&'static str] = &["ndjson"];
-
     /// Everything that others need to know of it.
     #[must_use]
     pub const fn profile(self) -> &'static Profile {
@@ -41,6 +45,7 @@ impl Dialect {
             Self::PodLifecycle => &pod_lifecycle::PROFILE,
             Self::Otlp => &otlp::PROFILE,
             Self::RemoteWrite => &remote_write::PROFILE,
+            Self::Ndjson => &ndjson::PROFILE,
         }
     }
 

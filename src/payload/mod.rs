@@ -11,6 +11,7 @@ pub mod kubelet;
 mod metric_filter;
 pub mod metrics_k8s_io;
 pub mod name;
+pub mod ndjson;
 pub mod open_metrics;
 pub mod options;
 pub mod otlp;

@@ -37,6 +37,10 @@ pub struct Profile {
     pub gzip_by_default: bool,
     /// The settings say `temporality`, and not `counters`.
     pub has_temporality: bool,
+    /// Counters are amounts of the interval, whatever the settings say.
+    pub deltas_alone: bool,
+    /// Bodies are whole lines of text, which may be appended to a file.
+    pub is_lines: bool,
     /// Bodies count bytes read from and written to disks.
     pub has_disk_io: bool,
     /// Bodies are made of metrics, which are kept only where somebody wants them.

@@ -265,10 +265,11 @@ proptest! {
             account: &account,
             catalog: &catalog,
             gaps: &Gaps::default(),
-            filesystems: &[],
+            filesystems: Some(&[]),
             pods: account.pods.iter().collect(),
             units: Vec::new(),
             processes: Vec::new(),
+            exited_children: account.exited_children.iter().collect(),
             rests: Vec::new(),
         };
         let mut document = Vec::new();

@@ -18,7 +18,7 @@ use super::sampling::SamplingThread;
 use super::self_metrics::SelfMetrics;
 use super::sources::Sources;
 use super::startup::{
-    NO_ADDRESSES, announce, lock_state, open_sampler, pod_files, resume, run_options, specs,
+    NO_ADDRESSES, Specs, announce, lock_state, open_sampler, pod_files, resume, run_options, specs,
 };
 use super::status::{Status, StatusView};
 use super::{host, wait};
@@ -68,10 +68,10 @@ async fn serve(
 
     let sampler = open_sampler(&settings, run_options(&settings))?;
     let lock = lock_state(&settings)?;
-    let (receiver, specs) = specs(&settings, None, dry_run.as_ref()).await?;
+    let Specs { receiver, servers, sinks } = specs(&settings, None, dry_run.as_ref()).await?;
     let boot = host::boot_id(&settings);
     let mut endpoints = Endpoints::new(boot);
-    let (plan, handles) = endpoints.plan(specs)?;
+    let (plan, handles) = endpoints.plan(servers, sinks)?;
     let self_metrics: Arc<SelfMetrics> = Arc::default();
     let published: Arc<PublishedMetrics> = Arc::default();
     let mut status = Status::new(Arc::clone(&self_metrics), Arc::clone(&published));

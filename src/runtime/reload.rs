@@ -15,7 +15,7 @@ use super::metrics_feed::store_options;
 use super::notify;
 use super::sampling::SamplingChange;
 use super::sources::Sources;
-use super::startup;
+use super::startup::{self, Specs};
 use super::status::{Status, StatusPlan, StatusView};
 use super::wait::Waker;
 use crate::checkpoint::StateDir;
@@ -87,9 +87,10 @@ impl RunningAgent {
         } else {
             Some(startup::open_sampler(settings, startup::run_options(settings))?)
         };
-        let (receiver, specs) =
-            startup::specs(settings, self.receiver.as_ref(), self.dry_run.as_ref()).await?;
-        let (endpoints, handles) = self.endpoints.plan(specs)?;
+        let dry_run = self.dry_run.as_ref();
+        let Specs { receiver, servers, sinks } =
+            startup::specs(settings, self.receiver.as_ref(), dry_run).await?;
+        let (endpoints, handles) = self.endpoints.plan(servers, sinks)?;
         let lock = if settings.state == self.settings.state {
             None
         } else {

@@ -13,13 +13,13 @@ use super::pod_files::PodFiles;
 use crate::attribution;
 use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Destination, Settings};
 use crate::delivery::DryRun;
 use crate::descriptors;
 use crate::disk_usage::target::UsageOptions;
 use crate::disk_usage::worker::UsageLane;
 use crate::endpoint::endpoint::EndpointSpec;
-use crate::endpoint::error::EndpointError;
+use crate::endpoint::sinks::SinkSpec;
 use crate::ledger::Ledger;
 use crate::own_files::DirLock;
 use crate::printable::printable_lines;
@@ -35,27 +35,41 @@ const DETAIL_TICKS: u64 = 4;
 pub const NO_ADDRESSES: &str = "no pod will be reported: no source in directory.sources knows the \
                                 addresses of pods (\"kubernetes\" and \"kubelet\" do)";
 
-/// The configured endpoints, and the plan of the embedded receiver. In a dry run no receiver is
-/// started, and all endpoints print their requests.
+/// All endpoints, and the plan of the embedded receiver.
+pub(super) struct Specs {
+    pub receiver: EmbeddedPlan,
+    pub servers: Vec<EndpointSpec>,
+    pub sinks: Vec<SinkSpec>,
+}
+
+/// The endpoints as configured. In a dry run no receiver is started, and all endpoints print their
+/// requests.
 pub(super) async fn specs(
     settings: &Settings,
     receiver: Option<&Embedded>,
     dry_run: Option<&DryRun>,
-) -> Result<(EmbeddedPlan, Vec<EndpointSpec>), AgentError> {
-    let (plan, receiver) = match dry_run {
+) -> Result<Specs, AgentError> {
+    let (receiver, of_receiver) = match dry_run {
         Some(_) => (EmbeddedPlan::None, EmbeddedPlan::spec_without_receiver(settings)?),
         None => EmbeddedPlan::of(settings, receiver).await?,
     };
-    let configured = settings.endpoints.iter().map(|endpoint| EndpointSpec::of(endpoint, settings));
-    let mut specs = receiver
-        .into_iter()
-        .map(Ok)
-        .chain(configured)
-        .collect::<Result<Vec<_>, EndpointError>>()?;
-    for spec in &mut specs {
+    let mut servers: Vec<EndpointSpec> = of_receiver.into_iter().collect();
+    let mut sinks = Vec::new();
+    for endpoint in &settings.endpoints {
+        match &endpoint.url {
+            Destination::Http(url) => servers.push(EndpointSpec::of(endpoint, url, settings)?),
+            Destination::Stdout | Destination::File(_) => {
+                sinks.extend(SinkSpec::of(endpoint, settings)?);
+            }
+        }
+    }
+    for spec in &mut servers {
         spec.delivery.dry_run = dry_run.cloned();
     }
-    Ok((plan, specs))
+    for spec in &mut sinks {
+        spec.sink.dry_run = dry_run.cloned();
+    }
+    Ok(Specs { receiver, servers, sinks })
 }
 
 /// Starts the thread that measures the disk usage of pods, if it is configured.

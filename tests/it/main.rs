@@ -32,6 +32,7 @@ mod kubelet_paths;
 mod ledger_properties;
 mod live;
 mod metrics;
+mod ndjson;
 mod otlp;
 mod packaging;
 mod parser_properties;

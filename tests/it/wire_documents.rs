@@ -7,10 +7,13 @@
     reason = "it reads documents and golden files"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::ndjson::{hosts, lines_of_dump, lines_of_run};
 
 fn file(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
@@ -126,5 +129,71 @@ fn check_rows(page: &str, schema: &Value, within: &str) {
         assert!(row.is_some(), "no row of {name}: {meaning}");
         check_rows(page, field, &format!("{name}."));
         check_rows(page, &field["items"], &format!("{name}[]."));
+    }
+}
+
+/// The schema of a line of this kind, alone.
+fn of_kind(schema: &Value, kind: &str) -> Value {
+    schema["$defs"][kind].clone()
+}
+
+fn compiled_error(schema: Value, value: &Value) -> Option<String> {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    let location = "https://nodetally.invalid/one";
+    compiler.add_resource(location, schema).unwrap();
+    let compiled = compiler.compile(location, &mut schemas).unwrap();
+    schemas.validate(value, compiled).err().map(|error| format!("{error:#}"))
+}
+
+/// One schema holds the lines of `run` and of `dump`: their keys, and their types.
+#[test]
+fn lines_of_run_and_dump_are_what_one_schema_allows() {
+    let whole = schema("ndjson");
+    let mut kinds = BTreeSet::new();
+    for host in hosts() {
+        let dumped = lines_of_dump(&host);
+        let made = lines_of_run(&host, "node-1");
+        for line in dumped.iter().chain(&made) {
+            let kind = line["kind"].as_str().unwrap().to_owned();
+            assert_eq!(compiled_error(of_kind(&whole, &kind), line), None, "{line}");
+            if !kinds.insert(kind.clone()) {
+                continue;
+            }
+            assert_eq!(error_of("ndjson", line), None, "{line}");
+            // A schema that allows everything shows nothing.
+            let mut other = line.clone();
+            other["surprise"] = Value::from(1);
+            assert!(error_of("ndjson", &other).is_some(), "{kind} allows any key");
+            for key in of_kind(&whole, &kind)["required"].as_array().unwrap() {
+                let mut other = line.clone();
+                other.as_object_mut().unwrap().remove(key.as_str().unwrap());
+                assert!(error_of("ndjson", &other).is_some(), "{kind} does not need {key}");
+            }
+        }
+    }
+    let known: BTreeSet<String> = whole["$defs"].as_object().unwrap().keys().cloned().collect();
+    let unseen: Vec<&String> = known.difference(&kinds).collect();
+    // No captured host has processes that ended without a counter.
+    assert!(unseen.iter().all(|kind| *kind == "exited_children"), "{unseen:?}");
+}
+
+#[test]
+fn the_page_of_lines_shows_what_run_writes_and_every_key() {
+    let page = page("ndjson");
+    let example = page.split("```jsonl\n").nth(1).unwrap().split("```").next().unwrap();
+    let made = lines_of_run(&file("fixtures/hosts/7.2-containerd-systemd"), "worker-1");
+    let mut kinds = BTreeSet::new();
+    for line in example.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(made.contains(&line), "out of date: {line}");
+        kinds.insert(line["kind"].as_str().unwrap().to_owned());
+    }
+    let all: BTreeSet<String> =
+        made.iter().map(|line| line["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, all);
+    let whole = schema("ndjson");
+    for kind in whole["$defs"].as_object().unwrap().keys() {
+        assert!(page.contains(&format!("### `{kind}`\n")), "no part of {kind}");
+        check_rows(&page, &of_kind(&whole, kind), "");
     }
 }

@@ -6,9 +6,10 @@ use tokio::runtime::Runtime;
 
 use super::findings::{Findings, State};
 use crate::cli::agent_client::{StatusAddress, ask};
-use crate::config::Settings;
+use crate::config::{Destination, EndpointSettings, Settings};
 use crate::delivery::{self, BaseUrl};
 use crate::endpoint::endpoint::EndpointSpec;
+use crate::endpoint::sinks::SinkSpec;
 use crate::payload::status::StatusReport;
 use crate::runtime::startup::NO_ADDRESSES;
 use crate::runtime::{sources, status};
@@ -130,7 +131,11 @@ fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findin
     for endpoint in &settings.endpoints {
         let source = format!("endpoint {} {}", endpoint.name, endpoint.url);
         // Resolved as in `run`, so that an invalid selector is reported.
-        let wanted = match EndpointSpec::of(endpoint, settings) {
+        let Destination::Http(url) = &endpoint.url else {
+            check_sink(endpoint, settings, &source, findings);
+            continue;
+        };
+        let wanted = match EndpointSpec::of(endpoint, url, settings) {
             Ok(wanted) => wanted,
             Err(error) => {
                 findings.add(State::Failed, &source, error).vital = true;
@@ -156,6 +161,28 @@ fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findin
                 findings.add(State::Failed, &source, text);
             }
         }
+    }
+}
+
+/// Checks that the lines of an endpoint can be written.
+fn check_sink(
+    endpoint: &EndpointSettings,
+    settings: &Settings,
+    source: &str,
+    findings: &mut Findings,
+) {
+    match SinkSpec::of(endpoint, settings) {
+        Err(error) => findings.add(State::Failed, source, error).vital = true,
+        Ok(None) => {}
+        Ok(Some(spec)) => match spec.sink.target.check() {
+            Ok(()) => {
+                findings.add(State::Present, source, "can be written to");
+            }
+            Err(reason) => {
+                let text = format!("{reason}; its lines are dropped and counted");
+                findings.add(State::Failed, source, text).help = "endpoint.url".into();
+            }
+        },
     }
 }
 

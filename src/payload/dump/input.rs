@@ -3,7 +3,7 @@
 use crate::directory::Catalog;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::ProcessOwner;
-use crate::ledger::account::{Account, PodUsage, ProcessUsage, UnitUsage};
+use crate::ledger::account::{Account, ExitedChildren, PodUsage, ProcessUsage, UnitUsage};
 use crate::quantity::Bytes;
 use crate::snapshot::gaps::Gaps;
 
@@ -23,12 +23,15 @@ pub struct Dump<'a> {
     /// The names of pods and containers; an empty catalog leaves them out.
     pub catalog: &'a Catalog,
     pub gaps: &'a Gaps,
-    pub filesystems: &'a [FilesystemUsage],
+    /// `None`: they were not looked at.
+    pub filesystems: Option<&'a [FilesystemUsage]>,
     /// In the order wanted; those left out by a filter are not here.
     pub pods: Vec<&'a PodUsage>,
     pub units: Vec<&'a UnitUsage>,
     /// The processes with a row of their own.
     pub processes: Vec<&'a ProcessUsage>,
+    /// The processes that ended, by parent.
+    pub exited_children: Vec<&'a ExitedChildren>,
     /// The other processes, by owner.
     pub rests: Vec<ProcessGroup>,
 }

@@ -67,7 +67,7 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     for process in &dump.processes {
         write("process", rows::process(process))?;
     }
-    for exited in &account.exited_children {
+    for exited in &dump.exited_children {
         write("exited_children", rows::exited_children(exited))?;
     }
     for group in &dump.rests {
@@ -99,6 +99,6 @@ struct DumpDocument<'a> {
 /// of thousands of them, so one row is made at a time.
 fn processes<S: Serializer>(dump: &Dump<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     let own = dump.processes.iter().map(|process| rows::process(process));
-    let own = own.chain(dump.account.exited_children.iter().map(rows::exited_children));
+    let own = own.chain(dump.exited_children.iter().map(|exited| rows::exited_children(exited)));
     serializer.collect_seq(own.chain(dump.rests.iter().map(rows::process_group)))
 }

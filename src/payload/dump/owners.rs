@@ -10,7 +10,7 @@ use crate::payload::entities::workload_of;
 
 /// A pod without its containers.
 pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> DumpRow {
-    let known = catalog.pod(pod.uid).map(|known| of_pod(known));
+    let known = known_pod(catalog, pod).map(of_pod);
     let cpu = account.containers_of(pod.uid).iter().filter_map(|container| container.usage.cpu);
     // What `kubectl top` calls the pod's.
     let of_containers =
@@ -32,8 +32,13 @@ pub(super) fn containers<'a>(
     catalog: &'a Catalog,
     pod: &PodUsage,
 ) -> impl Iterator<Item = DumpRow> + use<'a> {
-    let known = catalog.pod(pod.uid);
-    account.containers_of(pod.uid).iter().map(move |one| container(one, known.map(|pod| &**pod)))
+    let known = known_pod(catalog, pod);
+    account.containers_of(pod.uid).iter().map(move |one| container(one, known))
+}
+
+/// The directory's pod, also one that it has dropped: its cgroups may be there still.
+fn known_pod<'a>(catalog: &'a Catalog, pod: &PodUsage) -> Option<&'a Pod> {
+    catalog.pod(pod.uid).or_else(|| catalog.departed(pod.uid)).map(|known| &**known)
 }
 
 /// The directory's facts about a pod.

@@ -40,7 +40,10 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
         .with("procs_running", node.procs_running)
         .with("procs_blocked", node.procs_blocked)
         .with("empty_pod_cgroups", account.empty_pod_cgroups)
-        .with_rows("filesystems", dump.filesystems.iter().map(filesystem))
+        .and(
+            dump.filesystems
+                .map(|all| DumpRow::default().with_rows("filesystems", all.iter().map(filesystem))),
+        )
 }
 
 fn node_cpu(cpu: NodeCpu) -> DumpRow {

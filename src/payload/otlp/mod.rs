@@ -50,6 +50,8 @@ pub const PROFILE: Profile = Profile {
     as_json: Some(as_json),
     gzip_by_default: true,
     has_temporality: true,
+    deltas_alone: false,
+    is_lines: false,
     has_disk_io: false,
     needs_metrics: true,
     needs_addresses: false,

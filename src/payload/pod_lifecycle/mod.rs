@@ -51,6 +51,8 @@ pub const PROFILE: Profile = Profile {
     as_json: None,
     gzip_by_default: false,
     has_temporality: false,
+    deltas_alone: false,
+    is_lines: false,
     has_disk_io: false,
     needs_metrics: false,
     needs_addresses: true,

@@ -43,6 +43,8 @@ pub const PROFILE: Profile = Profile {
     as_json: Some(as_json),
     gzip_by_default: false,
     has_temporality: false,
+    deltas_alone: false,
+    is_lines: false,
     has_disk_io: true,
     needs_metrics: true,
     needs_addresses: false,

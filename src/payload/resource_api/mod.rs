@@ -53,6 +53,8 @@ pub const PROFILE: Profile = Profile {
     as_json: None,
     gzip_by_default: false,
     has_temporality: false,
+    deltas_alone: false,
+    is_lines: false,
     has_disk_io: true,
     needs_metrics: false,
     needs_addresses: false,

@@ -129,7 +129,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "\n[[endpoint]]\nname = \"a\"",
         "nodetally.toml:2: endpoint.url is missing; allowed: an http:// or https:// URL without a \
-         user, password or fragment, such as \"http://metrics.example.com:5000\"",
+         user, password or fragment, such as \"http://metrics.example.com:5000\"; with the dialect \
+         \"ndjson\" also \"stdout:\" or \"file:///PATH\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n[[endpoint]]\nurl = \"http://b\"\n\
@@ -138,9 +139,79 @@ const BAD_FILES: &[(&str, &str)] = &[
          nodetally.toml:2; allowed: a name of its own",
     ),
     (
-        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"",
-        "nodetally.toml:3: endpoint.dialect = \"ndjson\": a known dialect, but not built yet; \
-         allowed: \"resource-api\", \"pod-batch\", \"pod-lifecycle\", \"otlp\" or \"prometheus-remote-write\"",
+        "[[endpoint]]\nname = \"a\"\ndialect = \"json\"\nurl = \"http://a\"",
+        "nodetally.toml:3: endpoint.dialect = \"json\": not one of the known words; allowed: \
+         \"resource-api\", \"pod-batch\", \"pod-lifecycle\", \"otlp\", \
+         \"prometheus-remote-write\" or \"ndjson\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"s3://bucket\"",
+        "nodetally.toml:4: endpoint.url = \"s3://bucket\": neither http nor https; allowed: an \
+         http:// or https:// URL without a user, password or fragment, such as \
+         \"http://metrics.example.com:5000\"; with the dialect \"ndjson\" also \"stdout:\" or \
+         \"file:///PATH\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"file:var/x\"",
+        "nodetally.toml:4: endpoint.url = \"file:var/x\": must be file:// and an absolute path \
+         without a host, such as file:///var/log/x.ndjson; allowed: an http:// or https:// URL \
+         without a user, password or fragment, such as \"http://metrics.example.com:5000\"; with \
+         the dialect \"ndjson\" also \"stdout:\" or \"file:///PATH\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"stdout://\"",
+        "nodetally.toml:4: endpoint.url = \"stdout://\": must be \"stdout:\" alone; allowed: an \
+         http:// or https:// URL without a user, password or fragment, such as \
+         \"http://metrics.example.com:5000\"; with the dialect \"ndjson\" also \"stdout:\" or \
+         \"file:///PATH\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"otlp\"\nurl = \"file:///x\"",
+        "nodetally.toml:4: endpoint.url = \"file:///x\": otlp is sent to servers alone; allowed: \
+         an http:// or https:// URL without a user, password or fragment, such as \
+         \"http://metrics.example.com:5000\"; with the dialect \"ndjson\" also \"stdout:\" or \
+         \"file:///PATH\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"\ncounters = \"cumulative\"",
+        "nodetally.toml:5: endpoint.counters = \"cumulative\": ndjson has amounts of the interval \
+         alone; allowed: \"delta\" or \"cumulative\"; not with the dialect \"otlp\", which has \
+         temporality; with \"ndjson\" only \"delta\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"\nrotate_keep = 3",
+        "nodetally.toml:5: endpoint.rotate_keep = 3: the URL is none of a file; allowed: an \
+         integer from 1 to 100; with a file:// URL and rotate_bytes",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"stdout:\"\nrotate_bytes = \"1MiB\"",
+        "nodetally.toml:5: endpoint.rotate_bytes = \"1MiB\": the URL is none of a file; allowed: \
+         from 1MiB to 64GiB: an integer of bytes, or a text such as \"64MiB\" (KiB, MiB or GiB), \
+         or \"none\" where another program rotates the file; with a file:// URL",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"file:///x\"\nrotate_bytes = \
+         \"none\"\nrotate_keep = 3",
+        "nodetally.toml:6: endpoint.rotate_keep = 3: rotate_bytes is \"none\"; allowed: an \
+         integer from 1 to 100; with a file:// URL and rotate_bytes",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"file:///x\"\nbearer_token_file = \"/t\"",
+        "nodetally.toml:5: endpoint.bearer_token_file = (hidden): the URL is no server's, so \
+         nothing is requested; allowed: the absolute path of a file that holds the token alone, \
+         or \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"stdout:\"\nspool_age = \"1h\"",
+        "nodetally.toml:5: endpoint.spool_age = \"1h\": the URL is no server's, so nothing is \
+         requested; allowed: a number with a unit from 1m to 30d, such as \"24h\"",
+    ),
+    (
+        "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \
+         \"file:///x\"\n[[endpoint]]\nname = \"b\"\ndialect = \"ndjson\"\nurl = \
+         \"file:///y/../x\"",
+        "nodetally.toml:8: endpoint.url = \"file:///x\": also that of the endpoint a; allowed: \
+         one of its own",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nprotocol = \"1.0\"",
@@ -159,13 +230,15 @@ const BAD_FILES: &[(&str, &str)] = &[
         "nodetally.toml:3: endpoint.url = \"http://hidden\": names a user or password, which \
          belongs into a file: name that file in endpoint.bearer_token_file; allowed: an http:// \
          or https:// URL without a user, password or fragment, such as \
-         \"http://metrics.example.com:5000\"",
+         \"http://metrics.example.com:5000\"; \
+         with the dialect \"ndjson\" also \"stdout:\" or \"file:///PATH\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a:70000/?key=hunter2\"",
         "nodetally.toml:3: endpoint.url = \"http://a:70000/?hidden\": not a URL (invalid port \
          number); allowed: an http:// or https:// URL without a user, password or fragment, such \
-         as \"http://metrics.example.com:5000\"",
+         as \"http://metrics.example.com:5000\"; \
+         with the dialect \"ndjson\" also \"stdout:\" or \"file:///PATH\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"hunter2\"",
@@ -174,7 +247,8 @@ const BAD_FILES: &[(&str, &str)] = &[
          \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd",
     ),
     (
-        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"",
+        "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token_file = \
+         \"${CREDENTIALS_DIRECTORY}/token\"",
         "nodetally.toml:4: endpoint.bearer_token_file = (hidden): CREDENTIALS_DIRECTORY is not \
          set, so no credential is available (systemd sets it with LoadCredential=); allowed: \
          the absolute path of a file that holds the token alone, or \
@@ -197,7 +271,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
-         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, protocol, \
+         \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, rotate_bytes, rotate_keep, protocol, \
          external_labels, counters, temporality, timeout, concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
          spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
          headers, header_files, ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \

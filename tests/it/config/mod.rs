@@ -158,6 +158,12 @@ url = "http://push/api/v1/write"
 dialect = "prometheus-remote-write"
 protocol = "1.0"
 external_labels = ["cluster=prod"]
+[[endpoint]]
+name = "lines"
+url = "file:///var/log/a%20b"
+dialect = "ndjson"
+rotate_bytes = 2097152
+rotate_keep = 3
 [receiver]
 listen = "[::1]:0"
 retention = "2h"

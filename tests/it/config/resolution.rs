@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::config::{
-    Compression, Counters, DirectorySource, Durability, KEYS, LogLevel, Origin, Settings,
-    StalePolicy, UnknownPods, file_path, keys,
+    Compression, Counters, Destination, DirectorySource, Durability, KEYS, LogLevel, Origin,
+    Settings, StalePolicy, UnknownPods, file_path, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -40,7 +40,7 @@ fn an_endpoint_has_its_documented_defaults_and_turns_the_receiver_off() {
     let endpoint = &settings.endpoints[0];
     assert_eq!(endpoint.name, "a");
     assert_eq!(endpoint.dialect.as_str(), "resource-api");
-    assert_eq!(endpoint.url.as_url().as_str(), "http://host:5000/");
+    assert_eq!(endpoint.url.to_string(), "http://host:5000/");
     assert_eq!(endpoint.counters, Counters::Delta);
     assert_eq!(endpoint.timeout, Duration::from_secs(10));
     assert_eq!(endpoint.concurrency, 8);
@@ -101,6 +101,10 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!((header.name.as_str(), header.value.as_str()), ("X-Scope-OrgID", "(hidden)"));
     let file = &collector.trust.header_files[0];
     assert_eq!((file.name.as_str(), &*file.file), ("X-API-Key", Path::new("/etc/nodetally/key")));
+    let lines = &settings.endpoints[4];
+    assert_eq!(lines.url, Destination::File("/var/log/a b".into()));
+    let rotation = lines.rotation.unwrap();
+    assert_eq!((rotation.bytes, rotation.keep), (Bytes::from_bytes(2 << 20), 3));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));

@@ -84,6 +84,8 @@ level = "debug"                       # environment NODETALLY_LOG_LEVEL
 name = "a"                            # nodetally.toml:4
 dialect = "resource-api"              # default
 url = "http://a/?hidden"              # nodetally.toml:5
+# rotate_bytes: "64MiB"
+# rotate_keep: 5
 # protocol: "auto"
 # external_labels: []
 counters = "delta"                    # default

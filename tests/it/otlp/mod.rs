@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodetally::config::{Flags, Inputs, Settings};
+use nodetally::config::{Destination, Flags, Inputs, Settings};
 use nodetally::delivery::{self, DeliverySettings, Handle, Statistics, Storage};
 use nodetally::directory::{Catalog, Directory, SourceKind};
 use nodetally::endpoint::client::delivery_settings;
@@ -77,7 +77,8 @@ impl Rig {
         let Encoder::Samples(encoder) = Encoder::of(endpoint, &settings).unwrap() else {
             panic!("no samples")
         };
-        let mut delivery = delivery_settings(endpoint, &settings).unwrap();
+        let Destination::Http(url) = &endpoint.url else { panic!("no server") };
+        let mut delivery = delivery_settings(endpoint, url, &settings).unwrap();
         delivery.backoff_base = Duration::from_millis(20);
         delivery.backoff_max = Duration::from_millis(40);
         let store = MetricStore::new(StoreOptions {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodetally::config::{Flags, Inputs, Settings};
+use nodetally::config::{Destination, Flags, Inputs, Settings};
 use nodetally::delivery::{self, Handle, Health, Statistics, Storage};
 use nodetally::endpoint::endpoint::EndpointSpec;
 use nodetally::identity::BootId;
@@ -88,7 +88,9 @@ impl Rig {
             home: None,
         })
         .unwrap();
-        let mut delivery = EndpointSpec::of(&settings.endpoints[0], &settings).unwrap().delivery;
+        let endpoint = &settings.endpoints[0];
+        let Destination::Http(url) = &endpoint.url else { panic!("no server") };
+        let mut delivery = EndpointSpec::of(endpoint, url, &settings).unwrap().delivery;
         delivery.backoff_base = Duration::from_millis(10);
         delivery.backoff_max = Duration::from_millis(20);
         let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap();
