@@ -307,14 +307,14 @@ fn take(mut stream: &TcpStream, sender: &mpsc::Sender<(String, String)>) {
     loop {
         let (mut head, mut length) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
-            let start = head.len();
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
                 return;
             }
-            if let Some(value) = head[start..].to_ascii_lowercase().strip_prefix("content-length: ")
-            {
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
                 length = value.trim().parse().unwrap();
             }
+            head.push_str(&line);
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
