@@ -6,6 +6,7 @@ use nodetally::payload::pod_batch::{PodResource, ReceivedBatch, decode_nodes, de
 use nodetally::payload::pod_lifecycle::{
     LIST_ROWS_MAX, decode_list, decode_mark_dead, decode_spec, mark_dead_body,
 };
+use nodetally::payload::remote_write;
 use nodetally::payload::resource_api::{decode_node, decode_pod, encode_node, encode_pod};
 use nodetally::payload::status::StatusReport;
 use serde::Serialize;
@@ -58,6 +59,7 @@ pub fn run(body: &[u8]) {
     }
     agent(body);
     otlp_answer_and_body(body);
+    remote_write_answer_and_body(body);
     if let Some(rows) = read(decode_list(body)) {
         assert!(rows.len() <= LIST_ROWS_MAX);
         assert!(rows.iter().all(|row| !row.pod_name.trim().is_empty()));
@@ -78,6 +80,20 @@ fn otlp_answer_and_body(body: &[u8]) {
         assert!(!first.is_empty() && !second.is_empty());
     }
     if let Some(json) = otlp::as_json(body) {
+        assert!(serde_json::from_slice::<Value>(&json).is_ok());
+    }
+}
+
+/// The same of a receiver of remote write.
+fn remote_write_answer_and_body(body: &[u8]) {
+    for kind in ["", "text/plain; charset=utf-8", "text/html"] {
+        let answer = remote_write::decode_answer(kind, body);
+        assert!(answer.is_ok() || kind == "text/html" || body.contains(&b'<'));
+    }
+    if let Some((first, second)) = remote_write::split(body) {
+        assert!(!first.is_empty() && !second.is_empty());
+    }
+    if let Some(json) = remote_write::as_json(body) {
         assert!(serde_json::from_slice::<Value>(&json).is_ok());
     }
 }
