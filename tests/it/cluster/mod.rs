@@ -21,12 +21,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::agent::{Agent, PATIENCE, any_port, eventually, get, receiver};
-use crate::support::api_server::{ApiServer, Pki, Watcher};
+use crate::support::api_server::{ApiServer, Pki, Watcher, background, kubeconfig};
 use crate::support::host_tree::Activity;
 use crate::support::rbac;
 use host::{Host, Reader, Stopped};
 use k8s_openapi::api::rbac::v1::ClusterRole;
-use serde_json::json;
 use tokio::runtime::Handle;
 
 /// The pods that the API server has from the start.
@@ -34,31 +33,6 @@ const PODS: usize = 110;
 
 /// The number of the one more pod in the tree, which the API server gets later.
 const LATE: usize = PODS;
-
-/// A runtime on a thread of its own, so that a test can wait for a process while it serves.
-fn background() -> Handle {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let handle = runtime.handle().clone();
-    thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
-    handle
-}
-
-fn kubeconfig(dir: &Path, pki: &Pki, server: SocketAddr) -> PathBuf {
-    let ca = dir.join("ca.crt");
-    std::fs::write(&ca, pki.ca_pem()).unwrap();
-    // JSON is YAML.
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "k", "cluster": {
-            "server": format!("https://{server}"), "certificate-authority": ca,
-        }}],
-        "users": [{"name": "u", "user": {"token": "the-token"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-    });
-    let path = dir.join("kubeconfig");
-    std::fs::write(&path, text.to_string()).unwrap();
-    path
-}
 
 fn config(dir: &Path, kubeconfig: &Path, status: SocketAddr, to: SocketAddr) -> PathBuf {
     let endpoints = ["resource-api", "pod-batch", "pod-lifecycle"].map(|dialect| {
