@@ -1,23 +1,28 @@
 //! Usage at every moment of a sample: none is late by more than one sample, and none is lost.
 
+use nodetally::ledger::account::Usage;
 use nodetally::ledger::{Account, Ledger};
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
 use crate::sampler_faults::copy::Clock;
-use crate::support::host_tree::{Activity, HostTree};
+use crate::support::host_tree::{Activity, BUSY_UNITS, HostTree};
 
 const PODS: usize = 4;
 
-/// CPU microseconds, bytes read and bytes written of all pods in an interval.
-fn used(account: &Account) -> [u64; 3] {
-    let mut sum = [0; 3];
-    for pod in &account.pods {
-        let disk = pod.usage.disk.unwrap_or_default();
-        sum[0] += pod.usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
-        sum[1] += disk.read.as_bytes();
-        sum[2] += disk.written.as_bytes();
-    }
-    sum
+/// CPU microseconds, bytes read and bytes written in an interval, of all pods and of all units.
+fn used(account: &Account) -> [[u64; 3]; 2] {
+    let figures = |usage: &Usage| {
+        let disk = usage.disk.unwrap_or_default();
+        let cpu = usage.cpu.map_or(0, |cpu| cpu.usage.as_usec());
+        [cpu, disk.read.as_bytes(), disk.written.as_bytes()]
+    };
+    let pods = account.pods.iter().map(|pod| figures(&pod.usage));
+    let units = account.units.iter().map(|unit| figures(&unit.usage));
+    [pods.fold([0; 3], sum), units.fold([0; 3], sum)]
+}
+
+fn sum(a: [u64; 3], b: [u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|at| a[at] + b[at])
 }
 
 #[test]
@@ -29,8 +34,9 @@ fn what_is_used_while_a_sample_is_taken_is_in_this_one_or_the_next() {
     for _ in 0..3 {
         ledger.settle(clock.sample(&mut sampler), &mut account);
     }
-    // Each pod works in two containers, twice: 10 ms, and 8 KiB each way.
-    let expected = [40_000, 32_768, 32_768].map(|figure| PODS as u64 * figure);
+    // Each container and each busy unit, twice: 10 ms, and 8 KiB each way.
+    let expected = [2 * PODS as u64, BUSY_UNITS as u64]
+        .map(|owners| [20_000, 16_384, 16_384].map(|it| owners * it));
     let mut moments = 0;
     loop {
         // Otherwise the sample skips all pods as idle.
@@ -46,12 +52,14 @@ fn what_is_used_while_a_sample_is_taken_is_in_this_one_or_the_next() {
         if moments >= passed {
             break;
         }
-        let mut sum = used(&account);
+        let first = used(&account);
         ledger.settle(clock.sample(&mut sampler), &mut account);
-        for (sum, next) in sum.iter_mut().zip(used(&account)) {
-            *sum += next;
-        }
-        assert_eq!(sum, expected, "used at moment {moments} of a sample");
+        let second = used(&account);
+        assert_eq!(
+            [sum(first[0], second[0]), sum(first[1], second[1])],
+            expected,
+            "used at moment {moments} of a sample"
+        );
         moments += 1;
     }
     assert!(moments > 4 * PODS, "{moments} moments");

@@ -19,7 +19,7 @@ pub const CONTAINERS_PER_POD: usize = 3;
 const KERNEL_THREADS: u32 = 80;
 const UNITS: usize = 30;
 /// containerd and the kubelet never rest.
-const BUSY_UNITS: usize = 2;
+pub const BUSY_UNITS: usize = 2;
 /// So many of a pod's processes stand in each of its containers, the sandbox first.
 const PROCESSES: [usize; CONTAINERS_PER_POD] = [1, 3, 2];
 

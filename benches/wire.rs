@@ -1,0 +1,146 @@
+//! The cost of one sample in each dialect: bytes on the wire, and CPU of its encoder.
+//!
+//! A generated node of 110 pods with two containers and a sandbox each, of which a fifth is active. Bodies
+//! alone count, without HTTP's heads.
+
+#![allow(clippy::disallowed_methods, reason = "a bench has a clock and opens files")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on ends"
+)]
+
+#[path = "../tests/it/support/host_tree.rs"]
+#[allow(dead_code, reason = "the tests and the other benches use the rest of it")]
+mod host_tree;
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use host_tree::{Activity, HostTree};
+use nix::time::{ClockId, clock_gettime};
+use nodetally::directory::Catalog;
+use nodetally::ledger::{Account, Ledger};
+use nodetally::metrics::sample::MetricSample;
+use nodetally::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use nodetally::payload::dialect::Dialect;
+use nodetally::payload::entities::Observation;
+use nodetally::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
+use nodetally::payload::profile::Reports;
+use nodetally::payload::running_totals::RunningTotals;
+use nodetally::quantity::{BootTime, WallTime};
+use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
+
+const PODS: usize = 110;
+const ROUNDS: usize = 50;
+
+fn cpu_time() -> Duration {
+    Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's CPU time"))
+}
+
+fn boot_time() -> BootTime {
+    let time = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME"));
+    BootTime::default().plus(time)
+}
+
+/// An interval of the node, and its metrics.
+fn sample(account: &mut Account) -> MetricSample {
+    let mut tree = HostTree::build(PODS);
+    let roots = tree.roots();
+    let mut ledger = Ledger::new(roots.units);
+    let mut sampler = Sampler::open(roots, SamplerOptions::default()).expect("a readable procfs");
+    let mut store = MetricStore::new(StoreOptions::default());
+    let mut last = MetricSample::default();
+    for round in 1..4 {
+        let wall = WallTime::from_unix_millis(1_790_000_000_000 + round * 15_000);
+        sampler.sample(&boot_time, wall);
+        ledger.settle(sampler.snapshot(), account);
+        if account.since.is_some() {
+            last = store.add(&StoreInput {
+                account,
+                catalog: &Catalog::default(),
+                pod_filesystems: &BTreeMap::new(),
+                node_filesystem: None,
+                filesystems: &[],
+                seen_by_all: None,
+            });
+        }
+        tree.advance(Activity::NextFifth);
+    }
+    last
+}
+
+/// The median CPU time of many runs.
+fn median(mut run: impl FnMut()) -> f64 {
+    let mut times: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let start = cpu_time();
+            run();
+            cpu_time() - start
+        })
+        .collect();
+    times.sort_unstable();
+    times[ROUNDS / 2].as_secs_f64() * 1e3
+}
+
+fn gzip(body: &[u8]) -> usize {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(body).unwrap();
+    gzip.finish().unwrap().len()
+}
+
+fn print(name: &str, posts: usize, bytes: usize, packed: Option<usize>, cpu: f64) {
+    let packed = packed.map_or_else(|| "-".to_owned(), |packed| packed.to_string());
+    println!("{name:<28} {posts:>6} {bytes:>10} {packed:>10} {cpu:>9.2}");
+}
+
+fn main() {
+    let mut account = Account::default();
+    let metrics = sample(&mut account);
+    let view = Observation {
+        account: &account,
+        catalog: &Catalog::default(),
+        filesystems: &BTreeMap::new(),
+        node_filesystem: None,
+        metrics: Some(&metrics),
+    };
+    let entities = RunningTotals::default().add(&view);
+    println!("{} pods, {} containers", account.pods.len(), account.containers.len());
+    println!("{:<28} {:>6} {:>10} {:>10} {:>9}", "dialect", "posts", "bytes", "gzip", "CPU ms");
+    for word in ["resource-api", "pod-batch", "otlp", "prometheus-remote-write"] {
+        let profile = Dialect::from_word(word).expect("a dialect").profile();
+        let Reports::Usage(encode) = profile.reports else { panic!("{word}: no usage") };
+        let options = EncodeOptions {
+            cumulative: profile.has_temporality,
+            extras: true,
+            unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
+            ..EncodeOptions::new("node-1")
+        };
+        let make = || encode(&view, &entities, &options);
+        let cpu = median(|| {
+            black_box(make());
+        });
+        let messages = make();
+        let sum = |of: &dyn Fn(&Message) -> usize| messages.iter().map(of).sum::<usize>();
+        if profile.protocols.is_empty() {
+            let packed = sum(&|message| gzip(&message.body));
+            print(word, messages.len(), sum(&|message| message.body.len()), Some(packed), cpu);
+        }
+        for (_, forms) in profile.protocols {
+            let form = forms[0];
+            let bytes = sum(&|message| (form.render)(&message.body).len());
+            let cpu = cpu
+                + median(|| {
+                    for message in &messages {
+                        black_box((form.render)(&message.body));
+                    }
+                });
+            print(&format!("{word}, {}", form.name), messages.len(), bytes, None, cpu);
+        }
+    }
+}
