@@ -83,7 +83,12 @@ pub fn lines_of_run(host: &Path, name: &str) -> Vec<Value> {
 
 fn lines(text: &str) -> Vec<Value> {
     assert!(text.is_empty() || text.ends_with('\n'), "half a line");
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let parsed = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value.to_string().len(), line.len(), "a key that is there twice: {line}");
+        value
+    };
+    text.lines().map(parsed).collect()
 }
 
 #[test]

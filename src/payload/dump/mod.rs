@@ -50,7 +50,8 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
             .with("schema_version", SCHEMA_VERSION)
             .with("sampled_at", &*sampled_at)
             .with("kind", kind);
-        serde_json::to_writer(&mut *out, &head.and(row))?;
+        // The node has its time in the document too, and a key may be there once.
+        serde_json::to_writer(&mut *out, &head.and_others(row))?;
         out.write_all(b"\n")
     };
     write("node", rows::node(dump))?;

@@ -58,6 +58,16 @@ impl DumpRow {
         self.with_bytes(["cgroup", "cgroup_hex"], path)
     }
 
+    /// Adds the keys of another row that it does not have yet.
+    pub fn and_others(mut self, other: Self) -> Self {
+        for (key, value) in other.0 {
+            if !self.0.iter().any(|(own, _)| *own == key) {
+                self.0.push((key, value));
+            }
+        }
+        self
+    }
+
     /// Adds the keys of another row.
     pub fn and(mut self, other: impl Into<Option<Self>>) -> Self {
         self.0.extend(other.into().into_iter().flat_map(|row| row.0));
