@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use super::scrape::{OPEN_METRICS, Series, ask};
-use crate::support::agent::{Agent, Host, any_port, eventually, receiver, replace};
+use crate::support::agent::{Agent, Host, any_port, eventually, receiver};
 
 pub const HOST: &str = "6.8-crio-systemd";
 
@@ -83,25 +83,4 @@ impl Desk {
         change(&self.host);
         agent.signal(Signal::SIGCONT);
     }
-}
-
-/// Adds to the number behind `key` in each line that begins with `start`.
-pub fn add(host: &Host, file: &str, start: &str, key: &str, amount: u64) {
-    let path = host.path(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let mut found = false;
-    let lines = text.lines().map(|line| {
-        let Some((before, behind)) = line.split_once(key).filter(|_| line.starts_with(start))
-        else {
-            return format!("{line}\n");
-        };
-        found = true;
-        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
-        let (number, rest) = behind.split_at(end);
-        let number: u64 = number.parse().unwrap();
-        format!("{before}{key}{}{rest}\n", number + amount)
-    });
-    let text: String = lines.collect();
-    assert!(found, "{file}: no {key}");
-    replace(&path, &text);
 }

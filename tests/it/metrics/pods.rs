@@ -6,10 +6,10 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::desk::{Desk, add};
+use super::desk::Desk;
 use super::scrape::{OPEN_METRICS, Series, ask};
 use super::totals::{CGROUPS, ID, POD, UID, load, near};
-use crate::support::agent::eventually;
+use crate::support::agent::{add, eventually};
 use crate::support::api_server::{Answer, ApiServer, Pki, background, kubeconfig, parameter};
 
 /// A pod as an API server has it; containers as name and id.

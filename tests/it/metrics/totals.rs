@@ -4,9 +4,9 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use super::desk::{Desk, add};
+use super::desk::Desk;
 use super::scrape::{OPEN_METRICS, Series, ask};
-use crate::support::agent::{Agent, Host};
+use crate::support::agent::{Agent, Host, add};
 
 pub const CGROUPS: &str = "sys/fs/cgroup";
 pub const POD: &str = "kubepods.slice/kubepods-podd757cf9d_1256_4c5a_abe2_5520cb3b6505.slice";

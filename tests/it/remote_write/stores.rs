@@ -13,13 +13,14 @@ use nix::unistd::Pid;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::support::agent::{Agent, Host, any_port, eventually, replace};
+use crate::support::agent::{Agent, Host, add, any_port, eventually, replace};
 use crate::support::skip::skip;
 
 const KUBEPODS: &str = "sys/fs/cgroup/kubepods.slice";
 pub(super) const POD: &str = "d757cf9d-1256-4c5a-abe2-5520cb3b6505";
 pub(super) const SHORT_POD: &str = "11111111-2222-4333-8444-555555555555";
 pub(super) const CPU: &str = "k8s_pod_cpu_time_seconds_total";
+const DISK: &str = "nodetally_pod_disk_io_bytes_total";
 
 pub(super) fn dir_of(uid: &str) -> String {
     format!("{KUBEPODS}/kubepods-pod{}.slice", uid.replace('-', "_"))
@@ -136,6 +137,19 @@ pub(super) fn burn(host: &Host, uid: &str, millis: u64) {
     }
 }
 
+/// Adds written bytes to a pod, to the slice above and to the disk.
+fn write(host: &Host, uid: &str, bytes: u64) {
+    for disk in ["nvme0n1", "nvme0n1p3", "dm-1"] {
+        host.write_sectors(disk, bytes / 512);
+    }
+    for dir in [KUBEPODS, &dir_of(uid)] {
+        // The device mapper's device lies on the disk; the kernel counts a write on both.
+        for device in ["253:1 ", "259:0 "] {
+            add(host, &format!("{dir}/io.stat"), device, "wbytes=", bytes);
+        }
+    }
+}
+
 /// Makes a pod's cgroup without processes or usage.
 pub(super) fn make_pod(host: &Host, uid: &str) {
     let dir = host.path(&dir_of(uid));
@@ -213,15 +227,19 @@ fn used_and_found(program: &'static str) {
     let (host, dir) = (Host::copy("6.8-crio-systemd"), tempfile::tempdir().unwrap());
     let agent = agent(&host, dir.path(), store.address);
     let pod = format!("{CPU}{{uid=\"{POD}\"}}");
+    let disk = |direction| format!("{DISK}{{uid=\"{POD}\",direction=\"{direction}\"}}");
     let wait_for = |store: &Store, series: &str, expected: f64| {
         let query = format!("last_over_time({series}[5m])");
-        eventually("the CPU time that was used", || {
+        eventually(&format!("{expected} of {series}"), || {
             store.value(&query).is_some_and(|value| is_near(value, expected)).then_some(())
         });
     };
     eventually("a first sample", || store.value(&pod));
     burn(&host, POD, 2500);
+    write(&host, POD, 1 << 20);
     wait_for(&store, &pod, 2.5);
+    wait_for(&store, &disk("write"), 1_048_576.0);
+    assert_eq!(store.value(&disk("read")), Some(0.0));
     let labels = store.ask(&pod)[0]["metric"].clone();
     let expected = serde_json::json!({
         "__name__": CPU, "cluster": "prod", "instance": "n1", "job": "nodetally", "node": "n1",

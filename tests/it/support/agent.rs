@@ -78,6 +78,27 @@ pub fn replace(path: &Path, text: &str) {
     file.set_len(text.len() as u64).unwrap();
 }
 
+/// Adds to the number behind `key` in each line that begins with `start`.
+pub fn add(host: &Host, file: &str, start: &str, key: &str, amount: u64) {
+    let path = host.path(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let mut found = false;
+    let lines = text.lines().map(|line| {
+        let Some((before, behind)) = line.split_once(key).filter(|_| line.starts_with(start))
+        else {
+            return format!("{line}\n");
+        };
+        found = true;
+        let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+        let (number, rest) = behind.split_at(end);
+        let number: u64 = number.parse().unwrap();
+        format!("{before}{key}{}{rest}\n", number + amount)
+    });
+    let text: String = lines.collect();
+    assert!(found, "{file}: no {key}");
+    replace(&path, &text);
+}
+
 pub fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
