@@ -227,18 +227,18 @@ pub enum Format {
     MetricsK8sIo,
     /// Node and pods as the kubelet's /stats/summary has them: one JSON document
     StatsSummary,
-    /// The posts of the dialect otlp in its JSON form, one a line
+    /// The bodies of the dialect otlp in its JSON form, one a line
     OtlpJson,
     /// The text that /metrics serves, without the agent's own metrics
     #[value(name = "openmetrics")]
     OpenMetrics,
     /// The requests of remote write, one JSON object a line: {"path": …, "body": …}
     RemoteWriteJson,
-    /// The same for resource-api
+    /// The requests of resource-api, one JSON object a line
     ResourceApi,
-    /// The same for pod-batch
+    /// The requests of pod-batch, one JSON object a line
     PodBatch,
-    /// The same for pod-lifecycle
+    /// The requests of pod-lifecycle, one JSON object a line
     PodLifecycle,
 }
 

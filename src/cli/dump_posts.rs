@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::observed::Observed;
 use crate::config::Settings;
-use crate::endpoint::render::Encoder;
+use crate::endpoint::render::{Encoder, cluster};
 use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
 use crate::payload::open_metrics::TextFormat;
@@ -121,6 +121,7 @@ fn posts(
         cumulative: profile.has_temporality,
         // As an endpoint has them by default.
         extras: true,
+        cluster: cluster(&settings.cluster),
         unknown_pods: if settings.directory.knows_pods() {
             UnknownPodPolicy::Wait
         } else {

@@ -143,7 +143,9 @@ fn filter(endpoint: &EndpointSettings) -> Result<PodFilter, EndpointError> {
     })
 }
 
-fn cluster(settings: &ClusterSettings) -> ClusterContext {
+/// The cluster as messages name it.
+#[must_use]
+pub fn cluster(settings: &ClusterSettings) -> ClusterContext {
     let boxed = |text: &Option<String>| text.as_deref().map(Into::into);
     ClusterContext {
         cluster_id: settings.id.as_str().into(),

@@ -342,6 +342,8 @@ fn what_is_served_and_sent_has_the_figures_of_the_document() {
     let paths: BTreeSet<&str> =
         requests.iter().map(|request| request["path"].as_str().unwrap()).collect();
     assert_eq!(paths, BTreeSet::from(["/api/v1/metrics/nodes", "/api/v1/metrics/pods"]));
+    // As an endpoint has it by default.
+    assert!(requests.iter().all(|request| request["body"]["cluster_id"] == "default"));
 
     // The capture has no pod objects with an address.
     assert!(lines("pod-lifecycle").is_empty());

@@ -88,6 +88,17 @@ fn what_has_ended_stays_until_every_puller_has_seen_it() {
 }
 
 #[test]
+fn what_has_ended_is_bounded_in_number_and_the_oldest_goes() {
+    let count = u32::try_from(ENDED_MAX).unwrap() + 3;
+    let mut store = MetricStore::default();
+    let unnamed = catalog(vec![], &[], &[]);
+    add(&mut store, &at(15, (0..count).map(|number| used(number, 100)).collect()), &unnamed, None);
+    let sample = add(&mut store, &at(30, vec![]), &unnamed, Some(0));
+    assert_eq!(sample.of(EntityClass::Pod).len(), ENDED_MAX);
+    assert_eq!(store.ended_dropped(), 3);
+}
+
+#[test]
 fn a_start_time_is_that_of_the_sample_before() {
     let catalog = catalog(vec![], &[], &[]);
     let mut store = MetricStore::default();

@@ -22,8 +22,6 @@ pub(super) fn attributes<'a>(
     add("host.name", text(&node.name));
     if node.in_kubernetes {
         add("k8s.node.name", text(&node.name));
-    }
-    if !node.cluster.is_empty() {
         add("k8s.cluster.name", text(&node.cluster));
     }
     for attribute in &entry.entity.attributes {
