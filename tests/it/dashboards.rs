@@ -1,5 +1,5 @@
-//! Debian's Prometheus scrapes the real binary over a captured host, and answers every query of the
-//! dashboards and rules in `packaging/`.
+//! Debian's Prometheus scrapes the real binary over a captured host, knows what was used there, and answers
+//! every query of the dashboards and rules in `packaging/`.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::support::agent::{Agent, EMBEDDED, Host, eventually, replace};
+use crate::support::agent::{Agent, EMBEDDED, Host, add, eventually, replace};
 use crate::support::skip::skip;
 
 fn packaging(below: &str) -> PathBuf {
@@ -56,6 +56,7 @@ fn prometheus(dir: &Path, target: SocketAddr, listen: SocketAddr) -> Program {
         .arg(format!("--config.file={}", dir.join("prometheus.yaml").display()))
         .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
         .arg(format!("--web.listen-address={listen}"))
+        .arg("--web.enable-remote-write-receiver")
         .arg("--log.level=error")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -90,6 +91,13 @@ fn ask(server: SocketAddr, path: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn wait_for_prometheus(server: SocketAddr) {
+    eventually("prometheus is ready", || {
+        let is_up = TcpStream::connect(server).is_ok();
+        (is_up && ask(server, "/-/ready").0 == 200).then_some(())
+    });
 }
 
 /// The series of a query; an error of the query fails the test.
@@ -168,10 +176,7 @@ fn every_query_of_dashboards_and_rules_has_an_answer() {
     let _agent = Agent::start(command);
     let dir = tempfile::tempdir().unwrap();
     let _prometheus = prometheus(dir.path(), metrics, server);
-    eventually("prometheus is ready", || {
-        let is_up = TcpStream::connect(server).is_ok();
-        (is_up && ask(server, "/-/ready").0 == 200).then_some(())
-    });
+    wait_for_prometheus(server);
     // A rate needs two samples of the agent, and the recording rules an evaluation behind them.
     let utilization = "node:nodetally_cpu_utilization:rate5m";
     eventually("the recording rules", || (!series(server, utilization).is_empty()).then_some(()));
@@ -201,6 +206,59 @@ fn every_query_of_dashboards_and_rules_has_an_answer() {
     for name in asked.iter().chain(&recorded) {
         eventually(name, || (!series(server, name).is_empty()).then_some(()));
     }
+}
+
+#[test]
+fn cpu_time_that_a_pod_used_is_found_as_scraped_and_as_sent() {
+    if !is_installed("prometheus") {
+        return skip("no prometheus (Debian's package)");
+    }
+    let host = Host::copy("6.8-crio-systemd");
+    let (metrics, server) = (free_port(), free_port());
+    let dir = tempfile::tempdir().unwrap();
+    let _prometheus = prometheus(dir.path(), metrics, server);
+    wait_for_prometheus(server);
+    let text = format!(
+        "[node]\nname = \"n1\"\n[sampling]\ninterval = \"1s\"\n[state]\ndir = \"none\"\n\
+         [spool]\ndir = \"none\"\n[directory]\nsources = []\n[metrics]\nlisten = \"{metrics}\"\n\
+         [[endpoint]]\nname = \"central\"\nurl = \"http://{server}/api/v1/write\"\nspread = \"0s\"\n\
+         dialect = \"prometheus-remote-write\"\nexternal_labels = [\"cluster=prod\"]\n"
+    );
+    let config = dir.path().join("nodetally.toml");
+    fs::write(&config, text).unwrap();
+    let mut command = host.agent(&["run"]);
+    command.arg("--config").arg(config);
+    let _agent = Agent::start(command);
+
+    let pod = "uid=\"d757cf9d-1256-4c5a-abe2-5520cb3b6505\"";
+    let scraped = format!("k8s_pod_cpu_time_seconds_total{{{pod},cluster=\"\"}}");
+    let sent = format!("k8s_pod_cpu_time_seconds_total{{{pod},cluster=\"prod\"}}");
+    let value = |query: &str| -> Option<f64> {
+        let found = series(server, query);
+        assert!(found.len() < 2, "{found:?}");
+        found.first()?["value"][1].as_str()?.parse().ok()
+    };
+    for query in [&scraped, &sent] {
+        let first = eventually(query, || value(query));
+        assert!(first.abs() < 1e-9, "{query}: {first} before anything was used");
+    }
+    let slice = "sys/fs/cgroup/kubepods.slice";
+    let below = "kubepods-podd757cf9d_1256_4c5a_abe2_5520cb3b6505.slice";
+    for cgroup in [slice, &format!("{slice}/{below}")] {
+        for key in ["usage_usec ", "user_usec "] {
+            add(&host, &format!("{cgroup}/cpu.stat"), key, key, 2_500_000);
+        }
+    }
+    for query in [&scraped, &sent] {
+        let is_near = |value: &f64| (value - 2.5).abs() <= 2.5 * 0.02;
+        eventually(&format!("2.5 s of {query}"), || value(query).filter(is_near));
+    }
+    let names = |query: &str| {
+        let found = series(server, query);
+        ["job", "instance"].map(|label| found[0]["metric"][label].as_str().unwrap().to_owned())
+    };
+    assert_eq!(names(&scraped), ["nodetally".to_owned(), metrics.to_string()]);
+    assert_eq!(names(&sent), ["nodetally", "n1"]);
 }
 
 #[test]
