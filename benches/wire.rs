@@ -54,7 +54,8 @@ fn sample(account: &mut Account) -> MetricSample {
     let roots = tree.roots();
     let mut ledger = Ledger::new(roots.units);
     let mut sampler = Sampler::open(roots, SamplerOptions::default()).expect("a readable procfs");
-    let mut store = MetricStore::new(StoreOptions::default());
+    let mut store =
+        MetricStore::new(StoreOptions { keeps_intervals: true, ..StoreOptions::default() });
     let mut last = MetricSample::default();
     for round in 1..4 {
         let wall = WallTime::from_unix_millis(1_790_000_000_000 + round * 15_000);

@@ -1,11 +1,14 @@
 //! A sample as requests.
 
+use std::collections::BTreeMap;
+
 use prost::Message as _;
 
 use super::messages::{
     COUNTER, GAUGE, STALE, SeriesMetadata, SeriesSample, SymbolRequest, SymbolSeries,
 };
 use super::symbols::Symbols;
+use crate::metrics::entity::EntityClass;
 use crate::metrics::metric::Metric;
 use crate::metrics::sample::{Entry, MetricSample};
 use crate::metrics::table;
@@ -47,29 +50,60 @@ struct RequestInMaking<'a> {
     sample: &'a MetricSample,
     options: &'a EncodeOptions,
     symbols: Symbols,
+    /// By class and place in the table, since thousands of series share them.
+    metrics: BTreeMap<(EntityClass, usize), MetricPlaces>,
     timeseries: Vec<SymbolSeries>,
+}
+
+/// The places of what a metric gives to each of its series.
+struct MetricPlaces {
+    /// The name, and the labels of the metric itself.
+    labels: Vec<(u32, u32)>,
+    metadata: SeriesMetadata,
+}
+
+impl MetricPlaces {
+    fn new(symbols: &mut Symbols, metric: &Metric) -> Self {
+        let mut name = metric.prometheus_name();
+        name.push_str(suffix(metric));
+        let mut labels = vec![(symbols.place("__name__"), symbols.place(&name))];
+        for (name, value) in metric_labels(metric) {
+            labels.push((symbols.place(&name), symbols.place(value)));
+        }
+        let metadata = SeriesMetadata {
+            kind: if metric.instrument.is_monotonic() { COUNTER } else { GAUGE },
+            help_ref: symbols.place(metric.help),
+            unit_ref: symbols.place(metric.unit.suffix),
+        };
+        Self { labels, metadata }
+    }
 }
 
 impl<'a> RequestInMaking<'a> {
     fn new(sample: &'a MetricSample, options: &'a EncodeOptions) -> Self {
-        Self { sample, options, symbols: Symbols::new(), timeseries: Vec::new() }
+        Self {
+            sample,
+            options,
+            symbols: Symbols::new(),
+            metrics: BTreeMap::new(),
+            timeseries: Vec::new(),
+        }
     }
 
     fn add(&mut self, entry: &Entry) {
         let mut of_entity: Option<Vec<(u32, u32)>> = None;
-        for (at, metric) in table::of(entry.entity.id.class()).iter().enumerate() {
+        let class = entry.entity.id.class();
+        for (at, metric) in table::of(class).iter().enumerate() {
             let samples = points(self.sample, entry, at, metric);
             if samples.is_empty() {
                 continue;
             }
             // Of most ended entities nothing is sent.
             let of_entity = of_entity.get_or_insert_with(|| self.labels_of(entry));
-            let labels_refs = labels(&mut self.symbols, of_entity, metric);
-            let metadata = Some(SeriesMetadata {
-                kind: if metric.instrument.is_monotonic() { COUNTER } else { GAUGE },
-                help_ref: self.symbols.place(metric.help),
-                unit_ref: self.symbols.place(metric.unit.suffix),
-            });
+            let new = || MetricPlaces::new(&mut self.symbols, metric);
+            let of_metric = self.metrics.entry((class, at)).or_insert_with(new);
+            let labels_refs = labels(&self.symbols, of_entity, &of_metric.labels);
+            let metadata = Some(of_metric.metadata);
             self.timeseries.push(SymbolSeries { labels_refs, samples, metadata });
         }
     }
@@ -102,13 +136,9 @@ impl<'a> RequestInMaking<'a> {
 }
 
 /// The labels of a series, in the order of their names.
-fn labels(symbols: &mut Symbols, of_entity: &[(u32, u32)], metric: &Metric) -> Vec<u32> {
-    let mut name = metric.prometheus_name();
-    name.push_str(suffix(metric));
-    let mut labels = vec![(symbols.place("__name__"), symbols.place(&name))];
-    for (name, value) in metric_labels(metric) {
-        labels.push((symbols.place(&name), symbols.place(value)));
-    }
+fn labels(symbols: &Symbols, of_entity: &[(u32, u32)], of_metric: &[(u32, u32)]) -> Vec<u32> {
+    let mut labels = Vec::with_capacity(of_entity.len() + of_metric.len());
+    labels.extend_from_slice(of_metric);
     for (name, value) in of_entity {
         if labels.iter().all(|(other, _)| other != name) {
             labels.push((*name, *value));

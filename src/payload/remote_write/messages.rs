@@ -12,6 +12,7 @@
 //! Documents: <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/> (2.0-rc.4) and
 //! <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
+use bytes::Bytes;
 use prost::Message;
 
 /// A request of protocol 2.0.
@@ -77,13 +78,30 @@ pub(super) struct LabelSeries {
     pub(super) samples: Vec<SeriesSample>,
 }
 
+/// Both are `string` in the protocol. As shared bytes they are not copied for each series.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct LabelPair {
-    #[prost(string, tag = "1")]
-    pub(super) name: String,
-    #[prost(string, tag = "2")]
-    pub(super) value: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) name: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) value: Bytes,
 }
+
+/// The part of [`SymbolRequest`] that tells the number of points, without any text.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CountedRequest {
+    #[prost(message, repeated, tag = "5")]
+    pub(super) timeseries: Vec<CountedSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CountedSeries {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) samples: Vec<CountedSample>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct CountedSample {}
 
 /// The bits of the value that ends a series, a NaN.
 const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::messages::{LabelPair, LabelRequest, LabelSeries, SeriesSample, SymbolRequest};
-use super::symbols::{Symbols, labels_of, text_at};
+use super::messages::{CountedRequest, LabelPair, LabelRequest, LabelSeries, SymbolRequest};
+use super::symbols::{Symbols, text_at};
 
 /// A request in protocol 2.0, packed.
 pub(super) fn as_2_0(body: &[u8]) -> Bytes {
@@ -17,7 +17,7 @@ pub(super) fn as_2_0(body: &[u8]) -> Bytes {
 /// A request in protocol 1.0, packed. What is no request is packed as it is, for the server to refuse.
 pub(super) fn as_1_0(body: &[u8]) -> Bytes {
     match SymbolRequest::decode(body) {
-        Ok(request) => packed(&with_labels(&request).encode_to_vec()),
+        Ok(request) => packed(&with_labels(request).encode_to_vec()),
         Err(_) => packed(body),
     }
 }
@@ -28,15 +28,21 @@ fn packed(body: &[u8]) -> Bytes {
     snap::raw::Encoder::new().compress_vec(body).unwrap_or_default().into()
 }
 
-fn with_labels(request: &SymbolRequest) -> LabelRequest {
-    let timeseries = request.timeseries.iter().map(|series| {
-        let labels = labels_of(series, &request.symbols);
-        let labels = labels
-            .map(|(name, value)| LabelPair { name: name.to_owned(), value: value.to_owned() })
-            .collect();
-        let samples = series.samples.iter();
-        let samples =
-            samples.map(|sample| SeriesSample { start_timestamp: 0, ..*sample }).collect();
+fn with_labels(request: SymbolRequest) -> LabelRequest {
+    let texts: Vec<Bytes> = request.symbols.into_iter().map(Bytes::from).collect();
+    let text = |place: u32| {
+        let at = usize::try_from(place).unwrap_or(usize::MAX);
+        texts.get(at).cloned().unwrap_or_default()
+    };
+    let timeseries = request.timeseries.into_iter().map(|series| {
+        let pairs = series.labels_refs.chunks_exact(2);
+        let labels = pairs.filter_map(|pair| match pair {
+            [name, value] => Some(LabelPair { name: text(*name), value: text(*value) }),
+            _ => None,
+        });
+        let labels = labels.collect();
+        let mut samples = series.samples;
+        samples.iter_mut().for_each(|sample| sample.start_timestamp = 0);
         LabelSeries { labels, samples }
     });
     LabelRequest { timeseries: timeseries.collect() }
@@ -44,7 +50,7 @@ fn with_labels(request: &SymbolRequest) -> LabelRequest {
 
 /// The points of a request; 0 where it is none.
 pub(super) fn count(body: &[u8]) -> u64 {
-    let Ok(request) = SymbolRequest::decode(body) else { return 0 };
+    let Ok(request) = CountedRequest::decode(body) else { return 0 };
     request.timeseries.iter().map(|series| series.samples.len() as u64).sum()
 }
 
