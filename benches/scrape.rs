@@ -15,11 +15,8 @@
 #[path = "../tests/allocations/counting.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod counting;
-#[path = "../tests/it/support/host_tree.rs"]
-#[allow(dead_code, reason = "the tests and the other benches use the rest of it")]
-mod host_tree;
+mod generated;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -27,16 +24,12 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host_tree::{Activity, HostTree};
-use nix::time::{ClockId, clock_gettime};
-use nodetally::directory::Catalog;
-use nodetally::ledger::{Account, Ledger};
+use generated::host_tree::HostTree;
+use generated::{cpu_time, third_sample};
 use nodetally::metrics::sample::MetricSample;
-use nodetally::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use nodetally::metrics::store::StoreOptions;
 use nodetally::payload::open_metrics::TextFormat;
 use nodetally::payload::prometheus::{EntityFilter, MetricText};
-use nodetally::quantity::{BootTime, WallTime};
-use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
 const PODS: usize = 250;
 const UNITS: usize = 60;
@@ -46,17 +39,8 @@ const PEAK_MAX: isize = 1 << 20;
 /// As the server makes them.
 const PIECE_BYTES: usize = 64 << 10;
 
-fn cpu_time() -> Duration {
-    Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's CPU time"))
-}
-
-fn boot_time() -> BootTime {
-    let time = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME"));
-    BootTime::default().plus(time)
-}
-
 fn sample() -> MetricSample {
-    let mut tree = HostTree::build(PODS);
+    let tree = HostTree::build(PODS);
     let slice = tree.path().join("sys/fs/cgroup/system.slice");
     let units = || fs::read_dir(&slice).unwrap().flatten().filter(|entry| entry.path().is_dir());
     for more in units().count()..UNITS {
@@ -67,29 +51,7 @@ fn sample() -> MetricSample {
         }
         fs::write(unit.join("cgroup.procs"), "").unwrap();
     }
-    let roots = tree.roots();
-    let mut ledger = Ledger::new(roots.units);
-    let mut sampler = Sampler::open(roots, SamplerOptions::default()).expect("a readable procfs");
-    let mut account = Account::default();
-    let mut store = MetricStore::new(StoreOptions::default());
-    let mut last = MetricSample::default();
-    for round in 1..4 {
-        let wall = WallTime::from_unix_millis(1_790_000_000_000 + round * 15_000);
-        sampler.sample(&boot_time, wall);
-        ledger.settle(sampler.snapshot(), &mut account);
-        if account.since.is_some() {
-            last = store.add(&StoreInput {
-                account: &account,
-                catalog: &Catalog::default(),
-                pod_filesystems: &BTreeMap::new(),
-                node_filesystem: None,
-                filesystems: &[],
-                seen_by_all: None,
-            });
-        }
-        tree.advance(Activity::NextFifth);
-    }
-    last
+    third_sample(tree, StoreOptions::default()).1
 }
 
 /// Makes the text as the server does; its size, and that of what is sent.

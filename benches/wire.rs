@@ -11,9 +11,7 @@
     reason = "a bench that cannot go on ends"
 )]
 
-#[path = "../tests/it/support/host_tree.rs"]
-#[allow(dead_code, reason = "the tests and the other benches use the rest of it")]
-mod host_tree;
+mod generated;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -22,59 +20,18 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host_tree::{Activity, HostTree};
-use nix::time::{ClockId, clock_gettime};
+use generated::host_tree::HostTree;
+use generated::{cpu_time, third_sample};
 use nodetally::directory::Catalog;
-use nodetally::ledger::{Account, Ledger};
-use nodetally::metrics::sample::MetricSample;
-use nodetally::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use nodetally::metrics::store::StoreOptions;
 use nodetally::payload::dialect::Dialect;
 use nodetally::payload::entities::Observation;
 use nodetally::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
 use nodetally::payload::profile::Reports;
 use nodetally::payload::running_totals::RunningTotals;
-use nodetally::quantity::{BootTime, WallTime};
-use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 
 const PODS: usize = 110;
 const ROUNDS: usize = 50;
-
-fn cpu_time() -> Duration {
-    Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's CPU time"))
-}
-
-fn boot_time() -> BootTime {
-    let time = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME"));
-    BootTime::default().plus(time)
-}
-
-/// An interval of the node, and its metrics.
-fn sample(account: &mut Account) -> MetricSample {
-    let mut tree = HostTree::build(PODS);
-    let roots = tree.roots();
-    let mut ledger = Ledger::new(roots.units);
-    let mut sampler = Sampler::open(roots, SamplerOptions::default()).expect("a readable procfs");
-    let mut store =
-        MetricStore::new(StoreOptions { keeps_intervals: true, ..StoreOptions::default() });
-    let mut last = MetricSample::default();
-    for round in 1..4 {
-        let wall = WallTime::from_unix_millis(1_790_000_000_000 + round * 15_000);
-        sampler.sample(&boot_time, wall);
-        ledger.settle(sampler.snapshot(), account);
-        if account.since.is_some() {
-            last = store.add(&StoreInput {
-                account,
-                catalog: &Catalog::default(),
-                pod_filesystems: &BTreeMap::new(),
-                node_filesystem: None,
-                filesystems: &[],
-                seen_by_all: None,
-            });
-        }
-        tree.advance(Activity::NextFifth);
-    }
-    last
-}
 
 /// The median CPU time of many runs.
 fn median(mut run: impl FnMut()) -> f64 {
@@ -101,8 +58,9 @@ fn print(name: &str, posts: usize, bytes: usize, packed: Option<usize>, cpu: f64
 }
 
 fn main() {
-    let mut account = Account::default();
-    let metrics = sample(&mut account);
+    // As remote write needs it.
+    let options = StoreOptions { keeps_intervals: true, ..StoreOptions::default() };
+    let (account, metrics) = third_sample(HostTree::build(PODS), options);
     let view = Observation {
         account: &account,
         catalog: &Catalog::default(),

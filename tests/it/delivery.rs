@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::figures::{until, until_settled};
 use crate::support::log_lines::{Lines, hear_all, listen};
 use nodetally::delivery::{
     self, BaseUrl, DeliverySettings, Getter, Handle, MomentClock, Split, Statistics, Storage,
@@ -213,27 +214,6 @@ fn batch(sequence: u64, posts: &[&str]) -> Batch {
     let post =
         |name: &&str| (format!("/api/nodes/{name}/metrics"), format!("{sequence}-{name}").into());
     Batch::new(moment(Duration::from_nanos(sequence), sequence), posts.iter().map(post))
-}
-
-/// Waits until the figures are as told; fails with them otherwise.
-async fn until(handle: &Handle, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
-    let begin = Instant::now();
-    loop {
-        let figures = figures(handle);
-        let accounted =
-            figures.accepted_posts + figures.dropped_posts.total() + figures.waiting_posts;
-        assert_eq!(figures.offered_posts, accounted, "{figures:?}");
-        assert_eq!(figures.waiting_posts, figures.in_memory_posts as u64, "{figures:?}");
-        if done(&figures) {
-            return figures;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(10), "not {what}: {figures:?}");
-        sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn until_settled(handle: &Handle) -> Statistics {
-    until(handle, "settled", |figures| figures.waiting_posts == 0).await
 }
 
 /// One line of recovery; how many whole seconds it took is the machine's affair.

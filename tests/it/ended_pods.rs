@@ -11,13 +11,14 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::agent::{Agent, Host, PATIENCE, any_port, get, receiver, replace};
+use crate::support::agent::{
+    Agent, Host, PATIENCE, any_port, get, receiver, replace, with_few_descriptors,
+};
 
 const KUBEPODS: &str = "sys/fs/cgroup/kubepods.slice";
 const POD: &str = "kubepods-podd757cf9d_1256_4c5a_abe2_5520cb3b6505.slice";
@@ -58,19 +59,8 @@ impl Scene {
             dir.path().join("names.toml")
         );
         fs::write(&config, text).unwrap();
-        let inner = host.agent(&["run"]);
-        // With so few descriptors each reading opens its file. Of a copy, an open file would stay
-        // readable after its removal, which a kernel's does not.
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .arg("--config")
-            .arg(config)
-            .env_clear()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = with_few_descriptors(&host.agent(&["run"]));
+        command.arg("--config").arg(config);
         let agent = Agent::start(command);
         Self { host, _dir: dir, address, agent, dialect, posts: Vec::new() }
     }

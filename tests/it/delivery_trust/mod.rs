@@ -23,14 +23,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::figures::{until, until_settled};
 use crate::support::log_lines::{hear_all, listen};
 use nodetally::delivery::{
-    self, BaseUrl, Credential, DeliverySettings, Handle, Statistics, Storage, TokenSource,
+    self, BaseUrl, Credential, DeliverySettings, Handle, Storage, TokenSource,
 };
 use nodetally::identity::BootId;
 use nodetally::quantity::{BootTime, WallTime};
 use nodetally::spool::{Batch, Moment};
-use tokio::time::{Instant, sleep};
 
 /// Long enough for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -61,22 +61,6 @@ fn run(settings: DeliverySettings) -> Handle {
 fn offer(handle: &Handle, number: u64, posts: usize, body: &str) {
     let post = |at| (format!("/posts/{number}/{at}"), body.to_owned().into());
     handle.offer(Batch::new(moment(number), (0..posts).map(post)), false);
-}
-
-async fn until(handle: &Handle, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
-    let begin = Instant::now();
-    loop {
-        let figures = handle.statistics(&moment(0));
-        if done(&figures) {
-            return figures;
-        }
-        assert!(begin.elapsed() < PATIENCE, "not {what}: {figures:?}");
-        sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn until_settled(handle: &Handle) -> Statistics {
-    until(handle, "settled", |figures| figures.waiting_posts == 0).await
 }
 
 fn bearer(path: PathBuf) -> Option<Credential> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nodetally::config::{Destination, Flags, Inputs, Settings};
-use nodetally::delivery::{self, DeliverySettings, Handle, Statistics, Storage};
+use nodetally::delivery::{self, DeliverySettings, Handle, Storage};
 use nodetally::directory::{Catalog, Directory, SourceKind};
 use nodetally::endpoint::client::delivery_settings;
 use nodetally::endpoint::render::{Encoder, SampleEncoder};
@@ -35,12 +35,9 @@ use nodetally::runtime::capture;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 use nodetally::spool::{Batch, Moment};
 use prost::Message as _;
-use tokio::time::{Instant, sleep};
 
+use crate::support::figures::{until, until_settled};
 use crate::support::log_lines::hear_all;
-
-/// Long enough for a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The time of the first sample, in milliseconds since 1970.
 const BEGIN: u64 = 1_760_000_000_000;
@@ -150,22 +147,6 @@ fn moment(number: u64) -> Moment {
     let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap();
     let wall = WallTime::from_unix_millis(BEGIN);
     Moment { boot, since_boot: BootTime::from_nanos(1_000_000_000_000 + number), wall }
-}
-
-async fn until(handle: &Handle, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
-    let begin = Instant::now();
-    loop {
-        let figures = handle.statistics(&moment(0));
-        if done(&figures) {
-            return figures;
-        }
-        assert!(begin.elapsed() < PATIENCE, "not {what}: {figures:?}");
-        sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn until_settled(handle: &Handle) -> Statistics {
-    until(handle, "settled", |figures| figures.waiting_posts == 0).await
 }
 
 /// The counters of a body: series in words, time in seconds since [`BEGIN`], and value.

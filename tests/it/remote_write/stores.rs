@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::support::agent::{Agent, Host, add, any_port, eventually, replace};
+use crate::support::agent::{
+    Agent, Host, add, any_port, eventually, replace, with_few_descriptors,
+};
 use crate::support::skip::skip;
 
 const KUBEPODS: &str = "sys/fs/cgroup/kubepods.slice";
@@ -188,19 +190,8 @@ pub(super) fn agent_with_state(
         address
     );
     fs::write(&config, text).unwrap();
-    let inner = host.agent(&["run"]);
-    // With so few descriptors each reading opens its file. Of a copy, an open file would stay
-    // readable after its removal, which a kernel's does not.
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .arg("--config")
-        .arg(config)
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = with_few_descriptors(&host.agent(&["run"]));
+    command.arg("--config").arg(config);
     Agent::start(command)
 }
 

@@ -220,3 +220,17 @@ pub fn written(series: &Value) -> u64 {
     let points = series.as_array().map_or(&[][..], Vec::as_slice);
     points.iter().map(|point| point["disk_io"]["write_bytes"].as_u64().unwrap()).sum()
 }
+
+/// The same command with so few descriptors that each reading opens its file. Of a copy of a host, an
+/// open file would stay readable after its removal, which a kernel's does not.
+pub fn with_few_descriptors(command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    limited
+}

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod api_server;
+pub mod figures;
 #[allow(dead_code, reason = "tests/allocations and the benches use the rest of it")]
 pub mod host_tree;
 pub mod log_lines;
