@@ -20,7 +20,7 @@ UNIT_FILE = Path("/etc/systemd/system", UNIT)
 DROP_IN = Path(f"/run/systemd/system/{UNIT}.d/check.conf")
 CONFIG = Path("/etc/nodetally/config.toml")
 CREDENTIAL = Path("/etc/credstore/nodetally.token")
-PODS = range(620, 640)
+PODS = range(620, 628)
 TOKEN = "a-token-that-no-log-shall-show"
 NAMED = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_PTRACE": 19}
 
@@ -114,7 +114,7 @@ def rights(verdict, pid):
 
 
 def pods(verdict, posts):
-    """Scenarios 1 and 2 from what the service posts: the node, and twenty pods of two containers each."""
+    """Scenarios 1 and 2 from what the service posts: the node, and eight pods of two containers each."""
     systemd_driver()
     if not Path("/run/netns/peer").exists():
         scenarios.own_network_card()
