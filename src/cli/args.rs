@@ -160,19 +160,19 @@ pub struct RunCommandFlags {
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DumpFlags {
-    /// Time between the two samples, 100ms to 1h
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = dump_interval)]
-    pub interval: Duration,
+    /// Time between the two samples, 100ms to 1h [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = dump_interval)]
+    pub interval: Option<Duration>,
     /// The output: a table, one JSON document, one JSON object per line, the lists of
     /// metrics.k8s.io/v1beta1, or what is served or sent of this sample
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// The number of rows of each list of the table, and of processes that are listed
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub top: usize,
-    /// The resource whose largest users come first
-    #[arg(long, value_enum, default_value_t = SortKey::Cpu)]
-    pub sort: SortKey,
+    /// The number of rows of each list of the table, and of processes that are listed [default: 10]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// The resource whose largest users come first [default: cpu]
+    #[arg(long, value_enum)]
+    pub sort: Option<SortKey>,
     /// Only this pod, as NAMESPACE/NAME or by its uid
     #[arg(long, value_name = "POD", value_parser = PodSelector::parse)]
     pub pod: Option<PodSelector>,
@@ -182,9 +182,9 @@ pub struct DumpFlags {
     /// Read command lines of processes; they can hold secrets
     #[arg(long, action = ArgAction::SetTrue)]
     pub cmdline: bool,
-    /// Colour in the table; auto: on a terminal
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
-    pub color: ColorChoice,
+    /// Colour in the table; auto: on a terminal [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub color: Option<ColorChoice>,
     /// Show two captured instants, DIR/t0 and DIR/t1, instead of this host
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
@@ -261,23 +261,22 @@ impl Format {
         }
     }
 
-    /// `true` for what cannot be limited to one pod or unit.
-    #[must_use]
-    pub const fn is_whole(self) -> bool {
-        !matches!(self, Self::Table | Self::Json | Self::Ndjson)
-    }
+    /// Those with rows that flags select and sort. The others have the node and all its pods.
+    pub const WITH_ROWS: &'static [Self] = &[Self::Table, Self::Json, Self::Ndjson];
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum SortKey {
+    #[default]
     Cpu,
     Memory,
     Disk,
     Network,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum ColorChoice {
+    #[default]
     Auto,
     Always,
     Never,

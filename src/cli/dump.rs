@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use clap::ValueEnum as _;
-use clap::builder::PossibleValue;
 
 use super::args::{DumpFlags, Format};
 use super::dump_posts;
@@ -25,6 +24,7 @@ use crate::payload::dump::{self, Dump, HostFacts};
 use crate::payload::kubelet::MachineFacts;
 use crate::payload::kubelet::summary::Summary;
 use crate::payload::metrics_k8s_io;
+use crate::printable::printable_lines;
 use crate::runtime::{capture, host, sources, startup, wait};
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
 use crate::snapshot::processes::ProcessDetail;
@@ -36,18 +36,18 @@ const FILESYSTEMS_DEADLINE: Duration = Duration::from_secs(1);
 /// The longest wait for names after the second sample.
 const NAMES_DEADLINE: Duration = Duration::from_secs(3);
 
+/// The time between the two samples, and the number of rows, where no flag says otherwise.
+const INTERVAL: Duration = Duration::from_secs(1);
+const TOP: usize = 10;
+
 /// Samples twice and prints the usage in between.
 pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
-    if flags.format.is_whole() && (flags.pod.is_some() || flags.unit.is_some()) {
-        let format = flags.format.to_possible_value();
-        let format = format.as_ref().map_or("", PossibleValue::get_name);
-        bail!("--format {format} prints the node and all its pods: not with --pod or --unit");
-    }
+    refuse_idle_flags(flags)?;
     let observed = match &flags.replay {
         Some(dir) => replay(dir)?,
         None => observe(settings, flags)?,
     };
-    let view = view::select(&observed.account, &observed.catalog, flags)?;
+    let view = view::select(&observed.account, &observed.catalog, flags, flags.top.unwrap_or(TOP))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let written = match flags.format {
         Format::Table => {
@@ -59,7 +59,7 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
                 filesystems: &observed.filesystems,
                 gaps: &observed.gaps,
             };
-            let style = Style::of_output(flags.color, flags.top);
+            let style = Style::of_output(flags.color.unwrap_or_default(), flags.top.unwrap_or(TOP));
             out.write_all(table::render(&page, style).as_bytes())
         }
         Format::MetricsK8sIo => {
@@ -79,7 +79,12 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
         }
         Format::RemoteWriteJson | Format::ResourceApi | Format::PodBatch | Format::PodLifecycle => {
             let dialect = flags.format.dialect().unwrap_or_default();
-            out.write_all(&dump_posts::request_lines(settings, dialect, &observed)?)
+            let lines = dump_posts::request_lines(settings, dialect, &observed)?;
+            if lines.is_empty() {
+                let why = dump_posts::why_none(settings, dialect, &observed);
+                note(&format!("--format {} has nothing to print: {why}", name(flags.format)));
+            }
+            out.write_all(&lines)
         }
         Format::OpenMetrics => dump_posts::write_openmetrics(settings, &observed, &mut out),
         Format::Json | Format::Ndjson => {
@@ -104,6 +109,43 @@ pub fn run(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<()> {
     concluded(written.and_then(|()| out.flush()))
 }
 
+/// The name of a format on the command line.
+fn name(format: Format) -> String {
+    format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Refuses flags that would change nothing of what is printed.
+fn refuse_idle_flags(flags: &DumpFlags) -> anyhow::Result<()> {
+    let of_formats: [(&str, bool, &[Format]); 6] = [
+        ("--top", flags.top.is_some(), Format::WITH_ROWS),
+        ("--sort", flags.sort.is_some(), Format::WITH_ROWS),
+        ("--pod", flags.pod.is_some(), Format::WITH_ROWS),
+        ("--unit", flags.unit.is_some(), Format::WITH_ROWS),
+        ("--cmdline", flags.cmdline, Format::WITH_ROWS),
+        ("--color", flags.color.is_some(), &[Format::Table]),
+    ];
+    for (flag, is_given, formats) in of_formats {
+        if is_given && !formats.contains(&flags.format) {
+            let format = name(flags.format);
+            let names: Vec<String> = formats.iter().copied().map(name).collect();
+            bail!("{flag} has no effect with --format {format}; allowed: {}", names.join(", "));
+        }
+    }
+    let of_this_host = [("--interval", flags.interval.is_some()), ("--cmdline", flags.cmdline)];
+    for (flag, is_given) in of_this_host {
+        if is_given && flags.replay.is_some() {
+            bail!("{flag} has no effect with --replay, which shows two captured instants");
+        }
+    }
+    Ok(())
+}
+
+/// Writes one line to standard error.
+fn note(text: &str) {
+    let text = printable_lines(text);
+    let _ = writeln!(io::stderr(), "nodetally: {text}");
+}
+
 fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let options = SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
@@ -117,7 +159,7 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     let mut ledger = Ledger::new(sampler.roots().units);
     let mut account = Account::default();
     ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
-    let due = clock::boot_time().plus(flags.interval);
+    let due = clock::boot_time().plus(flags.interval.unwrap_or(INTERVAL));
     wait::until(due, &stop, &mut sampler);
     let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
     let catalog = beside.catalog(NAMES_DEADLINE);
@@ -137,7 +179,8 @@ fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
     // As `run` has it.
     let in_kubernetes = settings.directory.knows_pods();
     let host = host::facts(settings);
-    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems })
+    let is_replayed = false;
+    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems, is_replayed })
 }
 
 /// Reads both instants of a capture, each by its own clock.
@@ -169,5 +212,6 @@ fn replay(dir: &Path) -> anyhow::Result<Observed> {
     // These settings are not those of the captured host.
     let in_kubernetes = !account.pods.is_empty() || !catalog.pods().is_empty();
     let filesystems = Vec::new();
-    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems })
+    let is_replayed = true;
+    Ok(Observed { machine, host, in_kubernetes, account, catalog, gaps, filesystems, is_replayed })
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::observed::Observed;
 use crate::config::Settings;
+use crate::directory::{SourceKind, SourceStatus};
 use crate::endpoint::render::{Encoder, cluster};
 use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
@@ -131,6 +132,46 @@ fn posts(
     };
     let messages = encode(&view, &entities, &options);
     Ok(messages.into_iter().map(|message| (message.path, message.body)).collect())
+}
+
+/// The reason why a dialect has no request of this sample, and what would change that.
+pub(super) fn why_none(settings: &Settings, dialect: Dialect, observed: &Observed) -> String {
+    if observed.is_replayed {
+        return "the capture has no pod with an address; its pods are those of \
+                api/pods-of-node.json in it"
+            .to_owned();
+    }
+    if dialect.profile().needs_addresses && !settings.directory.knows_addresses() {
+        return "no source of names knows the addresses of pods; set directory.sources to \
+                [\"kubernetes\"] or [\"kubelet\"]"
+            .to_owned();
+    }
+    // Addresses and Node objects are theirs.
+    let is_asked = |source: &&SourceStatus| {
+        matches!(source.kind, SourceKind::Kubernetes | SourceKind::Kubelet)
+    };
+    for SourceStatus { kind, current_at, last_error, .. } in
+        observed.catalog.sources.iter().filter(is_asked)
+    {
+        match (last_error, current_at) {
+            (Some(error), _) => return format!("the source of names {kind} fails: {}", error.text),
+            (None, None) => {
+                return format!(
+                    "the source of names {kind} has not answered in time; `nodetally check` shows why"
+                );
+            }
+            (None, Some(_)) => {}
+        }
+    }
+    match observed.catalog.pods().len() {
+        0 => "no source of names knows a pod on this node; `nodetally check` shows what they know"
+            .to_owned(),
+        known => format!(
+            "{known} pods are known on this node, and none of them can be sent: it has ended, has no \
+             address yet, or is held back by namespaces, namespaces_except or pod_selector of the \
+             endpoint"
+        ),
+    }
 }
 
 /// The posts of an agent that has just started, to an endpoint that reports pods.

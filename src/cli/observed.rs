@@ -23,6 +23,8 @@ pub(super) struct Observed {
     pub catalog: Arc<Catalog>,
     pub gaps: Gaps,
     pub filesystems: Vec<FilesystemUsage>,
+    /// It is of a capture.
+    pub is_replayed: bool,
 }
 
 impl Observed {

@@ -23,13 +23,15 @@ pub struct View<'a> {
     pub rests: Vec<ProcessGroup>,
 }
 
-/// Selects and sorts the rows. An unknown pod or unit is an error with a suggestion.
+/// Selects and sorts the rows; `top` is the number of processes that have one. An unknown pod or unit is
+/// an error with a suggestion.
 pub fn select<'a>(
     account: &'a Account,
     catalog: &Catalog,
     flags: &DumpFlags,
+    top: usize,
 ) -> anyhow::Result<View<'a>> {
-    let sort = flags.sort;
+    let sort = flags.sort.unwrap_or_default();
     let mut pods: Vec<&PodUsage> = account.pods.iter().collect();
     let mut units: Vec<&UnitUsage> = account.units.iter().collect();
     let mut processes: Vec<&ProcessUsage> = account.processes.iter().collect();
@@ -81,7 +83,7 @@ pub fn select<'a>(
         by_weight.then_with(|| a.path.cmp(&b.path))
     });
     processes.sort_by_key(|process| (Reverse(process_weight(process, sort)), process.key));
-    let others = processes.split_off(flags.top.min(processes.len()));
+    let others = processes.split_off(top.min(processes.len()));
     Ok(View { pods, units, processes, rests: rests(&others) })
 }
 

@@ -293,9 +293,6 @@ fn a_captured_node_is_shown_as_the_metrics_api_has_it() {
     ];
     assert_eq!(names, running.into());
     insta::assert_snapshot!("metrics-k8s-io", text);
-    let refused = dump(&["--format", "metrics-k8s-io", "--unit", "ssh.service"]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("not with --pod or --unit"));
 }
 
 #[test]
@@ -345,9 +342,6 @@ fn what_is_served_and_sent_has_the_figures_of_the_document() {
     // As an endpoint has it by default.
     assert!(requests.iter().all(|request| request["body"]["cluster_id"] == "default"));
 
-    // The capture has no pod objects with an address.
-    assert!(lines("pod-lifecycle").is_empty());
-
     let cpu_usec = pod["cpu_usage_usec"].as_u64().unwrap();
     let requests = lines("remote-write-json");
     let all = requests.iter().flat_map(|request| {
@@ -374,8 +368,115 @@ fn what_is_served_and_sent_has_the_figures_of_the_document() {
         .find(|line| line.starts_with("k8s_pod_cpu_time_seconds_total{") && line.contains(uid));
     let shown: f64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!((shown - expected).abs() < 1e-9, "{shown} {cpu_usec}");
-    let refused = dump(&["--format", "openmetrics", "--unit", "ssh.service"]);
-    assert!(!refused.status.success());
+}
+
+/// Each flag beside each format: it has an effect, or the error names those where it has one.
+#[test]
+fn a_flag_without_effect_is_refused_with_the_formats_that_it_is_for() {
+    let rows = ["table", "json", "ndjson"];
+    let others = [
+        "metrics-k8s-io",
+        "stats-summary",
+        "otlp-json",
+        "openmetrics",
+        "remote-write-json",
+        "resource-api",
+        "pod-batch",
+        "pod-lifecycle",
+    ];
+    let help = String::from_utf8(dump(&["--help"]).stdout).unwrap();
+    for format in rows.iter().chain(&others) {
+        assert!(help.contains(&format!("- {format}")), "{format}: {help}");
+    }
+    let listed = help.split("--format").nth(1).unwrap().split("--top").next().unwrap();
+    assert_eq!(listed.matches("- ").count(), rows.len() + others.len(), "{listed}");
+
+    let host = root().join("fixtures/hosts/7.2-containerd-systemd");
+    let host = host.to_str().unwrap();
+    let of_table: &[&str] = &["table"];
+    for (flag, value, formats) in [
+        ("--top", "3", &rows[..]),
+        ("--sort", "memory", &rows),
+        ("--pod", "shop/exact", &rows),
+        ("--unit", "kubelet.service", &rows),
+        ("--cmdline", "", &rows),
+        ("--color", "never", of_table),
+    ] {
+        for format in rows.iter().chain(&others) {
+            let mut arguments = vec!["--format", format, flag];
+            arguments.extend((!value.is_empty()).then_some(value));
+            // Command lines are not in a capture.
+            let place =
+                if flag == "--cmdline" { ["--interval", "100ms"] } else { ["--replay", host] };
+            arguments.extend(place);
+            if formats.contains(format) {
+                printed(&arguments);
+                continue;
+            }
+            if flag == "--cmdline" {
+                arguments.truncate(arguments.len() - 2);
+            }
+            let output = dump(&arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            let allowed = formats.join(", ");
+            let expected = format!(
+                "nodetally: {flag} has no effect with --format {format}; allowed: {allowed}\n"
+            );
+            assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+        }
+    }
+    for (flag, value) in [("--interval", Some("2s")), ("--cmdline", None)] {
+        let mut arguments = vec!["--replay", host, flag];
+        arguments.extend(value);
+        let output = dump(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let expected = format!(
+            "nodetally: {flag} has no effect with --replay, which shows two captured instants\n"
+        );
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_format_without_anything_to_print_says_why_and_what_to_set() {
+    let bare = root().join("fixtures/hosts/6.8-crio-systemd");
+    let replay = vec!["--replay", bare.to_str().unwrap()];
+    let live = vec!["--interval", "100ms"];
+    let kubelet = [
+        ("NODETALLY_DIRECTORY_SOURCES", "kubelet"),
+        ("NODETALLY_DIRECTORY_KUBELET_URL", "https://127.0.0.1:1"),
+    ];
+    let kubernetes = [
+        ("NODETALLY_DIRECTORY_SOURCES", "kubernetes"),
+        ("NODETALLY_DIRECTORY_KUBECONFIG", "/nonexistent/kubeconfig"),
+    ];
+    for (format, arguments, environment, part) in [
+        ("pod-lifecycle", &replay, &[][..], "the capture has no pod with an address; its pods are"),
+        ("pod-lifecycle", &live, &[], "set directory.sources to [\"kubernetes\"] or [\"kubelet\"]"),
+        (
+            "pod-lifecycle",
+            &live,
+            &[("NODETALLY_DIRECTORY_SOURCES", "cri")],
+            "no source of names knows the addresses of pods",
+        ),
+        ("pod-lifecycle", &live, &kubelet, "the source of names kubelet fails: "),
+        ("pod-batch", &live, &kubernetes, "the source of names kubernetes fails: "),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+            .env_clear()
+            .envs(environment.iter().copied())
+            .args(["dump", "--format", format])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{line}");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "{format} {arguments:?}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let begin = format!("nodetally: --format {format} has nothing to print: ");
+        assert!(line.starts_with(&begin) && line.contains(part), "{line}");
+    }
 }
 
 #[test]

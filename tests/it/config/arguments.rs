@@ -44,7 +44,7 @@ fn every_flag_of_a_key_exists_and_overrides_it() {
     expected.set(&keys::SAMPLING_CMDLINE, "true");
     assert_eq!(dump.overrides(), expected);
     let Command::Dump(dump) = dump.command else { panic!("{dump:?}") };
-    assert_eq!((dump.interval, dump.top), (Duration::from_secs(2), 10));
+    assert_eq!((dump.interval, dump.top), (Some(Duration::from_secs(2)), None));
 }
 
 #[test]
