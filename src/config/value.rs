@@ -4,7 +4,7 @@
 //! where the key is known.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -343,7 +343,18 @@ pub(super) fn is_socket_path(path: &Path) -> bool {
 
 /// An IP address and a port.
 pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, InvalidValue> {
-    raw.text()?.parse().map_err(|_| InvalidValue::NotAnAddress)
+    let text = raw.text()?;
+    text.parse().ok().or_else(|| without_brackets(text)).ok_or(InvalidValue::NotAnAddress)
+}
+
+/// An IPv6 address without brackets, and a port. Kubernetes puts a pod's address into a variable so,
+/// and `$(POD_IP):9753` comes as `fd00::7:9753`.
+fn without_brackets(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    // The parser of numbers would also take a sign.
+    let port: u16 = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some((address, port).into())
 }
 
 /// A name of letters, digits, `.`, `_` and `-` that starts with a letter or digit, so that it is

@@ -55,7 +55,9 @@ fn the_unit_gives_the_capabilities_that_check_names_and_no_others() {
     let document = fs::read_to_string(tree("docs/service.md")).unwrap();
     let with_io = named_by_check("6.8-crio-systemd", true);
     assert_eq!(with_io, named_by_check("5.15-hybrid", false));
-    let drop_in = document.split("```ini\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut drop_ins = document.split("```ini\n").skip(1);
+    let drop_in = drop_ins.find(|block| block.contains("AmbientCapabilities")).unwrap();
+    let drop_in = drop_in.split("```").next().unwrap();
     for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
         let added = drop_in.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         assert_eq!(&named | &words(added.unwrap()), with_io, "{key}");

@@ -26,7 +26,7 @@ fn environment_of(variables: &[EnvVar], host_ip: &str) -> Vec<(String, String)> 
                 value.replace(&format!("$({name})"), known)
             }),
             (None, Some("spec.nodeName")) => "worker-1".to_owned(),
-            (None, Some("status.hostIP")) => host_ip.to_owned(),
+            (None, Some("status.hostIP" | "status.podIP")) => host_ip.to_owned(),
             other => panic!("{}: {other:?}", variable.name),
         };
         set.push((variable.name.clone(), value));
@@ -116,6 +116,57 @@ fn a_kubelet_is_asked_at_the_address_that_its_certificate_is_for() {
             assert!(line.contains("that Kubernetes did not replace"), "{line}");
         }
     }
+}
+
+/// The component's port, which the examples for Prometheus name, is where the agent listens.
+#[test]
+fn metrics_are_served_on_the_pods_address_at_the_port_that_is_named() {
+    let patch: DaemonSet = object(&format!("{BASE}/components/metrics"), "DaemonSet");
+    let container = container_of(&pod_of(patch)).clone();
+    let [port] = &container.ports.unwrap()[..] else { panic!("one port") };
+    let variables = container.env.unwrap();
+    // With what the file offers, and beside another component, which comes in front or behind.
+    let kubelet: DaemonSet = object(&format!("{BASE}/components/kubelet"), "DaemonSet");
+    let kubelet = container_of(&pod_of(kubelet)).env.clone().unwrap();
+    for file in [config_of_the_manifest(), with_what_is_offered(&config_of_the_manifest())] {
+        for (ip, address) in [("192.0.2.7", "192.0.2.7"), ("fd00::7", "[fd00::7]")] {
+            for both in [[&variables, &kubelet], [&kubelet, &variables]] {
+                let mut all = environment_of(&both.map(Vec::clone).concat(), ip);
+                all.extend(environment());
+                let listen = resolved(file.clone(), all).unwrap().metrics.listen.unwrap();
+                assert_eq!(listen.to_string(), format!("{address}:{}", port.container_port));
+            }
+        }
+    }
+    // Without it nothing is open, and what the file offers is the loopback.
+    assert_eq!(settings(config_of_the_manifest()).metrics.listen, None);
+    let offered = settings(with_what_is_offered(&config_of_the_manifest())).metrics;
+    assert!(offered.listen.unwrap().ip().is_loopback());
+    let token = offered.bearer_token_file.unwrap();
+    let mounts = super::container().volume_mounts.unwrap();
+    let mount = mounts.iter().find(|mount| mount.name == "token").unwrap();
+    assert_eq!(token.parent(), Some(Path::new(&mount.mount_path)));
+
+    let document = text("docs/kubernetes.md");
+    let name = port.name.as_deref().unwrap();
+    let example = |kind: &str| {
+        let mut blocks = document.split("```yaml\n").skip(1);
+        let block = blocks.find(|block| block.contains(kind)).unwrap();
+        let documents = super::strict::documents(block.split("```").next().unwrap()).unwrap();
+        documents.into_iter().next().unwrap()
+    };
+    let monitor = example("kind: PodMonitor");
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["port"], name);
+    let labels = super::daemon_set().spec.template.metadata.unwrap().labels.unwrap();
+    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(labels[label], value.as_str().unwrap());
+    }
+    // Rules and dashboards expect this job.
+    assert_eq!(labels[monitor["spec"]["jobLabel"].as_str().unwrap()], "nodetally");
+    let job = &example("kubernetes_sd_configs")["scrape_configs"][0];
+    assert_eq!(job["job_name"], "nodetally");
+    assert!(job["relabel_configs"].as_array().unwrap().iter().any(|rule| rule["regex"] == name));
 }
 
 /// Where the component `cri` mounts it, the agent looks for the runtime's socket.

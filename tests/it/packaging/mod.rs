@@ -36,7 +36,7 @@ fn text(path: &str) -> String {
 }
 
 const BASE: &str = "packaging/kubernetes";
-const COMPONENTS: [&str; 4] = ["cri", "kubelet", "kubelet-before-1.33", "unconfined"];
+const COMPONENTS: [&str; 5] = ["cri", "kubelet", "kubelet-before-1.33", "metrics", "unconfined"];
 
 /// The base and its components: every folder that kustomize is pointed at.
 fn folders() -> Vec<String> {
@@ -106,7 +106,7 @@ fn every_manifest_is_taken_strictly_by_the_type_of_its_kind() {
     let expected = [
         ("ClusterRole", 3),
         ("ClusterRoleBinding", 3),
-        ("DaemonSet", 5),
+        ("DaemonSet", 6),
         ("Namespace", 1),
         ("ServiceAccount", 1),
     ];

@@ -159,9 +159,16 @@ fn a_component_adds_what_it_is_for_and_takes_nothing_away() {
             .collect();
         let expected: &[&str] = match whose {
             "kubelet" | "kubelet-before-1.33" => &["HOST_IP", "NODETALLY_DIRECTORY_KUBELET_URL"],
+            "metrics" => &["POD_IP", "NODETALLY_METRICS_LISTEN"],
             _ => &[],
         };
         assert_eq!(added, expected, "{whose}");
+        let ports = patched.ports.unwrap_or_default();
+        let ports: Vec<_> =
+            ports.iter().map(|port| (port.name.as_deref(), port.container_port)).collect();
+        let expected: &[(Option<&str>, i32)] =
+            if whose == "metrics" { &[(Some("metrics"), 9753)] } else { &[] };
+        assert_eq!(ports, expected, "{whose}");
         let mut context = patched.security_context.unwrap();
         let (apparmor, selinux) =
             (context.app_armor_profile.take(), context.se_linux_options.take());
