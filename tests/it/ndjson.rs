@@ -289,25 +289,45 @@ fn a_server_is_sent_whole_lines() {
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, bodies) = mpsc::channel();
+    let answer = example_of_the_page("## Answer\n");
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let sender = sender.clone();
-            thread::spawn(move || take(&stream, &sender));
+            let (sender, answer) = (sender.clone(), answer.clone());
+            thread::spawn(move || take(&stream, &answer, &sender));
         }
     });
     let (host, dir) = (Host::copy("6.12-podman-bare"), tempfile::tempdir().unwrap());
-    let (agent, _) = start(&host, dir.path(), &endpoint(&format!("http://{address}/in"), ""));
+    let (agent, status) = start(&host, dir.path(), &endpoint(&format!("http://{address}/in"), ""));
+    let names = |head: &str| -> Vec<String> {
+        let headers = head.lines().skip(1).filter(|line| !line.is_empty());
+        let mut names: Vec<String> =
+            headers.map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
+        names.sort();
+        names
+    };
+    let shown = example_of_the_page("## Request\n");
     for _ in 0..2 {
         let (head, body) = bodies.recv_timeout(Duration::from_secs(180)).unwrap();
         assert!(head.starts_with("POST /in HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-ndjson\r\n"), "{head}");
+        assert_eq!(names(&shown), names(&head));
         assert!(lines(&body).iter().any(|line| line["kind"] == "conservation"), "{body}");
     }
+    // The example of an answer acknowledges.
+    until(status, "posts", |lines| lines["accepted_posts"].as_u64() >= Some(2));
     end(agent);
 }
 
-/// Takes requests of one connection: head and body.
-fn take(mut stream: &TcpStream, sender: &mpsc::Sender<(String, String)>) {
+/// The first text of a page after a heading.
+fn example_of_the_page(heading: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/wire/ndjson.md");
+    let page = fs::read_to_string(path).unwrap();
+    let text = page.split(heading).nth(1).unwrap().split("```text\n").nth(1).unwrap();
+    text.split("```").next().unwrap().replace('\n', "\r\n")
+}
+
+/// Takes requests of one connection, head and body, and answers each.
+fn take(mut stream: &TcpStream, answer: &str, sender: &mpsc::Sender<(String, String)>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
         let (mut head, mut length) = (String::new(), 0);
@@ -323,7 +343,7 @@ fn take(mut stream: &TcpStream, sender: &mpsc::Sender<(String, String)>) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
         if sender.send((head, String::from_utf8(body).unwrap())).is_err() {
             return;
         }
@@ -348,21 +368,78 @@ fn a_dry_run_shows_the_lines_and_leaves_the_file_alone() {
     assert!(!path.exists());
 }
 
+/// Bad paths: `check` and `run` say the same, each in one line.
 #[test]
-fn check_says_whether_lines_can_be_written() {
-    let (host, dir) = (Host::copy("6.12-podman-bare"), tempfile::tempdir().unwrap());
-    fs::create_dir(dir.path().join("folder")).unwrap();
-    for (file, part) in [
-        ("x", "present  endpoint lines file:"),
-        ("no/such", "cannot be written to or renamed: No such file"),
-        ("folder", "no regular file"),
+fn check_and_run_say_in_one_line_why_lines_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    fs::write(at("file"), "").unwrap();
+    std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+    let named = dir.path().display();
+    for (file, reason) in [
+        ("x", None),
+        ("no/such", Some(format!("its directory {named}/no does not exist; make it"))),
+        ("folder", Some("it is a directory; name a file in it".to_owned())),
+        ("file/x", Some(format!("{named}/file is no directory"))),
+        ("link", Some("it is a link, and links are not followed there".to_owned())),
     ] {
-        let url = format!("file://{}", dir.path().join(file).display());
+        let host = Host::copy("6.12-podman-bare");
+        let url = format!("file://{}", at(file).display());
         configure(dir.path(), any_port(), &endpoint(&url, ""));
         let mut command = host.agent(&["check", "--state-dir", "none"]);
-        let output = command.arg("--config").arg(dir.path().join("c.toml")).output().unwrap();
+        let output = command.arg("--config").arg(at("c.toml")).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains(part), "{file}: {text}");
-        assert!(!dir.path().join("x").exists());
+        let Some(reason) = reason else {
+            assert!(text.contains("present  endpoint lines file:"), "{file}: {text}");
+            assert!(!at("x").exists());
+            continue;
+        };
+        let line = text.lines().find(|line| line.contains(&format!("endpoint lines {url} ")));
+        let said = format!(" cannot be written to: {reason}; its lines are dropped and counted");
+        assert!(line.is_some_and(|line| line.contains(&said)), "{file}: {text}");
+
+        let (agent, status) = start(&host, dir.path(), &endpoint(&url, ""));
+        until(status, "drops", |lines| lines["dropped_posts"]["not_written"].as_u64() >= Some(2));
+        let log = end(agent);
+        let line = format!(
+            "endpoint lines: {} cannot be opened: {reason}; its lines are dropped, and counted as \
+             not_written, until it takes them again",
+            at(file).display()
+        );
+        assert_eq!(log.matches(&line).count(), 1, "{file}: {log}");
+        assert_eq!(log.matches("cannot be opened").count(), 1, "{file}: {log}");
+    }
+}
+
+/// Typing errors are found before anything starts.
+#[test]
+fn a_misspelt_place_of_lines_is_one_line_with_what_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    for (url, reason) in [
+        ("file://var/log/x", "must be file:// and an absolute path without a host, such as"),
+        ("file:/var/log/x", "must be file:// and an absolute path without a host, such as"),
+        ("file:x", "must be file:// and an absolute path without a host, such as"),
+        ("file:///var/log/", "must be file:// and an absolute path without a host, such as"),
+        ("file:///a b", "holds a space or control character"),
+        ("fil:///var/log/x", "neither http nor https"),
+        ("/var/log/x", "not a URL"),
+        ("stdout", "not a URL"),
+        ("stdout://", "must be \"stdout:\" alone"),
+        ("-", "not a URL"),
+    ] {
+        configure(dir.path(), any_port(), &endpoint(url, ""));
+        let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+            .env_clear()
+            .args(["run", "--state-dir", "none", "--config"])
+            .arg(dir.path().join("c.toml"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{url}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{url}: {error}");
+        assert!(error.contains(&format!("endpoint.url = \"{url}\": {reason}")), "{error}");
+        let allowed = "with the dialect \"ndjson\" also \"stdout:\" or \"file:///PATH\"";
+        assert!(error.contains(allowed), "{url}: {error}");
     }
 }

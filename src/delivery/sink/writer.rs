@@ -18,6 +18,27 @@ const FULL_WAIT: Duration = Duration::from_millis(20);
 
 const IS_LINK: &str = "it is a link, and links are not followed there";
 const IS_IRREGULAR: &str = "it is no regular file";
+const IS_DIRECTORY: &str = "it is a directory; name a file in it";
+
+/// The reason why a file cannot be opened or made, and what would change that.
+fn reason(path: &Path, error: &io::Error) -> String {
+    let dir = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        // Of the file itself it would be no error: it is made.
+        ErrorKind::NotFound => format!("its directory {dir} does not exist; make it"),
+        ErrorKind::NotADirectory => format!("{dir} is no directory"),
+        ErrorKind::IsADirectory => IS_DIRECTORY.to_owned(),
+        ErrorKind::PermissionDenied => {
+            format!(
+                "permission denied; the agent's user must be allowed to write to it and to {dir}"
+            )
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            format!("{dir} is read-only for the agent; name a directory that it may write to")
+        }
+        _ => error.to_string(),
+    }
+}
 
 /// The place that lines are appended to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +62,7 @@ impl SinkTarget {
         let may_write = |path: &Path| access(path, Access::WRITE_OK).map_err(io::Error::from);
         let tried = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_symlink() => Err(io::Error::other(IS_LINK)),
+            Ok(metadata) if metadata.is_dir() => Err(io::Error::other(IS_DIRECTORY)),
             Ok(metadata) if !metadata.is_file() => Err(io::Error::other(IS_IRREGULAR)),
             Ok(_) => may_write(path).and_then(|()| match rotation {
                 Some(_) => may_write(dir),
@@ -49,7 +71,7 @@ impl SinkTarget {
             Err(error) if error.kind() == ErrorKind::NotFound => may_write(dir),
             Err(error) => Err(error),
         };
-        tried.map_err(|error| format!("cannot be written to or renamed: {error}"))
+        tried.map_err(|error| format!("cannot be written to: {}", reason(path, &error)))
     }
 }
 
@@ -76,7 +98,7 @@ pub struct Rotation {
 #[derive(Debug, Error)]
 pub(super) enum SinkError {
     #[error("cannot be opened: {0}")]
-    Open(io::Error),
+    Open(String),
     #[error("cannot be written to: {0}")]
     Write(io::Error),
     #[error("cannot be rotated: {0}")]
@@ -122,8 +144,8 @@ impl LineWriter {
             Some(out) => out,
             // Without the buffer of `Stdout`, which would write half a line later.
             None => {
-                let own = io::stdout().as_fd().try_clone_to_owned().map_err(SinkError::Open)?;
-                File::from(own)
+                let own = io::stdout().as_fd().try_clone_to_owned();
+                File::from(own.map_err(|error| SinkError::Open(error.to_string()))?)
             }
         };
         let out = self.open.insert(out);
@@ -159,7 +181,7 @@ fn append_to_file(
     rotation: Option<Rotation>,
     lines: &[u8],
 ) -> Result<File, SinkError> {
-    let opened = || open_at(path).map_err(SinkError::Open);
+    let opened = || open_at(path).map_err(|error| SinkError::Open(reason(path, &error)));
     let mut file = current.map_or_else(opened, Ok)?;
     let length_of = |file: &File| file.metadata().map(|it| it.len()).map_err(SinkError::Write);
     let mut length = length_of(&file)?;
@@ -314,14 +336,39 @@ mod tests {
         for (path, part) in [
             (link, "it is a link"),
             (fifo, "no regular file"),
-            (dir.path().to_owned(), "s a directory"),
-            (dir.path().join("no/such"), "No such file"),
+            (dir.path().to_owned(), "it is a directory; name a file in it"),
+            (dir.path().join("no/such"), "/no does not exist; make it"),
             (PathBuf::from("/dev/null"), "no regular file"),
+            (PathBuf::from("/dev/null/x"), "/dev/null is no directory"),
         ] {
             let error = writer(&path, None).append(b"1\n").unwrap_err().to_string();
             assert!(error.contains("cannot be opened") && error.contains(part), "{error}");
+            // What is asked beforehand says the same.
+            let target = SinkTarget::File { path: path.clone(), rotation: None };
+            let error = target.check().unwrap_err();
+            assert!(error.contains("cannot be written to: ") && error.contains(part), "{error}");
         }
         assert!(!dir.path().join("target").exists());
+    }
+
+    /// Root is denied nothing, so the errors are made here.
+    #[test]
+    fn an_error_says_what_would_change_it() {
+        use nix::libc::{EACCES, EIO, EISDIR, ENOENT, ENOTDIR, EROFS};
+        for (errno, expected) in [
+            (ENOENT, "its directory /var/log/a does not exist; make it"),
+            (ENOTDIR, "/var/log/a is no directory"),
+            (EISDIR, "it is a directory; name a file in it"),
+            (
+                EACCES,
+                "permission denied; the agent's user must be allowed to write to it and to /var/log/a",
+            ),
+            (EROFS, "/var/log/a is read-only for the agent; name a directory that it may write to"),
+            (EIO, "Input/output error (os error 5)"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(reason(Path::new("/var/log/a/x"), &error), expected);
+        }
     }
 
     #[test]
