@@ -50,3 +50,4 @@ mod status;
 mod support;
 mod tidy;
 mod wire_documents;
+mod wire_fields;
