@@ -194,3 +194,44 @@ fn the_documentation_has_every_key_as_it_is_declared() {
     let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
     assert_eq!(from_file(example.unwrap()).endpoints.len(), 1);
 }
+
+/// Each example of a configuration in the documentation can be used, and each dialect has one.
+#[test]
+fn every_example_of_the_documentation_is_a_configuration() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut dialects = std::collections::BTreeSet::new();
+    let mut count = 0;
+    for page in [
+        "apis.md",
+        "configuration.md",
+        "delivery.md",
+        "kubelet-paths.md",
+        "kubernetes.md",
+        "metrics.md",
+        "service.md",
+        "wire/ndjson.md",
+        "wire/otlp.md",
+        "wire/remote-write.md",
+    ] {
+        let text = std::fs::read_to_string(docs.join(page)).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            // A line for an endpoint that is there.
+            let endpoint = "[[endpoint]]\nname = \"x\"\nurl = \"https://x\"\n";
+            let is_part = !block.contains('[');
+            let file = if is_part { format!("{endpoint}{block}") } else { block.to_owned() };
+            let mut variables = vec![("CREDENTIALS_DIRECTORY", "/run/credentials/x")];
+            if page == "kubernetes.md" {
+                // As components/metrics has it.
+                variables.push(("NODETALLY_METRICS_LISTEN", "192.0.2.7:9753"));
+            }
+            let settings = Settings::resolve(inputs(Some(&file), &variables));
+            let settings = settings.unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+            dialects.extend(settings.endpoints.iter().map(|endpoint| endpoint.dialect.as_str()));
+            count += 1;
+        }
+    }
+    assert!(count > 18, "{count}");
+    let all = nodetally::payload::dialect::Dialect::WORDS;
+    assert_eq!(dialects, all.iter().copied().collect());
+}
