@@ -33,4 +33,4 @@ pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
 pub use state::{ReceiverState, WallClock};
-pub use tls::TlsListener;
+pub use tls::{OnFailedHandshake, TlsListener};

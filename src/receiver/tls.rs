@@ -14,17 +14,20 @@ use tokio_rustls::{Accept, TlsAcceptor};
 
 use super::listener::Listener;
 
+/// Is called with a peer whose handshake failed, and the reason.
+pub type OnFailedHandshake = Arc<dyn Fn(IpAddr, &rustls::Error) + Send + Sync>;
+
 /// A TCP listener that asks for each connection if it speaks TLS. So a change needs no new socket.
-#[derive(Debug)]
 pub struct TlsListener<F> {
     tcp: TcpListener,
     config: F,
+    on_failed: OnFailedHandshake,
 }
 
 impl<F: Fn() -> Option<Arc<ServerConfig>> + Send + Sync> TlsListener<F> {
     /// `config` returns the TLS of the next connection; `None`: plain bytes.
-    pub const fn new(tcp: TcpListener, config: F) -> Self {
-        Self { tcp, config }
+    pub const fn new(tcp: TcpListener, config: F, on_failed: OnFailedHandshake) -> Self {
+        Self { tcp, config, on_failed }
     }
 }
 
@@ -36,10 +39,29 @@ pub struct MaybeTls(TlsState);
 
 enum TlsState {
     Plain(TcpStream),
-    Handshake(Box<Accept<TcpStream>>),
+    Handshake(Box<PendingHandshake>),
     Tls(Box<TlsStream<TcpStream>>),
     /// The handshake failed.
     Failed,
+}
+
+struct PendingHandshake {
+    accept: Accept<TcpStream>,
+    on_failed: OnFailedHandshake,
+    peer: Option<IpAddr>,
+}
+
+impl PendingHandshake {
+    fn report(&self, error: &io::Error) {
+        let reason = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let (Some(peer), Some(reason)) = (self.peer, reason) {
+            (self.on_failed)(peer, reason);
+        }
+    }
+}
+
+fn ip_of(stream: &TcpStream) -> Option<IpAddr> {
+    stream.peer_addr().ok().map(|address| address.ip())
 }
 
 impl<F: Fn() -> Option<Arc<ServerConfig>> + Send + Sync> Listener for TlsListener<F> {
@@ -48,29 +70,33 @@ impl<F: Fn() -> Option<Arc<ServerConfig>> + Send + Sync> Listener for TlsListene
     async fn accept(&self) -> io::Result<MaybeTls> {
         let stream = Listener::accept(&self.tcp).await?;
         Ok(MaybeTls(match (self.config)() {
-            Some(config) => TlsState::Handshake(Box::new(TlsAcceptor::from(config).accept(stream))),
+            Some(config) => TlsState::Handshake(Box::new(PendingHandshake {
+                peer: ip_of(&stream),
+                accept: TlsAcceptor::from(config).accept(stream),
+                on_failed: Arc::clone(&self.on_failed),
+            })),
             None => TlsState::Plain(stream),
         }))
     }
 
     fn peer(stream: &MaybeTls) -> Option<IpAddr> {
-        let tcp = match &stream.0 {
-            TlsState::Plain(stream) => stream,
-            TlsState::Handshake(accept) => accept.get_ref()?,
-            TlsState::Tls(stream) => stream.get_ref().0,
-            TlsState::Failed => return None,
-        };
-        tcp.peer_addr().ok().map(|address| address.ip())
+        match &stream.0 {
+            TlsState::Plain(stream) => ip_of(stream),
+            TlsState::Handshake(handshake) => handshake.peer,
+            TlsState::Tls(stream) => ip_of(stream.get_ref().0),
+            TlsState::Failed => None,
+        }
     }
 }
 
 impl MaybeTls {
     /// Ready once the handshake is done.
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let TlsState::Handshake(accept) = &mut self.0 {
-            match ready!(Pin::new(&mut **accept).poll(context)) {
+        if let TlsState::Handshake(handshake) = &mut self.0 {
+            match ready!(Pin::new(&mut handshake.accept).poll(context)) {
                 Ok(stream) => self.0 = TlsState::Tls(Box::new(stream)),
                 Err(error) => {
+                    handshake.report(&error);
                     self.0 = TlsState::Failed;
                     return Poll::Ready(Err(error));
                 }

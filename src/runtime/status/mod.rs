@@ -10,6 +10,7 @@
 
 mod access;
 mod certificate;
+mod handshakes;
 mod health;
 mod host_header;
 mod metrics;
@@ -19,7 +20,7 @@ mod requests;
 mod socket;
 mod view;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,8 +184,11 @@ impl Status {
         let shared = &self.shared;
         plan.tcp.apply(&mut self.tcp, || router(shared), |listener| listener).await;
         let with_tls = |listener| {
-            let shared = Arc::clone(shared);
-            TlsListener::new(listener, move || shared.access().tls.clone())
+            let (shared, logged) = (Arc::clone(shared), Arc::clone(shared));
+            let on_failed = move |peer: IpAddr, reason: &rustls::Error| {
+                logged.handshakes.failed(peer, reason);
+            };
+            TlsListener::new(listener, move || shared.access().tls.clone(), Arc::new(on_failed))
         };
         let of_metrics = || metrics_server::router(shared);
         plan.metrics.apply(&mut self.metrics, of_metrics, with_tls).await;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::self_metrics::SelfMetrics;
 use super::access::MetricsAccess;
+use super::handshakes::HandshakeLog;
 use super::requests::RequestCounts;
 use crate::clock;
 use crate::directory::Directory;
@@ -31,6 +32,7 @@ pub(super) struct StatusShared {
     pub published: Arc<PublishedMetrics>,
     /// The requests to the metrics server.
     pub requests: RequestCounts,
+    pub handshakes: HandshakeLog,
     view: Mutex<StatusView>,
     access: Mutex<Arc<MetricsAccess>>,
     pub started_at: BootTime,
@@ -50,6 +52,7 @@ impl StatusShared {
             self_metrics,
             published,
             requests: RequestCounts::default(),
+            handshakes: HandshakeLog::default(),
             view: Mutex::default(),
             access: Mutex::default(),
             started_at,

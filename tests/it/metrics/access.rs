@@ -135,7 +135,9 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
     }
     // Probes have no token, and learn nothing but health.
     assert_eq!(ask_tls(&desk, &first, "/healthz", &[]).unwrap().status, 200);
-    assert!(ask(desk.listen, "/metrics", &with_token).is_err(), "without TLS");
+    for _ in 0..3 {
+        assert!(ask(desk.listen, "/metrics", &with_token).is_err(), "without TLS");
+    }
 
     let socket = desk.path("socket");
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
@@ -184,6 +186,12 @@ fn metrics_are_for_those_with_the_token_over_tls_and_over_the_socket() {
          metrics.bearer_token_file (logged once)",
         "metrics: 127.0.0.1 asks for /metric and gets 404; there are /metrics, /metrics/resource, \
          /metrics/cadvisor, /stats/summary and /healthz (logged once)",
+        "metrics: 127.0.0.1 speaks plain HTTP or another protocol to the port of metrics.listen, which \
+         speaks TLS, and gets no answer; the scraper must use https:// (in Prometheus scheme: https) \
+         (logged once)",
+        "metrics: 127.0.0.1 ends the TLS handshake (UnknownCA) and gets no answer; the scraper must \
+         trust the certificate of metrics.tls_certificate_file, under the name by which it asks (logged \
+         once)",
     ] {
         assert_eq!(log.matches(line).count(), 1, "{log}");
     }
