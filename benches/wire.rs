@@ -27,7 +27,7 @@ use nodetally::metrics::store::StoreOptions;
 use nodetally::payload::dialect::Dialect;
 use nodetally::payload::entities::Observation;
 use nodetally::payload::options::{EncodeOptions, Message, UnknownPodPolicy};
-use nodetally::payload::profile::Reports;
+use nodetally::payload::profile::{CounterForms, Reports};
 use nodetally::payload::running_totals::RunningTotals;
 
 const PODS: usize = 110;
@@ -75,7 +75,7 @@ fn main() {
         let profile = Dialect::from_word(word).expect("a dialect").profile();
         let Reports::Usage(encode) = profile.reports else { panic!("{word}: no usage") };
         let options = EncodeOptions {
-            cumulative: profile.has_temporality,
+            cumulative: profile.counters == CounterForms::Temporality,
             extras: true,
             unknown_pods: UnknownPodPolicy::Uid { namespace: "unknown".into() },
             ..EncodeOptions::new("node-1")

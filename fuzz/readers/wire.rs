@@ -78,6 +78,7 @@ fn otlp_answer_and_body(body: &[u8]) {
     if let Some((first, second)) = otlp::split(body) {
         assert_eq!([&*first, &*second].concat(), body);
         assert!(!first.is_empty() && !second.is_empty());
+        assert_eq!(otlp::count(&first) + otlp::count(&second), otlp::count(body));
     }
     if let Some(json) = otlp::as_json(body) {
         assert!(serde_json::from_slice::<Value>(&json).is_ok());

@@ -18,7 +18,7 @@ use crate::payload::entities::Observation;
 use crate::payload::open_metrics::TextFormat;
 use crate::payload::options::{EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::pod_lifecycle::{self, Lifecycle};
-use crate::payload::profile::Reports;
+use crate::payload::profile::{CounterForms, Reports};
 use crate::payload::prometheus::{EntityFilter, MetricText};
 use crate::payload::running_totals::RunningTotals;
 
@@ -119,7 +119,7 @@ fn posts(
         return Ok(pod_changes(observed, &filter));
     };
     let options = EncodeOptions {
-        cumulative: profile.has_temporality,
+        cumulative: profile.counters == CounterForms::Temporality,
         // As an endpoint has them by default.
         extras: true,
         cluster: cluster(&settings.cluster),

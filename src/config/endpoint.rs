@@ -10,7 +10,7 @@ use super::file::{ENDPOINTS_MAX, EndpointLayers};
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins, Resolver};
 use super::trust::TrustSettings;
-use crate::payload::dialect::Dialect;
+use crate::payload::dialect::{CounterForms, Dialect};
 use crate::quantity::Bytes;
 
 /// The name of the endpoint that the environment describes.
@@ -34,6 +34,8 @@ pub struct EndpointSettings {
     pub external_labels: Vec<(String, String)>,
     /// The form of counters: `counters`, or `temporality` where the dialect has that.
     pub counters: Counters,
+    /// The largest body before compression, where the dialect lets it be chosen; 64 KiB to 64 MiB.
+    pub max_request_bytes: Bytes,
     /// The longest time for one request and its answer; 100 ms to 5 min.
     pub timeout: Duration,
     /// The most requests in flight at once; 1 to 64.
@@ -175,6 +177,7 @@ impl EndpointSettings {
             protocol,
             external_labels,
             counters,
+            max_request_bytes: max_request_bytes(r, dialect)?,
             timeout: r.get(&keys::ENDPOINT_TIMEOUT)?,
             concurrency: r.get(&keys::ENDPOINT_CONCURRENCY)?,
             queue_bytes: r.get(&keys::ENDPOINT_QUEUE_BYTES)?,
@@ -231,24 +234,47 @@ fn is_label(name: &str) -> bool {
 /// The form of counters, by the key that the dialect has for it.
 fn counters(r: &mut Resolver<'_>, dialect: Dialect) -> Result<Counters, ConfigError> {
     let (counters, temporality) = (&keys::ENDPOINT_COUNTERS, &keys::ENDPOINT_TEMPORALITY);
-    let has_temporality = dialect.profile().has_temporality;
-    let (other, reason) = if has_temporality {
-        (counters, "the dialect has temporality instead")
-    } else {
-        (temporality, "the dialect has counters instead")
+    let forms = dialect.profile().counters;
+    let no_setting = || format!("{} has no such setting", dialect.as_str());
+    let (counters_refused, temporality_refused) = match forms {
+        CounterForms::Temporality => (Some("the dialect has temporality instead".to_owned()), None),
+        CounterForms::Counters | CounterForms::DeltaAlone => {
+            (None, Some("the dialect has counters instead".to_owned()))
+        }
+        CounterForms::Fixed => (Some(no_setting()), Some(no_setting())),
     };
-    if r.is_set(other) {
-        return Err(r.conflict(other, reason));
+    for (key, refused) in [(counters, counters_refused), (temporality, temporality_refused)] {
+        if let Some(reason) = refused
+            && r.is_set(key)
+        {
+            return Err(r.conflict(key, &reason));
+        }
     }
-    if has_temporality {
-        return r.get_or(temporality, Counters::Cumulative);
+    match forms {
+        CounterForms::Temporality => return r.get_or(temporality, Counters::Cumulative),
+        CounterForms::Fixed => return Ok(Counters::Delta),
+        CounterForms::Counters | CounterForms::DeltaAlone => {}
     }
     let wanted = r.get(counters)?;
-    if dialect.profile().deltas_alone && wanted != Counters::Delta {
+    if forms == CounterForms::DeltaAlone && wanted != Counters::Delta {
         let reason = format!("{} has amounts of the interval alone", dialect.as_str());
         return Err(r.conflict(counters, &reason));
     }
     Ok(wanted)
+}
+
+/// The largest body, where the dialect lets it be chosen.
+fn max_request_bytes(r: &mut Resolver<'_>, dialect: Dialect) -> Result<Bytes, ConfigError> {
+    let key = &keys::ENDPOINT_MAX_REQUEST_BYTES;
+    let bytes = r.get(key)?;
+    if !dialect.profile().bounds_bodies {
+        if r.is_set(key) {
+            let reason = format!("{} has no such setting", dialect.as_str());
+            return Err(r.conflict(key, &reason));
+        }
+        r.origins.unset(key);
+    }
+    Ok(bytes)
 }
 
 /// Settings of requests, which mean nothing for standard output and files.

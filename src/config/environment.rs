@@ -3,10 +3,10 @@
 use super::error::{ConfigError, shortened};
 use super::keys::{
     CONFIG_VARIABLE, CREDENTIALS_VARIABLE, ENDPOINT, KEYS, Key, NODE_NAME_VARIABLE,
-    SERVICE_HOST_VARIABLE, STATE_DIRECTORY_VARIABLE, VARIABLE_PREFIX, nearest,
-    successor_of_variable,
+    SERVICE_HOST_VARIABLE, STATE_DIRECTORY_VARIABLE, VARIABLE_PREFIX, successor_of_variable,
 };
 use super::layer::{Layers, Origin};
+use super::nearest::nearest;
 use super::value::Raw;
 
 /// The values that the environment sets.

@@ -50,8 +50,8 @@ pub enum InvalidValue {
     NotADuration,
     #[error("not an amount of bytes")]
     NotBytes,
-    #[error("not one of the known words")]
-    UnknownWord,
+    #[error("not one of the known words{}", hint(*.0))]
+    UnknownWord(Option<&'static str>),
     #[error("not a plain name")]
     NotAName,
     #[error("not a namespace")]
@@ -102,6 +102,11 @@ pub enum InvalidValue {
     /// A mistake in the declaration of the key.
     #[error("the key is declared with another type")]
     OtherType,
+}
+
+/// The question behind an unknown word, with the word that was probably meant.
+fn hint(meant: Option<&str>) -> String {
+    meant.map_or(String::new(), |meant| format!(", did you mean \"{meant}\"?"))
 }
 
 /// The text with everything escaped that a terminal or a log would treat as more than a character of the

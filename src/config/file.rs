@@ -11,6 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::error::{ConfigError, shortened};
 use super::keys::{self, ENDPOINT, ENDPOINT_NAME, Key, Secrecy};
 use super::layer::{Layers, Origin};
+use super::nearest::nearest;
 use super::value::Raw;
 
 /// A configuration file may not be larger than this.
@@ -239,7 +240,7 @@ impl ConfigText<'_> {
             return error;
         }
         let near: Option<&'static Key> =
-            keys::nearest(name, keys::in_section(section).map(|key| key.name))
+            nearest(name, keys::in_section(section).map(|key| key.name))
                 .and_then(|near| keys::find(section, near));
         let hint = near.map(|key| key.name.to_owned()).or_else(|| elsewhere(name));
         let hint = hint.map_or(String::new(), |hint| format!(", did you mean \"{hint}\"?"));
@@ -261,7 +262,7 @@ impl ConfigText<'_> {
     fn unknown_section(&self, at: usize, name: &str, value: &DeValue<'_>) -> ConfigError {
         let is_table = matches!(value, DeValue::Table(_) | DeValue::Array(_));
         let hint = if is_table {
-            keys::nearest(name, keys::sections()).map(str::to_owned)
+            nearest(name, keys::sections()).map(str::to_owned)
         } else {
             elsewhere(name)
         };

@@ -521,7 +521,8 @@ keys! {
     }
     ENDPOINT_COUNTERS: "endpoint"."counters" {
         kind: Kind::Choice(Counters::WORDS),
-        condition: "not with the dialect \"otlp\", which has temporality; with \"ndjson\" only \"delta\"",
+        condition: "with the dialects \"resource-api\", \"pod-batch\" and \"ndjson\"; with \"ndjson\" only \
+            \"delta\"",
         default: KeyDefault::Is("delta"),
         environment: &["NODETALLY_ENDPOINT_COUNTERS"],
         purpose: "Whether disk and network counters are sent as the bytes of the interval or as \
@@ -534,6 +535,14 @@ keys! {
         environment: &["NODETALLY_ENDPOINT_TEMPORALITY"],
         purpose: "Whether counters are sent as running totals, as Prometheus needs them, or as the \
             amounts since the last sample. What can also fall is sent as it is.",
+    }
+    ENDPOINT_MAX_REQUEST_BYTES: "endpoint"."max_request_bytes" {
+        kind: Kind::Bytes { min: Bytes::from_kibibytes(64), max: Bytes::from_kibibytes(64 << 10), example: "4MiB" },
+        condition: "with the dialect \"otlp\"",
+        default: KeyDefault::Is("4MiB"),
+        environment: &["NODETALLY_ENDPOINT_MAX_REQUEST_BYTES"],
+        purpose: "The largest body, before it is compressed. What is more goes into further requests. \
+            Receivers of gRPC and many of HTTP refuse more than 4 MiB.",
     }
     ENDPOINT_TIMEOUT: "endpoint"."timeout" {
         kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(5 * 60), examples: "\"10s\"" },
@@ -811,25 +820,4 @@ pub(super) fn successor_of_variable(name: &str) -> Option<&'static Key> {
             name.strip_prefix(VARIABLE_PREFIX) == Some(upper.as_str())
         })
     })
-}
-
-/// The candidate that is most similar to `typed`, if one is similar enough.
-pub(super) fn nearest<T: AsRef<str>>(
-    typed: &str,
-    candidates: impl IntoIterator<Item = T>,
-) -> Option<T> {
-    // The distance costs the product of the lengths, and `typed` comes from outside.
-    if typed.len() > 128 {
-        return None;
-    }
-    let typed = typed.to_ascii_lowercase().replace('-', "_");
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let other = candidate.as_ref().to_ascii_lowercase();
-            (strsim::damerau_levenshtein(&typed, &other), other.len(), candidate)
-        })
-        .filter(|(distance, length, _)| *distance <= length.max(&typed.len()) / 3)
-        .min_by_key(|(distance, ..)| *distance)
-        .map(|(.., candidate)| candidate)
 }

@@ -22,6 +22,7 @@ pub mod keys;
 mod kind;
 mod layer;
 mod location;
+mod nearest;
 mod resolve;
 mod settings;
 mod trust;

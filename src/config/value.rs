@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{InvalidValue, one_line, shortened};
+use super::nearest::nearest;
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
@@ -252,7 +253,8 @@ pub(super) fn word(
     words: &'static [&'static str],
 ) -> Result<&'static str, InvalidValue> {
     let text = raw.text()?;
-    words.iter().find(|word| **word == text).copied().ok_or(InvalidValue::UnknownWord)
+    let found = words.iter().find(|word| **word == text).copied();
+    found.ok_or_else(|| InvalidValue::UnknownWord(nearest(text, words.iter().copied())))
 }
 
 /// The name of a variable of the environment that is no setting of this program.

@@ -33,7 +33,7 @@ pub use http::{
     Proxies, SecretText, Tls, TokenSource, UrlError, secret_header,
 };
 pub use queue::Handle;
-pub use settings::{AnswerReader, BodyForm, DeliverySettings, Split};
+pub use settings::{AnswerReader, BodyForm, DeliverySettings, PointCounter, Split};
 pub use setup::{ClientError, Storage, endpoint, probe};
 pub use sink::{Rotation, SinkSettings, SinkTarget, SinkWorker, sink};
 pub use stale::{MergeBodies, StaleAction, StaleRule};

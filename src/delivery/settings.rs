@@ -63,6 +63,19 @@ impl PartialEq for AnswerReader {
 
 impl Eq for AnswerReader {}
 
+/// The points of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct PointCounter(pub fn(&[u8]) -> u64);
+
+impl PartialEq for PointCounter {
+    /// The function depends on the dialect alone.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for PointCounter {}
+
 /// The settings of one endpoint's delivery. [`DeliverySettings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliverySettings {
@@ -98,6 +111,9 @@ pub struct DeliverySettings {
     pub split: Option<Split>,
     /// Reads the answer to an accepted post; `None`: its body says nothing.
     pub answer_reader: Option<AnswerReader>,
+    /// The points of a body, all of which a server refuses that refuses the post. `None`: bodies have
+    /// none, or `forms` count them.
+    pub points: Option<PointCounter>,
     /// The statuses after which a post is sent again (`None`: 408, 425, 429 and all of 5xx).
     pub retried_statuses: Option<&'static [u16]>,
     /// The most posts in flight at once (8).
@@ -150,6 +166,7 @@ impl DeliverySettings {
             stale: None,
             split: None,
             answer_reader: None,
+            points: None,
             retried_statuses: None,
             concurrency_max: 8,
             request_timeout: Duration::from_secs(10),

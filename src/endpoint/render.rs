@@ -5,9 +5,11 @@ use bytes::Bytes;
 use super::error::EndpointError;
 use crate::config::{self, ClusterSettings, EndpointSettings, Settings};
 use crate::delivery::{
-    self, AnswerReader, BodyAsJson, BodyForm, MergeBodies, Split, StaleAction, StaleRule,
+    self, AnswerReader, BodyAsJson, BodyForm, MergeBodies, PointCounter, Split, StaleAction,
+    StaleRule,
 };
 use crate::directory::pod::Labels;
+use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::profile::{EncodeSample, Reports, WireForm};
@@ -27,9 +29,9 @@ pub enum Encoder {
 /// Renders each sample into posts of one dialect.
 #[derive(Debug, Clone)]
 pub struct SampleEncoder {
+    dialect: Dialect,
     encode: EncodeSample,
     options: Box<EncodeOptions>,
-    ends_series: bool,
 }
 
 impl Encoder {
@@ -56,10 +58,12 @@ impl Encoder {
             annotations: boxed(&endpoint.scope.annotations),
             cluster: cluster(&settings.cluster),
             external_labels: labels(&endpoint.external_labels),
+            body_bytes_max: usize::try_from(endpoint.max_request_bytes.as_bytes())
+                .unwrap_or(usize::MAX),
             ..EncodeOptions::new(&settings.node.name)
         };
-        let ends_series = endpoint.dialect.profile().ends_series;
-        Ok(Self::Samples(SampleEncoder { encode, options: Box::new(options), ends_series }))
+        let (dialect, options) = (endpoint.dialect, Box::new(options));
+        Ok(Self::Samples(SampleEncoder { dialect, encode, options }))
     }
 
     /// The renderer for the embedded receiver: all pods, with extra fields. Without a source of names
@@ -74,7 +78,7 @@ impl Encoder {
         let options =
             EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new(&settings.node.name) };
         let (encode, options) = (resource_api::encode, Box::new(options));
-        Self::Samples(SampleEncoder { encode, options, ends_series: false })
+        Self::Samples(SampleEncoder { dialect: Dialect::ResourceApi, encode, options })
     }
 }
 
@@ -86,10 +90,22 @@ impl SampleEncoder {
         messages.into_iter().map(|message| (message.path, message.body)).collect()
     }
 
-    /// The posts by which an agent that stops ends its series; `view` has the closing sample.
+    /// `true` where posts say that series end.
+    #[must_use]
+    pub const fn ends_series(&self) -> bool {
+        self.dialect.profile().ends_series
+    }
+
+    /// The posts by which series end; `view` has the closing sample. Empty where posts cannot say so.
     #[must_use]
     pub fn closing_posts(&self, view: &Observation<'_>) -> Vec<(String, Bytes)> {
-        if self.ends_series { self.posts(view, &Entities::default()) } else { Vec::new() }
+        if self.ends_series() { self.posts(view, &Entities::default()) } else { Vec::new() }
+    }
+
+    /// `true` where both make the same series of one sample.
+    #[must_use]
+    pub fn makes_same_series(&self, other: &Self) -> bool {
+        self.dialect == other.dialect && self.options == other.options
     }
 }
 
@@ -105,6 +121,7 @@ pub fn shape(endpoint: &EndpointSettings, settings: &mut delivery::DeliverySetti
     settings.in_order = profile.order.is_kept(is_cumulative(endpoint));
     settings.split = profile.split.map(Split);
     settings.as_json = profile.as_json.map(BodyAsJson);
+    settings.points = profile.points.map(PointCounter);
     settings.answer_reader = profile.read_answer.map(AnswerReader);
     settings.retried_statuses = profile.retried_statuses;
     settings.bounds_500 = profile.permanent_500;

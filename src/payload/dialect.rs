@@ -1,5 +1,6 @@
 //! The list of dialects.
 
+pub use super::profile::CounterForms;
 use super::profile::Profile;
 use super::{ndjson, otlp, pod_batch, pod_lifecycle, remote_write, resource_api};
 

@@ -20,7 +20,7 @@ pub const RESOURCES_MAX: usize = 500;
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// The options of one endpoint. A dialect reads those that it has a use for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodeOptions {
     pub node_name: Box<str>,
     /// Disk and network bytes are running totals since the agent started, not deltas of the

@@ -26,6 +26,8 @@ pub struct Profile {
     pub retried_statuses: Option<&'static [u16]>,
     /// Reads what the body of a 2xx says about the post. `None`: it says nothing.
     pub read_answer: Option<ReadAnswer>,
+    /// The points of a body, where all are sent in one form. `None`: it has none, or its forms count them.
+    pub points: Option<CountPoints>,
     /// The reason why bodies cannot be compressed; `None`: they can.
     pub uncompressed_because: Option<&'static str>,
     /// The words of the setting `protocol`, the default first, each with the forms that are tried, the
@@ -35,10 +37,9 @@ pub struct Profile {
     pub as_json: Option<BodyToJson>,
     /// Every server takes gzip, so bodies are compressed unless the settings say otherwise.
     pub gzip_by_default: bool,
-    /// The settings say `temporality`, and not `counters`.
-    pub has_temporality: bool,
-    /// Counters are amounts of the interval, whatever the settings say.
-    pub deltas_alone: bool,
+    pub counters: CounterForms,
+    /// Bodies are as large as the setting `max_request_bytes` allows.
+    pub bounds_bodies: bool,
     /// Bodies are whole lines of text, which may be appended to a file.
     pub is_lines: bool,
     /// Bodies count bytes read from and written to disks.
@@ -82,6 +83,22 @@ pub type MergePosts = fn(&[u8], &[u8]) -> Option<Bytes>;
 
 /// The messages of one sample.
 pub type EncodeSample = fn(&Observation<'_>, &Entities<'_>, &EncodeOptions) -> Vec<Message>;
+
+/// The points of a body; 0 where it is no body of the dialect.
+pub type CountPoints = fn(&[u8]) -> u64;
+
+/// The forms that counters can have, and the setting that chooses one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterForms {
+    /// The setting `counters` chooses between amounts of the interval and running totals.
+    Counters,
+    /// The setting `temporality` chooses, of the same two.
+    Temporality,
+    /// Amounts of the interval, which the setting `counters` may also say.
+    DeltaAlone,
+    /// No setting: running totals, or no counters at all.
+    Fixed,
+}
 
 /// The events that make posts.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ use crate::ledger::Account;
 use crate::metrics::published::PublishedMetrics;
 use crate::metrics::sample::{MetricSample, NodeAttributes};
 use crate::metrics::store::{MetricStore, StoreInput, StoreOptions};
+use crate::payload::profile::CounterForms;
 use crate::quantity::WallTime;
 use crate::snapshot::roots::Roots;
 
@@ -47,7 +48,8 @@ pub fn store_options(settings: &Settings) -> Option<StoreOptions> {
 /// `true` unless the endpoint gets no metrics, or running totals alone.
 fn needs_intervals(endpoint: &EndpointSettings) -> bool {
     let profile = endpoint.dialect.profile();
-    let has_totals = profile.has_temporality && endpoint.counters == Counters::Cumulative;
+    let chooses = profile.counters == CounterForms::Temporality;
+    let has_totals = chooses && endpoint.counters == Counters::Cumulative;
     profile.needs_metrics && !has_totals
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::proxy::Route;
 use crate::delivery::refusal::{RefusalReason, RefusedPoints, SentPoints};
-use crate::delivery::settings::{AnswerReader, DeliverySettings};
+use crate::delivery::settings::{AnswerReader, DeliverySettings, PointCounter};
 use crate::mask::Mask;
 use crate::quantity::WallTime;
 use crate::retry_after::{asked_wait, rate_limit_wait};
@@ -100,22 +100,29 @@ impl ReceivedAnswer {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
-    /// The outcome of a post with these points; `None`: its dialect has none. Where permanent 4xx are
-    /// retried, 413 is not: the body would be too large again. Refused points are not either.
+    /// The outcome of a post with this body and these points; `None`: its forms count none. Where
+    /// permanent 4xx are retried, 413 is not: the body would be too large again. Refused points are not
+    /// either.
     pub(super) fn meaning(
         self,
         mask: &Mask,
         way: Route<'_>,
         settings: &DeliverySettings,
         points: Option<SentPoints>,
+        sent: &[u8],
     ) -> PostOutcome {
         let Self { status, headers, pause, body } = self;
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default();
         let words = || with_parts(excerpt(&body, mask), points);
         let excerpt = || way.describe(words());
+        // A whole body is counted only where it is refused: that costs a walk over it.
+        let of_body = || settings.points.map_or(0, |PointCounter(count)| count(sent));
+        let all_points = || points.map_or_else(of_body, SentPoints::not_written);
+        let is_success = status.is_success();
         let refused = RefusedPoints {
-            count: points.map_or(0, SentPoints::not_written),
+            count: points
+                .map_or_else(|| if is_success { 0 } else { of_body() }, SentPoints::not_written),
             reason: RefusalReason::of(&String::from_utf8_lossy(&body)),
         };
         let is_refusal = refused.count > 0 && refused.reason != RefusalReason::Other;
@@ -140,6 +147,7 @@ impl ReceivedAnswer {
                     }
                     Err(reason) => {
                         let excerpt = way.describe(reason);
+                        let refused = RefusedPoints { count: all_points(), ..refused };
                         PostOutcome::Rejected { status: code, excerpt, refused }
                     }
                 },
@@ -194,7 +202,7 @@ mod tests {
         let settings = DeliverySettings { retry_client_errors: retries_client_errors, ..settings };
         let body = b"why".to_vec();
         let received = ReceivedAnswer { status, headers: HeaderMap::new(), pause, body };
-        received.meaning(&Mask::default(), Route::to(&base, None), &settings, None)
+        received.meaning(&Mask::default(), Route::to(&base, None), &settings, None, b"")
     }
 
     #[test]

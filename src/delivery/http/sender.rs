@@ -143,7 +143,7 @@ impl Inner {
                     self.forms.note_known(formed, &received);
                     let points = formed.map(|formed| formed.points(&received, post.body));
                     let nothing = formed.and_then(|it| it.accepted_nothing(&received));
-                    let outcome = received.meaning(&mask, way, settings, points);
+                    let outcome = received.meaning(&mask, way, settings, points, post.body);
                     let is_accepted = matches!(outcome, PostOutcome::Accepted { .. });
                     if let Some(excerpt) = nothing.filter(|_| is_accepted) {
                         let count = points.map_or(0, SentPoints::not_written);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::dump::{self, Dump, HostFacts};
 use super::entities::Observation;
 use super::options::{EncodeOptions, Message, UnknownPodPolicy};
-use super::profile::{Order, Profile, Reports, Timestamps};
+use super::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 use super::running_totals::Entities;
 use crate::directory::pod::Labels;
 use crate::ledger::ProcessOwner;
@@ -33,12 +33,13 @@ pub const PROFILE: Profile = Profile {
     permanent_500: false,
     retried_statuses: None,
     read_answer: None,
+    points: None,
     uncompressed_because: None,
     protocols: &[],
     as_json: Some(as_json),
     gzip_by_default: false,
-    has_temporality: false,
-    deltas_alone: true,
+    counters: CounterForms::DeltaAlone,
+    bounds_bodies: false,
     is_lines: true,
     has_disk_io: true,
     needs_metrics: false,

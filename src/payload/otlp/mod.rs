@@ -16,6 +16,7 @@
 //! <https://github.com/open-telemetry/opentelemetry-proto>.
 
 mod answer;
+mod count;
 mod encode;
 mod json;
 pub mod messages;
@@ -24,11 +25,12 @@ mod split;
 mod wire;
 
 pub use answer::decode_answer;
+pub use count::count;
 pub use encode::encode;
 pub use json::as_json;
 pub use split::split;
 
-use super::profile::{Order, Profile, Reports, Timestamps};
+use super::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 
 /// The path of every post.
 pub const PATH: &str = "/v1/metrics";
@@ -45,12 +47,13 @@ pub const PROFILE: Profile = Profile {
     // The protocol allows no others.
     retried_statuses: Some(&[429, 502, 503, 504]),
     read_answer: Some(decode_answer),
+    points: Some(count),
     uncompressed_because: None,
     protocols: &[],
     as_json: Some(as_json),
     gzip_by_default: true,
-    has_temporality: true,
-    deltas_alone: false,
+    counters: CounterForms::Temporality,
+    bounds_bodies: true,
     is_lines: false,
     has_disk_io: false,
     needs_metrics: true,

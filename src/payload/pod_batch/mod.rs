@@ -29,7 +29,7 @@ pub use split::split;
 
 use super::entities::Observation;
 use super::options::{EncodeOptions, Message};
-use super::profile::{Order, Profile, Reports, Timestamps};
+use super::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 use super::running_totals::Entities;
 use super::stamp::Rfc3339Seconds;
 
@@ -47,12 +47,13 @@ pub const PROFILE: Profile = Profile {
     permanent_500: false,
     retried_statuses: None,
     read_answer: None,
+    points: None,
     uncompressed_because: None,
     protocols: &[],
     as_json: None,
     gzip_by_default: false,
-    has_temporality: false,
-    deltas_alone: false,
+    counters: CounterForms::Counters,
+    bounds_bodies: false,
     is_lines: false,
     has_disk_io: false,
     needs_metrics: false,

@@ -31,7 +31,7 @@ use crate::directory::pod::{Pod, value_of};
 use crate::payload::append;
 use crate::payload::entities::workload_of;
 use crate::payload::options::Message;
-use crate::payload::profile::{Order, Profile, Reports, Timestamps};
+use crate::payload::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 use crate::payload::resource_api::segment;
 use crate::quantity::WallTime;
 
@@ -46,12 +46,13 @@ pub const PROFILE: Profile = Profile {
     permanent_500: false,
     retried_statuses: None,
     read_answer: None,
+    points: None,
     uncompressed_because: None,
     protocols: &[],
     as_json: None,
     gzip_by_default: false,
-    has_temporality: false,
-    deltas_alone: false,
+    counters: CounterForms::Fixed,
+    bounds_bodies: false,
     is_lines: false,
     has_disk_io: false,
     needs_metrics: false,

@@ -10,7 +10,7 @@
 //! Names and labels are those of `/metrics`; `job`, `instance` and the endpoint's `external_labels` come
 //! beside them. A point has the time of its sample, however late it is sent. A series that ends gets a
 //! stale marker: a gauge in the sample of the end, a total in the next one, and all of them where the agent
-//! stops. A counter that is sent for
+//! stops or no longer sends them. A counter that is sent for
 //! the first time has a point of 0 at its start, so that a rate has all of it.
 
 mod answer;
@@ -25,7 +25,7 @@ pub use encode::encode;
 pub use json::as_json;
 pub use pack::split;
 
-use super::profile::{Order, Profile, Reports, Timestamps, WireForm};
+use super::profile::{CounterForms, Order, Profile, Reports, Timestamps, WireForm};
 
 pub const PROFILE: Profile = Profile {
     name: "prometheus-remote-write",
@@ -38,12 +38,13 @@ pub const PROFILE: Profile = Profile {
     permanent_500: false,
     retried_statuses: None,
     read_answer: Some(decode_answer),
+    points: None,
     uncompressed_because: Some("bodies of remote write are packed by snappy in any case"),
     protocols: &[("auto", &[FORM_2_0, FORM_1_0]), ("1.0", &[FORM_1_0]), ("2.0", &[FORM_2_0])],
     as_json: Some(as_json),
     gzip_by_default: false,
-    has_temporality: false,
-    deltas_alone: false,
+    counters: CounterForms::Fixed,
+    bounds_bodies: false,
     is_lines: false,
     has_disk_io: true,
     needs_metrics: true,

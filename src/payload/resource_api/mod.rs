@@ -33,7 +33,7 @@ pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
 use crate::payload::append;
 pub use crate::payload::body::BodyError;
 pub use crate::payload::name::{NAME_BYTES_MAX, NameError, check_name};
-use crate::payload::profile::{Order, Profile, Reports, Timestamps};
+use crate::payload::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 
 pub const PROFILE: Profile = Profile {
     name: "resource-api",
@@ -46,14 +46,15 @@ pub const PROFILE: Profile = Profile {
     permanent_500: true,
     retried_statuses: None,
     read_answer: None,
+    points: None,
     uncompressed_because: Some(
         "servers of the resource API answer 500 to a body that is compressed",
     ),
     protocols: &[],
     as_json: None,
     gzip_by_default: false,
-    has_temporality: false,
-    deltas_alone: false,
+    counters: CounterForms::Counters,
+    bounds_bodies: false,
     is_lines: false,
     has_disk_io: true,
     needs_metrics: false,

@@ -140,7 +140,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"json\"\nurl = \"http://a\"",
-        "nodetally.toml:3: endpoint.dialect = \"json\": not one of the known words; allowed: \
+        "nodetally.toml:3: endpoint.dialect = \"json\": not one of the known words, did you \
+         mean \"ndjson\"?; allowed: \
          \"resource-api\", \"pod-batch\", \"pod-lifecycle\", \"otlp\", \
          \"prometheus-remote-write\" or \"ndjson\"",
     ),
@@ -175,8 +176,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"\ncounters = \"cumulative\"",
         "nodetally.toml:5: endpoint.counters = \"cumulative\": ndjson has amounts of the interval \
-         alone; allowed: \"delta\" or \"cumulative\"; not with the dialect \"otlp\", which has \
-         temporality; with \"ndjson\" only \"delta\"",
+         alone; allowed: \"delta\" or \"cumulative\"; with the dialects \"resource-api\", \
+         \"pod-batch\" and \"ndjson\"; with \"ndjson\" only \"delta\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"http://a\"\nrotate_keep = 3",
@@ -511,7 +512,7 @@ fn lists_are_checked_word_by_word_and_each_word_is_listed_once() {
         (
             "[directory]\nsources = [\"kubernetis\"]",
             "nodetally.toml:2: directory.sources = [\"kubernetis\"]: \"kubernetis\": not one of the \
-             known words; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
+             known words, did you mean \"kubernetes\"?; allowed: a list of \"kubernetes\", \"kubelet\", \"cri\", \"file\", \
              \"docker\" and \"podman\", each once; in a variable with commas between",
         ),
         (
@@ -598,6 +599,39 @@ fn what_headers_and_temporality_cannot_be_is_said() {
             "dialect = \"otlp\"\ncounters = \"delta\"",
             "endpoint.counters = \"delta\": the dialect has temporality instead",
         ),
+        (
+            "dialect = \"prometheus-remote-write\"\ncounters = \"cumulative\"",
+            "endpoint.counters = \"cumulative\": prometheus-remote-write has no such setting; allowed: \
+             \"delta\" or \"cumulative\"; with the dialects \"resource-api\", \"pod-batch\" and \
+             \"ndjson\"; with \"ndjson\" only \"delta\"",
+        ),
+        (
+            "dialect = \"pod-lifecycle\"\ncounters = \"delta\"",
+            "endpoint.counters = \"delta\": pod-lifecycle has no such setting; allowed: \"delta\" or",
+        ),
+        (
+            "dialect = \"pod-lifecycle\"\ntemporality = \"delta\"",
+            "endpoint.temporality = \"delta\": pod-lifecycle has no such setting; allowed: \"delta\" or \
+             \"cumulative\"; with the dialect \"otlp\"",
+        ),
+        (
+            "max_request_bytes = \"1MiB\"",
+            "endpoint.max_request_bytes = \"1MiB\": resource-api has no such setting; allowed: from 64KiB \
+             to 64MiB: an integer of bytes, or a text such as \"4MiB\" (KiB, MiB or GiB); with the \
+             dialect \"otlp\"",
+        ),
+        (
+            "dialect = \"prometheus-remote-write\"\nmax_request_bytes = 65536",
+            "endpoint.max_request_bytes = 65536: prometheus-remote-write has no such setting",
+        ),
+        (
+            "dialect = \"otlp\"\nmax_request_bytes = 65535",
+            "endpoint.max_request_bytes = 65535: too small",
+        ),
+        (
+            "dialect = \"otlp\"\nmax_request_bytes = \"65MiB\"",
+            "endpoint.max_request_bytes = \"65MiB\": too large",
+        ),
         ("headers = \"a\"", "endpoint.headers = (hidden): found a string"),
         ("headers = { a = 1 }", "endpoint.headers = (hidden): found a table of more than texts"),
         ("headers = { \"a b\" = \"c\" }", "header 1: not a header's name"),
@@ -625,4 +659,39 @@ fn what_headers_and_temporality_cannot_be_is_said() {
     let pairs: Vec<_> = headers.iter().map(|one| (&*one.name, &*one.value)).collect();
     assert_eq!(pairs, [("X-A", "1"), ("X-B", "c=d")]);
     assert!(!format!("{settings:?}").contains("c=d"));
+}
+
+/// Words that are nearly right, of each kind of key that has words.
+#[test]
+fn a_word_that_is_nearly_right_is_answered_with_the_right_one() {
+    let endpoint = "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\n";
+    for (text, meant) in [
+        ("dialect = \"oltp\"", Some("otlp")),
+        ("dialect = \"OTLP\"", Some("otlp")),
+        ("dialect = \"prometheus_remote_write\"", Some("prometheus-remote-write")),
+        ("dialect = \"prometheus-remotewrite\"", Some("prometheus-remote-write")),
+        ("dialect = \"pod-bach\"", Some("pod-batch")),
+        ("dialect = \"podlifecycle\"", Some("pod-lifecycle")),
+        ("dialect = \"resource_api\"", Some("resource-api")),
+        ("dialect = \"nd-json\"", Some("ndjson")),
+        ("dialect = \"influx\"", None),
+        ("dialect = \"json\"", Some("ndjson")),
+        ("compression = \"gzp\"", Some("gzip")),
+        ("durability = \"disc\"", Some("disk")),
+        ("durability = \"\"", None),
+    ] {
+        let line = error(inputs(Some(&format!("{endpoint}{text}")), &[]));
+        let said =
+            line.split_once("did you mean \"").map(|(_, behind)| behind.split_once('"').unwrap().0);
+        assert_eq!(said, meant, "{line}");
+        assert!(
+            line.contains("not one of the known words") && line.contains("; allowed: "),
+            "{line}"
+        );
+    }
+    let variables =
+        [("NODETALLY_ENDPOINT_URL", "http://a"), ("NODETALLY_ENDPOINT_DIALECT", "otpl")];
+    let line = error(inputs(None, &variables));
+    assert!(line.contains("NODETALLY_ENDPOINT_DIALECT=\"otpl\": not one"), "{line}");
+    assert!(line.contains("did you mean \"otlp\"?; allowed: "), "{line}");
 }

@@ -149,6 +149,7 @@ name = "collector"
 dialect = "otlp"
 url = "https://collector"
 temporality = "delta"
+max_request_bytes = "1MiB"
 # The value is shown like this, so that it reads again as the same.
 headers = { "X-Scope-OrgID" = "(hidden)" }
 header_files = { "X-API-Key" = "/etc/nodetally/key" }

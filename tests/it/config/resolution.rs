@@ -96,6 +96,7 @@ fn every_key_of_a_file_reaches_the_settings() {
     assert_eq!(other.trust.bearer_token_env.as_deref(), Some("BROKER_TOKEN"));
     let collector = &settings.endpoints[2];
     assert_eq!(collector.counters, Counters::Delta);
+    assert_eq!(collector.max_request_bytes, Bytes::from_bytes(1 << 20));
     assert_eq!(collector.trust.compression, Compression::Gzip);
     let header = &collector.trust.headers[0];
     assert_eq!((header.name.as_str(), header.value.as_str()), ("X-Scope-OrgID", "(hidden)"));

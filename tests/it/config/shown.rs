@@ -90,6 +90,7 @@ url = "http://a/?hidden"              # nodetally.toml:5
 # external_labels: []
 counters = "delta"                    # default
 # temporality: "cumulative"
+# max_request_bytes: "4MiB"
 timeout = "10s"                       # default
 concurrency = 8                       # default
 queue_bytes = "16MiB"                 # default

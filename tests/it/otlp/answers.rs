@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nodetally::delivery::Health;
+use nodetally::delivery::{Health, PointDrops};
 use nodetally::payload::otlp::messages::{ExportAnswer, ExportRequest, PartialSuccess};
 use prost::Message as _;
 
 use super::server::{Reply, Server};
-use super::{Rig, counters, until, until_settled};
+use super::{Rig, counters, points, until, until_settled};
 use crate::support::log_lines::containing;
 use crate::support::other_servers;
 
@@ -127,6 +127,86 @@ async fn refused_points_are_counted_and_logged_without_secrets() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("warning: this format is old"), "{lines:?}");
     assert!(lines[1].contains("3 points: out of order for (hidden)"), "{lines:?}");
+}
+
+/// The bound of bodies that the configuration sets.
+#[test]
+fn bodies_are_as_large_as_the_settings_allow() {
+    let resources = |posts: &[(String, bytes::Bytes)]| -> Vec<usize> {
+        posts
+            .iter()
+            .map(|(_, body)| ExportRequest::decode(&**body).unwrap().resource_metrics.len())
+            .collect()
+    };
+    let whole = Rig::new("bound", "http://127.0.0.1:9", "").posts(0);
+    assert!(whole.len() == 1 && whole[0].1.len() > 65_536, "{}", whole[0].1.len());
+    let parts = Rig::new("bound", "http://127.0.0.1:9", "max_request_bytes = \"64KiB\"").posts(0);
+    assert!(parts.len() > 1);
+    for ((_, body), resources) in parts.iter().zip(resources(&parts)) {
+        assert!(body.len() <= 65_536 || resources == 1, "{} {resources}", body.len());
+    }
+    let sum = |posts: &[(String, bytes::Bytes)]| resources(posts).iter().sum::<usize>();
+    assert_eq!(sum(&parts), sum(&whole));
+}
+
+/// A server that refuses a post refuses its points.
+#[tokio::test]
+async fn the_points_of_refused_posts_are_dropped_for_the_servers_reason() {
+    let of = |drops: PointDrops| [drops.out_of_order, drops.too_old, drops.duplicate, drops.other];
+    for (number, (status, keys, message, place)) in [
+        (400, "", "out of order sample", Some(0)),
+        (400, "client_errors = \"retry\"", "sample is too old", Some(1)),
+        (404, "", "no such path", Some(3)),
+        // One entity cannot be halved.
+        (413, "", "too large", Some(3)),
+        (500, "", "duplicate sample for timestamp", Some(2)),
+        (204, "", "", None),
+        (200, "", "<html>Sign in</html>", Some(3)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = Server::start(move |_, _| Reply {
+            body: message.as_bytes().to_vec(),
+            ..Reply::status(status)
+        })
+        .await;
+        let mut rig = Rig::new(&format!("whole-{number}"), &server.url, keys);
+        let posts = rig.posts(0);
+        let points: u64 = posts.iter().map(|(_, body)| points(body)).sum();
+        assert!(points > 100, "{points}");
+        let handle = rig.run();
+        handle.offer(nodetally::spool::Batch::new(super::moment(0), posts), false);
+        let figures = until_settled(&handle).await;
+        let mut expected = [0; 4];
+        if let Some(place) = place {
+            expected[place] = points;
+        }
+        assert_eq!(of(figures.dropped_points), expected, "{status} {message}");
+        assert_eq!(figures.dropped_posts.total() > 0, place.is_some(), "{status}");
+    }
+}
+
+/// A body that is halved is refused only in the parts that are too large by themselves.
+#[tokio::test]
+async fn of_a_halved_body_only_refused_points_are_dropped() {
+    let limit = 2_000;
+    let server =
+        Server::start(
+            move |_, body| {
+                if body.len() > limit { Reply::status(413) } else { Reply::ok(Vec::new()) }
+            },
+        )
+        .await;
+    let mut rig = Rig::new("halved-points", &server.url, "");
+    let posts = rig.posts(0);
+    let sent: u64 = posts.iter().map(|(_, body)| points(body)).sum();
+    let handle = rig.run();
+    handle.offer(nodetally::spool::Batch::new(super::moment(0), posts), false);
+    let figures = until_settled(&handle).await;
+    let accepted: u64 = server.accepted().iter().map(|one| points(&one.body)).sum();
+    assert!(0 < accepted && accepted < sent, "{accepted} of {sent}");
+    assert_eq!(figures.dropped_points.total(), sent - accepted);
 }
 
 #[tokio::test]

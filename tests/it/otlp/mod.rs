@@ -149,6 +149,17 @@ fn moment(number: u64) -> Moment {
     Moment { boot, since_boot: BootTime::from_nanos(1_000_000_000_000 + number), wall }
 }
 
+/// The points of a body.
+fn points(body: &[u8]) -> u64 {
+    let all = ExportRequest::decode(body).unwrap().resource_metrics;
+    let metrics = all.iter().flat_map(|one| &one.scope_metrics[0].metrics);
+    let of_metric = |data: &MetricData| match data {
+        MetricData::Gauge(gauge) => gauge.data_points.len(),
+        MetricData::Sum(sum) => sum.data_points.len(),
+    };
+    metrics.filter_map(|metric| metric.data.as_ref()).map(|data| of_metric(data) as u64).sum()
+}
+
 /// The counters of a body: series in words, time in seconds since [`BEGIN`], and value.
 fn counters(body: &[u8]) -> Vec<(String, u64, f64)> {
     let mut all = Vec::new();
