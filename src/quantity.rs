@@ -190,6 +190,16 @@ pub enum Limit<T> {
     At(T),
 }
 
+impl<T> Limit<T> {
+    /// The figure; `None` of the word `max`.
+    pub fn at(self) -> Option<T> {
+        match self {
+            Self::Max => None,
+            Self::At(figure) => Some(figure),
+        }
+    }
+}
+
 macro_rules! additive {
     ($type:ident) => {
         impl Add for $type {

@@ -26,6 +26,9 @@ const DETAIL: [&str; 5] = ["pids.max", "cpu.max", "cpu.pressure", "memory.pressu
 const DETAIL_IF_MOVED: [&str; 1] = ["pids.current"];
 const DETAIL_OF_MEMORY: [&str; 1] = ["memory.max"];
 const DETAIL_OF_MEMORY_IF_MOVED: [&str; 2] = ["memory.peak", "memory.swap.current"];
+/// Settings, which are read every [`REFRESH_TICKS`] ticks even of an active cgroup.
+const SETTINGS: [&str; 1] = ["cpu.weight"];
+const SETTINGS_OF_MEMORY: [&str; 2] = ["memory.min", "memory.swap.max"];
 const NODE: [&str; 9] = [
     "meminfo",
     "loadavg",
@@ -128,6 +131,12 @@ impl Recorder {
             ] {
                 if (has_memory || !of_memory) && (detail || !of_detail) && !(rests && if_moved) {
                     add(names);
+                }
+            }
+            if refresh && at > 0 {
+                add(&SETTINGS);
+                if has_memory {
+                    add(&SETTINGS_OF_MEMORY);
                 }
             }
             if !rests || !has_memory {

@@ -13,7 +13,7 @@ use crate::snapshot::node::{InterruptTime, NodeReading};
 use crate::snapshot::{MemoryReading, PidsReading, PressureReading};
 use crate::source::cgroup::cpu_max::CpuMax;
 use crate::source::cgroup::cpu_stat::{CpuStat, Throttling};
-use crate::source::proc::diskstats::DiskName;
+use crate::source::proc::diskstats::{DiskActivity, DiskName};
 use crate::source::proc::loadavg::LoadAverage;
 use crate::source::proc::meminfo::MemInfo;
 use crate::source::proc::net_dev::InterfaceName;
@@ -206,6 +206,8 @@ pub struct NodeUsage {
     /// Events of the whole cgroup tree in the interval.
     pub events: EventCounts,
     pub disk: Option<DiskUsage>,
+    /// What its disks did beside their transfers, in the interval, as a sum over the disks.
+    pub disk_activity: Option<DiskActivity>,
     /// The node's disk; `None`: there is none, or several.
     pub disk_name: Option<DiskName>,
     pub network: Option<NetworkUsage>,
@@ -296,6 +298,7 @@ pub struct Usage {
     pub pids: PidsReading,
     pub pressure: PressureReading,
     pub cpu_max: Option<CpuMax>,
+    pub cpu_weight: Option<u64>,
     pub processes: u32,
     /// CPU of its live processes; the rest of `cpu` is of exited ones.
     pub processes_cpu: CpuTime,
@@ -331,6 +334,18 @@ impl Usage {
             Limit::At(bytes) => Some(bytes),
             Limit::Max => None,
         }
+    }
+
+    /// The memory that is never reclaimed; `None` if that is all of it, or it is not known.
+    #[must_use]
+    pub fn memory_reservation(&self) -> Option<Bytes> {
+        self.memory.min.and_then(Limit::at)
+    }
+
+    /// The limit of swap; `None` if none is set or it is not known.
+    #[must_use]
+    pub fn swap_limit(&self) -> Option<Bytes> {
+        self.memory.swap_max.and_then(Limit::at)
     }
 
     /// Memory in use: the working set, or where cgroup v2 has no memory controller, the resident

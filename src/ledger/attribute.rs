@@ -406,6 +406,7 @@ impl Usage {
         self.pids = reading.pids;
         self.pressure = reading.pressure;
         self.cpu_max = reading.cpu_max;
+        self.cpu_weight = reading.cpu_weight;
         self.cpu_counters = reading.cpu;
         self.throttling = cgroup.throttling;
         self.events = cgroup.events;

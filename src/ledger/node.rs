@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::gaps::{GapReason, Gaps};
 use crate::snapshot::roots::Units;
 use crate::snapshot::topology::BlockKind;
-use crate::source::proc::diskstats::{DiskName, DiskstatsRow};
+use crate::source::proc::diskstats::{DiskActivity, DiskName, DiskstatsRow};
 use crate::source::proc::stat::NodeStat;
 
 /// Writes the node's usage since `last` and its gauges into `usage`.
@@ -24,7 +24,9 @@ pub(super) fn settle_node(
     usage.gauges_of(&snapshot.node);
     usage.events = EventCounts::default();
     usage.cpu = last.and_then(|last| cpu(last, snapshot, units, gaps));
-    usage.disk = last.and_then(|last| disk(last, snapshot, gaps));
+    let disks = last.and_then(|last| disks(last, snapshot, gaps));
+    usage.disk = disks.and_then(|(usage, _)| usage);
+    usage.disk_activity = disks.map(|(_, activity)| activity);
     usage.disk_name = only_disk(snapshot);
     let network = last.and_then(|last| network(last, snapshot, gaps));
     usage.network = network.map(|network| network.all);
@@ -136,11 +138,17 @@ fn idle_fault(all: CpuTime, not_busy: CpuTime, other: CpuTime) -> Option<&'stati
     )
 }
 
-fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsage> {
+/// The transfers of the node's disks, and their activity.
+fn disks(
+    last: &Counters,
+    snapshot: &Snapshot,
+    gaps: &mut Gaps,
+) -> Option<(Option<DiskUsage>, DiskActivity)> {
     let node = &snapshot.node;
     let before = last.disks.as_ref().filter(|_| node.disks_readable)?;
     let most = most_disk_bytes(node.disks_read_at.usec_since(last.disks_read_at));
     let mut usage = Some(DiskUsage::default());
+    let mut activity = DiskActivity::NONE;
     for row in node.disks.iter().filter(|row| is_disk(snapshot, row)) {
         // A disk that appeared since counts from 0. If its number was another disk's, the name or
         // the sequence number differs.
@@ -149,7 +157,10 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
         let before = before.filter(|_| last.is_same_disk(row.device, snapshot));
         let mut gains = Gains::default();
         let gained = disk_gain(before, row, most, &mut gains);
-        gains.report(gaps, &[b"/proc/diskstats ", row.name()]);
+        let mut others = Gains::default();
+        activity = activity.plus(activity_gain(before, row, &mut others));
+        let went_back = gains.went_back | others.went_back;
+        Gains { went_back, ..gains }.report(gaps, &[b"/proc/diskstats ", row.name()]);
         usage = usage.filter(|_| gains.known());
         if let Some(usage) = &mut usage {
             usage.read += gained.read;
@@ -158,7 +169,34 @@ fn disk(last: &Counters, snapshot: &Snapshot, gaps: &mut Gaps) -> Option<DiskUsa
             usage.write_ops += gained.write_ops;
         }
     }
-    usage
+    Some((usage, activity))
+}
+
+/// The activity of one disk since `before`; from 0 where there is none.
+fn activity_gain(
+    before: Option<&DiskstatsRow>,
+    now: &DiskstatsRow,
+    gains: &mut Gains,
+) -> DiskActivity {
+    // The kernel writes milliseconds in 32 bits. An operation that hung adds its whole time as it
+    // ends, so the interval bounds nothing.
+    let times = CounterBounds { most: u64::MAX, narrow_unit: Some(1) };
+    let mut gain = |part: fn(&DiskActivity) -> Option<u64>, bounds: Option<CounterBounds>| {
+        let now = part(&now.activity)?;
+        let before = before.map_or(Some(0), |before| part(&before.activity))?;
+        // A kernel of 32 bits counts operations in 32 bits.
+        let bounds = bounds.unwrap_or(CounterBounds::narrow(u64::MAX, 1, [before, now]));
+        Some(gains.of(before, now, bounds))
+    };
+    DiskActivity {
+        merged_reads: gain(|all| all.merged_reads, None),
+        merged_writes: gain(|all| all.merged_writes, None),
+        read_ms: gain(|all| all.read_ms, Some(times)),
+        write_ms: gain(|all| all.write_ms, Some(times)),
+        in_progress: now.activity.in_progress,
+        io_ms: gain(|all| all.io_ms, Some(times)),
+        weighted_io_ms: gain(|all| all.weighted_io_ms, Some(times)),
+    }
 }
 
 /// The transfers of one disk since `before`; from 0 where there is none.
@@ -245,6 +283,44 @@ mod tests {
             disk_gain(None, &row([0, 0, 0, ops]), 5120, &mut gains);
             assert_eq!(gains.too_much, too_much, "{ops}");
         }
+    }
+
+    /// Milliseconds have 32 bits. What one of both rows lacks is not known.
+    #[test]
+    fn times_of_a_disk_pass_their_end() {
+        let with = |read_ms: Option<u64>, in_progress: u64, merged_writes: u64| {
+            let activity = DiskActivity {
+                read_ms,
+                in_progress: Some(in_progress),
+                merged_writes: Some(merged_writes),
+                ..DiskActivity::NONE
+            };
+            let mut row = row([0; 4]);
+            row.activity = activity;
+            row
+        };
+        let before = with(Some(u64::from(u32::MAX) - 99), 9, 1 << 33);
+        for (now, read_ms, merged_writes, went_back) in [
+            (with(Some(400), 3, (1 << 33) + 7), Some(500), 7, false),
+            (with(Some(u64::from(u32::MAX)), 3, 1 << 33), Some(99), 0, false),
+            (with(Some(1 << 31), 3, 1 << 33), Some(0), 0, true),
+            (with(None, 3, 5), None, 0, true),
+        ] {
+            let mut gains = Gains::default();
+            let gained = activity_gain(Some(&before), &now, &mut gains);
+            let right = DiskActivity {
+                read_ms,
+                in_progress: Some(3),
+                merged_writes: Some(merged_writes),
+                ..DiskActivity::NONE
+            };
+            assert_eq!((gained, gains.went_back), (right, went_back));
+        }
+        let new = activity_gain(None, &before, &mut Gains::default());
+        assert_eq!(new, before.activity);
+        // The state file of an earlier version has no such figures.
+        let bare = activity_gain(Some(&row([0; 4])), &before, &mut Gains::default());
+        assert_eq!(bare, DiskActivity { in_progress: Some(9), ..DiskActivity::default() });
     }
 
     #[test]

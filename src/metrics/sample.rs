@@ -81,6 +81,7 @@ pub struct ObjectFacts {
     /// The CPU time that its cgroup had used when its running totals were 0.
     pub cpu_before: Option<CpuBefore>,
     pub cpu_max: Option<CpuMax>,
+    pub cpu_weight: Option<u64>,
     /// The limit of tasks, also one that is not set.
     pub tasks_max: Option<Limit<u64>>,
     /// The one interface that its traffic passes; `None`: none or several do.

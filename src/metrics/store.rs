@@ -411,6 +411,7 @@ impl Kept {
             facts.created = steady(facts.created, started);
         }
         facts.cpu_max = usage.cpu_max.or(facts.cpu_max);
+        facts.cpu_weight = usage.cpu_weight.or(facts.cpu_weight);
         facts.tasks_max = usage.pids.max.or(facts.tasks_max);
         facts.interface = usage.interface.or(facts.interface);
         let Some(counters) = usage.cpu_counters.filter(|_| facts.cpu_before.is_none()) else {

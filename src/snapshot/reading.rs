@@ -31,6 +31,8 @@ pub struct CgroupReading {
     pub pids: PidsReading,
     pub pressure: PressureReading,
     pub cpu_max: Option<CpuMax>,
+    /// cpu.weight, 1 to 10000; 0 where all processes are idle ones (cpu.idle).
+    pub cpu_weight: Option<u64>,
     /// Processes in this cgroup itself, not below it.
     pub processes: Vec<ProcessReading>,
     /// The identity of the network namespace of the first of them.
@@ -59,6 +61,7 @@ impl CgroupReading {
             pids: PidsReading::default(),
             pressure: PressureReading::default(),
             cpu_max: None,
+            cpu_weight: None,
             processes: Vec::new(),
             namespace: None,
             removed: false,
@@ -88,6 +91,9 @@ pub struct MemoryReading {
     pub current: Option<Bytes>,
     pub peak: Option<Bytes>,
     pub max: Option<Limit<Bytes>>,
+    /// memory.min, the memory that is never reclaimed.
+    pub min: Option<Limit<Bytes>>,
+    pub swap_max: Option<Limit<Bytes>>,
     pub swap_current: Option<Bytes>,
     pub stat: Option<MemoryStat>,
     pub events: Option<MemoryEvents>,
@@ -100,7 +106,7 @@ impl MemoryReading {
         Some(self.current?.saturating_sub(self.stat?.inactive_file?))
     }
 
-    /// Subtracts the memory of a cgroup below. Peak and limit stay those of the whole.
+    /// Subtracts the memory of a cgroup below. Peak and limits stay those of the whole.
     pub fn subtract(&mut self, below: &Self) {
         let less = |whole: Option<Bytes>, part: Option<Bytes>| {
             Some(whole?.saturating_sub(part.unwrap_or_default()))

@@ -7,6 +7,7 @@ use crate::metrics::input::{NodeInput, Read, kept};
 use crate::metrics::metric::{Instrument, Metric, Unit};
 use crate::quantity::{Bytes, CpuTime};
 use crate::source::cgroup::pressure::{Pressure, Stall};
+use crate::source::proc::diskstats::DiskActivity;
 use crate::source::proc::meminfo::MemInfo;
 
 /// The fields that most figures of the node have in common.
@@ -214,6 +215,29 @@ fn disk_of(input: &NodeInput<'_>, part: fn(DiskUsage) -> u64) -> Option<i64> {
     input.account.node.disk.map(part).map(kept)
 }
 
+macro_rules! activity {
+    ($name:literal, $unit:expr, $attributes:expr, $help:literal, $key:literal, $part:expr) => {
+        Metric {
+            name: $name,
+            unit: $unit,
+            attributes: $attributes,
+            help: $help,
+            source: "/proc/diskstats",
+            dump_key: $key,
+            read: Read::Node(|input| activity_of(input, $part)),
+            ..COMMON
+        }
+    };
+}
+
+fn activity_of(input: &NodeInput<'_>, part: fn(DiskActivity) -> Option<u64>) -> Option<i64> {
+    input.account.node.disk_activity.and_then(part).map(kept)
+}
+
+fn usec(ms: Option<u64>) -> Option<u64> {
+    ms.map(|ms| ms.saturating_mul(1000))
+}
+
 fn disk() -> Vec<Metric> {
     const BYTES: Unit = Unit::BYTES;
     const OPERATIONS: Unit = Unit::count("{operation}");
@@ -250,6 +274,65 @@ fn disk() -> Vec<Metric> {
             "disk_write_ops",
             |disk| disk.write_ops
         ),
+        activity!(
+            "system.disk.merged",
+            OPERATIONS,
+            READ,
+            "Operations that were merged with a neighbour before they were issued.",
+            "disk_merged_reads",
+            |all| all.merged_reads
+        ),
+        activity!(
+            "system.disk.merged",
+            OPERATIONS,
+            WRITE,
+            "Operations that were merged with a neighbour before they were issued.",
+            "disk_merged_writes",
+            |all| all.merged_writes
+        ),
+        activity!(
+            "system.disk.operation_time",
+            Unit::SECONDS,
+            READ,
+            "Time that all operations took together.",
+            "disk_read_time_usec",
+            |all| usec(all.read_ms)
+        ),
+        activity!(
+            "system.disk.operation_time",
+            Unit::SECONDS,
+            WRITE,
+            "Time that all operations took together.",
+            "disk_write_time_usec",
+            |all| usec(all.write_ms)
+        ),
+        activity!(
+            "system.disk.io_time",
+            Unit::SECONDS,
+            &[],
+            "Time in which a disk had any operation under way, of all disks.",
+            "disk_io_time_usec",
+            |all| usec(all.io_ms)
+        ),
+        activity!(
+            "nodetally.node.disk.weighted_io_time",
+            Unit::SECONDS,
+            &[],
+            "Time in which operations were under way, times their number, of all disks.",
+            "disk_weighted_io_time_usec",
+            |all| usec(all.weighted_io_ms)
+        ),
+        Metric {
+            instrument: Instrument::UpDownCounter,
+            ..activity!(
+                "nodetally.node.disk.pending_operations",
+                OPERATIONS,
+                &[],
+                "Operations that are under way.",
+                "disk_ops_in_progress",
+                |all| all.in_progress
+            )
+        },
     ]
 }
 

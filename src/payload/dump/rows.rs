@@ -14,6 +14,7 @@ use crate::quantity::{Bytes, CpuTime, Limit};
 use crate::snapshot::PressureReading;
 use crate::snapshot::gaps::{Gap, Gaps};
 use crate::source::cgroup::pressure::{Pressure, Stall};
+use crate::source::proc::diskstats::DiskActivity;
 use crate::source::proc::meminfo::MemInfo;
 
 pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
@@ -31,6 +32,7 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
         .and(node.cpu.map(node_cpu))
         .and(node.memory.map(node_memory))
         .and(node.disk.map(|disk| disk_usage(disk, "diskstats")))
+        .and(node.disk_activity.map(disk_activity))
         .and(node.network.map(network))
         .and(pressure(&node.pressure))
         .with("load_1m_hundredths", node.load.and_then(|load| load.one_minute_hundredths))
@@ -93,6 +95,18 @@ fn disk_usage(disk: DiskUsage, from: &'static str) -> DumpRow {
         .with("disk_read_ops", has_ops.then_some(disk.read_ops))
         .with("disk_write_ops", has_ops.then_some(disk.write_ops))
         .with("disk_from", from)
+}
+
+fn disk_activity(activity: DiskActivity) -> DumpRow {
+    let usec = |ms: Option<u64>| ms.map(|ms| ms.saturating_mul(1000));
+    DumpRow::default()
+        .with("disk_merged_reads", activity.merged_reads)
+        .with("disk_merged_writes", activity.merged_writes)
+        .with("disk_read_time_usec", usec(activity.read_ms))
+        .with("disk_write_time_usec", usec(activity.write_ms))
+        .with("disk_io_time_usec", usec(activity.io_ms))
+        .with("disk_weighted_io_time_usec", usec(activity.weighted_io_ms))
+        .with("disk_ops_in_progress", activity.in_progress)
 }
 
 fn network(network: NetworkUsage) -> DumpRow {
@@ -161,6 +175,7 @@ pub(super) fn usage(usage: &Usage) -> DumpRow {
         .with("cpu_throttled_periods", throttling.map(|throttling| throttling.throttled_periods))
         .with("cpu_periods", throttling.map(|throttling| throttling.periods))
         .with("cpu_limit_millicores", usage.cpu_limit_millicores())
+        .with("cpu_weight", usage.cpu_weight)
         .with("memory_current_bytes", of_memory(memory.current))
         .with("memory_working_set_bytes", of_memory(memory.working_set()))
         .with("memory_anon_bytes", of_memory(memory.stat.and_then(|stat| stat.anon)))
@@ -168,7 +183,9 @@ pub(super) fn usage(usage: &Usage) -> DumpRow {
         .with("memory_kernel_bytes", of_memory(memory.stat.and_then(|stat| stat.kernel)))
         .with("memory_peak_bytes", of_memory(memory.peak))
         .with("memory_limit_bytes", of_memory(usage.memory_limit()))
+        .with("memory_reservation_bytes", of_memory(usage.memory_reservation()))
         .with("memory_swap_bytes", of_memory(memory.swap_current))
+        .with("memory_swap_limit_bytes", of_memory(usage.swap_limit()))
         .with("memory_resident_bytes", usage.resident.as_bytes())
         .and(events)
         .and(disk)

@@ -93,6 +93,10 @@ fn node(name: &str, attributes: &[(&str, &str)]) -> Series1 {
     Series::figure(NODE, name, attributes, "")
 }
 
+fn node_rows(name: &str, attributes: &[(&str, &str)]) -> Vec<Series> {
+    node(name, attributes).into_iter().collect()
+}
+
 fn cpu_rows(name: &str, attributes: &[(&str, &str)], labels: &'static str) -> Vec<Series> {
     let rows = OWNERS.map(|class| match attributes {
         [] => Series::cpu(class, name, attributes, labels, |before| Some(before.usage)),
@@ -148,6 +152,17 @@ fn cpu_quota(_: &MetricSample, entry: &Entry) -> Option<f64> {
     match entry.facts.cpu_max.filter(|_| entry.ended.is_none())?.quota {
         Limit::At(quota) => Some(quota.as_usec() as f64),
         Limit::Max => None,
+    }
+}
+
+/// The weight in shares of cgroup v1: from 1 to 10000, to 2 to 262144. 0 stays 0.
+#[expect(clippy::cast_precision_loss, reason = "shares end at 2^18")]
+fn cpu_shares(_: &MetricSample, entry: &Entry) -> Option<f64> {
+    let weight = entry.facts.cpu_weight.filter(|_| entry.ended.is_none())?;
+    match weight {
+        0 => Some(0.0),
+        1..=10_000 => Some((2 + (weight - 1) * 262_142 / 9999) as f64),
+        _ => None,
     }
 }
 
@@ -228,6 +243,7 @@ fn cpu() -> Vec<Family> {
         ),
         setting("container_spec_cpu_period", "CPU period of the container.", facts(cpu_period)),
         setting("container_spec_cpu_quota", "CPU quota of the container.", facts(cpu_quota)),
+        setting("container_spec_cpu_shares", "CPU share of the container.", facts(cpu_shares)),
     ]
 }
 
@@ -240,6 +256,7 @@ fn disk() -> Vec<Family> {
             .map(|series| Series { divisor: 512.0, ..series.with(ExtraLabel::Device) });
         bytes.into_iter().collect()
     };
+    let of_disk = |name, attributes| with(ExtraLabel::Device, node_rows(name, attributes));
     // The device below a filesystem is not known.
     let space = |name| Series::figure(NODE, name, &[], ",device=\"\"").into_iter().collect();
     vec![
@@ -272,6 +289,41 @@ fn disk() -> Vec<Family> {
             "container_fs_sector_writes_total",
             "Cumulative count of sector writes completed",
             sectors(WRITE),
+        ),
+        counter(
+            "container_fs_reads_merged_total",
+            "Cumulative count of reads merged",
+            of_disk("system.disk.merged", READ),
+        ),
+        counter(
+            "container_fs_writes_merged_total",
+            "Cumulative count of writes merged",
+            of_disk("system.disk.merged", WRITE),
+        ),
+        counter(
+            "container_fs_read_seconds_total",
+            "Cumulative count of seconds spent reading",
+            of_disk("system.disk.operation_time", READ),
+        ),
+        counter(
+            "container_fs_write_seconds_total",
+            "Cumulative count of seconds spent writing",
+            of_disk("system.disk.operation_time", WRITE),
+        ),
+        gauge(
+            "container_fs_io_current",
+            "Number of I/Os currently in progress",
+            of_disk("nodetally.node.disk.pending_operations", &[]),
+        ),
+        counter(
+            "container_fs_io_time_seconds_total",
+            "Cumulative count of seconds spent doing I/Os",
+            of_disk("system.disk.io_time", &[]),
+        ),
+        counter(
+            "container_fs_io_time_weighted_seconds_total",
+            "Cumulative weighted I/O time in seconds",
+            of_disk("nodetally.node.disk.weighted_io_time", &[]),
         ),
         gauge(
             "container_fs_usage_bytes",
@@ -362,6 +414,16 @@ fn memory() -> Vec<Family> {
             "container_spec_memory_limit_bytes",
             "Memory limit for the container.",
             rows("memory.limit", &[], node("system.memory.limit", &[])),
+        ),
+        setting(
+            "container_spec_memory_reservation_limit_bytes",
+            "Memory reservation limit for the container.",
+            rows("memory.reservation", &[], None),
+        ),
+        setting(
+            "container_spec_memory_swap_limit_bytes",
+            "Memory swap limit for the container.",
+            rows("memory.swap.limit", &[], node("nodetally.node.swap.limit", &[])),
         ),
     ]
 }

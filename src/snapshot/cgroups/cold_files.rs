@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::slot::{CgroupSlot, keep};
 use crate::quantity::{Bytes, Limit};
 use crate::snapshot::CgroupReading;
-use crate::snapshot::held::{DescriptorBudget, FileReader};
+use crate::snapshot::held::{DescriptorBudget, FileReader, Held};
 use crate::snapshot::processes::ProcessReader;
 use crate::snapshot::read_context::{Outcome, ReadContext};
 use crate::source::cgroup::{cpu_max, memory_events, memory_stat, pressure, procs, single};
@@ -19,6 +19,8 @@ pub(super) struct ColdFiles<'a> {
     pub reading: &'a mut CgroupReading,
     pub budget: &'a mut DescriptorBudget,
     pub pids: &'a mut Vec<u32>,
+    /// Read what hardly ever changes. Its files do not stay open.
+    pub settings: bool,
     pub detail: bool,
     pub refresh: bool,
     /// It is idle, and was read in full when it last changed. Only files that can change without
@@ -53,14 +55,14 @@ impl ColdFiles<'_> {
                 reader.record(&mut files.memory_events, c"memory.events", memory_events::parse);
             keep(&mut memory.events, events);
         }
+        let bytes = |text: &[u8]| single::parse_figure(text).map(Bytes::from_bytes);
+        let limit = |text: &[u8]| {
+            single::parse_limit(text).map(|limit| match limit {
+                Limit::Max => Limit::Max,
+                Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
+            })
+        };
         if self.detail && has_memory {
-            let bytes = |text: &[u8]| single::parse_figure(text).map(Bytes::from_bytes);
-            let limit = |text: &[u8]| {
-                single::parse_limit(text).map(|limit| match limit {
-                    Limit::Max => Limit::Max,
-                    Limit::At(bytes) => Limit::At(Bytes::from_bytes(bytes)),
-                })
-            };
             keep(&mut memory.max, reader.record(&mut files.memory_max, c"memory.max", limit));
             if !self.idle {
                 let peak = reader.record(&mut files.memory_peak, c"memory.peak", bytes);
@@ -81,6 +83,19 @@ impl ColdFiles<'_> {
             keep(&mut pids.max, reader.record(&mut files.pids_max, c"pids.max", limit));
             let cpu_max = reader.record(&mut files.cpu_max, c"cpu.max", cpu_max::parse);
             keep(&mut self.reading.cpu_max, cpu_max);
+        }
+        if self.settings && !self.is_root {
+            reader.hold = false;
+            let [mut weight, mut min, mut swap] = [const { Held::Unopened }; 3];
+            let figure = single::parse_figure;
+            let weight = reader.record(&mut weight, c"cpu.weight", figure);
+            keep(&mut self.reading.cpu_weight, weight);
+            if has_memory {
+                keep(&mut memory.min, reader.record(&mut min, c"memory.min", limit));
+                let swap_max = reader.record(&mut swap, c"memory.swap.max", limit);
+                keep(&mut memory.swap_max, swap_max);
+            }
+            reader.hold = self.hold;
         }
         if self.detail {
             let pressures = &mut self.reading.pressure;

@@ -32,6 +32,8 @@ pub(super) struct CgroupSlot {
     pub dirty: bool,
     /// It changed while its children were read in the last walk, so the next one visits them.
     pub revisit: bool,
+    /// No walk has read it in full yet. What made it may not have set everything before.
+    pub is_new: bool,
     pub watched: Option<CgroupWatch>,
     pub activity: Activity,
     /// Hard links give the number of children: true on cgroup2, false on a copy of one.

@@ -210,12 +210,14 @@ impl CgroupTree {
         let Some(reading) = walk.readings.get_mut(at) else { return };
         let Some(slot) = self.followed.slots.get_mut(at) else { return };
         self.followed.budget.begin(slot.is_beyond_share);
+        let settings = std::mem::take(&mut slot.is_new) || refresh;
         let mut cold = ColdFiles {
             root: &self.root,
             slot,
             reading,
             budget: &mut self.followed.budget,
             pids: &mut self.pids,
+            settings,
             detail: refresh || (walk.context.tick + at as u64).is_multiple_of(self.detail_ticks),
             refresh,
             idle: refresh_below,
@@ -514,6 +516,7 @@ impl CgroupTree {
                 reading,
                 budget: &mut self.followed.budget,
                 pids: &mut self.pids,
+                settings: true,
                 detail: true,
                 refresh: true,
                 idle: false,
@@ -557,6 +560,7 @@ impl CgroupTree {
             gone: false,
             dirty: false,
             revisit: false,
+            is_new: true,
             watched: None,
             activity: Activity::Active,
             links_count_children: status.is_cgroup2,

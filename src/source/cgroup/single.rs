@@ -1,5 +1,5 @@
 //! Files of one figure: `memory.current`, `memory.peak`, `memory.swap.current`, `pids.current`,
-//! and of one limit: `memory.max`, `pids.max`.
+//! `cpu.weight`, and of one limit: `memory.max`, `memory.min`, `memory.swap.max`, `pids.max`.
 
 use crate::quantity::Limit;
 use crate::source::Malformed;

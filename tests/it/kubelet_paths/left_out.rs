@@ -4,23 +4,7 @@
 pub const FAMILIES: &[(&str, &str)] = &[
     ("container_cpu_load_average_10s", "a kubelet writes 0: its load reader is off"),
     ("container_file_descriptors", "needs a listing of `/proc/<pid>/fd` of each process"),
-    ("container_fs_io_current", "not kept of the line in /proc/diskstats"),
-    ("container_fs_io_time_seconds_total", "not kept of the line in /proc/diskstats"),
-    ("container_fs_io_time_weighted_seconds_total", "not kept of the line in /proc/diskstats"),
-    ("container_fs_read_seconds_total", "not kept of the line in /proc/diskstats"),
-    ("container_fs_reads_merged_total", "not kept of the line in /proc/diskstats"),
-    ("container_fs_write_seconds_total", "not kept of the line in /proc/diskstats"),
-    ("container_fs_writes_merged_total", "not kept of the line in /proc/diskstats"),
     ("container_sockets", "needs a listing of `/proc/<pid>/fd` of each process"),
-    ("container_spec_cpu_shares", "cpu.weight is not read: one more file of each cgroup"),
-    (
-        "container_spec_memory_reservation_limit_bytes",
-        "memory.low is not read: one more file of each cgroup",
-    ),
-    (
-        "container_spec_memory_swap_limit_bytes",
-        "memory.swap.max is not read: one more file of each cgroup",
-    ),
     ("container_tasks_state", "a kubelet writes 0: the kernel answers for cgroup v1 only"),
     ("machine_nvm_avg_power_budget_watts", "the kernel does not say; a kubelet writes 0"),
     ("machine_nvm_capacity", "the kernel does not say; a kubelet writes 0"),

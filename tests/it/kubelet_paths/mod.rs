@@ -4,6 +4,7 @@ mod examples;
 mod left_out;
 mod names;
 mod served;
+mod settings;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +30,11 @@ fn fixtures() -> PathBuf {
 /// The metrics of a captured host between its two instants. Space of disks is made up: a capture
 /// has none.
 fn sample(host: &str) -> Arc<MetricSample> {
-    let dir = fixtures().join("hosts").join(host);
-    let instants = capture::load(&dir).unwrap();
+    sample_of(&fixtures().join("hosts").join(host))
+}
+
+fn sample_of(dir: &Path) -> Arc<MetricSample> {
+    let instants = capture::load(dir).unwrap();
     let mut ledger = Ledger::new(instants[0].units);
     let mut account = Account::default();
     for roots in instants {
@@ -38,7 +42,7 @@ fn sample(host: &str) -> Arc<MetricSample> {
         let mut sampler = Sampler::open(roots, SamplerOptions::default()).unwrap();
         ledger.settle(sampler.sample(&|| captured.at, captured.wall), &mut account);
     }
-    let catalog = capture::load_catalog(&dir).unwrap();
+    let catalog = capture::load_catalog(dir).unwrap();
     let space = PodFilesystem {
         usage_bytes: 8192,
         capacity_bytes: Some(1 << 30),

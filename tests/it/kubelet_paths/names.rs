@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use nodetally::metrics::sample::MetricSample;
 use nodetally::payload::kubelet::{cadvisor, resource, summary::Summary};
 use nodetally::payload::open_metrics::TextFormat;
 use serde_json::Value;
 
-use super::{FamilyShape, HOSTS, fixtures, left_out, machine, sample, shapes};
+use super::{FamilyShape, HOSTS, fixtures, left_out, machine, sample, settings, shapes};
 use crate::support::skip::skip;
 
 pub fn text(host: &str, path: &str, format: TextFormat) -> String {
-    let sample = sample(host);
+    text_of(sample(host), path, format)
+}
+
+pub fn text_of(sample: Arc<MetricSample>, path: &str, format: TextFormat) -> String {
     let mut out = Vec::new();
     let mut text = match path {
         "/metrics/resource" => resource::of_sample(sample, format),
@@ -43,20 +48,22 @@ fn recorded() -> BTreeMap<String, BTreeMap<String, FamilyShape>> {
 fn families_have_the_kubelets_names_types_labels_and_help() {
     let recorded = recorded();
     assert_eq!(recorded.len(), 2);
-    // No capture has every file: one of them lacks pids.max.
+    // No capture has every file: one of them lacks pids.max, and all of them the settings.
+    let samples = HOSTS.map(sample).into_iter().chain([settings::sample()]);
+    let samples: Vec<_> = samples.collect();
     let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
-    for host in HOSTS {
+    for sample in &samples {
         for (path, families) in &recorded {
-            let own = shapes(&text(host, path, TextFormat::Prometheus));
+            let own = shapes(&text_of(Arc::clone(sample), path, TextFormat::Prometheus));
             for (name, shape) in families {
                 match own.get(name) {
-                    Some(own) => assert_eq!(own, shape, "{host} {name}"),
+                    Some(own) => assert_eq!(own, shape, "{name}"),
                     None => *missing.entry(name).or_default() += 1,
                 }
             }
         }
     }
-    missing.retain(|_, hosts| *hosts == HOSTS.len());
+    missing.retain(|_, hosts| *hosts == samples.len());
     let missing: Vec<&str> = missing.into_keys().collect();
     let left_out: Vec<&str> = left_out::FAMILIES.iter().map(|(name, _)| *name).collect();
     assert_eq!(missing, left_out);

@@ -471,6 +471,7 @@ impl Model {
                 pids: PidsReading::default(),
                 pressure: PressureReading::default(),
                 cpu_max: None,
+                cpu_weight: None,
                 processes: match one.alive {
                     true => one.process.iter().map(|one| reading_of(one, read_at)).collect(),
                     false => Vec::new(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nodetally::quantity::{Bytes, Pages, Ticks};
 use nodetally::source::cgroup::pressure;
+use nodetally::source::proc::diskstats::DiskActivity;
 use nodetally::source::proc::{
     diskstats, loadavg, meminfo, mountinfo, net_dev, net_route, pid_cgroup, pid_io, pid_stat, stat,
     uptime,
@@ -181,6 +182,16 @@ fn disks_are_what_the_crate_says() {
             assert_eq!(ours.read.as_bytes(), theirs.sectors_read * 512, "{path}");
             assert_eq!(ours.written.as_bytes(), theirs.sectors_written * 512, "{path}");
             assert_eq!((ours.read_ops, ours.write_ops), (theirs.reads, theirs.writes), "{path}");
+            let activity = DiskActivity {
+                merged_reads: Some(theirs.merged),
+                merged_writes: Some(theirs.writes_merged),
+                read_ms: Some(theirs.time_reading),
+                write_ms: Some(theirs.time_writing),
+                in_progress: Some(theirs.in_progress),
+                io_ms: Some(theirs.time_in_progress),
+                weighted_io_ms: Some(theirs.weighted_time_in_progress),
+            };
+            assert_eq!(ours.activity, activity, "{path}");
         }
     }
 }

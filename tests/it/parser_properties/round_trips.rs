@@ -283,6 +283,11 @@ proptest! {
             prop_assert_eq!(row.read.as_bytes(), u64::from(figures[2]) * 512);
             prop_assert_eq!(row.written.as_bytes(), u64::from(figures[6]) * 512);
             prop_assert_eq!((row.read_ops, row.write_ops), (u64::from(figures[0]), u64::from(figures[4])));
+            let figure = |at: usize| Some(u64::from(figures[at]));
+            let all = row.activity;
+            prop_assert_eq!([all.merged_reads, all.read_ms], [figure(1), figure(3)]);
+            prop_assert_eq!([all.merged_writes, all.write_ms], [figure(5), figure(7)]);
+            prop_assert_eq!([all.in_progress, all.io_ms, all.weighted_io_ms], [8, 9, 10].map(figure));
         }
     }
 

@@ -120,6 +120,9 @@ fn part_of(file: &str, whole: &Snapshot) -> Option<Part> {
             "memory.current" => part(&fact, &[&format!("{path}/memory.")]),
             "memory.events" if in_root => None,
             "cpu.max"
+            | "cpu.weight"
+            | "memory.min"
+            | "memory.swap.max"
             | "memory.stat"
             | "memory.events"
             | "memory.peak"

@@ -166,6 +166,11 @@ fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
     }
     let file = |name| format!("sys/fs/cgroup/system.slice/nginx.service/{name}");
     host.copy.write(&file("memory.max"), "77000000\n");
+    for (name, text) in
+        [("cpu.weight", "250\n"), ("memory.min", "4096\n"), ("memory.swap.max", "0\n")]
+    {
+        host.copy.write(&file(name), text);
+    }
     let stat = host.copy.read(&file("memory.stat"));
     let other = |line: &str| match line.strip_prefix("inactive_file ") {
         Some(_) => "inactive_file 4711\n".to_owned(),
@@ -180,9 +185,37 @@ fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
     let now = &host.sampler.snapshot().cgroups;
     let nginx = now.iter().find(|cgroup| *cgroup.key.path == *NGINX).unwrap();
     assert_eq!(nginx.memory.max, Some(Limit::At(Bytes::from_bytes(77_000_000))));
+    assert_eq!(nginx.cpu_weight, Some(250));
+    assert_eq!(nginx.memory.min, Some(Limit::At(Bytes::from_bytes(4096))));
+    assert_eq!(nginx.memory.swap_max, Some(Limit::At(Bytes::ZERO)));
     assert_eq!(nginx.memory.stat.unwrap().inactive_file, Some(Bytes::from_bytes(4711)));
     assert_eq!(nginx.processes[0].key.pid, 2);
     assert!(nginx.processes.iter().all(|process| process.comm != Comm::default()));
+}
+
+/// A runtime makes a cgroup, and sets it up then.
+#[test]
+fn settings_of_a_new_cgroup_are_those_of_its_second_reading() {
+    let mut host = Ticking::new(HOST);
+    let (path, dir) = (b"/system.slice/new.service", "sys/fs/cgroup/system.slice/new.service");
+    let weight = |snapshot: &Snapshot| {
+        snapshot.cgroups.iter().find(|cgroup| *cgroup.key.path == *path).unwrap().cpu_weight
+    };
+    host.copy.make_cgroup(path);
+    host.copy.write(&format!("{dir}/cpu.weight"), "100\n");
+    assert_eq!(weight(host.tick()), Some(100));
+    host.copy.write(&format!("{dir}/cpu.weight"), "39\n");
+    host.copy.spend(path, 1000);
+    assert_eq!(weight(host.tick()), Some(39));
+    // Then in its turn only.
+    host.copy.write(&format!("{dir}/cpu.weight"), "7\n");
+    let mut late = 0;
+    for _ in 0..16 {
+        host.copy.spend(path, 1000);
+        late += u32::from(weight(host.tick()) == Some(39));
+    }
+    assert_eq!(weight(host.sampler.snapshot()), Some(7));
+    assert!(late > 0, "it is opened in each tick");
 }
 
 #[test]

@@ -190,6 +190,9 @@ pub fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
         of_cgroup("cpu.stat", format!("{:?}", cgroup.cpu));
         of_cgroup("io.stat", format!("{:?}", cgroup.io));
         of_cgroup("cpu.max", format!("{:?}", cgroup.cpu_max));
+        of_cgroup("cpu.weight", format!("{:?}", cgroup.cpu_weight));
+        of_cgroup("memory.min", format!("{:?}", cgroup.memory.min));
+        of_cgroup("memory.swap.max", format!("{:?}", cgroup.memory.swap_max));
         of_cgroup("memory.current", format!("{:?}", cgroup.memory.current));
         of_cgroup("memory.stat", format!("{:?}", cgroup.memory.stat));
         of_cgroup("memory.events", format!("{:?}", cgroup.memory.events));

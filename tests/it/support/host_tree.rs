@@ -310,6 +310,9 @@ impl HostTree {
             put("pids.current", "3\n");
             put("pids.max", "7243\n");
             put("cpu.max", "50000 100000\n");
+            put("cpu.weight", "39\n");
+            put("memory.min", "0\n");
+            put("memory.swap.max", "max\n");
         } else {
             put("cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma misc\n");
         }
