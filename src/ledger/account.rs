@@ -206,7 +206,7 @@ pub struct NodeUsage {
     /// Events of the whole cgroup tree in the interval.
     pub events: EventCounts,
     pub disk: Option<DiskUsage>,
-    /// What its disks did beside their transfers, in the interval, as a sum over the disks.
+    /// Merges and times of its disks in the interval, as a sum over the disks.
     pub disk_activity: Option<DiskActivity>,
     /// The node's disk; `None`: there is none, or several.
     pub disk_name: Option<DiskName>,

@@ -43,7 +43,7 @@ impl TryFrom<Vec<u8>> for DiskName {
     }
 }
 
-/// What a device did beside its transfers. Each figure is absent where the row ends before it, or it
+/// Merges, times and pending operations of a device. Each figure is absent where the row ends before it, or it
 /// is not what the kernel writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DiskActivity {
@@ -58,7 +58,7 @@ pub struct DiskActivity {
     pub in_progress: Option<u64>,
     /// Time in which any operation was under way, in milliseconds.
     pub io_ms: Option<u64>,
-    /// The same, times the operations that were under way.
+    /// Time in which operations were under way, times their number, in milliseconds.
     pub weighted_io_ms: Option<u64>,
 }
 

@@ -3,8 +3,16 @@
 /// Of the texts.
 pub const FAMILIES: &[(&str, &str)] = &[
     ("container_cpu_load_average_10s", "a kubelet writes 0: its load reader is off"),
-    ("container_file_descriptors", "needs a listing of `/proc/<pid>/fd` of each process"),
-    ("container_sockets", "needs a listing of `/proc/<pid>/fd` of each process"),
+    (
+        "container_file_descriptors",
+        "Linux 6.2 and later count them in 5 µs of CPU for each process, earlier ones list them: 5 ms a \
+         sample for 1000 processes, where one of 110 pods takes 8 ms",
+    ),
+    (
+        "container_sockets",
+        "needs the link of each descriptor, 5 µs of CPU each: 300 ms a sample for 1000 processes with 60 \
+         each",
+    ),
     ("container_tasks_state", "a kubelet writes 0: the kernel answers for cgroup v1 only"),
     ("machine_nvm_avg_power_budget_watts", "the kernel does not say; a kubelet writes 0"),
     ("machine_nvm_capacity", "the kernel does not say; a kubelet writes 0"),
