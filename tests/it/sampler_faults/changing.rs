@@ -193,6 +193,34 @@ fn what_changes_where_nothing_runs_is_seen_within_sixteen_ticks() {
     assert!(nginx.processes.iter().all(|process| process.comm != Comm::default()));
 }
 
+/// A runtime makes a cgroup, and sets it up then.
+#[test]
+fn settings_of_a_new_cgroup_are_those_of_its_second_reading() {
+    let mut host = Ticking::new(HOST);
+    let (path, dir) = (b"/system.slice/new.service", "sys/fs/cgroup/system.slice/new.service");
+    let weight = |snapshot: &Snapshot| {
+        snapshot.cgroups.iter().find(|cgroup| *cgroup.key.path == *path).unwrap().cpu_weight
+    };
+    host.copy.make_cgroup(path);
+    host.copy.write(&format!("{dir}/cpu.weight"), "100\n");
+    host.copy.spend(path, 1000);
+    assert_eq!(weight(host.tick()), Some(100));
+    host.copy.write(&format!("{dir}/cpu.weight"), "39\n");
+    host.copy.spend(path, 1000);
+    assert_eq!(weight(host.tick()), Some(39));
+    // Then in its turn only, which is another one in each round.
+    let mut late = 0;
+    for value in [7, 8] {
+        host.copy.write(&format!("{dir}/cpu.weight"), format!("{value}\n"));
+        for _ in 0..23 {
+            host.copy.spend(path, 1000);
+            late += u32::from(weight(host.tick()) != Some(value));
+        }
+        assert_eq!(weight(host.sampler.snapshot()), Some(value));
+    }
+    assert!(late > 0, "it is opened in each tick");
+}
+
 #[test]
 fn a_renamed_cgroup_brings_no_past() {
     let mut host = Ticking::new(HOST);
