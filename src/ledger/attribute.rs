@@ -457,9 +457,14 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::CgroupKey;
+    use crate::ledger::counters::{KnownInterface, NamespaceCounters};
     use crate::ledger::event_counts::EventCounts;
-    use crate::snapshot::PressureReading;
+    use crate::quantity::BootTime;
+    use crate::snapshot::topology::{InterfaceFacts, InterfaceKind};
+    use crate::snapshot::{InterfaceReading, NamespaceReading, PressureReading};
     use crate::source::cgroup::memory_stat::MemoryStat;
+    use crate::source::proc::net_dev::InterfaceRow;
 
     /// A figure in each place, times `by`.
     fn gauges(by: u64) -> Usage {
@@ -562,6 +567,106 @@ mod tests {
             attribution.finish_pods(units, &mut account, &mut UnlistedSums::default());
             assert_eq!(account.pods.len(), usize::from(is_pod), "{usage:?}");
             assert_eq!(account.empty_pod_cgroups, u32::from(!is_pod), "{usage:?}");
+        }
+    }
+
+    /// A unit with a namespace of its own and another one below, as of Docker in it. What software
+    /// of the second carries has left by the first. Its hardware has a wire of its own.
+    #[test]
+    fn an_owners_second_namespace_adds_its_hardware_alone() {
+        const BEFORE: u64 = 5000;
+        let reading = |name: &str, kind, gained: u64| {
+            let row = InterfaceRow {
+                name: InterfaceName::new(name.as_bytes()).unwrap(),
+                rx_bytes: BEFORE + gained,
+                rx_packets: 0,
+                rx_errors: 0,
+                rx_dropped: 0,
+                tx_bytes: 0,
+                tx_packets: 0,
+                tx_errors: 0,
+                tx_dropped: 0,
+                is_odd: false,
+            };
+            InterfaceReading { row, facts: InterfaceFacts { index: None, kind } }
+        };
+        // Of the first namespace; software and hardware of the second; the unit's.
+        for (own, software, hardware, received) in [
+            (Some(50), 100, 7, Some(57)),
+            (Some(50), 100, 0, Some(50)),
+            (Some(0), 100, 0, Some(0)),
+            (Some(0), 0, 7, Some(7)),
+            // The first cannot be read.
+            (None, 100, 7, Some(7)),
+            (None, 100, 0, None),
+        ] {
+            let namespace = |id, interfaces: Vec<InterfaceReading>| NamespaceReading {
+                id,
+                is_host: false,
+                leader_pid: 1,
+                read_at: BootTime::from_nanos(20_000_000_000),
+                readable: !interfaces.is_empty(),
+                interfaces,
+            };
+            let first = own.map(|own| reading("eth0", InterfaceKind::Virtual, own));
+            let second = vec![
+                reading("eth0", InterfaceKind::Virtual, software),
+                reading("net1", InterfaceKind::Hardware, hardware),
+            ];
+            let mut snapshot = Snapshot::default();
+            snapshot.namespaces =
+                vec![namespace(10, first.into_iter().collect()), namespace(20, second)];
+            let mut cgroups = Vec::new();
+            for (path, parent, entry, namespace) in
+                [("/", None, 0, None), ("/u", Some(0), 1, Some(10)), ("/u/x", Some(1), 1, Some(20))]
+            {
+                let key = CgroupKey { path: path.as_bytes().into(), inode: 1 };
+                let reading = CgroupReading { parent, namespace, ..CgroupReading::unread(key) };
+                snapshot.cgroups.push(reading);
+                cgroups.push(CgroupDelta { entry, ..CgroupDelta::nothing() });
+            }
+            let entry = |owner, top| OwnerEntry {
+                owner,
+                parent: None,
+                top,
+                starts: 0,
+                self_usage: SelfUsage::default(),
+            };
+            let mut entries = [entry(Owner::Root, 0), entry(Owner::Unit, 1)];
+            let known = |name: &str| KnownInterface {
+                index: None,
+                row: reading(name, InterfaceKind::Virtual, 0).row,
+            };
+            let before = |id, rows| NamespaceCounters {
+                id,
+                read_at: BootTime::from_nanos(10_000_000_000),
+                readable: true,
+                rows,
+            };
+            let last = Counters {
+                namespaces: vec![
+                    before(10, vec![known("eth0")]),
+                    before(20, vec![known("eth0"), known("net1")]),
+                ],
+                ..Counters::default()
+            };
+            let units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
+            let mut attribution = Attribution::default();
+            let gaps = &mut Gaps::default();
+            attribution.attribute_networks(
+                Some(&last),
+                units,
+                &snapshot,
+                &cgroups,
+                &mut entries,
+                gaps,
+            );
+            let case = format!("{own:?} {software} {hardware}");
+            let found = attribution.networks[1].map(|network| network.rx.as_bytes());
+            assert_eq!(found, received, "{case}");
+            let name = attribution.interfaces[1].map(|name| name.as_bytes().to_vec());
+            assert_eq!(name, own.map(|_| b"eth0".to_vec()), "{case}");
+            assert_eq!(attribution.repeated[1], NetworkUsage::default(), "{case}");
         }
     }
 }

@@ -228,7 +228,12 @@ fn left_of_node(snapshot: &Snapshot, cgroups: &[CgroupDelta], account: &Account)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::CgroupKey;
+    use crate::ledger::account::{NodeCpu, ProcessUsage};
+    use crate::ledger::delta::CpuDelta;
     use crate::quantity::BootTime;
+    use crate::snapshot::{CgroupReading, ProcessReading};
+    use crate::source::cgroup::cpu_stat::CpuStat;
 
     /// A pid is reused, so a parent is one that started before its child.
     #[test]
@@ -284,5 +289,155 @@ mod tests {
         settler.settle_ended(&last, &mut next);
         assert_eq!(next.processes[0].expected.as_usec(), 300 + 111);
         assert_eq!(settler.orphans, [(0, 222)]);
+    }
+
+    const UNITS: Units = Units { ticks_per_second: 100, page_size_bytes: 4096 };
+
+    fn cgroup(path: &str, parent: Option<usize>) -> CgroupReading {
+        let key = CgroupKey { path: path.as_bytes().into(), inode: 1 };
+        CgroupReading { parent, ..CgroupReading::unread(key) }
+    }
+
+    /// A process that started `pid` ticks after boot.
+    fn process(pid: u32, parent_pid: u32, children_usec: u64) -> ProcessReading {
+        ProcessReading {
+            key: ProcessKey { pid, start_ticks: u64::from(pid) },
+            comm: Default::default(),
+            parent_pid,
+            kernel_thread: false,
+            threads: None,
+            resident: None,
+            cpu: Some(CpuTime::ZERO),
+            children: Some(CpuTime::from_usec(children_usec)),
+            io: None,
+            cmdline: None,
+            read_at: BootTime::default(),
+            place: CountedAt::Here,
+        }
+    }
+
+    fn listed(reading: &ProcessReading) -> ProcessUsage {
+        ProcessUsage {
+            key: reading.key,
+            comm: reading.comm,
+            parent_pid: reading.parent_pid,
+            threads: None,
+            kernel_thread: false,
+            cgroup: Arc::from(&b"/"[..]),
+            named: None,
+            cpu: None,
+            disk: None,
+            resident: None,
+            cmdline: None,
+        }
+    }
+
+    /// Three parents in the root, which has no counter. The time of children that live in a cgroup
+    /// with a counter is in that one. `place`: where the child 200 of the first is counted.
+    /// Returns the lines, and what the root's own usage got.
+    fn lines_with(place: CountedAt, is_counted: bool) -> (Vec<(u32, u64)>, i64) {
+        let mut snapshot = Snapshot::default();
+        snapshot.cgroups = vec![cgroup("/", None), cgroup("/a", Some(0))];
+        let parents = [process(100, 1, 500), process(101, 1, 300), process(102, 1, 0)];
+        let child = ProcessReading { place, ..process(200, 100, 0) };
+        snapshot.cgroups[0].processes = parents.to_vec();
+        snapshot.cgroups[1].processes = vec![child.clone()];
+        snapshot.cgroups[1].cpu = Some(CpuStat::default());
+        let mut cgroups = [CgroupDelta::nothing(), CgroupDelta::nothing()];
+        cgroups[1].measured_cpu = is_counted.then(CpuDelta::default);
+        let (mut last, mut next) = (Counters::default(), Counters::default());
+        next.fill(&snapshot);
+        last.processes = next.processes.clone();
+        last.processes.iter_mut().for_each(|before| before.children = Some(CpuTime::ZERO));
+        let processes = parents.iter().chain([&child]).map(listed).collect();
+        let mut account = Account { processes, ..Account::default() };
+        let mut settler = ChildrenSettler::default();
+        settler.settle(Some(&last), &mut next, UNITS, &snapshot, &mut cgroups, &mut account);
+        let lines = &account.exited_children;
+        let lines = lines.iter().map(|line| (line.parent.pid, line.cpu.as_usec()));
+        (lines.collect(), cgroups[0].self_usage.cpu.usage)
+    }
+
+    #[test]
+    fn a_parent_of_children_in_a_cgroup_with_a_counter_has_no_line() {
+        let both = vec![(100, 500), (101, 300)];
+        assert_eq!(lines_with(CountedAt::Here, true), (vec![(101, 300)], 300));
+        assert_eq!(lines_with(CountedAt::Here, false), (both, 800));
+        // Another path of the process names its owner; the counters are another cgroup's.
+        assert_eq!(lines_with(CountedAt::CountedIn(1), false), (vec![(101, 300)], 300));
+    }
+
+    /// 50 of the orphan: 30 from its parent, which has no more, and 20 from the one above that.
+    #[test]
+    fn what_an_orphan_used_before_is_taken_from_one_ancestor_after_another() {
+        let processes = [process(10, 1, 0), process(20, 10, 0), process(30, 20, 0)];
+        let mut snapshot = Snapshot::default();
+        snapshot.cgroups.push(CgroupReading { processes: processes.to_vec(), ..cgroup("/", None) });
+        let mut next = Counters::default();
+        next.fill(&snapshot);
+        for (counted, left) in [
+            (0, [100, 40, 30]),
+            (20, [100, 40, 10]),
+            (50, [100, 20, 0]),
+            (75, [95, 0, 0]),
+            (999, [0, 0, 0]),
+        ] {
+            let parent = |counters, usec| Parent { process: 0, cgroup: 0, counters, usec };
+            let mut settler = ChildrenSettler {
+                // In any order.
+                parents: vec![parent(2, 30), parent(0, 100), parent(1, 40)],
+                orphans: vec![(2, counted)],
+                ..ChildrenSettler::default()
+            };
+            settler.settle_orphans(&next);
+            let found: Vec<u64> = settler.parents.iter().map(|parent| parent.usec).collect();
+            assert_eq!(found, left, "{counted}");
+        }
+        // Ancestors in cgroups that have a counter are passed by.
+        let mut settler = ChildrenSettler {
+            parents: vec![Parent { process: 0, cgroup: 0, counters: 0, usec: 100 }],
+            orphans: vec![(2, 50), (1, 5)],
+            ..ChildrenSettler::default()
+        };
+        settler.settle_orphans(&next);
+        assert_eq!(settler.parents[0].usec, 45);
+    }
+
+    /// 100 busy less 30 of /a with all below it, 7 of /c/d, 4 of processes in /c, 5 in the root, and
+    /// the interrupts' 3 where they are in no task's usage.
+    #[test]
+    fn the_node_has_left_what_no_counter_process_or_interrupt_has() {
+        let mut snapshot = Snapshot::default();
+        snapshot.cgroups = vec![
+            cgroup("/", None),
+            cgroup("/a", Some(0)),
+            cgroup("/a/b", Some(1)),
+            cgroup("/c", Some(0)),
+            cgroup("/c/d", Some(3)),
+        ];
+        let measured = |usage| Some(CpuDelta { usage, ..CpuDelta::default() });
+        let mut cgroups = [(); 5].map(|()| CgroupDelta::nothing());
+        cgroups[0].self_usage.cpu.usage = 5;
+        cgroups[1].measured_cpu = measured(30);
+        cgroups[2].measured_cpu = measured(20);
+        cgroups[3].self_usage.cpu.usage = 4;
+        cgroups[4].measured_cpu = measured(7);
+        for (busy, interrupts, left) in [
+            (100, InterruptTime::Apart, 51),
+            (100, InterruptTime::InTasks, 54),
+            (48, InterruptTime::Apart, 0),
+            (40, InterruptTime::InTasks, 0),
+        ] {
+            let mut account = Account::default();
+            account.node.cpu = Some(NodeCpu {
+                busy: CpuTime::from_usec(busy),
+                irq: Some(CpuTime::from_usec(1)),
+                softirq: Some(CpuTime::from_usec(2)),
+                interrupts,
+                ..NodeCpu::default()
+            });
+            assert_eq!(left_of_node(&snapshot, &cgroups, &account), Some(left), "{busy}");
+        }
+        assert_eq!(left_of_node(&snapshot, &cgroups, &Account::default()), None);
     }
 }

@@ -324,7 +324,12 @@ fn take(
 mod tests {
     use super::*;
     use crate::attribution::Owner;
+    use crate::identity::CgroupKey;
     use crate::ledger::self_usage::SelfUsage;
+    use crate::quantity::Bytes;
+    use crate::snapshot::CgroupReading;
+    use crate::snapshot::topology::BlockDevice;
+    use crate::source::proc::diskstats::DiskstatsRow;
 
     const DISK: Lower = Lower::Device(DeviceNumber { major: 254, minor: 0 });
     const OTHER: Lower = Lower::Device(DeviceNumber { major: 254, minor: 16 });
@@ -456,5 +461,216 @@ mod tests {
             Lower::Disks | Lower::Served => 99,
         });
         assert_eq!(minors.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    const VDA: DeviceNumber = DeviceNumber { major: 254, minor: 0 };
+    const VDB: DeviceNumber = DeviceNumber { major: 254, minor: 16 };
+    /// Loop devices with a file on vda, on vdb, in a place that is not known, and in memory.
+    const LOOP: DeviceNumber = DeviceNumber { major: 7, minor: 0 };
+    const LOOP_ON_VDB: DeviceNumber = DeviceNumber { major: 7, minor: 1 };
+    const LOST: DeviceNumber = DeviceNumber { major: 7, minor: 2 };
+    const IN_MEMORY: DeviceNumber = DeviceNumber { major: 7, minor: 3 };
+    /// A device mapper on vda.
+    const DM: DeviceNumber = DeviceNumber { major: 252, minor: 0 };
+    const NBD: DeviceNumber = DeviceNumber { major: 43, minor: 0 };
+
+    const DEVICES: [(&str, DeviceNumber, BlockKind, &[DeviceNumber]); 8] = [
+        ("loop0", LOOP, BlockKind::Stacked, &[VDA]),
+        ("loop1", LOOP_ON_VDB, BlockKind::Stacked, &[VDB]),
+        ("loop2", LOST, BlockKind::Stacked, &[]),
+        ("loop3", IN_MEMORY, BlockKind::Memory, &[VDA]),
+        ("nbd0", NBD, BlockKind::Served, &[]),
+        ("dm-0", DM, BlockKind::Stacked, &[VDA]),
+        ("vda", VDA, BlockKind::Disk, &[]),
+        ("vdb", VDB, BlockKind::Disk, &[]),
+    ];
+
+    fn topology() -> BlockTopology {
+        let devices = DEVICES.map(|(name, number, kind, below)| {
+            let mut device = BlockDevice::new(name.as_bytes(), number, kind).unwrap();
+            device.below = below.to_vec();
+            device.below_unknown = number == LOST;
+            device
+        });
+        BlockTopology { devices: devices.to_vec() }
+    }
+
+    #[test]
+    fn a_worker_is_between_a_loop_device_and_its_disk_alone() {
+        let found = DEVICES.map(|(_, number, ..)| has_worker(&topology(), number));
+        assert_eq!(found, [true, true, true, false, false, false, false, false]);
+    }
+
+    /// A row that has read `bytes` and written twice as many.
+    fn row(device: DeviceNumber, bytes: u64) -> IoRow {
+        let (read, written) = (Bytes::from_bytes(bytes), Bytes::from_bytes(2 * bytes));
+        IoRow { device, read, written, read_ops: 0, write_ops: 0, is_odd: false }
+    }
+
+    /// What each row gained is a power of two, so the sums show which were added.
+    #[test]
+    fn a_cgroups_bytes_are_on_a_lower_device_or_on_loop_devices_above_it() {
+        let before = DEVICES.map(|(_, number, ..)| row(number, 1000));
+        let mut gained = 1;
+        let now = DEVICES.map(|(_, number, ..)| {
+            gained *= 2;
+            row(number, 1000 + gained / 2)
+        });
+        let mut passed_down = PassedDown::default();
+        passed_down.add_cgroup(Some((&before, &now)), &topology(), 10_000_000);
+        assert!(passed_down.cgroups.is_empty(), "nothing is followed");
+        for lower in [Lower::Device(VDA), Lower::Disks, Lower::Served] {
+            passed_down.follow(lower);
+        }
+        passed_down.add_cgroup(None, &topology(), 10_000_000);
+        passed_down.add_cgroup(Some((&before, &now)), &topology(), 10_000_000);
+        let [None, Some(all)] = passed_down.cgroups.as_slice() else { panic!("two cgroups") };
+        // Not loop1, which is on vdb, nor dm-0, which has no worker.
+        let (loop0, loop2, nbd0, vda, vdb) = (1, 4, 16, 64, 128);
+        let right = [(vda, loop0), (vda + vdb, loop2), (nbd0, 0), (0, 0)];
+        for (sides, (own, above)) in all.iter().zip(right) {
+            assert_eq!((sides.own, sides.above), ([own, 2 * own], [above, 2 * above]));
+        }
+    }
+
+    fn disk_row(name: &str, device: DeviceNumber, sum: u64, ops: [u64; 2]) -> DiskstatsRow {
+        let [read_ops, write_ops] = ops;
+        DiskstatsRow::new(name.as_bytes(), device, [sum, 2 * sum, read_ops, write_ops]).unwrap()
+    }
+
+    /// The followed devices after `prepare`, and the bytes read that each shows. `used`: of each
+    /// device, its operations in all.
+    fn prepared(used: [[u64; 2]; 8]) -> Vec<(Lower, i64)> {
+        let mut snapshot = Snapshot { topology: topology(), ..Snapshot::default() };
+        snapshot.node.disks_readable = true;
+        snapshot.node.disks_read_at = at(20);
+        let mut gained = 1;
+        for ((name, number, ..), ops) in DEVICES.into_iter().zip(used) {
+            snapshot.node.disks.push(disk_row(name, number, 1000 + gained, ops));
+            gained *= 2;
+        }
+        let row = |(name, number, ..): (_, _, _, _)| disk_row(name, number, 1000, [0, 0]);
+        let mut before: Vec<DiskstatsRow> = DEVICES.map(row).to_vec();
+        // One of the number of a disk, and one of its name, that are gone.
+        before.insert(0, disk_row("old", VDA, 1, [0, 0]));
+        before.insert(0, disk_row("vda", DeviceNumber { major: 8, minor: 0 }, 2, [0, 0]));
+        let last = Counters { disks: Some(before), disks_read_at: at(10), ..Counters::default() };
+        let mut passed_down = PassedDown::default();
+        passed_down.prepare(Some(&last), &snapshot);
+        let shown = |followed: &Followed| {
+            assert_eq!(followed.shown[1], 2 * followed.shown[0]);
+            (followed.lower, followed.shown[0])
+        };
+        passed_down.followed.iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_devices_below_loop_devices_in_use_are_followed() {
+        let (unused, read, wrote) = ([0, 0], [1, 0], [0, 1]);
+        let (vda, vdb) = (64, 128);
+        let none = [unused; 8];
+        let with = |changes: &[(usize, [u64; 2])]| {
+            let mut all = none;
+            changes.iter().for_each(|(at, ops)| all[*at] = *ops);
+            prepared(all)
+        };
+        assert_eq!(with(&[]), []);
+        // The disks themselves, the device mapper, and a file in memory.
+        assert_eq!(with(&[(3, read), (5, wrote), (6, read), (7, wrote)]), []);
+        for ops in [read, wrote] {
+            assert_eq!(with(&[(0, ops)]), [(Lower::Device(VDA), vda)]);
+            assert_eq!(with(&[(1, ops)]), [(Lower::Device(VDB), vdb)]);
+            assert_eq!(with(&[(2, ops)]), [(Lower::Disks, vda + vdb)]);
+            assert_eq!(with(&[(4, ops)]), [(Lower::Served, 0)]);
+        }
+    }
+
+    /// Where the disks cannot be read, what is expected of them is forgotten.
+    #[test]
+    fn nothing_is_followed_without_two_readings_of_the_disks() {
+        let has_disks = Counters { disks: Some(Vec::new()), ..Counters::default() };
+        let has_none = Counters::default();
+        for (last, readable, expected) in [
+            (Some(&has_disks), true, 1),
+            (Some(&has_none), true, 1),
+            (Some(&has_disks), false, 0),
+            (None, true, 0),
+        ] {
+            let mut passed_down = PassedDown::default();
+            settled(&mut passed_down, (DISK, 0, at(10)), &[(0, 100)]);
+            passed_down.follow(DISK);
+            passed_down.cgroups.push(None);
+            let mut snapshot = Snapshot::default();
+            snapshot.node.disks_readable = readable;
+            passed_down.prepare(last, &snapshot);
+            assert!(passed_down.followed.is_empty() && passed_down.cgroups.is_empty());
+            assert_eq!(passed_down.expected.len(), expected);
+        }
+    }
+
+    /// A cgroup and two below it, the first of which is another owner's and has no figures but those
+    /// of its child.
+    #[test]
+    fn an_owner_has_the_bytes_of_its_cgroups_without_those_below() {
+        let sides = |own: i64, above: i64| {
+            let mut all = AllSides::default();
+            all[0] = Sides { own: [own, 2 * own], above: [above, 2 * above] };
+            all
+        };
+        let mut snapshot = Snapshot::default();
+        let mut cgroups = Vec::new();
+        for (parent, entry) in [(None, 0), (Some(0), 1), (Some(1), 1), (Some(0), 0)] {
+            let key = CgroupKey { path: b"/".as_slice().into(), inode: 1 };
+            snapshot.cgroups.push(CgroupReading { parent, ..CgroupReading::unread(key) });
+            cgroups.push(CgroupDelta { entry, ..CgroupDelta::nothing() });
+        }
+        let mut passed_down = PassedDown {
+            cgroups: vec![Some(sides(100, 70)), None, Some(sides(30, 20)), Some(sides(5, 3))],
+            ..PassedDown::default()
+        };
+        passed_down.split(&snapshot, &cgroups, 2);
+        let found: Vec<_> =
+            passed_down.owners.iter().map(|all| (all[0].own, all[0].above)).collect();
+        assert_eq!(found, [([70, 140], [50, 100]), ([30, 60], [20, 40])]);
+    }
+
+    /// Bytes on devices that a program serves are their users', and taken from nobody.
+    #[test]
+    fn bytes_on_served_devices_are_noted_and_stay() {
+        let mut snapshot = Snapshot::default();
+        let key = CgroupKey { path: b"/".as_slice().into(), inode: 1 };
+        snapshot.cgroups.push(CgroupReading::unread(key));
+        let mut entries = [entry(500)];
+        let mut passed_down = PassedDown::default();
+        for own in [[40, 300], [2, -7]] {
+            passed_down.follow(Lower::Served);
+            let mut all = AllSides::default();
+            all[0].own = own;
+            passed_down.cgroups = vec![Some(all)];
+            passed_down.settle(&snapshot, &[CgroupDelta::nothing()], &mut entries);
+        }
+        assert_eq!(entries[0].self_usage.served, [42, 300]);
+        assert_eq!(entries[0].self_usage.io.written, 500);
+    }
+
+    /// What is read through a loop device is charged to somebody else as well.
+    #[test]
+    fn bytes_read_are_settled_like_those_written() {
+        let mut entries = [entry(0), entry(0)];
+        entries[0].self_usage.io = IoDelta { read: 100, written: 9, ..IoDelta::default() };
+        entries[1].self_usage.io = IoDelta { read: 130, read_ops: 13, written: 700, write_ops: 7 };
+        let mut passed_down = PassedDown::default();
+        let sides = |own: i64, above: i64| {
+            let mut all = AllSides::default();
+            all[0] = Sides { own: [own, 0], above: [above, 0] };
+            all
+        };
+        passed_down.owners = vec![sides(0, 100), sides(130, 0)];
+        let followed = Followed { lower: DISK, shown: [130, 0] };
+        passed_down.settle_one(0, 0, followed, at(10), &mut entries);
+        let [first, second] = entries.map(|entry| entry.self_usage.io);
+        assert_eq!((first.read, first.written), (100, 9));
+        let right = IoDelta { read: 30, read_ops: 3, written: 700, write_ops: 7 };
+        assert_eq!(second, right);
     }
 }

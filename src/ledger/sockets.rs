@@ -174,4 +174,34 @@ mod tests {
         };
         assert_eq!(found, [(2, usage)]);
     }
+
+    /// More than a link can carry within the interval is no traffic, and still of sockets.
+    #[test]
+    fn traffic_that_is_too_much_is_that_of_sockets_and_none() {
+        let traffic = |received, segments_in| TcpTraffic {
+            received: Bytes::from_bytes(received),
+            acked: Bytes::from_bytes(300),
+            segments_in,
+            segments_out: 4,
+        };
+        let from = NetworkSource::TcpSockets;
+        let nothing = NetworkUsage { from, ..NetworkUsage::default() };
+        let all = NetworkUsage {
+            rx: Bytes::from_bytes(1600),
+            tx: Bytes::from_bytes(300),
+            rx_packets: 100,
+            tx_packets: 4,
+            ..nothing
+        };
+        for (now, usage) in [
+            (traffic(1600, 100), all),
+            (traffic(1601, 100), nothing),
+            // No segment is shorter than 16 bytes.
+            (traffic(1600, 101), nothing),
+        ] {
+            let mut gains = Gains::default();
+            assert_eq!(delta(&TcpTraffic::default(), &now, 1600, &mut gains), usage);
+            assert_eq!((gains.too_much, gains.went_back), (usage == nothing, false));
+        }
+    }
 }

@@ -86,3 +86,41 @@ fn top_level(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &CgroupReading
 fn is_root(reading: &CgroupReading) -> bool {
     *reading.key.path == *b"/"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::CgroupKey;
+
+    /// Each figure of the root less that of its two top-level cgroups, one of which has the third
+    /// below it.
+    #[test]
+    fn the_root_has_what_its_file_has_beyond_the_top_level_cgroups() {
+        let stat = |by: u64| {
+            let bytes = |figure: u64| Some(Bytes::from_bytes(figure * by));
+            MemoryStat {
+                anon: bytes(10_000),
+                file: bytes(2_000),
+                shmem: bytes(300),
+                inactive_file: bytes(40),
+                active_file: bytes(5),
+                ..MemoryStat::default()
+            }
+        };
+        let mut snapshot = Snapshot::default();
+        for (path, parent, by) in
+            [("/", None, 9), ("/a", Some(0), 3), ("/a/b", Some(1), 2), ("/c", Some(0), 4)]
+        {
+            let key = CgroupKey { path: path.as_bytes().into(), inode: 1 };
+            let current = parent.map(|_| Bytes::from_bytes(1));
+            let memory =
+                MemoryReading { current, stat: Some(stat(by)), ..MemoryReading::default() };
+            snapshot.cgroups.push(CgroupReading { parent, memory, ..CgroupReading::unread(key) });
+        }
+        let cgroups = [(); 4].map(|()| CgroupDelta::nothing());
+        let own = own_memory_of_root(&snapshot, &cgroups);
+        let current = Some(Bytes::from_bytes(24_000));
+        let right = MemoryReading { current, stat: Some(stat(2)), ..MemoryReading::default() };
+        assert_eq!(own, Some(right));
+    }
+}

@@ -301,7 +301,14 @@ fn mapper_name(name: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+
+    use super::super::whole_device;
     use super::*;
+    use crate::quantity::{BootTime, WallTime};
+    use crate::snapshot::roots::{CapturedInstant, Units};
 
     #[test]
     fn the_device_mapper_has_a_volume_under_both_its_names() {
@@ -329,5 +336,53 @@ mod tests {
             let found = device_number(&file).unwrap();
             assert_eq!((found.major, found.minor), number, "{kind:?}");
         }
+    }
+
+    /// The first file of this host that lies on a device with a number of its own, or that is such a
+    /// device, with the number. A host on btrfs without a device file may have none.
+    fn file_on_a_device() -> Option<(Vec<u8>, DeviceNumber)> {
+        let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+        let places = [env!("CARGO_MANIFEST_DIR"), "/etc/hosts", "/boot", "/"].map(Into::into);
+        places.into_iter().chain(devices.map(|entry| entry.path())).find_map(|path| {
+            let found = std::fs::metadata(&path).ok()?;
+            let is_device = found.file_type().is_block_device();
+            let number = if is_device { found.rdev() } else { found.dev() };
+            let (major, minor) = (stat::major(number), stat::minor(number));
+            let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
+            let path = path.into_os_string().into_vec();
+            (major != 0).then_some((path, DeviceNumber { major, minor }))
+        })
+    }
+
+    /// The whole disk, where the file lies on a part of it. In a capture, the numbers of its files
+    /// are those of the capture.
+    #[test]
+    fn a_file_of_the_host_is_on_the_disk_of_its_number() {
+        let Some((path, number)) = file_on_a_device() else {
+            eprintln!("no file of this host lies on a device with a number");
+            return;
+        };
+        let mut roots = Roots {
+            procfs: "/proc".into(),
+            sysfs: "/sys".into(),
+            cgroupfs: None,
+            rootfs: "/".into(),
+            units: Units { ticks_per_second: 100, page_size_bytes: 4096 },
+            captured: None,
+        };
+        let (major, minor) = (number.major, number.minor);
+        let rows = whole_device::rows(&[(4000, 9, "xvdz"), (major, minor, "xvdz1")]);
+        let others = whole_device::rows(&[(4000, 9, "xvdz"), (major, minor + 1, "xvdz1")]);
+        let sources = FileSources::open(&roots);
+        let disk = DeviceNumber { major: 4000, minor: 9 };
+        assert_eq!(sources.device_by_number(&path, &rows), Some(disk));
+        assert_eq!(sources.device_by_number(&path, &others), None);
+        assert_eq!(sources.device_by_number(b"/none/such", &rows), None);
+        roots.captured = Some(CapturedInstant {
+            at: BootTime::default(),
+            wall: WallTime::default(),
+            cgroups: BTreeMap::new(),
+        });
+        assert_eq!(FileSources::open(&roots).device_by_number(&path, &rows), None);
     }
 }
