@@ -10,7 +10,7 @@ use super::balance::{UnlistedSums, balance};
 use super::cgroup_delta::CgroupDelta;
 use super::counters::Counters;
 use super::delta::unsigned;
-use super::interfaces::{Earlier, interfaces_delta};
+use super::interfaces::{Earlier, HostInterfaces, interfaces_delta};
 use super::namespaces::{Inside, NamespaceHomes};
 use super::owner_entry::{OwnerEntry, pod_of};
 use super::passed_down::PassedDown;
@@ -228,6 +228,11 @@ impl Attribution {
         self.repeated.clear();
         self.repeated.resize(entries.len(), NetworkUsage::default());
         let Some(last) = last else { return };
+        let host_before = last.interfaces.as_ref().filter(|_| snapshot.node.interfaces_readable);
+        let host = HostInterfaces {
+            before: host_before.map_or(&[], |host| &host.rows),
+            now: &snapshot.node.interfaces,
+        };
         for (place, namespace) in snapshot.namespaces.iter().enumerate() {
             let Some(home) = self.homes.home(place).filter(|_| !namespace.is_host) else {
                 continue;
@@ -249,7 +254,7 @@ impl Attribution {
                 Some(before) if before.readable || !before.rows.is_empty() => {
                     Earlier::Known(&before.rows)
                 }
-                None if is_created() => Earlier::Created,
+                None if is_created() => Earlier::Created(host),
                 Some(_) | None => continue,
             };
             let since = last.namespace(namespace.id).map_or(last.ended_at, |before| before.read_at);

@@ -15,7 +15,28 @@ pub(super) enum Earlier<'a> {
     /// counters, so its traffic counts from now on.
     Known(&'a [KnownInterface]),
     /// The namespace was created since. What software made in it was too; hardware moved in.
-    Created,
+    Created(HostInterfaces<'a>),
+}
+
+/// The interfaces of the host's namespace, where a plugin finds those that it moves into a pod.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HostInterfaces<'a> {
+    pub before: &'a [KnownInterface],
+    pub now: &'a [InterfaceReading],
+}
+
+impl<'a> HostInterfaces<'a> {
+    /// The earlier row of an interface that has left the host's namespace since. The kernel keeps
+    /// its index, unless the new namespace has that already, and its counters.
+    fn moved(self, inner: &InterfaceReading) -> Option<&'a InterfaceRow> {
+        let index = inner.facts.index?;
+        if self.now.iter().any(|now| now.facts.index == Some(index)) {
+            return None;
+        }
+        let before = self.before.iter().find(|before| before.index == Some(index))?;
+        let (then, now) = (&before.row, &inner.row);
+        (then.rx_bytes <= now.rx_bytes && then.tx_bytes <= now.tx_bytes).then_some(then)
+    }
 }
 
 /// The traffic of the interfaces that count, and the part of hardware in it.
@@ -54,8 +75,11 @@ pub(super) fn interfaces_delta(
                 Some(known) => Some(&known.row),
                 None => continue,
             },
-            Earlier::Created if is_hardware => continue,
-            Earlier::Created => None,
+            Earlier::Created(host) => match host.moved(reading) {
+                Some(before) => Some(before),
+                None if is_hardware => continue,
+                None => None,
+            },
         };
         let mut gains = Gains::default();
         let most = most_link_bytes(link_rate(reading.row.name), over_usec);
@@ -184,9 +208,38 @@ mod tests {
             reading("eth0", Some(2), InterfaceKind::Virtual, 700),
             reading("net1", Some(9), InterfaceKind::Hardware, 900_000_000_000),
         ];
-        let delta = of(Earlier::Created, &now);
+        let delta = of(Earlier::Created(HostInterfaces::default()), &now);
         assert_eq!(delta.all.rx.as_bytes(), 700);
         assert_eq!(delta.hardware, NetworkUsage::default());
+    }
+
+    /// Without rights over the pod a function of a card looks like software. Its index tells where
+    /// it was before.
+    #[test]
+    fn in_a_new_namespace_what_left_the_host_counts_on() {
+        use InterfaceKind::{Hardware, Virtual};
+        let now = reading("net1", Some(9), Virtual, 1_000);
+        let before = [known("ens1f0", Some(2), 7), known("ens1f0v3", Some(9), 900)];
+        let other = [known("ens1f0v3", Some(8), 900)];
+        let more = [known("ens1f0v3", Some(9), 1_001)];
+        let nameless = [known("net1", None, 900)];
+        let (card, stays) = ([reading("ens1f0", Some(2), Hardware, 8)], [now]);
+        let received = |before: &[KnownInterface], host: &[InterfaceReading], now| {
+            let earlier = Earlier::Created(HostInterfaces { before, now: host });
+            of(earlier, &[now]).all.rx.as_bytes()
+        };
+        assert_eq!(received(&before, &card, now), 100);
+        let hardware = reading("net1", Some(9), Hardware, 1_000);
+        assert_eq!(received(&before, &card, hardware), 100);
+        // It is there still, it had another index or more bytes, or no index is known.
+        assert_eq!(received(&before, &stays, now), 1_000);
+        for before in [&other, &more, &nameless] {
+            assert_eq!(received(before, &card, now), 1_000);
+        }
+        let mut unsent = before;
+        unsent[1].row.tx_bytes = 2_001;
+        assert_eq!(received(&unsent, &card, now), 1_000);
+        assert_eq!(received(&before, &card, reading("net1", None, Virtual, 1_000)), 1_000);
     }
 
     fn counting(by: u64) -> InterfaceRow {
