@@ -618,9 +618,9 @@ mod tests {
                 reading("eth0", InterfaceKind::Virtual, software),
                 reading("net1", InterfaceKind::Hardware, hardware),
             ];
-            let mut snapshot = Snapshot::default();
-            snapshot.namespaces =
+            let namespaces =
                 vec![namespace(10, first.into_iter().collect()), namespace(20, second)];
+            let mut snapshot = Snapshot { namespaces, ..Snapshot::default() };
             let mut cgroups = Vec::new();
             for (path, parent, entry, namespace) in
                 [("/", None, 0, None), ("/u", Some(0), 1, Some(10)), ("/u/x", Some(1), 1, Some(20))]

@@ -507,7 +507,7 @@ mod tests {
         IoRow { device, read, written, read_ops: 0, write_ops: 0, is_odd: false }
     }
 
-    /// What each row gained is a power of two, so the sums show which were added.
+    /// The gains are powers of two, so the sums show which were added.
     #[test]
     fn a_cgroups_bytes_are_on_a_lower_device_or_on_loop_devices_above_it() {
         let before = DEVICES.map(|(_, number, ..)| row(number, 1000));
@@ -653,7 +653,7 @@ mod tests {
         assert_eq!(entries[0].self_usage.io.written, 500);
     }
 
-    /// What is read through a loop device is charged to somebody else as well.
+    /// Reads through a loop device are charged to somebody else as well.
     #[test]
     fn bytes_read_are_settled_like_those_written() {
         let mut entries = [entry(0), entry(0)];
