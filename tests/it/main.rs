@@ -20,6 +20,7 @@ mod delivery_trust;
 mod descriptors;
 mod directory_kubernetes;
 mod directory_sources;
+mod document_commands;
 mod dry_run;
 mod dump;
 mod durability;
