@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::DeepMerge as _;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{PodSpec, VolumeMount};
+use k8s_openapi::api::core::v1::{Affinity, PodSpec, VolumeMount};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
@@ -28,7 +28,42 @@ fn the_daemon_set_runs_on_every_node_and_stays_there() {
     assert_eq!(toleration.operator.as_deref(), Some("Exists"));
     // A key or an effect would narrow it.
     assert_eq!((&toleration.key, &toleration.effect), (&None, &None));
-    assert_eq!((pod.node_selector, pod.affinity), (None, None));
+    let selector = BTreeMap::from([("kubernetes.io/os".to_owned(), "linux".to_owned())]);
+    assert_eq!(pod.node_selector, Some(selector));
+}
+
+/// Whether a required affinity lets the pod onto a node with these labels, as the API describes it: one
+/// of the terms, with all of its expressions; `NotIn` also holds where the label is missing.
+fn is_let_onto(affinity: &Affinity, labels: &[(&str, &str)]) -> bool {
+    assert_eq!((&affinity.pod_affinity, &affinity.pod_anti_affinity), (&None, &None));
+    let node = affinity.node_affinity.as_ref().unwrap();
+    assert_eq!(node.preferred_during_scheduling_ignored_during_execution, None);
+    let required = node.required_during_scheduling_ignored_during_execution.as_ref().unwrap();
+    required.node_selector_terms.iter().any(|term| {
+        assert_eq!(term.match_fields, None);
+        term.match_expressions.as_ref().unwrap().iter().all(|expression| {
+            assert_eq!(expression.operator, "NotIn", "another operator: enter it here");
+            let values = expression.values.as_ref().unwrap();
+            let value = labels.iter().find(|(key, _)| *key == expression.key);
+            value.is_none_or(|(_, value)| !values.iter().any(|other| other == value))
+        })
+    })
+}
+
+/// The labels that virtual-kubelet and EKS document for their nodes.
+#[test]
+fn the_pod_keeps_off_nodes_that_are_no_machines() {
+    let affinity = pod().affinity.unwrap();
+    let machine = ("kubernetes.io/os", "linux");
+    for (labels, expected) in [
+        (vec![machine], true),
+        (vec![machine, ("type", "virtual-kubelet"), ("kubernetes.io/role", "agent")], false),
+        (vec![machine, ("eks.amazonaws.com/compute-type", "fargate")], false),
+        (vec![machine, ("eks.amazonaws.com/compute-type", "ec2")], true),
+        (vec![machine, ("eks.amazonaws.com/compute-type", "hybrid"), ("type", "gpu")], true),
+    ] {
+        assert_eq!(is_let_onto(&affinity, &labels), expected, "{labels:?}");
+    }
 }
 
 #[test]
