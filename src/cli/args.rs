@@ -146,6 +146,14 @@ pub enum Command {
         after_long_help = keys_help()
     )]
     Config(RunFlags),
+    /// Accept the samples of other nodes' agents, and answer for all of them
+    #[command(
+        long_about = "Accept the samples of other nodes' agents, keep the last hour in memory and \
+                      answer for all of them, until stopped. This node is not sampled.\n\n\
+                      Of the settings receiver.* and sampling.interval hold: the latter is how \
+                      often the agents send."
+    )]
+    Receive(RunFlags),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -325,7 +333,9 @@ impl Cli {
         let mut flags = self.global.keys.0.clone();
         match &self.command {
             Command::Run(run) => flags.extend(&run.keys.0),
-            Command::Check(run) | Command::Config(run) => flags.extend(&run.0),
+            Command::Check(run) | Command::Config(run) | Command::Receive(run) => {
+                flags.extend(&run.0);
+            }
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
             Command::Dump(_) => {}
             Command::Status(status) => {

@@ -29,7 +29,7 @@ use crate::delivery::DryRun;
 use crate::panics;
 use crate::printable::{printable, printable_lines};
 use crate::runtime::reload::Reload;
-use crate::runtime::{agent, host};
+use crate::runtime::{agent, host, receive};
 use args::{Cli, Command};
 use output::{print, print_lines};
 
@@ -84,6 +84,12 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
                 agent::run(resolved, reload, dry_run, &mut std::io::stdout())
             };
             outcome.map_err(anyhow::Error::msg)?;
+        }
+        Command::Receive(_) => {
+            let settings = settings()?;
+            log_to_stderr(settings.log.level);
+            panics::install_hook();
+            receive::run(&settings, &mut std::io::stdout()).map_err(anyhow::Error::msg)?;
         }
         Command::Config(_) => {
             let text = show_config::render(&settings()?, show_config::TokenState::of_file);

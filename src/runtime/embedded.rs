@@ -134,13 +134,18 @@ impl Embedded {
     }
 }
 
+/// The bounds of a receiver that only this agent sends to.
 fn bounds(settings: &Settings) -> ReceiverBounds {
+    ReceiverBounds { post_keys_max: POST_KEYS_MAX, ..shared_bounds(settings) }
+}
+
+/// The bounds of a receiver that many agents with these settings send to.
+pub(super) fn shared_bounds(settings: &Settings) -> ReceiverBounds {
     let mut bounds = ReceiverBounds::for_interval(settings.sampling.interval);
     bounds.retention = settings.receiver.retention;
     bounds.stale_after = settings.receiver.stale_after;
     let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);
     // One more: a window of the whole retention starts with a point of its own.
-    bounds.post_keys_max = POST_KEYS_MAX;
     bounds.points_max = usize::try_from(points + 1).unwrap_or(usize::MAX).min(POINTS_MAX);
     bounds
 }

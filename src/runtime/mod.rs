@@ -8,6 +8,7 @@ pub mod host;
 pub mod metrics_feed;
 pub mod notify;
 pub mod pod_files;
+pub mod receive;
 pub mod reload;
 pub mod sampling;
 pub mod self_metrics;

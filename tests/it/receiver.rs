@@ -10,6 +10,7 @@
 )]
 
 mod any_bytes;
+mod command;
 mod compression;
 mod deployments;
 mod idempotency;

@@ -16,7 +16,7 @@ use super::{BASE, container, container_of, object, pod, pod_of, text, tree};
 
 /// The variables of a container as a kubelet would set them: `$(NAME)` is what an earlier one has,
 /// and stays as it is where there is none.
-fn environment_of(variables: &[EnvVar], host_ip: &str) -> Vec<(String, String)> {
+pub fn environment_of(variables: &[EnvVar], host_ip: &str) -> Vec<(String, String)> {
     let mut set: Vec<(String, String)> = Vec::new();
     for variable in variables {
         let field = variable.value_from.as_ref().map(|from| from.field_ref.as_ref().unwrap());
@@ -77,7 +77,7 @@ fn settings(file: String) -> Settings {
     resolved(file, environment()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn resolved(file: String, environment: Vec<(String, String)>) -> Result<Settings, ConfigError> {
+pub fn resolved(file: String, environment: Vec<(String, String)>) -> Result<Settings, ConfigError> {
     let path = PathBuf::from("/etc/nodetally/config.toml");
     let inputs = Inputs {
         file: Some((path, file)),

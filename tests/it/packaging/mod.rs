@@ -8,6 +8,7 @@
     reason = "a test reads the package's files and starts the binary"
 )]
 
+mod chart;
 mod configuration;
 mod image;
 mod messages;

@@ -3,8 +3,9 @@
 //! Those types pass over keys that they do not know, as an old client of a new server has to. So
 //! what was decoded is written out again, and everything that stood in the YAML must be found there.
 
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,7 +33,10 @@ pub fn check(object: &Value) -> Result<&str, String> {
         "ClusterRoleBinding" => decode::<ClusterRoleBinding>(object).map(drop),
         "ConfigMap" => decode::<ConfigMap>(object).map(drop),
         "DaemonSet" => decode::<DaemonSet>(object).map(drop),
+        "Deployment" => decode::<Deployment>(object).map(drop),
         "Namespace" => decode::<Namespace>(object).map(drop),
+        "NetworkPolicy" => decode::<NetworkPolicy>(object).map(drop),
+        "Service" => decode::<Service>(object).map(drop),
         "ServiceAccount" => decode::<ServiceAccount>(object).map(drop),
         other => Err(format!("no type for a {other}: enter it here")),
     }?;

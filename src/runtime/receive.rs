@@ -1,0 +1,57 @@
+//! `nodetally receive`: a receiver that other nodes' agents send to. It samples nothing.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::error::AgentError;
+use super::{embedded, host, notify};
+use crate::clock;
+use crate::config::Settings;
+use crate::receiver::{Receiver, ReceiverState};
+
+/// Serves at `receiver.listen` until SIGTERM or SIGINT, within the bounds of a cluster. Prints to `out`
+/// where it answers.
+///
+/// # Errors
+/// The address cannot be bound, or the system has no runtime or signal handler.
+pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
+    let system = |what| move |source| AgentError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("no runtime"))?;
+    runtime.block_on(async {
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(system("no SIGTERM handler"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("no SIGINT handler"))?;
+        let address = settings.receiver.listen;
+        let state =
+            ReceiverState::new(embedded::shared_bounds(settings), Arc::new(clock::wall_time));
+        let bound = Receiver::bind_with(address, &state).await;
+        let receiver = bound.map_err(|source| AgentError::Listen { address, source })?;
+        announce(receiver.local_addr(), out);
+        notify::ready();
+        let stopped = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            notify::stopping();
+        };
+        receiver.serve(stopped).await;
+        Ok(())
+    })
+}
+
+fn announce(address: SocketAddr, out: &mut dyn Write) {
+    let reached = host::reached_at(address);
+    let mut text = format!("the receiver answers on http://{reached}/\n");
+    if !address.ip().is_loopback() {
+        text.push_str("it has no TLS and asks for no token: whoever reaches it reads and writes\n");
+    }
+    // A closed output is no reason to stop.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
