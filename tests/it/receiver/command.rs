@@ -57,8 +57,9 @@ fn it_answers_for_every_node_that_sends_and_for_no_other() {
     let host = Host::copy("7.2-containerd-systemd");
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), &format!("http://{address}"));
-    let arguments = ["--config", config.to_str().unwrap(), "--node-name", "worker-1"];
-    let agent = Agent::start(host.agent(&arguments));
+    let mut agent = host.agent(&["run", "--interval", "1s", "--node-name", "worker-1"]);
+    agent.args(["--state-dir", "none", "--config"]).arg(&config).env("NODETALLY_SPOOL_DIR", "none");
+    let agent = Agent::start(agent);
     eventually("the figures of both nodes", || {
         (nodes(address) == ["worker-1", "worker-2"]).then_some(())
     });
