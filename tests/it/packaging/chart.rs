@@ -438,8 +438,7 @@ fn each_source_has_what_it_needs_and_nothing_for_others() {
             }
             other => panic!("{other:?}"),
         };
-        let given: Vec<String> =
-            roles.iter().flat_map(|role| rbac::rights(role)).map(words).collect();
+        let given: Vec<String> = roles.iter().flat_map(rbac::rights).map(words).collect();
         assert_eq!(given, rights, "{values}");
         let of_roles: Vec<_> = roles.iter().map(|role| role.metadata.name.clone()).collect();
         let bound: Vec<_> = bindings.iter().map(|one| Some(one.role_ref.name.clone())).collect();
@@ -462,6 +461,9 @@ fn all_names_of_a_release_go_together() {
         ("prod", "monitoring", "prod-nodetally", ""),
         ("my-nodetally", "a", "my-nodetally", ""),
         ("x", "y", "z", "fullnameOverride: z"),
+        // Names that are numbers and truth values where nobody quotes them.
+        ("1e3", "true", "1e3-nodetally", ""),
+        ("123", "on", "0123", "fullnameOverride: '0123'"),
         ("x", "default", "x-nodetally", "namespaceOverride: elsewhere"),
     ] {
         let objects = release(&program, name, namespace, &format!("{EVERYTHING}\n{more}")).unwrap();
@@ -473,7 +475,7 @@ fn all_names_of_a_release_go_together() {
             let within = metadata["namespace"].as_str().unwrap_or(namespace);
             let expected = if object["kind"] == "PodMonitor" { "monitoring" } else { namespace };
             if object["kind"] != "Namespace" {
-                assert_eq!(within == expected, true, "{object}");
+                assert_eq!(within, expected, "{object}");
                 assert!(metadata["name"].as_str().unwrap().starts_with(full), "{object}");
             }
             assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], name);

@@ -42,7 +42,7 @@ fn nodes(address: SocketAddr) -> Vec<String> {
     let (status, nodes) = get(address, "/api/nodes");
     assert_eq!(status, 200, "{nodes}");
     let nodes = nodes.as_array().unwrap();
-    nodes.iter().map(|node| node["name"].as_str().unwrap().to_owned()).collect()
+    nodes.iter().map(|node| node["node_name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Only what was sent: this host is not sampled.

@@ -14,14 +14,14 @@
 {{- end -}}
 
 {{- define "nodetally.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "nodetally.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "nodetally.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- /* Another name than the agents', so that neither's selector takes the other's pods. */ -}}
 {{- define "nodetally.receiverSelectorLabels" -}}
 app.kubernetes.io/name: {{ include "nodetally.name" . }}-receiver
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "nodetally.chartLabels" -}}
@@ -152,8 +152,8 @@ scrapeTimeout: {{ . }}
 {{- with $monitor.bearerTokenKey }}
 authorization:
   credentials:
-    name: {{ include "nodetally.secretName" $root }}
-    key: {{ . }}
+    name: {{ include "nodetally.secretName" $root | quote }}
+    key: {{ . | quote }}
 {{- end }}
 {{- with $monitor.tlsConfig }}
 scheme: https
