@@ -195,7 +195,7 @@ fn every_rendered_object_is_taken_strictly_by_the_type_of_its_kind() {
     }
 }
 
-/// What only Helm writes, and what only kustomize does: labels and annotations of a release, the hash in
+/// The object without what only one of the two writes: labels and annotations of a release, the hash in
 /// a generated name, and the order of lists whose entries have names.
 fn normalised(mut object: Value) -> Value {
     if object["kind"] == "ConfigMap" {
@@ -266,7 +266,7 @@ fn kustomized(kubectl: &Path, components: &[&str]) -> Vec<Value> {
     rendered(&Command::new(kubectl).arg("kustomize").arg(dir.path()).output().unwrap()).unwrap()
 }
 
-/// What each component is in the chart's values. The base and the chart cannot drift apart.
+/// Each component has values of the chart beside it. The base and the chart cannot drift apart.
 #[test]
 fn chart_and_base_are_the_same_objects() {
     let (Some(helm), Some(kubectl)) = (tool("helm"), tool("kubectl")) else { return };
@@ -706,7 +706,7 @@ fn the_documented_values_are_taken() {
     assert!(kinds.contains("PodMonitor") && kinds.contains("PrometheusRule"), "{kinds:?}");
 }
 
-/// What is wrong, and where the error says that it is.
+/// Wrong values, and where the error says that they are.
 const WRONG: [(&str, &str); 12] = [
     ("image: {pulPolicy: Always}", "/image"),
     ("image: {digest: 0123}", "/image/digest"),

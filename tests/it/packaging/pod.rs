@@ -32,7 +32,7 @@ fn the_daemon_set_runs_on_every_node_and_stays_there() {
     assert_eq!(pod.node_selector, Some(selector));
 }
 
-/// Whether a required affinity lets the pod onto a node with these labels, as the API describes it: one
+/// `true` where a required affinity lets the pod onto a node with these labels, as the API says: one
 /// of the terms, with all of its expressions; `NotIn` also holds where the label is missing.
 fn is_let_onto(affinity: &Affinity, labels: &[(&str, &str)]) -> bool {
     assert_eq!((&affinity.pod_affinity, &affinity.pod_anti_affinity), (&None, &None));
