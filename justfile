@@ -19,6 +19,10 @@ run *ARGS:
 dump *ARGS:
     cargo run --release --locked -- dump {{ARGS}}
 
+# Builds what a release consists of: packages, archives, SHA256SUMS, into dist/.
+release *ARGS:
+    packaging/release {{ARGS}}
+
 # Runs everything that a change must pass.
 ci *ARGS:
     .ci/run {{ARGS}}

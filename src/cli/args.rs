@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::version;
 use crate::config::{
     FlagCommands, Flags, InvalidDuration, KEYS, Key, KeyFlag, keys, parse_duration,
 };
@@ -18,10 +19,10 @@ use crate::payload::dialect::Dialect;
 #[command(
     name = "nodetally",
     version,
+    long_version = version::long(),
     subcommand_required = true,
     arg_required_else_help = true,
     propagate_version = true,
-    disable_help_subcommand = true,
     after_help = "Settings rise from defaults over the configuration file and NODETALLY_… \
                   variables to flags; `nodetally config` shows each one and where it came from."
 )]
@@ -154,6 +155,40 @@ pub enum Command {
                       often the agents send."
     )]
     Receive(RunFlags),
+    /// Print a man page: that of nodetally, or that of one command
+    #[command(
+        long_about = "Print a man page: that of nodetally, or that of one command. To read it: \
+                      nodetally man run | man -l -"
+    )]
+    Man(ManFlags),
+    /// Print the script that completes the command line in a shell
+    #[command(
+        long_about = "Print the script that completes the command line in a shell. It belongs \
+                      into the shell's own folder for such scripts; in bash, \
+                      `source <(nodetally completions bash)` has it for this session."
+    )]
+    Completions(CompletionFlags),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ManFlags {
+    /// The command whose page is printed
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CompletionFlags {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: CompletionShell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -337,7 +372,7 @@ impl Cli {
                 flags.extend(&run.0);
             }
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
-            Command::Dump(_) => {}
+            Command::Dump(_) | Command::Man(_) | Command::Completions(_) => {}
             Command::Status(status) => {
                 if let Some(dir) = &status.state_dir {
                     flags.set(&keys::STATE_DIR, dir);

@@ -5,11 +5,13 @@ pub mod args;
 pub mod check;
 pub mod dump;
 mod dump_posts;
+pub mod manual;
 mod observed;
 mod output;
 pub mod show_config;
 pub mod status;
 pub mod table;
+pub mod version;
 pub mod view;
 
 use std::ffi::OsString;
@@ -31,7 +33,7 @@ use crate::printable::{printable, printable_lines};
 use crate::runtime::reload::Reload;
 use crate::runtime::{agent, host, receive};
 use args::{Cli, Command};
-use output::{print, print_lines};
+use output::{print, print_bytes, print_lines};
 
 /// The exit code of bad input, and of a host that cannot be sampled.
 const CANNOT: u8 = 2;
@@ -101,6 +103,8 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(report.code));
         }
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
+        Command::Man(flags) => print_bytes(&manual::page(flags.command.as_deref())?)?,
+        Command::Completions(flags) => print_bytes(&manual::completions(flags.shell))?,
         Command::Status(flags) => {
             return status::run(flags, || Ok(StatusLocation::resolve(inputs(cli)?)?));
         }

@@ -13,7 +13,12 @@ pub(super) fn print_lines(text: &str) -> anyhow::Result<()> {
 
 /// Writes `text` to standard output as it is.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    concluded(io::stdout().lock().write_all(text.as_bytes()))
+    print_bytes(text.as_bytes())
+}
+
+/// Writes `bytes` to standard output as they are.
+pub(super) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    concluded(io::stdout().lock().write_all(bytes))
 }
 
 /// The result of writing to standard output. A reader that closed its end is no error.

@@ -32,6 +32,7 @@ mod fuzz_targets;
 mod kubelet_paths;
 mod ledger_properties;
 mod live;
+mod manual;
 mod metrics;
 mod ndjson;
 mod otlp;

@@ -1,7 +1,7 @@
-//! The image: what it is made of, and that it is the one the DaemonSet names.
+//! The image: its parts, and that it is the one the DaemonSet names.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{container, text, tree};
 
@@ -17,15 +17,28 @@ fn the_image_is_of_this_version_and_built_by_this_compiler() {
     let instruction = |name: &str| -> Vec<&str> {
         file.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).collect()
     };
-    let stages = instruction("FROM");
-    let compiler = stages[0].strip_prefix("rust:").unwrap().split('-').next().unwrap();
-    assert_eq!(compiler, env!("CARGO_PKG_RUST_VERSION"));
-    assert_eq!(stages.last(), Some(&"scratch"));
+    let [base, pinned_by, scratch] =
+        [instruction("ARG")[0], instruction("FROM")[0], instruction("FROM")[1]];
+    // Docker and buildah each complete a short name in their own way.
+    let base = base.strip_prefix("RUST_IMAGE=docker.io/library/rust:").unwrap();
+    assert_eq!(base.split('-').next().unwrap(), env!("CARGO_PKG_RUST_VERSION"));
+    assert_eq!(pinned_by, "${RUST_IMAGE} AS build");
+    assert_eq!(scratch, "scratch");
     assert_eq!(instruction("ENTRYPOINT"), [r#"["/nodetally"]"#]);
     assert_eq!(instruction("CMD"), [r#"["run", "--config", "/etc/nodetally/config.toml"]"#]);
     assert_eq!(instruction("USER"), ["0"]);
-    let label = format!("image.version=\"{tag}\"");
-    assert!(file.contains(&label) && file.contains(&image), "{image}");
+    assert!(file.contains(&image), "{image}");
+    for (label, value) in [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("version", tag),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+        ("vendor", env!("CARGO_PKG_AUTHORS")),
+        ("revision", "${NODETALLY_COMMIT}"),
+    ] {
+        let label = format!("org.opencontainers.image.{label}=\"{value}\"");
+        assert!(file.contains(&label), "{label}");
+    }
+    assert!(file.contains("org.opencontainers.image.description=\""));
 }
 
 /// Cargo gets only what .dockerignore lets through, so that must be all that it needs.
@@ -35,42 +48,25 @@ fn the_image_is_built_from_the_files_that_cargo_needs() {
     let mut lines = ignored.lines().filter(|line| !line.starts_with('#'));
     assert_eq!(lines.next(), Some("*"));
     let let_through: Vec<&str> = lines.map(|line| line.strip_prefix('!').unwrap()).collect();
-    assert_eq!(let_through, ["Cargo.toml", "Cargo.lock", "src", "benches"]);
-    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
-    for (section, folder) in [("bin", "src"), ("lib", "src"), ("bench", "benches")] {
-        for target in
-            manifest.get(section).and_then(|targets| targets.as_array()).into_iter().flatten()
-        {
-            let path = target.get("path").and_then(|path| path.as_str());
-            assert!(path.is_none_or(|path| path.starts_with(folder)), "{section} {path:?}");
-        }
+    for path in &let_through {
+        assert!(tree(path).exists(), "{path}");
     }
-    assert!(!manifest["package"].as_table().unwrap().contains_key("build"));
-    let mut rust_files = Vec::new();
-    collect_files(&tree("src"), &mut rust_files);
-    assert!(rust_files.len() > 50, "{}", rust_files.len());
-    // What only a test build compiles is none of the image's.
-    for path in rust_files.iter().filter(|path| !path.ends_with("tests.rs")) {
-        let source = fs::read_to_string(path).unwrap();
-        // Tests stand last in a file.
-        let built = source.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for included in built.split("include_").skip(1) {
-            let Some(named) = included
-                .split('"')
-                .nth(1)
-                .filter(|_| included.starts_with("str!(") || included.starts_with("bytes!("))
-            else {
-                continue;
-            };
-            let included = path.parent().unwrap().join(named).canonicalize().unwrap();
-            assert!(included.starts_with(tree("src").canonicalize().unwrap()), "{included:?}");
-        }
-    }
-}
 
-fn collect_files(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { collect_files(&path, into) } else { into.push(path) }
+    // Cargo's own list of what it read for the binary beside it.
+    let list = fs::read_to_string(format!("{}.d", env!("CARGO_BIN_EXE_nodetally"))).unwrap();
+    let files: Vec<&str> = list.split_once(':').unwrap().1.split_whitespace().collect();
+    assert!(files.len() > 300, "{}", files.len());
+    let root = tree("").canonicalize().unwrap();
+    let configured = [".cargo/config.toml", "Cargo.toml", "Cargo.lock", "build.rs"];
+    let manifest: toml::Table = text("Cargo.toml").parse().unwrap();
+    let benches = manifest["bench"].as_array().unwrap().iter().map(|bench| {
+        let name = bench["name"].as_str().unwrap();
+        let file = tree(&format!("benches/{name}.rs"));
+        if file.exists() { file } else { tree(&format!("benches/{name}/main.rs")) }
+    });
+    for path in files.iter().map(PathBuf::from).chain(configured.map(tree)).chain(benches) {
+        let path = path.canonicalize().unwrap();
+        let inside = path.strip_prefix(&root).unwrap_or_else(|_| panic!("{path:?} is elsewhere"));
+        assert!(let_through.iter().any(|part| inside.starts_with(part)), "{inside:?}");
     }
 }

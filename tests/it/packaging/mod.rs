@@ -12,6 +12,7 @@ mod chart;
 mod configuration;
 mod image;
 mod messages;
+mod package;
 mod pod;
 mod roles;
 mod strict;

@@ -1,0 +1,55 @@
+//! Hands the program its commit and its target, for `nodetally --version`.
+//!
+//! The commit is `NODETALLY_COMMIT` where that is set, else git's if these sources are a checkout. A debug
+//! build asks git nothing: a commit would compile every test program once more.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+/// What a build reads. A change in it that is not committed is told by the commit's ending.
+const SOURCES: [&str; 5] = ["src", "Cargo.toml", "Cargo.lock", "build.rs", ".cargo"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=NODETALLY_COMMIT");
+    let named = env::var("NODETALLY_COMMIT").unwrap_or_default();
+    let commit = if !named.trim().is_empty() {
+        named.trim().to_owned()
+    } else if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        commit_of_git().unwrap_or_else(|| "unknown".to_owned())
+    } else {
+        "unknown".to_owned()
+    };
+    println!("cargo::rustc-env=NODETALLY_COMMIT={commit}");
+    println!("cargo::rustc-env=NODETALLY_TARGET={}", env::var("TARGET").unwrap_or_default());
+}
+
+/// `None` without git, outside a checkout, and where the checkout is that of somebody else around these
+/// sources.
+fn commit_of_git() -> Option<String> {
+    let top = git(&["rev-parse", "--show-toplevel"])?;
+    let here = env::var_os("CARGO_MANIFEST_DIR")?;
+    if Path::new(&top).canonicalize().ok()? != Path::new(&here).canonicalize().ok()? {
+        return None;
+    }
+    let branch = git(&["rev-parse", "--symbolic-full-name", "HEAD"])?;
+    let git_files =
+        ["HEAD", &branch, "packed-refs"].map(|name| git(&["rev-parse", "--git-path", name]));
+    for path in git_files.into_iter().flatten().chain(SOURCES.map(str::to_owned)) {
+        // Cargo runs this each time for a path that is not there.
+        if Path::new(&path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let arguments: Vec<&str> = ["status", "--porcelain", "--"].into_iter().chain(SOURCES).collect();
+    Some(if git(&arguments)?.is_empty() { commit } else { format!("{commit}-modified") })
+}
+
+/// What this command of git prints; `None` where it fails.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}

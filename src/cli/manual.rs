@@ -1,0 +1,72 @@
+//! Man pages and completions, made from the declarations of the command line.
+
+use anyhow::bail;
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::args::{Cli, CompletionShell};
+
+/// Files of the installed service, with what each is for.
+const FILES: [(&str, &str); 5] = [
+    ("/etc/nodetally/config.toml", "The settings of the service."),
+    ("/etc/default/nodetally", "Variables of the service. They win over its settings."),
+    ("/etc/credstore/nodetally.token", "The token of an endpoint, handed over by systemd."),
+    ("/run/nodetally", "The last counters, and posts in flight, of this boot."),
+    ("/var/lib/nodetally/spool", "Samples that wait for an endpoint."),
+];
+
+/// The page `nodetally(1)`, or that of one command.
+///
+/// # Errors
+///
+/// If there is no such command; the commands are named.
+pub fn page(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    // Without what only this binary has: a page is the same for every build of a release.
+    let mut program = Cli::command().long_version(env!("CARGO_PKG_VERSION"));
+    // Passes the flags of every command down to each.
+    program.build();
+    let shown = match command {
+        None => program,
+        Some(name) => match program.find_subcommand(name) {
+            Some(command) => command.clone(),
+            None => bail!("no command {name:?}; there are: {}", command_names().join(", ")),
+        },
+    };
+    let mut page = Vec::new();
+    Man::new(shown)
+        .manual("nodetally")
+        .source(concat!("nodetally ", env!("CARGO_PKG_VERSION")))
+        .render(&mut page)?;
+    if command.is_none() {
+        let mut files = Roff::new();
+        files.control("SH", ["FILES"]);
+        for (path, purpose) in FILES {
+            files.control("TP", []);
+            files.text([bold(path)]);
+            files.text([roman(purpose)]);
+        }
+        files.to_writer(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// Every command, in the order of `--help`.
+#[must_use]
+pub fn command_names() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+/// The script that completes the command line in this shell.
+#[must_use]
+pub fn completions(shell: CompletionShell) -> Vec<u8> {
+    let shell = match shell {
+        CompletionShell::Bash => Shell::Bash,
+        CompletionShell::Zsh => Shell::Zsh,
+        CompletionShell::Fish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nodetally", &mut script);
+    script
+}

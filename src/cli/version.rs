@@ -1,0 +1,25 @@
+//! The answer to `--version`: release, commit, target, and what is compiled in.
+
+use std::sync::LazyLock;
+
+use crate::payload::dialect::Dialect;
+
+/// The commit of the sources, `-modified` behind it where they were changed since; `unknown` for sources
+/// without git, and in a debug build.
+pub const COMMIT: &str = env!("NODETALLY_COMMIT");
+
+static LONG: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\ncommit: {COMMIT}\ntarget: {}\ndialects: {}\nfeatures: TLS (rustls with ring), spool (SQLite {})",
+        env!("CARGO_PKG_VERSION"),
+        env!("NODETALLY_TARGET"),
+        Dialect::WORDS.join(", "),
+        rusqlite::version(),
+    )
+});
+
+/// The lines behind the program's name.
+#[must_use]
+pub fn long() -> &'static str {
+    &LONG
+}
