@@ -68,5 +68,23 @@ pub fn completions(shell: CompletionShell) -> Vec<u8> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "nodetally", &mut script);
-    script
+    if shell == Shell::Fish { without_dotted_options(&script) } else { script }
+}
+
+/// The script without `path.procfs=` and the like in its list for fish's `argparse`.
+///
+/// That one takes no name with a dot: it fails, and then nothing is completed. What is left out is completed all
+/// the same; only behind `nodetally --path.procfs /proc` fish knows no commands.
+fn without_dotted_options(script: &[u8]) -> Vec<u8> {
+    let mut kept = String::new();
+    for line in String::from_utf8_lossy(script).lines() {
+        if line.trim_start().starts_with("string join") {
+            let words: Vec<&str> = line.split(' ').filter(|word| !word.contains('.')).collect();
+            kept.push_str(&words.join(" "));
+        } else {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    kept.into_bytes()
 }
