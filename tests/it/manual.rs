@@ -8,8 +8,8 @@ use nodetally::config::{FlagCommands, KEYS};
 use crate::support::skip::skip;
 
 /// The commands that users know, in the order of `--help`.
-const COMMANDS: [&str; 8] =
-    ["run", "dump", "check", "status", "config", "man", "completions", "help"];
+const COMMANDS: [&str; 9] =
+    ["run", "dump", "check", "status", "config", "receive", "man", "completions", "help"];
 
 fn nodetally(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_nodetally")).env_clear().args(arguments).output().unwrap()
@@ -44,7 +44,7 @@ fn the_page_of_the_program_names_every_command_and_file() {
 fn the_page_of_a_command_has_every_flag_that_its_settings_have() {
     let flags = || KEYS.iter().filter_map(|key| key.flag);
     assert!(flags().count() > 8);
-    for command in ["run", "check", "config", "dump"] {
+    for command in ["run", "check", "config", "receive", "dump"] {
         let page = page(&[command]);
         for flag in flags() {
             let of_dump = flag.commands == FlagCommands::Dump;
@@ -90,7 +90,7 @@ fn pages_are_formatted_without_a_complaint() {
         return skip("no groff: whether man pages are formatted without a complaint");
     };
     assert!(version.status.success());
-    for arguments in std::iter::once(vec![]).chain(COMMANDS[..7].iter().map(|name| vec![*name])) {
+    for arguments in std::iter::once(vec![]).chain(COMMANDS[..8].iter().map(|name| vec![*name])) {
         let source = printed(&[&["man"], &arguments[..]].concat());
         let mut groff = Command::new("groff")
             .args(["-man", "-K", "utf8", "-T", "utf8", "-ww", "-z"])

@@ -22,7 +22,7 @@ const INSTALLED: [(&str, u32, bool); 6] = [
     ("/etc/default/nodetally", 0o644, true),
 ];
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "nodetally",
     "nodetally-check",
     "nodetally-completions",
@@ -30,6 +30,7 @@ const PAGES: [&str; 9] = [
     "nodetally-dump",
     "nodetally-help",
     "nodetally-man",
+    "nodetally-receive",
     "nodetally-run",
     "nodetally-status",
 ];
