@@ -7,7 +7,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// What a build reads. A change in it that is not committed is told by the commit's ending.
+/// The files that a build reads. A change in it that is not committed is told by the commit's ending.
 const SOURCES: [&str; 5] = ["src", "Cargo.toml", "Cargo.lock", "build.rs", ".cargo"];
 
 fn main() {
@@ -47,7 +47,7 @@ fn commit_of_git() -> Option<String> {
     Some(if git(&arguments)?.is_empty() { commit } else { format!("{commit}-modified") })
 }
 
-/// What this command of git prints; `None` where it fails.
+/// The text that this command of git prints; `None` where it fails.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -12,7 +12,7 @@ use std::process::Command;
 use super::{text, tree};
 use crate::support::skip::skip;
 
-/// What is installed and not a man page: path, mode, and whether an administrator's changes are kept.
+/// The installed files but man pages: path, mode, and whether an administrator's changes are kept.
 const INSTALLED: [(&str, u32, bool); 6] = [
     ("/usr/bin/nodetally", 0o755, false),
     ("/usr/lib/systemd/system/nodetally.service", 0o644, false),
@@ -40,7 +40,7 @@ fn has(program: &str) -> bool {
     found.is_ok_and(|output| output.status.success())
 }
 
-/// Runs a program to its end; what it printed.
+/// The standard output of a program that has to succeed.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
