@@ -1,6 +1,7 @@
 //! Bodies of the APIs that are written and read here, each reader with every input. What is read is
 //! written and read again, and a batch that is split is still all there.
 
+use nodetally::payload::dump::decode::decode_lines;
 use nodetally::payload::otlp;
 use nodetally::payload::pod_batch::{PodResource, ReceivedBatch, decode_nodes, decode_pods, split};
 use nodetally::payload::pod_lifecycle::{
@@ -58,6 +59,10 @@ pub fn run(body: &[u8]) {
         assert_eq!(decode_mark_dead(&again), Ok(post));
     }
     agent(body);
+    if let Some(lines) = read(decode_lines(body)) {
+        let filled = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        assert_eq!(lines.len(), filled.count());
+    }
     otlp_answer_and_body(body);
     remote_write_answer_and_body(body);
     if let Some(rows) = read(decode_list(body)) {

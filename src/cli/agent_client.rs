@@ -1,4 +1,5 @@
-//! One request for the status of a running agent, over its unix socket or a URL.
+//! Requests to a running agent: for its status over its unix socket or a URL, and for its newest sample
+//! over the socket.
 
 use std::fmt;
 use std::io;
@@ -8,19 +9,19 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{HOST, USER_AGENT};
-use hyper::{Request, StatusCode};
+use hyper::header::{ETAG, HOST, IF_NONE_MATCH, USER_AGENT};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::delivery::{self, BaseUrl, Getter, HttpError};
-use crate::payload::status::{PATH, StatusError, StatusReport};
+use crate::payload::status::{PATH, SAMPLE_BYTES_MAX, SAMPLE_PATH, StatusError, StatusReport};
 
 /// The longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer, in bytes. The status of 32 endpoints has about 64 KiB.
+/// The largest status, in bytes. The status of 32 endpoints has about 64 KiB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The address of an agent's status server.
@@ -38,7 +39,7 @@ impl fmt::Display for StatusAddress {
     }
 }
 
-/// The reason why an agent does not answer with its status, in a few words.
+/// The reason why an agent does not answer, in a few words.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
     #[error("no answer within {}", humantime::format_duration(TIMEOUT))]
@@ -49,10 +50,10 @@ pub(super) enum AskError {
     NoHttp(#[source] hyper::Error),
     #[error(transparent)]
     Request(#[from] hyper::http::Error),
-    #[error("status {} to GET {PATH}", .0.as_u16())]
-    StatusCode(StatusCode),
-    #[error("an answer of more than {ANSWER_BYTES_MAX} bytes")]
-    TooLong,
+    #[error("status {} to GET {path}", status.as_u16())]
+    StatusCode { path: &'static str, status: StatusCode },
+    #[error("an answer of more than {0} bytes")]
+    TooLong(usize),
     #[error("the answer broke off: {0}")]
     BrokenOff(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
@@ -65,7 +66,8 @@ pub(super) enum AskError {
 pub(super) async fn ask(address: &StatusAddress) -> Result<(StatusReport, Vec<u8>), AskError> {
     let body = match address {
         StatusAddress::Socket(path) => {
-            timeout(TIMEOUT, get(path)).await.map_err(|_| AskError::Timeout)??
+            let get = get(path, PATH, None, ANSWER_BYTES_MAX);
+            timeout(TIMEOUT, get).await.map_err(|_| AskError::Timeout)??.body
         }
         StatusAddress::Url(url) => {
             let mut settings = delivery::DeliverySettings::new("status", url.clone(), 0);
@@ -77,22 +79,59 @@ pub(super) async fn ask(address: &StatusAddress) -> Result<(StatusReport, Vec<u8
     Ok((StatusReport::from_json(&body)?, body))
 }
 
-async fn get(path: &Path) -> Result<Vec<u8>, AskError> {
-    let stream = UnixStream::connect(path).await.map_err(AskError::Connect)?;
+/// A sample as lines of a dump, and the tag that names it.
+pub(super) struct SampleLines {
+    pub tag: Option<String>,
+    pub lines: Vec<u8>,
+}
+
+/// The newest sample of the agent at `socket`; `None`: it is the one that `known` names.
+pub(super) async fn newest_sample(
+    socket: &Path,
+    known: Option<&str>,
+) -> Result<Option<SampleLines>, AskError> {
+    // The agent itself waits five seconds for the sample.
+    let get = get(socket, SAMPLE_PATH, known, SAMPLE_BYTES_MAX);
+    match timeout(2 * TIMEOUT, get).await.map_err(|_| AskError::Timeout)? {
+        Err(AskError::StatusCode { status: StatusCode::NOT_MODIFIED, .. }) => Ok(None),
+        Err(error) => Err(error),
+        Ok(Answered { headers, body }) => {
+            let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+            Ok(Some(SampleLines { tag, lines: body }))
+        }
+    }
+}
+
+struct Answered {
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+async fn get(
+    socket: &Path,
+    path: &'static str,
+    known: Option<&str>,
+    bytes_max: usize,
+) -> Result<Answered, AskError> {
+    let stream = UnixStream::connect(socket).await.map_err(AskError::Connect)?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(AskError::NoHttp)?;
-    let request = Request::get(PATH)
+    let mut request = Request::get(path)
         .header(HOST, "localhost")
-        .header(USER_AGENT, concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())?;
+        .header(USER_AGENT, concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+    if let Some(known) = known {
+        request = request.header(IF_NONE_MATCH, known);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let answer = async move {
         let answer = sender.send_request(request).await.map_err(AskError::NoHttp)?;
         if answer.status() != StatusCode::OK {
-            return Err(AskError::StatusCode(answer.status()));
+            return Err(AskError::StatusCode { path, status: answer.status() });
         }
-        match Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await {
-            Ok(body) => Ok(body.to_bytes().into()),
-            Err(error) if error.is::<LengthLimitError>() => Err(AskError::TooLong),
+        let headers = answer.headers().clone();
+        match Limited::new(answer.into_body(), bytes_max).collect().await {
+            Ok(body) => Ok(Answered { headers, body: body.to_bytes().into() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(AskError::TooLong(bytes_max)),
             Err(error) => Err(AskError::BrokenOff(error)),
         }
     };

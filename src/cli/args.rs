@@ -122,6 +122,14 @@ pub enum Command {
                       remainder of each resource."
     )]
     Dump(DumpFlags),
+    /// Show the usage on a whole screen, with keys to sort, filter and look back
+    #[command(
+        long_about = "Show the node, its pods, units and processes on a whole screen, with keys to \
+                      sort, filter and look back (? lists them).\n\n\
+                      Follows the samples of a running agent, which is found as `status` finds it. \
+                      Without one that answers, and with --interval, it takes samples itself."
+    )]
+    Top(TopFlags),
     /// Show which sources this host has, which are missing, and which endpoints answer
     #[command(
         long_about = "Show which sources this host has, the values that will be missing in the \
@@ -231,6 +239,23 @@ pub struct DumpFlags {
     /// Show two captured instants, DIR/t0 and DIR/t1, instead of this host
     #[arg(long, value_name = "DIR")]
     pub replay: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct TopFlags {
+    /// Take samples here at this interval, 100ms to 1h, also where an agent runs [default without an
+    /// agent: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = dump_interval)]
+    pub interval: Option<Duration>,
+    /// Follow the agent at this unix socket, whatever the settings say
+    #[arg(long, value_name = "PATH", conflicts_with = "interval")]
+    pub socket: Option<PathBuf>,
+    /// The state directory of the agent, as `run` has it
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// Colour; auto: unless NO_COLOR is set
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -373,8 +398,9 @@ impl Cli {
             }
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
             Command::Dump(_) | Command::Man(_) | Command::Completions(_) => {}
-            Command::Status(status) => {
-                if let Some(dir) = &status.state_dir {
+            Command::Top(TopFlags { state_dir, .. })
+            | Command::Status(StatusFlags { state_dir, .. }) => {
+                if let Some(dir) = state_dir {
                     flags.set(&keys::STATE_DIR, dir);
                 }
             }

@@ -146,13 +146,17 @@ fn note(text: &str) {
     let _ = writeln!(io::stderr(), "nodetally: {text}");
 }
 
-fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
-    let options = SamplerOptions {
+/// The options of a sampler whose every figure is looked at.
+pub(super) fn sampler_options(settings: &Settings) -> SamplerOptions {
+    SamplerOptions {
         processes: ProcessDetail { io: true, cmdline: settings.sampling.cmdline },
         detail_ticks: 1,
         ..startup::run_options(settings)
-    };
-    let mut sampler = startup::open_sampler(settings, options)?;
+    }
+}
+
+fn observe(settings: &Settings, flags: &DumpFlags) -> anyhow::Result<Observed> {
+    let mut sampler = startup::open_sampler(settings, sampler_options(settings))?;
     // Only the signal that ends the program stops it.
     let (_waker, stop) = wait::stop_signal().context("a pipe")?;
     let beside = sources::BackgroundSources::start(settings).context("the sources of names")?;

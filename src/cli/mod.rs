@@ -11,6 +11,7 @@ mod output;
 pub mod show_config;
 pub mod status;
 pub mod table;
+pub mod top;
 pub mod version;
 pub mod view;
 
@@ -105,6 +106,10 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
         Command::Man(flags) => print_bytes(&manual::page(flags.command.as_deref())?)?,
         Command::Completions(flags) => print_bytes(&manual::completions(flags.shell))?,
+        Command::Top(flags) => {
+            let location = || Ok(StatusLocation::resolve(inputs(cli)?)?);
+            top::run(flags, location, || Ok(settings()?))?;
+        }
         Command::Status(flags) => {
             return status::run(flags, || Ok(StatusLocation::resolve(inputs(cli)?)?));
         }

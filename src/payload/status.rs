@@ -19,6 +19,13 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The path that it is asked for under.
 pub const PATH: &str = "/status";
 
+/// The path of the newest sample, as lines of a dump. On the unix socket only.
+pub const SAMPLE_PATH: &str = "/sample";
+
+/// The largest text of a sample, in bytes. A container has about 700 and an agent follows 16,384
+/// cgroups.
+pub const SAMPLE_BYTES_MAX: usize = 32 << 20;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusReport {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::asked_sample::AskedSample;
 use super::error::AgentError;
 use super::metrics_feed::{MetricsFeed, store_options};
 use super::notify::{self, Watchdog};
@@ -74,7 +75,11 @@ async fn serve(
     let (plan, handles) = endpoints.plan(servers, sinks)?;
     let self_metrics: Arc<SelfMetrics> = Arc::default();
     let published: Arc<PublishedMetrics> = Arc::default();
-    let mut status = Status::new(Arc::clone(&self_metrics), Arc::clone(&published));
+    let (waker, stop) = wait::stop_signal().map_err(system("no pipe to the sampling thread"))?;
+    let waker = Arc::new(waker);
+    let asked_sample = Arc::new(AskedSample::new(Arc::downgrade(&waker)));
+    let mut status =
+        Status::new(Arc::clone(&self_metrics), Arc::clone(&published), Arc::clone(&asked_sample));
     let status_plan = status.plan(&settings).await?;
     let sources = Sources::start(&settings);
     let (state, ledger) = resume(&settings, &sampler);
@@ -118,8 +123,8 @@ async fn serve(
         self_metrics: Arc::clone(&self_metrics),
         metrics,
         published,
+        asked_sample,
     };
-    let (waker, stop) = wait::stop_signal().map_err(system("no pipe to the sampling thread"))?;
     let (changes, requested) = mpsc::channel();
     let (ended_tx, mut ended) = oneshot::channel::<()>();
     let (begun_tx, mut begun) = oneshot::channel::<()>();

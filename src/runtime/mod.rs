@@ -1,6 +1,7 @@
 //! Threads, clock, signals and wiring.
 
 pub mod agent;
+pub mod asked_sample;
 pub mod capture;
 pub mod embedded;
 pub mod error;

@@ -46,7 +46,8 @@ pub(super) struct RunningAgent {
     pub sources: Sources,
     pub status: Status,
     pub changes: mpsc::Sender<SamplingChange>,
-    pub waker: Waker,
+    /// Dropping the last one stops the sampling.
+    pub waker: Arc<Waker>,
 }
 
 /// The parts that new settings need, made but not in force.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
 
+use super::asked_sample::AskedSample;
 use super::metrics_feed::MetricsFeed;
 use super::notify::Watchdog;
 use super::pod_files::PodFiles;
@@ -41,6 +42,7 @@ pub struct SamplingThread {
     /// `None`: nobody is configured to get metrics.
     pub metrics: Option<MetricsFeed>,
     pub published: Arc<PublishedMetrics>,
+    pub asked_sample: Arc<AskedSample>,
 }
 
 /// The parts that a reload replaces. Counters, totals and the account continue.
@@ -117,6 +119,7 @@ impl SamplingThread {
                 wait = clock::until_next(clock::wall_time(), self.interval, LEAST);
             }
             ticked(sequence);
+            self.answer(&account);
             let mut due = clock::boot_time().plus(wait);
             loop {
                 watchdog.notify_if_due();
@@ -125,6 +128,7 @@ impl SamplingThread {
                     Woken::Due if clock::boot_time() >= due => break,
                     Woken::Due => {}
                     Woken::Asked => {
+                        self.answer(&account);
                         for change in changes.try_iter() {
                             let interval = self.interval;
                             if change.sampler.is_some() {
@@ -141,6 +145,14 @@ impl SamplingThread {
                     }
                 }
             }
+        }
+    }
+
+    /// Copies the newest sample, if somebody asked for it and it has usage.
+    fn answer(&self, account: &Account) {
+        if account.since.is_some() {
+            let number = self.self_metrics.read().samples;
+            self.asked_sample.answer(number, account, &self.directory.catalog());
         }
     }
 

@@ -153,6 +153,12 @@ impl BackgroundSources {
         Ok(Self { directory, answered, _stop: stop })
     }
 
+    /// The catalog as it is now.
+    #[must_use]
+    pub fn latest(&self) -> Arc<Catalog> {
+        self.directory.catalog()
+    }
+
     /// The catalog once each source has answered or failed, or after `patience`.
     #[must_use]
     pub fn catalog(self, patience: Duration) -> Arc<Catalog> {

@@ -51,5 +51,6 @@ mod static_names;
 mod status;
 mod support;
 mod tidy;
+mod top;
 mod wire_documents;
 mod wire_fields;

@@ -86,7 +86,7 @@ fn no_agent(line: &str) -> ExitCode {
 
 /// The addresses to try, in order. Without a setting the usual socket comes last: the user may be
 /// another than the agent's, with other defaults.
-fn addresses_of(settings: &StatusLocation) -> anyhow::Result<Vec<StatusAddress>> {
+pub(super) fn addresses_of(settings: &StatusLocation) -> anyhow::Result<Vec<StatusAddress>> {
     let mut addresses: Vec<StatusAddress> = address_of(&settings.status)?.into_iter().collect();
     let usual = Path::new(USUAL_SOCKET);
     if !settings.is_set && settings.status.socket.as_deref() != Some(usual) {

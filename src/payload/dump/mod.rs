@@ -3,7 +3,9 @@
 //! Integers with their unit in the key. A key whose value is not known is left out: nothing is
 //! null, and no 0 stands for "not known". docs/dump-schema.md describes every key.
 
+pub mod decode;
 mod input;
+mod largest;
 mod owners;
 mod row;
 mod rows;
@@ -14,6 +16,7 @@ use serde::{Serialize, Serializer};
 
 use super::stamp::Rfc3339Millis;
 pub use input::{Dump, HostFacts, ProcessGroup};
+pub use largest::largest_processes;
 use row::DumpRow;
 
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.

@@ -270,7 +270,7 @@ mod tests {
         publishers[0].failed("connection refused", at(130));
         publishers[1].still_current(at(150));
         let view = StatusView { directory, ..StatusView::default() };
-        let shared = StatusShared::new(Arc::default(), Arc::default(), at(90));
+        let shared = StatusShared::new(Arc::default(), Arc::default(), Arc::default(), at(90));
         shared.set_view(view);
         let text = exposition(&shared, at(160), TextFormat::OpenMetrics);
         for line in [

@@ -351,7 +351,8 @@ mod tests {
 
     #[tokio::test]
     async fn before_the_first_sample_there_is_no_answer_but_a_reason() {
-        let shared = StatusShared::new(Arc::default(), Arc::default(), clock::boot_time());
+        let shared =
+            StatusShared::new(Arc::default(), Arc::default(), Arc::default(), clock::boot_time());
         let shared = Arc::new(shared);
         let router = router(&shared).layer(Extension(Peer(None)));
         let request = Request::get("/metrics").body(Body::empty()).unwrap();

@@ -6,6 +6,7 @@
 //! GET /readyz    200 from the first sample on: for a readiness probe
 //! GET /metrics   the agent's own metrics as OpenMetrics text
 //! GET /status    the same as JSON, by endpoint, for `nodetally status`
+//! GET /sample    the newest sample as lines of a dump, for `nodetally top`; on the unix socket only
 //! ```
 
 mod access;
@@ -17,6 +18,7 @@ mod metrics;
 mod metrics_server;
 mod report;
 mod requests;
+mod sample;
 mod socket;
 mod view;
 
@@ -35,6 +37,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use super::asked_sample::AskedSample;
 use super::error::{AccessError, AgentError};
 use super::self_metrics::SelfMetrics;
 use crate::clock;
@@ -42,7 +45,7 @@ use crate::config::Settings;
 use crate::metrics::published::PublishedMetrics;
 use crate::panics;
 use crate::payload::open_metrics::TextFormat;
-use crate::payload::status::PATH;
+use crate::payload::status::{PATH, SAMPLE_PATH};
 use crate::receiver::{self, ConnectionLimits, Listener, TlsListener};
 use access::MetricsAccess;
 use socket::SocketFile;
@@ -142,8 +145,13 @@ impl TcpPlan {
 impl Status {
     /// A status server without listeners. `self_metrics` are those of the sampling thread.
     #[must_use]
-    pub fn new(self_metrics: Arc<SelfMetrics>, published: Arc<PublishedMetrics>) -> Self {
-        let shared = StatusShared::new(self_metrics, published, clock::boot_time());
+    pub fn new(
+        self_metrics: Arc<SelfMetrics>,
+        published: Arc<PublishedMetrics>,
+        asked_sample: Arc<AskedSample>,
+    ) -> Self {
+        let now = clock::boot_time();
+        let shared = StatusShared::new(self_metrics, published, asked_sample, now);
         Self {
             shared: Arc::new(shared),
             tcp: None,
@@ -193,7 +201,8 @@ impl Status {
         let of_metrics = || metrics_server::router(shared);
         plan.metrics.apply(&mut self.metrics, of_metrics, with_tls).await;
         let failed = "`nodetally status` cannot ask this agent";
-        let of_status = || router(shared);
+        let of_sample = || Router::new().route(SAMPLE_PATH, get(sample::sample));
+        let of_status = || router(shared).merge(of_sample().with_state(Arc::clone(shared)));
         apply_socket(&mut self.socket, plan.socket, of_status, ["status.socket", failed]).await;
         let failed = "nobody can get metrics there";
         let words = ["metrics.socket", failed];

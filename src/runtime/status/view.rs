@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::super::asked_sample::AskedSample;
 use super::super::self_metrics::SelfMetrics;
 use super::access::MetricsAccess;
 use super::handshakes::HandshakeLog;
@@ -30,6 +31,7 @@ pub struct StatusView {
 pub(super) struct StatusShared {
     pub self_metrics: Arc<SelfMetrics>,
     pub published: Arc<PublishedMetrics>,
+    pub asked_sample: Arc<AskedSample>,
     /// The requests to the metrics server.
     pub requests: RequestCounts,
     pub handshakes: HandshakeLog,
@@ -44,6 +46,7 @@ impl StatusShared {
     pub fn new(
         self_metrics: Arc<SelfMetrics>,
         published: Arc<PublishedMetrics>,
+        asked_sample: Arc<AskedSample>,
         started_at: BootTime,
     ) -> Self {
         let age = own_process::read().map(|own| clock::boot_time().since(own.started));
@@ -51,6 +54,7 @@ impl StatusShared {
         Self {
             self_metrics,
             published,
+            asked_sample,
             requests: RequestCounts::default(),
             handshakes: HandshakeLog::default(),
             view: Mutex::default(),

@@ -1,0 +1,203 @@
+//! The samples: those of a running agent, or this program's own.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::cli::agent_client::{AskError, SampleLines, StatusAddress, newest_sample};
+use crate::cli::dump;
+use crate::clock;
+use crate::config::Settings;
+use crate::ledger::{Account, Ledger};
+use crate::payload::dump::decode::{DumpLine, decode_lines};
+use crate::payload::dump::{Dump, HostFacts, largest_processes, write_ndjson};
+use crate::printable::printable;
+use crate::runtime::sources::BackgroundSources;
+use crate::runtime::wait::{self, StopSignal, Waker, Woken};
+use crate::runtime::{host, startup};
+use crate::snapshot::gaps::Gaps;
+use crate::snapshot::sampler::Sampler;
+
+/// The time between two questions to an agent. Most are answered with "nothing new".
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest wait for the first figures.
+const FIRST_FIGURES: Duration = Duration::from_secs(1);
+
+/// The most processes of an own sample.
+const PROCESSES_MAX: usize = 1000;
+
+/// The most samples that wait to be shown. A feed waits beyond that.
+const WAITING_MAX: usize = 4;
+
+/// News of the samples.
+#[derive(Debug)]
+pub enum SampleNews {
+    Lines(Vec<DumpLine>),
+    /// There is no new sample, for this reason.
+    Failed(String),
+    /// The newest sample is still the newest, and no longer an error.
+    Current,
+}
+
+/// The running feed. Dropping it ends it.
+pub struct SampleFeed {
+    pub news: Receiver<SampleNews>,
+    /// The source in a few words.
+    pub source: String,
+    /// Of own samples.
+    _waker: Option<Waker>,
+}
+
+/// An agent that answers, with its newest sample.
+pub struct FoundAgent {
+    socket: PathBuf,
+    newest: SampleLines,
+}
+
+/// The first agent that answers at one of the sockets, or the reasons why none does.
+///
+/// # Errors
+/// No question can be asked.
+pub fn find(addresses: &[StatusAddress]) -> anyhow::Result<Result<FoundAgent, Vec<String>>> {
+    let runtime = runtime()?;
+    let mut reasons = Vec::new();
+    for address in addresses {
+        // Samples are on the socket alone.
+        let StatusAddress::Socket(socket) = address else { continue };
+        match runtime.block_on(newest_sample(socket, None)) {
+            Ok(Some(newest)) => return Ok(Ok(FoundAgent { socket: socket.clone(), newest })),
+            Ok(None) => {}
+            Err(error) => reasons.push(printable(&format!("{address}: {error}"))),
+        }
+    }
+    Ok(Err(reasons))
+}
+
+/// Follows the agent's samples.
+///
+/// # Errors
+/// No thread can be started.
+pub fn follow(agent: FoundAgent) -> anyhow::Result<SampleFeed> {
+    let (sender, news) = sync_channel(WAITING_MAX);
+    let runtime = runtime()?;
+    let source = format!("agent at {}", printable(&agent.socket.display().to_string()));
+    thread::Builder::new()
+        .name("feed".to_owned())
+        .spawn(move || runtime.block_on(ask_again(agent, &sender)))
+        .context("the thread that asks the agent")?;
+    Ok(SampleFeed { news, source, _waker: None })
+}
+
+async fn ask_again(agent: FoundAgent, sender: &SyncSender<SampleNews>) {
+    let FoundAgent { socket, newest } = agent;
+    let (mut known, mut has_failed) = (None, false);
+    let mut answer = Ok(Some(newest));
+    loop {
+        let news = match answer {
+            Ok(Some(SampleLines { tag, lines })) => {
+                known = tag;
+                Some(match decode_lines(&lines) {
+                    Ok(lines) => SampleNews::Lines(lines),
+                    Err(error) => SampleNews::Failed(format!("the agent's sample: {error}")),
+                })
+            }
+            Ok(None) => has_failed.then_some(SampleNews::Current),
+            Err(error) => Some(failed(&socket, &error)),
+        };
+        has_failed = matches!(news, Some(SampleNews::Failed(_)));
+        // An error means that nobody looks any more.
+        if news.is_some_and(|news| sender.send(news).is_err()) {
+            return;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        answer = newest_sample(&socket, known.as_deref()).await;
+    }
+}
+
+fn failed(socket: &Path, error: &AskError) -> SampleNews {
+    SampleNews::Failed(printable(&format!("no agent answers at {}: {error}", socket.display())))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("no asynchronous runtime")
+}
+
+/// Takes samples of this host, as `dump` does.
+///
+/// # Errors
+/// The host cannot be sampled.
+pub fn own(settings: Settings, interval: Duration) -> anyhow::Result<SampleFeed> {
+    let sampler = startup::open_sampler(&settings, dump::sampler_options(&settings))?;
+    let names = BackgroundSources::start(&settings).context("the sources of names")?;
+    let (waker, stop) = wait::stop_signal().context("a pipe")?;
+    let (sender, news) = sync_channel(WAITING_MAX);
+    let source = format!("own samples every {}", humantime::format_duration(interval));
+    let own = OwnSamples { host: host::facts(&settings), sampler, names, interval };
+    thread::Builder::new()
+        .name("sampler".to_owned())
+        .spawn(move || own.run(&stop, &sender))
+        .context("the sampling thread")?;
+    Ok(SampleFeed { news, source, _waker: Some(waker) })
+}
+
+struct OwnSamples {
+    host: HostFacts,
+    sampler: Sampler,
+    names: BackgroundSources,
+    interval: Duration,
+}
+
+impl OwnSamples {
+    fn run(mut self, stop: &StopSignal, sender: &SyncSender<SampleNews>) {
+        let mut ledger = Ledger::new(self.sampler.roots().units);
+        let mut account = Account::default();
+        let mut wait = self.interval.min(FIRST_FIGURES);
+        loop {
+            let due = clock::boot_time().plus(wait);
+            let catalog = self.names.latest();
+            ledger.set_rules(catalog.cgroup_rules());
+            ledger.settle(self.sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+            if account.since.is_some() {
+                wait = self.interval;
+                let dump = Dump {
+                    host: &self.host,
+                    account: &account,
+                    catalog: &catalog,
+                    gaps: &Gaps::default(),
+                    filesystems: None,
+                    pods: account.pods.iter().collect(),
+                    units: account.units.iter().collect(),
+                    processes: largest_processes(&account, PROCESSES_MAX),
+                    exited_children: account.exited_children.iter().take(PROCESSES_MAX).collect(),
+                    rests: Vec::new(),
+                };
+                // An error means that nobody looks any more.
+                if sender.send(lines_of(&dump)).is_err() {
+                    return;
+                }
+            }
+            while clock::boot_time() < due {
+                if wait::until(due, stop, &mut self.sampler) == Woken::Stopped {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The lines as an agent would send them, so that both feeds are read alike.
+fn lines_of(dump: &Dump<'_>) -> SampleNews {
+    let mut text = Vec::new();
+    let read = write_ndjson(dump, &mut text)
+        .map_err(|error| anyhow!(error))
+        .and_then(|()| decode_lines(&text).map_err(|error| anyhow!(error)));
+    match read {
+        Ok(lines) => SampleNews::Lines(lines),
+        Err(error) => SampleNews::Failed(format!("the sample cannot be shown: {error}")),
+    }
+}

@@ -1,0 +1,294 @@
+//! `top` on a pseudo-terminal: the real binary, keys, and the screen that a person would see.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{self, LocalFlags};
+use nix::unistd::Pid;
+
+use crate::support::agent::{Agent, Host, eventually};
+
+/// A program on a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    keys: File,
+    /// Keeps the terminal open after the program's end, so that its state can be looked at.
+    slave: File,
+    screen: Arc<Mutex<vt100::Parser>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+fn size(columns: u16, lines: u16) -> Winsize {
+    Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+impl OnTerminal {
+    fn start(columns: u16, lines: u16, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let pty = openpty(&size(columns, lines), None).unwrap();
+        let slave = File::from(pty.slave);
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        // A session of its own, with this terminal as the one that signals come from.
+        let child = Command::new("setsid")
+            .args(["--ctty", env!("CARGO_BIN_EXE_nodetally")])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TERM", "xterm-256color")
+            .envs(variables.iter().copied())
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let mut master = File::from(pty.master);
+        let keys = master.try_clone().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(lines, columns, 0)));
+        let drawn = Arc::clone(&screen);
+        let reader = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count) = master.read(&mut bytes) {
+                drawn.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        Self { child, keys, slave, screen, reader: Some(reader) }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let parser = self.screen.lock().unwrap();
+        let screen = parser.screen();
+        screen.rows(0, screen.size().1).collect()
+    }
+
+    /// Waits until the screen is as wanted, and returns its lines.
+    #[track_caller]
+    fn shows(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
+        eventually(what, || Some(self.lines()).filter(|lines| wanted(lines)))
+    }
+
+    #[track_caller]
+    fn shows_text(&self, text: &str) -> Vec<String> {
+        self.shows(text, |lines| lines.iter().any(|line| line.contains(text)))
+    }
+
+    /// The columns of a line that are drawn reversed, as text.
+    fn reversed(&self, line: u16) -> String {
+        let parser = self.screen.lock().unwrap();
+        let screen = parser.screen();
+        let cells = (0..screen.size().1).filter_map(|column| screen.cell(line, column));
+        cells.filter(|cell| cell.inverse()).map(|cell| cell.contents().to_owned()).collect()
+    }
+
+    fn resize(&self, columns: u16, lines: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(lines, columns);
+        let size =
+            rustix::termios::Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.keys, size).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits for the end, and holds the terminal to the state before the start.
+    #[track_caller]
+    fn is_given_back(mut self) -> ExitStatus {
+        let status = self.child.wait().unwrap();
+        let drawn = Arc::clone(&self.screen);
+        eventually("the first screen", || {
+            (!drawn.lock().unwrap().screen().alternate_screen()).then_some(())
+        });
+        assert!(!drawn.lock().unwrap().screen().hide_cursor(), "the cursor is hidden");
+        let state = termios::tcgetattr(&self.slave).unwrap();
+        let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        assert!(state.local_flags.contains(cooked), "{:?}", state.local_flags);
+        status
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // The reader ends with the last end of the terminal, which is dropped behind this.
+        drop(self.reader.take());
+    }
+}
+
+/// A process of a name of its own that uses a CPU, until it is dropped.
+struct Burner {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Burner {
+    fn start(name: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(OsString::from_vec(name.to_vec()));
+        fs::copy("/bin/sh", &program).unwrap();
+        // Another thread that forks meanwhile may still hold the copy open for writing.
+        let child = eventually("the burner", || {
+            Command::new(&program).args(["-c", "while :; do :; done"]).spawn().ok()
+        });
+        Self { child, _dir: dir }
+    }
+}
+
+impl Drop for Burner {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The CPU column of each row below the head, in its order.
+fn cpu_of_rows(lines: &[String]) -> Vec<f64> {
+    let Some(head) = lines.iter().position(|line| line.contains("NAME") && line.contains("CPU"))
+    else {
+        return Vec::new();
+    };
+    let end = lines[head].split("CPU").next().unwrap().chars().count() + 3;
+    let cell = |line: &String| -> String {
+        line.chars().take(end).skip(end.saturating_sub(6)).collect::<String>().trim().to_owned()
+    };
+    lines[head + 1..].iter().map_while(|line| cell(line).parse().ok()).collect()
+}
+
+fn looked_at(columns: u16, lines: u16) {
+    // A name that would clear the screen if it came there as it is.
+    let burner = Burner::start(format!("nt\x1b[2Jb{columns}").as_bytes());
+    let name = format!("nt\\u{{1b}}[2Jb{columns}");
+    let mut top = OnTerminal::start(columns, lines, &["top", "--interval", "500ms"], &[]);
+    top.press("3");
+    let shown = top.shows("the burner among the processes", |lines| {
+        lines.iter().any(|line| line.contains(&name)) && cpu_of_rows(lines).len() > 2
+    });
+    assert!(shown[0].starts_with("nodetally") && shown[0].contains("live"), "{}", shown[0]);
+    assert!(shown.iter().all(|line| line.chars().count() <= columns.into()));
+    // Largest first; a row may be drawn between two samples, but never in another order.
+    let cpu = cpu_of_rows(&shown);
+    assert!(cpu.is_sorted_by(|a, b| a >= b), "{cpu:?}\n{}", shown.join("\n"));
+
+    top.press(&format!("/2jB{columns}\r"));
+    let only = |lines: &[String]| {
+        let rows = cpu_of_rows(lines);
+        rows.len() == 1 && rows[0] >= 0.05 && lines.iter().any(|line| line.contains(&name))
+    };
+    let shown = top.shows("the burner alone", only);
+    let at = shown.iter().position(|line| line.contains(&name)).unwrap();
+    assert!(shown[at].contains(&burner.child.id().to_string()), "{}", shown[at]);
+    let at = u16::try_from(at).unwrap();
+    assert!(top.reversed(at).contains(&name), "the row is selected");
+    let over_time = |lines: &[String]| {
+        let line = &lines[lines.len() - 2];
+        line.contains("CPU, at most") && line.contains(['▁', '▃', '▅', '▇', '█'])
+    };
+    top.shows("the line over time", over_time);
+
+    top.press("\x1b[D\x1b[D");
+    top.shows_text("HELD");
+    top.press(" ");
+    top.shows_text("live");
+    top.press("?");
+    top.shows_text("draw anew");
+    top.press("\x1b");
+    top.shows("no help", |lines| !lines.iter().any(|line| line.contains("draw anew")));
+    top.press("q");
+    assert!(top.is_given_back().success());
+}
+
+#[test]
+fn a_burner_is_found_at_80_columns() {
+    looked_at(80, 24);
+}
+
+#[test]
+fn a_burner_is_found_at_200_columns() {
+    looked_at(200, 60);
+}
+
+#[test]
+fn a_burner_is_found_at_40_columns() {
+    looked_at(40, 18);
+}
+
+#[test]
+fn signals_and_ctrl_c_give_the_terminal_back() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        let top = OnTerminal::start(80, 24, &["top", "--interval", "1s"], &[]);
+        top.shows_text("by CPU");
+        top.signal(signal);
+        assert!(top.is_given_back().success(), "{signal}");
+    }
+    let mut top = OnTerminal::start(80, 24, &["top", "--interval", "1s"], &[("NO_COLOR", "1")]);
+    top.shows_text("by CPU");
+    top.press("/q\x03");
+    assert!(top.is_given_back().success());
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so_until_it_grows() {
+    let top = OnTerminal::start(80, 24, &["top", "--interval", "1s"], &[]);
+    top.shows_text("by CPU");
+    top.resize(30, 8);
+    top.shows_text("terminal too small");
+    top.resize(80, 24);
+    top.shows_text("by CPU");
+    drop(top);
+}
+
+#[test]
+fn without_a_terminal_one_error_names_dump() {
+    let output = Command::new(env!("CARGO_BIN_EXE_nodetally")).arg("top").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("is not a terminal") && error.contains("nodetally dump"), "{error}");
+
+    let mut top = OnTerminal::start(120, 24, &["top"], &[("TERM", "dumb")]);
+    top.shows("the error", |lines| lines.concat().contains("nodetally dump"));
+    assert_eq!(top.child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_running_agent_is_followed_over_its_socket() {
+    let host = Host::copy("6.12-podman-bare");
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let text = format!(
+        "[node]\nname = \"n1\"\n[sampling]\ninterval = \"1s\"\n[spool]\ndir = {:?}\n\
+         [[endpoint]]\nname = \"central\"\nurl = \"http://127.0.0.1:9/\"\n",
+        path("spool")
+    );
+    fs::write(path("c.toml"), text).unwrap();
+    let flags = |path: &Path| path.display().to_string();
+    let (config, state) = (flags(&path("c.toml")), flags(&path("state")));
+    let mut command = host.agent(&["run"]);
+    command.args(["--config", &config, "--state-dir", &state]);
+    let agent = Agent::start(command);
+    eventually("the agent's socket", || path("state/status.sock").exists().then_some(()));
+    let arguments = ["top", "--config", &config, "--state-dir", &state];
+    let mut top = OnTerminal::start(120, 30, &arguments, &[]);
+    top.press("2");
+    let shown = top.shows("the agent's figures", |lines| {
+        lines[0].contains("n1  agent at") && lines.iter().any(|line| line.contains("ssh"))
+    });
+    assert!(shown[0].contains("live"), "{}", shown[0]);
+    let first = shown[0].clone();
+    top.shows("the next sample", |lines| lines[0].contains("live") && lines[0] != first);
+    drop(agent);
+    top.shows_text("no agent answers at");
+    top.press("q");
+    assert!(top.is_given_back().success());
+}
