@@ -281,7 +281,7 @@ fn unit_name(unit: &OwnerLine) -> String {
             format!("{} {runtime} container", called.unwrap_or_else(name))
         }
         Some("slice") => format!("{} (processes in it)", name()),
-        Some("root") => "/ (processes in the root cgroup)".to_owned(),
+        Some("root") => "/ (root cgroup)".to_owned(),
         Some("unit" | "named") | None => name(),
         Some(guest) => format!("{} {}", name(), printable(guest)),
     }

@@ -330,18 +330,20 @@ impl Screen<'_> {
         if let (Some(listed), Some(number)) = (selected, model.shown_number()) {
             let figure = model.figure();
             let entity = &listed.row.entity;
-            let room = self.columns() / 2;
-            let count = room.min(SPARKS_MAX);
-            let figures = model.history.figures(&entity.key, figure, number, count);
-            let most = figures.iter().flatten().max().copied();
             let show = |amount| match figure {
                 RowFigure::Cpu => cores(amount),
                 RowFigure::Memory => bytes(amount),
                 _ => format!("{}/s", bytes(amount)),
             };
-            let words = format!("{}, at most {}", figure.words(), cell(most, show));
-            let name_room = self.columns().saturating_sub(count + width(&words) + 2 * SPACE);
-            let name = shortened(&entity.name, name_room);
+            // The name has a quarter of the line, and the samples what is left.
+            let name = shortened(&entity.name, self.columns() / 4);
+            let words_for = |most| format!("{}, at most {}", figure.words(), cell(most, show));
+            let widest = width(&words_for(None)) + "99.9 MiB/s".len();
+            let room = self.columns().saturating_sub(width(&name) + widest + 2 * SPACE);
+            let count = room.min(SPARKS_MAX);
+            let figures = model.history.figures(&entity.key, figure, number, count);
+            let most = figures.iter().flatten().max().copied();
+            let words = words_for(most);
             let column = self.put(0, &name, self.palette.bold());
             let column = self.put(column + 1, &words, Style::new());
             let line = sparks(&figures, most.unwrap_or(0));
