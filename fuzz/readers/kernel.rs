@@ -9,7 +9,7 @@ use nodetally::source::cgroup::{
 use nodetally::source::netlink::inet_diag;
 use nodetally::source::proc::{
     diskstats, loadavg, meminfo, mountinfo, net_dev, net_index, net_ipv6_route, net_route,
-    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime,
+    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime, zfs_arcstats, zoneinfo,
 };
 
 /// Reads one input.
@@ -28,6 +28,8 @@ pub fn run(text: &[u8]) {
     whole(text, single::parse_limit);
     whole(text, stat::parse);
     whole(text, uptime::parse);
+    whole(text, zfs_arcstats::parse);
+    whole(text, zoneinfo::parse);
     if let Some(held) = whole(text, pid_status::parse) {
         assert!(held.iter().all(|capability| held.has(capability)));
     }

@@ -8,9 +8,8 @@ use super::view::{self, View};
 use crate::directory::Catalog;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::identity::{ContainerId, PodUid};
-use crate::ledger::Account;
-use crate::ledger::ProcessOwner;
 use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
+use crate::ledger::{Account, MemoryKind, MemoryParts, ProcessOwner};
 use crate::payload::dump::HostFacts;
 use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Millis;
@@ -100,11 +99,8 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     }
     if let Some(memory) = node.memory {
         let or_unknown = |bytes: Option<Bytes>| bytes.map_or("?".to_owned(), size);
-        let mut text = format!(
-            "{} of {} in the working set",
-            or_unknown(memory.working_set()),
-            or_unknown(memory.total)
-        );
+        let mut text =
+            format!("{} of {} used", or_unknown(memory.used()), or_unknown(memory.total));
         if let Some(available) = memory.available {
             let _ = write!(text, ", {} available", size(available));
         }
@@ -115,6 +111,9 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
             let _ = write!(text, "; swap {} of {}", size(used), size(total));
         }
         rows.push(("memory", text));
+        if let Some(parts) = node.memory_parts {
+            rows.push(("", largest_kinds(&parts)));
+        }
     }
     if let (Some(disk), Some(over)) = (node.disk, over) {
         let text = format!(
@@ -157,6 +156,17 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
             filesystem.filesystem
         );
     }
+}
+
+/// The kinds of the node's memory that are at least 1 % of what is used, largest first.
+fn largest_kinds(parts: &MemoryParts) -> String {
+    let known = MemoryKind::ALL.into_iter().filter_map(|kind| Some((kind, parts.get(kind)?)));
+    let mut kinds: Vec<(MemoryKind, Bytes)> = known.collect();
+    let used: u64 = kinds.iter().map(|(_, bytes)| bytes.as_bytes()).sum();
+    kinds.retain(|(_, bytes)| bytes.as_bytes().saturating_mul(100) >= used);
+    kinds.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let texts = kinds.iter().map(|(kind, bytes)| format!("{} {}", kind.words(), size(*bytes)));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// A table with a name column and right-aligned cells.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::delta::{IoDelta, unsigned};
 use super::event_counts::EventCounts;
+use super::memory_parts::MemoryParts;
 use crate::attribution::{self, GuestKind, InnerNode, QosClass, Runtime};
 use crate::identity::{BootId, ContainerId, PodUid, ProcessKey};
 use crate::quantity::{BootTime, Bytes, CpuTime, Limit, WallTime};
@@ -203,6 +204,8 @@ pub struct NodeUsage {
     pub cpus: u32,
     pub cpu: Option<NodeCpu>,
     pub memory: Option<MemInfo>,
+    /// `None`: memory in use is not known.
+    pub memory_parts: Option<MemoryParts>,
     /// Events of the whole cgroup tree in the interval.
     pub events: EventCounts,
     pub disk: Option<DiskUsage>,
@@ -224,6 +227,7 @@ impl NodeUsage {
     pub(super) fn gauges_of(&mut self, node: &NodeReading) {
         self.cpus = node.cpu.map_or(0, |cpu| cpu.cpus);
         self.memory = node.memory;
+        self.memory_parts = MemoryParts::of_node(node);
         self.pressure = node.pressure;
         self.load = node.load;
         self.uptime_hundredths = node.uptime_hundredths;

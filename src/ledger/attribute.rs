@@ -67,7 +67,7 @@ impl Attribution {
         account.exited.clear();
         self.pods.clear();
         self.units.clear();
-        let kernel_memory = uncharged_kernel_memory(snapshot).unwrap_or(0);
+        let kernel_memory = uncharged_kernel_memory(snapshot);
         let mut totals = UnlistedSums { kernel_memory, ..UnlistedSums::default() };
         for (entry, repeated) in entries.iter().zip(&self.repeated) {
             match entry.owner {

@@ -29,6 +29,7 @@ mod event_counts;
 mod exited_children;
 mod interfaces;
 mod io;
+mod memory_parts;
 mod namespaces;
 mod node;
 mod owner_entry;
@@ -49,6 +50,7 @@ pub use counters::{
     ProcessCounters, SocketCounters, SocketsCounters,
 };
 pub use event_counts::EventCounts;
+pub use memory_parts::{MemoryKind, MemoryParts};
 pub use process_owner::ProcessOwner;
 pub use running::RunningContainer;
 pub use settle::Ledger;

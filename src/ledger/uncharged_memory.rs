@@ -2,32 +2,46 @@
 
 use super::cgroup_delta::CgroupDelta;
 use super::delta::unsigned;
+use super::memory_parts::{MemoryKind, MemoryParts};
 use crate::quantity::Bytes;
 use crate::snapshot::{CgroupReading, MemoryReading, Snapshot};
 use crate::source::cgroup::memory_stat::MemoryStat;
 
-/// Bytes of slab, kernel stacks and page tables that no top-level cgroup is charged for. `None`: not
-/// known.
-pub(super) fn uncharged_kernel_memory(snapshot: &Snapshot) -> Option<u64> {
-    let memory = snapshot.node.memory?;
-    let parts = [
-        memory.slab_reclaimable?,
-        memory.slab_unreclaimable?,
-        memory.kernel_stack?,
-        memory.page_tables?,
+/// Bytes of kernel memory that no top-level cgroup is charged for. A kind of memory counts where the
+/// node's files and those of all top-level cgroups have it.
+///
+/// Pools of huge pages, ZFS' cache and free pages on the lists of CPUs are in it whole: no cgroup is
+/// charged for them.
+pub(super) fn uncharged_kernel_memory(snapshot: &Snapshot) -> u64 {
+    let Some(parts) = MemoryParts::of_node(&snapshot.node) else { return 0 };
+    let all = |kinds: &[MemoryKind]| -> Option<u64> {
+        kinds.iter().map(|kind| parts.get(*kind).map(Bytes::as_bytes)).sum()
+    };
+    let charged: [(&[MemoryKind], fn(MemoryStat) -> Option<Bytes>); 5] = [
+        (&[MemoryKind::SlabReclaimable, MemoryKind::SlabUnreclaimable], |stat| stat.slab),
+        (&[MemoryKind::KernelStacks], |stat| stat.kernel_stack),
+        (&[MemoryKind::PageTables], |stat| {
+            Some(stat.page_tables? + stat.secondary_page_tables.unwrap_or_default())
+        }),
+        (&[MemoryKind::PerCpu], |stat| stat.per_cpu),
+        (&[MemoryKind::Vmalloc], |stat| stat.vmalloc),
     ];
-    let whole: u64 = parts.iter().map(|part| part.as_bytes()).sum();
-    let mut charged = 0_u64;
-    for (_, top) in top_level(snapshot) {
+    let mut uncharged = 0_u64;
+    for (kinds, of_cgroup) in charged {
         // Without the controller nothing is charged.
-        if top.memory.current.is_none() {
-            continue;
+        let with_controller = top_level(snapshot).map(|(_, top)| top.memory);
+        let with_controller = with_controller.filter(|memory| memory.current.is_some());
+        let below: Option<u64> = with_controller
+            .map(|memory| memory.stat.and_then(of_cgroup).map(Bytes::as_bytes))
+            .try_fold(0_u64, |sum, own| Some(sum.saturating_add(own?)));
+        if let Some((whole, below)) = all(kinds).zip(below) {
+            uncharged = uncharged.saturating_add(whole.saturating_sub(below));
         }
-        let stat = top.memory.stat?;
-        let own = stat.slab? + stat.kernel_stack? + stat.page_tables?;
-        charged = charged.saturating_add(own.as_bytes());
     }
-    Some(whole.saturating_sub(charged))
+    for kind in [MemoryKind::HugePages, MemoryKind::ZfsArc, MemoryKind::CpuLists] {
+        uncharged = uncharged.saturating_add(all(&[kind]).unwrap_or(0));
+    }
+    uncharged
 }
 
 /// Anonymous memory and page cache of the root cgroup itself: its memory.stat less those of the

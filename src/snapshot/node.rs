@@ -11,7 +11,7 @@ use super::reading::{InterfaceReading, PressureReading};
 use super::roots::Roots;
 use super::topology::{self, BlockSources, BlockTopology, LinkFiles};
 use crate::identity::DeviceNumber;
-use crate::quantity::{BootTime, CpuTime};
+use crate::quantity::{BootTime, Bytes, CpuTime};
 use crate::source::cgroup::pressure;
 use crate::source::proc::diskstats::{self, DiskstatsRow};
 use crate::source::proc::loadavg::{self, LoadAverage};
@@ -19,6 +19,8 @@ use crate::source::proc::meminfo::{self, MemInfo};
 use crate::source::proc::net_dev::{self, InterfaceName, InterfaceRow};
 use crate::source::proc::stat::{self, NodeStat};
 use crate::source::proc::uptime;
+use crate::source::proc::zfs_arcstats::{self, ArcStats};
+use crate::source::proc::zoneinfo;
 use crate::source::proc::{net_ipv6_route, net_route};
 use crate::source::root::{Buffer, Dir, KernelFile, ReadFailure};
 use crate::source::text::figure;
@@ -34,6 +36,10 @@ pub struct NodeReading {
     pub cpu: Option<NodeStat>,
     pub interrupts: InterruptTime,
     pub memory: Option<MemInfo>,
+    /// `None`: this kernel has no ZFS.
+    pub zfs_arc: Option<ArcStats>,
+    /// Free pages on the lists of single CPUs, which are not in `free` of `memory`.
+    pub free_on_cpu_lists: Option<Bytes>,
     pub load: Option<LoadAverage>,
     pub uptime_hundredths: Option<u64>,
     pub pressure: PressureReading,
@@ -136,6 +142,8 @@ pub struct NodeReader {
     stat: Option<KernelFile>,
     interrupts: InterruptClue,
     meminfo: Option<KernelFile>,
+    zfs_arc: Option<KernelFile>,
+    zoneinfo: Option<KernelFile>,
     loadavg: Option<KernelFile>,
     uptime: Option<KernelFile>,
     diskstats: Option<KernelFile>,
@@ -173,6 +181,8 @@ impl NodeReader {
             interrupts: InterruptClue::find(roots, procfs, has_pressure),
             stat: open(c"stat", Some("the node's CPU is not known")),
             meminfo: open(c"meminfo", Some("the node's memory is not known")),
+            zfs_arc: open(c"spl/kstat/zfs/arcstats", None),
+            zoneinfo: open(c"zoneinfo", None),
             loadavg: open(c"loadavg", None),
             uptime: open(c"uptime", None),
             diskstats: open(c"diskstats", Some("the node's disk traffic is not known")),
@@ -202,6 +212,11 @@ impl NodeReader {
     ) {
         use Shape::{ManyRecords, OneRecord};
         node.memory = read(&self.meminfo, OneRecord, b"meminfo", context, meminfo::parse);
+        let arc = b"spl/kstat/zfs/arcstats";
+        node.zfs_arc = read(&self.zfs_arc, OneRecord, arc, context, zfs_arcstats::parse);
+        let zones = read(&self.zoneinfo, ManyRecords, b"zoneinfo", context, zoneinfo::parse);
+        let page_size = roots.units.page_size_bytes;
+        node.free_on_cpu_lists = zones.map(|zones| zones.free_on_cpu_lists.to_bytes(page_size));
         node.load = read(&self.loadavg, OneRecord, b"loadavg", context, loadavg::parse);
         node.uptime_hundredths = read(&self.uptime, OneRecord, b"uptime", context, uptime::parse);
         let [cpu, memory, io] = &self.pressure;

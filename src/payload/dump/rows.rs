@@ -4,11 +4,11 @@ use super::input::{Dump, ProcessGroup};
 use super::row::DumpRow;
 use crate::attribution::InnerNode;
 use crate::disk_usage::usage::FilesystemUsage;
-use crate::ledger::ProcessOwner;
 use crate::ledger::account::{
     Account, Balance, CpuUsage, DiskSource, DiskUsage, ExitedChildren, ExitedUsage, NetworkSource,
     NetworkUsage, NodeCpu, ProcessUsage, Usage,
 };
+use crate::ledger::{MemoryKind, MemoryParts, ProcessOwner};
 use crate::payload::stamp::Rfc3339Millis;
 use crate::quantity::{Bytes, CpuTime, Limit};
 use crate::snapshot::PressureReading;
@@ -31,6 +31,7 @@ pub(super) fn node(dump: &Dump<'_>) -> DumpRow {
         .with("cpus", node.cpus)
         .and(node.cpu.map(node_cpu))
         .and(node.memory.map(node_memory))
+        .and(node.memory_parts.map(memory_parts))
         .and(node.disk.map(|disk| disk_usage(disk, "diskstats")))
         .and(node.disk_activity.map(disk_activity))
         .and(node.network.map(network))
@@ -71,8 +72,34 @@ fn node_memory(memory: MemInfo) -> DumpRow {
         .with("memory_available_bytes", memory.available.map(Bytes::as_bytes))
         .with("memory_used_bytes", memory.used().map(Bytes::as_bytes))
         .with("memory_working_set_bytes", memory.working_set().map(Bytes::as_bytes))
+        .with("memory_page_cache_active_bytes", memory.active_file.map(Bytes::as_bytes))
+        .with("memory_page_cache_inactive_bytes", memory.inactive_file.map(Bytes::as_bytes))
+        .with("memory_mapped_bytes", memory.mapped.map(Bytes::as_bytes))
+        .with("memory_huge_pages_free_bytes", memory.huge_pages_free_bytes().map(Bytes::as_bytes))
         .with("swap_total_bytes", memory.swap_total.map(Bytes::as_bytes))
         .with("swap_free_bytes", memory.swap_free.map(Bytes::as_bytes))
+}
+
+fn memory_parts(parts: MemoryParts) -> DumpRow {
+    let key = |kind| match kind {
+        MemoryKind::Anonymous => "memory_anonymous_bytes",
+        MemoryKind::PageCache => "memory_page_cache_bytes",
+        MemoryKind::Shared => "memory_shared_bytes",
+        MemoryKind::SlabReclaimable => "memory_slab_reclaimable_bytes",
+        MemoryKind::SlabUnreclaimable => "memory_slab_unreclaimable_bytes",
+        MemoryKind::KernelStacks => "memory_kernel_stacks_bytes",
+        MemoryKind::PageTables => "memory_page_tables_bytes",
+        MemoryKind::PerCpu => "memory_per_cpu_bytes",
+        MemoryKind::Vmalloc => "memory_vmalloc_bytes",
+        MemoryKind::HugePages => "memory_huge_pages_bytes",
+        MemoryKind::Zswap => "memory_zswap_bytes",
+        MemoryKind::ZfsArc => "memory_zfs_arc_bytes",
+        MemoryKind::CpuLists => "memory_cpu_lists_bytes",
+        MemoryKind::Other => "memory_other_bytes",
+    };
+    MemoryKind::ALL.into_iter().fold(DumpRow::default(), |row, kind| {
+        row.with(key(kind), parts.get(kind).map(Bytes::as_bytes))
+    })
 }
 
 fn filesystem(usage: &FilesystemUsage) -> DumpRow {

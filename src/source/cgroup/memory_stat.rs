@@ -16,6 +16,12 @@ pub struct MemoryStat {
     pub slab: Option<Bytes>,
     pub kernel_stack: Option<Bytes>,
     pub page_tables: Option<Bytes>,
+    /// Page tables of virtual machines; since 6.0.
+    pub secondary_page_tables: Option<Bytes>,
+    /// Per-CPU variables; since 5.9.
+    pub per_cpu: Option<Bytes>,
+    /// Memory mapped page by page for the kernel, without its stacks; since 5.18.
+    pub vmalloc: Option<Bytes>,
     pub shmem: Option<Bytes>,
     /// Page cache that reclaim takes first: what the working set leaves out.
     pub inactive_file: Option<Bytes>,
@@ -56,8 +62,8 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             odd.note("a key and a figure in each line");
             continue;
         };
-        // Twelve of some fifty lines are wanted. The key's length rules out most others.
-        if !matches!(key.len(), 4..=7 | 10..=13) {
+        // Fifteen of some fifty lines are wanted. The key's length rules out most others.
+        if !matches!(key.len(), 4..=7 | 10..=14) {
             continue;
         }
         let slot = match key {
@@ -70,6 +76,9 @@ pub fn parse(text: &[u8]) -> Result<MemoryStat, Malformed> {
             b"slab" => &mut stat.slab,
             b"kernel_stack" => &mut stat.kernel_stack,
             b"pagetables" => &mut stat.page_tables,
+            b"sec_pagetables" => &mut stat.secondary_page_tables,
+            b"percpu" => &mut stat.per_cpu,
+            b"vmalloc" => &mut stat.vmalloc,
             b"file_mapped" => &mut stat.file_mapped,
             b"pgfault" => {
                 stat.page_faults = odd.figure(Some(rest), FIGURE);
@@ -96,7 +105,7 @@ mod tests {
     #[test]
     fn the_wanted_keys_are_told_from_their_neighbours() {
         let text = b"anon 1\nfile 2\nkernel 3\nkernel_stack 99\nslab 40\npagetables 50\n\
-            sec_pagetables 99\nslab_reclaimable 99\nshmem 4\nfile_mapped 8\nfile_dirty 99\n\
+            sec_pagetables 60\npercpu 70\nvmalloc 80\nslab_reclaimable 99\nshmem 4\nfile_mapped 8\nfile_dirty 99\n\
             inactive_anon 99\nactive_anon 99\ninactive_file 5\nactive_file 6\npgfault 9\npgmajfault 7\npgrefill 99\n";
         let stat = parse(text).unwrap();
         assert_eq!(stat.anon.unwrap().as_bytes(), 1);
@@ -104,6 +113,8 @@ mod tests {
         assert_eq!(stat.kernel.unwrap().as_bytes(), 3);
         let parts = [stat.slab, stat.kernel_stack, stat.page_tables];
         assert_eq!(parts.map(|part| part.unwrap().as_bytes()), [40, 99, 50]);
+        let parts = [stat.secondary_page_tables, stat.per_cpu, stat.vmalloc];
+        assert_eq!(parts.map(|part| part.unwrap().as_bytes()), [60, 70, 80]);
         assert_eq!(stat.shmem.unwrap().as_bytes(), 4);
         assert_eq!(stat.inactive_file.unwrap().as_bytes(), 5);
         assert_eq!(stat.active_file.unwrap().as_bytes(), 6);

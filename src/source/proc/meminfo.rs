@@ -4,16 +4,23 @@ use crate::quantity::Bytes;
 use crate::source::text::{Odd, fields, lines};
 use crate::source::{Malformed, Parsed};
 
-/// Gauges of the node. `None`: not in the file, or no figure.
+/// Gauges of the node, in bytes. `None`: not in the file, or no figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemInfo {
     pub total: Option<Bytes>,
     pub free: Option<Bytes>,
     /// The kernel's estimate of memory that is available without swapping; since 3.14.
     pub available: Option<Bytes>,
+    /// Page cache of block devices.
     pub buffers: Option<Bytes>,
+    /// Page cache of files, `shared` included.
     pub cached: Option<Bytes>,
     pub inactive_file: Option<Bytes>,
+    pub active_file: Option<Bytes>,
+    /// The part of the page cache that processes have mapped, `shared` included.
+    pub mapped: Option<Bytes>,
+    /// Files of tmpfs and /dev/shm, and shared anonymous memory.
+    pub shared: Option<Bytes>,
     /// Anonymous memory that is mapped.
     pub anon: Option<Bytes>,
     pub swap_total: Option<Bytes>,
@@ -23,6 +30,20 @@ pub struct MemInfo {
     pub slab_reclaimable: Option<Bytes>,
     pub kernel_stack: Option<Bytes>,
     pub page_tables: Option<Bytes>,
+    /// Page tables of virtual machines and IOMMUs; since 6.0.
+    pub secondary_page_tables: Option<Bytes>,
+    /// Memory of per-CPU variables; since 4.20.
+    pub per_cpu: Option<Bytes>,
+    /// Memory that is mapped page by page for the kernel, `kernel_stack` included; 0 before 5.3.
+    pub vmalloc: Option<Bytes>,
+    /// What zswap holds, packed; since 5.19.
+    pub zswap: Option<Bytes>,
+    /// The pools of huge pages of every size, used or not; since 4.16.
+    pub huge_pages: Option<Bytes>,
+    /// Huge pages of the default size, free and in all, and that size.
+    pub huge_pages_free: Option<u64>,
+    pub huge_pages_total: Option<u64>,
+    pub huge_page_size: Option<Bytes>,
     pub odd: Option<Malformed>,
 }
 
@@ -37,6 +58,17 @@ impl MemInfo {
     #[must_use]
     pub fn used(&self) -> Option<Bytes> {
         Some(self.total?.saturating_sub(self.free?))
+    }
+
+    /// Bytes of huge pages that nobody uses. `None`: there are pools of other sizes than the default,
+    /// whose free pages this file does not count.
+    #[must_use]
+    pub fn huge_pages_free_bytes(&self) -> Option<Bytes> {
+        let bytes = |pages: u64| {
+            Some(Bytes::from_bytes(self.huge_page_size?.as_bytes().saturating_mul(pages)))
+        };
+        (self.huge_pages? == bytes(self.huge_pages_total?)?)
+            .then(|| bytes(self.huge_pages_free?))?
     }
 
     /// MemTotal − MemFree − inactive page cache, not below 0: the kubelet's working set of the
@@ -70,6 +102,23 @@ pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
             b"SReclaimable" => &mut info.slab_reclaimable,
             b"KernelStack" => &mut info.kernel_stack,
             b"PageTables" => &mut info.page_tables,
+            b"SecPageTables" => &mut info.secondary_page_tables,
+            b"Active(file)" => &mut info.active_file,
+            b"Mapped" => &mut info.mapped,
+            b"Shmem" => &mut info.shared,
+            b"Percpu" => &mut info.per_cpu,
+            b"VmallocUsed" => &mut info.vmalloc,
+            b"Zswap" => &mut info.zswap,
+            b"Hugetlb" => &mut info.huge_pages,
+            b"Hugepagesize" => &mut info.huge_page_size,
+            b"HugePages_Total" => {
+                info.huge_pages_total = count(&line[colon + 1..], &mut odd);
+                continue;
+            }
+            b"HugePages_Free" => {
+                info.huge_pages_free = count(&line[colon + 1..], &mut odd);
+                continue;
+            }
             _ => continue,
         };
         let kibibytes = odd.figure(fields(&line[colon + 1..]).next(), "kB behind each key");
@@ -82,8 +131,29 @@ pub fn parse(text: &[u8]) -> Result<MemInfo, Malformed> {
     Ok(info)
 }
 
+fn count(rest: &[u8], odd: &mut Odd) -> Option<u64> {
+    odd.figure(fields(rest).next(), "a count of pages")
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn huge_pages_are_counted_and_their_pools_are_bytes() {
+        let text = b"MemTotal: 100 kB\nHugePages_Total:       8\nHugePages_Free:        3\n\
+            Hugepagesize:       2048 kB\nHugetlb:         1064960 kB\nPercpu: 912 kB\n";
+        let info = super::parse(text).unwrap();
+        assert_eq!((info.huge_pages_total, info.huge_pages_free), (Some(8), Some(3)));
+        assert_eq!(info.huge_page_size.unwrap().as_bytes(), 2_097_152);
+        assert_eq!(info.huge_pages.unwrap().as_bytes(), 1_090_519_040);
+        assert_eq!(info.huge_pages_free_bytes(), None, "a page of 1 GiB beside the eight");
+        let text =
+            b"HugePages_Total: 8\nHugePages_Free: 3\nHugepagesize: 2048 kB\nHugetlb: 16384 kB\n";
+        let free = super::parse(text).unwrap().huge_pages_free_bytes();
+        assert_eq!(free.unwrap().as_bytes(), 6_291_456);
+        let info = super::parse(b"MemTotal: 100 kB\nPercpu: 912 kB\n").unwrap();
+        assert_eq!(info.per_cpu.unwrap().as_bytes(), 933_888);
+    }
+
     #[test]
     fn available_is_absent_on_old_kernels_and_not_zero() {
         let text = "MemTotal: 100 kB\nMemFree:  40 kB\nInactive(file):  30 kB\nBuffers: 1 kB\n\

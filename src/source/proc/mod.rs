@@ -15,3 +15,5 @@ pub mod pid_stat;
 pub mod pid_status;
 pub mod stat;
 pub mod uptime;
+pub mod zfs_arcstats;
+pub mod zoneinfo;

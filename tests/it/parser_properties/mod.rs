@@ -18,7 +18,7 @@ use nodetally::source::cgroup::{
 use nodetally::source::proc::net_dev::InterfaceName;
 use nodetally::source::proc::{
     diskstats, loadavg, meminfo, mountinfo, net_dev, net_index, net_ipv6_route, net_route,
-    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime,
+    net_snmp, pid_cgroup, pid_io, pid_stat, pid_status, stat, uptime, zfs_arcstats, zoneinfo,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,8 @@ pub fn parsers() -> Vec<Parser> {
         parser!("diskstats", diskstats::parse, into Vec<diskstats::DiskstatsRow>),
         parser!("loadavg", loadavg::parse),
         parser!("meminfo", meminfo::parse),
+        parser!("arcstats", zfs_arcstats::parse),
+        parser!("zoneinfo", zoneinfo::parse),
         parser!("mountinfo", |text| Ok::<_, ()>(mountinfo::parse(text))),
         parser!("net/dev", net_dev::parse, into Vec<net_dev::InterfaceRow>),
         parser!("net/dev_snmp6", net_index::parse_dev_snmp6),
