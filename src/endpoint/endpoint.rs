@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use reqwest::header::HeaderMap;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -9,7 +10,7 @@ use super::client::delivery_settings;
 use super::error::EndpointError;
 use super::render::{Encoder, SampleEncoder};
 use crate::config::{self, EndpointSettings, EndpointUrl, Settings};
-use crate::delivery::{self, Handle};
+use crate::delivery::{self, BaseUrl, Credential, Handle};
 use crate::payload::profile::Reports;
 use crate::spool::{self, Batch, Journal, Queue};
 
@@ -122,4 +123,32 @@ pub struct EndpointView {
 pub struct EndpointHandle {
     pub handle: Handle,
     pub encoder: SampleEncoder,
+    /// The server that keeps its series; `None`: a file or standard output.
+    pub(super) server: Option<SeriesServer>,
+}
+
+/// A server as far as it decides where series are kept: headers name a tenant.
+#[derive(PartialEq, Eq)]
+pub(super) struct SeriesServer {
+    url: BaseUrl,
+    headers: HeaderMap,
+    header_files: Vec<Credential>,
+}
+
+impl SeriesServer {
+    pub(super) fn of(delivery: &delivery::DeliverySettings) -> Self {
+        let delivery::DeliverySettings { url, headers, trust, .. } = delivery;
+        let (url, headers) = (url.clone(), headers.clone());
+        Self { url, headers, header_files: trust.header_files.clone() }
+    }
+}
+
+impl EndpointHandle {
+    /// `true` where one of `others` sends the same series to the same server.
+    #[must_use]
+    pub fn is_continued_by(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| {
+            self.server == other.server && self.encoder.makes_same_series(&other.encoder)
+        })
+    }
 }

@@ -87,7 +87,7 @@ impl Sinks {
                     (handle, Some(worker))
                 }
             };
-            handles.push(EndpointHandle { handle: handle.clone(), encoder });
+            handles.push(EndpointHandle { handle: handle.clone(), encoder, server: None });
             steps.push((RunningSink { settings, handle }, worker));
         }
         (SinksPlan(steps), handles)

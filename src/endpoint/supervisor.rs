@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::client::delivery_clock;
 use super::endpoint::{
-    BacklogStorage, Endpoint, EndpointHandle, EndpointSpec, EndpointView, journal_dir,
+    BacklogStorage, Endpoint, EndpointHandle, EndpointSpec, EndpointView, SeriesServer, journal_dir,
 };
 use super::error::EndpointError;
 use super::lifecycle::Reporter;
@@ -123,7 +123,10 @@ impl Endpoints {
             };
             steps.push(step);
             match spec.encoder {
-                Encoder::Samples(encoder) => handles.push(EndpointHandle { handle, encoder }),
+                Encoder::Samples(encoder) => {
+                    let server = Some(SeriesServer::of(&spec.delivery));
+                    handles.push(EndpointHandle { handle, encoder, server });
+                }
                 Encoder::Lifecycle(filters) => reporters.push((handle, spec.delivery, filters)),
             }
         }

@@ -98,7 +98,7 @@ impl SamplingThread {
                 skipped = snapshot.counts.cgroups_skipped,
                 "sampled"
             );
-            let taken = Moment { boot: self.boot, since_boot: snapshot.begun_at, wall };
+            let mut taken = Moment { boot: self.boot, since_boot: snapshot.begun_at, wall };
             let batches = self.batches(&account, &mut totals, taken);
             // Journalled, then counted, then sent. However the process ends, an interval is in the
             // journal or is counted again, never both.
@@ -124,7 +124,9 @@ impl SamplingThread {
             loop {
                 watchdog.notify_if_due();
                 match wait::until(watchdog.or_sooner(due), stop, &mut self.sampler) {
-                    Woken::Stopped => return self.end_series(&account, taken),
+                    Woken::Stopped => {
+                        return self.end_series(self.endpoints.iter(), &account, &mut taken);
+                    }
                     Woken::Due if clock::boot_time() >= due => break,
                     Woken::Due => {}
                     Woken::Asked => {
@@ -134,7 +136,7 @@ impl SamplingThread {
                             if change.sampler.is_some() {
                                 log.standing_logged = 0;
                             }
-                            self.apply(change);
+                            self.apply(change, &account, &mut taken);
                             // The wait for the second sample does not depend on the interval.
                             if self.interval != interval && account.since.is_some() {
                                 let now = clock::wall_time();
@@ -182,8 +184,18 @@ impl SamplingThread {
         self.endpoints.iter().map(batch).collect()
     }
 
-    /// Offers what ends the series of an agent that stops; `last`: the last sample.
-    fn end_series(&self, account: &Account, last: Moment) {
+    /// Offers these endpoints what ends their series, as the newest sample of all. `last`: the sample
+    /// before it, and then this one.
+    fn end_series<'a>(
+        &self,
+        endpoints: impl Iterator<Item = &'a EndpointHandle>,
+        account: &Account,
+        last: &mut Moment,
+    ) {
+        let mut endpoints = endpoints.filter(|endpoint| endpoint.encoder.ends_series()).peekable();
+        if endpoints.peek().is_none() {
+            return;
+        }
         let Some(sample) = self.metrics.as_ref().and_then(MetricsFeed::closing_sample) else {
             return;
         };
@@ -196,16 +208,20 @@ impl SamplingThread {
             metrics: Some(&sample),
         };
         // Not behind the counters that were saved: the next start leaves out what is.
-        let since_boot = last.since_boot.plus(Duration::from_nanos(1));
-        let taken = Moment { since_boot, wall: sample.wall, ..last };
-        for endpoint in &self.endpoints {
-            let batch = Batch::new(taken, endpoint.encoder.closing_posts(&view));
+        last.since_boot = last.since_boot.plus(Duration::from_nanos(1));
+        last.wall = sample.wall;
+        for endpoint in endpoints {
+            let batch = Batch::new(*last, endpoint.encoder.closing_posts(&view));
             let in_journal = endpoint.handle.journal(&batch);
             endpoint.handle.offer(batch, in_journal);
         }
     }
 
-    fn apply(&mut self, change: SamplingChange) {
+    /// `last`: the newest sample that was offered.
+    fn apply(&mut self, change: SamplingChange, account: &Account, last: &mut Moment) {
+        let ended = self.endpoints.iter();
+        let ended = ended.filter(|endpoint| !endpoint.is_continued_by(&change.endpoints));
+        self.end_series(ended, account, last);
         let is_other_host = change.sampler.is_some();
         if let Some(mut sampler) = change.sampler {
             // The new ledger resumes from the counters, as after a restart.

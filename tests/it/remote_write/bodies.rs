@@ -12,7 +12,7 @@ use super::stores::{CPU, POD, SHORT_POD, agent, agent_with_state, burn, dir_of, 
 use super::wire::{Sample, Series, request_1_0, request_2_0, unsnappy};
 use crate::support::agent::{Host, eventually};
 
-fn series_of(request: &Received) -> Vec<Series> {
+pub(super) fn series_of(request: &Received) -> Vec<Series> {
     let message = unsnappy(&request.body);
     if request.is_2_0() { request_2_0(&message) } else { request_1_0(&message) }
 }
@@ -85,7 +85,7 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
 }
 
 /// Each series of the server: its points in the order in which they came.
-fn all_series(server: &Server) -> BTreeMap<Vec<(String, String)>, Vec<Sample>> {
+pub(super) fn all_series(server: &Server) -> BTreeMap<Vec<(String, String)>, Vec<Sample>> {
     let mut all: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
     for series in server.received().iter().flat_map(series_of) {
         all.entry(series.labels).or_default().extend(series.samples);

@@ -10,6 +10,7 @@
 
 mod answers;
 mod bodies;
+mod reloads;
 mod server;
 mod stores;
 mod wire;
