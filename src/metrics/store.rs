@@ -462,4 +462,6 @@ impl Kept {
 }
 
 #[cfg(test)]
+mod process_tests;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::metrics::entity::AttributeName;
 use crate::metrics::sample::METRICS_MAX;
 
 /// The registry of the conventions: instrument and unit by name.
@@ -38,6 +39,71 @@ fn standard_names_are_those_of_the_conventions() {
         };
         let is_double = metric.class == EntityClass::Node;
         assert!(is_double || !registry.contains_key(&*standard), "{}: use {standard}", metric.name);
+    }
+}
+
+/// The attributes of the registry by name: type, and the values of those that have a list.
+fn known_attributes() -> BTreeMap<&'static str, (&'static str, Vec<&'static str>)> {
+    let text = include_str!("../../../fixtures/semconv/attributes-1.44.0.tsv");
+    let row = |line: &'static str| {
+        let mut columns = line.split('\t');
+        let (name, kind, values) = (columns.next()?, columns.next()?, columns.next()?);
+        Some((name, (kind, values.split(',').filter(|value| !value.is_empty()).collect())))
+    };
+    text.lines().skip(1).filter_map(row).collect()
+}
+
+/// What the registry does not have, with the reason: attribute, value, reason.
+const OTHER_VALUES: &[(&str, &str, &str)] = &[(
+    "process.state",
+    "blocked",
+    "the kernel counts tasks that wait for I/O, and the list, which is open, has no word for them",
+)];
+
+/// Attributes that the registry does not have at that metric, with the reason: metric, attribute, reason.
+const OTHER_PLACES: &[(&str, &str, &str)] = &[];
+
+#[test]
+fn attributes_are_those_of_the_conventions() {
+    let known = known_attributes();
+    assert!(known.len() > 150, "{}", known.len());
+    let metrics = include_str!("../../../fixtures/semconv/metrics-1.44.0.tsv");
+    let places: BTreeSet<(&str, &str)> = metrics
+        .lines()
+        .filter_map(|line| Some((line.split('\t').next()?, line.split('\t').nth(3)?)))
+        .flat_map(|(name, all)| all.split(',').map(move |attribute| (name, attribute)))
+        .collect();
+    let is_own = |name: &str| name.starts_with("nodetally.");
+    let (mut values, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for metric in all() {
+        for (name, value) in metric.attributes.iter().filter(|(name, _)| !is_own(name)) {
+            let Some((kind, allowed)) = known.get(name) else {
+                panic!("{}: {name}: no attribute of the conventions", metric.name)
+            };
+            assert_eq!(*kind, "enum", "{}: {name}", metric.name);
+            if !allowed.contains(value) {
+                values.insert((*name, *value));
+            }
+            if !is_own(metric.name) && !places.contains(&(metric.name, name)) {
+                others.insert((metric.name, *name));
+            }
+        }
+    }
+    let listed = |list: &[(&'static str, &'static str, &str)]| -> BTreeSet<_> {
+        assert!(list.iter().all(|(_, _, reason)| reason.len() > 20));
+        list.iter().map(|(a, b, _)| (*a, *b)).collect()
+    };
+    assert_eq!(values, listed(OTHER_VALUES));
+    assert_eq!(others, listed(OTHER_PLACES));
+    for attribute in AttributeName::ALL.iter().filter(|attribute| !is_own(attribute.otel)) {
+        let known = known.get(attribute.otel).map(|(kind, _)| *kind);
+        let expected = match attribute.otel {
+            "process.pid" => "int",
+            // Of an open list, which has six of the kernel's dozens of filesystems.
+            "system.filesystem.type" => "enum",
+            _ => "string",
+        };
+        assert_eq!(known, Some(expected), "{}", attribute.otel);
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::messages::{
-    AttributeValue, ExportAnswer, ExportRequest, KeyValue, MetricData, NumberDataPoint,
+    AttributeValue, ExportAnswer, ExportRequest, KeyValue, MetricData, NumberDataPoint, OtlpMetric,
     PartialSuccess, PointValue, ResourceMetrics,
 };
 use super::*;
@@ -291,10 +291,52 @@ fn bodies_keep_below_their_limit_and_halves_have_all_resources() {
         assert_eq!(parts.len(), pieces);
         assert_eq!(resources(&parts), expected);
     }
+    let points = |body: &Bytes| -> usize {
+        let of_metric = |metric: &OtlpMetric| match metric.data.as_ref().unwrap() {
+            MetricData::Gauge(gauge) => gauge.data_points.len(),
+            MetricData::Sum(sum) => sum.data_points.len(),
+        };
+        let all = resources(std::slice::from_ref(body));
+        all.iter().flat_map(|one| &one.scope_metrics[0].metrics).map(of_metric).sum()
+    };
+    for body in whole.iter().chain(&parts) {
+        assert_eq!(count(body), points(body) as u64);
+    }
+    assert!(count(&whole[0]) > 100);
+    assert_eq!((count(b""), count(b"{}"), count(&[0x0a, 0xff])), (0, 0, 0));
     // One resource is not split, and neither is anything else.
     let one = bodies(&sample, &catalog, &EncodeOptions { body_bytes_max: 1, ..cumulative() });
     for body in [&one[0][..], b"", b"{}", &whole[0][..whole[0].len() - 1], &[0x0a, 0xff]] {
         assert_eq!(split(body), None);
+    }
+}
+
+/// Attributes of resources are those of the registry, of its types.
+#[test]
+fn attributes_of_resources_are_those_of_the_conventions() {
+    let registry = include_str!("../../../fixtures/semconv/attributes-1.44.0.tsv");
+    let types: BTreeMap<&str, &str> = registry
+        .lines()
+        .filter_map(|line| Some((line.split('\t').next()?, line.split('\t').nth(1)?)))
+        .collect();
+    let mut all = account(vec![used(1, 700)]);
+    all.units = vec![used_by_unit("/a.service", 100)];
+    let catalog = catalog(vec![pod(1, "a")], &[], &[]);
+    let sample = sample(&mut store(), &at(15, all), &catalog);
+    let mut names = BTreeMap::new();
+    for resource in resources(&bodies(&sample, &catalog, &cumulative())) {
+        for KeyValue { key, value } in resource.resource.unwrap().attributes {
+            if key.starts_with("nodetally.") {
+                continue;
+            }
+            let is_text = matches!(value.unwrap().value, Some(AttributeValue::StringValue(_)));
+            let expected = if is_text { &["string", "enum"][..] } else { &["int"] };
+            assert!(types.get(&*key).is_some_and(|kind| expected.contains(kind)), "{key}");
+            *names.entry(key).or_insert(0) += 1;
+        }
+    }
+    for name in ["service.name", "service.instance.id", "host.name", "k8s.cluster.name"] {
+        assert!(names.contains_key(name), "{names:?}");
     }
 }
 
@@ -458,5 +500,6 @@ proptest! {
     fn no_answer_panics(kind in "(text/|application/)?(html|json|x-protobuf)?", body: Vec<u8>) {
         let _ = decode_answer(&kind, &body);
         let _ = split(&body);
+        let _ = count(&body);
     }
 }

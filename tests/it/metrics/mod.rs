@@ -15,4 +15,5 @@ mod pods;
 mod promtool;
 mod reference;
 mod scrape;
+mod stalled;
 mod totals;

@@ -1,0 +1,77 @@
+//! Scrapers that ask and do not read.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::desk::Desk;
+use crate::support::agent::Agent;
+
+/// Scrapers that stall at once.
+const STALLED: usize = 8;
+
+/// The answers that each asks for at once: more than the kernel keeps for a connection.
+const ANSWER_BYTES: usize = 48 << 20;
+
+/// The memory that they may cost: for each a piece of the text, its copy on the way, and buffers.
+const BYTES_MAX: u64 = STALLED as u64 * (512 << 10);
+
+/// The resident memory that is not shared with files, in bytes.
+fn resident(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.0.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn scrapers_that_stall_delay_no_sample_and_nobody_else() {
+    let desk = Desk::new("processes = 50");
+    let agent = desk.start();
+    let samples = || desk.series("b").map(|series| series.get("nodetally_samples_total", &[]));
+    desk.next(1);
+    let text = super::scrape::ask(desk.listen, "/metrics", &[]).unwrap().body.len();
+    let requests = ANSWER_BYTES / text + 1;
+    // As much as answers to those who read cost.
+    for _ in 0..20 {
+        samples().unwrap();
+    }
+    let before = resident(&agent);
+
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(requests);
+    let stalled: Vec<TcpStream> = (0..STALLED)
+        .map(|_| {
+            let mut stream = TcpStream::connect(desk.listen).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let (began, first) = (Instant::now(), samples().unwrap());
+    let (mut slowest, mut most) = (Duration::ZERO, 0);
+    while began.elapsed() < Duration::from_secs(10) {
+        let asked = Instant::now();
+        assert!(samples().is_some(), "no answer");
+        slowest = slowest.max(asked.elapsed());
+        most = most.max(resident(&agent));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (taken, elapsed) = (samples().unwrap() - first, began.elapsed().as_secs_f64());
+    println!(
+        "{taken} samples in {elapsed:.1} s; slowest answer {slowest:?}; +{} KiB",
+        most.saturating_sub(before) >> 10
+    );
+    // One a second. One may be late where the machine is busy.
+    assert!((elapsed - 2.0..elapsed + 2.0).contains(&taken), "{taken} in {elapsed} s");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    assert!(most < before + BYTES_MAX, "{before} to {most}");
+
+    // They were cut off, with a part of what they had asked for.
+    for mut stream in stalled {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut received = Vec::new();
+        let ended = stream.read_to_end(&mut received);
+        let is_cut = ended.as_ref().err().is_none_or(|error| error.raw_os_error() == Some(104));
+        assert!(is_cut, "{ended:?}");
+        assert!(received.len() < text * requests / 2, "{} of {}", received.len(), text * requests);
+    }
+}
