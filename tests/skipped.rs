@@ -17,6 +17,9 @@ use std::path::Path;
 /// The factor of `tests/it/support/rounds.rs`.
 const ROUNDS: &str = "NODETALLY_TEST_ROUNDS";
 
+/// The length of outages, of the same file.
+const OUTAGE: &str = "NODETALLY_TEST_OUTAGE_SECONDS";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
@@ -29,6 +32,8 @@ fn main() {
     }
     let rounds = std::env::var(ROUNDS).unwrap_or_else(|_| "1".to_owned());
     println!("\nloops of kills, damage and random histories: {ROUNDS}={rounds} (default 1)");
+    let outage = std::env::var(OUTAGE).unwrap_or_else(|_| "6".to_owned());
+    println!("outages of databases: {OUTAGE}={outage} (default 6)");
     println!("{}\n", summary(&take_list()));
 }
 

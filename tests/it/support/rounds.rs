@@ -1,5 +1,7 @@
 //! The length of loops over kills, damage and random histories: short in CI, long by hand.
 
+use std::time::Duration;
+
 use proptest::test_runner::Config;
 
 /// A factor for all such loops; absent it is 1. `tests/skipped.rs` prints it at the end of a run.
@@ -9,6 +11,21 @@ fn factor() -> u32 {
     let Ok(text) = std::env::var(VARIABLE) else { return 1 };
     let factor = text.parse().ok().filter(|factor| *factor > 0);
     factor.unwrap_or_else(|| panic!("{VARIABLE}={text} is no number above 0"))
+}
+
+/// The seconds of an outage of a database; absent they are those of the test.
+pub const OUTAGE_VARIABLE: &str = "NODETALLY_TEST_OUTAGE_SECONDS";
+
+/// The length of an outage that takes `least` where nothing else is asked for.
+pub fn outage(least: Duration) -> Duration {
+    let seconds = std::env::var(OUTAGE_VARIABLE).ok().map(|text| {
+        let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+        seconds
+            .unwrap_or_else(|| panic!("{OUTAGE_VARIABLE}={text} is no number of seconds above 0"))
+    });
+    let outage = seconds.map_or(least, Duration::from_secs).max(least);
+    println!("an outage of {outage:?} ({OUTAGE_VARIABLE}, default {})", least.as_secs());
+    outage
 }
 
 /// The rounds of a loop that takes `least` where nothing else is asked for.
