@@ -158,15 +158,24 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     }
 }
 
-/// The kinds of the node's memory that are at least 1 % of what is used, largest first.
+/// The kinds of the node's memory that are at least 1 % of what is used, largest first, as many as fit
+/// into a narrow terminal.
 fn largest_kinds(parts: &MemoryParts) -> String {
     let known = MemoryKind::ALL.into_iter().filter_map(|kind| Some((kind, parts.get(kind)?)));
     let mut kinds: Vec<(MemoryKind, Bytes)> = known.collect();
     let used: u64 = kinds.iter().map(|(_, bytes)| bytes.as_bytes()).sum();
     kinds.retain(|(_, bytes)| bytes.as_bytes().saturating_mul(100) >= used);
     kinds.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let texts = kinds.iter().map(|(kind, bytes)| format!("{} {}", kind.words(), size(*bytes)));
-    texts.collect::<Vec<_>>().join(", ")
+    let mut line = String::new();
+    for (kind, bytes) in kinds {
+        let between = if line.is_empty() { "" } else { ", " };
+        let text = format!("{between}{} {}", kind.words(), size(bytes));
+        if line.len() + text.len() > 70 {
+            break;
+        }
+        line.push_str(&text);
+    }
+    line
 }
 
 /// A table with a name column and right-aligned cells.

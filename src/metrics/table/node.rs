@@ -185,7 +185,7 @@ fn memory() -> Vec<Metric> {
         Metric {
             name: "nodetally.node.memory.page_cache",
             attributes: &[("nodetally.memory.state", "active")],
-            help: "Page cache of files, and tmpfs, by the kernel's list: active or inactive.",
+            help: "Page cache of files by the kernel's list: active or inactive.",
             source: "/proc/meminfo Active(file)",
             dump_key: "memory_page_cache_active_bytes",
             read: Read::Node(|input| memory_of(input, |memory| memory.active_file)),
@@ -194,7 +194,7 @@ fn memory() -> Vec<Metric> {
         Metric {
             name: "nodetally.node.memory.page_cache",
             attributes: &[("nodetally.memory.state", "inactive")],
-            help: "Page cache of files, and tmpfs, by the kernel's list: active or inactive.",
+            help: "Page cache of files by the kernel's list: active or inactive.",
             source: "/proc/meminfo Inactive(file)",
             dump_key: "memory_page_cache_inactive_bytes",
             read: Read::Node(|input| memory_of(input, |memory| memory.inactive_file)),

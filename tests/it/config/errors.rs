@@ -273,7 +273,7 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\nbearer_token = \"hunter2\"",
         "nodetally.toml:4: endpoint.bearer_token: unknown key, did you mean \
          \"bearer_token_env\"?; allowed in [[endpoint]]: name, dialect, url, rotate_bytes, rotate_keep, protocol, \
-         external_labels, counters, temporality, timeout, concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
+         external_labels, counters, temporality, max_request_bytes, timeout, concurrency, queue_bytes, durability, spool_bytes, spool_age, stale_after, stale, tries_max, \
          spread, unknown_pods, unknown_namespace, bearer_token_file, bearer_token_env, auth_header, \
          headers, header_files, ca_file, client_certificate_file, client_key_file, server_name, compression, namespaces, \
          namespaces_except, pod_selector, annotations, extras, client_errors",
