@@ -332,39 +332,84 @@ mod tests {
         }
     }
 
-    /// Three parents in the root, which has no counter. The time of children that live in a cgroup
-    /// with a counter is in that one. `place`: where the child 200 of the first is counted.
-    /// Returns the lines, and what the root's own usage got.
-    fn lines_with(place: CountedAt, is_counted: bool) -> (Vec<(u32, u64)>, i64) {
-        let cgroups = vec![cgroup("/", None), cgroup("/a", Some(0))];
-        let mut snapshot = Snapshot { cgroups, ..Snapshot::default() };
-        let parents = [process(100, 1, 500), process(101, 1, 300), process(102, 1, 0)];
-        let child = ProcessReading { place, ..process(200, 100, 0) };
-        snapshot.cgroups[0].processes = parents.to_vec();
-        snapshot.cgroups[1].processes = vec![child.clone()];
-        snapshot.cgroups[1].cpu = Some(CpuStat::default());
-        let mut cgroups = [CgroupDelta::nothing(), CgroupDelta::nothing()];
-        cgroups[1].measured_cpu = is_counted.then(CpuDelta::default);
-        let (mut last, mut next) = (Counters::default(), Counters::default());
-        next.fill(&snapshot);
-        last.processes = next.processes.clone();
-        last.processes.iter_mut().for_each(|before| before.children = Some(CpuTime::ZERO));
-        let processes = parents.iter().chain([&child]).map(listed).collect();
-        let mut account = Account { processes, ..Account::default() };
-        let mut settler = ChildrenSettler::default();
-        settler.settle(Some(&last), &mut next, UNITS, &snapshot, &mut cgroups, &mut account);
-        let lines = &account.exited_children;
-        let lines = lines.iter().map(|line| (line.parent.pid, line.cpu.as_usec()));
-        (lines.collect(), cgroups[0].self_usage.cpu.usage)
+    /// Three parents in the root, which has no counter.
+    struct Parents {
+        /// Where the child 200 of the first is counted, and if its cgroup has a counter.
+        place: CountedAt,
+        is_counted: bool,
+        /// What was counted before of children that the first has not waited for.
+        expected: u64,
+        busy: Option<u64>,
+    }
+
+    const PARENTS: Parents =
+        Parents { place: CountedAt::Here, is_counted: false, expected: 0, busy: None };
+
+    impl Parents {
+        /// The lines, what the root's own usage got, and what is still expected of the first. Its
+        /// children show 500 more, those of the second 300.
+        fn settled(self) -> (Vec<(u32, u64)>, i64, u64) {
+            let mut snapshot = Snapshot::default();
+            snapshot.cgroups = vec![cgroup("/", None), cgroup("/a", Some(0))];
+            let parents = [process(100, 1, 500), process(101, 1, 300), process(102, 1, 0)];
+            let child = ProcessReading { place: self.place, ..process(200, 100, 0) };
+            snapshot.cgroups[0].processes = parents.to_vec();
+            snapshot.cgroups[1].processes = vec![child.clone()];
+            snapshot.cgroups[1].cpu = Some(CpuStat::default());
+            let mut cgroups = [CgroupDelta::nothing(), CgroupDelta::nothing()];
+            cgroups[1].measured_cpu = self.is_counted.then(CpuDelta::default);
+            let (mut last, mut next) = (Counters::default(), Counters::default());
+            next.fill(&snapshot);
+            last.processes = next.processes.clone();
+            last.processes.iter_mut().for_each(|before| before.children = Some(CpuTime::ZERO));
+            last.processes[0].expected = CpuTime::from_usec(self.expected);
+            let processes = parents.iter().chain([&child]).map(listed).collect();
+            let mut account = Account { processes, ..Account::default() };
+            account.node.cpu = self
+                .busy
+                .map(|busy| NodeCpu { busy: CpuTime::from_usec(busy), ..NodeCpu::default() });
+            let mut settler = ChildrenSettler::default();
+            settler.settle(Some(&last), &mut next, UNITS, &snapshot, &mut cgroups, &mut account);
+            let lines = &account.exited_children;
+            let lines = lines.iter().map(|line| (line.parent.pid, line.cpu.as_usec()));
+            let expected = next.processes[0].expected.as_usec();
+            (lines.collect(), cgroups[0].self_usage.cpu.usage, expected)
+        }
     }
 
     #[test]
     fn a_parent_of_children_in_a_cgroup_with_a_counter_has_no_line() {
-        let both = vec![(100, 500), (101, 300)];
-        assert_eq!(lines_with(CountedAt::Here, true), (vec![(101, 300)], 300));
-        assert_eq!(lines_with(CountedAt::Here, false), (both, 800));
+        let second = (vec![(101, 300)], 300, 0);
+        assert_eq!(PARENTS.settled(), (vec![(100, 500), (101, 300)], 800, 0));
+        assert_eq!(Parents { is_counted: true, ..PARENTS }.settled(), second);
         // Another path of the process names its owner; the counters are another cgroup's.
-        assert_eq!(lines_with(CountedAt::CountedIn(1), false), (vec![(101, 300)], 300));
+        assert_eq!(Parents { place: CountedAt::CountedIn(1), ..PARENTS }.settled(), second);
+    }
+
+    /// Who has least comes first.
+    #[test]
+    fn all_parents_together_have_at_most_what_the_node_has_left() {
+        for (busy, lines) in [
+            (900, vec![(100, 500), (101, 300)]),
+            (610, vec![(100, 310), (101, 300)]),
+            (300, vec![(101, 300)]),
+            (0, vec![]),
+        ] {
+            let usage = lines.iter().map(|(_, usec)| *usec as i64).sum();
+            let found = Parents { busy: Some(busy), ..PARENTS }.settled();
+            assert_eq!(found, (lines, usage, 0), "{busy}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_before_is_in_no_line_and_the_rest_of_it_is_expected() {
+        for (expected, first, left) in [(150, Some(350), 0), (500, None, 0), (620, None, 120)] {
+            let found = Parents { expected, ..PARENTS }.settled();
+            let lines: Vec<_> =
+                first.map(|usec| (100, usec)).into_iter().chain([(101, 300)]).collect();
+            let usage = 300 + first.map_or(0, |usec| usec as i64);
+            assert_eq!(found, (lines, usage, left), "{expected}");
+        }
     }
 
     /// 50 of the orphan: 30 from its parent, which has no more, and 20 from the one above that.
@@ -407,14 +452,14 @@ mod tests {
     /// the interrupts' 3 where they are in no task's usage.
     #[test]
     fn the_node_has_left_what_no_counter_process_or_interrupt_has() {
-        let cgroups = vec![
+        let mut snapshot = Snapshot::default();
+        snapshot.cgroups = vec![
             cgroup("/", None),
             cgroup("/a", Some(0)),
             cgroup("/a/b", Some(1)),
             cgroup("/c", Some(0)),
             cgroup("/c/d", Some(3)),
         ];
-        let snapshot = Snapshot { cgroups, ..Snapshot::default() };
         let measured = |usage| Some(CpuDelta { usage, ..CpuDelta::default() });
         let mut cgroups = [(); 5].map(|()| CgroupDelta::nothing());
         cgroups[0].self_usage.cpu.usage = 5;

@@ -404,6 +404,16 @@ mod tests {
         assert_eq!((expected.bytes, expected.since), ([0, 107], at(20)));
     }
 
+    /// What the disk shows beside the charged is first of the bytes written in this interval: of 50,
+    /// 30. The other 20 are of those expected.
+    #[test]
+    fn bytes_that_a_disk_shows_are_those_of_now_before_those_of_earlier() {
+        let mut passed_down = PassedDown::default();
+        settled(&mut passed_down, (DISK, 0, at(10)), &[(0, 100)]);
+        assert_eq!(settled(&mut passed_down, (DISK, 50, at(20)), &[(0, 30)]), [30]);
+        assert_eq!(passed_down.expected[0].bytes, [0, 80]);
+    }
+
     #[test]
     fn bytes_are_expected_for_a_minute() {
         for (now, expected) in [(at(70), 1), (at(70).plus(std::time::Duration::from_micros(1)), 0)]
@@ -510,11 +520,15 @@ mod tests {
     /// The gains are powers of two, so the sums show which were added.
     #[test]
     fn a_cgroups_bytes_are_on_a_lower_device_or_on_loop_devices_above_it() {
-        let before = DEVICES.map(|(_, number, ..)| row(number, 1000));
+        let mut past = 0;
+        let before = DEVICES.map(|(_, number, ..)| {
+            past += 1000;
+            row(number, past)
+        });
         let mut gained = 1;
-        let now = DEVICES.map(|(_, number, ..)| {
+        let now = before.map(|then| {
             gained *= 2;
-            row(number, 1000 + gained / 2)
+            row(then.device, then.read.as_bytes() + gained / 2)
         });
         let mut passed_down = PassedDown::default();
         passed_down.add_cgroup(Some((&before, &now)), &topology(), 10_000_000);

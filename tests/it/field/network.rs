@@ -128,6 +128,27 @@ fn hardware_that_moves_into_a_namespace_brings_no_past() {
     assert!(near(host.dump().node("network_rx_bytes"), 50 * MIB));
 }
 
+/// Without rights over a new pod a function looks like software. Its index is the one that it had in
+/// the host's namespace, and it has carried 3 MiB since.
+#[test]
+fn a_function_that_leaves_the_host_for_a_new_pod_counts_on() {
+    let host = Host::copy(HOST);
+    host.add_to_host(0, &net_dev_row("ens1f0v3", PAST, PAST));
+    let device = "sys/devices/pci0000:00/0000:00:1e.3/net/ens1f0v3";
+    host.link(0, &format!("{device}/device"), "../../../0000:00:1e.3");
+    host.write(0, &format!("{device}/ifindex"), "9\n");
+    host.link(0, "sys/class/net/ens1f0v3", "../../devices/pci0000:00/0000:00:1e.3/net/ens1f0v3");
+    let namespace = host.namespace_of(1, NEWBORN_PID);
+    host.add_to_namespace(1, &namespace, &net_dev_row("net1", PAST + 3 * MIB, PAST));
+    for pid in host.readable_in(1, &namespace) {
+        let file = format!("proc/{pid}/net/dev_snmp6/net1");
+        host.write(1, &file, "ifIndex                         \t9\n");
+    }
+    let dump = host.dump();
+    assert_eq!(received(&dump, NEWBORN), Some((256 << 10) + 3 * MIB));
+    assert!(near(dump.node("network_rx_bytes"), 50 * MIB));
+}
+
 /// Also a pair that a plugin adds to a running pod (`docker network connect`), whatever it shows.
 #[test]
 fn an_interface_that_arrives_counts_from_its_arrival() {
