@@ -337,7 +337,7 @@ mod tests {
         /// Where the child 200 of the first is counted, and if its cgroup has a counter.
         place: CountedAt,
         is_counted: bool,
-        /// What was counted before of children that the first has not waited for.
+        /// CPU time counted before of children that the first has not waited for.
         expected: u64,
         busy: Option<u64>,
     }

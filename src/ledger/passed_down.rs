@@ -404,7 +404,7 @@ mod tests {
         assert_eq!((expected.bytes, expected.since), ([0, 107], at(20)));
     }
 
-    /// What the disk shows beside the charged is first of the bytes written in this interval: of 50,
+    /// Bytes that the disk shows beside the charged ones are first of the bytes written in this interval: of 50,
     /// 30. The other 20 are of those expected.
     #[test]
     fn bytes_that_a_disk_shows_are_those_of_now_before_those_of_earlier() {

