@@ -292,3 +292,28 @@ fn a_running_agent_is_followed_over_its_socket() {
     top.press("q");
     assert!(top.is_given_back().success());
 }
+
+/// With and without a signal, which only the terminal's own session gets.
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    for session in [&["--ctty"][..], &[]] {
+        let pty = openpty(&size(80, 24), None).unwrap();
+        let mut master = File::from(pty.master);
+        let slave = File::from(pty.slave);
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let mut child = Command::new("setsid")
+            .args(session)
+            .args([env!("CARGO_BIN_EXE_nodetally"), "top", "--interval", "1s"])
+            .env("TERM", "xterm-256color")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        drop(slave);
+        // It has drawn.
+        master.read_exact(&mut [0; 500]).unwrap();
+        drop(master);
+        eventually("the end of top", || child.try_wait().unwrap());
+    }
+}

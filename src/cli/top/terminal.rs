@@ -6,6 +6,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ratatui_core::layout::Rect;
 use ratatui_core::terminal::Terminal;
@@ -16,6 +17,7 @@ use ratatui_crossterm::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui_crossterm::crossterm::{execute, queue};
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::model::TopModel;
@@ -141,7 +143,11 @@ fn after_panic(panic: &PanicHookInfo<'_>) {
     process::exit(PANICKED);
 }
 
-/// Becomes `true` with a signal that ends programs. The terminal is given back first, by whoever asks.
+/// The time that the program has to end by itself once its terminal is gone.
+const TO_END: Duration = Duration::from_secs(1);
+
+/// Becomes `true` with a signal that ends programs, or when the terminal is gone. The terminal is given
+/// back first, by whoever asks; if nobody does within [`TO_END`], the program ends.
 ///
 /// # Errors
 /// The signals cannot be caught.
@@ -164,7 +170,24 @@ pub fn ending_signal() -> io::Result<Arc<AtomicBool>> {
             let is_here = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
             if is_here { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         }));
-        seen.store(true, Ordering::SeqCst);
+        end(&seen);
+    })?;
+    let seen = Arc::clone(&has_come);
+    thread::Builder::new().name("hangup".to_owned()).spawn(move || {
+        // Without wanted events, poll returns with an error or a hangup alone.
+        let stdin = io::stdin();
+        while let Err(rustix::io::Errno::INTR) =
+            poll(&mut [PollFd::new(&stdin, PollFlags::empty())], None)
+        {}
+        end(&seen);
     })?;
     Ok(has_come)
+}
+
+fn end(has_come: &AtomicBool) {
+    has_come.store(true, Ordering::SeqCst);
+    // crossterm reads a terminal that is gone again and again, and never returns.
+    thread::sleep(TO_END);
+    give_back();
+    process::exit(1);
 }
