@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod attribution;
+mod certificate_fault;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;

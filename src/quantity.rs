@@ -231,6 +231,13 @@ additive!(CpuTime);
 additive!(Ticks);
 additive!(Pages);
 
+/// A number with its noun: `1 cgroup`, `2 cgroups`, `0 cgroups`. `many` is the plural.
+#[must_use]
+pub fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +247,12 @@ mod tests {
         assert_eq!(Ticks::from_ticks(250).to_cpu_time(100), CpuTime::from_usec(2_500_000));
         assert_eq!(Ticks::from_ticks(u64::MAX).to_cpu_time(100), CpuTime::from_usec(u64::MAX));
         assert_eq!(Ticks::from_ticks(5).to_cpu_time(0), CpuTime::ZERO);
+    }
+
+    #[test]
+    fn one_is_singular_and_everything_else_plural() {
+        let shown = |count: usize| counted(count, "batch", "batches");
+        assert_eq!([0, 1, 2].map(shown), ["0 batches", "1 batch", "2 batches"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub(super) enum AskError {
     Timeout,
     #[error("{}", connect_error(.0))]
     Connect(#[source] io::Error),
+    #[error("it is a directory; name the socket in it, such as {}", .0.display())]
+    Directory(PathBuf),
+    #[error("there is a file of that name, which is no socket")]
+    NoSocket,
     #[error("no HTTP server: {0}")]
     NoHttp(#[source] hyper::Error),
     #[error(transparent)]
@@ -66,6 +71,9 @@ pub(super) enum AskError {
 pub(super) async fn ask(address: &StatusAddress) -> Result<(StatusReport, Vec<u8>), AskError> {
     let body = match address {
         StatusAddress::Socket(path) => {
+            if let Some(fault) = no_socket(path) {
+                return Err(fault);
+            }
             let get = get(path, PATH, None, ANSWER_BYTES_MAX);
             timeout(TIMEOUT, get).await.map_err(|_| AskError::Timeout)??.body
         }
@@ -138,6 +146,16 @@ async fn get(
     // An error of the connection shows in the answer too.
     let (answer, _) = tokio::join!(answer, connection);
     answer
+}
+
+/// The fault of a path that names something other than a socket. The kernel refuses a connection
+/// there as it does where a socket's agent has ended.
+fn no_socket(path: &Path) -> Option<AskError> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    if kind.is_dir() {
+        return Some(AskError::Directory(path.join("status.sock")));
+    }
+    (!kind.is_socket()).then_some(AskError::NoSocket)
 }
 
 fn connect_error(error: &io::Error) -> String {

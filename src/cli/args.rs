@@ -37,7 +37,8 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct GlobalFlags {
-    /// Read settings from this TOML file [environment: NODETALLY_CONFIG]
+    /// Read settings from this TOML file; none: from no file [environment: NODETALLY_CONFIG]
+    /// [default: /etc/nodetally/config.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -134,17 +135,17 @@ pub enum Command {
     #[command(
         long_about = "Show which sources this host has, the values that will be missing in the \
                       output, and whether each configured endpoint answers.\n\n\
-                      Exit status: 0 nothing is missing, 1 a source is missing, 2 the agent cannot \
-                      work here."
+                      Exit status: 0 nothing is missing, 1 a source of figures or names is missing, 2 \
+                      the agent cannot work here, 3 an endpoint accepts no samples."
     )]
-    Check(RunFlags),
+    Check(CheckFlags),
     /// Show the health of the running agent and its endpoints
     #[command(
         long_about = "Show the health of the running agent: its samples, its sources of names, \
                       and the state, backlog and counters of each endpoint. The agent is found by \
                       the settings of `run`: at status.socket, else at status.listen.\n\n\
                       Exit status: 0 it answered, 1 no agent answers, 2 it cannot be asked, and \
-                      with --check 3 if it does not sample or an endpoint is down."
+                      with --check 3 if it does not sample, or an endpoint is down or rejecting."
     )]
     Status(StatusFlags),
     /// Print the settings as resolved, and where each came from
@@ -210,6 +211,21 @@ pub struct RunCommandFlags {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CheckFlags {
+    #[command(flatten)]
+    pub keys: RunFlags,
+    /// The output: a table, or one JSON document
+    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
+    pub format: CheckFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DumpFlags {
     /// Time between the two samples, 100ms to 1h [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = dump_interval)]
@@ -272,7 +288,7 @@ pub struct StatusFlags {
     /// The output: a table, or the agent's own JSON
     #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
     pub format: StatusFormat,
-    /// Exit with 3 if the agent does not sample or an endpoint is down
+    /// Exit with 3 if the agent does not sample, or an endpoint is down or rejects all posts
     #[arg(long, action = ArgAction::SetTrue)]
     pub check: bool,
     /// Colour in the table; auto: on a terminal
@@ -393,9 +409,8 @@ impl Cli {
         let mut flags = self.global.keys.0.clone();
         match &self.command {
             Command::Run(run) => flags.extend(&run.keys.0),
-            Command::Check(run) | Command::Config(run) | Command::Receive(run) => {
-                flags.extend(&run.0);
-            }
+            Command::Check(check) => flags.extend(&check.keys.0),
+            Command::Config(run) | Command::Receive(run) => flags.extend(&run.0),
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
             Command::Dump(_) | Command::Man(_) | Command::Completions(_) => {}
             Command::Top(TopFlags { state_dir, .. })
@@ -413,8 +428,13 @@ impl Cli {
 fn keys_help() -> String {
     let mut help =
         format!("Keys and their variables ({} names the file):\n", keys::CONFIG_VARIABLE);
+    let width = KEYS.iter().map(|key| key.path().len()).max().unwrap_or(0);
     for key in KEYS {
-        help.push_str(&format!("  {:<28} {}\n", key.path(), key.environment.join(", ")));
+        let variables = match key.environment {
+            [] => "(none; set in the file)".to_owned(),
+            variables => variables.join(", "),
+        };
+        help.push_str(&format!("  {:<width$}  {variables}\n", key.path()));
     }
     help
 }

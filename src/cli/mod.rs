@@ -5,6 +5,8 @@ pub mod args;
 pub mod check;
 pub mod dump;
 mod dump_posts;
+mod inputs;
+mod logging;
 pub mod manual;
 mod observed;
 mod output;
@@ -20,26 +22,26 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::debug_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Registry, reload as filter};
 
-use crate::config::{self, ConfigError, Inputs, Settings, StatusLocation};
+use crate::config::{StatusLocation, one_line};
 use crate::delivery::DryRun;
 use crate::panics;
-use crate::printable::{printable, printable_lines};
+use crate::printable::printable_lines;
+use crate::runtime::agent;
+use crate::runtime::receive;
 use crate::runtime::reload::Reload;
-use crate::runtime::{agent, host, receive};
-use args::{Cli, Command};
+use args::{CheckFormat, Cli, Command};
+use logging::Log;
 use output::{print, print_bytes, print_lines};
 
-/// The exit code of bad input, and of a host that cannot be sampled.
+/// The exit code of bad input, and of a host that cannot be sampled: a person has to change something.
 const CANNOT: u8 = 2;
 
-/// Runs the command in `arguments`. An error is one line on standard error.
+/// The exit code of `run` where a later start may do: an address or the state directory is in use.
+const FAILED: u8 = 1;
+
+/// Runs the command in `arguments`. An error is one line on standard error, and one for each of those of a
+/// configuration.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -53,15 +55,38 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     match act(&cli) {
         Ok(code) => code,
         Err(error) => {
-            let text = printable_lines(&format!("{error:#}"));
-            let _ = writeln!(std::io::stderr(), "nodetally: {text}");
+            report(&error);
             ExitCode::from(CANNOT)
         }
     }
 }
 
+/// Writes the error to standard error.
+fn report(error: &anyhow::Error) {
+    let text = printable_lines(&with_causes(error));
+    // So that `journalctl -p err` finds it.
+    let priority = if logging::stderr_is_journal() { "<3>" } else { "" };
+    for line in text.lines() {
+        let _ = writeln!(std::io::stderr(), "{priority}nodetally: {line}");
+    }
+}
+
+/// The error and its causes as one line. A cause that the line has already is left out: many errors
+/// name their cause in their own text.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for text in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line
+}
+
 fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let settings = || settings(cli);
+    let settings = || inputs::settings(cli);
     match &cli.command {
         Command::Run(flags) => {
             let settings = || {
@@ -69,15 +94,10 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
                 Ok(if flags.dry_run { settings.for_dry_run() } else { settings })
             };
             let resolved = settings()?;
-            let level = log_to_stderr(resolved.log.level);
+            let log = Log::start(&resolved);
             let dry_run = flags.dry_run.then(DryRun::default);
-            let reload = Reload {
-                settings: &settings,
-                set_log_level: &|wanted| {
-                    // An error means that logging has ended.
-                    let _ = level.modify(|filter| *filter = level_filter(wanted));
-                },
-            };
+            let reload =
+                Reload { settings: &settings, set_logging: &|settings| log.change(settings) };
             panics::install_hook();
             // Its errors name their causes.
             let outcome = if resolved.writes_to_stdout() {
@@ -86,22 +106,43 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             } else {
                 agent::run(resolved, reload, dry_run, &mut std::io::stdout())
             };
-            outcome.map_err(anyhow::Error::msg)?;
+            let outcome = outcome.inspect_err(|error| {
+                // A reader of these formats knows no other line.
+                if !log.is_text() {
+                    tracing::error!("{error}");
+                }
+            });
+            log.end();
+            match outcome {
+                Ok(()) => {}
+                Err(error) => {
+                    if log.is_text() {
+                        report(&anyhow::Error::msg(error.to_string()));
+                    }
+                    return Ok(ExitCode::from(if error.may_pass() { FAILED } else { CANNOT }));
+                }
+            }
         }
         Command::Receive(_) => {
             let settings = settings()?;
-            log_to_stderr(settings.log.level);
+            let log = Log::start(&settings);
             panics::install_hook();
-            receive::run(&settings, &mut std::io::stdout()).map_err(anyhow::Error::msg)?;
+            let outcome = receive::run(&settings, &mut std::io::stdout());
+            log.end();
+            outcome.map_err(anyhow::Error::msg)?;
         }
         Command::Config(_) => {
-            let text = show_config::render(&settings()?, show_config::TokenState::of_file);
-            print(&text)?;
+            let settings = settings()?;
+            let text = show_config::render(&settings, show_config::TokenState::of_file);
+            print(&format!("# {}\n\n{text}", one_line(&inputs::file_words(cli))))?;
         }
-        Command::Check(_) => {
+        Command::Check(flags) => {
             let report = check::check(&settings()?);
-            print_lines(&report.text)?;
-            return Ok(ExitCode::from(report.code));
+            match flags.format {
+                CheckFormat::Table => print_lines(&report.table())?,
+                CheckFormat::Json => print(&report.json())?,
+            }
+            return Ok(ExitCode::from(report.exit_status()));
         }
         Command::Dump(flags) => dump::run(&settings()?, flags)?,
         Command::Man(flags) => print_bytes(&manual::page(flags.command.as_deref())?)?,
@@ -111,77 +152,38 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
             top::run(flags, location, || Ok(settings()?))?;
         }
         Command::Status(flags) => {
-            return status::run(flags, || Ok(StatusLocation::resolve(inputs(cli)?)?));
+            return status::run(flags, || Ok(StatusLocation::resolve(inputs::read(cli)?)?));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
-    Settings::resolve(inputs(cli)?)
-}
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
 
-fn inputs(cli: &Cli) -> Result<Inputs<Vec<(String, String)>>, ConfigError> {
-    // No variable of the agent is other than UTF-8.
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let file = match config::file_path(cli.global.config.as_deref(), &environment) {
-        Some(path) => {
-            let text =
-                read_config(&path).map_err(|error| ConfigError::unreadable_file(&path, &error))?;
-            Some((path, text))
+    use super::*;
+    use crate::checkpoint::StateError;
+    use crate::runtime::capture::CaptureError;
+    use crate::runtime::error::AgentError;
+
+    #[test]
+    fn no_error_of_the_system_is_named_twice() {
+        let source = || std::io::Error::from_raw_os_error(98);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let path = || "/x".into();
+        let errors: [anyhow::Error; 5] = [
+            AgentError::Listen { address, source: source() }.into(),
+            AgentError::System { what: "no pipe", source: source() }.into(),
+            StateError::Io { path: path(), source: source() }.into(),
+            CaptureError::Unreadable { path: path(), source: source() }.into(),
+            Err::<(), _>(source()).context("standard output").unwrap_err(),
+        ];
+        for error in errors {
+            let line = with_causes(&error);
+            assert_eq!(line.matches("Address already in use").count(), 1, "{line}");
         }
-        None => None,
-    };
-    Ok(Inputs {
-        file,
-        environment,
-        flags: cli.overrides(),
-        host_name: host::host_name(),
-        is_root: nix::unistd::geteuid().is_root(),
-        xdg_runtime_dir: std::env::var("XDG_RUNTIME_DIR").ok(),
-        xdg_state_home: std::env::var("XDG_STATE_HOME").ok(),
-        home: std::env::var("HOME").ok(),
-    })
-}
-
-fn read_config(path: &std::path::Path) -> std::io::Result<String> {
-    use std::io::Read as _;
-    #[expect(clippy::disallowed_methods, reason = "the configuration is no file of the kernel's")]
-    let file = std::fs::File::open(path)?;
-    let mut text = String::new();
-    // One byte more than allowed, so that the size check fails on a larger file.
-    file.take(config::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Starts logging to standard error. The handle changes the level later.
-fn log_to_stderr(level: config::LogLevel) -> filter::Handle<LevelFilter, Registry> {
-    let (filter, handle) = filter::Layer::new(level_filter(level));
-    // Texts in a line may be from outside.
-    let fields = debug_fn(|writer, field, value| {
-        let value = printable(&format!("{value:?}"));
-        match field.name() {
-            "message" => write!(writer, "{value}"),
-            name => write!(writer, "{name}={value}"),
-        }
-    });
-    let lines = tracing_subscriber::fmt::layer()
-        .fmt_fields(fields.delimited(" "))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    handle
-}
-
-fn level_filter(level: config::LogLevel) -> LevelFilter {
-    match level {
-        config::LogLevel::Error => LevelFilter::ERROR,
-        config::LogLevel::Warn => LevelFilter::WARN,
-        config::LogLevel::Info => LevelFilter::INFO,
-        config::LogLevel::Debug => LevelFilter::DEBUG,
-        config::LogLevel::Trace => LevelFilter::TRACE,
+        let apart = anyhow::Error::msg("inner").context("outer");
+        assert_eq!(with_causes(&apart), "outer: inner");
     }
 }

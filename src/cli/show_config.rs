@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::config::keys::{self, ENDPOINT};
-use crate::config::{Key, Origins, Settings, one_line};
+use crate::config::{Key, Origins, Settings, is_credential_elsewhere, one_line};
 
 /// The state of a token's file, without the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum TokenState {
     Empty,
     /// Not readable, for this reason.
     Unreadable(String),
+    /// In the directory of credentials of the service, which this process does not have.
+    Elsewhere,
 }
 
 impl TokenState {
@@ -25,6 +27,9 @@ impl TokenState {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "a token's file is no file of the kernel's")]
     pub fn of_file(path: &Path) -> Self {
+        if is_credential_elsewhere(path) {
+            return Self::Elsewhere;
+        }
         // Opening a FIFO would wait for a writer.
         let opened = fs::metadata(path).and_then(|metadata| {
             if metadata.is_file() {
@@ -46,6 +51,7 @@ impl TokenState {
             Self::Set => "token: set (hidden)".to_owned(),
             Self::Empty => "token: empty".to_owned(),
             Self::Unreadable(reason) => format!("token: unreadable ({reason})"),
+            Self::Elsewhere => "token: a credential of the service, not readable here".to_owned(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::ledger::Account;
 use crate::ledger::ProcessOwner;
 use crate::ledger::account::{PodUsage, ProcessUsage, UnitUsage, Usage};
 use crate::payload::dump::ProcessGroup;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, counted};
 
 /// The rows to show, largest first.
 pub struct View<'a> {
@@ -160,6 +160,9 @@ fn near(account: &Account, wanted: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match close {
         Some((_, name)) => format!("; did you mean {name}?"),
-        None => format!("; `nodetally dump` lists {} units", account.units.len()),
+        None => {
+            let units = counted(account.units.len(), "unit", "units");
+            format!("; `nodetally dump` lists {units}")
+        }
     }
 }

@@ -52,6 +52,17 @@ choice! {
 }
 
 choice! {
+    /// The format of log lines.
+    LogFormat {
+        /// For journald where it reads standard error, else `Text`.
+        Auto = "auto",
+        Text = "text",
+        Json = "json",
+        Logfmt = "logfmt",
+    }
+}
+
+choice! {
     /// A source of the names of pods and containers.
     DirectorySource {
         Kubernetes = "kubernetes",

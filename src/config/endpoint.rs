@@ -10,6 +10,7 @@ use super::file::{ENDPOINTS_MAX, EndpointLayers};
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins, Resolver};
 use super::trust::TrustSettings;
+use super::value::{ReadContext, is_credential_elsewhere};
 use crate::payload::dialect::{CounterForms, Dialect};
 use crate::quantity::Bytes;
 
@@ -61,13 +62,25 @@ pub struct EndpointSettings {
 /// Defaults of an endpoint that depend on other sections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EndpointDefaults<'a> {
-    pub credentials: Option<&'a str>,
+    pub context: ReadContext<'a>,
     pub unknown_pods: UnknownPods,
     pub has_spool: bool,
     pub interval: Duration,
 }
 
 impl EndpointSettings {
+    /// True if a file of it is a credential of the service, which this process does not have.
+    #[must_use]
+    pub fn has_credentials_elsewhere(&self) -> bool {
+        let trust = &self.trust;
+        let of_client = trust.client_certificate.iter();
+        let of_client = of_client.flat_map(|files| [&files.certificate, &files.key]);
+        let of_headers = trust.header_files.iter().map(|header| &header.file);
+        let mut files = self.bearer_token_file.iter().chain(&trust.ca_file);
+        files.any(|file| is_credential_elsewhere(file))
+            || of_client.chain(of_headers).any(|file| is_credential_elsewhere(file))
+    }
+
     /// The endpoints of the file, then that of the environment.
     pub(super) fn resolve_all(
         from_file: Vec<EndpointLayers>,
@@ -75,16 +88,24 @@ impl EndpointSettings {
         defaults: EndpointDefaults<'_>,
     ) -> Result<Vec<Self>, ConfigError> {
         let mut endpoints: Vec<(Self, Origin)> = Vec::new();
+        let mut errors = Vec::new();
         for EndpointLayers { values, header, named_at } in from_file {
-            let settings = Self::resolve(&values, &header, defaults)?;
-            settings.add_to(&mut endpoints, named_at)?;
+            let resolved = Self::resolve(&values, &header, defaults);
+            let added = resolved.and_then(|settings| settings.add_to(&mut endpoints, named_at));
+            errors.extend(added.err());
         }
         if let Some(origin) = from_environment.first_origin() {
-            let settings = Self::resolve(from_environment, origin, defaults)?;
-            let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
-            settings.add_to(&mut endpoints, origin)?;
+            let resolved = Self::resolve(from_environment, origin, defaults);
+            let added = resolved.and_then(|settings| {
+                let origin = settings.origins.of(&keys::ENDPOINT_URL).clone();
+                settings.add_to(&mut endpoints, origin)
+            });
+            errors.extend(added.err());
         }
-        Ok(endpoints.into_iter().map(|(settings, _)| settings).collect())
+        match ConfigError::of_all(errors) {
+            Some(error) => Err(error),
+            None => Ok(endpoints.into_iter().map(|(settings, _)| settings).collect()),
+        }
     }
 
     fn add_to(
@@ -93,16 +114,19 @@ impl EndpointSettings {
         named_at: Origin,
     ) -> Result<(), ConfigError> {
         let name = &self.name;
+        let file_line = named_at.file_line();
         if let Some((_, first)) = endpoints.iter().find(|(other, _)| other.name == *name) {
             return Err(ConfigError::new(&format!(
                 "{named_at}: endpoint.name = \"{name}\": also the name of the endpoint at {first}; \
                  allowed: a name of its own"
-            )));
+            ))
+            .at_line(file_line));
         }
         if endpoints.len() == ENDPOINTS_MAX {
             return Err(ConfigError::new(&format!(
                 "{named_at}: endpoint: too many; allowed: at most {ENDPOINTS_MAX}"
-            )));
+            ))
+            .at_line(file_line));
         }
         let is_local = !matches!(self.url, Destination::Http(_));
         let others = endpoints.iter().map(|(other, _)| other);
@@ -112,7 +136,8 @@ impl EndpointSettings {
                 "{place}: endpoint.url = \"{url}\": also that of the endpoint {}; allowed: one of its \
                  own",
                 other.name
-            )));
+            ))
+            .at_line(place.file_line()));
         }
         endpoints.push((self, named_at));
         Ok(())
@@ -133,9 +158,10 @@ impl EndpointSettings {
                 "{header}: {} is missing; allowed: {}",
                 key.path(),
                 key.allowed()
-            )),
+            ))
+            .at_line(header.file_line()),
         };
-        let r = &mut Resolver::new(layers, defaults.credentials);
+        let r = &mut Resolver::new(layers, defaults.context);
         let name = match r.find(&keys::ENDPOINT_NAME)? {
             Some(name) => name,
             None if matches!(header, Origin::Environment(_)) => {

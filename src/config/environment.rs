@@ -23,11 +23,11 @@ pub(super) struct EnvironmentLayers {
     pub state_directory: Option<String>,
     /// True if Kubernetes started the process: `KUBERNETES_SERVICE_HOST` is set.
     pub in_pod: bool,
+    /// Variables that are unknown, or mean the same as another.
+    pub errors: Vec<ConfigError>,
 }
 
-pub(super) fn read(
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<EnvironmentLayers, ConfigError> {
+pub(super) fn read(variables: impl IntoIterator<Item = (String, String)>) -> EnvironmentLayers {
     let mut layers = EnvironmentLayers::default();
     // The environment has no order of its own; errors shall not depend on the one it comes in.
     let mut variables: Vec<(String, String)> = variables
@@ -71,12 +71,14 @@ pub(super) fn read(
             if is_service_link(&name, &value) {
                 continue;
             }
-            return Err(unknown(&name));
+            layers.errors.push(unknown(&name));
+            continue;
         };
         if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == key) {
-            return Err(ConfigError::new(&format!(
+            layers.errors.push(ConfigError::new(&format!(
                 "environment {name}: {other} is set too and means the same; allowed: one of them"
             )));
+            continue;
         }
         seen.push((key, name.clone()));
         let origin = Origin::Environment(name);
@@ -86,7 +88,7 @@ pub(super) fn read(
             layers.values.push((key, Raw::Text(value), origin));
         }
     }
-    Ok(layers)
+    layers
 }
 
 /// True for a variable of Kubernetes: a Service in the pod's namespace whose name begins with
@@ -118,9 +120,12 @@ fn unknown(name: &str) -> ConfigError {
     if let Some(to) = successor_of_variable(name).and_then(|key| key.environment.first()) {
         return ConfigError::new(&format!("environment {shown} is now called {to}"));
     }
+    // The prefix is common to all of them, and would make any two short names alike.
+    let bare = |name: &'static str| name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
     let known = KEYS.iter().flat_map(|key| key.environment.iter().copied());
-    let hint = nearest(name, known.chain([CONFIG_VARIABLE]))
-        .map_or(String::new(), |near| format!(", did you mean {near}?"));
+    let typed = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
+    let hint = nearest(typed, known.chain([CONFIG_VARIABLE]).map(bare))
+        .map_or(String::new(), |near| format!(", did you mean {VARIABLE_PREFIX}{near}?"));
     // The value is not quoted: it may be anything, a password too.
     ConfigError::new(&format!(
         "environment {shown}: unknown variable{hint}; `nodetally config --help` lists all"
@@ -149,6 +154,24 @@ mod tests {
             [("NODETALLY_RECEIVER_PORT", "7643"), ("NODETALLY_PORT_X_TCP", ""), ("NODETALLY_", "")]
         {
             assert!(!is_service_link(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_similar_variable_is_suggested() {
+        for (name, hint) in [
+            ("NODETALLY_FOO", None),
+            ("NODETALLY_URL", None),
+            ("NODETALLY_", None),
+            ("NODETALLY_DEBUG", None),
+            ("NODETALLY_LOGLEVEL", Some("NODETALLY_LOG_LEVEL")),
+            ("NODETALLY_CONFG", Some("NODETALLY_CONFIG")),
+            ("NODETALLY_STATUS_LISTN", Some("NODETALLY_STATUS_LISTEN")),
+        ] {
+            let line = unknown(name).to_string();
+            let shown = line.split_once("did you mean ").map(|(_, rest)| rest);
+            let shown = shown.and_then(|rest| rest.split_once('?')).map(|(near, _)| near);
+            assert_eq!(shown, hint, "{line}");
         }
     }
 

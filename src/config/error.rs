@@ -6,18 +6,59 @@ use std::path::Path;
 
 use super::endpoint_url::InvalidUrl;
 use super::variables::{CREDENTIALS, CREDENTIALS_VARIABLE, VARIABLE_PREFIX};
+use crate::quantity::counted;
 
-/// An error of the configuration, as one line without line breaks: the place of the value
-/// (`file:line`, an environment variable, a flag), the value, and the allowed values.
+/// The most problems that are shown.
+const PROBLEMS_MAX: usize = 50;
+
+/// The errors of a configuration, each as one line: the place of the value (`file:line`, an
+/// environment variable, a flag), the value, and the allowed values. At least one, those of the file
+/// first, from its top.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{line}")]
+#[error("{}", shown(.problems))]
 pub struct ConfigError {
-    line: String,
+    problems: Vec<Problem>,
+}
+
+/// One error, by the line of the file, which others come behind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    file_line: usize,
+    text: String,
+}
+
+fn shown(problems: &[Problem]) -> String {
+    let mut lines: Vec<&str> =
+        problems.iter().take(PROBLEMS_MAX).map(|problem| problem.text.as_str()).collect();
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    let more = format!("and {}", counted(more, "other error", "other errors"));
+    if problems.len() > PROBLEMS_MAX {
+        lines.push(&more);
+    }
+    lines.join("\n")
 }
 
 impl ConfigError {
     pub(super) fn new(line: &str) -> Self {
-        Self { line: one_line(line) }
+        Self { problems: vec![Problem { file_line: usize::MAX, text: one_line(line) }] }
+    }
+
+    /// The same, of this line of the file (from 1).
+    pub(super) fn at_line(mut self, file_line: usize) -> Self {
+        self.problems.iter_mut().for_each(|problem| problem.file_line = file_line);
+        self
+    }
+
+    /// All of them as one; `None` if there are none.
+    pub(super) fn of_all(errors: Vec<Self>) -> Option<Self> {
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in errors.into_iter().flat_map(|error| error.problems) {
+            if !problems.iter().any(|other| other.text == problem.text) {
+                problems.push(problem);
+            }
+        }
+        problems.sort_by_key(|problem| problem.file_line);
+        (!problems.is_empty()).then_some(Self { problems })
     }
 
     /// For the file at `path` that could not be read.
@@ -89,6 +130,8 @@ pub enum InvalidValue {
     NoCredentials,
     #[error("not an address to listen on")]
     NotAnAddress,
+    #[error("no address is known of a host of that name")]
+    UnknownHost,
     #[error(transparent)]
     Url(#[from] InvalidUrl),
     #[error("not https, and a token goes there")]

@@ -37,9 +37,14 @@ pub(super) struct EndpointLayers {
 pub(super) struct FileLayers {
     pub values: Layers,
     pub endpoints: Vec<EndpointLayers>,
+    /// What the file has and should not, from its top.
+    pub errors: Vec<ConfigError>,
 }
 
 /// Reads the text of the file at `path`, which is named in errors and origins only.
+///
+/// # Errors
+/// It is too large or no TOML.
 pub(super) fn read(path: &Path, text: &str) -> Result<FileLayers, ConfigError> {
     read_where(path, text, |_| true)
 }
@@ -50,7 +55,8 @@ pub(super) fn read_sections(
     text: &str,
     sections: &[&str],
 ) -> Result<Layers, ConfigError> {
-    Ok(read_where(path, text, |section| sections.contains(&section))?.values)
+    let read = read_where(path, text, |section| sections.contains(&section))?;
+    ConfigError::of_all(read.errors).map_or(Ok(read.values), Err)
 }
 
 fn read_where(
@@ -74,19 +80,19 @@ fn read_where(
         match (name, value.get_ref()) {
             (other, _) if !is_wanted(other) => {}
             (ENDPOINT, DeValue::Array(array)) => {
-                layers.endpoints = source.endpoints(array)?;
+                layers.endpoints = source.endpoints(array, &mut layers.errors);
             }
             (ENDPOINT, _) => {
-                return Err(source.error(
+                layers.errors.push(source.error(
                     at,
                     "endpoint: not an array of tables; write [[endpoint]], once per endpoint",
                 ));
             }
             (section, DeValue::Table(table)) if keys::sections().contains(&section) => {
-                source.section(section, table, &mut layers.values)?;
+                source.section(section, table, &mut layers.values, &mut layers.errors);
             }
             (section, value) if keys::sections().contains(&section) => {
-                return Err(source.error(
+                layers.errors.push(source.error(
                     at,
                     &format!(
                         "{section} = {}: found {}; allowed: a table, [{section}] with {}",
@@ -96,7 +102,9 @@ fn read_where(
                     ),
                 ));
             }
-            (unknown, value) => return Err(source.unknown_section(at, unknown, value)),
+            (unknown, value) => {
+                layers.errors.push(source.unknown_section(at, unknown, value));
+            }
         }
     }
     Ok(layers)
@@ -128,7 +136,7 @@ impl ConfigText<'_> {
     }
 
     fn error(&self, at: usize, problem: &str) -> ConfigError {
-        ConfigError::new(&format!("{}: {problem}", self.origin(at)))
+        ConfigError::new(&format!("{}: {problem}", self.origin(at))).at_line(self.line(at))
     }
 
     fn syntax(&self, error: &toml::de::Error) -> ConfigError {
@@ -153,32 +161,39 @@ impl ConfigText<'_> {
         section: &str,
         table: &DeTable<'_>,
         into: &mut Layers,
-    ) -> Result<(), ConfigError> {
+        errors: &mut Vec<ConfigError>,
+    ) {
         for (name, value) in self.in_order(table) {
             let at = name.span().start;
-            let key = keys::find(section, name.get_ref())
-                .ok_or_else(|| self.unknown_key(at, section, name.get_ref()))?;
-            into.set(key, self.raw(value.get_ref()), self.origin(at));
+            match keys::find(section, name.get_ref()) {
+                Some(key) => into.set(key, self.raw(value.get_ref()), self.origin(at)),
+                None => errors.push(self.unknown_key(at, section, name.get_ref())),
+            }
         }
-        Ok(())
     }
 
-    fn endpoints(&self, array: &DeArray<'_>) -> Result<Vec<EndpointLayers>, ConfigError> {
+    fn endpoints(&self, array: &DeArray<'_>, errors: &mut Vec<ConfigError>) -> Vec<EndpointLayers> {
         let mut endpoints = Vec::new();
         for (position, element) in array.iter().enumerate() {
             let at = element.span().start;
             let DeValue::Table(table) = element.get_ref() else {
-                return Err(self.error(
+                errors.push(self.error(
                     at,
                     "endpoint: not an array of tables; write [[endpoint]], once per endpoint",
                 ));
+                break;
             };
             if position == ENDPOINTS_MAX {
-                return Err(self
-                    .error(at, &format!("endpoint: too many; allowed: at most {ENDPOINTS_MAX}")));
+                errors.push(
+                    self.error(
+                        at,
+                        &format!("endpoint: too many; allowed: at most {ENDPOINTS_MAX}"),
+                    ),
+                );
+                break;
             }
             let mut values = Layers::default();
-            self.section(ENDPOINT, table, &mut values)?;
+            self.section(ENDPOINT, table, &mut values, errors);
             let named_at = table
                 .iter()
                 .find(|(name, _)| name.get_ref() == ENDPOINT_NAME.name)
@@ -189,7 +204,7 @@ impl ConfigText<'_> {
                 named_at: self.origin(named_at),
             });
         }
-        Ok(endpoints)
+        endpoints
     }
 
     fn raw(&self, value: &DeValue<'_>) -> Raw {

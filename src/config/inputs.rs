@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin};
-use super::value::Raw;
+use super::value::{HostLookup, Raw};
 
 /// Everything that settings are resolved from.
 ///
@@ -16,6 +16,11 @@ pub struct Inputs<E> {
     pub file: Option<(PathBuf, String)>,
     pub environment: E,
     pub flags: Flags,
+    /// A path in `${CREDENTIALS_DIRECTORY}` is no error without that variable: for commands that show
+    /// or check what another process does.
+    pub credentials_elsewhere: bool,
+    /// The look-up of host names to listen on; `None`: only `localhost` has an address.
+    pub look_up: Option<HostLookup>,
     /// The host's name: the node's name if nothing else names it.
     pub host_name: String,
     /// True if the effective user is root, who keeps state in /run.
@@ -51,17 +56,38 @@ impl Flags {
     }
 }
 
-/// The path of the configuration file: the flag's, else the one `NODETALLY_CONFIG` names, else
-/// `None`.
+/// The file that is read where no flag and no variable names one.
+pub const DEFAULT_FILE: &str = "/etc/nodetally/config.toml";
+
+/// The word in place of a file's name for no file.
+const NO_FILE: &str = "none";
+
+/// The configuration file to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileChoice {
+    /// A flag or variable names it: it has to be there.
+    Named(PathBuf),
+    /// [`DEFAULT_FILE`], which may be missing.
+    Default,
+    /// A flag or variable says `none`.
+    None,
+}
+
+/// The configuration file: the flag's, else the one `NODETALLY_CONFIG` names, else the default.
 #[must_use]
-pub fn file_path<'e>(
+pub fn file_choice<'e>(
     flag: Option<&Path>,
     environment: impl IntoIterator<Item = &'e (String, String)>,
-) -> Option<PathBuf> {
-    flag.map(PathBuf::from).or_else(|| {
+) -> FileChoice {
+    let named = flag.map(PathBuf::from).or_else(|| {
         environment
             .into_iter()
             .find(|(name, value)| name == keys::CONFIG_VARIABLE && !value.is_empty())
             .map(|(_, value)| PathBuf::from(value))
-    })
+    });
+    match named {
+        Some(path) if path == Path::new(NO_FILE) => FileChoice::None,
+        Some(path) => FileChoice::Named(path),
+        None => FileChoice::Default,
+    }
 }

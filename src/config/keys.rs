@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::choices::{
-    ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, Protocol,
-    StalePolicy, UnknownPods,
+    ClientErrors, Compression, Counters, DirectorySource, Durability, LogFormat, LogLevel,
+    Protocol, StalePolicy, UnknownPods,
 };
 use super::kind::Kind;
 pub use super::value::Secrecy;
@@ -464,7 +464,16 @@ keys! {
         default: KeyDefault::Is("info"),
         environment: &["NODETALLY_LOG_LEVEL"],
         flag: flag("log-level", "LEVEL", FlagCommands::All),
-        purpose: "How much is logged.",
+        purpose: "How much is logged. If it is not set, the levels in the variable RUST_LOG count, such \
+            as \"info,nodetally::delivery=debug\".",
+    }
+    LOG_FORMAT: "log"."format" {
+        kind: Kind::Choice(LogFormat::WORDS),
+        default: KeyDefault::Is("auto"),
+        environment: &["NODETALLY_LOG_FORMAT"],
+        flag: flag("log-format", "FORMAT", FlagCommands::All),
+        purpose: "The format of log lines. auto: for journald (priorities, no time) where it reads \
+            standard error, else text.",
     }
     ENDPOINT_NAME: "endpoint"."name" {
         kind: Kind::Name { chars_max: 63 },

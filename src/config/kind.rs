@@ -10,7 +10,7 @@ use super::destination::Destination;
 use super::endpoint_url::EndpointUrl;
 use super::error::InvalidValue;
 use super::headers::{self, HEADERS_MAX, Header, HeaderFile};
-use super::value::{self, Raw, SOCKET_PATH_BYTES_MAX, format_bytes, toml_string};
+use super::value::{self, Raw, ReadContext, SOCKET_PATH_BYTES_MAX, format_bytes, toml_string};
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
@@ -68,7 +68,7 @@ pub enum Kind {
     Destination {
         example: &'static str,
     },
-    /// An IP address and a port.
+    /// An IP address or the name of a host, and a port.
     Address {
         examples: &'static str,
     },
@@ -140,7 +140,9 @@ impl Kind {
                 "an http:// or https:// URL without a user, password or fragment, such as \
                  \"{example}\""
             ),
-            Self::Address { examples } => format!("an IP address and a port, such as {examples}"),
+            Self::Address { examples } => {
+                format!("an IP address or a host's name, and a port, such as {examples}")
+            }
             Self::OrNone(kind, "") => format!("{}, or \"none\"", kind.allowed()),
             Self::OrNone(kind, effect) => format!("{}, or \"none\" {effect}", kind.allowed()),
             Self::List { max, items, .. } => {
@@ -166,12 +168,11 @@ impl Kind {
         )
     }
 
-    /// The checked value of a text of the file, a variable or a flag. `credentials` is the
-    /// directory of systemd's credentials, if there is one.
+    /// The checked value of a text of the file, a variable or a flag.
     pub(super) fn read(
         &self,
         raw: &Raw,
-        credentials: Option<&str>,
+        context: ReadContext<'_>,
     ) -> Result<SettingValue, InvalidValue> {
         Ok(match self {
             Self::Bool => SettingValue::Bool(value::boolean(raw)?),
@@ -187,14 +188,12 @@ impl Kind {
             Self::KeyAndValue => SettingValue::Text(value::key_and_value(raw)?),
             Self::TokenHeader => SettingValue::Text(value::token_header(raw)?),
             Self::Headers => SettingValue::Headers(headers::headers(raw)?),
-            Self::HeaderFiles => {
-                SettingValue::HeaderFiles(headers::header_files(raw, credentials)?)
-            }
+            Self::HeaderFiles => SettingValue::HeaderFiles(headers::header_files(raw, context)?),
             Self::TokenVariable => SettingValue::Text(value::foreign_variable(raw)?),
             Self::DnsName => SettingValue::Text(value::dns_name(raw)?),
             Self::Path(_) => SettingValue::Path(value::path(raw)?),
             Self::AbsolutePath(_) => SettingValue::Path(value::absolute_path(raw)?),
-            Self::SecretPath(_) => SettingValue::Path(value::secret_path(raw, credentials)?),
+            Self::SecretPath(_) => SettingValue::Path(value::secret_path(raw, context)?),
             Self::SocketPath => SettingValue::Path(value::socket_path(raw)?),
             Self::Destination { .. } => SettingValue::Destination(Destination::parse(raw.text()?)?),
             Self::HttpsUrl { .. } => {
@@ -204,13 +203,13 @@ impl Kind {
                 }
                 SettingValue::Url(url)
             }
-            Self::Address { .. } => SettingValue::Address(value::listen_address(raw)?),
+            Self::Address { .. } => SettingValue::Address(value::listen_address(raw, context)?),
             Self::OrNone(kind, _) => match raw.text() {
                 Ok("" | "none") => SettingValue::None,
-                _ => kind.read(raw, credentials)?,
+                _ => kind.read(raw, context)?,
             },
             Self::List { of, max, .. } => {
-                SettingValue::List(value::list(raw, *max, |item| of.read(item, credentials))?)
+                SettingValue::List(value::list(raw, *max, |item| of.read(item, context))?)
             }
             Self::Set(words) => {
                 let items = value::list(raw, usize::MAX, |item| value::word(item, words))?;

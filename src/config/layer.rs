@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, InvalidValue, one_line};
-use super::keys::{Key, KeyDefault};
+use super::keys::{self, Key, KeyDefault};
 use super::kind::{SettingType, SettingValue};
-use super::value::Raw;
+use super::value::{Raw, ReadContext};
 
 /// The place where a resolved value was set. Displayed as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub enum Origin {
     Environment(String),
     /// A flag, without its dashes.
     Flag(&'static str),
+}
+
+impl Origin {
+    /// The line of the file (from 1); behind all lines if it is another place.
+    pub(super) fn file_line(&self) -> usize {
+        if let Self::File { line, .. } = self { *line } else { usize::MAX }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -51,7 +58,7 @@ impl KeyLayer {
         let shown = self.value.shown(key.secrecy);
         let place = &self.origin;
         let allowed = key.allowed();
-        ConfigError::new(&match place {
+        let error = ConfigError::new(&match place {
             Origin::File { .. } => {
                 format!("{place}: {} = {shown}: {reason}; allowed: {allowed}", key.path())
             }
@@ -60,7 +67,8 @@ impl KeyLayer {
             Origin::Default | Origin::HostName => {
                 format!("{place} {shown}: {reason}; allowed for {}: {allowed}", key.path())
             }
-        })
+        });
+        error.at_line(place.file_line())
     }
 }
 
@@ -92,6 +100,19 @@ impl Layers {
         self.layers.values().flatten().map(|layer| &layer.origin).next()
     }
 
+    /// The error of each value that its key does not allow, whatever other keys say.
+    pub(super) fn errors(&self, context: ReadContext<'_>) -> Vec<ConfigError> {
+        let values = self.layers.iter().flat_map(|((section, name), layers)| {
+            let key = keys::find(section, name);
+            key.into_iter().flat_map(move |key| layers.iter().map(move |layer| (key, layer)))
+        });
+        let refused = values.filter_map(|(key, layer)| {
+            let reason = key.kind.read(&layer.value, context).err()?;
+            Some(layer.refused(key, &reason))
+        });
+        refused.collect()
+    }
+
     fn of(&self, key: &Key) -> &[KeyLayer] {
         self.layers.get(&id(key)).map_or(&[], Vec::as_slice)
     }
@@ -100,14 +121,13 @@ impl Layers {
 /// Resolves the keys of one table, and notes the value and origin of each.
 pub(super) struct Resolver<'l> {
     layers: &'l Layers,
-    /// The directory of systemd's credentials.
-    credentials: Option<&'l str>,
+    context: ReadContext<'l>,
     pub origins: Origins,
 }
 
 impl<'l> Resolver<'l> {
-    pub(super) fn new(layers: &'l Layers, credentials: Option<&'l str>) -> Self {
-        Self { layers, credentials, origins: Origins::default() }
+    pub(super) fn new(layers: &'l Layers, context: ReadContext<'l>) -> Self {
+        Self { layers, context, origins: Origins::default() }
     }
 
     /// True if the key is set in any layer.
@@ -186,7 +206,7 @@ impl<'l> Resolver<'l> {
         check: impl Fn(&T) -> Result<(), InvalidValue>,
     ) -> Result<T, ConfigError> {
         let refused = |reason| layer.refused(key, &reason);
-        let value = key.kind.read(&layer.value, self.credentials).map_err(refused)?;
+        let value = key.kind.read(&layer.value, self.context).map_err(refused)?;
         self.origins.set(key, layer.origin.clone(), &value);
         let value = T::from_value(value).ok_or(InvalidValue::OtherType).map_err(refused)?;
         check(&value).map_err(refused)?;

@@ -7,6 +7,7 @@ use super::inputs::Inputs;
 use super::keys::{self, Key};
 use super::layer::{Layers, Resolver};
 use super::settings::{StateSettings, StatusSettings, UserDirs};
+use super::value::ReadContext;
 
 /// The location at which `nodetally status` looks for the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,11 @@ impl StatusLocation {
         let wanted = || keys::KEYS.iter().filter(|key| is_wanted(key));
         let sets_wanted = |name: &str| wanted().any(|key| key.environment.contains(&name));
         let variables = inputs.environment.into_iter().filter(|(name, _)| sets_wanted(name));
-        for (key, value, origin) in environment::read(variables)?.values {
+        let from_environment = environment::read(variables);
+        if let Some(error) = ConfigError::of_all(from_environment.errors) {
+            return Err(error);
+        }
+        for (key, value, origin) in from_environment.values {
             layers.set(key, value, origin);
         }
         inputs.flags.lay_over(&mut layers, is_wanted);
@@ -47,7 +52,8 @@ impl StatusLocation {
             xdg_state_home: None,
             home: None,
         };
-        let mut resolver = Resolver::new(&layers, None);
+        let context = ReadContext { look_up: inputs.look_up, ..ReadContext::default() };
+        let mut resolver = Resolver::new(&layers, context);
         let state = StateSettings::resolve(&mut resolver, &dirs)?;
         let status = StatusSettings::resolve(&mut resolver, state.dir.as_deref())?;
         Ok(Self { status, is_set: wanted().any(|key| layers.is_set(key)) })

@@ -30,8 +30,8 @@ mod value;
 mod variables;
 
 pub use choices::{
-    ClientErrors, Compression, Counters, DirectorySource, Durability, LogLevel, StalePolicy,
-    UnknownPods,
+    ClientErrors, Compression, Counters, DirectorySource, Durability, LogFormat, LogLevel,
+    StalePolicy, UnknownPods,
 };
 pub use destination::Destination;
 pub use directory::{ClusterSettings, DirectorySettings};
@@ -40,7 +40,7 @@ pub use endpoint_url::{EndpointUrl, InvalidUrl};
 pub use error::{ConfigError, InvalidValue, one_line};
 pub use file::{ENDPOINTS_MAX, FILE_BYTES_MAX};
 pub use headers::{Header, HeaderFile};
-pub use inputs::{Flags, Inputs, file_path};
+pub use inputs::{DEFAULT_FILE, FileChoice, Flags, Inputs, file_choice};
 pub use keys::{FlagCommands, KEYS, Key, KeyDefault, KeyFlag};
 pub use kind::{InvalidDuration, Kind, parse_duration};
 pub use layer::{Origin, Origins};
@@ -51,4 +51,4 @@ pub use settings::{
     StatusSettings,
 };
 pub use trust::{ClientCertificateFiles, TrustSettings};
-pub use value::{format_bytes, redacted_url};
+pub use value::{HostLookup, format_bytes, is_credential_elsewhere, redacted_url};

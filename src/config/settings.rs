@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::choices::{Durability, LogLevel};
+use super::choices::{Durability, LogFormat, LogLevel};
 use super::destination::Destination;
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint::EndpointSettings;
@@ -292,6 +292,14 @@ impl MetricsSettings {
         self.listen.is_some() || self.socket.is_some()
     }
 
+    /// True if a file of it is a credential of the service, which this process does not have.
+    #[must_use]
+    pub fn has_credentials_elsewhere(&self) -> bool {
+        let of_tls = self.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+        let mut files = self.bearer_token_file.iter().chain(of_tls);
+        files.any(|file| value::is_credential_elsewhere(file))
+    }
+
     pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
         let listen: Option<SocketAddr> = resolver.get(&keys::METRICS_LISTEN)?;
         let socket: Option<PathBuf> = resolver.get(&keys::METRICS_SOCKET)?;
@@ -329,11 +337,15 @@ impl MetricsSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     pub level: LogLevel,
+    pub format: LogFormat,
 }
 
 impl LogSettings {
     pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
-        Ok(Self { level: resolver.get(&keys::LOG_LEVEL)? })
+        Ok(Self {
+            level: resolver.get(&keys::LOG_LEVEL)?,
+            format: resolver.get(&keys::LOG_FORMAT)?,
+        })
     }
 }
 

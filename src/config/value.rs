@@ -4,7 +4,7 @@
 //! where the key is known.
 
 use std::fmt::Write as _;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +13,26 @@ use super::error::{InvalidValue, one_line, shortened};
 use super::nearest::nearest;
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
+
+/// The addresses of a host's name with this port; none where it has none.
+pub type HostLookup = fn(host: &str, port: u16) -> Vec<SocketAddr>;
+
+/// The surroundings in which values are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ReadContext<'a> {
+    /// The directory of systemd's credentials, if there is one.
+    pub credentials: Option<&'a str>,
+    /// Without that directory, a path in it is no error: the process that reads the file has one.
+    pub credentials_elsewhere: bool,
+    /// `None`: only the name `localhost` has an address.
+    pub look_up: Option<HostLookup>,
+}
+
+/// True for a path in the directory of credentials of another process, which has no file here.
+#[must_use]
+pub fn is_credential_elsewhere(path: &Path) -> bool {
+    path.starts_with(CREDENTIALS)
+}
 
 /// The most characters of a value that an error line quotes.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -308,10 +328,11 @@ pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
     if path.is_absolute() { Ok(path) } else { Err(InvalidValue::NotAbsolute) }
 }
 
-/// A path that starts at the root, or at the directory of systemd's credentials. `credentials` is that directory, if there is one.
+/// A path that starts at the root, or at the directory of systemd's credentials.
 ///
-/// No other variable is expanded: a name that was mistyped would else become part of a path.
-pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBuf, InvalidValue> {
+/// Where another process has that directory, the path keeps the variable's name, and no file is
+/// there. No other variable is expanded: a name that was mistyped would else become part of a path.
+pub(super) fn secret_path(raw: &Raw, context: ReadContext<'_>) -> Result<PathBuf, InvalidValue> {
     let text = raw.text()?;
     let Some(name) = text.strip_prefix(CREDENTIALS) else {
         if text.starts_with('$') {
@@ -322,11 +343,14 @@ pub(super) fn secret_path(raw: &Raw, credentials: Option<&str>) -> Result<PathBu
     let Some(name) = name.strip_prefix('/').filter(|name| !name.is_empty()) else {
         return Err(InvalidValue::NoCredentialNamed);
     };
-    let Some(directory) = credentials else {
-        return Err(InvalidValue::NoCredentials);
+    let directory = match context.credentials {
+        Some(directory) => directory,
+        None if context.credentials_elsewhere => CREDENTIALS,
+        None => return Err(InvalidValue::NoCredentials),
     };
     // The other way round a name with a slash in front would replace the directory.
-    absolute_path(&Raw::Text(format!("{directory}/{name}")))
+    let joined = Raw::Text(format!("{directory}/{name}"));
+    if directory == CREDENTIALS { path(&joined) } else { absolute_path(&joined) }
 }
 
 /// The longest path of a unix socket, in bytes: `sun_path` less its terminator.
@@ -343,10 +367,27 @@ pub(super) fn is_socket_path(path: &Path) -> bool {
     path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX
 }
 
-/// An IP address and a port.
-pub(super) fn listen_address(raw: &Raw) -> Result<SocketAddr, InvalidValue> {
+/// An IP address and a port, or the name of a host and a port. Of a name's addresses the first of
+/// IPv4 is taken, else the first.
+pub(super) fn listen_address(
+    raw: &Raw,
+    context: ReadContext<'_>,
+) -> Result<SocketAddr, InvalidValue> {
     let text = raw.text()?;
-    text.parse().ok().or_else(|| without_brackets(text)).ok_or(InvalidValue::NotAnAddress)
+    if let Some(address) = text.parse().ok().or_else(|| without_brackets(text)) {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(InvalidValue::NotAnAddress)?;
+    let port = port.parse().map_err(|_| InvalidValue::NotAnAddress)?;
+    let host = dns_name(&Raw::Text(host.to_owned())).map_err(|_| InvalidValue::NotAnAddress)?;
+    let known = context.look_up.map(|look_up| look_up(&host, port)).unwrap_or_default();
+    let address = known.iter().find(|address| address.is_ipv4()).or(known.first()).copied();
+    match address {
+        Some(address) => Ok(address),
+        // It is this host also where no file says so (RFC 6761, 6.3).
+        None if host == "localhost" => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => Err(InvalidValue::UnknownHost),
+    }
 }
 
 /// An IPv6 address without brackets, and a port. Kubernetes puts a pod's address into a variable so,
@@ -471,6 +512,43 @@ mod tests {
         {
             assert_eq!(format_bytes(Bytes::from_bytes(count)), written);
         }
+    }
+
+    #[test]
+    fn a_host_is_listened_on_by_address_or_by_name() {
+        fn look_up(host: &str, port: u16) -> Vec<SocketAddr> {
+            let ips: &[&str] = match host {
+                "both" => &["::1", "192.0.2.1"],
+                "six.example.com" => &["2001:db8::1"],
+                _ => &[],
+            };
+            ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect()
+        }
+        let read = |shown: &str| {
+            let context = ReadContext { look_up: Some(look_up), ..ReadContext::default() };
+            listen_address(&text(shown), context).map(|address| address.to_string())
+        };
+        for (shown, address) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:7643", "[::1]:7643"),
+            ("localhost:7643", "127.0.0.1:7643"),
+            ("LOCALHOST:0", "127.0.0.1:0"),
+            ("both:9", "192.0.2.1:9"),
+            ("six.example.com:9", "[2001:db8::1]:9"),
+        ] {
+            assert_eq!(read(shown).as_deref(), Ok(address), "{shown}");
+        }
+        assert_eq!(read("nowhere:1"), Err(InvalidValue::UnknownHost));
+        for bad in
+            ["localhost", "localhost:", "localhost:99999", ":7643", "7643", "a b:1", "1.2.3:4"]
+        {
+            assert_eq!(read(bad), Err(InvalidValue::NotAnAddress), "{bad}");
+        }
+        assert_eq!(
+            listen_address(&text("localhost:5"), ReadContext::default())
+                .map(|address| address.to_string()),
+            Ok("127.0.0.1:5".to_owned())
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::queue::Handle;
 use super::statistics::OnDisk;
 use crate::clock;
+use crate::quantity::counted;
 use crate::spool::{Batch, Lost, Moment, Queue, QueueContents, RowId, RowPresence, SpoolError};
 
 /// The time for which a disk that failed is not used. A disk that is only not writable is still
@@ -95,8 +96,13 @@ impl DiskQueue {
                 self.handle.are_on_disk(&there);
             }
             info!(
-                "endpoint {}: {} samples of an earlier run are on disk; this backlog is sent",
-                self.endpoint, kept.batches
+                "endpoint {}: {} on disk; this backlog is sent",
+                self.endpoint,
+                counted(
+                    kept.batches,
+                    "sample of an earlier run is",
+                    "samples of an earlier run are"
+                )
             );
         }
         self.is_open = kept.batches > 0;
@@ -173,6 +179,11 @@ impl DiskQueue {
     /// The limit in bytes.
     pub(super) fn bytes_max(&self) -> Option<u64> {
         self.queue.as_ref().map(|queue| queue.bounds().bytes_max)
+    }
+
+    /// True while the disk fails, so that the backlog is in memory.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failure.is_some()
     }
 
     pub(super) async fn remove(&mut self, row: RowId) {

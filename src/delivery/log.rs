@@ -13,6 +13,7 @@ use super::refusal::{RefusalReason, RefusedPoints};
 use super::round::status_line;
 use crate::clock;
 use crate::descriptors;
+use crate::quantity::counted;
 
 #[derive(Debug)]
 pub(super) struct DeliveryLog {
@@ -47,7 +48,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (place, bytes_max) = match *self {
             Self::DiskQueue { bytes_max } => ("on disk, ", bytes_max),
-            Self::Memory { bytes_max } => ("", bytes_max),
+            Self::Memory { bytes_max } => ("in memory, ", bytes_max),
         };
         match bytes_max {
             0..1024 => write!(f, "{place}up to {bytes_max} B"),
@@ -147,9 +148,10 @@ impl DeliveryLog {
         let message = if message.is_empty() { "no reason given" } else { message };
         if is_refusal {
             warn!(
-                "endpoint {endpoint} accepted a POST {path} but for {count} points: {message}; points \
+                "endpoint {endpoint} accepted a POST {path} but for {}: {message}; points \
                  that it refuses are dropped and counted, check its limits and what else sends the same \
-                 series (logged once per reason)"
+                 series (logged once per reason)",
+                counted(*count, "point", "points")
             );
         } else {
             warn!(
@@ -164,8 +166,8 @@ impl DeliveryLog {
         if !std::mem::replace(&mut self.logged_unacknowledged, true) {
             let (endpoint, kib) = (&self.endpoint, bytes_max >> 10);
             warn!(
-                "endpoint {endpoint} accepts only a part of each sample; unacknowledged posts of at most \
-                 {samples_max} samples ({kib} KiB) wait for a retry, the oldest are dropped and counted \
+                "endpoint {endpoint} accepts only a part of each sample; at most {samples_max} samples ({kib} KiB) of \
+                 unacknowledged posts wait for a retry, the oldest are dropped and counted \
                  (logged once)"
             );
         }
@@ -190,13 +192,13 @@ impl DeliveryLog {
         let cost = if pushed_out == 0 {
             String::new()
         } else {
-            format!(", {pushed_out} posts were dropped")
+            format!(", {} dropped", counted(pushed_out, "post was", "posts were"))
         };
         let endpoint = &self.endpoint;
         info!(
-            "endpoint {endpoint} answers again after {}; the backlog of {} samples is sent{cost}",
+            "endpoint {endpoint} answers again after {}; the backlog of {} is sent{cost}",
             humantime::format_duration(after),
-            self.handle.waiting_samples(),
+            counted(self.handle.waiting_samples(), "sample", "samples"),
         );
     }
 
@@ -250,12 +252,12 @@ mod tests {
                 short.as_str(),
                 "the agent has no file descriptor left (RLIMIT_NOFILE): raise LimitNOFILE= of its \
                  unit, or `ulimit -n`; endpoint central cannot be reached until then; its backlog \
-                 is kept (up to 16 MiB), a retry follows",
+                 is kept (in memory, up to 16 MiB), a retry follows",
             ),
             (
                 "connection refused",
-                "endpoint central is not answering: connection refused; the backlog is kept (up to \
-                 16 MiB), a retry follows",
+                "endpoint central is not answering: connection refused; the backlog is kept (in \
+                 memory, up to 16 MiB), a retry follows",
             ),
         ] {
             assert_eq!(down_line("central", reason, &location), line);

@@ -24,7 +24,7 @@ use super::publisher::Publisher;
 use super::source_status::{PODS_MAX, SourceKind};
 use super::{bounded, unix_socket};
 use crate::identity::ContainerId;
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, counted};
 
 /// The label that the kubelet gives each container of a pod.
 const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
@@ -100,8 +100,8 @@ pub async fn run(options: EngineOptions, publisher: Publisher) {
 /// # Errors
 /// The engine does not answer.
 pub async fn probe(options: &EngineOptions) -> Result<String, PollError> {
-    let count = containers(options).await?.len();
-    Ok(format!("{}: {count} containers run", options.socket.display()))
+    let running = counted(containers(options).await?.len(), "container runs", "containers run");
+    Ok(format!("{}: {running}", options.socket.display()))
 }
 
 async fn containers(options: &EngineOptions) -> Result<Vec<(ContainerId, EntityName)>, PollError> {

@@ -10,6 +10,7 @@ use rustls::CertificateError;
 
 use super::bounded;
 use super::objects::DecodeError;
+use crate::certificate_fault;
 use crate::descriptors::describe;
 use crate::small_file::TokenError;
 
@@ -116,7 +117,7 @@ pub enum KubeletError {
         "its certificate has expired; a kubelet renews it by itself with `rotateCertificates: true`"
     )]
     Expired,
-    #[error("its certificate is refused: {0}")]
+    #[error("its certificate {}", certificate_fault::words(.0))]
     Certificate(CertificateError),
     #[error("{cause}")]
     Request { cause: String, source: reqwest::Error },

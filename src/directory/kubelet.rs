@@ -22,7 +22,7 @@ use super::publisher::Publisher;
 use super::source_status::SourceKind;
 use crate::descriptors;
 use crate::mask::Mask;
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, counted};
 use crate::small_file::{self, TokenError, TokenFault};
 
 /// The largest CA file, in bytes; a bundle has some ten kilobytes.
@@ -109,7 +109,8 @@ pub async fn probe(options: &KubeletOptions) -> Result<String, PollError> {
         0 => String::new(),
         count => format!(", and {count} that cannot be read"),
     };
-    Ok(format!("kubelet at {}: {} pods{unreadable}", options.url, list.pods.len()))
+    let pods = counted(list.pods.len(), "pod", "pods");
+    Ok(format!("kubelet at {}: {pods}{unreadable}", options.url))
 }
 
 /// The kubelet's pods. A failure drops the client, so that the CA file is read again.

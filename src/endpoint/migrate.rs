@@ -10,6 +10,7 @@ use super::endpoint::Endpoint;
 use crate::clock;
 use crate::delivery::{Handle, Worker, reached};
 use crate::identity::BootId;
+use crate::quantity::counted;
 use crate::spool::{Batch, Bounds, Journal, Moment, Queue, RowId, SpoolError};
 
 /// The time to flush an endpoint at a stop or a change of its settings.
@@ -72,14 +73,15 @@ async fn move_queue(name: &str, from: &Queue, to: &Successor, boot: BootId, endi
     let stay = from.contents().batches;
     let (file, place) = (from.path().display(), place(to));
     if moved > 0 {
-        info!("endpoint {name}: {moved} samples were moved from {file} to {place}");
+        let samples = counted(moved, "sample was", "samples were");
+        info!("endpoint {name}: {samples} moved from {file} to {place}");
     }
     if stay > 0 || outcome.is_err() {
         let why = outcome.err().unwrap_or_else(|| "there is no room for more".to_owned());
         let what = match stay {
             // The file could not be read.
             0 => "what may wait".to_owned(),
-            stay => format!("{stay} samples"),
+            stay => format!("the backlog of {}", counted(stay, "sample", "samples")),
         };
         warn!(
             "endpoint {name}: {what} in {file} cannot be moved to {place} and is not sent until its \
@@ -111,8 +113,9 @@ async fn move_all(
             Err(error) => break Err(error),
         };
         if !std::mem::replace(&mut is_logged, true) {
-            let (batches, file) = (from.contents().batches, from.path().display());
-            info!("endpoint {name}: {batches} samples are moved from {file} to {}", place(to));
+            let samples = counted(from.contents().batches, "sample is", "samples are");
+            let (file, to) = (from.path().display(), place(to));
+            info!("endpoint {name}: {samples} moved from {file} to {to}");
         }
         let (rows, batches): (Vec<RowId>, Vec<Batch>) = some.into_iter().unzip();
         let (there, outcome) = put(to, batches, clock::moment(boot)).await;
@@ -195,7 +198,8 @@ pub async fn finish(endpoint: Endpoint, deadline: Instant, boot: BootId, leaving
             Leaving::AgentStops => "the next start",
             Leaving::Removed => "an endpoint of that name is configured",
         };
-        info!("endpoint {name}: {on_disk} samples wait on disk until {until}");
+        let samples = counted(on_disk, "sample waits", "samples wait");
+        info!("endpoint {name}: {samples} on disk until {until}");
     }
     if !left.is_empty() {
         let posts: usize = left.iter().map(|batch| batch.posts.len()).sum();
@@ -210,7 +214,9 @@ pub async fn finish(endpoint: Endpoint, deadline: Instant, boot: BootId, leaving
                 journal.dir().display()
             ),
         };
-        warn!("endpoint {name}: {} samples ({posts} posts) could not be sent{kept}", left.len());
+        let (samples, posts) =
+            (counted(left.len(), "sample", "samples"), counted(posts, "post", "posts"));
+        warn!("endpoint {name}: {samples} ({posts}) could not be sent{kept}");
     }
 }
 

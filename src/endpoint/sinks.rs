@@ -9,6 +9,7 @@ use super::error::EndpointError;
 use super::render::{Encoder, SampleEncoder};
 use crate::config::{Destination, EndpointSettings, Settings};
 use crate::delivery::{BodyAsJson, Handle, Rotation, SinkSettings, SinkTarget, SinkWorker, sink};
+use crate::quantity::counted;
 use crate::spool::Batch;
 
 /// The specification of a sink, from the settings.
@@ -152,8 +153,8 @@ impl RunningSink {
         if !left.is_empty() {
             let SinkSettings { name, target, .. } = &self.settings;
             warn!(
-                "endpoint {name}: the lines of {} samples are lost: {target} did not take them in time",
-                left.len()
+                "endpoint {name}: the lines of {} are lost: {target} did not take them in time",
+                counted(left.len(), "sample", "samples")
             );
         }
     }

@@ -23,7 +23,7 @@ use crate::directory::Directory;
 use crate::identity::BootId;
 use crate::panics;
 use crate::payload::options::PodFilter;
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, counted};
 use crate::spool::{Journal, Spool};
 
 /// All running endpoints.
@@ -216,8 +216,13 @@ impl Endpoints {
             let samples = endpoint.handle.recover(&now, counted_until);
             if samples > 0 {
                 info!(
-                    "endpoint {}: {samples} samples in flight at the end of the last run are sent now",
-                    endpoint.delivery.name
+                    "endpoint {}: {} sent now",
+                    endpoint.delivery.name,
+                    counted(
+                        samples,
+                        "sample in flight at the end of the last run is",
+                        "samples in flight at the end of the last run are"
+                    )
                 );
             }
         }
@@ -244,10 +249,12 @@ impl Endpoints {
             let names: Vec<&str> = orphans.iter().map(|(name, _)| name.as_str()).collect();
             let samples: usize = orphans.iter().map(|(_, samples)| samples).sum();
             warn!(
-                "{}: {samples} samples for {} are not sent: no endpoint of that name is configured; \
-                 configure it again or remove the files",
+                "{}: {} for {} {} not sent: no endpoint of that name is configured; configure it again \
+                 or remove the files",
                 dir.display(),
+                counted(samples, "sample", "samples"),
                 names.join(", "),
+                if samples == 1 { "is" } else { "are" },
             );
         }
     }

@@ -42,6 +42,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
         StatusCode::BAD_REQUEST => "BadRequest",
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
         _ => "InternalError",
     };
     let status = server::failure(refusal.status.as_u16(), reason, &refusal.message);

@@ -38,6 +38,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
         StatusCode::UNPROCESSABLE_ENTITY => "idempotency_key_reused",
         StatusCode::INSUFFICIENT_STORAGE => "insufficient_storage",
+        StatusCode::SERVICE_UNAVAILABLE => "no_sample_yet",
         _ => "internal",
     };
     let error = json!({"error": {"code": code, "message": refusal.message}});

@@ -2,8 +2,10 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -22,6 +24,7 @@ pub fn router(state: &ReceiverState) -> Router {
         .merge(pod_lifecycle::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), await_first_push))
         .layer(middleware::from_fn(write_refusal))
         .with_state(state.clone())
 }
@@ -35,19 +38,51 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }
 
+/// Answers reads with 503 until the first push, of a receiver that awaits one.
+async fn await_first_push(
+    State(state): State<ReceiverState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !state.awaits_first_push() {
+        return next.run(request).await;
+    }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // The lists of APIs and versions hold without a sample.
+    let is_of_figures = !matches!(request.uri().path(), "/" | "/api" | "/apis" | "/api/v1")
+        && !request.uri().path().starts_with("/apis/metrics.k8s.io")
+        || request.uri().path().starts_with("/apis/metrics.k8s.io/v1beta1/");
+    if is_read && is_of_figures {
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_SAMPLE_YET).into_response();
+    }
+    let response = next.run(request).await;
+    if !is_read && response.status().is_success() {
+        state.has_push();
+    }
+    response
+}
+
+/// The answer before the first sample, which comes a second after the start.
+const NO_SAMPLE_YET: &str = "no sample yet: the first figures come a second after the start";
+
 /// Gives a refusal the form of the API that the path belongs to.
 async fn write_refusal(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return response };
-    match uri.path() {
+    let is_early = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = match uri.path() {
         path if path.starts_with("/api/v1/metrics") => pod_batch::refuse(&refusal),
         path if path.starts_with("/apis") || path.starts_with("/api/v1") => {
             metrics_k8s_io::refuse(&refusal)
         }
         path if path.starts_with("/pod/") => pod_lifecycle::refuse(refusal),
         _ => resource_api::refuse(&refusal),
+    };
+    if is_early {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
 }
 
 /// The index: a page in a browser, plain text elsewhere.

@@ -1,6 +1,7 @@
 //! State that all handlers share: what was pushed, the posts that were accepted, the clock.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderValue, StatusCode};
@@ -32,6 +33,8 @@ struct SharedState {
     hasher: PostHasher,
     large_bodies: Arc<Semaphore>,
     clock: WallClock,
+    /// Nothing was accepted yet, and somebody is about to push.
+    awaits_first: AtomicBool,
 }
 
 /// A post seen for the first time, or a replay that must change nothing.
@@ -58,7 +61,25 @@ impl ReceiverState {
             hasher: PostHasher::default(),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             clock,
+            awaits_first: AtomicBool::new(false),
         }))
+    }
+
+    /// The same, of a receiver whose own agent is about to push. Until it does, reads are answered
+    /// 503: an empty answer, or 404, would be untrue.
+    #[must_use]
+    pub fn awaiting_first_push(self) -> Self {
+        self.0.awaits_first.store(true, Ordering::Relaxed);
+        self
+    }
+
+    pub(super) fn awaits_first_push(&self) -> bool {
+        self.0.awaits_first.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a push was accepted.
+    pub(super) fn has_push(&self) {
+        self.0.awaits_first.store(false, Ordering::Relaxed);
     }
 
     /// Replaces the bounds. What lies beyond the new ones is removed with later pushes.

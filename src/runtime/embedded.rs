@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::error::AgentError;
 use super::host;
@@ -75,7 +76,9 @@ impl EmbeddedPlan {
         }
         let state = match running {
             Some(running) => running.state.clone(),
-            None => ReceiverState::new(bounds.clone(), Arc::new(clock::wall_time)),
+            None => {
+                ReceiverState::new(bounds.clone(), Arc::new(clock::wall_time)).awaiting_first_push()
+            }
         };
         let bound = Receiver::bind_with(listen, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
@@ -112,6 +115,9 @@ impl EmbeddedPlan {
                 let EmbeddedStart { listen, receiver, state, bounds } = *start;
                 state.set_bounds(bounds);
                 let address = receiver.local_addr();
+                if let Some(line) = exposure(address) {
+                    warn!("{line}");
+                }
                 let (stop, stopped) = oneshot::channel();
                 let serving = receiver.serve(async {
                     let _ = stopped.await;
@@ -132,6 +138,19 @@ impl Embedded {
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_secs(1), self.done).await;
     }
+}
+
+/// The log line of a receiver that other hosts can reach; `None`: only this host can.
+fn exposure(address: SocketAddr) -> Option<String> {
+    if address.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    Some(format!(
+        "receiver: other hosts can reach {address}; it has no TLS and no tokens, so whoever reaches it \
+         reads and writes its figures: limit that by a firewall, or set receiver.listen (--listen) to \
+         127.0.0.1:{}",
+        address.port()
+    ))
 }
 
 /// The bounds of a receiver that only this agent sends to.
@@ -161,4 +180,26 @@ fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentE
         storage: BacklogStorage::default(),
         encoder: Encoder::all(settings),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_receiver_that_others_reach_is_warned_of() {
+        for (address, is_exposed) in [
+            ("127.0.0.1:7643", false),
+            ("127.8.8.8:7643", false),
+            ("[::1]:7643", false),
+            ("[::ffff:127.0.0.1]:7643", false),
+            ("0.0.0.0:7643", true),
+            ("[::]:7643", true),
+            ("192.0.2.1:7643", true),
+        ] {
+            let line = exposure(address.parse().unwrap());
+            assert_eq!(line.is_some(), is_exposed, "{address}");
+            assert!(line.is_none_or(|line| line.ends_with("127.0.0.1:7643")), "{address}");
+        }
+    }
 }

@@ -18,6 +18,8 @@ use crate::small_file::TokenError;
 pub enum AgentError {
     #[error("{path} cannot be opened: {reason}; the agent needs the host's procfs")]
     NoProcfs { path: String, reason: &'static str },
+    #[error("{flag} {}: {fault}; {flag} names {what}", path.display())]
+    NotThePlace { flag: &'static str, path: PathBuf, fault: &'static str, what: &'static str },
     #[error(
         "the receiver cannot listen on {address}: {}; --listen ADDRESS names another place",
         describe(.source)
@@ -38,6 +40,20 @@ pub enum AgentError {
     Endpoint(#[from] EndpointError),
     #[error("{what}: {}", describe(.source))]
     System { what: &'static str, source: std::io::Error },
+}
+
+impl AgentError {
+    /// True if a later start may do, without a change of the configuration.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Listen { .. }
+                | Self::ListenStatus { .. }
+                | Self::System { .. }
+                | Self::State(StateError::InUse { .. })
+        )
+    }
 }
 
 /// A reason why a source of names does not answer a probe.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
@@ -154,6 +157,26 @@ pub fn boot_id(settings: &Settings) -> BootId {
 #[must_use]
 pub fn host_name() -> String {
     System::host_name().unwrap_or_default()
+}
+
+/// The longest look-up of a host's name.
+const LOOK_UP_MAX: Duration = Duration::from_secs(3);
+
+/// The addresses of a host's name with this port, by the system's resolver. Empty if there are none,
+/// or none within three seconds.
+#[must_use]
+pub fn addresses_of(host: &str, port: u16) -> Vec<SocketAddr> {
+    let (found, answer) = mpsc::channel();
+    let host = host.to_owned();
+    // The resolver has no time limit that can be set.
+    let looking = thread::Builder::new().name("look-up".to_owned()).spawn(move || {
+        let addresses = (host.as_str(), port).to_socket_addrs();
+        let _ = found.send(addresses.map(Iterator::collect).unwrap_or_default());
+    });
+    if looking.is_err() {
+        return Vec::new();
+    }
+    answer.recv_timeout(LOOK_UP_MAX).unwrap_or_default()
 }
 
 /// The address at which this host reaches a server on `address`: loopback if that is unspecified.

@@ -19,7 +19,7 @@ use super::startup::{self, Specs};
 use super::status::{Status, StatusPlan, StatusView};
 use super::wait::Waker;
 use crate::checkpoint::StateDir;
-use crate::config::{ConfigError, LogLevel, SamplingSettings, Settings};
+use crate::config::{ConfigError, SamplingSettings, Settings};
 use crate::delivery::DryRun;
 use crate::endpoint::endpoint::EndpointHandle;
 use crate::endpoint::supervisor::{EndpointChanges, Endpoints, EndpointsPlan};
@@ -31,7 +31,7 @@ use crate::snapshot::sampler::Sampler;
 pub struct Reload<'a> {
     /// Resolves file, environment and flags as at the start.
     pub settings: &'a dyn Fn() -> Result<Settings, ConfigError>,
-    pub set_log_level: &'a dyn Fn(LogLevel),
+    pub set_logging: &'a dyn Fn(&Settings),
 }
 
 /// The running parts beside the sampling thread, and their settings.
@@ -72,12 +72,16 @@ impl RunningAgent {
         };
         match outcome {
             Ok((settings, prepared)) => {
-                (reload.set_log_level)(settings.log.level);
+                (reload.set_logging)(&settings);
                 let changes = self.apply(&settings, prepared).await;
                 info!("reloaded: {}", summary(&self.settings, &settings, &changes));
                 self.settings = settings;
             }
-            Err(error) => error!("not reloaded, the previous settings stay in force: {error}"),
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    error!("not reloaded, the previous settings stay in force: {line}");
+                }
+            }
         }
         notify::ready();
     }

@@ -13,7 +13,7 @@ use super::pod_files::PodFiles;
 use crate::attribution;
 use crate::checkpoint::{StateDir, StateError};
 use crate::clock;
-use crate::config::{Destination, Settings};
+use crate::config::{Destination, Origin, Settings, keys};
 use crate::delivery::DryRun;
 use crate::descriptors;
 use crate::disk_usage::target::UsageOptions;
@@ -24,7 +24,7 @@ use crate::ledger::Ledger;
 use crate::own_files::DirLock;
 use crate::printable::printable_lines;
 use crate::snapshot::processes::ProcessDetail;
-use crate::snapshot::roots::Hierarchy;
+use crate::snapshot::roots::{Hierarchy, Roots};
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::root::ReadFailure;
 
@@ -109,10 +109,12 @@ pub fn run_options(settings: &Settings) -> SamplerOptions {
 /// Opens the host's procfs, sysfs and cgroup tree, for `run`, `dump` and `check`.
 ///
 /// # Errors
-/// The host's procfs cannot be opened.
+/// The host's procfs cannot be opened, or a path of `[paths]` is plainly another place.
 pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Sampler, AgentError> {
     descriptors::raise_limit();
-    Sampler::open(host::roots(settings), options).map_err(|failure| AgentError::NoProcfs {
+    let roots = host::roots(settings);
+    check_places(settings, &roots)?;
+    Sampler::open(roots, options).map_err(|failure| AgentError::NoProcfs {
         path: settings.paths.procfs.display().to_string(),
         reason: match failure {
             ReadFailure::Absent | ReadFailure::Gone => "it is not there",
@@ -120,6 +122,42 @@ pub fn open_sampler(settings: &Settings, options: SamplerOptions) -> Result<Samp
             ReadFailure::TooLarge | ReadFailure::Failed(_) => "it cannot be read",
         },
     })
+}
+
+/// Checks that procfs, sysfs and the root directory are what their settings call them. Whether a
+/// directory is a cgroup2 mount is a gap of the sampler, since owners have figures without one.
+fn check_places(settings: &Settings, roots: &Roots) -> Result<(), AgentError> {
+    let wrong = |flag, path: &Path, fault, what| {
+        Err(AgentError::NotThePlace { flag, path: path.to_owned(), fault, what })
+    };
+    // With subset=pid there is no `stat`, and in a pid namespace no pid 1 need be visible.
+    let of_procfs = ["stat", "self/stat", "1/stat", "mountinfo"];
+    let procfs = &roots.procfs;
+    // One that is not there, or is closed, has an error of its own.
+    if procfs.is_dir() && !of_procfs.iter().any(|file| is_there(&procfs.join(file))) {
+        let what = "the host's procfs, which has the file stat";
+        return wrong("--path.procfs", procfs, "it is no procfs", what);
+    }
+    let is_set = |key| *settings.origins.of(key) != Origin::Default;
+    let sysfs = &roots.sysfs;
+    let of_sysfs = ["class", "block", "devices", "fs"];
+    if is_set(&keys::PATHS_SYSFS) && !of_sysfs.iter().any(|name| is_there(&sysfs.join(name))) {
+        let what = "the host's sysfs, which has the directory class";
+        return wrong("--path.sysfs", sysfs, "it is no sysfs", what);
+    }
+    if is_set(&keys::PATHS_ROOTFS) && !roots.rootfs.is_dir() {
+        let what = "the host's root directory";
+        return wrong("--path.rootfs", &roots.rootfs, "it is no directory", what);
+    }
+    Ok(())
+}
+
+/// False only if nothing is there: a file that may not be seen is.
+fn is_there(path: &Path) -> bool {
+    !matches!(path.symlink_metadata(), Err(error) if matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    ))
 }
 
 /// The state directory and a ledger that resumes from the counters in it.
@@ -176,11 +214,11 @@ pub(super) fn announce(settings: &Settings, receiver: Option<SocketAddr>, out: &
     let name = &settings.node.name;
     let interval = humantime::format_duration(settings.sampling.interval);
     let mut text = format!("nodetally samples {name} every {interval}\n");
-    match receiver {
-        Some(address) => text.push_str(&format!(
+    match receiver.map(|address| (address, host::reached_at(address))) {
+        Some((address, reached)) => text.push_str(&format!(
             "the receiver answers on http://{address}/, for instance\n  \
-             curl http://{address}/api/nodes/{name}\n  \
-             curl http://{address}/api/nodes/{name}/pods\n"
+             curl http://{reached}/api/nodes/{name}\n  \
+             curl http://{reached}/api/nodes/{name}/pods\n"
         )),
         None => {
             for endpoint in &settings.endpoints {

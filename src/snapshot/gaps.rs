@@ -1,6 +1,7 @@
 //! Failed reads, as data.
 
 use crate::descriptors;
+use crate::quantity::counted;
 use crate::source::Malformed;
 use crate::source::root::ReadFailure;
 
@@ -83,8 +84,8 @@ impl std::fmt::Display for GapReason {
             Self::Bounded { limit } => write!(f, "more than {limit}; the rest is in its parent"),
             Self::LeftOut { cgroups, limit } => write!(
                 f,
-                "{cgroups} cgroups in it are not followed: it has its share of {limit}; their usage \
-                 is in its own"
+                "{} followed: it has its share of {limit}; that usage is in its own",
+                counted(*cgroups, "cgroup in it is not", "cgroups in it are not")
             ),
             Self::WentBack => f.write_str(
                 "a counter went back although the object is the same: it gained nothing, and \
@@ -97,7 +98,7 @@ impl std::fmt::Display for GapReason {
             Self::UnownedCpu { millis, others } => {
                 f.write_str("processes here")?;
                 if *others > 0 {
-                    write!(f, " and in {others} other cgroups")?;
+                    write!(f, " and in {}", counted(*others, "other cgroup", "other cgroups"))?;
                 }
                 write!(
                     f,

@@ -325,15 +325,21 @@ fn name_missing_controllers(
     buffer: &mut Buffer,
     snapshot: &mut Snapshot,
 ) -> bool {
-    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return false };
-    let has = |name: &[u8]| {
+    let lists = |text: &[u8], name: &[u8]| {
         text.split(|byte| byte.is_ascii_whitespace()).any(|controller| controller == name)
     };
-    let missing: [(&[u8], &'static str, &'static str); 4] = [
+    // Those of the cgroups below the root; unknown where the file cannot be read.
+    let passed_on = dir.read_record(c"cgroup.subtree_control", buffer).map(<[u8]>::to_vec);
+    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return false };
+    let has = |name: &[u8]| lists(text, name);
+    let is_passed_on =
+        |name: &[u8]| passed_on.as_ref().map_or(true, |passed_on| lists(passed_on, name));
+    let missing: [(&[u8], &'static str, &'static str, &'static str); 4] = [
         (
             b"cpu",
             "cgroup2 has no cpu controller (v1 holds it): CPU time is there, throttling is not",
             "the cpu controller is off: CPU time is there, throttling is not",
+            "the root's cgroup.subtree_control lacks cpu: CPU time is there, throttling is not",
         ),
         (
             b"memory",
@@ -341,6 +347,8 @@ fn name_missing_controllers(
              resident set of their processes",
             "the memory controller is off: memory of pods and units is the resident set of their \
              processes",
+            "the root's cgroup.subtree_control lacks memory: memory of pods and units is the resident \
+             set of their processes",
         ),
         (
             b"io",
@@ -348,23 +356,29 @@ fn name_missing_controllers(
              of their live processes",
             "the io controller is off: disk traffic of pods and units is that of their live \
              processes",
+            "the root's cgroup.subtree_control lacks io: disk traffic of pods and units is that of \
+             their live processes",
         ),
         (
             b"pids",
             "cgroup2 has no pids controller (v1 holds it): task counts are missing",
             "the pids controller is off: task counts are missing",
+            "the root's cgroup.subtree_control lacks pids: task counts are missing",
         ),
     ];
-    for (name, on_hybrid, otherwise) in missing {
-        if !has(name) {
-            let hybrid = hierarchy == Hierarchy::Hybrid;
-            let consequence = if hybrid { on_hybrid } else { otherwise };
+    for (name, on_hybrid, off, not_passed_on) in missing {
+        let consequence = match (has(name), hierarchy) {
+            (true, _) => Some(not_passed_on).filter(|_| !is_passed_on(name)),
+            (false, Hierarchy::Hybrid) => Some(on_hybrid),
+            (false, _) => Some(off),
+        };
+        if let Some(consequence) = consequence {
             let path = [b"cgroup2 controller ", name].concat().into();
             let reason = GapReason::NotOffered { consequence };
             snapshot.gaps.standing.push(Gap { path, reason });
         }
     }
-    has(b"io")
+    has(b"io") && is_passed_on(b"io")
 }
 
 /// Adds a gap if the tree cannot be the host's: it has no cgroup but its root, or no process. True

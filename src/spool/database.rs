@@ -13,7 +13,7 @@ use super::file::{self, FileTotals, QueueFile};
 use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
 use crate::own_files;
-use crate::quantity::WallTime;
+use crate::quantity::{WallTime, counted};
 
 /// A queue and its file, which is opened on first use.
 #[derive(Debug)]
@@ -404,13 +404,13 @@ impl Database {
         self.rows.found_posts += now.1.saturating_sub(expected);
         if before != now {
             tracing::warn!(
-                "spool {}: the file was changed from outside: of {} batches with {} posts there are \
-                 {} with {}",
+                "spool {}: the file was changed from outside: it had {} with {}, and has {} \
+                 with {}",
                 self.path.display(),
-                before.0,
-                before.1,
-                now.0,
-                now.1
+                counted(before.0, "batch", "batches"),
+                counted(before.1, "post", "posts"),
+                counted(now.0, "batch", "batches"),
+                counted(now.1, "post", "posts")
             );
         }
     }
@@ -427,9 +427,10 @@ impl Database {
         let (batches, posts) = self.rows.live(known.totals);
         if self.open.is_some() || batches > 0 {
             tracing::warn!(
-                "spool {}: the file was {what} from outside; its {batches} batches of {posts} posts \
-                 are dropped",
-                self.path.display()
+                "spool {}: the file was {what} from outside; dropped with it: {} of {}",
+                self.path.display(),
+                counted(batches, "batch", "batches"),
+                counted(posts, "post", "posts")
             );
         }
         self.forget(posts);
@@ -442,11 +443,13 @@ impl Database {
         self.close();
         let aside = set_aside(&self.path, self.wall)?;
         tracing::warn!(
-            "spool {}: {}: set aside as {} with {batches} batches of {posts} posts known to be in \
-             it; the queue goes on without them",
+            "spool {}: {}: set aside as {} with {} of {} known to be in it; the queue goes on without \
+             them",
             self.path.display(),
             damage.0,
-            aside.display()
+            aside.display(),
+            counted(batches, "batch", "batches"),
+            counted(posts, "post", "posts")
         );
         if known.is_none() {
             self.rows.found_posts += posts;

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::error::{BatchDamage, QueueFileError};
 use super::file::{BatchRow, FileTotals, QueueChange, QueueFile};
 use super::{Batch, Bounds, Lost, Moment, RowId, RowPresence};
+use crate::quantity::counted;
 
 /// The most rows that wait for their removal. Beyond, no further row is leased.
 pub(super) const PENDING_REMOVAL_MAX: usize = 8192;
@@ -114,10 +115,11 @@ impl RowTracker {
         self.lost.damaged_posts += posts;
         if !std::mem::replace(&mut self.logged, true) {
             tracing::warn!(
-                "spool {}: batch {} is damaged: {what}; its {posts} posts are dropped, further ones in \
-                 this file are only counted",
+                "spool {}: batch {} is damaged: {what}; {} dropped, further damage in this file is \
+                 only counted",
                 path.display(),
-                row.0
+                row.0,
+                counted(posts, "post of it is", "posts of it are")
             );
         }
     }

@@ -173,13 +173,14 @@ fn without_an_endpoint_the_agent_brings_its_receiver_and_says_where() {
 }
 
 #[test]
-fn an_address_in_use_is_one_line_and_exit_code_2() {
+fn an_address_in_use_is_one_line_and_exit_code_1_since_it_can_pass() {
     let taken = TcpListener::bind(any_port()).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let host = Host::copy("6.12-podman-bare");
     let command = host.agent(&["run", "--state-dir", "none", "--listen", &address]);
     let (status, log) = Agent::start(command).end();
-    assert_eq!(status.code(), Some(2));
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(log.matches("Address already in use").count(), 1, "{log}");
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains(&address) && log.contains("--listen"), "{log}");
 }
@@ -214,4 +215,39 @@ fn a_host_without_cgroup_v2_still_has_its_node() {
     let (status, log) = agent.end();
     assert!(status.success());
     assert_eq!(log.matches("no cgroup2 hierarchy is mounted").count(), 1, "{log}");
+}
+
+#[test]
+fn before_the_first_sample_reads_are_answered_503_and_never_404() {
+    let host = Host::copy("6.12-podman-bare");
+    let address = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    let address_text = address.to_string();
+    let mut command = host.agent(&["run", "--state-dir", "none", "--node-name", "n1"]);
+    command.args(["--listen", &address_text]);
+    let mut agent = Agent::start(command);
+    agent.wait_for_output("curl");
+    let ask = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        answer
+    };
+    let mut was_early = false;
+    eventually("the node", || {
+        let answer = ask("/api/nodes/n1");
+        if answer.starts_with("HTTP/1.1 503") {
+            was_early = true;
+            assert!(answer.contains("retry-after: 1"), "{answer}");
+            assert!(answer.contains("no sample yet"), "{answer}");
+            return None;
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        Some(())
+    });
+    assert!(was_early, "the first sample comes a second after the start");
+    assert!(ask("/api/nodes/other").starts_with("HTTP/1.1 404"));
+    agent.signal(Signal::SIGTERM);
+    assert!(agent.end().0.success());
 }

@@ -92,7 +92,9 @@ fn endpoints_that_answer_differ_from_those_that_do_not() {
         line("down").starts_with("failed") && line("down").contains("does not answer"),
         "{text}"
     );
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 3, "{text}");
+    let (_, endpoints) = text.split_once("\nENDPOINTS\n").unwrap();
+    assert_eq!(endpoints.matches("endpoint ").count(), 3, "two rows and the verdict: {text}");
 }
 
 #[test]
@@ -140,4 +142,85 @@ fn the_spool_is_checked_and_orphaned_files_are_named() {
     fs::write(&spool, "").unwrap();
     let failed = line(&format!("failed   {row}"));
     assert!(failed.contains("in memory alone") && failed.contains("no directory"), "{failed}");
+}
+
+/// Exit status, standard output and standard error of a command.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_nodetally")).env_clear().args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_path_that_is_plainly_another_place_is_one_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().to_str().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (flag, path, words) in [
+        ("--path.procfs", empty, "it is no procfs"),
+        ("--path.sysfs", empty, "it is no sysfs"),
+        ("--path.sysfs", "/nonexistent", "it is no sysfs"),
+        ("--path.rootfs", file.to_str().unwrap(), "it is no directory"),
+        ("--path.rootfs", "/nonexistent", "it is no directory"),
+    ] {
+        let (code, out, error) = run(&["dump", "--interval", "100ms", flag, path]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{flag} {path}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(&format!("{flag} {path}: {words}")), "{error}");
+        let (code, _, error) = run(&["run", "--state-dir", "none", flag, path]);
+        assert_eq!(code, Some(2), "{error}");
+        let (code, text, _) = run(&["check", "--state-dir", "none", flag, path]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(words) && text.contains("cannot work here"), "{text}");
+    }
+}
+
+#[test]
+fn credentials_of_the_service_are_an_error_for_run_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let text = "[[endpoint]]\nname = \"central\"\nurl = \"http://127.0.0.1:1\"\n\
+                bearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\"\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let (code, _, error) = run(&["run", "--config", file]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("CREDENTIALS_DIRECTORY is not set"), "{error}");
+    let (code, shown, error) = run(&["config", "--config", file]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(shown.starts_with(&format!("# configuration file: {file}\n")), "{shown}");
+    assert!(shown.contains("bearer_token_file = \"${CREDENTIALS_DIRECTORY}/token\""), "{shown}");
+    assert!(shown.contains("a credential of the service"), "{shown}");
+    let (_, text) = check("6.8-crio-systemd", &["--config", file]);
+    let line = text.lines().find(|line| line.contains("endpoint central")).unwrap();
+    assert!(line.starts_with("note") && line.contains("credentials of the service"), "{text}");
+    let (code, _, error) = run(&["dump", "--interval", "100ms", "--config", file]);
+    assert_eq!(code, Some(0), "{error}");
+}
+
+#[test]
+fn as_json_check_has_stable_words() {
+    let (code, text) = check("5.15-hybrid", &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["schema_version"], 1);
+    assert_eq!((&json["cgroups"], &json["verdict"]), (&"hybrid".into(), &"partial".into()));
+    assert_eq!((code, &json["exit_status"]), (1, &1.into()));
+    let findings = json["findings"].as_array().unwrap();
+    for finding in findings {
+        let word = |key: &str| finding[key].as_str().unwrap();
+        assert!(["sources", "names", "agent", "endpoints"].contains(&word("group")), "{finding}");
+        assert!(["present", "note", "absent", "denied", "failed"].contains(&word("state")));
+        assert!(finding["vital"].is_boolean() && !word("name").is_empty(), "{finding}");
+    }
+    let memory = findings.iter().find(|one| one["name"] == "cgroup2 controller memory").unwrap();
+    assert_eq!(memory["state"], "absent");
+    assert!(memory["help"].as_str().unwrap().contains("unified_cgroup_hierarchy"), "{memory}");
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.md"));
+    let document = document.unwrap();
+    for word in ["complete", "partial", "undelivered", "unusable", "schema_version", "exit_status"]
+    {
+        assert!(document.contains(&format!("`{word}`")), "docs/status.md lacks {word}");
+    }
 }

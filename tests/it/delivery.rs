@@ -276,7 +276,7 @@ async fn while_the_endpoint_is_down_samples_wait_and_the_log_says_so_once() {
     assert_eq!(
         lines.containing("is not answering"),
         ["WARN endpoint central is not answering: Connection refused (os error 111); \
-          the backlog is kept (up to 16 MiB), a retry follows"]
+          the backlog is kept (in memory, up to 16 MiB), a retry follows"]
     );
     assert_answers_again(&lines, "; the backlog of 5 samples is sent");
 

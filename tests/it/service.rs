@@ -124,9 +124,7 @@ fn the_example_configuration_can_be_used_with_and_without_its_comments() {
             flags: Flags::default(),
             host_name: "box".to_owned(),
             is_root: false,
-            xdg_runtime_dir: None,
-            xdg_state_home: None,
-            home: None,
+            ..Inputs::default()
         })
     };
     let plain = settings(text.clone()).unwrap();
@@ -148,4 +146,93 @@ fn the_example_configuration_can_be_used_with_and_without_its_comments() {
     let waiting = &all.endpoints[0].waiting;
     assert_eq!(config::format_bytes(waiting.spool_bytes), "256MiB");
     assert_eq!(waiting.spool_age, Duration::from_secs(24 * 60 * 60));
+}
+
+/// A wrong configuration is not tried again every five seconds, and an address that is in use is.
+#[test]
+fn only_what_a_person_has_to_change_stops_the_restarts() {
+    assert_eq!(unit("Restart"), ["on-failure"]);
+    assert_eq!(unit("RestartPreventExitStatus"), ["2"]);
+}
+
+/// The thread that counts files of pods puts itself into the idle class by this call, which the group
+/// @resources would deny.
+#[test]
+fn the_filter_of_the_unit_lets_the_slow_thread_be_idle() {
+    let filters = unit("SystemCallFilter");
+    let denied = filters.iter().position(|filter| filter.contains("@resources")).unwrap();
+    let allowed = filters.iter().rposition(|filter| {
+        !filter.starts_with('~') && words(filter).contains("sched_setscheduler")
+    });
+    assert!(allowed > Some(denied), "{filters:?}");
+    assert_eq!(unit("RestrictRealtime"), ["yes"]);
+}
+
+/// Lines for the journal begin with their priority, have no time, and do so where standard error is the
+/// journal alone.
+#[test]
+fn under_journald_a_line_has_a_priority_and_elsewhere_a_time() {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("bad.toml");
+    fs::write(&config, "[log]\nlevel = \"loud\"\n[nonsense]\n").unwrap();
+    let errors = |is_journal: bool| {
+        let path = dir.path().join("stderr");
+        let file = fs::File::create(&path).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert!(file.as_raw_fd() > 2);
+        let inode = metadata.ino() + u64::from(!is_journal);
+        Command::new(env!("CARGO_BIN_EXE_nodetally"))
+            .env_clear()
+            .env("JOURNAL_STREAM", format!("{}:{inode}", metadata.dev()))
+            .args([Path::new("run"), Path::new("--config"), &config])
+            .stderr(file)
+            .status()
+            .unwrap();
+        fs::read_to_string(&path).unwrap()
+    };
+    let lines = errors(true);
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    assert!(lines.lines().all(|line| line.starts_with("<3>nodetally: ")), "{lines}");
+    assert!(errors(false).starts_with("nodetally: "));
+}
+
+#[test]
+fn each_format_of_the_log_is_what_it_says() {
+    let t0 = tree("fixtures/hosts/5.15-hybrid/t0");
+    let log = |format: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
+        command
+            .env_clear()
+            .args(["run", "--state-dir", "none", "--listen", "127.0.0.1:0", "--log-format", format])
+            .args([Path::new("--path.procfs"), &t0.join("proc")])
+            .args([Path::new("--path.sysfs"), &t0.join("sys")])
+            .args([Path::new("--path.rootfs"), &t0])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        let mut agent = command.spawn().unwrap();
+        let mut lines =
+            std::io::BufRead::lines(std::io::BufReader::new(agent.stderr.take().unwrap()));
+        // The controllers that the host lacks are logged at the first sample.
+        let line =
+            lines.by_ref().map(Result::unwrap).find(|line| line.contains("controller memory"));
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+        line.unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&log("json")).unwrap();
+    assert_eq!(json["level"], "INFO");
+    assert_eq!(json["target"], "nodetally::runtime::sampling");
+    assert!(json["message"].as_str().unwrap().contains("controller memory"), "{json}");
+    let time = json["timestamp"].as_str().unwrap();
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
+    let logfmt = log("logfmt");
+    assert!(logfmt.starts_with("timestamp=2") && logfmt.contains(" level=info "), "{logfmt}");
+    assert!(logfmt.contains(" message=\"cgroup2 controller memory: "), "{logfmt}");
+    let text = log("text");
+    assert!(text.contains("Z  INFO cgroup2 controller memory: "), "{text}");
+    // Not to a terminal, and not to the journal.
+    assert!(log("auto").contains("Z  INFO cgroup2 controller memory: "));
 }

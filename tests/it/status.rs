@@ -519,3 +519,50 @@ fn what_the_document_shows_is_what_is_printed() {
     assert_eq!(heads(&shown), heads(include_str!("../../docs/status.md")));
     assert!(Path::new(&desk.socket()).exists());
 }
+
+#[test]
+fn a_path_that_is_no_socket_is_called_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let shown = dir.path().to_str().unwrap().to_owned();
+    for (path, words) in [
+        (
+            dir.path(),
+            format!("it is a directory; name the socket in it, such as {shown}/status.sock"),
+        ),
+        (&file, "there is a file of that name, which is no socket".to_owned()),
+    ] {
+        let output = status(&["--socket", path.to_str().unwrap()]).output().unwrap();
+        assert_no_agent(&output, &[&words]);
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(!line.contains("has ended"), "{line}");
+    }
+}
+
+#[test]
+fn the_status_side_names_its_paths() {
+    let desk = Desk::new(nobody(), "");
+    let address = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    desk.configure(nobody(), &format!("[status]\nlisten = \"{address}\""));
+    let agent = desk.start();
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    let index = eventually("an answer", || ask("/"));
+    assert!(index.starts_with("HTTP/1.1 200"), "{index}");
+    for path in index.lines().filter_map(|line| line.strip_prefix("GET ")?.split(' ').next()) {
+        let answer = ask(path).unwrap();
+        assert!(!answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    assert_eq!(index.matches("\nGET /").count(), 4, "{index}");
+    let other = ask("/nonsense").unwrap();
+    assert!(other.starts_with("HTTP/1.1 404") && other.contains("GET / lists"), "{other}");
+    agent.signal(Signal::SIGTERM);
+    agent.end();
+}

@@ -35,9 +35,36 @@ impl State {
     }
 }
 
+/// The part of the report that a finding is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    /// Where figures come from.
+    Sources,
+    /// Where names come from.
+    Names,
+    /// The agent's own files and addresses.
+    Agent,
+    /// Where samples go.
+    Endpoints,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 4] = [Self::Sources, Self::Names, Self::Agent, Self::Endpoints];
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Sources => "sources",
+            Self::Names => "names",
+            Self::Agent => "agent",
+            Self::Endpoints => "endpoints",
+        }
+    }
+}
+
 /// One line of the report, with a hint.
 #[derive(Debug)]
 pub(super) struct Finding {
+    pub(super) group: Group,
     pub(super) state: State,
     pub(super) source: String,
     pub(super) consequence: String,
@@ -47,8 +74,17 @@ pub(super) struct Finding {
     pub(super) vital: bool,
 }
 
-#[derive(Default)]
-pub(super) struct Findings(pub(super) Vec<Finding>);
+/// The findings so far, and the part of the report that the next ones are in.
+pub(super) struct Findings {
+    pub(super) all: Vec<Finding>,
+    pub(super) group: Group,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self { all: Vec::new(), group: Group::Sources }
+    }
+}
 
 impl Findings {
     pub(super) fn add(
@@ -57,14 +93,15 @@ impl Findings {
         source: &str,
         consequence: impl ToString,
     ) -> &mut Finding {
-        self.0.push(Finding {
+        self.all.push(Finding {
+            group: self.group,
             state,
             source: source.to_owned(),
             consequence: consequence.to_string(),
             help: Cow::Borrowed(""),
             vital: false,
         });
-        let last = self.0.len() - 1;
-        &mut self.0[last]
+        let last = self.all.len() - 1;
+        &mut self.all[last]
     }
 }

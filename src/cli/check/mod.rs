@@ -1,43 +1,40 @@
 //! `nodetally check`: the sources of this host, and the values that will be missing.
 
+mod confinement;
 mod findings;
 mod network;
+mod report;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::attribution;
 use crate::checkpoint::StateDir;
 use crate::clock;
 use crate::config::{Durability, EndpointSettings, Settings};
+use crate::quantity::counted;
+use crate::runtime::error::AgentError;
 use crate::runtime::{host, startup};
 use crate::snapshot::gaps::{Gap, GapReason};
 use crate::snapshot::processes::ProcessDetail;
-use crate::snapshot::roots::Roots;
+use crate::snapshot::roots::{Hierarchy, Roots};
 use crate::snapshot::sampler::{Sampler, SamplerOptions};
 use crate::source::proc::pid_status::{self, Capabilities, Capability};
 use crate::source::root::{Buffer, Dir, ReadFailure};
 use crate::spool::Spool;
-use findings::{Finding, Findings, State};
-
-/// The text of `check` and its exit code.
-pub struct Report {
-    pub text: String,
-    /// 0: complete, 1: a source is missing, 2: the agent cannot work here.
-    pub code: u8,
-}
+use findings::{Findings, Group, State};
+pub use report::CheckReport;
 
 /// Checks every source that `run` would use with these settings.
 #[must_use]
-pub fn check(settings: &Settings) -> Report {
+pub fn check(settings: &Settings) -> CheckReport {
     let mut findings = Findings::default();
     // Tokens and keys are read here too.
     if !host::forbid_core_dumps() {
         findings.add(State::Noted, "core dumps", host::CORE_DUMPS);
     }
     let roots = host::roots(settings);
-    let mut hierarchy = "";
+    let mut hierarchy = None;
     let held = own_capabilities();
     let options = SamplerOptions {
         processes: ProcessDetail { io: settings.sampling.process_io, cmdline: false },
@@ -48,12 +45,16 @@ pub fn check(settings: &Settings) -> Report {
     };
     match startup::open_sampler(settings, options) {
         Err(error) => {
-            let finding = findings.add(State::Failed, "procfs", error);
-            finding.help = "mount the host's procfs and name it with --path.procfs".into();
+            let is_path = matches!(error, AgentError::NotThePlace { .. });
+            let finding =
+                findings.add(State::Failed, if is_path { "paths" } else { "procfs" }, error);
+            if !is_path {
+                finding.help = "mount the host's procfs and name it with --path.procfs".into();
+            }
             finding.vital = true;
         }
         Ok(mut sampler) => {
-            hierarchy = startup::hierarchy_words(sampler.hierarchy());
+            hierarchy = Some(sampler.hierarchy());
             let reads_io = sampler.reads_process_io();
             compare_capabilities(held, wanted_capabilities(reads_io), &mut findings);
             check_procfs(&roots, reads_io, held, &mut findings);
@@ -62,10 +63,11 @@ pub fn check(settings: &Settings) -> Report {
             check_pod_files(settings, &roots, held, &mut findings);
         }
     }
+    findings.group = Group::Agent;
     check_state(settings, &mut findings);
     check_spool(settings, &mut findings);
     network::check(settings, &mut findings);
-    render(settings, hierarchy, &findings.0)
+    CheckReport::new(settings.node.name.clone(), hierarchy, findings.all)
 }
 
 /// The capabilities that `run` uses. systemd/nodetally.service grants those of the default settings
@@ -129,7 +131,7 @@ fn capabilities_that_help(held: Option<Capabilities>, wanted: &[Capability]) -> 
         .map(Capability::to_string)
         .collect();
     if lacking.is_empty() {
-        return "not a capability: a security module or a user namespace forbids it".into();
+        return confinement::words().into();
     }
     lacking.join(" and ").into()
 }
@@ -181,7 +183,7 @@ fn check_procfs(
     }
     if stat != State::Present
         && let Some(finding) =
-            findings.0.iter_mut().find(|finding| finding.source.ends_with("/stat"))
+            findings.all.iter_mut().find(|finding| finding.source.ends_with("/stat"))
     {
         finding.vital = true;
     }
@@ -220,18 +222,19 @@ fn check_sysfs(roots: &Roots, findings: &mut Findings) {
 }
 
 fn check_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mut Findings) {
+    let hierarchy = sampler.hierarchy();
     let snapshot = sampler.sample(&clock::boot_time, clock::wall_time());
     for gap in &snapshot.gaps.standing {
         let name = String::from_utf8_lossy(&gap.path).into_owned();
         // procfs has been checked file by file.
         if !name.starts_with("/proc/") {
-            add_gap(findings, gap, &name, held);
+            add_gap(findings, gap, &name, held, hierarchy);
         }
     }
     for gap in &snapshot.gaps.current {
         let name = String::from_utf8_lossy(&gap.path).escape_debug().to_string();
         if name != "/proc/<pid>/io" {
-            add_gap(findings, gap, &name, held);
+            add_gap(findings, gap, &name, held, hierarchy);
         }
     }
     let processes: usize =
@@ -241,16 +244,49 @@ fn check_sample(sampler: &mut Sampler, held: Option<Capabilities>, findings: &mu
         State::Present,
         "a sample",
         format!(
-            "{} cgroups, {processes} processes, {namespaces} network namespaces beside the host's, \
-             {} files in {:.1} ms",
-            snapshot.cgroups.len(),
-            snapshot.counts.files_read,
+            "{}, {}, {} beside the host's, {} in {:.1} ms",
+            counted(snapshot.cgroups.len(), "cgroup", "cgroups"),
+            counted(processes, "process", "processes"),
+            counted(namespaces, "network namespace", "network namespaces"),
+            counted(snapshot.counts.files_read, "file", "files"),
             snapshot.ended_at.usec_since(snapshot.begun_at) as f64 / 1000.0
         ),
     );
 }
 
-fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabilities>) {
+/// The remedy for a controller that cgroup v2 lacks.
+fn controller_help(name: &str, reason: &str, hierarchy: Hierarchy) -> Cow<'static, str> {
+    let controller = name.strip_prefix("cgroup2 controller ").unwrap_or(name);
+    if hierarchy == Hierarchy::Hybrid {
+        return "a pure cgroup v2 host: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
+            .into();
+    }
+    if reason.contains("subtree_control") {
+        return format!(
+            "pass it on: echo +{controller} > /sys/fs/cgroup/cgroup.subtree_control; systemd does so \
+             for a unit that needs it (Delegate=, or an accounting setting such as \
+             DefaultMemoryAccounting=yes)"
+        )
+        .into();
+    }
+    if controller == "memory" {
+        return "cgroup_enable=memory on the kernel's command line, and no cgroup_disable=memory \
+                (Raspberry Pi OS and Debian on ARM have it off)"
+            .into();
+    }
+    format!(
+        "no cgroup_disable={controller} on the kernel's command line, or a kernel built with it"
+    )
+    .into()
+}
+
+fn add_gap(
+    findings: &mut Findings,
+    gap: &Gap,
+    name: &str,
+    held: Option<Capabilities>,
+    hierarchy: Hierarchy,
+) {
     let state = match gap.reason {
         GapReason::Denied => State::Denied,
         GapReason::NotOffered { .. } | GapReason::UnownedCpu { .. } => State::Absent,
@@ -264,9 +300,8 @@ fn add_gap(findings: &mut Findings, gap: &Gap, name: &str, held: Option<Capabili
         | GapReason::Implausible => State::Failed,
     };
     let help = match (name, state) {
-        (name, State::Absent) if name.starts_with("cgroup2 controller") => {
-            "a pure cgroup v2 host: systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
-                .into()
+        (name, State::Absent) if name.starts_with("cgroup2 controller ") => {
+            controller_help(name, &gap.reason.to_string(), hierarchy)
         }
         ("procfs hidepid", _) => {
             "CAP_SYS_PTRACE, or the group of the mount option gid=, or a procfs without hidepid"
@@ -383,37 +418,6 @@ fn check_spool(settings: &Settings, findings: &mut Findings) {
     }
 }
 
-fn render(settings: &Settings, hierarchy: &str, findings: &[Finding]) -> Report {
-    let mut text = String::new();
-    let name = &settings.node.name;
-    let _ = writeln!(text, "nodetally {} on {name}: {hierarchy}\n", env!("CARGO_PKG_VERSION"));
-    let width = findings.iter().map(|finding| finding.source.chars().count()).max().unwrap_or(0);
-    let width = width.min(48);
-    for finding in findings {
-        let _ = write!(text, "{:<8} {:<width$}", finding.state.word(), finding.source);
-        let _ = writeln!(
-            text,
-            "{}{}",
-            if finding.consequence.is_empty() { "" } else { "  " },
-            finding.consequence
-        );
-        if finding.state != State::Present && !finding.help.is_empty() {
-            let _ = writeln!(text, "{:<8} {:<width$}  would help: {}", "", "", finding.help);
-        }
-    }
-    let vital = findings.iter().any(|finding| finding.vital && finding.state > State::Noted);
-    let missing = findings.iter().filter(|finding| finding.state > State::Noted).count();
-    let (code, verdict) = match (vital, missing) {
-        (true, _) => (2, "the agent cannot work here".to_owned()),
-        (false, 0) => (0, "nothing is missing".to_owned()),
-        (false, 1) => (1, "the agent works; one source is missing".to_owned()),
-        (false, missing) => (1, format!("the agent works; {missing} sources are missing")),
-    };
-    let _ = writeln!(text, "\n{verdict}");
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    Report { text: lines.join("\n") + "\n", code }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,11 +443,31 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_controller_has_the_advice_of_its_host() {
+        let help = |name: &str, reason: &str, hierarchy| {
+            controller_help(&format!("cgroup2 controller {name}"), reason, hierarchy).into_owned()
+        };
+        let off = "the memory controller is off: …";
+        let not_passed_on = "the root's cgroup.subtree_control lacks memory: …";
+        for (name, reason, hierarchy, expected) in [
+            ("memory", off, Hierarchy::Hybrid, "systemd.unified_cgroup_hierarchy=1"),
+            ("memory", off, Hierarchy::Unified, "cgroup_enable=memory"),
+            ("pids", "the pids controller is off", Hierarchy::Unified, "no cgroup_disable=pids"),
+            ("memory", not_passed_on, Hierarchy::Unified, "echo +memory > "),
+            ("io", "the root's cgroup.subtree_control lacks io", Hierarchy::Unified, "echo +io > "),
+        ] {
+            let help = help(name, reason, hierarchy);
+            assert!(help.contains(expected), "{name}, {reason}: {help}");
+            assert_eq!(help.contains("unified_cgroup"), hierarchy == Hierarchy::Hybrid, "{help}");
+        }
+    }
+
+    #[test]
     fn held_capabilities_are_named_up_to_a_number() {
         let line = |mask: &str| {
             let mut findings = Findings::default();
             compare_capabilities(held(mask), BOTH, &mut findings);
-            let finding = &findings.0[0];
+            let finding = &findings.all[0];
             let (_, holds) = finding.consequence.split_once("; holds ").unwrap();
             (finding.state, holds.to_owned())
         };

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use tokio::runtime::Runtime;
 
-use super::findings::{Findings, State};
+use super::findings::{Findings, Group, State};
 use crate::cli::agent_client::{StatusAddress, ask};
 use crate::config::{Destination, EndpointSettings, Settings};
 use crate::delivery::{self, BaseUrl};
@@ -14,13 +14,19 @@ use crate::payload::status::StatusReport;
 use crate::runtime::startup::NO_ADDRESSES;
 use crate::runtime::{sources, status};
 
+/// The text where files are credentials that systemd gives to the service alone.
+const ELSEWHERE: &str = "not checked: its files are credentials of the service";
+const CREDENTIALS_HELP: &str = "CREDENTIALS_DIRECTORY=/etc/credstore, as root";
+
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else {
         findings.add(State::Failed, "endpoints", "cannot be checked: no asynchronous runtime");
         return;
     };
+    findings.group = Group::Names;
     check_directory(settings, &runtime, findings);
+    findings.group = Group::Agent;
     let status = settings.status.listen;
     let agent_runs = status.is_some_and(|address| check_status(address, &runtime, findings));
     check_metrics(settings, agent_runs, findings);
@@ -29,6 +35,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         let source = format!("receiver on {address}");
         check_address(address, &source, "--listen ADDRESS", agent_runs, findings);
     } else {
+        findings.group = Group::Endpoints;
         check_endpoints(settings, &runtime, findings);
     }
 }
@@ -53,6 +60,10 @@ fn check_metrics(settings: &Settings, agent_runs: bool, findings: &mut Findings)
     if let Some(address) = settings.metrics.listen {
         let source = format!("metrics on {address}");
         check_address(address, &source, "metrics.listen", agent_runs, findings);
+    }
+    if settings.metrics.has_credentials_elsewhere() {
+        findings.add(State::Noted, "metrics", ELSEWHERE).help = CREDENTIALS_HELP.into();
+        return;
     }
     if let Some(fault) = status::access_fault(settings) {
         findings.add(State::Failed, "metrics", fault).vital = true;
@@ -135,6 +146,10 @@ fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findin
             check_sink(endpoint, settings, &source, findings);
             continue;
         };
+        if endpoint.has_credentials_elsewhere() {
+            findings.add(State::Noted, &source, ELSEWHERE).help = CREDENTIALS_HELP.into();
+            continue;
+        }
         let wanted = match EndpointSpec::of(endpoint, url, settings) {
             Ok(wanted) => wanted,
             Err(error) => {
@@ -197,7 +212,7 @@ mod tests {
         let found = |agent_runs| {
             let mut findings = Findings::default();
             check_address(address, "receiver", "--listen ADDRESS", agent_runs, &mut findings);
-            format!("{:?}", findings.0)
+            format!("{:?}", findings.all)
         };
         assert!(found(false).contains("--listen") && found(false).contains("perhaps by a running"));
         assert!(!found(true).contains("--listen"), "{}", found(true));

@@ -10,7 +10,7 @@ use crate::payload::status::{
     BacklogReport, EndpointReport, EndpointState, SourceReport, StatusReport,
 };
 use crate::printable::printable;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, counted};
 
 /// The longest text of another program, in characters.
 const WORDS_CHARS_MAX: usize = 200;
@@ -36,19 +36,15 @@ fn samples(status: &StatusReport) -> String {
     let sampling = &status.sampling;
     let Some(last) = &sampling.last else { return "no sample yet".to_owned() };
     let mut text = format!(
-        "{} samples, one every {}; the last {} ago: {} cgroups in {:.1} ms",
-        sampling.samples,
+        "{}, one every {}; the last {} ago: {} in {:.1} ms",
+        counted(sampling.samples, "sample", "samples"),
         time(sampling.interval_ms),
         time(last.age_ms),
-        last.cgroups,
+        counted(last.cgroups, "cgroup", "cgroups"),
         last.took_usec as f64 / 1000.0
     );
-    match last.gaps {
-        0 => {}
-        1 => text.push_str(", 1 gap"),
-        gaps => {
-            let _ = write!(text, ", {gaps} gaps");
-        }
+    if last.gaps > 0 {
+        let _ = write!(text, ", {}", counted(last.gaps, "gap", "gaps"));
     }
     if !status.is_healthy {
         text.push_str("; NO LONGER SAMPLING");
@@ -106,8 +102,7 @@ fn details(endpoint: &EndpointReport, out: &mut String) {
     }
     let retries = match endpoint.retries {
         0 => String::new(),
-        1 => "; 1 retry".to_owned(),
-        retries => format!("; {retries} retries"),
+        retries => format!("; {}", counted(retries, "retry", "retries")),
     };
     if !answers.is_empty() {
         let _ = writeln!(out, "  answers  {}{retries}", answers.join(", "));
@@ -168,8 +163,8 @@ fn directory(status: &StatusReport, style: Style, out: &mut String) {
         let _ = writeln!(out, "{error}");
     }
     for source in status.directory.iter().filter(|source| source.restarts > 0) {
-        let (name, restarts) = (words(&source.source), source.restarts);
-        let _ = writeln!(out, "{name}: {restarts} panics, each logged");
+        let (name, panics) = (words(&source.source), counted(source.restarts, "panic", "panics"));
+        let _ = writeln!(out, "{name}: {panics}, each logged");
     }
 }
 

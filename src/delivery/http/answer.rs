@@ -9,7 +9,7 @@ use super::proxy::Route;
 use crate::delivery::refusal::{RefusalReason, RefusedPoints, SentPoints};
 use crate::delivery::settings::{AnswerReader, DeliverySettings, PointCounter};
 use crate::mask::Mask;
-use crate::quantity::WallTime;
+use crate::quantity::{WallTime, counted};
 use crate::retry_after::{asked_wait, rate_limit_wait};
 
 /// The most bytes read of an answer's body. A longer one costs the connection, not memory.
@@ -175,7 +175,7 @@ fn with_parts(words: String, points: Option<SentPoints>) -> String {
     if written == 0 || written >= sent {
         return words;
     }
-    let parts = format!("{written} of {sent} points were written");
+    let parts = format!("{written} of {} written", counted(sent, "point was", "points were"));
     if words.is_empty() { parts } else { format!("{words} ({parts})") }
 }
 

@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::answer;
 use super::tls::Tls;
+use crate::certificate_fault;
 use crate::descriptors::{present_shortage, shortage};
 
 /// One line on the cause, without the URL, which may hold a key.
@@ -114,7 +115,8 @@ fn certificate_rejected(reason: &CertificateError, tls: &Tls) -> String {
             format!("its certificate is for {} and not for {}", names(presented), expected.to_str())
         }
         other => {
-            format!("its certificate is refused: {}", answer::one_line(&other.to_string()))
+            let words = answer::one_line(&certificate_fault::words(other));
+            format!("its certificate {words}")
         }
     }
 }

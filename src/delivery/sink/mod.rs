@@ -21,6 +21,7 @@ use super::dry_run::{BodyAsJson, DryRun, ShownRequest, readable};
 use super::queue::{Handle, QueueLimits, QueuedBatch};
 use super::statistics::Health;
 use crate::panics;
+use crate::quantity::counted;
 use crate::spool::Post;
 use writer::{LineWriter, SinkError};
 pub use writer::{Rotation, SinkTarget};
@@ -200,10 +201,11 @@ impl SinkWorker {
                 if std::mem::take(&mut self.log.is_failing) | std::mem::take(&mut self.log.is_slow)
                 {
                     let lines = std::mem::take(&mut self.log.lost_lines);
-                    let samples = pushed_out - before;
+                    let lines = counted(lines, "line", "lines");
+                    let samples = counted(pushed_out - before, "sample", "samples");
                     info!(
-                        "endpoint {name}: {target} takes lines again; lost were {lines} lines that could \
-                         not be written, and those of {samples} samples without room in memory"
+                        "endpoint {name}: {target} takes lines again; lost were {lines} that could not be \
+                         written, and those of {samples} without room in memory"
                     );
                 }
                 self.handle.set_health(Health::Healthy);

@@ -249,7 +249,7 @@ impl Worker {
 
     /// The place and limit of the backlog.
     pub(super) fn location(&self) -> Location {
-        match self.disk.bytes_max() {
+        match self.disk.bytes_max().filter(|_| !self.disk.is_failing()) {
             Some(bytes_max) => Location::DiskQueue { bytes_max },
             None => Location::Memory { bytes_max: self.settings.queue_bytes_max as u64 },
         }

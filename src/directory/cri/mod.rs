@@ -18,6 +18,7 @@ use super::pod::Pod;
 use super::poll::Poller;
 use super::publisher::Publisher;
 use super::source_status::SourceKind;
+use crate::quantity::counted;
 use client::CriRuntime;
 pub use options::{CriOptions, SOCKETS};
 pub use pods::pods;
@@ -43,7 +44,8 @@ pub async fn probe(options: &CriOptions) -> Result<String, PollError> {
     let pods = ask(options, &mut connected).await?;
     let name = connected.map(|runtime| runtime.name).unwrap_or_default();
     let containers: usize = pods.iter().map(|pod| pod.containers.len()).sum();
-    Ok(format!("{name}: {} pods, {containers} containers", pods.len()))
+    let pods = counted(pods.len(), "pod", "pods");
+    Ok(format!("{name}: {pods}, {}", counted(containers, "container", "containers")))
 }
 
 /// The runtime's pods. A failure drops the connection.

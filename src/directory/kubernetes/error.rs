@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use rustls::CertificateError;
 
 use super::access::ApiAccess;
+use crate::certificate_fault;
 use crate::descriptors;
 use crate::directory::bounded;
 use crate::directory::objects::{DecodeError, ErrorStatus};
@@ -245,7 +246,7 @@ fn tls_error(cause: &(dyn Error + 'static), access: &ApiAccess) -> Option<String
                 "the API server's certificate is not valid yet, or this host's clock is wrong"
                     .to_owned()
             }
-            other => format!("the API server's certificate is not accepted: {other}"),
+            other => format!("the API server's certificate {}", certificate_fault::words(other)),
         },
         rustls::Error::InvalidMessage(_) => {
             format!("the API server{server} does not speak TLS: is that a port of plain HTTP?")

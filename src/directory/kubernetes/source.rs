@@ -20,7 +20,7 @@ use crate::directory::pod::Pod;
 use crate::directory::pod_budget::{Admission, PodBudget};
 use crate::directory::publisher::Publisher;
 use crate::directory::source_status::PODS_MAX;
-use crate::quantity::BootTime;
+use crate::quantity::{BootTime, counted};
 use crate::retry_after::Backoff;
 
 /// The most lookups at a time; the Node object and the version may come on top.
@@ -220,7 +220,8 @@ impl KubernetesSource {
     fn warn_of_unreadable(&mut self, unreadable: usize) {
         if unreadable > 0 && unreadable != self.unreadable {
             tracing::warn!(
-                "identity source kubernetes: {unreadable} pods cannot be read and have no names"
+                "identity source kubernetes: {} no names, since they cannot be read",
+                counted(unreadable, "pod has", "pods have")
             );
         }
         self.unreadable = unreadable;
@@ -229,8 +230,9 @@ impl KubernetesSource {
     fn warn_of_foreign(&mut self, foreign: usize) {
         if foreign > 0 && self.foreign == 0 {
             tracing::warn!(
-                "identity source kubernetes: the API server lists {foreign} pods of other nodes, \
-                 which are left out: it, or a proxy before it, ignores `fieldSelector`"
+                "identity source kubernetes: the API server lists {} of other nodes, left out \
+                 here: it, or a proxy before it, ignores `fieldSelector`",
+                counted(foreign, "pod", "pods")
             );
         }
         self.foreign = foreign;

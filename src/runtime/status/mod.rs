@@ -7,6 +7,7 @@
 //! GET /metrics   the agent's own metrics as OpenMetrics text
 //! GET /status    the same as JSON, by endpoint, for `nodetally status`
 //! GET /sample    the newest sample as lines of a dump, for `nodetally top`; on the unix socket only
+//! GET /          these paths, as text
 //! ```
 
 mod access;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -46,6 +47,7 @@ use crate::metrics::published::PublishedMetrics;
 use crate::panics;
 use crate::payload::open_metrics::TextFormat;
 use crate::payload::status::{PATH, SAMPLE_PATH};
+use crate::printable::printable;
 use crate::receiver::{self, ConnectionLimits, Listener, TlsListener};
 use access::MetricsAccess;
 use socket::SocketFile;
@@ -278,11 +280,29 @@ async fn apply_socket(
 
 fn router(shared: &Arc<StatusShared>) -> Router {
     Router::new()
+        .route("/", get(async || PATHS))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
         .route(PATH, get(status))
+        .fallback(no_such_path)
         .with_state(Arc::clone(shared))
+}
+
+/// The paths, as the answer to `GET /`.
+const PATHS: &str = "\
+nodetally: the status of this agent
+
+GET /healthz   200 while samples are taken, else 503
+GET /readyz    200 from the first sample on, else 503
+GET /metrics   the agent's own metrics as OpenMetrics text
+GET /status    the same as JSON, as `nodetally status` asks for it
+";
+
+async fn no_such_path(uri: Uri) -> impl IntoResponse {
+    let path: String = uri.path().chars().take(100).collect();
+    let text = format!("no such path: {}; GET / lists those there are\n", printable(&path));
+    (StatusCode::NOT_FOUND, text)
 }
 
 async fn metrics(State(shared): State<Arc<StatusShared>>) -> impl IntoResponse {

@@ -25,6 +25,7 @@ fn every_flag_of_a_key_exists_and_overrides_it() {
         ("--path.cgroupfs", "/c"),
         ("--path.rootfs", "/r"),
         ("--log-level", "trace"),
+        ("--log-format", "json"),
     ];
     for (flag, value) in flags {
         for command in ["run", "check", "config"] {
@@ -79,4 +80,24 @@ fn a_mistyped_command_line_is_answered_with_a_suggestion_and_status_2() {
     let help = cli(&[]).unwrap_err();
     assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
     assert!(cli(&["--version"]).unwrap_err().to_string().starts_with("nodetally "));
+}
+
+#[test]
+fn the_table_of_keys_in_the_help_is_aligned() {
+    let mut command = Cli::command();
+    let help = command.find_subcommand_mut("config").unwrap().render_long_help().to_string();
+    let (_, table) = help.split_once("Keys and their variables").unwrap();
+    let rows: Vec<&str> = table.lines().skip(1).filter(|line| !line.trim().is_empty()).collect();
+    assert_eq!(rows.len(), KEYS.len());
+    let second = |row: &&str| {
+        let row = row.trim_start();
+        let key = row.find(' ').unwrap();
+        key + row[key..].find(|c| c != ' ').unwrap()
+    };
+    let column = second(&rows[0]);
+    assert!(rows.iter().all(|row| second(row) == column), "{table}");
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!words.is_empty());
+    let status = command.find_subcommand_mut("status").unwrap().render_long_help().to_string();
+    assert!(status.contains("rejecting"), "{status}");
 }

@@ -42,7 +42,10 @@ const BAD_FILES: &[(&str, &str)] = &[
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
          allowed in [receiver]: listen, retention, stale_after",
     ),
-    ("[log]\n\"a\\nb\" = 1", "nodetally.toml:2: log.a\\nb: unknown key; allowed in [log]: level"),
+    (
+        "[log]\n\"a\\nb\" = 1",
+        "nodetally.toml:2: log.a\\nb: unknown key; allowed in [log]: level, format",
+    ),
     (
         "[samplin]\ninterval = \"15s\"",
         "nodetally.toml:1: samplin: unknown section, did you mean \"sampling\"?; sections: node, \
@@ -80,9 +83,9 @@ const BAD_FILES: &[(&str, &str)] = &[
          digits, \".\", \"_\" and \"-\", starting with a letter or digit",
     ),
     (
-        "[receiver]\nlisten = \"localhost:7643\"",
-        "nodetally.toml:2: receiver.listen = \"localhost:7643\": not an address to listen on; \
-         allowed: an IP address and a port, such as \"127.0.0.1:7643\" or \"[::1]:7643\"",
+        "[receiver]\nlisten = \"localhost\"",
+        "nodetally.toml:2: receiver.listen = \"localhost\": not an address to listen on; \
+         allowed: an IP address or a host's name, and a port, such as \"127.0.0.1:7643\" or \"[::1]:7643\"",
     ),
     (
         "[directory]\nkubelet_url = \"http://127.0.0.1:10255\"",
@@ -694,4 +697,62 @@ fn a_word_that_is_nearly_right_is_answered_with_the_right_one() {
     let line = error(inputs(None, &variables));
     assert!(line.contains("NODETALLY_ENDPOINT_DIALECT=\"otpl\": not one"), "{line}");
     assert!(line.contains("did you mean \"otlp\"?; allowed: "), "{line}");
+}
+
+#[test]
+fn all_errors_of_a_file_are_named_at_once_from_its_top() {
+    let text = "\
+[sampling]
+intervall = \"15s\"
+cmdline = 5
+[nonsense]
+[receiver]
+listen = \"nowhere\"
+retention = \"1s\"
+[[endpoint]]
+name = \"a\"
+url = \"ftp://a\"
+timeout = \"1h\"
+[[endpoint]]
+name = \"b\"
+url = \"http://b\"
+ca_file = \"/ca.pem\"
+[[endpoint]]
+name = \"c\"
+[log]
+level = \"loud\"
+";
+    let error = error(inputs(Some(text), &[("NODETALLY_NONSENSE", "")]));
+    let starts = [
+        "nodetally.toml:2: sampling.intervall: unknown key",
+        "nodetally.toml:3: sampling.cmdline = 5: found an integer",
+        "nodetally.toml:4: nonsense: unknown section",
+        "nodetally.toml:6: receiver.listen = \"nowhere\": not an address",
+        "nodetally.toml:7: receiver.retention = \"1s\": too small",
+        "nodetally.toml:10: endpoint.url = \"ftp://a\"",
+        "nodetally.toml:11: endpoint.timeout = \"1h\": too large",
+        "nodetally.toml:19: log.level = \"loud\"",
+        "environment NODETALLY_NONSENSE: unknown variable",
+    ];
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), starts.len(), "{error}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    // What two keys say together is looked at once each of them alone is right.
+    let (_, endpoints) = text.split_once("timeout = \"1h\"\n").unwrap();
+    let (endpoints, _) = endpoints.split_once("[log]").unwrap();
+    let error = Settings::resolve(inputs(Some(endpoints), &[])).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    let [tls, missing] = &lines[..] else { panic!("{error}") };
+    assert!(tls.contains("endpoint.ca_file") && tls.contains("none of TLS"), "{tls}");
+    assert!(missing.starts_with("nodetally.toml:5: endpoint.url is missing"), "{missing}");
+}
+
+#[test]
+fn the_errors_shown_are_bounded() {
+    let text: String = (0..90).map(|number| format!("[nonsense{number}]\n")).collect();
+    let error = error(inputs(Some(&text), &[]));
+    assert_eq!(error.lines().count(), 51);
+    assert_eq!(error.lines().last(), Some("and 40 other errors"));
 }

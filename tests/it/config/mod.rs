@@ -31,9 +31,7 @@ fn inputs(file: Option<&str>, environment: &[(&str, &str)]) -> Inputs<Variables>
         flags: Flags::default(),
         host_name: "box".to_owned(),
         is_root: true,
-        xdg_runtime_dir: None,
-        xdg_state_home: None,
-        home: None,
+        ..Inputs::default()
     }
 }
 
@@ -109,6 +107,7 @@ dir = "/var/lib/odd \"name\"\\"
 dir = "/data/spool"
 [log]
 level = "debug"
+format = "json"
 [[endpoint]]
 name = "central"
 dialect = "pod-batch"

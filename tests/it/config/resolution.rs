@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nodetally::config::{
-    Compression, Counters, Destination, DirectorySource, Durability, KEYS, LogLevel, Origin,
-    Settings, StalePolicy, UnknownPods, file_path, keys,
+    Compression, Counters, Destination, DirectorySource, Durability, FileChoice, KEYS, LogLevel,
+    Origin, Settings, StalePolicy, UnknownPods, file_choice, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -242,9 +242,13 @@ fn a_service_named_nodetally_in_the_pods_namespace_breaks_nothing() {
 #[test]
 fn the_files_path_comes_from_the_flag_before_the_variable() {
     let environment = [("NODETALLY_CONFIG".to_owned(), "/e".to_owned())];
-    assert_eq!(file_path(Some(Path::new("/f")), &environment), Some(PathBuf::from("/f")));
-    assert_eq!(file_path(None, &environment), Some(PathBuf::from("/e")));
-    assert_eq!(file_path(None, &[]), None);
+    let named = |path: &str| FileChoice::Named(PathBuf::from(path));
+    assert_eq!(file_choice(Some(Path::new("/f")), &environment), named("/f"));
+    assert_eq!(file_choice(None, &environment), named("/e"));
+    assert_eq!(file_choice(Some(Path::new("none")), &environment), FileChoice::None);
+    assert_eq!(file_choice(None, &[]), FileChoice::Default);
+    let empty = [("NODETALLY_CONFIG".to_owned(), String::new())];
+    assert_eq!(file_choice(None, &empty), FileChoice::Default);
 }
 
 #[test]

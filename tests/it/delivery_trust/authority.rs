@@ -72,6 +72,26 @@ impl Ca {
 }
 
 impl Signed {
+    /// A certificate that has signed itself, as a CA's or a server's.
+    pub fn by_itself(name: &str, is_ca: bool) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        } else {
+            params.is_ca = IsCa::ExplicitNoCa;
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let der = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: (certificate.der().clone(), der),
+        }
+    }
+
     /// `clients`: who must have signed what clients show.
     pub fn serves(&self, clients: Option<&Ca>) -> ServerConfig {
         let builder = match clients {

@@ -92,6 +92,29 @@ async fn a_certificate_for_another_name_or_another_time_is_refused_in_words() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_signed_itself_is_refused_with_what_to_do_and_trusted_once_named() {
+    let dir = TempDir::new().unwrap();
+    for (is_ca, unnamed) in [(true, "CA:FALSE"), (false, "ca_file may name the file")] {
+        let own = Signed::by_itself("127.0.0.1", is_ca);
+        let server = created(Way::tls(own.serves(None))).await;
+        let mut settings = quick(&server.url());
+        // Without ca_file: whatever this system trusts.
+        let reason = refused(&settings).await;
+        assert!(!reason.contains("Other(") && !reason.contains("CaUsed"), "{reason}");
+        assert!(reason.contains(unnamed) || reason.contains("ca_file"), "{reason}");
+        let file = dir.path().join(format!("{is_ca}.pem"));
+        write(&file, &own.certificate);
+        settings.trust.tls.ca_file = Some(file);
+        if is_ca {
+            let reason = refused(&settings).await;
+            assert!(reason.contains("is a CA's") && reason.contains("CA:FALSE"), "{reason}");
+        } else {
+            assert_eq!(delivery::probe(&settings).await.unwrap(), 201, "as the text says");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_name_is_asked_for_and_verified_while_the_address_is_the_urls() {
     let dir = TempDir::new().unwrap();
     let ca = Ca::called("office");

@@ -31,6 +31,9 @@ fn over_read_only_directories_the_agent_runs_on_memory_and_says_each_once() {
         told.iter().for_each(|words| stage.wait_for_log(words));
         peer.set(Mood::Refusing);
         stage.wait_for_log("is not answering");
+        let log = stage.log();
+        let down = log.lines().find(|line| line.contains("is not answering")).unwrap();
+        assert!(down.contains("is kept (in memory, "), "its disk has failed: {down}");
         stage.host.write_sectors("sda", 100);
         thread::sleep(Duration::from_millis(2500));
         peer.set(Mood::Well);

@@ -65,9 +65,7 @@ impl Rig {
             flags: Flags::default(),
             host_name: "node-1".to_owned(),
             is_root: true,
-            xdg_runtime_dir: None,
-            xdg_state_home: None,
-            home: None,
+            ..Inputs::default()
         });
         let settings = settings.unwrap();
         let endpoint = &settings.endpoints[0];

@@ -85,9 +85,7 @@ pub fn resolved(file: String, environment: Vec<(String, String)>) -> Result<Sett
         flags: Flags::default(),
         host_name: "nodetally-x2x9z".to_owned(),
         is_root: true,
-        xdg_runtime_dir: None,
-        xdg_state_home: None,
-        home: None,
+        ..Inputs::default()
     };
     Settings::resolve(inputs)
 }

@@ -83,9 +83,7 @@ impl Rig {
             flags: Flags::default(),
             host_name: "box".to_owned(),
             is_root: true,
-            xdg_runtime_dir: None,
-            xdg_state_home: None,
-            home: None,
+            ..Inputs::default()
         })
         .unwrap();
         let endpoint = &settings.endpoints[0];
@@ -233,7 +231,7 @@ async fn refused_points_are_counted_by_reason_logged_once_each_and_never_sent_ag
             "to POST its URL: duplicate sample for timestamp out of order sample (2 of 3 points",
             "answers 409 Conflict to POST its URL: out of bounds; such posts",
             "answers 400 Bad Request to POST its URL: max-series-per-user limit exceeded; such posts",
-            "accepted a POST its URL but for 1 points: 2 of 3 points were written; points that it refuses",
+            "accepted a POST its URL but for 1 point: 2 of 3 points were written; points that it refuses",
             "but for 2 points: the same timestamp, but a different value (1 of 3 points were written)",
         ];
         assert_eq!(lines.len(), usize::from(last), "{lines:#?}");

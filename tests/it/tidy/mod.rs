@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     room_using("small_file", &[]),
     room_using("mask", &[]),
     room_using("panics", &[]),
+    room_using("certificate_fault", &[]),
     room_using("own_files", &[]),
     room_using("printable", &[]),
     room("source"),
@@ -61,7 +62,16 @@ const ROOMS: &[Room] = &[
     room_using("spool", &["clock", "descriptors", "own_files"]),
     room_using(
         "delivery",
-        &["spool", "clock", "descriptors", "retry_after", "small_file", "mask", "panics"],
+        &[
+            "spool",
+            "clock",
+            "descriptors",
+            "retry_after",
+            "small_file",
+            "mask",
+            "panics",
+            "certificate_fault",
+        ],
     ),
     // The other end of the wire: what it shares with the agent is the wire.
     room_using("receiver", &["payload", "descriptors"]),
@@ -561,4 +571,58 @@ mod checker {
         );
         assert_passes("src/source/a.rs", "const A: &str = \"kubepods\"; struct Tripod;");
     }
+}
+
+/// Nouns of log lines and reports. The number before one is 1 now and then.
+const NOUNS: &[&str] = &[
+    "batches",
+    "cgroups",
+    "containers",
+    "endpoints",
+    "files",
+    "gaps",
+    "namespaces",
+    "panics",
+    "pods",
+    "points",
+    "posts",
+    "processes",
+    "retries",
+    "samples",
+    "sinks",
+    "sources",
+    "units",
+];
+
+/// The plural noun behind a number that is filled in, such as `{count} cgroups`; a limit is exempt.
+fn uncounted(line: &str) -> Option<&'static str> {
+    NOUNS.iter().copied().find(|noun| {
+        line.match_indices(&format!("}} {noun}")).any(|(at, found)| {
+            let rest = &line[at + found.len()..];
+            let is_word = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let before = line[..at].rsplit_once('{').map_or("", |(before, _)| before);
+            let is_limit = before.ends_with("at most ") || before.ends_with("up to ");
+            is_word && !is_limit && !line.trim_start().starts_with("//")
+        })
+    })
+}
+
+#[test]
+fn a_number_and_its_noun_agree_everywhere() {
+    assert_eq!(uncounted("\"{} cgroups in {:.1} ms\""), Some("cgroups"));
+    assert_eq!(uncounted("keeps at most {max} posts"), None);
+    let package = FilePath::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    read_sources(&package.join("src"), package, &mut files);
+    let found: Vec<String> = files
+        .iter()
+        .flat_map(|(path, text)| {
+            let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+            text.lines().enumerate().filter_map(move |(at, line)| {
+                let noun = uncounted(line)?;
+                Some(format!("{path}:{}: {noun}: use quantity::counted", at + 1))
+            })
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
