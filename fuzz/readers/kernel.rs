@@ -22,6 +22,7 @@ pub fn run(text: &[u8]) {
     whole(text, memory_stat::parse);
     whole(text, net_snmp::parse);
     whole(text, pid_io::parse);
+    whole(text, pid_status::parse_uid);
     whole(text, pressure::parse);
     whole(text, pressure::parse_irq);
     whole(text, single::parse_figure);

@@ -246,6 +246,32 @@ pub struct DumpFlags {
     /// Only this unit, such as ssh.service
     #[arg(long, value_name = "NAME")]
     pub unit: Option<String>,
+    /// Only the pods of this namespace
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Only processes of this user, by name or uid
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Only processes of this name, as in the list of processes
+    #[arg(long, value_name = "NAME")]
+    pub process: Option<String>,
+    /// Sample again and again until stopped, with a table that stays in its place on a terminal
+    /// [default: every 2s]
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        default_missing_value = "2s",
+        value_parser = dump_interval,
+        conflicts_with = "interval"
+    )]
+    pub watch: Option<Duration>,
+    /// The table of each resource's parts and remainder, and not one line
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub balance: bool,
+    /// Each gap with its reason, and not one line
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub gaps: bool,
     /// Read command lines of processes; they can hold secrets
     #[arg(long, action = ArgAction::SetTrue)]
     pub cmdline: bool,

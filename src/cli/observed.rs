@@ -1,6 +1,7 @@
 //! The observation of one `dump`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -23,6 +24,8 @@ pub(super) struct Observed {
     pub catalog: Arc<Catalog>,
     pub gaps: Gaps,
     pub filesystems: Vec<FilesystemUsage>,
+    /// Where its processes can be read.
+    pub procfs: PathBuf,
     /// It is of a capture.
     pub is_replayed: bool,
 }

@@ -1,31 +1,26 @@
 //! The table of `dump`: aligned columns, readable units, optional colour.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 
-use super::args::ColorChoice;
+use super::args::SortKey;
+pub(super) use super::grid::{Grid, Label, nothing};
+use super::lines::{folded, more, printable_bytes, shortened};
+use super::style::Grade;
+pub use super::style::Style;
+use super::summary;
+use super::users::Users;
 use super::view::{self, View};
 use crate::directory::Catalog;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::identity::{ContainerId, PodUid};
-use crate::ledger::account::{Balance, CpuUsage, DiskUsage, NetworkUsage, UnitKind, Usage};
+use crate::ledger::account::{CpuUsage, DiskUsage, NetworkUsage, PodUsage, UnitKind, Usage};
 use crate::ledger::{Account, MemoryKind, MemoryParts, ProcessOwner};
 use crate::payload::dump::HostFacts;
 use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Millis;
 use crate::printable::printable;
-use crate::quantity::{Bytes, CpuTime};
+use crate::quantity::{Bytes, CpuTime, Limit};
 use crate::snapshot::gaps::Gaps;
-
-/// Colour, width and length of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
-    pub colour: bool,
-    /// The width of the terminal, to which names are shortened; `None`: no limit.
-    pub width: Option<usize>,
-    /// The most rows of each list.
-    pub top: usize,
-}
 
 /// The data of the table.
 pub struct Page<'a> {
@@ -35,39 +30,54 @@ pub struct Page<'a> {
     pub view: &'a View<'a>,
     pub filesystems: &'a [FilesystemUsage],
     pub gaps: &'a Gaps,
+    pub users: &'a Users,
+    /// The tables of the balance and of the gaps, and not one line of each.
+    pub balance: bool,
+    pub all_gaps: bool,
 }
-
-/// The least width of the name column, in characters.
-const NAME_CHARS_MIN: usize = 24;
 
 #[must_use]
 pub fn render(page: &Page<'_>, style: Style) -> String {
     let mut out = String::new();
     node(page, style, &mut out);
-    pods(page, style, &mut out);
-    units(page, style, &mut out);
+    // The largest row is on the first screen.
+    if page.view.largest_is_a_unit() {
+        units(page, style, &mut out);
+        pods(page, style, &mut out);
+    } else {
+        pods(page, style, &mut out);
+        units(page, style, &mut out);
+    }
     processes(page, style, &mut out);
-    remainder(page, style, &mut out);
-    gaps(page, style, &mut out);
+    summary::balance(page.account, page.balance, style, &mut out);
+    summary::gaps(page.gaps, page.all_gaps, style, &mut out);
     out
 }
 
 fn node(page: &Page<'_>, style: Style, out: &mut String) {
     let (account, host) = (page.account, page.host);
     let node = &account.node;
-    let _ = write!(out, "{}", style.bold(&printable(&host.name)));
+    let name = printable(&host.name);
+    let name = style.width.map_or_else(|| name.clone(), |width| shortened(&name, width));
+    let _ = write!(out, "{}", style.bold(&name));
+    let mut used = name.chars().count();
     for fact in [&host.kernel_release, &host.os, &host.cpu_model].into_iter().flatten() {
-        let _ = write!(out, "  {}", printable(fact));
+        let fact = printable(fact);
+        used += 2 + fact.chars().count();
+        if style.width.is_some_and(|width| used > width) {
+            break;
+        }
+        let _ = write!(out, "  {fact}");
     }
     let _ = writeln!(out);
     let over = account.since.map(|since| account.until.usec_since(since));
-    let _ = write!(out, "{}", Rfc3339Millis(account.wall));
+    let mut when = Rfc3339Millis(account.wall).to_string();
     if let Some(over) = over {
-        let _ = write!(out, "  over {:.1} s", over as f64 / 1e6);
+        let _ = write!(when, "  over {:.1} s", over as f64 / 1e6);
     }
     if let Some(uptime) = node.uptime_hundredths {
         let uptime = std::time::Duration::from_secs(uptime / 100);
-        let _ = write!(out, "  up {}", humantime::format_duration(uptime));
+        let _ = write!(when, "  up {}", humantime::format_duration(uptime));
     }
     if let Some(load) = node.load {
         let [one, five, fifteen] = [
@@ -76,9 +86,9 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
             load.fifteen_minutes_hundredths,
         ]
         .map(|load| load.map_or("?".to_owned(), |load| format!("{:.2}", load as f64 / 100.0)));
-        let _ = write!(out, "  load {one} {five} {fifteen}");
+        let _ = write!(when, "  load {one} {five} {fifteen}");
     }
-    let _ = writeln!(out, "\n");
+    let _ = writeln!(out, "{}\n", folded("", &when, 2, style.width));
 
     let mut rows: Vec<(&str, String)> = Vec::new();
     if let Some(cpu) = node.cpu {
@@ -141,21 +151,42 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     if !pressures.is_empty() {
         rows.push(("pressure", format!("{} of the last 10 s", pressures.join(", "))));
     }
+    rows.extend(largest(page).map(|text| ("largest", text)));
     for (name, text) in rows {
-        let _ = writeln!(out, "{name:<10}{text}");
+        let _ = writeln!(out, "{}", folded(&format!("{name:<10}"), &text, 10, style.width));
     }
-    for filesystem in page.filesystems {
-        let (used, all) = (filesystem.used_bytes, filesystem.capacity_bytes);
-        let _ = writeln!(
-            out,
-            "{:<10}{} of {} on {} ({})",
-            "files",
-            size(Bytes::from_bytes(used)),
-            size(Bytes::from_bytes(all)),
+    filesystems(page, style, out);
+}
+
+/// The fullest filesystems.
+fn filesystems(page: &Page<'_>, style: Style, out: &mut String) {
+    let full = |one: &FilesystemUsage| match one.capacity_bytes {
+        0 => 0,
+        all => u128::from(one.used_bytes) * 1000 / u128::from(all),
+    };
+    let mut all: Vec<&FilesystemUsage> = page.filesystems.iter().collect();
+    all.sort_by_key(|one| std::cmp::Reverse(full(one)));
+    // The rows below are to be on the first screen.
+    let shown = all.len().min(style.top.div_ceil(4));
+    for filesystem in all.iter().take(shown) {
+        let mut text = format!(
+            "{} of {} on {} ({})",
+            size(Bytes::from_bytes(filesystem.used_bytes)),
+            size(Bytes::from_bytes(filesystem.capacity_bytes)),
             printable_bytes(&filesystem.mount_point),
             filesystem.filesystem
         );
+        let percent = full(filesystem) / 10;
+        let note = (percent >= NEAR_PERCENT.into()).then(|| format!(" {percent} % full"));
+        let note = note.unwrap_or_default();
+        if let Some(width) = style.width {
+            text = shortened(&text, width.saturating_sub(10 + note.chars().count()));
+        }
+        let note = style.graded(Grade::Warning, &note);
+        let note = if percent >= NEAR_PERCENT.into() { note } else { String::new() };
+        let _ = writeln!(out, "{:<10}{text}{note}", "files");
     }
+    more(all.len() - shown, "filesystem", "filesystems", style, out);
 }
 
 /// The kinds of the node's memory that are at least 1 % of what is used, largest first, as many as fit
@@ -178,54 +209,100 @@ fn largest_kinds(parts: &MemoryParts) -> String {
     line
 }
 
-/// A table with a name column and right-aligned cells.
-pub(super) struct Grid<const N: usize> {
-    title: String,
-    heads: [&'static str; N],
-    rows: Vec<(String, [String; N])>,
-}
-
-impl<const N: usize> Grid<N> {
-    pub(super) fn new(title: String, heads: [&'static str; N]) -> Self {
-        Self { title, heads, rows: Vec::new() }
-    }
-
-    pub(super) fn add(&mut self, name: String, cells: [String; N]) {
-        self.rows.push((name, cells));
-    }
-
-    pub(super) fn draw(self, style: Style, out: &mut String) {
-        let mut widths = self.heads.map(|head| head.chars().count());
-        for (_, cells) in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(cells) {
-                *width = (*width).max(cell.chars().count());
-            }
+/// The largest owner and the largest process by the sort key, in one line.
+fn largest(page: &Page<'_>) -> Option<String> {
+    let view = page.view;
+    let amount = |usage: &Usage| {
+        let over = usage.cpu.map_or(0, |cpu| cpu.over_usec);
+        match view.sort {
+            SortKey::Cpu => format!("{} cores", cores(view::weight(usage, SortKey::Cpu), over)),
+            SortKey::Memory => size(usage.memory_in_use()),
+            sort => rate(Bytes::from_bytes(view::weight(usage, sort)), over),
         }
-        let cells_width: usize = widths.iter().map(|width| width + 2).sum();
-        let names = self.rows.iter().map(|(name, _)| name.chars().count());
-        let mut name_width = names.max().unwrap_or(0).max(self.title.chars().count());
-        if let Some(width) = style.width {
-            name_width = name_width.min(width.saturating_sub(cells_width).max(NAME_CHARS_MIN));
-        }
-        let mut head = style.bold(&format!("{:<name_width$}", self.title));
-        for (text, width) in self.heads.iter().zip(widths) {
-            let _ = write!(head, "  {}", style.bold(&format!("{text:>width$}")));
-        }
-        let _ = writeln!(out, "\n{}", head.trim_end());
-        for (name, cells) in &self.rows {
-            let mut line = format!("{:<name_width$}", shortened(name, name_width));
-            for (cell, width) in cells.iter().zip(widths) {
-                let text = format!("{cell:>width$}");
-                let _ =
-                    write!(line, "  {}", if is_nothing(cell) { style.dim(&text) } else { text });
-            }
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
-    }
+    };
+    let (pod, unit) = (view.pods.first(), view.units.first());
+    let owner = if view.largest_is_a_unit() {
+        unit.map(|unit| (&unit.usage, printable_bytes(&unit.name())))
+    } else {
+        pod.map(|pod| (&pod.usage, format!("pod {}", pod_name(page.catalog, pod))))
+    };
+    let owner = owner.filter(|(usage, _)| view::weight(usage, view.sort) > 0);
+    let owner = owner.map(|(usage, name)| format!("{} in {name}", amount(usage)));
+    let process = view.processes.first();
+    let process = process.filter(|one| view::process_weight(one, view.sort) > 0).map(|process| {
+        let over = process.cpu.map_or(0, |cpu| cpu.over_usec);
+        let weight = view::process_weight(process, view.sort);
+        let amount = match view.sort {
+            SortKey::Cpu | SortKey::Network => format!("{} cores", cores(weight, over)),
+            SortKey::Memory => size(Bytes::from_bytes(weight)),
+            SortKey::Disk => rate(Bytes::from_bytes(weight), over),
+        };
+        let comm = printable_bytes(process.comm.as_bytes());
+        format!("{amount} in process {comm} (pid {})", process.key.pid)
+    });
+    let parts: Vec<String> = owner.into_iter().chain(process).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 const USAGE_HEADS: [&str; 8] =
     ["CORES", "LIMIT", "MEMORY", "LIMIT", "READ", "WRITTEN", "IN", "OUT"];
+
+/// The columns of usage that go first where there is no room: see docs/dump.md.
+const fn usage_order(sort: SortKey) -> &'static [&'static [usize]] {
+    match sort {
+        SortKey::Cpu | SortKey::Memory => &[&[6, 7], &[4, 5], &[1], &[3]],
+        SortKey::Disk => &[&[6, 7], &[1], &[3], &[2]],
+        SortKey::Network => &[&[4, 5], &[1], &[3], &[2]],
+    }
+}
+
+const fn process_order(sort: SortKey) -> &'static [&'static [usize]] {
+    match sort {
+        SortKey::Disk => &[&[1], &[3]],
+        SortKey::Cpu | SortKey::Memory | SortKey::Network => &[&[4, 5], &[1]],
+    }
+}
+
+/// The part of a limit, in percent, from which a remark says that it is near.
+const NEAR_PERCENT: u64 = 90;
+
+/// Remarks on a usage, the most important first.
+fn notes(usage: &Usage) -> Vec<(Grade, String)> {
+    let mut notes = Vec::new();
+    match usage.events.oom_kills {
+        Some(1) => notes.push((Grade::Alarm, "OOM".to_owned())),
+        Some(kills) if kills > 1 => notes.push((Grade::Alarm, format!("OOM {kills}"))),
+        _ => {}
+    }
+    let percent = |part: u64, limit: u64| {
+        let percent = u128::from(part) * 100 / u128::from(limit.max(1));
+        (limit > 0 && percent >= NEAR_PERCENT.into()).then_some(percent)
+    };
+    let mut near = |what: &str, percent: Option<u128>| {
+        if let Some(percent) = percent {
+            notes.push((Grade::Warning, format!("{what} {percent} %")));
+        }
+    };
+    let limit = usage.memory_limit().map(Bytes::as_bytes);
+    near("memory limit", limit.and_then(|max| percent(usage.memory_in_use().as_bytes(), max)));
+    let throttled = usage.throttling.filter(|of| of.throttled_periods > 0);
+    if let Some(of) = throttled {
+        let share = u128::from(of.throttled_periods) * 100 / u128::from(of.periods.max(1));
+        notes.push((Grade::Warning, format!("throttled {share} %")));
+    } else {
+        let cpu = usage.cpu.filter(|cpu| cpu.over_usec > 0).zip(usage.cpu_limit_millicores());
+        let cpu = cpu.and_then(|(cpu, limit)| percent(cpu.millicores(), limit));
+        if let Some(percent) = cpu {
+            notes.push((Grade::Warning, format!("cpu limit {percent} %")));
+        }
+    }
+    if let (Some(tasks), Some(limit)) = (usage.pids.current, usage.pids.max.and_then(Limit::at))
+        && let Some(percent) = percent(tasks, limit)
+    {
+        notes.push((Grade::Warning, format!("task limit {percent} %")));
+    }
+    notes
+}
 
 fn usage_cells(usage: &Usage) -> [String; 8] {
     let over = usage.cpu.map_or(0, |cpu| cpu.over_usec);
@@ -254,29 +331,28 @@ fn pods(page: &Page<'_>, style: Style, out: &mut String) {
     if view.pods.is_empty() {
         return;
     }
-    let mut grid = Grid::new(format!("PODS ({})", view.pods.len()), USAGE_HEADS);
+    let mut grid = Grid::new(format!("PODS ({})", view.pods.len()), USAGE_HEADS)
+        .dropping(usage_order(view.sort));
     for pod in view.pods.iter().take(style.top) {
         let known = page.catalog.pod(pod.uid);
-        let mut name = match view::name_of(page.catalog, pod) {
-            Some((namespace, name)) => {
-                format!("{} {}", printable(&format!("{namespace}/{name}")), pod.qos)
-            }
-            None => format!("{} {}", pod.uid, pod.qos),
-        };
+        let mut detail = pod.qos.as_str().to_owned();
         if pod.host_network == Some(true) {
-            name.push_str(" hostNetwork");
+            detail.push_str(" hostNetwork");
         }
-        if pod.usage.events.oom_kills.is_some_and(|kills| kills > 0) {
-            name.push_str(" OOM");
-        }
-        name.push_str(exited(pod.exited));
-        grid.add(name, usage_cells(&pod.usage));
-        for container in page.account.containers_of(pod.uid) {
+        let name = pod_name(page.catalog, pod) + exited(pod.exited);
+        let label = Label { name, detail, notes: notes(&pod.usage), text: String::new() };
+        grid.add(label, usage_cells(&pod.usage));
+        for container in view.containers_of(page.account, pod.uid) {
             let short = crate::attribution::short_name(container.id);
             let named = known.and_then(|pod| pod.container(container.id));
             let called = named.map_or(short, |container| printable(&container.name));
-            let name = format!("  {called} {}{}", container.runtime, exited(container.exited));
-            grid.add(name, usage_cells(&container.usage));
+            let label = Label {
+                name: format!("  {called}{}", exited(container.exited)),
+                detail: container.runtime.to_string(),
+                notes: notes(&container.usage),
+                text: String::new(),
+            };
+            grid.add(label, usage_cells(&container.usage));
         }
     }
     let rest = view.pods.len().saturating_sub(style.top);
@@ -289,37 +365,40 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
     if view.units.is_empty() {
         return;
     }
-    let mut grid = Grid::new(format!("HOST UNITS ({})", view.units.len()), USAGE_HEADS);
+    let mut grid = Grid::new(format!("HOST UNITS ({})", view.units.len()), USAGE_HEADS)
+        .dropping(usage_order(view.sort));
     for unit in view.units.iter().take(style.top) {
-        let name = match unit.kind {
-            UnitKind::Unit | UnitKind::Named => printable_bytes(&unit.name()),
-            UnitKind::Guest(kind) => {
-                format!("{} {}", printable_bytes(&unit.name()), kind.as_str())
-            }
-            UnitKind::Slice => format!("{} (processes in it)", printable_bytes(&unit.name())),
+        let own = || printable_bytes(&unit.name());
+        let (name, detail) = match unit.kind {
+            UnitKind::Unit | UnitKind::Named => (own(), String::new()),
+            UnitKind::Guest(kind) => (own(), kind.as_str().to_owned()),
+            UnitKind::Slice => (own(), "(processes in it)".to_owned()),
             UnitKind::Container { id, runtime } => {
                 let named = page.catalog.container(id).map(|named| printable(&named.name));
                 let called = named.unwrap_or_else(|| crate::attribution::short_name(id));
-                format!("{called} {runtime} container")
+                (called, format!("{runtime} container"))
             }
-            UnitKind::Root => "/ (processes in the root cgroup)".to_owned(),
+            UnitKind::Root => ("/".to_owned(), "(processes in the root cgroup)".to_owned()),
         };
-        grid.add(name + exited(unit.exited), usage_cells(&unit.usage));
+        let name = name + exited(unit.exited);
+        let label = Label { name, detail, notes: notes(&unit.usage), text: String::new() };
+        grid.add(label, usage_cells(&unit.usage));
     }
     let rest = view.units.len().saturating_sub(style.top);
     grid.draw(style, out);
     more(rest, "unit", "units", style, out);
 }
 
-fn exited(exited: bool) -> &'static str {
-    if exited { " exited" } else { "" }
+/// The pod as NAMESPACE/NAME where that is known, else its uid.
+fn pod_name(catalog: &Catalog, pod: &PodUsage) -> String {
+    match view::name_of(catalog, pod) {
+        Some((namespace, name)) => printable(&format!("{namespace}/{name}")),
+        None => pod.uid.to_string(),
+    }
 }
 
-fn more(rest: usize, one: &str, many: &str, style: Style, out: &mut String) {
-    if rest > 0 {
-        let what = if rest == 1 { one } else { many };
-        let _ = writeln!(out, "{}", style.dim(&format!("and {rest} more {what} (--top)")));
-    }
+fn exited(exited: bool) -> &'static str {
+    if exited { " exited" } else { "" }
 }
 
 fn processes(page: &Page<'_>, style: Style, out: &mut String) {
@@ -327,15 +406,19 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
     if view.processes.is_empty() {
         return;
     }
-    let heads = ["PID", "CORES", "MEMORY", "READ", "WRITTEN"];
-    let mut grid = Grid::new("PROCESSES".to_owned(), heads);
+    let heads = ["PID", "USER", "CORES", "MEMORY", "READ", "WRITTEN"];
+    let count = view.processes.len() as u64 + view.rests.iter().map(|it| it.processes).sum::<u64>();
+    let mut grid = Grid::new(format!("PROCESSES ({count})"), heads)
+        .dropping(process_order(view.sort))
+        .only_with_values(1);
     for process in &view.processes {
         let comm = printable_bytes(process.comm.as_bytes());
-        let mut name = format!("{comm}  {}", owner(&ProcessOwner::of(process), page.catalog));
+        let mut label =
+            Label::from(format!("{comm}  {}", owner(&ProcessOwner::of(process), page.catalog)));
         if let Some(cmdline) = &process.cmdline {
             let text: Vec<u8> =
                 cmdline.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
-            let _ = write!(name, "  {}", printable_bytes(&text));
+            label.text = printable_bytes(&text);
         }
         let over = process.cpu.map_or(0, |cpu| cpu.over_usec);
         let disk = |part: fn(&DiskUsage) -> Bytes| {
@@ -343,9 +426,10 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
         };
         let cpu = |cpu: CpuUsage| cores(cpu.usage.as_usec(), cpu.over_usec);
         grid.add(
-            name,
+            label,
             [
                 process.key.pid.to_string(),
+                page.users.name_of(process.key).map_or_else(nothing, |name| printable(&name)),
                 process.cpu.map_or_else(nothing, cpu),
                 process.resident.map_or("?".to_owned(), size),
                 disk(|disk| disk.read),
@@ -354,13 +438,13 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
         );
     }
     let over = page.account.since.map_or(0, |since| page.account.until.usec_since(since));
-    for exited in page.account.exited_children.iter().take(style.top) {
+    for exited in view.exited_children.iter().take(style.top) {
         let comm = printable_bytes(exited.comm.as_bytes());
         let owner = owner(&ProcessOwner::of_cgroup(&exited.cgroup), page.catalog);
         let cores = cores(exited.cpu.as_usec(), over);
         grid.add(
             format!("exited children of {comm}  {owner}"),
-            [exited.parent.pid.to_string(), cores, nothing(), nothing(), nothing()],
+            [exited.parent.pid.to_string(), nothing(), cores, nothing(), nothing(), nothing()],
         );
     }
     for rest in view.rests.iter().take(style.top) {
@@ -368,6 +452,7 @@ fn processes(page: &Page<'_>, style: Style, out: &mut String) {
         grid.add(
             format!("rest of {}: {} {others}", owner(&rest.owner, page.catalog), rest.processes),
             [
+                nothing(),
                 nothing(),
                 cores(rest.cpu_usage_usec, over),
                 size(rest.resident),
@@ -408,132 +493,6 @@ fn owner(owner: &ProcessOwner, catalog: &Catalog) -> String {
     }
 }
 
-fn remainder(page: &Page<'_>, style: Style, out: &mut String) {
-    let balances = &page.account.conservation;
-    let heads = ["NODE", "PODS", "UNITS", "KERNEL", "IRQ", "EXITED", "UNATTRIBUTED", ""];
-    let mut grid = Grid::new("REMAINDER".to_owned(), heads);
-    let time = |usec: u64| format!("{:.2} s", usec as f64 / 1e6);
-    let bytes = |bytes: u64| size(Bytes::from_bytes(bytes));
-    if let Some(balance) = balances.cpu_usec {
-        grid.add("cpu".to_owned(), balance_cells(&balance, time));
-    }
-    let in_bytes = [
-        ("memory", balances.memory_bytes),
-        ("disk read", balances.disk_read_bytes),
-        ("disk written", balances.disk_written_bytes),
-        ("network in", balances.network_rx_bytes),
-        ("network out", balances.network_tx_bytes),
-    ];
-    for (name, balance) in in_bytes {
-        if let Some(balance) = balance {
-            grid.add(name.to_owned(), balance_cells(&balance, bytes));
-        }
-    }
-    if !grid.rows.is_empty() {
-        grid.draw(style, out);
-    }
-    let inside = balances.network_rx_bytes.zip(balances.network_tx_bytes);
-    let inside = inside.map(|(rx, tx)| (rx.inside_node, tx.inside_node));
-    if let Some((rx, tx)) = inside.filter(|inside| *inside != (0, 0)) {
-        let text = format!(
-            "network between owners of this node: in at least {}, out at least {}",
-            bytes(rx),
-            bytes(tx)
-        );
-        let _ = writeln!(out, "{}", style.dim(&text));
-    }
-    for exited in &page.account.exited {
-        let _ = writeln!(
-            out,
-            "{}",
-            style.dim(&format!(
-                "exited below {}: cpu {}, written {}",
-                printable_bytes(&exited.path),
-                time(exited.cpu.as_usec()),
-                size(exited.disk.written)
-            ))
-        );
-    }
-}
-
-fn balance_cells(balance: &Balance, show: impl Fn(u64) -> String) -> [String; 8] {
-    let unattributed = balance.unattributed;
-    let sign = if unattributed < 0 { "-" } else { "" };
-    let share = match balance.node {
-        0 => String::new(),
-        node => format!("{:.1} %", unattributed as f64 * 100.0 / node as f64),
-    };
-    [
-        show(balance.node),
-        show(balance.pods),
-        show(balance.host_units),
-        show(balance.kernel),
-        show(balance.interrupts),
-        show(balance.exited),
-        match balance.uncertainty {
-            Some(bound) => {
-                format!("{sign}{} ±{}", show(unattributed.unsigned_abs()), show(bound))
-            }
-            None => format!("{sign}{}", show(unattributed.unsigned_abs())),
-        },
-        share,
-    ]
-}
-
-fn gaps(page: &Page<'_>, style: Style, out: &mut String) {
-    let all: Vec<_> = page.gaps.standing.iter().chain(&page.gaps.current).collect();
-    if all.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\n{}", style.bold(&format!("GAPS ({})", all.len())));
-    for gap in all.iter().take(style.top) {
-        let _ = writeln!(out, "{}: {}", printable_bytes(&gap.path), gap.reason);
-    }
-    more(all.len().saturating_sub(style.top), "gap", "gaps", style, out);
-}
-
-impl Style {
-    /// The style for standard output: colour and width depend on whether it is a terminal.
-    #[must_use]
-    pub fn of_output(colour: ColorChoice, top: usize) -> Self {
-        let is_terminal = io::stdout().is_terminal();
-        Self {
-            colour: match colour {
-                ColorChoice::Always => true,
-                ColorChoice::Never => false,
-                ColorChoice::Auto => {
-                    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-                }
-            },
-            width: is_terminal.then(terminal_width).flatten(),
-            top,
-        }
-    }
-
-    pub(super) fn bold(self, text: &str) -> String {
-        if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn dim(self, text: &str) -> String {
-        if self.colour { format!("\x1b[2m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
-
-/// The columns of the terminal on standard output; `None` if it has none.
-fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
-}
-
-/// The cell of an unknown value.
-pub(super) fn nothing() -> String {
-    "-".to_owned()
-}
-
-fn is_nothing(cell: &str) -> bool {
-    matches!(cell, "-" | "0" | "0 B" | "0 B/s" | "0.00" | "0.00 s")
-}
-
 /// CPUs in use, in hundredths.
 fn cores(usec: u64, over_usec: u64) -> String {
     if over_usec == 0 {
@@ -551,23 +510,6 @@ fn rate(bytes: Bytes, over_usec: u64) -> String {
     format!("{}/s", size(per_second))
 }
 
-fn printable_bytes(bytes: &[u8]) -> String {
-    printable(&String::from_utf8_lossy(bytes))
-}
-
-/// `text` in at most `width` characters, without its middle: names differ at either end.
-fn shortened(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width || width < 3 {
-        return text.to_owned();
-    }
-    let head = (width - 1).div_ceil(2);
-    let tail = width - 1 - head;
-    let start: String = text.chars().take(head).collect();
-    let end: String = text.chars().skip(count - tail).collect();
-    format!("{start}…{end}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -578,14 +520,68 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_keeps_both_ends() {
-        assert_eq!(shortened("kubepods-burstable", 9), "kube…able");
-        assert_eq!(shortened("short", 9), "short");
-    }
-
-    #[test]
     fn a_rate_over_no_time_is_not_known() {
         assert_eq!(rate(Bytes::from_bytes(5), 0), "-");
         assert_eq!(rate(Bytes::from_bytes(3 << 20), 2_000_000), "1.50 MiB/s");
+    }
+
+    /// Percentages by hand: 480 of 512 MiB are 93.75 %, 0.95 of 1 CPU 95 %, 25 of 100 periods 25 %.
+    #[test]
+    fn what_is_near_its_limit_is_said_in_words() {
+        use crate::ledger::EventCounts;
+        use crate::snapshot::{MemoryReading, PidsReading};
+        use crate::source::cgroup::cpu_max::CpuMax;
+        use crate::source::cgroup::cpu_stat::Throttling;
+
+        let mib = |mib: u64| Bytes::from_bytes(mib << 20);
+        let memory = |used, max| {
+            let max = Some(Limit::At(mib(max)));
+            let memory = MemoryReading { max, ..MemoryReading::default() };
+            Usage { memory, resident: mib(used), ..Usage::default() }
+        };
+        let cpu = |usec, quota, throttled_periods| Usage {
+            cpu: Some(CpuUsage {
+                usage: CpuTime::from_usec(usec),
+                over_usec: 1_000_000,
+                ..CpuUsage::default()
+            }),
+            cpu_max: Some(CpuMax {
+                quota: Limit::At(CpuTime::from_usec(quota)),
+                period: CpuTime::from_usec(100_000),
+            }),
+            throttling: Some(Throttling {
+                periods: 100,
+                throttled_periods,
+                throttled: CpuTime::from_usec(7),
+            }),
+            ..Usage::default()
+        };
+        let events = |oom_kills| Usage {
+            events: EventCounts { oom_kills, ..EventCounts::default() },
+            ..Usage::default()
+        };
+        let tasks = |current, max| Usage {
+            pids: PidsReading { current: Some(current), max },
+            ..Usage::default()
+        };
+        for (usage, expected) in [
+            (memory(480, 512), "memory limit 93 %"),
+            (memory(460, 512), ""),
+            (memory(512, 512), "memory limit 100 %"),
+            (cpu(950_000, 100_000, 0), "cpu limit 95 %"),
+            (cpu(890_000, 100_000, 0), ""),
+            (cpu(950_000, 100_000, 25), "throttled 25 %"),
+            (events(Some(0)), ""),
+            (events(None), ""),
+            (events(Some(1)), "OOM"),
+            (events(Some(3)), "OOM 3"),
+            (tasks(95, Some(Limit::At(100))), "task limit 95 %"),
+            (tasks(95, Some(Limit::Max)), ""),
+            (tasks(95, None), ""),
+            (Usage::default(), ""),
+        ] {
+            let words: Vec<String> = notes(&usage).into_iter().map(|(_, note)| note).collect();
+            assert_eq!(words.join(", "), expected);
+        }
     }
 }

@@ -267,6 +267,7 @@ proptest! {
             gaps: &Gaps::default(),
             filesystems: Some(&[]),
             pods: account.pods.iter().collect(),
+            container_weight: |_| 0,
             units: Vec::new(),
             processes: Vec::new(),
             exited_children: account.exited_children.iter().collect(),

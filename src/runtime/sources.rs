@@ -159,9 +159,10 @@ impl BackgroundSources {
         self.directory.catalog()
     }
 
-    /// The catalog once each source has answered or failed, or after `patience`.
+    /// The catalog once each source has answered or failed, or after `patience`. To be asked for once:
+    /// the answers are reported once.
     #[must_use]
-    pub fn catalog(self, patience: Duration) -> Arc<Catalog> {
+    pub fn catalog(&self, patience: Duration) -> Arc<Catalog> {
         let _ = self.answered.recv_timeout(patience);
         self.directory.catalog()
     }

@@ -3,7 +3,7 @@
 use crate::directory::Catalog;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::ledger::ProcessOwner;
-use crate::ledger::account::{Account, ExitedChildren, PodUsage, ProcessUsage, UnitUsage};
+use crate::ledger::account::{Account, ExitedChildren, PodUsage, ProcessUsage, UnitUsage, Usage};
 use crate::quantity::Bytes;
 use crate::snapshot::gaps::Gaps;
 
@@ -27,6 +27,8 @@ pub struct Dump<'a> {
     pub filesystems: Option<&'a [FilesystemUsage]>,
     /// In the order wanted; those left out by a filter are not here.
     pub pods: Vec<&'a PodUsage>,
+    /// The containers of a pod come largest first by this, equal ones by their ids.
+    pub container_weight: fn(&Usage) -> u64,
     pub units: Vec<&'a UnitUsage>,
     /// The processes with a row of their own.
     pub processes: Vec<&'a ProcessUsage>,

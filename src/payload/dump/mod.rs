@@ -26,7 +26,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     let (account, catalog) = (dump.account, dump.catalog);
     let pod = |pod| {
-        let containers = owners::containers(account, catalog, pod);
+        let containers = owners::containers(dump, pod);
         owners::pod(account, catalog, pod).with_rows("containers", containers)
     };
     let conservation = rows::balances(account)
@@ -60,7 +60,7 @@ pub fn write_ndjson(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     write("node", rows::node(dump))?;
     for pod in &dump.pods {
         write("pod", owners::pod(account, catalog, pod))?;
-        for container in owners::containers(account, catalog, pod) {
+        for container in owners::containers(dump, pod) {
             let head = DumpRow::default().with("pod_uid", pod.uid.to_string());
             write("container", head.and(container))?;
         }

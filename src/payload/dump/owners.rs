@@ -1,5 +1,8 @@
 //! Pods, their containers and host units, with the names that the directory has for them.
 
+use std::cmp::Reverse;
+
+use super::input::Dump;
 use super::row::DumpRow;
 use super::rows::usage;
 use crate::directory::catalog::{Catalog, EntityName};
@@ -28,12 +31,13 @@ pub(super) fn pod(account: &Account, catalog: &Catalog, pod: &PodUsage) -> DumpR
 
 /// The containers of a pod.
 pub(super) fn containers<'a>(
-    account: &'a Account,
-    catalog: &'a Catalog,
+    dump: &Dump<'a>,
     pod: &PodUsage,
 ) -> impl Iterator<Item = DumpRow> + use<'a> {
-    let known = known_pod(catalog, pod);
-    account.containers_of(pod.uid).iter().map(move |one| container(one, known))
+    let known = known_pod(dump.catalog, pod);
+    let mut all: Vec<&ContainerUsage> = dump.account.containers_of(pod.uid).iter().collect();
+    all.sort_by_key(|one| Reverse((dump.container_weight)(&one.usage)));
+    all.into_iter().map(move |one| container(one, known))
 }
 
 /// The directory's pod, also one that it has dropped: its cgroups may be there still.

@@ -68,6 +68,7 @@ pub fn encode(view: &Observation<'_>, _: &Entities<'_>, options: &EncodeOptions)
         gaps: &Gaps::default(),
         filesystems: None,
         pods,
+        container_weight: |_| 0,
         units: account.units.iter().collect(),
         processes: Vec::new(),
         exited_children: exited

@@ -1,9 +1,9 @@
-//! `/proc/<pid>/status`: the capabilities of a process.
+//! `/proc/<pid>/status`: the capabilities and the user of a process.
 
 use std::fmt;
 
 use crate::source::Malformed;
-use crate::source::text::lines;
+use crate::source::text::{fields, figure, lines};
 
 /// Capabilities by their number in include/uapi/linux/capability.h.
 const NAMES: [&str; 41] = [
@@ -108,9 +108,30 @@ pub fn parse(text: &[u8]) -> Result<Capabilities, Malformed> {
     Err(complaint)
 }
 
+/// The effective uid, by which rights are checked and which `ps` shows.
+// Uid:    0       1000    0       0
+//
+// Real, effective, saved and of the file system. The owner of the directory /proc/<pid> is no
+// substitute: it is root for processes that may not be dumped.
+pub fn parse_uid(text: &[u8]) -> Result<u32, Malformed> {
+    let ids = lines(text)?.find_map(|line| line.strip_prefix(b"Uid:"));
+    let uid = ids.and_then(|ids| fields(ids).nth(1)).and_then(figure);
+    let uid = uid.and_then(|uid| u32::try_from(uid).ok());
+    uid.ok_or(Malformed::expected("four uids after \"Uid:\""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_effective_uid_is_the_second() {
+        let text = b"Name:\tUid: 9 9 9 9\nUmask:\t0022\nUid:\t0\t1000\t4294967294\t0\nGid:\t5\t6\n";
+        assert_eq!(parse_uid(text).unwrap(), 1000);
+        for text in [&b""[..], b"Uid:\n", b"Uid:\t0\n", b"Uid:\t0\t-1\t0\t0\n", b"Gid:\t1\t2\n"] {
+            assert!(parse_uid(text).is_err());
+        }
+    }
 
     #[test]
     fn effective_capabilities_are_told_from_the_others() {
