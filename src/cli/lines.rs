@@ -47,7 +47,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 }
 
 /// `head`, then `text`, as lines of at most `width` characters; the later ones are indented by
-/// `indent`. A line ends after a comma or semicolon where one is in its second half, else at a space.
+/// `indent`. A line ends after a comma or semicolon where one is in its last two thirds, else at a space.
 pub(super) fn folded(head: &str, text: &str, indent: usize, width: Option<usize>) -> String {
     let mut out = head.to_owned();
     let mut rest = text;
@@ -65,7 +65,7 @@ pub(super) fn folded(head: &str, text: &str, indent: usize, width: Option<usize>
         // A space right behind the line may be its end too.
         let window = &rest[..end + rest[end..].chars().next().map_or(0, char::len_utf8)];
         let after = |mark: &str| window.rfind(mark).map(|at| at + mark.len() - 1);
-        let at_mark = after("; ").max(after(", ")).filter(|at| *at >= room / 2);
+        let at_mark = after("; ").max(after(", ")).filter(|at| *at >= room / 3);
         let at = at_mark.or_else(|| window.rfind(' ').filter(|at| *at > 0)).unwrap_or(end);
         out.push_str(rest[..at].trim_end());
         out.push('\n');

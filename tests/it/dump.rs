@@ -61,7 +61,8 @@ fn json(host: &Path) -> Value {
 fn the_table_of_every_host_is_as_it_was_looked_at() {
     for host in hosts() {
         let name = host.file_name().unwrap().to_str().unwrap();
-        insta::assert_snapshot!(format!("table-{name}"), replayed(&host, &["--top", "40"]));
+        let table = replayed(&host, &["--top", "40", "--balance", "--gaps"]);
+        insta::assert_snapshot!(format!("table-{name}"), table);
     }
 }
 
@@ -257,10 +258,59 @@ fn command_lines_are_shown_only_to_who_asks() {
 fn this_host_is_dumped_without_colour_into_a_pipe() {
     let table = printed(&["--interval", "100ms"]);
     assert!(!table.contains('\x1b'));
-    for part in ["cpu ", "memory ", "PROCESSES", "REMAINDER"] {
+    for part in ["cpu ", "memory ", "PROCESSES (", "remainder  cpu "] {
         assert!(table.contains(part), "{part} is missing:\n{table}");
     }
     assert!(printed(&["--interval", "100ms", "--color", "always"]).contains("\x1b[1m"));
+}
+
+/// The process is one that the test started, so its user is the test's.
+#[test]
+fn processes_are_found_by_their_user_and_show_it() {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let uid = fs::metadata(format!("/proc/{}", sleeper.id())).unwrap().uid().to_string();
+    let pid = sleeper.id().to_string();
+    let found = |user: &str| {
+        let arguments = ["--interval", "100ms", "--user", user, "--process", "sleep"];
+        dump(&[&arguments[..], &["--top", "1000"]].concat())
+    };
+    let own = found(&uid);
+    let other = found("4000000001");
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let table = String::from_utf8(own.stdout).unwrap();
+    let row = table.lines().find(|line| line.split_whitespace().any(|word| word == pid)).unwrap();
+    let name = nix::unistd::User::from_uid(uid.parse::<u32>().unwrap().into()).unwrap();
+    let name = name.map_or(uid, |user| user.name);
+    assert!(row.split_whitespace().any(|word| word == name), "{table}");
+    assert_eq!(other.status.code(), Some(2));
+    let error = String::from_utf8(other.stderr).unwrap();
+    assert!(error.contains("no process of this user here"), "{error}");
+}
+
+/// A pipe gets one table after the other, until SIGINT ends it in good order.
+#[test]
+fn watch_prints_tables_until_it_is_interrupted() {
+    use std::io::{BufRead as _, BufReader};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+        .args(["dump", "--watch", "100ms", "--top", "1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut tables = 0;
+    for line in lines {
+        let line = line.unwrap();
+        assert!(!line.contains('\x1b'), "{line:?}");
+        tables += usize::from(line.starts_with("PROCESSES ("));
+        if tables == 3 {
+            let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+        }
+    }
+    assert!(tables >= 3, "{tables}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -399,6 +449,10 @@ fn a_flag_without_effect_is_refused_with_the_formats_that_it_is_for() {
         ("--sort", "memory", &rows),
         ("--pod", "shop/exact", &rows),
         ("--unit", "kubelet.service", &rows),
+        ("--namespace", "shop", &rows),
+        ("--process", "kubelet", &rows),
+        ("--balance", "", of_table),
+        ("--gaps", "", of_table),
         ("--cmdline", "", &rows),
         ("--color", "never", of_table),
     ] {
@@ -426,7 +480,12 @@ fn a_flag_without_effect_is_refused_with_the_formats_that_it_is_for() {
             assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
         }
     }
-    for (flag, value) in [("--interval", Some("2s")), ("--cmdline", None)] {
+    for (flag, value) in [
+        ("--interval", Some("2s")),
+        ("--watch", None),
+        ("--user", Some("root")),
+        ("--cmdline", None),
+    ] {
         let mut arguments = vec!["--replay", host, flag];
         arguments.extend(value);
         let output = dump(&arguments);
