@@ -72,7 +72,7 @@ fn watch(settings: &Settings, flags: &DumpFlags, interval: Duration) -> anyhow::
     let stop = || Ok(((), watch::stop_by_signal()?));
     let mut observer = Observer::start(settings, stop)?;
     let is_terminal = io::stdout().is_terminal() && flags.format == Format::Table;
-    let screen = is_terminal.then(watch::Screen::open).transpose().context("the terminal")?;
+    let screen = is_terminal.then(watch::WatchScreen::open).transpose().context("the terminal")?;
     let (mut wait, mut last) = (interval.min(FIRST_WAIT), Vec::new());
     let mut is_first = true;
     while let Some(observed) = observer.next(wait)? {
@@ -256,7 +256,7 @@ struct Observer<'s, Held> {
     sampler: Sampler,
     ledger: Ledger,
     beside: sources::BackgroundSources,
-    /// What holds the end of the wait open.
+    /// Keeps the end of the wait open.
     _held: Held,
     stop: StopSignal,
     /// The wait for names; none after the first.

@@ -60,7 +60,7 @@ fn time(usec: u64) -> String {
     format!("{:.2} s", usec as f64 / 1e6)
 }
 
-/// What no owner has of one resource.
+/// The usage of one resource that no owner has.
 struct Remainder {
     name: &'static str,
     amount: String,

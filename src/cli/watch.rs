@@ -32,9 +32,9 @@ pub(super) fn stop_by_signal() -> io::Result<StopSignal> {
 }
 
 /// The alternate screen of a terminal, without its cursor. Dropping it restores both.
-pub(super) struct Screen(());
+pub(super) struct WatchScreen(());
 
-impl Screen {
+impl WatchScreen {
     pub(super) fn open() -> io::Result<Self> {
         let screen = Self(());
         write_now("\x1b[?1049h\x1b[?25l")?;
@@ -49,7 +49,7 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for WatchScreen {
     fn drop(&mut self) {
         let _ = write_now("\x1b[?25h\x1b[?1049l");
     }
