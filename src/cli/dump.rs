@@ -602,14 +602,10 @@ mod tests {
                 socket.display().to_string(),
             )];
             let inputs = Inputs {
-                file: None,
                 environment,
-                flags: crate::config::Flags::default(),
                 host_name: "node-1".to_owned(),
                 is_root: true,
-                xdg_runtime_dir: None,
-                xdg_state_home: None,
-                home: None,
+                ..Inputs::default()
             };
             Settings::resolve(inputs).unwrap()
         };

@@ -154,7 +154,7 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Man(flags) => print_bytes(&manual::page(flags.command.as_deref())?)?,
         Command::Completions(flags) => print_bytes(&manual::completions(flags.shell))?,
         Command::Top(flags) => {
-            let location = || Ok(StatusLocation::resolve(inputs(cli)?)?);
+            let location = || Ok(StatusLocation::resolve(inputs::read(cli)?)?);
             top::run(flags, location, || Ok(settings()?))?;
         }
         Command::Status(flags) => {

@@ -174,6 +174,7 @@ impl OwnSamples {
                     units: account.units.iter().collect(),
                     processes: largest_processes(&account, PROCESSES_MAX),
                     exited_children: account.exited_children.iter().take(PROCESSES_MAX).collect(),
+                    container_weight: |_| 0,
                     rests: Vec::new(),
                 };
                 // An error means that nobody looks any more.

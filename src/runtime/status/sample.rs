@@ -77,6 +77,7 @@ fn lines(copy: &SampleCopy, name: &str) -> io::Result<Vec<u8>> {
         units: account.units.iter().collect::<Vec<&UnitUsage>>(),
         processes: dump::largest_processes(account, PROCESSES_MAX),
         exited_children: account.exited_children.iter().take(PROCESSES_MAX).collect(),
+        container_weight: |_| 0,
         rests: Vec::new(),
     };
     let mut out = Bounded(Vec::new());
