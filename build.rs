@@ -1,7 +1,10 @@
 //! Hands the program its commit and its target, for `nodetally --version`.
 //!
-//! The commit is `NODETALLY_COMMIT` where that is set, else git's if these sources are a checkout. A debug
+//! The commit is `BUILD_COMMIT` where that is set, else git's if these sources are a checkout. A debug
 //! build asks git nothing: a commit would compile every test program once more.
+//!
+//! The names do not begin with NODETALLY_: cargo hands them to what it runs, and the agent refuses
+//! variables of its own that it does not know.
 
 use std::env;
 use std::path::Path;
@@ -12,8 +15,8 @@ const SOURCES: [&str; 5] = ["src", "Cargo.toml", "Cargo.lock", "build.rs", ".car
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=NODETALLY_COMMIT");
-    let named = env::var("NODETALLY_COMMIT").unwrap_or_default();
+    println!("cargo::rerun-if-env-changed=BUILD_COMMIT");
+    let named = env::var("BUILD_COMMIT").unwrap_or_default();
     let commit = if !named.trim().is_empty() {
         named.trim().to_owned()
     } else if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
@@ -21,8 +24,8 @@ fn main() {
     } else {
         "unknown".to_owned()
     };
-    println!("cargo::rustc-env=NODETALLY_COMMIT={commit}");
-    println!("cargo::rustc-env=NODETALLY_TARGET={}", env::var("TARGET").unwrap_or_default());
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
+    println!("cargo::rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
 }
 
 /// `None` without git, outside a checkout, and where the checkout is that of somebody else around these

@@ -472,8 +472,9 @@ mod tests {
                 let unit = view.units.first().map(|unit| shown(&unit.name()));
                 let pod = view.pods.first().map(|pod| shown(pod.uid.to_string().as_bytes()));
                 let first = if view.largest_is_a_unit() { unit } else { pod };
-                let named = ["7.2-containerd-systemd", "7.2-containerd-systemd-static"];
-                if let Some(first) = first.filter(|_| !named.contains(&name)) {
+                // Their rows have names of another source than the account.
+                let is_named = name.starts_with("7.2-") || name == "6.12-podman-bare";
+                if let Some(first) = first.filter(|_| !is_named) {
                     let rows = screen.lines().filter(|line| line.starts_with(&first));
                     assert!(rows.count() >= 1, "{name} {sort} {first}\n{screen}");
                 }

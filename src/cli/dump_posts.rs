@@ -167,7 +167,7 @@ pub(super) fn why_none(settings: &Settings, dialect: Dialect, observed: &Observe
         0 => "no source of names knows a pod on this node; `nodetally check` shows what they know"
             .to_owned(),
         known => format!(
-            "{known} pods are known on this node, and none of them can be sent: it has ended, has no \
+            "of the pods known on this node ({known}) none can be sent: each has ended, has no \
              address yet, or is held back by namespaces, namespaces_except or pod_selector of the \
              endpoint"
         ),

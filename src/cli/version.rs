@@ -6,13 +6,13 @@ use crate::payload::dialect::Dialect;
 
 /// The commit of the sources, `-modified` behind it where they were changed since; `unknown` for sources
 /// without git, and in a debug build.
-pub const COMMIT: &str = env!("NODETALLY_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
 
 static LONG: LazyLock<String> = LazyLock::new(|| {
     format!(
         "{}\ncommit: {COMMIT}\ntarget: {}\ndialects: {}\nfeatures: TLS (rustls with ring), spool (SQLite {})",
         env!("CARGO_PKG_VERSION"),
-        env!("NODETALLY_TARGET"),
+        env!("BUILD_TARGET"),
         Dialect::WORDS.join(", "),
         rusqlite::version(),
     )

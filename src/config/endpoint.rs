@@ -10,7 +10,7 @@ use super::file::{ENDPOINTS_MAX, EndpointLayers};
 use super::keys::{self, Key};
 use super::layer::{Layers, Origin, Origins, Resolver};
 use super::trust::TrustSettings;
-use super::value::{ReadContext, is_credential_elsewhere};
+use super::value::{ValueContext, is_credential_elsewhere};
 use crate::payload::dialect::{CounterForms, Dialect};
 use crate::quantity::Bytes;
 
@@ -62,7 +62,7 @@ pub struct EndpointSettings {
 /// Defaults of an endpoint that depend on other sections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EndpointDefaults<'a> {
-    pub context: ReadContext<'a>,
+    pub context: ValueContext<'a>,
     pub unknown_pods: UnknownPods,
     pub has_spool: bool,
     pub interval: Duration,

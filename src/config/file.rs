@@ -37,7 +37,7 @@ pub(super) struct EndpointLayers {
 pub(super) struct FileLayers {
     pub values: Layers,
     pub endpoints: Vec<EndpointLayers>,
-    /// What the file has and should not, from its top.
+    /// Errors of the file, from its top.
     pub errors: Vec<ConfigError>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::InvalidValue;
-use super::value::{Raw, ReadContext, secret_path, token_header};
+use super::value::{Raw, ValueContext, secret_path, token_header};
 
 /// The most headers of one key.
 pub(super) const HEADERS_MAX: usize = 16;
@@ -47,7 +47,7 @@ pub(super) fn headers(raw: &Raw) -> Result<Vec<Header>, InvalidValue> {
 /// Headers with the files of their values.
 pub(super) fn header_files(
     raw: &Raw,
-    context: ReadContext<'_>,
+    context: ValueContext<'_>,
 ) -> Result<Vec<HeaderFile>, InvalidValue> {
     pairs(raw, |name, file| Ok(HeaderFile { name, file: secret_path(&Raw::Text(file), context)? }))
 }

@@ -10,7 +10,7 @@ use super::destination::Destination;
 use super::endpoint_url::EndpointUrl;
 use super::error::InvalidValue;
 use super::headers::{self, HEADERS_MAX, Header, HeaderFile};
-use super::value::{self, Raw, ReadContext, SOCKET_PATH_BYTES_MAX, format_bytes, toml_string};
+use super::value::{self, Raw, SOCKET_PATH_BYTES_MAX, ValueContext, format_bytes, toml_string};
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
 
@@ -172,7 +172,7 @@ impl Kind {
     pub(super) fn read(
         &self,
         raw: &Raw,
-        context: ReadContext<'_>,
+        context: ValueContext<'_>,
     ) -> Result<SettingValue, InvalidValue> {
         Ok(match self {
             Self::Bool => SettingValue::Bool(value::boolean(raw)?),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::error::{ConfigError, InvalidValue, one_line};
 use super::keys::{self, Key, KeyDefault};
 use super::kind::{SettingType, SettingValue};
-use super::value::{Raw, ReadContext};
+use super::value::{Raw, ValueContext};
 
 /// The place where a resolved value was set. Displayed as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Layers {
     }
 
     /// The error of each value that its key does not allow, whatever other keys say.
-    pub(super) fn errors(&self, context: ReadContext<'_>) -> Vec<ConfigError> {
+    pub(super) fn errors(&self, context: ValueContext<'_>) -> Vec<ConfigError> {
         let values = self.layers.iter().flat_map(|((section, name), layers)| {
             let key = keys::find(section, name);
             key.into_iter().flat_map(move |key| layers.iter().map(move |layer| (key, layer)))
@@ -121,12 +121,12 @@ impl Layers {
 /// Resolves the keys of one table, and notes the value and origin of each.
 pub(super) struct Resolver<'l> {
     layers: &'l Layers,
-    context: ReadContext<'l>,
+    context: ValueContext<'l>,
     pub origins: Origins,
 }
 
 impl<'l> Resolver<'l> {
-    pub(super) fn new(layers: &'l Layers, context: ReadContext<'l>) -> Self {
+    pub(super) fn new(layers: &'l Layers, context: ValueContext<'l>) -> Self {
         Self { layers, context, origins: Origins::default() }
     }
 

@@ -7,7 +7,7 @@ use super::inputs::Inputs;
 use super::keys::{self, Key};
 use super::layer::{Layers, Resolver};
 use super::settings::{StateSettings, StatusSettings, UserDirs};
-use super::value::ReadContext;
+use super::value::ValueContext;
 
 /// The location at which `nodetally status` looks for the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl StatusLocation {
             xdg_state_home: None,
             home: None,
         };
-        let context = ReadContext { look_up: inputs.look_up, ..ReadContext::default() };
+        let context = ValueContext { look_up: inputs.look_up, ..ValueContext::default() };
         let mut resolver = Resolver::new(&layers, context);
         let state = StateSettings::resolve(&mut resolver, &dirs)?;
         let status = StatusSettings::resolve(&mut resolver, state.dir.as_deref())?;

@@ -12,7 +12,7 @@ use super::settings::{
     FilesystemSettings, LogSettings, MetricsSettings, NodeSettings, PathSettings, ReceiverSettings,
     SamplingSettings, Settings, SpoolSettings, StateSettings, StatusSettings, UserDirs,
 };
-use super::value::ReadContext;
+use super::value::ValueContext;
 
 impl Settings {
     /// Lays file, environment and flags over the defaults and checks all of it.
@@ -46,7 +46,7 @@ impl Settings {
         }
         inputs.flags.lay_over(&mut layers, |_| true);
 
-        let context = ReadContext {
+        let context = ValueContext {
             credentials: credentials.as_deref(),
             credentials_elsewhere: inputs.credentials_elsewhere,
             look_up: inputs.look_up,

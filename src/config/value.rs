@@ -19,7 +19,7 @@ pub type HostLookup = fn(host: &str, port: u16) -> Vec<SocketAddr>;
 
 /// The surroundings in which values are read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ReadContext<'a> {
+pub(super) struct ValueContext<'a> {
     /// The directory of systemd's credentials, if there is one.
     pub credentials: Option<&'a str>,
     /// Without that directory, a path in it is no error: the process that reads the file has one.
@@ -332,7 +332,7 @@ pub(super) fn absolute_path(raw: &Raw) -> Result<PathBuf, InvalidValue> {
 ///
 /// Where another process has that directory, the path keeps the variable's name, and no file is
 /// there. No other variable is expanded: a name that was mistyped would else become part of a path.
-pub(super) fn secret_path(raw: &Raw, context: ReadContext<'_>) -> Result<PathBuf, InvalidValue> {
+pub(super) fn secret_path(raw: &Raw, context: ValueContext<'_>) -> Result<PathBuf, InvalidValue> {
     let text = raw.text()?;
     let Some(name) = text.strip_prefix(CREDENTIALS) else {
         if text.starts_with('$') {
@@ -371,7 +371,7 @@ pub(super) fn is_socket_path(path: &Path) -> bool {
 /// IPv4 is taken, else the first.
 pub(super) fn listen_address(
     raw: &Raw,
-    context: ReadContext<'_>,
+    context: ValueContext<'_>,
 ) -> Result<SocketAddr, InvalidValue> {
     let text = raw.text()?;
     if let Some(address) = text.parse().ok().or_else(|| without_brackets(text)) {
@@ -525,7 +525,7 @@ mod tests {
             ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect()
         }
         let read = |shown: &str| {
-            let context = ReadContext { look_up: Some(look_up), ..ReadContext::default() };
+            let context = ValueContext { look_up: Some(look_up), ..ValueContext::default() };
             listen_address(&text(shown), context).map(|address| address.to_string())
         };
         for (shown, address) in [
@@ -545,7 +545,7 @@ mod tests {
             assert_eq!(read(bad), Err(InvalidValue::NotAnAddress), "{bad}");
         }
         assert_eq!(
-            listen_address(&text("localhost:5"), ReadContext::default())
+            listen_address(&text("localhost:5"), ValueContext::default())
                 .map(|address| address.to_string()),
             Ok("127.0.0.1:5".to_owned())
         );

@@ -368,8 +368,8 @@ async fn that_more_is_left_than_is_kept_is_said_once() {
     assert_eq!(
         lines.all(),
         [
-            "WARN endpoint central accepts only a part of each sample; unacknowledged posts of at most \
-          64 samples (2 KiB) wait for a retry, the oldest are dropped and counted (logged once)"
+            "WARN endpoint central accepts only a part of each sample; at most 64 samples (2 KiB) of \
+             unacknowledged posts wait for a retry, the oldest are dropped and counted (logged once)"
         ]
     );
 }

@@ -81,7 +81,7 @@ fn a_page_that_is_not_there_is_answered_with_the_commands() {
     let output = nodetally(&["man", "dmup"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("\"dmup\"") && said.contains("run, dump, check"), "{said}");
+    assert!(said.contains("\"dmup\"") && said.contains("run, dump, top, check"), "{said}");
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{self, LocalFlags};
 use nix::unistd::Pid;
@@ -30,10 +32,27 @@ fn size(columns: u16, lines: u16) -> Winsize {
     Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
+/// A terminal's two ends. No program that another test starts has them.
+fn pseudo_terminal(size: Winsize) -> (File, File) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(ptsname_r(&master).unwrap())
+        .unwrap();
+    let Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel } = size;
+    let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel };
+    rustix::termios::tcsetwinsize(&slave, size).unwrap();
+    (File::from(std::os::fd::OwnedFd::from(master)), slave)
+}
+
 impl OnTerminal {
     fn start(columns: u16, lines: u16, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let pty = openpty(&size(columns, lines), None).unwrap();
-        let slave = File::from(pty.slave);
+        let (mut master, slave) = pseudo_terminal(size(columns, lines));
         let end = || Stdio::from(slave.try_clone().unwrap());
         // A session of its own, with this terminal as the one that signals come from.
         let child = Command::new("setsid")
@@ -48,7 +67,6 @@ impl OnTerminal {
             .stderr(end())
             .spawn()
             .unwrap();
-        let mut master = File::from(pty.master);
         let keys = master.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(vt100::Parser::new(lines, columns, 0)));
         let drawn = Arc::clone(&screen);
@@ -170,6 +188,7 @@ fn looked_at(columns: u16, lines: u16) {
     let burner = Burner::start(format!("nt\x1b[2Jb{columns}").as_bytes());
     let name = format!("nt\\u{{1b}}[2Jb{columns}");
     let mut top = OnTerminal::start(columns, lines, &["top", "--interval", "500ms"], &[]);
+    top.shows_text("by CPU");
     top.press("3");
     let shown = top.shows("the burner among the processes", |lines| {
         lines.iter().any(|line| line.contains(&name)) && cpu_of_rows(lines).len() > 2
@@ -297,9 +316,7 @@ fn a_running_agent_is_followed_over_its_socket() {
 #[test]
 fn a_terminal_that_is_gone_ends_it() {
     for session in [&["--ctty"][..], &[]] {
-        let pty = openpty(&size(80, 24), None).unwrap();
-        let mut master = File::from(pty.master);
-        let slave = File::from(pty.slave);
+        let (mut master, slave) = pseudo_terminal(size(80, 24));
         let end = || Stdio::from(slave.try_clone().unwrap());
         let mut child = Command::new("setsid")
             .args(session)

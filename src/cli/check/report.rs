@@ -22,7 +22,7 @@ pub struct CheckReport {
 
 /// The outcome, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum CheckVerdict {
     /// The agent cannot work here.
     Unusable,
     /// An endpoint does not answer, or its samples would be lost.
@@ -32,7 +32,7 @@ enum Verdict {
     Complete,
 }
 
-impl Verdict {
+impl CheckVerdict {
     const fn word(self) -> &'static str {
         match self {
             Self::Unusable => "unusable",
@@ -62,16 +62,16 @@ impl CheckReport {
         self.findings.iter().filter(is_missing).filter(|one| is_wanted(one.group)).count()
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> CheckVerdict {
         let is_vital = |finding: &Finding| finding.vital && finding.state > State::Noted;
         if self.findings.iter().any(is_vital) {
-            Verdict::Unusable
+            CheckVerdict::Unusable
         } else if self.missing(|group| group == Group::Endpoints) > 0 {
-            Verdict::Undelivered
+            CheckVerdict::Undelivered
         } else if self.missing(|_| true) > 0 {
-            Verdict::Partial
+            CheckVerdict::Partial
         } else {
-            Verdict::Complete
+            CheckVerdict::Complete
         }
     }
 
@@ -106,7 +106,7 @@ impl CheckReport {
     }
 
     fn verdict_words(&self) -> String {
-        if self.verdict() == Verdict::Unusable {
+        if self.verdict() == CheckVerdict::Unusable {
             return "the agent cannot work here".to_owned();
         }
         let counts = [

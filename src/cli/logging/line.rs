@@ -47,7 +47,7 @@ pub(super) struct LogLine {
 impl LogLine {
     pub(super) fn of_event(event: &Event<'_>, at: WallTime) -> Self {
         let metadata = event.metadata();
-        let mut seen = Fields::default();
+        let mut seen = LogFields::default();
         event.record(&mut seen);
         Self {
             at,
@@ -206,12 +206,12 @@ impl fmt::Display for FieldValue {
 
 /// Collects the fields of an event.
 #[derive(Default)]
-struct Fields {
+struct LogFields {
     message: String,
     fields: Vec<(&'static str, FieldValue)>,
 }
 
-impl Fields {
+impl LogFields {
     fn add(&mut self, field: &Field, value: FieldValue) {
         match (field.name(), value) {
             ("message", value) => self.message = value.to_string(),
@@ -220,7 +220,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for LogFields {
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.add(field, FieldValue::Unsigned(value));
     }

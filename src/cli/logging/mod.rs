@@ -32,7 +32,7 @@ pub(super) struct Log {
     shared: Arc<Mutex<SharedLog>>,
 }
 
-/// What the lines of all threads share.
+/// State that the lines of all threads share.
 struct SharedLog {
     format: LineFormat,
     damping: Damping,

@@ -129,7 +129,7 @@ mod tests {
                 "pressure cpu 12.5 %, memory 0.0 %, io 0.3 %",
             ]
         );
-        assert_eq!(drawn(40, 1), ["cpu 2.50 of 4"]);
+        assert_eq!(drawn(40, 1), ["cpu 2.50 of 4   load 3.12"], "what fits, in its order");
         assert_eq!(drawn(300, 1).len(), 1);
         assert!(drawn(300, 1)[0].ends_with("available 9.00 GiB"));
         assert_eq!(drawn(0, 1).len(), 1, "the first is cut and not left out");

@@ -484,7 +484,7 @@ mod tests {
             let line: String = cells.iter().map(|cell| cell.symbol()).collect();
             line.trim_end().to_owned() + "\n"
         };
-        buffer.content().chunks(columns).map(line).collect()
+        buffer.content().chunks(columns.max(1)).map(line).collect()
     }
 
     #[test]

@@ -54,11 +54,14 @@ fn known_attributes() -> BTreeMap<&'static str, (&'static str, Vec<&'static str>
 }
 
 /// Values that the registry does not have, each with its reason: attribute, value, reason.
-const OTHER_VALUES: &[(&str, &str, &str)] = &[(
-    "process.state",
-    "blocked",
-    "the kernel counts tasks that wait for I/O, and the list, which is open, has no word for them",
-)];
+const OTHER_VALUES: &[(&str, &str, &str)] = &[
+    ("cpu.mode", "softirq", "the kernel counts it apart from interrupts, and the list is open"),
+    (
+        "process.state",
+        "blocked",
+        "the kernel counts tasks that wait for I/O, and the list, which is open, has no word for them",
+    ),
+];
 
 /// Attributes that the registry does not have at that metric, with the reason: metric, attribute, reason.
 const OTHER_PLACES: &[(&str, &str, &str)] = &[];

@@ -61,7 +61,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     (
         "log = \"debug\"",
-        "nodetally.toml:1: log = \"debug\": found a string; allowed: a table, [log] with level",
+        "nodetally.toml:1: log = \"debug\": found a string; allowed: a table, [log] with level, format",
     ),
     (
         "[log]\nlevel = \"loud\"",
@@ -458,10 +458,9 @@ fn a_former_name_of_a_key_is_answered_with_the_new_one() {
                 "endpoint" => format!("[[endpoint]]\n{name} = 1"),
                 _ => format!("[{section}]\n{name} = 1"),
             };
-            assert_eq!(
-                error(inputs(Some(&file), &[])),
-                format!("nodetally.toml:2: {former} is now called {}", key.path())
-            );
+            let said = error(inputs(Some(&file), &[]));
+            let wanted = format!("nodetally.toml:2: {former} is now called {}", key.path());
+            assert!(said.lines().any(|line| line == wanted), "{said}");
             let variable = former.replace('.', "_").to_uppercase();
             assert_eq!(
                 error(inputs(None, &[(&format!("NODETALLY_{variable}"), "x")])),

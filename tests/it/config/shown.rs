@@ -79,6 +79,7 @@ processes = 0                         # default
 
 [log]
 level = "debug"                       # environment NODETALLY_LOG_LEVEL
+format = "auto"                       # default
 
 [[endpoint]]
 name = "a"                            # nodetally.toml:4

@@ -33,7 +33,7 @@ fn the_image_is_of_this_version_and_built_by_this_compiler() {
         ("version", tag),
         ("licenses", env!("CARGO_PKG_LICENSE")),
         ("vendor", env!("CARGO_PKG_AUTHORS")),
-        ("revision", "${NODETALLY_COMMIT}"),
+        ("revision", "${BUILD_COMMIT}"),
     ] {
         let label = format!("org.opencontainers.image.{label}=\"{value}\"");
         assert!(file.contains(&label), "{label}");

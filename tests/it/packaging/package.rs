@@ -22,7 +22,7 @@ const INSTALLED: [(&str, u32, bool); 6] = [
     ("/etc/default/nodetally", 0o644, true),
 ];
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "nodetally",
     "nodetally-check",
     "nodetally-completions",
@@ -33,6 +33,7 @@ const PAGES: [&str; 10] = [
     "nodetally-receive",
     "nodetally-run",
     "nodetally-status",
+    "nodetally-top",
 ];
 
 fn has(program: &str) -> bool {

@@ -104,7 +104,7 @@ fn one_that_is_written_over_by_another_is_counted_anew() {
     assert_eq!((kept.posts, gone, desk.queue.take_found_posts()), (9, 6, 0));
     let said = log_lines::about(&desk.path);
     assert!(
-        said.len() == 1 && said[0].contains("of 4 batches with 12 posts there are 2"),
+        said.len() == 1 && said[0].contains("it had 4 batches with 12 posts, and has 2 batches"),
         "{said:?}"
     );
 }
