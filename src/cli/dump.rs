@@ -496,7 +496,7 @@ mod tests {
             let pod = view.pods.iter().find(|pod| pod.uid.to_string().starts_with("cd47")).unwrap();
             let containers = view.containers_of(&observed.account, pod.uid);
             let ids: Vec<String> =
-                containers.iter().map(|one| one.id.to_string()[..4].to_owned()).collect();
+                containers.iter().map(|one| one.id.to_string().chars().take(4).collect()).collect();
             assert_eq!(ids, order, "{sort}");
         }
         for name in HOSTS {

@@ -85,7 +85,6 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test makes files")]
 mod tests {
     use super::*;
 

@@ -63,14 +63,17 @@ pub(super) fn folded(head: &str, text: &str, indent: usize, width: Option<usize>
             return out;
         };
         // A space right behind the line may be its end too.
-        let window = &rest[..end + rest[end..].chars().next().map_or(0, char::len_utf8)];
+        let (_, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let window_end = end + behind.chars().next().map_or(0, char::len_utf8);
+        let window = rest.get(..window_end).unwrap_or(rest);
         let after = |mark: &str| window.rfind(mark).map(|at| at + mark.len() - 1);
         let at_mark = after("; ").max(after(", ")).filter(|at| *at >= room / 3);
         let at = at_mark.or_else(|| window.rfind(' ').filter(|at| *at > 0)).unwrap_or(end);
-        out.push_str(rest[..at].trim_end());
+        let (line, more) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        out.push_str(line.trim_end());
         out.push('\n');
         out.extend(std::iter::repeat_n(' ', indent));
-        rest = rest[at..].trim_start();
+        rest = more.trim_start();
         used = indent;
     }
 }

@@ -349,8 +349,8 @@ mod tests {
         /// The lines, what the root's own usage got, and what is still expected of the first. Its
         /// children show 500 more, those of the second 300.
         fn settled(self) -> (Vec<(u32, u64)>, i64, u64) {
-            let mut snapshot = Snapshot::default();
-            snapshot.cgroups = vec![cgroup("/", None), cgroup("/a", Some(0))];
+            let cgroups = vec![cgroup("/", None), cgroup("/a", Some(0))];
+            let mut snapshot = Snapshot { cgroups, ..Snapshot::default() };
             let parents = [process(100, 1, 500), process(101, 1, 300), process(102, 1, 0)];
             let child = ProcessReading { place: self.place, ..process(200, 100, 0) };
             snapshot.cgroups[0].processes = parents.to_vec();
@@ -452,14 +452,14 @@ mod tests {
     /// the interrupts' 3 where they are in no task's usage.
     #[test]
     fn the_node_has_left_what_no_counter_process_or_interrupt_has() {
-        let mut snapshot = Snapshot::default();
-        snapshot.cgroups = vec![
+        let tree = vec![
             cgroup("/", None),
             cgroup("/a", Some(0)),
             cgroup("/a/b", Some(1)),
             cgroup("/c", Some(0)),
             cgroup("/c/d", Some(3)),
         ];
+        let snapshot = Snapshot { cgroups: tree, ..Snapshot::default() };
         let measured = |usage| Some(CpuDelta { usage, ..CpuDelta::default() });
         let mut cgroups = [(); 5].map(|()| CgroupDelta::nothing());
         cgroups[0].self_usage.cpu.usage = 5;

@@ -7,6 +7,9 @@ use crate::quantity::Bytes;
 use crate::snapshot::{CgroupReading, MemoryReading, Snapshot};
 use crate::source::cgroup::memory_stat::MemoryStat;
 
+/// The part of a cgroup's memory.stat that is charged to it.
+type ChargedPart = fn(MemoryStat) -> Option<Bytes>;
+
 /// Bytes of kernel memory that no top-level cgroup is charged for. A kind of memory counts where the
 /// node's files and those of all top-level cgroups have it.
 ///
@@ -17,7 +20,7 @@ pub(super) fn uncharged_kernel_memory(snapshot: &Snapshot) -> u64 {
     let all = |kinds: &[MemoryKind]| -> Option<u64> {
         kinds.iter().map(|kind| parts.get(*kind).map(Bytes::as_bytes)).sum()
     };
-    let charged: [(&[MemoryKind], fn(MemoryStat) -> Option<Bytes>); 5] = [
+    let charged: [(&[MemoryKind], ChargedPart); 5] = [
         (&[MemoryKind::SlabReclaimable, MemoryKind::SlabUnreclaimable], |stat| stat.slab),
         (&[MemoryKind::KernelStacks], |stat| stat.kernel_stack),
         (&[MemoryKind::PageTables], |stat| {

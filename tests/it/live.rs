@@ -327,6 +327,8 @@ fn watch_sockets(addresses: &str) -> u64 {
     // A look would see those that are still closing.
     let port = listener.local_addr().unwrap().port();
     eventually("the short connections are closed", || is_only_listening(port).then_some(()));
+    // The kernel tells of the last one a moment after it has left the table.
+    thread::sleep(Duration::from_millis(500));
     reader.drain_events();
     let mut buffer = Buffer::default();
     for is_seen in [true, false] {

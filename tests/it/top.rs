@@ -1,9 +1,7 @@
 //! `top` on a pseudo-terminal: the real binary, keys, and the screen that a person would see.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -100,14 +98,6 @@ impl OnTerminal {
         self.shows(text, |lines| lines.iter().any(|line| line.contains(text)))
     }
 
-    /// The columns of a line that are drawn reversed, as text.
-    fn reversed(&self, line: u16) -> String {
-        let parser = self.screen.lock().unwrap();
-        let screen = parser.screen();
-        let cells = (0..screen.size().1).filter_map(|column| screen.cell(line, column));
-        cells.filter(|cell| cell.inverse()).map(|cell| cell.contents().to_owned()).collect()
-    }
-
     fn resize(&self, columns: u16, lines: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(lines, columns);
         let size =
@@ -121,7 +111,7 @@ impl OnTerminal {
 
     /// Waits for the end, and holds the terminal to the state before the start.
     #[track_caller]
-    fn is_given_back(mut self) -> ExitStatus {
+    fn given_back(mut self) -> ExitStatus {
         let status = self.child.wait().unwrap();
         let drawn = Arc::clone(&self.screen);
         eventually("the first screen", || {
@@ -144,116 +134,18 @@ impl Drop for OnTerminal {
     }
 }
 
-/// A process of a name of its own that uses a CPU, until it is dropped.
-struct Burner {
-    child: Child,
-    _dir: tempfile::TempDir,
-}
-
-impl Burner {
-    fn start(name: &[u8]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join(OsString::from_vec(name.to_vec()));
-        fs::copy("/bin/sh", &program).unwrap();
-        // Another thread that forks meanwhile may still hold the copy open for writing.
-        let child = eventually("the burner", || {
-            Command::new(&program).args(["-c", "while :; do :; done"]).spawn().ok()
-        });
-        Self { child, _dir: dir }
-    }
-}
-
-impl Drop for Burner {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The CPU column of each row below the head, in its order.
-fn cpu_of_rows(lines: &[String]) -> Vec<f64> {
-    let Some(head) = lines.iter().position(|line| line.contains("NAME") && line.contains("CPU"))
-    else {
-        return Vec::new();
-    };
-    let end = lines[head].split("CPU").next().unwrap().chars().count() + 3;
-    let cell = |line: &String| -> String {
-        line.chars().take(end).skip(end.saturating_sub(6)).collect::<String>().trim().to_owned()
-    };
-    lines[head + 1..].iter().map_while(|line| cell(line).parse().ok()).collect()
-}
-
-fn looked_at(columns: u16, lines: u16) {
-    // A name that would clear the screen if it came there as it is.
-    let burner = Burner::start(format!("nt\x1b[2Jb{columns}").as_bytes());
-    let name = format!("nt\\u{{1b}}[2Jb{columns}");
-    let mut top = OnTerminal::start(columns, lines, &["top", "--interval", "500ms"], &[]);
-    top.shows_text("by CPU");
-    top.press("3");
-    let shown = top.shows("the burner among the processes", |lines| {
-        lines.iter().any(|line| line.contains(&name)) && cpu_of_rows(lines).len() > 2
-    });
-    assert!(shown[0].starts_with("nodetally") && shown[0].contains("live"), "{}", shown[0]);
-    assert!(shown.iter().all(|line| line.chars().count() <= columns.into()));
-    // Largest first; a row may be drawn between two samples, but never in another order.
-    let cpu = cpu_of_rows(&shown);
-    assert!(cpu.is_sorted_by(|a, b| a >= b), "{cpu:?}\n{}", shown.join("\n"));
-
-    top.press(&format!("/2jB{columns}\r"));
-    let only = |lines: &[String]| {
-        let rows = cpu_of_rows(lines);
-        rows.len() == 1 && rows[0] >= 0.05 && lines.iter().any(|line| line.contains(&name))
-    };
-    let shown = top.shows("the burner alone", only);
-    let at = shown.iter().position(|line| line.contains(&name)).unwrap();
-    assert!(shown[at].contains(&burner.child.id().to_string()), "{}", shown[at]);
-    let at = u16::try_from(at).unwrap();
-    assert!(top.reversed(at).contains(&name), "the row is selected");
-    let over_time = |lines: &[String]| {
-        let line = &lines[lines.len() - 2];
-        line.contains("CPU, at most") && line.contains(['▁', '▃', '▅', '▇', '█'])
-    };
-    top.shows("the line over time", over_time);
-
-    top.press("\x1b[D\x1b[D");
-    top.shows_text("HELD");
-    top.press(" ");
-    top.shows_text("live");
-    top.press("?");
-    top.shows_text("draw anew");
-    top.press("\x1b");
-    top.shows("no help", |lines| !lines.iter().any(|line| line.contains("draw anew")));
-    top.press("q");
-    assert!(top.is_given_back().success());
-}
-
-#[test]
-fn a_burner_is_found_at_80_columns() {
-    looked_at(80, 24);
-}
-
-#[test]
-fn a_burner_is_found_at_200_columns() {
-    looked_at(200, 60);
-}
-
-#[test]
-fn a_burner_is_found_at_40_columns() {
-    looked_at(40, 18);
-}
-
 #[test]
 fn signals_and_ctrl_c_give_the_terminal_back() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
         let top = OnTerminal::start(80, 24, &["top", "--interval", "1s"], &[]);
         top.shows_text("by CPU");
         top.signal(signal);
-        assert!(top.is_given_back().success(), "{signal}");
+        assert!(top.given_back().success(), "{signal}");
     }
     let mut top = OnTerminal::start(80, 24, &["top", "--interval", "1s"], &[("NO_COLOR", "1")]);
     top.shows_text("by CPU");
     top.press("/q\x03");
-    assert!(top.is_given_back().success());
+    assert!(top.given_back().success());
 }
 
 #[test]
@@ -309,7 +201,7 @@ fn a_running_agent_is_followed_over_its_socket() {
     drop(agent);
     top.shows_text("no agent answers at");
     top.press("q");
-    assert!(top.is_given_back().success());
+    assert!(top.given_back().success());
 }
 
 /// With and without a signal, which only the terminal's own session gets.

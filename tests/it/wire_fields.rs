@@ -97,7 +97,10 @@ fn split<'b>(bytes: &mut &'b [u8], length: usize) -> &'b [u8] {
 fn in_camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap().to_owned();
-    words.fold(first, |all, word| all + &word[..1].to_uppercase() + &word[1..])
+    words.fold(first, |all, word| {
+        let (initial, rest) = word.split_at(1);
+        all + &initial.to_uppercase() + rest
+    })
 }
 
 impl Reader<'_> {

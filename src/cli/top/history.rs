@@ -94,7 +94,7 @@ mod tests {
             history.push(large());
         }
         let kept = history.newest().unwrap() - history.oldest() + 1;
-        assert!(kept >= 2 && kept < 20, "{kept}");
+        assert!((2..20).contains(&kept), "{kept}");
         assert!(history.bytes <= BYTES_MAX);
     }
 

@@ -171,7 +171,7 @@ impl Screen<'_> {
         let fits = |(form, word): &(usize, &&dyn Fn(&bar::BarPart) -> String)| {
             length(*form, word) <= self.columns() + space(*form)
         };
-        let chosen = forms.iter().enumerate().find(fits).or(forms.iter().enumerate().last());
+        let chosen = forms.iter().enumerate().find(fits).or(forms.iter().enumerate().next_back());
         let Some((form, word)) = chosen else { return };
         let mut column = 0;
         for part in &parts {

@@ -72,7 +72,7 @@ def check_with(capabilities, *more):
     done = subprocess.run(
         ["systemd-run", "--quiet", "--pipe", "--wait", "-p", "DynamicUser=yes",
          "-p", f"AmbientCapabilities={names}", "-p", f"CapabilityBoundingSet={names}", *more,
-         "/usr/local/bin/nodetally", "check", "--listen", "127.0.0.1:0"],
+         "/usr/local/bin/nodetally", "check", "--config", "none", "--listen", "127.0.0.1:0"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr

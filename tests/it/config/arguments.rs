@@ -92,7 +92,7 @@ fn the_table_of_keys_in_the_help_is_aligned() {
     let second = |row: &&str| {
         let row = row.trim_start();
         let key = row.find(' ').unwrap();
-        key + row[key..].find(|c| c != ' ').unwrap()
+        key + row.split_at(key).1.find(|c| c != ' ').unwrap()
     };
     let column = second(&rows[0]);
     assert!(rows.iter().all(|row| second(row) == column), "{table}");

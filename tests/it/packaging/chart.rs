@@ -419,7 +419,8 @@ fn each_source_has_what_it_needs_and_nothing_for_others() {
     let Some(program) = tool("helm") else { return };
     const API: [&str; 5] =
         ["get :nodes", "get apps:replicasets", "get batch:jobs", "list :pods", "watch :pods"];
-    let cases: [(&str, &[&str], Vec<&str>, bool, bool); 6] = [
+    type Case<'a> = (&'a str, &'a [&'a str], Vec<&'a str>, bool, bool);
+    let cases: [Case; 6] = [
         ("[kubernetes]", &[], API.to_vec(), true, false),
         ("[kubelet]", &[], vec!["get :nodes/pods"], true, false),
         ("[kubelet]", &["kubelet: {useNodesProxy: true}"], vec!["get :nodes/proxy"], true, false),

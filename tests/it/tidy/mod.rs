@@ -598,9 +598,9 @@ const NOUNS: &[&str] = &[
 fn uncounted(line: &str) -> Option<&'static str> {
     NOUNS.iter().copied().find(|noun| {
         line.match_indices(&format!("}} {noun}")).any(|(at, found)| {
-            let rest = &line[at + found.len()..];
+            let rest = line.split_at(at + found.len()).1;
             let is_word = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            let before = line[..at].rsplit_once('{').map_or("", |(before, _)| before);
+            let before = line.split_at(at).0.rsplit_once('{').map_or("", |(before, _)| before);
             let is_limit = before.ends_with("at most ") || before.ends_with("up to ");
             is_word && !is_limit && !line.trim_start().starts_with("//")
         })
