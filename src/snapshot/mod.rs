@@ -5,6 +5,7 @@
 //! not be read is data too ([`gaps::Gap`]) and does not affect the other files.
 
 pub mod cgroups;
+mod controllers;
 pub mod gaps;
 pub mod hardware;
 pub mod held;

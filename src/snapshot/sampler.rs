@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::cgroups::{CgroupTree, CgroupWalk, is_cgroup2};
+use super::controllers::Controllers;
 use super::gaps::{Gap, GapReason, Gaps};
 use super::held::HELD_FILES_MAX;
 use super::namespaces::NamespaceReader;
@@ -63,11 +64,18 @@ pub enum EventQueue {
     Sockets,
 }
 
+/// Ticks after which the controllers of the cgroups are looked at again.
+const TICKS_TO_CONTROLLERS: u64 = 16;
+
 /// Reads one host repeatedly into one [`Snapshot`].
 pub struct Sampler {
     roots: Roots,
     options: SamplerOptions,
     hierarchy: Hierarchy,
+    /// `None`: there is no cgroup2 tree, or it does not say.
+    controllers: Option<Controllers>,
+    /// The options want `/proc/<pid>/io` whatever the cgroups have.
+    wants_process_io: bool,
     procfs: Dir,
     node: NodeReader,
     tree: Option<CgroupTree>,
@@ -85,7 +93,7 @@ impl Sampler {
     ///
     /// # Errors
     /// procfs is missing or forbidden. Everything else that is missing becomes a gap.
-    pub fn open(roots: Roots, mut options: SamplerOptions) -> Result<Self, ReadFailure> {
+    pub fn open(roots: Roots, options: SamplerOptions) -> Result<Self, ReadFailure> {
         let procfs = roots.open_procfs()?;
         let mut snapshot = Snapshot::default();
         let mut buffer = Buffer::default();
@@ -105,14 +113,13 @@ impl Sampler {
         let mount = roots.find_cgroup2();
         snapshot.gaps.standing.extend(mount.gaps);
         let mut tree = None;
-        let mut has_io_stat = false;
+        let mut controllers = None;
         if let Some(path) = &mount.path {
             let opened = Dir::open(path).and_then(|dir| {
                 if !is_cgroup2(&dir) {
                     return Err(ReadFailure::Absent);
                 }
-                has_io_stat =
-                    name_missing_controllers(&dir, mount.hierarchy, &mut buffer, &mut snapshot);
+                controllers = Controllers::open(&dir, mount.hierarchy, &mut buffer);
                 CgroupTree::new(
                     dir,
                     &mut snapshot.cgroups,
@@ -142,8 +149,6 @@ impl Sampler {
                 }
             }
         }
-        // Without io.stat, disk traffic is known from the processes only.
-        options.processes.io |= !has_io_stat;
         let mut namespaces = NamespaceReader::default();
         let (namespaces_by, host) = NamespaceBy::find(&procfs);
         match host {
@@ -167,8 +172,11 @@ impl Sampler {
                 Err(gap) => snapshot.gaps.standing.push(gap),
             }
         }
-        Ok(Self {
+        let wants_process_io = options.processes.io;
+        let mut opened = Self {
             hierarchy: mount.hierarchy,
+            controllers,
+            wants_process_io,
             roots,
             options,
             procfs,
@@ -181,7 +189,20 @@ impl Sampler {
             buffer,
             snapshot,
             tick: 0,
-        })
+        };
+        opened.look_at_controllers();
+        Ok(opened)
+    }
+
+    /// Names the controllers that cgroups lack. Without io.stat, disk traffic is known from the processes
+    /// only.
+    fn look_at_controllers(&mut self) {
+        let standing = &mut self.snapshot.gaps.standing;
+        let has_io_stat = match &mut self.controllers {
+            Some(controllers) => controllers.look(&mut self.buffer, standing),
+            None => false,
+        };
+        self.options.processes.io = self.wants_process_io || !has_io_stat;
     }
 
     #[must_use]
@@ -262,6 +283,9 @@ impl Sampler {
 
     /// Reads everything once. `clock` gives the time of each read; `wall` is the timestamp only.
     pub fn sample(&mut self, clock: &dyn Fn() -> BootTime, wall: WallTime) -> &Snapshot {
+        if self.tick > 0 && self.tick.is_multiple_of(TICKS_TO_CONTROLLERS) {
+            self.look_at_controllers();
+        }
         let Snapshot {
             boot: _,
             begun_at,
@@ -315,70 +339,6 @@ impl Sampler {
         self.tick += 1;
         &self.snapshot
     }
-}
-
-/// Adds a gap for each missing controller: on a hybrid host cgroup v2 may have cpu.stat only. True
-/// if the io controller is there.
-fn name_missing_controllers(
-    dir: &Dir,
-    hierarchy: Hierarchy,
-    buffer: &mut Buffer,
-    snapshot: &mut Snapshot,
-) -> bool {
-    let lists = |text: &[u8], name: &[u8]| {
-        text.split(|byte| byte.is_ascii_whitespace()).any(|controller| controller == name)
-    };
-    // Those of the cgroups below the root; unknown where the file cannot be read.
-    let passed_on = dir.read_record(c"cgroup.subtree_control", buffer).map(<[u8]>::to_vec);
-    let Ok(text) = dir.read_record(c"cgroup.controllers", buffer) else { return false };
-    let has = |name: &[u8]| lists(text, name);
-    let is_passed_on =
-        |name: &[u8]| passed_on.as_ref().map_or(true, |passed_on| lists(passed_on, name));
-    let missing: [(&[u8], &'static str, &'static str, &'static str); 4] = [
-        (
-            b"cpu",
-            "cgroup2 has no cpu controller (v1 holds it): CPU time is there, throttling is not",
-            "the cpu controller is off: CPU time is there, throttling is not",
-            "the root's cgroup.subtree_control lacks cpu: CPU time is there, throttling is not",
-        ),
-        (
-            b"memory",
-            "cgroup2 has no memory controller (v1 holds it): memory of pods and units is the \
-             resident set of their processes",
-            "the memory controller is off: memory of pods and units is the resident set of their \
-             processes",
-            "the root's cgroup.subtree_control lacks memory: memory of pods and units is the resident \
-             set of their processes",
-        ),
-        (
-            b"io",
-            "cgroup2 has no io controller (v1 holds it): disk traffic of pods and units is that \
-             of their live processes",
-            "the io controller is off: disk traffic of pods and units is that of their live \
-             processes",
-            "the root's cgroup.subtree_control lacks io: disk traffic of pods and units is that of \
-             their live processes",
-        ),
-        (
-            b"pids",
-            "cgroup2 has no pids controller (v1 holds it): task counts are missing",
-            "the pids controller is off: task counts are missing",
-            "the root's cgroup.subtree_control lacks pids: task counts are missing",
-        ),
-    ];
-    for (name, on_hybrid, off, not_passed_on) in missing {
-        let consequence = match (has(name), hierarchy) {
-            (true, _) => Some(not_passed_on).filter(|_| !is_passed_on(name)),
-            (false, Hierarchy::Hybrid) => Some(on_hybrid),
-            (false, _) => Some(off),
-        };
-        if let Some(consequence) = consequence {
-            let path = [b"cgroup2 controller ", name].concat().into();
-            let reason = GapReason::NotOffered { consequence };
-            snapshot.gaps.standing.push(Gap { path, reason });
-        }
-    }
-    has(b"io") && is_passed_on(b"io")
 }
 
 /// Adds a gap if the tree cannot be the host's: it has no cgroup but its root, or no process. True

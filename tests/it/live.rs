@@ -43,6 +43,8 @@ const ROLE: &str = "NODETALLY_TEST_ROLE";
 const READY: &str = "load-ready";
 /// The words before the value that a role prints at its end.
 const DONE: &str = "load-done ";
+/// The line of a load that has taken its first sample.
+const SAMPLED: &str = "load-sampled";
 
 fn roots() -> Roots {
     Roots {
@@ -160,8 +162,12 @@ impl Load {
 
     /// Lets it work and waits for what it says it did. It stays alive afterwards.
     fn work(&mut self) -> u64 {
-        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        self.begin();
         self.wait_for(DONE).parse().unwrap()
+    }
+
+    fn begin(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     }
 
     fn end(mut self) {
@@ -311,6 +317,7 @@ fn watch_sockets(addresses: &str) -> u64 {
         assert!(reading.readable && reading.complete && context.gaps.current.is_empty());
     };
     sample(&mut reader, &mut reading);
+    println!("{SAMPLED}");
     let due = clock::boot_time().plus(Duration::from_secs(60));
     let soon = Duration::from_millis(1100);
     let next = reader.next_look(due).unwrap();
@@ -696,8 +703,11 @@ fn short_connections_belong_to_their_listener_and_others_to_whom_a_look_has_seen
     let mut watching = Load::start(&watch, &own.child("server.service"), Some(a));
     let role = format!("peer:{here} {there}");
     let mut peer = Load::start(&role, &own.child("peer.service"), Some(b));
+    watching.begin();
+    // A connection of the first sample would be no short one.
+    watching.wait_for(SAMPLED);
     let peer = thread::spawn(move || peer.work());
-    let known = watching.work();
+    let known: u64 = watching.wait_for(DONE).parse().unwrap();
     assert_eq!(peer.join().unwrap(), 2 * SENT_BYTES as u64);
     let sent = (SHORT_CONNECTIONS * ANSWER_BYTES + SENT_BYTES) as u64;
     assert!((sent..=sent + 2 * SHORT_CONNECTIONS as u64 + 2).contains(&known), "{known} of {sent}");

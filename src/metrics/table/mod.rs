@@ -6,6 +6,7 @@
 mod exited;
 mod filesystem;
 mod node;
+mod node_memory;
 mod owner;
 mod process;
 
