@@ -10,7 +10,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// The files that a build reads. A change in it that is not committed is told by the commit's ending.
+/// The files that a build reads. Where one has an uncommitted change, the commit ends in `-modified`.
 const SOURCES: [&str; 5] = ["src", "Cargo.toml", "Cargo.lock", "build.rs", ".cargo"];
 
 fn main() {

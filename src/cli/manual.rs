@@ -12,7 +12,10 @@ use super::args::{Cli, CompletionShell};
 const FILES: [(&str, &str); 5] = [
     ("/etc/nodetally/config.toml", "The settings of the service."),
     ("/etc/default/nodetally", "Variables of the service. They win over its settings."),
-    ("/etc/credstore/nodetally.token", "The token of an endpoint, handed over by systemd."),
+    (
+        "/etc/credstore/nodetally.token",
+        "The token of an endpoint, which systemd passes to the service as a credential.",
+    ),
     ("/run/nodetally", "The last counters, and posts in flight, of this boot."),
     ("/var/lib/nodetally/spool", "Samples that wait for an endpoint."),
 ];

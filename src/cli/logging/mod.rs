@@ -161,7 +161,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 impl SharedLog {
     fn write(&self, line: &LogLine) {
-        // Nobody could be told of an error.
+        // The log itself fails: there is no other place for the error.
         let _ = io::stderr().lock().write_all(line.rendered(self.format).as_bytes());
     }
 

@@ -166,7 +166,7 @@ impl Rig {
         balanced(self.handle.statistics(&self.time.now()))
     }
 
-    /// Waits until the figures are as told; fails with them otherwise.
+    /// Waits until the figures are as wanted; fails with them otherwise.
     pub async fn until(&self, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
         let begin = Instant::now();
         loop {

@@ -80,7 +80,7 @@ fn an_address_that_is_in_use_is_named() {
     assert!(line.contains(&format!("the receiver cannot listen on {address}")), "{line}");
 }
 
-/// Whoever opens it to others is told what that means.
+/// An address that other hosts reach is logged as a warning.
 #[test]
 fn an_address_that_others_reach_comes_with_a_warning() {
     let mut receiver = Agent::start(receive(&["--listen", "0.0.0.0:0"]));

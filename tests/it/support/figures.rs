@@ -11,7 +11,7 @@ use tokio::time::sleep;
 /// Long enough for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Waits until the figures are as told; fails with them otherwise. They are in balance all the time.
+/// Waits until the figures are as wanted; fails with them otherwise. They are in balance all the time.
 pub async fn until(handle: &Handle, what: &str, done: impl Fn(&Statistics) -> bool) -> Statistics {
     let boot = BootId::parse(b"dcb0aa66-4b28-4a3b-b26c-358f9a3b5bb2").unwrap();
     let since_boot = BootTime::from_nanos(1_000_000_000_000);
