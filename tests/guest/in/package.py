@@ -11,10 +11,13 @@ import scenarios
 from agent import Posts, total
 from host import HANDED_IN, Cgroup, Stage, sh
 from node import disk_totals
-from service import CONFIG, UNIT, UNIT_FILE, journal, shown, wait_for_line
+from service import CONFIG, UNIT, UNIT_FILE, journal, shown
 
 PACKAGE = HANDED_IN / "nodetally.deb"
 BINARY = Path("/usr/bin/nodetally")
+RESUMED = "resumed from the counters"
+# systemd's word for a service that it need not kill.
+STOPPED = "Deactivated successfully"
 # All that it may leave behind a purge is in the journal.
 OWN = ("/etc/nodetally", "/etc/default/nodetally", "/var/lib/nodetally", "/var/lib/private/nodetally",
        "/run/nodetally", "/run/private/nodetally", "/usr/lib/systemd/system/nodetally.service",
@@ -96,13 +99,14 @@ def upgrade(verdict, posts):
         stage.begin()
         time.sleep(6)
         pid = shown("MainPID")
+        resumed = journal().count(RESUMED)
         begun = time.monotonic()
         sh("dpkg", "-i", newer)
         verdict.say(f"upgraded in {time.monotonic() - begun:.1f} s")
         verdict.true(shown("SubState") == "running", f"it runs behind an upgrade: {journal()[-800:]}")
         verdict.true(shown("MainPID") != pid, "an upgrade starts the new binary")
         verdict.true(CONFIG.read_text() == mine, "an upgrade keeps the configuration")
-        wait_for_line("resumed from the counters")
+        host.wait_until("the new binary resumes", 20, lambda: journal().count(RESUMED) > resumed)
         done = stage.done()["package"]
         for _ in range(3):
             posts.wait_for_node(20)
@@ -123,9 +127,12 @@ def upgrade(verdict, posts):
 
 
 def remove(verdict):
+    stopped = journal().count(STOPPED)
     begun = time.monotonic()
     sh("dpkg", "--remove", "nodetally")
-    verdict.at_most("seconds to remove it", time.monotonic() - begun, 15)
+    # Most of it is dpkg's own, which an emulated processor makes long.
+    verdict.say(f"removed in {time.monotonic() - begun:.1f} s")
+    verdict.true(journal().count(STOPPED) == stopped + 1, f"it ends when asked: {journal()[-800:]}")
     verdict.true(shown("ActiveState") == "inactive", f"removed: {shown('ActiveState')}")
     verdict.true(not BINARY.exists(), "the binary is removed")
     verdict.true(CONFIG.exists(), "the configuration outlives a removal")

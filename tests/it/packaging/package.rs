@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::{text, tree};
 use crate::support::skip::skip;
@@ -66,9 +67,18 @@ fn stand_in() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let binary = folder.path().join("release/nodetally");
     fs::create_dir(folder.path().join("release")).unwrap();
-    fs::write(&binary, "#!/bin/sh\nexit 0\n").unwrap();
+    // A program of the machine, since rpmlint wants one in a package for an architecture.
+    fs::copy("/bin/true", &binary).unwrap();
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
     folder
+}
+
+/// Fails where the checker of packages, if it is there, finds an error.
+fn lint(checker: &str, arguments: &[&str], package: &Path) {
+    if !has(checker) {
+        return skip(format!("no {checker}: whether it finds an error in the package"));
+    }
+    run(Command::new(checker).args(arguments).arg(package).current_dir(tree("")));
 }
 
 #[test]
@@ -105,14 +115,20 @@ fn the_debian_package() {
     if let Some(missing) = ["cargo-deb", "dpkg", "unshare"].iter().find(|name| !has(name)) {
         return skip(format!("no {missing}: the .deb"));
     }
-    let built = stand_in();
-    let package = built.path().join("nodetally.deb");
-    run(Command::new("cargo")
-        .args(["deb", "--no-build", "--no-strip", "--fast", "--quiet", "-o"])
-        .arg(&package)
-        .env("CARGO_TARGET_DIR", built.path())
-        .env("SOURCE_DATE_EPOCH", "1790000000")
-        .current_dir(tree("")));
+    let make = || {
+        let built = stand_in();
+        let package = built.path().join("nodetally.deb");
+        run(Command::new("cargo")
+            .args(["deb", "--no-build", "--no-strip", "--fast", "--quiet", "-o"])
+            .arg(&package)
+            .env("CARGO_TARGET_DIR", built.path())
+            .env("SOURCE_DATE_EPOCH", "1790000000")
+            .current_dir(tree("")));
+        (built, package)
+    };
+    let (_built, package) = make();
+    has_the_same_bytes_a_second_later(&package, &make);
+    lint("lintian", &["--allow-root", "--fail-on", "error"], &package);
 
     let listed = run(Command::new("dpkg-deb").arg("-c").arg(&package));
     // -rw-r--r-- root/root 123 2026-11-30 12:00 ./etc/default/nodetally
@@ -156,6 +172,18 @@ fn the_debian_package() {
     assert_eq!(depends.trim(), "", "a static binary needs nothing");
 
     install_and_remove(&package);
+}
+
+/// Neither the time of the build nor the place gets into a package.
+fn has_the_same_bytes_a_second_later(
+    first: &Path,
+    make: &dyn Fn() -> (tempfile::TempDir, PathBuf),
+) {
+    // Dates in packages are whole seconds.
+    std::thread::sleep(Duration::from_millis(1100));
+    stage();
+    let (_built, second) = make();
+    assert!(fs::read(first).unwrap() == fs::read(&second).unwrap(), "{}", second.display());
 }
 
 /// The maintainer scripts run in a copy of the root, of which the machine's own files are the lower layer.
@@ -220,15 +248,21 @@ fn the_rpm_package() {
     if let Some(missing) = ["cargo-generate-rpm", "rpm"].iter().find(|name| !has(name)) {
         return skip(format!("no {missing}: the .rpm"));
     }
-    let built = stand_in();
-    let package = built.path().join("nodetally.rpm");
-    run(Command::new("cargo")
-        .args(["generate-rpm", "--payload-compress", "gzip", "--target-dir"])
-        .arg(built.path())
-        .arg("-o")
-        .arg(&package)
-        .env("SOURCE_DATE_EPOCH", "1790000000")
-        .current_dir(tree("")));
+    let make = || {
+        let built = stand_in();
+        let package = built.path().join("nodetally.rpm");
+        run(Command::new("cargo")
+            .args(["generate-rpm", "--payload-compress", "gzip", "--target-dir"])
+            .arg(built.path())
+            .arg("-o")
+            .arg(&package)
+            .env("SOURCE_DATE_EPOCH", "1790000000")
+            .current_dir(tree("")));
+        (built, package)
+    };
+    let (_built, package) = make();
+    has_the_same_bytes_a_second_later(&package, &make);
+    lint("rpmlint", &["--config", "packaging/rpm/rpmlint.toml"], &package);
     let query = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&package));
     let listed = query(&["--qf", "[%{FILENAMES} %{FILEMODES:octal} %{FILEUSERNAME}\\n]"]);
     for (path, mode, _) in INSTALLED {
