@@ -119,6 +119,13 @@ impl Sampler {
                 if !is_cgroup2(&dir) {
                     return Err(ReadFailure::Absent);
                 }
+                if is_part_of_a_tree(&dir) {
+                    let consequence = "its root is a cgroup of a larger tree, as in a container: where \
+                                       /proc is the host's, usage of the rest of the host is in the \
+                                       remainder; measure on the host itself";
+                    let reason = GapReason::NotOffered { consequence };
+                    snapshot.gaps.standing.push(Gap { path: (*b"cgroup2").into(), reason });
+                }
                 controllers = Controllers::open(&dir, mount.hierarchy, &mut buffer);
                 CgroupTree::new(
                     dir,
@@ -339,6 +346,12 @@ impl Sampler {
         self.tick += 1;
         &self.snapshot
     }
+}
+
+/// True if the tree's root is another cgroup than the host's root, which alone has no `cgroup.type`
+/// (Documentation/admin-guide/cgroup-v2.rst, "Core Interface Files").
+fn is_part_of_a_tree(root: &Dir) -> bool {
+    root.has(c"cgroup.type")
 }
 
 /// Adds a gap if the tree cannot be the host's: it has no cgroup but its root, or no process. True

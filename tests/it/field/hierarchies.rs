@@ -63,6 +63,26 @@ fn gaps(dump: &Dump) -> String {
     dump.0["gaps"].to_string()
 }
 
+/// In a container that boots a systemd of its own (systemd-nspawn, LXC, kind), with cgroups below its
+/// root.
+#[test]
+fn a_tree_that_is_a_part_of_the_hosts_is_a_gap() {
+    for (is_part, expected) in [(false, 0), (true, 1)] {
+        let host = Host::copy(CRIO);
+        for instant in BOTH {
+            if is_part {
+                host.write(instant, "sys/fs/cgroup/cgroup.type", "domain\n");
+            }
+        }
+        let gaps = gaps(&host.dump());
+        assert_eq!(
+            gaps.matches("its root is a cgroup of a larger tree").count(),
+            expected,
+            "{gaps}"
+        );
+    }
+}
+
 #[test]
 fn the_pods_of_a_hybrid_host_are_found_in_v1() {
     let by_cgroupfs = format!("/kubepods/besteffort/pod{UID}/{ID}");
