@@ -116,7 +116,8 @@ pub struct TopModel {
     selected: Option<Box<str>>,
     /// Its place when it was looked up last.
     selected_at: usize,
-    has_sample: bool,
+    /// Nobody has chosen a table, and no sample has.
+    has_no_table: bool,
 }
 
 impl Default for TopModel {
@@ -138,16 +139,17 @@ impl Default for TopModel {
             unfolds_all: false,
             selected: None,
             selected_at: 0,
-            has_sample: false,
+            has_no_table: true,
         }
     }
 }
 
 impl TopModel {
-    /// Adds the newest sample. The first decides which table is shown: a host without pods has units.
+    /// Adds the newest sample. The first decides which table is shown, unless somebody has chosen one
+    /// before it came: a host without pods has units.
     pub fn add(&mut self, sample: TopSample) {
-        if !self.has_sample {
-            self.has_sample = true;
+        if self.has_no_table {
+            self.has_no_table = false;
             let has = |kind| sample.rows.iter().any(|row| row.entity.kind == kind);
             let is_there = |table: &TopTable| has(table.kind());
             self.table = TopTable::ALL.into_iter().find(is_there).unwrap_or(TopTable::Processes);
@@ -311,6 +313,7 @@ impl TopModel {
 
     fn set_table(&mut self, table: TopTable) {
         self.table = table;
+        self.has_no_table = false;
         self.selected = None;
         self.selected_at = 0;
     }
@@ -377,6 +380,31 @@ mod tests {
         model.act(TopAction::Order(RowOrder::Figure(RowFigure::Out)));
         assert_eq!(model.figure(), RowFigure::Cpu);
         assert_eq!(names(&model), ["burn", "ended children of sshd", "sshd"]);
+    }
+
+    #[test]
+    fn the_first_sample_chooses_a_table_where_nobody_has() {
+        let pods = LINES;
+        let units: String = LINES
+            .lines()
+            .filter(|line| !line.contains(r#""kind":"pod""#))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        for (keys, lines, table) in [
+            (&[][..], pods, TopTable::Pods),
+            (&[], &units, TopTable::Units),
+            (&[], "", TopTable::Processes),
+            (&[TopAction::Table(TopTable::Processes)], pods, TopTable::Processes),
+            (&[TopAction::Table(TopTable::Pods)], &units, TopTable::Pods),
+            (&[TopAction::NextTable], pods, TopTable::Units),
+        ] {
+            let mut model = TopModel::default();
+            act(&mut model, keys.iter().copied());
+            model.add(sample(lines));
+            assert_eq!(model.table, table, "{keys:?}");
+            model.add(sample(pods));
+            assert_eq!(model.table, table, "the second sample changes nothing, {keys:?}");
+        }
     }
 
     #[test]
