@@ -5,16 +5,16 @@
 
 use std::fmt::Write as _;
 
-use super::lines::{cut, shortened};
+use super::lines::{cut, padded, padded_left, shortened, width};
 use super::style::{Grade, Style};
 
-/// The width where there is no terminal, in characters.
+/// The width where there is no terminal, in columns.
 const WIDTH_WITHOUT_TERMINAL: usize = 200;
 
-/// The least that is left of a name, in characters.
+/// The least that is left of a name, in columns.
 const NAME_CHARS_MIN: usize = 12;
 
-/// The least of a command line that is worth its place, in characters.
+/// The least of a command line that is worth its place, in columns.
 const TEXT_CHARS_MIN: usize = 20;
 
 /// The name column of one row.
@@ -73,10 +73,10 @@ impl<const N: usize> Grid<N> {
         let layout = self.layout(style.width.unwrap_or(WIDTH_WITHOUT_TERMINAL));
         let Layout { columns, name_width, .. } = layout;
         let title = shortened(&self.title, name_width);
-        let mut head = style.bold(&format!("{title:<name_width$}"));
+        let mut head = style.bold(&padded(&title, name_width));
         for (text, width) in self.heads.iter().zip(columns) {
             if let Some(width) = width {
-                let _ = write!(head, "  {}", style.bold(&format!("{text:>width$}")));
+                let _ = write!(head, "  {}", style.bold(&padded_left(text, width)));
             }
         }
         let _ = writeln!(out, "\n{}", head.trim_end());
@@ -84,7 +84,7 @@ impl<const N: usize> Grid<N> {
             let mut line = layout.label(label, style);
             for (cell, width) in cells.iter().zip(columns) {
                 let Some(width) = width else { continue };
-                let text = format!("{cell:>width$}");
+                let text = padded_left(cell, width);
                 let _ =
                     write!(line, "  {}", if is_nothing(cell) { style.dim(&text) } else { text });
             }
@@ -92,18 +92,18 @@ impl<const N: usize> Grid<N> {
         }
     }
 
-    fn layout(&self, width: usize) -> Layout<N> {
-        let mut widths = self.heads.map(|head| head.chars().count());
+    fn layout(&self, columns: usize) -> Layout<N> {
+        let mut widths = self.heads.map(width);
         let mut has_values = [false; N];
         for (_, cells) in &self.rows {
-            for ((width, has), cell) in widths.iter_mut().zip(&mut has_values).zip(cells) {
-                *width = (*width).max(cell.chars().count());
+            for ((wide, has), cell) in widths.iter_mut().zip(&mut has_values).zip(cells) {
+                *wide = (*wide).max(width(cell));
                 *has |= *cell != nothing();
             }
         }
         let longest = |details: bool| {
-            let of_rows = self.rows.iter().map(|(label, _)| label.chars(details));
-            of_rows.max().unwrap_or(0).max(self.title.chars().count())
+            let of_rows = self.rows.iter().map(|(label, _)| label.columns(details));
+            of_rows.max().unwrap_or(0).max(width(&self.title))
         };
         let has_text = self.rows.iter().any(|(label, _)| !label.text.is_empty());
         let mut layout = Layout { columns: widths.map(Some), name_width: 0, details: true };
@@ -115,28 +115,28 @@ impl<const N: usize> Grid<N> {
         // A longer name is shortened before it takes half of the width from the columns.
         let fits = |layout: &Layout<N>| {
             let wanted = longest(layout.details) + if has_text { TEXT_CHARS_MIN } else { 0 };
-            wanted.min(width / 2) + layout.cells_width() <= width
+            wanted.min(columns / 2) + layout.cells_width() <= columns
         };
         if !self.order.is_empty() {
-            layout.details = longest(true) + layout.cells_width() <= width;
+            layout.details = longest(true) + layout.cells_width() <= columns;
             let empty = (0..N).filter(|column| !has_values[*column]);
             let droppable: Vec<usize> = self.order.iter().copied().flatten().copied().collect();
             let empty: Vec<usize> = empty.filter(|column| droppable.contains(column)).collect();
-            for columns in std::iter::once(empty.as_slice()).chain(self.order.iter().copied()) {
+            for dropped in std::iter::once(empty.as_slice()).chain(self.order.iter().copied()) {
                 if fits(&layout) {
                     break;
                 }
-                for column in columns {
+                for column in dropped {
                     layout.columns[*column] = None;
                 }
             }
         }
-        let with_text = |label: &Label| match label.text.chars().count() {
+        let with_text = |label: &Label| match width(&label.text) {
             0 => 0,
-            text => label.chars(layout.details) + 2 + text,
+            text => label.columns(layout.details) + 2 + text,
         };
         let texts = self.rows.iter().map(|(label, _)| with_text(label)).max().unwrap_or(0);
-        let room = width.saturating_sub(layout.cells_width()).max(NAME_CHARS_MIN);
+        let room = columns.saturating_sub(layout.cells_width()).max(NAME_CHARS_MIN);
         layout.name_width = longest(layout.details).max(texts).min(room);
         layout
     }
@@ -160,7 +160,7 @@ impl<const N: usize> Layout<N> {
         let mut room = self.name_width;
         let mut notes: &[(Grade, String)] = &label.notes;
         let len = |notes: &[(Grade, String)]| -> usize {
-            notes.iter().map(|(_, note)| note.chars().count() + 1).sum()
+            notes.iter().map(|(_, note)| width(note) + 1).sum()
         };
         while len(notes) + NAME_CHARS_MIN > room
             && let [fewer @ .., _] = notes
@@ -172,20 +172,20 @@ impl<const N: usize> Layout<N> {
         if self.details && !label.detail.is_empty() {
             let _ = write!(name, " {}", label.detail);
         }
-        let text = label.text.chars().count();
+        let text = width(&label.text);
         let for_text = match text {
             0 => 0,
             text => (text + 2).min(room / 2),
         };
         let name = shortened(&name, room - for_text);
-        room -= name.chars().count();
+        room -= width(&name);
         let mut out = name;
         for (grade, note) in notes {
             let _ = write!(out, " {}", style.graded(*grade, note));
         }
         if text > 0 && room > 2 {
             let text = cut(&label.text, room - 2);
-            room -= 2 + text.chars().count();
+            room -= 2 + width(&text);
             let _ = write!(out, "  {text}");
         }
         out.extend(std::iter::repeat_n(' ', room));
@@ -194,12 +194,12 @@ impl<const N: usize> Layout<N> {
 }
 
 impl Label {
-    /// The length without the text at the end.
-    fn chars(&self, details: bool) -> usize {
-        let detail = self.detail.chars().count();
+    /// The width without the text at the end.
+    fn columns(&self, details: bool) -> usize {
+        let detail = width(&self.detail);
         let detail = if details && detail > 0 { detail + 1 } else { 0 };
-        let notes = self.notes.iter().map(|(_, note)| note.chars().count() + 1);
-        self.name.chars().count() + detail + notes.sum::<usize>()
+        let notes = self.notes.iter().map(|(_, note)| width(note) + 1);
+        width(&self.name) + detail + notes.sum::<usize>()
     }
 }
 
@@ -214,6 +214,7 @@ fn is_nothing(cell: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::tests::NAMES;
     use super::*;
 
     const ORDER: &[&[usize]] = &[&[2], &[1]];
@@ -268,6 +269,40 @@ mod tests {
             let lines = drawn(Some(width), label(&"long".repeat(30)));
             assert_eq!(lines[1].chars().count(), width, "{lines:?}");
             assert!(lines[1].contains("  java"), "{lines:?}");
+        }
+    }
+
+    /// The terminal is a program of others, and counts columns for itself.
+    #[test]
+    fn no_row_is_wrapped_and_columns_stand_below_their_heads() {
+        for columns in [40_u16, 80, 81, 120] {
+            let mut grid = Grid::new("ROWS".to_owned(), ["CORES", "LIMIT", "READ"]).dropping(ORDER);
+            for name in NAMES {
+                let label = Label {
+                    name: name.repeat(2),
+                    detail: "本番".to_owned(),
+                    notes: vec![(Grade::Alarm, "OOM".to_owned())],
+                    text: "java 世界 ".repeat(9),
+                };
+                grid.add(label, ["0.25".to_owned(), "1.00".to_owned(), "1.00 MiB/s".to_owned()]);
+            }
+            let mut out = String::new();
+            let style = Style { colour: false, width: Some(columns.into()), top: 10 };
+            grid.draw(style, &mut out);
+            let mut terminal = vt100::Parser::new(20, columns, 0);
+            terminal.process(out.replace('\n', "\r\n").as_bytes());
+            let screen = terminal.screen();
+            assert!((0..20).all(|line| !screen.row_wrapped(line)), "{columns}\n{out}");
+            // The title is behind an empty line.
+            let head: String = screen.rows(0, columns).nth(1).unwrap();
+            let end = u16::try_from(head.find("CORES").unwrap() + "CORES".len()).unwrap();
+            for (line, name) in screen.rows(0, end).skip(2).zip(NAMES) {
+                // Terminals differ on its width, and the larger one is counted.
+                if name.contains('\u{fe0f}') {
+                    continue;
+                }
+                assert!(line.ends_with("  0.25"), "{columns} {line:?}\n{out}");
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthChar as _;
+
 use super::style::Style;
 use crate::printable::printable;
 
@@ -18,56 +20,96 @@ pub(super) fn more(rest: usize, one: &str, many: &str, style: Style, out: &mut S
     }
 }
 
-/// `text` in at most `width` characters, without its middle: names differ at either end.
-pub(super) fn shortened(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_owned();
-    }
-    if width < 3 {
-        return text.chars().take(width).collect();
-    }
-    let head = (width - 1).div_ceil(2);
-    let tail = width - 1 - head;
-    let start: String = text.chars().take(head).collect();
-    let end: String = text.chars().skip(count - tail).collect();
-    format!("{start}…{end}")
+/// The columns that `text` has on a terminal: a Chinese character has two, an accent of its own none.
+/// Terminals differ on emoji of several characters; then it is the largest number.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
 }
 
-/// `text` in at most `width` characters, without its end.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
+fn char_width(c: char) -> usize {
+    match c {
+        // A variation selector may make the character before it wide.
+        '\u{fe00}'..='\u{fe0f}' => 1,
+        c => c.width().unwrap_or(0),
     }
-    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    if width > 0 {
-        kept.push('…');
-    }
-    kept
 }
 
-/// `head`, then `text`, as lines of at most `width` characters; the later ones are indented by
-/// `indent`. A line ends after a comma or semicolon where one is in its last two thirds, else at a space.
-pub(super) fn folded(head: &str, text: &str, indent: usize, width: Option<usize>) -> String {
+/// `text`, filled up with spaces to `columns`.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// The same, with the spaces before it.
+pub(super) fn padded_left(text: &str, columns: usize) -> String {
+    format!("{}{text}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// The longest start of `text` that has at most `columns`.
+fn start(text: &str, columns: usize) -> &str {
+    let mut left = columns;
+    let end = text.char_indices().find_map(|(at, c)| {
+        let rest = left.checked_sub(char_width(c));
+        left = rest.unwrap_or(0);
+        rest.is_none().then_some(at)
+    });
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// The longest end of `text` that has at most `columns`. It begins with a character that has columns of
+/// its own, since the others belong to the one before them.
+fn end(text: &str, columns: usize) -> &str {
+    let mut left = columns;
+    let starts = text.char_indices().rev().map_while(|(at, c)| {
+        left = left.checked_sub(char_width(c))?;
+        Some((at, c))
+    });
+    let starts = starts.filter(|(_, c)| c.width().is_some_and(|columns| columns > 0));
+    starts.last().and_then(|(at, _)| text.get(at..)).unwrap_or_default()
+}
+
+/// `text` in at most `columns`, without its middle: names differ at either end.
+pub(super) fn shortened(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let tail = room / 2;
+    format!("{}…{}", start(text, room - tail), end(text, tail))
+}
+
+/// `text` in at most `columns`, without its end.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    format!("{}…", start(text, room))
+}
+
+/// `head`, then `text`, as lines of at most `columns`; the later ones are indented by `indent`.
+/// A line ends after a comma or semicolon where one is in its last two thirds, else at a space.
+pub(super) fn folded(head: &str, text: &str, indent: usize, columns: Option<usize>) -> String {
     let mut out = head.to_owned();
     let mut rest = text;
-    let mut used = head.chars().count();
-    let Some(width) = width else {
+    let mut used = width(head);
+    let Some(columns) = columns else {
         out.push_str(rest);
         return out;
     };
     loop {
-        let room = width.saturating_sub(used).max(8);
-        let Some((end, _)) = rest.char_indices().nth(room) else {
+        let room = columns.saturating_sub(used).max(8);
+        if width(rest) <= room {
             out.push_str(rest);
             return out;
-        };
+        }
+        let end = start(rest, room).len();
         // A space right behind the line may be its end too.
         let (_, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let window_end = end + behind.chars().next().map_or(0, char::len_utf8);
         let window = rest.get(..window_end).unwrap_or(rest);
         let after = |mark: &str| window.rfind(mark).map(|at| at + mark.len() - 1);
-        let at_mark = after("; ").max(after(", ")).filter(|at| *at >= room / 3);
+        let is_late = |at: &usize| rest.get(..*at).is_some_and(|line| width(line) >= room / 3);
+        let at_mark = after("; ").max(after(", ")).filter(is_late);
         let at = at_mark.or_else(|| window.rfind(' ').filter(|at| *at > 0)).unwrap_or(end);
         let (line, more) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(line.trim_end());
@@ -79,21 +121,81 @@ pub(super) fn folded(head: &str, text: &str, indent: usize, width: Option<usize>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// Names as people choose them, with characters of no, one and two columns.
+    pub const NAMES: [&str; 10] = [
+        "kubepods-burstable",
+        "世界你好世界你好世界你好世界你好",
+        "データベース-サーバー-本番環境-レプリカ-一号機.service",
+        "한국어프로세스이름",
+        "e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}",
+        "a世b界c你d好e",
+        "🚀🚀🚀-rocket-🚀🚀🚀",
+        "👍🏽👍🏽👍🏽👍🏽",
+        "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}",
+        "ＦＵＬＬ－ｗｉｄｔｈ",
+    ];
+
     #[test]
-    fn a_long_name_keeps_both_ends() {
-        assert_eq!(shortened("kubepods-burstable", 9), "kube…able");
-        assert_eq!(shortened("short", 9), "short");
-        assert_eq!(shortened("short", 2), "sh");
+    fn a_long_name_keeps_both_ends_in_its_columns() {
+        for (text, columns, shown) in [
+            ("kubepods-burstable", 9, "kube…able"),
+            ("kubepods", 8, "kubepods"),
+            ("kubepods", 1, "…"),
+            ("kubepods", 0, ""),
+            ("世界你好", 8, "世界你好"),
+            // Half a character has no place.
+            ("世界你好", 7, "世…好"),
+            ("e\u{301}e\u{301}e\u{301}e\u{301}", 3, "e\u{301}…e\u{301}"),
+        ] {
+            assert_eq!(shortened(text, columns), shown, "{text} in {columns}");
+        }
     }
 
     #[test]
     fn a_command_line_keeps_its_start() {
-        assert_eq!(cut("java -jar app.jar", 9), "java -ja…");
-        assert_eq!(cut("true", 4), "true");
-        assert_eq!(cut("true", 0), "");
+        for (text, columns, shown) in [
+            ("java -jar app.jar", 9, "java -ja…"),
+            ("true", 4, "true"),
+            ("true", 0, ""),
+            ("世界你好", 7, "世界你…"),
+            ("世界你好", 6, "世界…"),
+        ] {
+            assert_eq!(cut(text, columns), shown, "{text} in {columns}");
+        }
+    }
+
+    /// As long as a command line of accents may be, which have no width.
+    #[test]
+    fn a_text_without_width_takes_no_long_time() {
+        let text = format!("a{}bc", "\u{301}".repeat(1 << 20));
+        assert_eq!(width(&text), 3);
+        assert_eq!(cut(&text, 2).chars().count(), (1 << 20) + 2);
+        assert_eq!(shortened(&text, 2).chars().count(), (1 << 20) + 2);
+    }
+
+    /// The terminal is a program of others, and counts columns for itself.
+    #[test]
+    fn no_line_is_wrapped_by_a_terminal() {
+        for name in NAMES {
+            for columns in 2..60_u16 {
+                let wide = usize::from(columns);
+                let mut texts = vec![shortened(name, wide), cut(name, wide)];
+                texts.extend([padded(&texts[0], wide), padded_left(&texts[0], wide)]);
+                // A line has at least eight columns for its text.
+                if columns >= 10 {
+                    texts.push(folded("", &format!("{name}, {name} {name}"), 2, Some(wide)));
+                }
+                for text in texts {
+                    let mut terminal = vt100::Parser::new(100, columns, 0);
+                    terminal.process(text.replace('\n', "\r\n").as_bytes());
+                    let screen = terminal.screen();
+                    assert!((0..100).all(|line| !screen.row_wrapped(line)), "{columns} {text:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::grid::Grid;
-use super::lines::{cut, folded, printable_bytes};
+use super::lines::{cut, folded, printable_bytes, width};
 use super::style::Style;
 use crate::ledger::Account;
 use crate::ledger::account::Balance;
@@ -28,7 +28,7 @@ pub(super) fn balance(account: &Account, in_full: bool, style: Style, out: &mut 
     if !parts.is_empty() {
         let long: Vec<String> = parts.iter().map(Remainder::in_full).collect();
         let mut text = long.join(", ");
-        if style.width.is_some_and(|width| HEAD_CHARS + text.chars().count() > width) {
+        if style.width.is_some_and(|columns| HEAD_CHARS + width(&text) > columns) {
             text = parts.iter().map(Remainder::short).collect::<Vec<_>>().join(", ");
         }
         let _ = writeln!(out, "{}", line("remainder", &text, style));
@@ -212,8 +212,8 @@ pub(super) fn gaps(gaps: &Gaps, in_full: bool, style: Style, out: &mut String) {
     }
     let paths: Vec<String> = all.iter().map(|gap| printable_bytes(&gap.path)).collect();
     let mut text = format!("{count}: {}", paths.join(", "));
-    let width = style.width.unwrap_or(200);
-    text = cut(&text, width.saturating_sub(HEAD_CHARS + HINT.len()));
+    let columns = style.width.unwrap_or(200);
+    text = cut(&text, columns.saturating_sub(HEAD_CHARS + HINT.len()));
     let _ = writeln!(out, "{}", line("gaps", &(text + HINT), style));
 }
 

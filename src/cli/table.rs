@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::SortKey;
 pub(super) use super::grid::{Grid, Label, nothing};
-use super::lines::{folded, more, printable_bytes, shortened};
+use super::lines::{folded, more, printable_bytes, shortened, width};
 use super::style::Grade;
 pub use super::style::Style;
 use super::summary;
@@ -58,13 +58,13 @@ fn node(page: &Page<'_>, style: Style, out: &mut String) {
     let (account, host) = (page.account, page.host);
     let node = &account.node;
     let name = printable(&host.name);
-    let name = style.width.map_or_else(|| name.clone(), |width| shortened(&name, width));
+    let name = style.width.map_or_else(|| name.clone(), |columns| shortened(&name, columns));
     let _ = write!(out, "{}", style.bold(&name));
-    let mut used = name.chars().count();
+    let mut used = width(&name);
     for fact in [&host.kernel_release, &host.os, &host.cpu_model].into_iter().flatten() {
         let fact = printable(fact);
-        used += 2 + fact.chars().count();
-        if style.width.is_some_and(|width| used > width) {
+        used += 2 + width(&fact);
+        if style.width.is_some_and(|columns| used > columns) {
             break;
         }
         let _ = write!(out, "  {fact}");
@@ -179,8 +179,8 @@ fn filesystems(page: &Page<'_>, style: Style, out: &mut String) {
         let percent = full(filesystem) / 10;
         let note = (percent >= NEAR_PERCENT.into()).then(|| format!(" {percent} % full"));
         let note = note.unwrap_or_default();
-        if let Some(width) = style.width {
-            text = shortened(&text, width.saturating_sub(10 + note.chars().count()));
+        if let Some(columns) = style.width {
+            text = shortened(&text, columns.saturating_sub(10 + width(&note)));
         }
         let note = style.graded(Grade::Warning, &note);
         let note = if percent >= NEAR_PERCENT.into() { note } else { String::new() };

@@ -1,6 +1,7 @@
 //! The node's figures above the table, in as many lines as there are.
 
-use super::text::{bytes, cores, width};
+use super::text::{bytes, cores};
+use crate::cli::lines::width;
 use crate::payload::dump::decode::{NodeLine, PressureLine};
 
 /// The space between two facts.

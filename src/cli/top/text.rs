@@ -1,40 +1,8 @@
-//! Texts in a given width. Widths are those of a terminal: a Chinese character has two columns.
+//! Texts of figures and times.
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
-
+use crate::cli::lines::shortened;
 use crate::payload::size::size;
 use crate::quantity::Bytes;
-
-pub fn width(text: &str) -> usize {
-    text.width()
-}
-
-/// `text` in at most `columns`, without its middle: names differ at either end.
-pub fn shortened(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
-    }
-    let Some(room) = columns.checked_sub(1) else { return String::new() };
-    let tail = room / 2;
-    let (mut shown, mut left) = (String::new(), room - tail);
-    for c in text.chars() {
-        let Some(rest) = left.checked_sub(c.width().unwrap_or(0)) else { break };
-        left = rest;
-        shown.push(c);
-    }
-    shown.push('…');
-    let (mut end, mut left) = (Vec::new(), tail);
-    for c in text.chars().rev() {
-        // What is behind a full end belongs to a character that has no place.
-        let Some(rest) = left.checked_sub(c.width().unwrap_or(0)).filter(|_| left > 0) else {
-            break;
-        };
-        left = rest;
-        end.push(c);
-    }
-    shown.extend(end.into_iter().rev());
-    shown
-}
 
 /// CPUs, in hundredths; below that as such.
 pub fn cores(millicores: u64) -> String {
@@ -61,23 +29,6 @@ pub fn time_of_day(stamp: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_name_keeps_both_ends_in_its_columns() {
-        for (text, columns, shown) in [
-            ("kubepods-burstable", 9, "kube…able"),
-            ("kubepods", 8, "kubepods"),
-            ("kubepods", 1, "…"),
-            ("kubepods", 0, ""),
-            ("世界你好", 8, "世界你好"),
-            // Half a character has no place.
-            ("世界你好", 7, "世…好"),
-            ("e\u{301}e\u{301}e\u{301}e\u{301}", 3, "e\u{301}…e\u{301}"),
-        ] {
-            assert_eq!(shortened(text, columns), shown, "{text} in {columns}");
-            assert!(width(&shortened(text, columns)) <= columns);
-        }
-    }
 
     #[test]
     fn a_stamp_becomes_the_time_of_day() {

@@ -12,7 +12,8 @@ use super::keys::HELP;
 use super::model::{ListedRow, RowOrder, TopModel, TopTable};
 use super::palette::TopPalette;
 use super::sample::{RowKind, SampleRow};
-use super::text::{bytes, cell, cores, shortened, time_of_day, width};
+use super::text::{bytes, cell, cores, time_of_day};
+use crate::cli::lines::{padded, padded_left, shortened, width};
 use crate::payload::dump::decode::BalanceLine;
 
 /// The smallest screen, in columns and lines.
@@ -218,7 +219,7 @@ impl Screen<'_> {
         self.widen(&mut columns, &rows);
         let mut column = 0;
         for (head, width) in &columns {
-            let text = padded(head.head(), *width, head.is_text());
+            let text = aligned(head.head(), *width, head.is_text());
             let is_sorted = match model.order {
                 RowOrder::Name => *head == TopColumn::Name,
                 RowOrder::Figure(_) => *head == TopColumn::Figure(sorted_by),
@@ -273,7 +274,8 @@ impl Screen<'_> {
         for (column, width) in columns {
             let (text, style) = self.cell(listed, *column, *width);
             // The style of a cell is added to that of the line.
-            at = self.put(at, &padded(&text, *width, column.is_text()), style) + SPACE;
+            self.put(at, &aligned(&text, *width, column.is_text()), style);
+            at += width + SPACE;
         }
     }
 
@@ -392,8 +394,8 @@ impl Screen<'_> {
         let edge = |left: char, right: char| format!("{left}{}{right}", "─".repeat(inner));
         let mut texts = vec![edge('┌', '┐')];
         for (keys, what) in HELP.iter().take(usize::from(lines).saturating_sub(2)) {
-            let text = format!("{} {what}", padded(keys, 13, true));
-            texts.push(format!("│{}│", padded(&text, inner, true)));
+            let text = format!("{} {what}", padded(keys, 13));
+            texts.push(format!("│{}│", padded(&text, inner)));
         }
         texts.push(edge('└', '┘'));
         for (y, text) in (area.y..area.bottom()).zip(texts) {
@@ -436,9 +438,8 @@ fn marks(row: &SampleRow) -> String {
 }
 
 /// `text` in at least `columns`: a text at the left, a number at the right.
-fn padded(text: &str, columns: usize, is_text: bool) -> String {
-    let space = " ".repeat(columns.saturating_sub(width(text)));
-    if is_text { format!("{text}{space}") } else { format!("{space}{text}") }
+fn aligned(text: &str, columns: usize, is_text: bool) -> String {
+    if is_text { padded(text, columns) } else { padded_left(text, columns) }
 }
 
 /// A character for each figure, by its share of `most`; a space where it is not known.
@@ -462,11 +463,15 @@ mod tests {
     use super::*;
 
     fn model(actions: &[TopAction]) -> TopModel {
+        model_of(LINES, actions)
+    }
+
+    fn model_of(lines: &str, actions: &[TopAction]) -> TopModel {
         let mut model = TopModel::default();
         model.source = "agent at /run/s".to_owned();
         for cpu in ["700", "1100", "1500"] {
             let cpu = format!("\"cpu_millicores\":{cpu},\"cpu_limit");
-            model.add(sample(&LINES.replace("\"cpu_millicores\":1500,\"cpu_limit", &cpu)));
+            model.add(sample(&lines.replace("\"cpu_millicores\":1500,\"cpu_limit", &cpu)));
         }
         actions.iter().for_each(|action| model.act(*action));
         model
@@ -496,6 +501,18 @@ mod tests {
         let table = TopAction::Table(TopTable::Processes);
         let small = text(&frame(&mut model(&[table, TopAction::OtherBar]), 40, 12, false));
         insta::assert_snapshot!("processes-40x12", small);
+    }
+
+    /// The page is compared with what is drawn, so that nothing in it is drawn by hand.
+    #[test]
+    fn the_screen_of_the_document_is_as_it_is_drawn() {
+        let page = include_str!("../../../docs/top.md");
+        let shown = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+        let lines = LINES.replace("n\\u001b1", "worker-1");
+        let mut model = model_of(&lines, &[TopAction::Unfold]);
+        model.source = "agent at /run/nodetally/status.sock".to_owned();
+        let drawn = text(&frame(&mut model, 100, 16, false));
+        assert_eq!(shown, Some(&*drawn), "docs/top.md should have\n{drawn}");
     }
 
     #[test]
