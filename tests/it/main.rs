@@ -39,6 +39,7 @@ mod otlp;
 mod packaging;
 mod parser_properties;
 mod payloads;
+mod pictures;
 mod pod_filesystem;
 mod receiver;
 mod reload;
