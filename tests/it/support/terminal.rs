@@ -20,6 +20,9 @@ use super::agent::eventually;
 /// The time for a screen on a machine that is busy with other things.
 const SCREEN_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The time within which the rest of a frame comes.
+const WHOLE_FRAME: Duration = Duration::from_millis(50);
+
 /// A program on a terminal of its own.
 pub struct OnTerminal {
     pub child: Child,
@@ -109,7 +112,11 @@ impl OnTerminal {
         loop {
             let lines = self.lines();
             if wanted(&lines) {
-                return lines;
+                // A frame may have come in part.
+                thread::sleep(WHOLE_FRAME);
+                if self.lines() == lines {
+                    return lines;
+                }
             }
             let is_in_time = start.elapsed() < SCREEN_PATIENCE;
             assert!(is_in_time, "not within {SCREEN_PATIENCE:?}: {what}\n{}", lines.join("\n"));
