@@ -67,6 +67,13 @@ pub(super) enum AskError {
     Malformed(#[from] StatusError),
 }
 
+impl AskError {
+    /// The agent has just started, and has no sample yet.
+    pub(super) fn is_too_early(&self) -> bool {
+        matches!(self, Self::StatusCode { status: StatusCode::SERVICE_UNAVAILABLE, .. })
+    }
+}
+
 /// The status of the agent at `address`, and the text of the answer.
 pub(super) async fn ask(address: &StatusAddress) -> Result<(StatusReport, Vec<u8>), AskError> {
     let body = match address {

@@ -270,6 +270,15 @@ fn the_samples_of_an_agent_are_followed_and_looked_back_at() {
     assert!(top.given_back().success());
 }
 
+/// An agent that has just started has no sample yet, and is followed all the same.
+#[test]
+fn the_first_sample_of_an_agent_is_waited_for() {
+    let agent = ScriptedAgent::start_early(lines_of("7.2-containerd-systemd"), 2);
+    let top = OnTerminal::start_in(agent.dir(), 80, 24, &["top", "--socket", SOCKET], &[]);
+    top.shows_text("live  17:28:17 UTC");
+    assert_eq!(agent.sent(), [1]);
+}
+
 /// The rows of a screen up to the end of their CPU, with the columns of a terminal.
 fn rows_up_to_cpu(top: &OnTerminal) -> Vec<String> {
     let lines = top.lines();

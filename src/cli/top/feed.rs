@@ -24,6 +24,9 @@ use crate::snapshot::sampler::Sampler;
 /// The time between two questions to an agent. Most are answered with "nothing new".
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// The most questions to an agent that has no sample yet. It has one about a second after its start.
+const EARLY_ASKS_MAX: usize = 5;
+
 /// The longest wait for the first figures.
 const FIRST_FIGURES: Duration = Duration::from_secs(1);
 
@@ -68,13 +71,25 @@ pub fn find(addresses: &[StatusAddress]) -> anyhow::Result<Result<FoundAgent, Ve
     for address in addresses {
         // Samples are on the socket alone.
         let StatusAddress::Socket(socket) = address else { continue };
-        match runtime.block_on(newest_sample(socket, None)) {
+        match runtime.block_on(first_sample(socket)) {
             Ok(Some(newest)) => return Ok(Ok(FoundAgent { socket: socket.clone(), newest })),
             Ok(None) => {}
             Err(error) => reasons.push(printable(&format!("{address}: {error}"))),
         }
     }
     Ok(Err(reasons))
+}
+
+/// The newest sample of an agent, which is waited for where the agent has just started.
+async fn first_sample(socket: &Path) -> Result<Option<SampleLines>, AskError> {
+    let mut asks = 1;
+    loop {
+        match newest_sample(socket, None).await {
+            Err(error) if error.is_too_early() && asks < EARLY_ASKS_MAX => asks += 1,
+            answer => return answer,
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
 }
 
 /// Follows the agent's samples.

@@ -15,6 +15,8 @@ use serde_json::Value;
 struct Published {
     number: u64,
     lines: String,
+    /// Questions that are answered with 503 before there is a sample.
+    early: u64,
     /// Answers with the lines, for each sample.
     sent: Vec<u64>,
     /// Answers that there is nothing new.
@@ -32,12 +34,17 @@ pub const SOCKET: &str = "run/nodetally/status.sock";
 impl ScriptedAgent {
     /// Its first sample has `lines`.
     pub fn start(lines: String) -> Self {
+        Self::start_early(lines, 0)
+    }
+
+    /// The same of one that has no sample yet for the first `early` questions.
+    pub fn start_early(lines: String, early: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join(SOCKET);
         fs::create_dir_all(socket.parent().unwrap()).unwrap();
         let listener = UnixListener::bind(&socket).unwrap();
         let published =
-            Arc::new(Mutex::new(Published { number: 1, lines, ..Published::default() }));
+            Arc::new(Mutex::new(Published { number: 1, lines, early, ..Published::default() }));
         let shared = Arc::clone(&published);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -87,6 +94,12 @@ fn answer(mut stream: UnixStream, shared: &Mutex<Published>) -> io::Result<()> {
     let tag = format!("\"1-{}\"", published.number);
     if head.first().is_none_or(|request| request != "GET /sample HTTP/1.1") {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+    }
+    if let Some(early) = published.early.checked_sub(1) {
+        published.early = early;
+        return stream.write_all(
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n",
+        );
     }
     if known == Some(&*tag) {
         published.unchanged += 1;
