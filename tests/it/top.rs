@@ -193,7 +193,7 @@ fn rows(lines: &[String]) -> Vec<String> {
     cpu.zip(&lines[head + 1..]).map(|(cpu, line)| format!("{} {cpu:.2}", name(line))).collect()
 }
 
-/// What is expected was worked out from the lines of the captured host, where CPU is in thousandths.
+/// The expected rows were worked out from the lines of the captured host, where CPU is in thousandths.
 #[test]
 fn the_samples_of_an_agent_are_followed_and_looked_back_at() {
     let first = lines_of("7.2-containerd-systemd");
