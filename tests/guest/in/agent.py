@@ -122,6 +122,11 @@ def total(posts, *keys):
     return figures
 
 
+def cpu_usec(posts):
+    """The CPU time of posts with `extras`: a late sample has a longer interval."""
+    return sum(body["cpu_nanocores"] * body["window_millis"] // 1_000_000 for _, _, body in posts)
+
+
 class Run:
     """`run`, posting to `posts`, which has a `url`."""
 

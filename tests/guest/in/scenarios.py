@@ -57,11 +57,24 @@ def check_balance(verdict, document):
     verdict.say(f"unattributed CPU {cpu['unattributed'] / cpu['node']:+.2%} of {cpu['node']} usec")
 
 
+def check_memory(verdict, document, shared_bytes):
+    """Used memory has owners, and what a file in /dev/shm holds is told apart."""
+    balance = document["conservation"]["memory_bytes"]
+    share = abs(balance["unattributed"]) / balance["node"]
+    verdict.at_most("share of memory without an owner", share, 0.02)
+    verdict.say(f"memory without an owner {balance['unattributed'] / balance['node']:+.2%} of "
+                f"{balance['node'] / MIB:.0f} MiB, of the kernel {balance['kernel'] / MIB:.0f} MiB")  # fmt: skip
+    shared = document["node"].get("memory_shared_bytes", 0)
+    verdict.at_least("memory_shared_bytes", shared, shared_bytes)
+
+
 def node(verdict):
     """Node figures over 30 s against /proc, read by the test."""
     own_network_card()
     stage = Stage("node")
     DATA.mkdir(exist_ok=True)
+    shared = Path("/dev/shm/node")
+    shared.write_bytes(bytes(256 * MIB))
     loads = [
         stage.arguments("burner", cpu_msec=16000),
         stage.arguments("disk", file=DATA / "node", write_mib=6, read_mib=4, steps=40, step_msec=500),
@@ -77,9 +90,11 @@ def node(verdict):
     time.sleep(0.5)
     watch.end()
     stage.close()
+    shared.unlink()
     for child in children:
         child.kill()
         child.wait()
+    check_memory(verdict, document, 256 * MIB)
     got = document["node"]
     until = unix_of(got["sampled_at"])
     since = until - got["interval_usec"] / 1e6
