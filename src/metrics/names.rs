@@ -75,17 +75,22 @@ pub(super) fn pod(catalog: &Catalog, pod: &PodUsage) -> Names {
 }
 
 pub(super) fn container(catalog: &Catalog, container: &ContainerUsage) -> Names {
-    let pod = known_pod(catalog, container.pod);
-    let known = pod.and_then(|pod| pod.container(container.id));
-    let is_sandbox = pod.is_some_and(|pod| pod.sandbox == Some(container.id));
+    let ContainerUsage { pod, id, runtime, .. } = container;
+    of_container(catalog, *pod, *id, runtime.as_str())
+}
+
+fn of_container(catalog: &Catalog, uid: PodUid, id: ContainerId, runtime: &str) -> Names {
+    let pod = known_pod(catalog, uid);
+    let known = pod.and_then(|pod| pod.container(id));
+    let is_sandbox = pod.is_some_and(|pod| pod.sandbox == Some(id));
     let mut attributes = pod.map(of_known_pod).unwrap_or_default();
-    attributes.push(attribute(AttributeName::POD_UID, container.pod.to_string()));
+    attributes.push(attribute(AttributeName::POD_UID, uid.to_string()));
     if let Some(known) = known {
         attributes.push(attribute(AttributeName::CONTAINER, &*known.name));
         attributes.push(attribute(AttributeName::IMAGE, &*known.image));
     }
-    attributes.push(attribute(AttributeName::CONTAINER_ID, container.id.to_string()));
-    attributes.push(attribute(AttributeName::RUNTIME, container.runtime.as_str()));
+    attributes.push(attribute(AttributeName::CONTAINER_ID, id.to_string()));
+    attributes.push(attribute(AttributeName::RUNTIME, runtime));
     Names { attributes, is_named: known.is_some() || is_sandbox }
 }
 
@@ -126,20 +131,16 @@ pub(super) fn ended_pod(catalog: &Catalog, uid: PodUid) -> Option<Vec<Attribute>
     Some(attributes)
 }
 
-/// A container that ended before its name was known; `None`: it is not known yet.
+/// A container that ended before its name was known, with the attributes that it would have if it lived;
+/// `None`: its name is not known yet.
 pub(super) fn ended_container(
     catalog: &Catalog,
     uid: PodUid,
     id: ContainerId,
+    runtime: &str,
 ) -> Option<Vec<Attribute>> {
-    let pod = known_pod(catalog, uid)?;
-    let known = pod.container(id)?;
-    let mut attributes = of_known_pod(pod);
-    attributes.push(attribute(AttributeName::POD_UID, uid.to_string()));
-    attributes.push(attribute(AttributeName::CONTAINER, &*known.name));
-    attributes.push(attribute(AttributeName::IMAGE, &*known.image));
-    attributes.push(attribute(AttributeName::CONTAINER_ID, id.to_string()));
-    Some(attributes)
+    let names = of_container(catalog, uid, id, runtime);
+    names.is_named.then_some(names.attributes)
 }
 
 pub(super) fn exited(exited: &ExitedUsage) -> Vec<Attribute> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entity::{Attribute, EntityClass, EntityId, MetricEntity};
+use super::entity::{Attribute, AttributeName, EntityClass, EntityId, MetricEntity};
 use super::input::{Input, NodeInput, OwnerInput, kept};
 use super::metric::{Instrument, Metric};
 use super::names::{self, Names};
@@ -440,10 +440,12 @@ impl Kept {
 
     /// Names an entity that ended before its name was known, or ends its wait.
     fn name_late(&mut self, catalog: &Catalog, now: &Now<'_>) {
-        let named = match &self.entry.entity.id {
+        let entity = &self.entry.entity;
+        let named = match &entity.id {
             EntityId::Pod(uid) => names::ended_pod(catalog, *uid),
             EntityId::Container { pod: Some(pod), id } => {
-                names::ended_container(catalog, *pod, *id)
+                let runtime = entity.attribute(AttributeName::RUNTIME).unwrap_or_default();
+                names::ended_container(catalog, *pod, *id, runtime)
             }
             _ => None,
         };

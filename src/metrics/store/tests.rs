@@ -6,10 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::directory::Catalog;
+use crate::directory::pod::Pod;
 use crate::ledger::account::{ExitedUsage, PodUsage};
 use crate::metrics::entity::AttributeName;
 use crate::metrics::entity::EntityClass;
-use crate::metrics::samples::{account, catalog, pod, uid, used};
+use crate::metrics::samples::{
+    account, catalog, container, container_id, pod, uid, used, used_by_container,
+};
 use crate::source::cgroup::cpu_stat::CpuStat;
 
 /// The account of the interval that ends at `second`.
@@ -131,6 +134,33 @@ fn a_pod_waits_for_its_name_and_loses_nothing() {
     }
     let sample = add(&mut store, &at(135, vec![used(1, 100)]), &unknown, None);
     assert_eq!(pods(&sample), [("-".into(), Some(13_500_000), Some(100 << 20), false)]);
+}
+
+/// Other attributes are another series to OTLP, which would have what was counted before too.
+#[test]
+fn a_container_has_the_same_attributes_however_late_its_name_is_known() {
+    let unknown = catalog(vec![], &[], &[]);
+    let named = Pod { containers: vec![container("app", 4)], ..pod(3, "a") };
+    let sandbox = Pod { sandbox: Some(container_id(4)), ..pod(3, "a") };
+    for of_pod in [named, sandbox] {
+        let known = catalog(vec![of_pod], &[], &[]);
+        let with = |second| {
+            let containers = vec![used_by_container(3, 4, 1)];
+            Account { containers, ..at(second, vec![]) }
+        };
+        let attributes = |sample: &MetricSample| {
+            let [one] = sample.of(EntityClass::Container) else { panic!("{sample:?}") };
+            one.entity.attributes.clone()
+        };
+        let live = attributes(&add(&mut waiting_store(), &with(15), &known, None));
+        let mut store = waiting_store();
+        let sample = add(&mut store, &with(15), &unknown, None);
+        assert!(sample.of(EntityClass::Container).is_empty());
+        let ended = add(&mut store, &at(30, vec![]), &known, None);
+        assert!(ended.of(EntityClass::Container)[0].ended.is_some());
+        assert_eq!(attributes(&ended), live);
+        assert_eq!(attributes(&add(&mut store, &with(45), &known, None)), live, "it is back");
+    }
 }
 
 #[test]
