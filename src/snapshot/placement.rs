@@ -176,15 +176,17 @@ impl Placement {
         for group in found.chunk_by(|(a, _), (b, _)| a == b) {
             let Some((path, _)) = group.first() else { continue };
             let pids: Vec<u32> = group.iter().map(|(_, pid)| *pid).collect();
-            let reading = reading_at(&mut self.placed, path);
+            // Apart, since other processes may have been placed there already.
+            let mut processes = Vec::new();
             let mut held = HeldStats::default();
-            reader.read(&pids, &mut reading.processes, &mut held, &mut budget, false, context);
+            reader.read(&pids, &mut processes, &mut held, &mut budget, false, context);
             let in_tree = cgroups.iter().position(|known| *known.key.path == **path);
             if let Some(in_tree) = in_tree {
-                for process in &mut reading.processes {
+                for process in &mut processes {
                     process.place = CountedAt::CountedIn(in_tree);
                 }
             }
+            reading_at(&mut self.placed, path).processes.append(&mut processes);
         }
     }
 

@@ -325,6 +325,43 @@ fn a_tree_without_cgroups_or_processes_leaves_the_processes() {
     assert_eq!(dump.pod("cd47dd0a")["processes"], 5);
 }
 
+/// cgroup2 has its root alone, as on a host whose controllers are all in v1. A process that begins between
+/// the reading of the root's list and that of /proc is in the latter alone.
+#[test]
+fn processes_of_one_path_of_v1_stay_together_however_each_is_found() {
+    let path = format!("/kubepods/besteffort/pod{UID}/{ID}");
+    let [first, second] = PIDS;
+    let (both, none): (&[&str], &[&str]) = (&PIDS, &[]);
+    for listed in [
+        [both, both],
+        [both, &[first]],
+        [both, &[second]],
+        [&[first], both],
+        [&[first], &[second]],
+        [none, both],
+        [both, none],
+        [none, none],
+    ] {
+        let host = hybrid("containerd.service", &PIDS, &path, any);
+        for (instant, listed) in BOTH.into_iter().zip(listed) {
+            let root = host.path(instant, "sys/fs/cgroup/unified");
+            for entry in fs::read_dir(root).unwrap().flatten() {
+                if entry.path().is_dir() {
+                    fs::remove_dir_all(entry.path()).unwrap();
+                }
+            }
+            let file = "sys/fs/cgroup/unified/cgroup.procs";
+            let pids = ["1"].iter().chain(listed).fold(String::new(), |all, pid| all + pid + "\n");
+            host.write(instant, file, &pids);
+        }
+        let dump = host.dump();
+        assert!(gaps(&dump).contains("no cgroup below"), "{}", gaps(&dump));
+        assert_eq!(dump.pod(UID)["processes"], 2, "{listed:?}");
+        assert_eq!(dump.pod(UID)["cpu_usage_usec"], 300_000, "{listed:?}");
+        assert_eq!(dump.container(UID, ID)["memory_resident_bytes"], 12_582_912, "{listed:?}");
+    }
+}
+
 /// Exit status and text of `check` on this host.
 fn check(arguments: &[&Path]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
