@@ -164,7 +164,10 @@ impl CgroupTree {
     fn update(&mut self, at: usize, refresh_above: bool, walk: &mut CgroupWalk<'_, '_>) {
         let Some(slot) = self.followed.slots.get(at) else { return };
         let end = slot.end;
-        let mut first = self.read_hot(at, walk);
+        // Below an idle cgroup none has a turn of its own.
+        let turn = (walk.context.tick + at as u64).is_multiple_of(REFRESH_TICKS);
+        let refresh = refresh_above || turn;
+        let mut first = self.read_hot(at, refresh, walk);
         if first == Moved::Gone {
             self.followed.mark_gone(at, end);
             return;
@@ -178,8 +181,6 @@ impl CgroupTree {
         // Those below are opened while this one is not.
         self.followed.rest(at);
         let is_root = at == 0;
-        let turn = (walk.context.tick + at as u64).is_multiple_of(REFRESH_TICKS);
-        let refresh = refresh_above || turn;
         if first == Moved::No && !refresh && !is_root {
             self.skip_subtree(at, end, walk);
             return;
@@ -258,8 +259,9 @@ impl CgroupTree {
         }
     }
 
-    /// Reads the hot files, which tell if anything changed.
-    fn read_hot(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) -> Moved {
+    /// Reads the hot files, which tell if anything changed. `ask_again`: looks for files again that were
+    /// absent.
+    fn read_hot(&mut self, at: usize, ask_again: bool, walk: &mut CgroupWalk<'_, '_>) -> Moved {
         let FollowedCgroups { slots, budget, .. } = &mut self.followed;
         let Some(slot) = slots.get_mut(at) else { return Moved::Gone };
         let Some(reading) = walk.readings.get_mut(at) else { return Moved::Gone };
@@ -271,7 +273,7 @@ impl CgroupTree {
             budget,
             rows: &mut self.rows,
             captured: self.captured.as_ref(),
-            ask_again: (walk.context.tick + at as u64).is_multiple_of(REFRESH_TICKS),
+            ask_again,
             between_walks: self.between_walks,
         };
         hot.read(walk.context)
@@ -281,7 +283,7 @@ impl CgroupTree {
     /// theirs. What came since its first reading came from a child, perhaps after that child was
     /// read. So the next walk visits the children, even if nothing changes until then.
     fn read_again(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) {
-        let moved = self.read_hot(at, walk);
+        let moved = self.read_hot(at, false, walk);
         if let Some(slot) = self.followed.slots.get_mut(at) {
             slot.revisit |= moved == Moved::Yes;
         }
@@ -314,7 +316,7 @@ impl CgroupTree {
 
     fn read_dirty(&mut self, at: usize, walk: &mut CgroupWalk<'_, '_>) {
         // A removed one keeps its last reading; the next walk finds out.
-        let moved = self.read_hot(at, walk);
+        let moved = self.read_hot(at, false, walk);
         self.followed.rest(at);
         if moved == Moved::Gone {
             return;
@@ -504,7 +506,7 @@ impl CgroupTree {
         // The new one is read as the only cgroup of a tree, then set aside.
         let old_slots = std::mem::replace(&mut self.followed.slots, vec![slot]);
         let old_readings = std::mem::replace(walk.readings, vec![reading]);
-        let alive = self.read_hot(0, walk) != Moved::Gone;
+        let alive = self.read_hot(0, false, walk) != Moved::Gone;
         if alive
             && let (Some(slot), Some(reading)) =
                 (self.followed.slots.first_mut(), walk.readings.first_mut())

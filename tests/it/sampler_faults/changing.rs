@@ -78,6 +78,38 @@ fn a_quiet_tick_says_what_the_tick_before_said() {
     }
 }
 
+/// A kubelet that starts after the agent passes the io controller on.
+#[test]
+fn a_controller_that_is_passed_on_later_is_read_and_no_gap_any_more() {
+    let mut host = Ticking::new(HOST);
+    let of_nginx = "sys/fs/cgroup/system.slice/nginx.service/io.stat";
+    let passed_on = "sys/fs/cgroup/cgroup.subtree_control";
+    let (counters, all) = (host.copy.read(of_nginx), host.copy.read(passed_on));
+    let without: Vec<String> =
+        host.copy.files().into_iter().filter(|file| file.ends_with("service/io.stat")).collect();
+    without.iter().for_each(|file| fs::remove_file(host.copy.path(file)).unwrap());
+    host.copy.write(passed_on, all.replace(" io", ""));
+    host.sampler = host.copy.open();
+    let lacks_io = |snapshot: &Snapshot| {
+        snapshot.gaps.standing.iter().any(|gap| *gap.path == *b"cgroup2 controller io")
+    };
+    let io_of_nginx = |snapshot: &Snapshot| {
+        snapshot.cgroups.iter().find(|cgroup| *cgroup.key.path == *NGINX).unwrap().io.is_some()
+    };
+    for _ in 0..20 {
+        let now = host.tick();
+        assert_eq!((lacks_io(now), io_of_nginx(now)), (true, false));
+    }
+    host.copy.write(passed_on, all);
+    host.copy.write(of_nginx, counters);
+    // Both are looked for once in 16 ticks.
+    let now = (0..17).fold((true, false), |_, _| {
+        let now = host.tick();
+        (lacks_io(now), io_of_nginx(now))
+    });
+    assert_eq!(now, (false, true));
+}
+
 #[test]
 fn a_removed_cgroup_is_gone_and_its_last_usage_with_its_parent() {
     let mut host = Ticking::new(HOST);
