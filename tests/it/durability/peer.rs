@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -63,8 +63,10 @@ impl Peer {
             runtime.block_on(async {
                 let held = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
                 let address = held.local_addr().unwrap();
+                // Before its address is known, since a connection to nobody is refused.
+                let listener = bind(address).listen(256).unwrap();
                 told.send(address).unwrap();
-                serve(address, moods, shared).await;
+                serve(address, listener, moods, shared).await;
             });
         });
         Self { address: address.recv().unwrap(), mood, memory }
@@ -91,12 +93,13 @@ fn bind(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn serve(address: SocketAddr, mut moods: watch::Receiver<Mood>, memory: Arc<Mutex<Memory>>) {
+async fn serve(
+    address: SocketAddr,
+    mut listener: TcpListener,
+    mut moods: watch::Receiver<Mood>,
+    memory: Arc<Mutex<Memory>>,
+) {
     loop {
-        if moods.wait_for(|mood| *mood != Mood::Refusing).await.is_err() {
-            return;
-        }
-        let listener = bind(address).listen(256).unwrap();
         let mut connections = JoinSet::new();
         let refusing = moods.clone();
         let refuses = async {
@@ -122,6 +125,10 @@ async fn serve(address: SocketAddr, mut moods: watch::Receiver<Mood>, memory: Ar
         }
         // Every connection is closed with it.
         drop((listener, connections));
+        if moods.wait_for(|mood| *mood != Mood::Refusing).await.is_err() {
+            return;
+        }
+        listener = bind(address).listen(256).unwrap();
     }
 }
 
