@@ -444,6 +444,7 @@ impl Usage {
             current: sum(main.memory.current, aside.memory.current),
             stat,
             swap_current: sum(main.memory.swap_current, aside.memory.swap_current),
+            huge_pages: sum(main.memory.huge_pages, aside.memory.huge_pages),
             ..main.memory
         };
         let pids =
@@ -486,6 +487,7 @@ mod tests {
         let memory = MemoryReading {
             current: bytes(10),
             swap_current: bytes(8),
+            huge_pages: bytes(11),
             stat: Some(stat),
             ..MemoryReading::default()
         };

@@ -9,6 +9,7 @@ mod controllers;
 pub mod gaps;
 pub mod hardware;
 pub mod held;
+pub mod huge_pages;
 mod instant;
 pub mod interfaces;
 pub mod known_sockets;

@@ -95,6 +95,9 @@ pub struct MemoryReading {
     pub min: Option<Limit<Bytes>>,
     pub swap_max: Option<Limit<Bytes>>,
     pub swap_current: Option<Bytes>,
+    /// Huge pages of every size, which are not part of `current`. `None`: the node has none, or the
+    /// hugetlb controller is off.
+    pub huge_pages: Option<Bytes>,
     pub stat: Option<MemoryStat>,
     pub events: Option<MemoryEvents>,
 }
@@ -113,6 +116,7 @@ impl MemoryReading {
         };
         self.current = less(self.current, below.current);
         self.swap_current = less(self.swap_current, below.swap_current);
+        self.huge_pages = less(self.huge_pages, below.huge_pages);
         if let (Some(stat), Some(below)) = (&mut self.stat, &below.stat) {
             stat.anon = less(stat.anon, below.anon);
             stat.file = less(stat.file, below.file);

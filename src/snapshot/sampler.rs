@@ -7,6 +7,7 @@ use super::cgroups::{CgroupTree, CgroupWalk, is_cgroup2};
 use super::controllers::Controllers;
 use super::gaps::{Gap, GapReason, Gaps};
 use super::held::HELD_FILES_MAX;
+use super::huge_pages::HugePageFiles;
 use super::namespaces::NamespaceReader;
 use super::node::NodeReader;
 use super::placement::Placement;
@@ -78,6 +79,7 @@ pub struct Sampler {
     wants_process_io: bool,
     procfs: Dir,
     node: NodeReader,
+    huge_pages: HugePageFiles,
     tree: Option<CgroupTree>,
     placement: Placement,
     namespaces: NamespaceReader,
@@ -180,6 +182,8 @@ impl Sampler {
             }
         }
         let wants_process_io = options.processes.io;
+        let sizes = Dir::open(&roots.sysfs.join("kernel/mm/hugepages")).ok();
+        let huge_pages = HugePageFiles::find(sizes.as_ref());
         let mut opened = Self {
             hierarchy: mount.hierarchy,
             controllers,
@@ -188,6 +192,7 @@ impl Sampler {
             options,
             procfs,
             node,
+            huge_pages,
             tree,
             placement: Placement::new(options.says_more),
             namespaces,
@@ -273,7 +278,12 @@ impl Sampler {
             units: self.roots.units,
             detail: self.options.processes,
         };
-        tree.drain_events(&mut CgroupWalk { readings: cgroups, processes, context: &mut context });
+        tree.drain_events(&mut CgroupWalk {
+            readings: cgroups,
+            processes,
+            huge_pages: &[],
+            context: &mut context,
+        });
     }
 
     /// The time for [`Self::look`]. `None`: there is none that would be over by `due`.
@@ -326,6 +336,7 @@ impl Sampler {
             tree.walk(&mut CgroupWalk {
                 readings: &mut *cgroups,
                 processes,
+                huge_pages: self.huge_pages.worth_reading(node.memory.as_ref()),
                 context: &mut context,
             });
             let reread = |at| tree.reread(at);

@@ -374,6 +374,16 @@ const DECLARED: &[OwnerMetric] = &[
         read: |input| memory(input.usage.memory.swap_current),
     },
     OwnerMetric {
+        names: ours!("memory.huge_pages"),
+        instrument: Instrument::UpDownCounter,
+        unit: Unit::BYTES,
+        attributes: &[],
+        help: "Huge pages of every size, which memory in use does not have; absent if the node has none.",
+        source: "hugetlb.<size>.current",
+        dump_key: "memory_huge_pages_bytes",
+        read: |input| memory(input.usage.memory.huge_pages),
+    },
+    OwnerMetric {
         names: ours!("memory.resident"),
         instrument: Instrument::UpDownCounter,
         unit: Unit::BYTES,

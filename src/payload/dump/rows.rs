@@ -211,6 +211,7 @@ pub(super) fn usage(usage: &Usage) -> DumpRow {
         .with("memory_peak_bytes", of_memory(memory.peak))
         .with("memory_limit_bytes", of_memory(usage.memory_limit()))
         .with("memory_reservation_bytes", of_memory(usage.memory_reservation()))
+        .with("memory_huge_pages_bytes", of_memory(memory.huge_pages))
         .with("memory_swap_bytes", of_memory(memory.swap_current))
         .with("memory_swap_limit_bytes", of_memory(usage.swap_limit()))
         .with("memory_resident_bytes", usage.resident.as_bytes())

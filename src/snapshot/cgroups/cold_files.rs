@@ -1,5 +1,6 @@
 //! The cold files of a cgroup: those that are read only if something changed.
 
+use std::ffi::CString;
 use std::sync::Arc;
 
 use super::slot::{CgroupSlot, keep};
@@ -19,6 +20,7 @@ pub(super) struct ColdFiles<'a> {
     pub reading: &'a mut CgroupReading,
     pub budget: &'a mut DescriptorBudget,
     pub pids: &'a mut Vec<u32>,
+    pub huge_pages: &'a [CString],
     /// Read what hardly ever changes. Its files do not stay open.
     pub settings: bool,
     pub detail: bool,
@@ -71,6 +73,22 @@ impl ColdFiles<'_> {
                     reader.record(&mut files.memory_swap_current, c"memory.swap.current", bytes);
                 keep(&mut memory.swap_current, swap);
             }
+        }
+        if self.detail && !self.is_root {
+            // Few hosts have any, so their files are not kept open.
+            reader.hold = false;
+            let mut all: Outcome<Bytes> = Outcome::Absent;
+            for name in self.huge_pages {
+                all = match (all, reader.record(&mut Held::Unopened, name, bytes)) {
+                    (Outcome::Present(all), Outcome::Present(one)) => Outcome::Present(all + one),
+                    (Outcome::Absent, one) => one,
+                    (all, Outcome::Absent) => all,
+                    // A sum without one of them would be too small.
+                    _ => Outcome::Unreadable,
+                };
+            }
+            keep(&mut memory.huge_pages, all);
+            reader.hold = self.hold;
         }
         if self.detail && !self.is_root {
             let pids = &mut self.reading.pids;

@@ -1,6 +1,6 @@
 //! The cgroup tree, walked tick by tick.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct CgroupTree {
 pub struct CgroupWalk<'a, 'p> {
     pub readings: &'a mut Vec<CgroupReading>,
     pub processes: ProcessReader<'a>,
+    /// Files of huge pages; empty if none is worth a read.
+    pub huge_pages: &'a [CString],
     pub context: &'a mut ReadContext<'p>,
 }
 
@@ -218,6 +220,7 @@ impl CgroupTree {
             reading,
             budget: &mut self.followed.budget,
             pids: &mut self.pids,
+            huge_pages: walk.huge_pages,
             settings,
             detail: refresh || (walk.context.tick + at as u64).is_multiple_of(self.detail_ticks),
             refresh,
@@ -518,6 +521,7 @@ impl CgroupTree {
                 reading,
                 budget: &mut self.followed.budget,
                 pids: &mut self.pids,
+                huge_pages: walk.huge_pages,
                 settings: true,
                 detail: true,
                 refresh: true,

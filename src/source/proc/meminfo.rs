@@ -60,6 +60,13 @@ impl MemInfo {
         Some(self.total?.saturating_sub(self.free?))
     }
 
+    /// True if there is a pool of huge pages of any size.
+    #[must_use]
+    pub fn has_huge_pages(&self) -> bool {
+        self.huge_pages.is_some_and(|bytes| bytes > Bytes::default())
+            || self.huge_pages_total.is_some_and(|pages| pages > 0)
+    }
+
     /// Bytes of huge pages that nobody uses. `None`: there are pools of other sizes than the default,
     /// whose free pages this file does not count.
     #[must_use]

@@ -110,6 +110,39 @@ fn a_controller_that_is_passed_on_later_is_read_and_no_gap_any_more() {
     assert_eq!(now, (false, true));
 }
 
+/// Files of two sizes are summed, and none is read while the node has no pool.
+#[test]
+fn huge_pages_of_a_cgroup_are_those_of_every_size() {
+    let mut host = Ticking::new(HOST);
+    let of_nginx = "sys/fs/cgroup/system.slice/nginx.service";
+    let meminfo = host.copy.read("proc/meminfo");
+    for size in ["hugepages-2048kB", "hugepages-1048576kB", "junk"] {
+        fs::create_dir_all(host.copy.path(&format!("sys/kernel/mm/hugepages/{size}"))).unwrap();
+    }
+    host.copy.write(&format!("{of_nginx}/hugetlb.2MB.current"), "6291456\n");
+    host.copy.write(&format!("{of_nginx}/hugetlb.1GB.current"), "1073741824\n");
+    host.sampler = host.copy.open();
+    let huge_pages = |snapshot: &Snapshot| {
+        let of = |path: &[u8]| {
+            snapshot.cgroups.iter().find(|cgroup| *cgroup.key.path == *path).unwrap().memory
+        };
+        assert_eq!(of(BACKUP).huge_pages, None, "it has no file");
+        of(NGINX).huge_pages.map(Bytes::as_bytes)
+    };
+    assert_eq!(huge_pages(host.tick()), None);
+    host.copy.write("proc/meminfo", format!("{meminfo}Hugetlb: 2097152 kB\n"));
+    let over = |host: &mut Ticking| (0..17).map(|_| huge_pages(host.tick())).last().unwrap();
+    assert_eq!(over(&mut host), Some(1_080_033_280));
+    let row = host.account.units.iter().find(|unit| *unit.path == *NGINX).unwrap();
+    assert_eq!(row.usage.memory.huge_pages.map(Bytes::as_bytes), Some(1_080_033_280));
+    host.copy.write(&format!("{of_nginx}/hugetlb.1GB.current"), "odd\n");
+    assert_eq!(over(&mut host), Some(1_080_033_280), "not the sum of the others");
+    fs::remove_file(host.copy.path(&format!("{of_nginx}/hugetlb.1GB.current"))).unwrap();
+    assert_eq!(over(&mut host), Some(6_291_456));
+    host.copy.write("proc/meminfo", meminfo);
+    assert_eq!(over(&mut host), None);
+}
+
 #[test]
 fn a_removed_cgroup_is_gone_and_its_last_usage_with_its_parent() {
     let mut host = Ticking::new(HOST);
