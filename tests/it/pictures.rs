@@ -6,7 +6,7 @@ use std::path::Path;
 
 use vt100::{Cell, Color, Screen};
 
-use crate::support::agent::copy_tree;
+use crate::support::scratch::copy_tree;
 use crate::support::scripted_agent::{SOCKET, ScriptedAgent, later, lines_of};
 use crate::support::terminal::OnTerminal;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::agent::copy_tree;
+use crate::support::scratch::{copy_tree, in_memory};
 
 /// The two instants of a capture.
 pub const BOTH: [usize; 2] = [0, 1];
@@ -22,9 +22,7 @@ pub struct Host {
 impl Host {
     pub fn copy(name: &str) -> Self {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(name);
-        // Thousands of small files for each case: in memory where there is such a place.
-        let memory = Path::new("/dev/shm");
-        let dir = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
+        let dir = in_memory();
         copy_tree(&from, dir.path());
         Self { dir }
     }

@@ -1,7 +1,6 @@
 //! Settings of cgroups that no capture has, and what disks do beside their transfers.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use nodetally::metrics::sample::MetricSample;
@@ -9,7 +8,7 @@ use nodetally::payload::open_metrics::TextFormat;
 
 use super::names::text_of;
 use super::{fixtures, sample_of};
-use crate::support::agent::copy_tree;
+use crate::support::scratch::{copy_tree, in_memory};
 
 const HOST: &str = "7.2-containerd-cgroupfs";
 const POD: &str = "kubepods/pod94b72f17-32c1-4c96-a8d0-bca9b197a6b1";
@@ -18,8 +17,7 @@ const CONTAINER: &str = "5ed61b4c59828b74ecf3cbef0a56ecdaafc852c65a33f3d0ae4ad74
 /// A copy of a captured host whose pod and container have these values in cpu.weight, memory.min and
 /// memory.swap.max.
 fn with_settings(pod: [&str; 3], container: [&str; 3]) -> Arc<MetricSample> {
-    let memory = Path::new("/dev/shm");
-    let dir = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
+    let dir = in_memory();
     copy_tree(&fixtures().join("hosts").join(HOST), dir.path());
     for (cgroup, values) in [(POD.to_owned(), pod), (format!("{POD}/{CONTAINER}"), container)] {
         let cgroup = dir.path().join("t1/sys/fs/cgroup").join(cgroup);

@@ -105,7 +105,7 @@ fn make_unit(host: &Host, name: &str, usec: u64) {
     let from = host.path(&format!("{CGROUPS}/system.slice/chronyd.service"));
     let made = host.path("made");
     fs::create_dir(&made).unwrap();
-    crate::support::agent::copy_tree(&from, &made);
+    crate::support::scratch::copy_tree(&from, &made);
     for (file, text) in [
         ("cpu.stat", format!("usage_usec {usec}\nuser_usec {usec}\nsystem_usec 0\n")),
         ("cgroup.procs", String::new()),

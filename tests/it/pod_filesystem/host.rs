@@ -12,6 +12,7 @@ use nodetally::snapshot::roots::{Roots, Units};
 use tempfile::TempDir;
 
 use crate::pod_filesystem::oracle;
+use crate::support::scratch::in_memory;
 
 pub struct Host {
     dir: TempDir,
@@ -22,7 +23,7 @@ pub struct Host {
 impl Host {
     pub fn new() -> Self {
         let mut host = Self {
-            dir: memory_or_disk(),
+            dir: in_memory(),
             mounts: "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n".to_owned(),
             processes: 0,
         };
@@ -111,11 +112,6 @@ impl Host {
         self.file(&format!("/var/log/pods/default_web-{number}_{pod}/main/0.log"), bytes);
         Target { pod, containers: vec![container] }
     }
-}
-
-/// Hundreds of thousands of files are made sooner on tmpfs.
-fn memory_or_disk() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub fn pod_uid(number: u8) -> PodUid {

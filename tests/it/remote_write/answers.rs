@@ -174,7 +174,7 @@ async fn a_server_of_2_0_gets_nothing_else_and_its_400_is_about_the_post() {
     let figures = rig.settled().await;
     assert_eq!((figures.accepted_posts, figures.dropped_posts.rejected_4xx), (2, 1));
     let received = server.received();
-    assert!(received.len() == 3 && received.iter().all(Received::is_2_0), "{received:?}");
+    assert!(received.len() == 3 && received.iter().all(|request| request.is_2_0()), "{received:?}");
 }
 
 /// Points of refusals: out of order, too old, duplicate, other.
@@ -293,7 +293,7 @@ async fn what_is_refused_is_dropped_and_what_may_pass_is_retried_in_order() {
         rig.offer(&[&[3]]);
         let figures = rig.settled().await;
         let first: Vec<u64> = vec![1; tries];
-        let seen: Vec<u64> = server.received().iter().flat_map(values).collect();
+        let seen: Vec<u64> = server.received().iter().flat_map(|request| values(request)).collect();
         assert_eq!(seen, [first, vec![2, 3]].concat(), "{status}");
         let dropped = u64::from(tries == 1);
         assert_eq!(figures.dropped_posts.rejected_4xx, dropped, "{status}");
@@ -373,7 +373,11 @@ async fn a_body_that_is_too_large_comes_in_halves_in_order() {
     rig.offer(&[&[6]]);
     let figures = rig.settled().await;
     assert_eq!(figures.dropped_posts.total(), 0);
-    let accepted: Vec<Vec<u64>> =
-        server.received().iter().map(values).filter(|values| values.len() <= 2).collect();
+    let accepted: Vec<Vec<u64>> = server
+        .received()
+        .iter()
+        .map(|request| values(request))
+        .filter(|values| values.len() <= 2)
+        .collect();
     assert_eq!(accepted.concat(), [1, 2, 3, 4, 5, 6]);
 }

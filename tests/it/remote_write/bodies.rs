@@ -2,27 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::server::{Received, Server};
+use super::server::Server;
 use super::stores::{CPU, POD, SHORT_POD, agent, agent_with_state, burn, dir_of, make_pod};
-use super::wire::{Sample, Series, request_1_0, request_2_0, unsnappy};
+use super::wire::Sample;
 use crate::support::agent::{Host, eventually};
-
-pub(super) fn series_of(request: &Received) -> Vec<Series> {
-    let message = unsnappy(&request.body);
-    if request.is_2_0() { request_2_0(&message) } else { request_1_0(&message) }
-}
 
 /// All points of a pod's CPU time, in the order in which they came.
 fn points(server: &Server, uid: &str) -> Vec<Sample> {
     let received = server.received();
-    let all = received.iter().flat_map(series_of);
+    let all = received.iter().flat_map(|request| request.series());
     let of_pod = all.filter(|series| series.name() == CPU && series.label("uid") == Some(uid));
-    of_pod.flat_map(|series| series.samples).collect()
+    of_pod.flat_map(|series| series.samples.iter().copied()).collect()
 }
 
 #[test]
@@ -30,7 +23,7 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
     for is_2_0 in [true, false] {
         let server = Server::start(move |_, request| match (request.is_2_0(), is_2_0) {
             (true, true) => {
-                let series = series_of(request);
+                let series = request.series();
                 let count: usize = series.iter().map(|series| series.samples.len()).sum();
                 let head =
                     format!("204 No Content\r\nx-prometheus-remote-write-samples-written: {count}");
@@ -45,7 +38,7 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
         burn(&host, POD, 700);
         make_pod(&host, SHORT_POD);
         burn(&host, SHORT_POD, 300);
-        thread::sleep(Duration::from_millis(1200));
+        eventually("the short pod", || (!points(&server, SHORT_POD).is_empty()).then_some(()));
         fs::remove_dir_all(host.path(&dir_of(SHORT_POD))).unwrap();
         eventually("the end of a series", || {
             points(&server, SHORT_POD).last().is_some_and(Sample::is_stale).then_some(())
@@ -55,7 +48,7 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
 
         let mut last: BTreeMap<Vec<(String, String)>, i64> = BTreeMap::new();
         for request in server.received().iter().filter(|request| request.is_2_0() == is_2_0) {
-            for series in series_of(request) {
+            for series in request.series() {
                 let names: Vec<&String> = series.labels.iter().map(|(name, _)| name).collect();
                 assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
                 assert!(series.labels.iter().all(|(_, value)| !value.is_empty()));
@@ -87,8 +80,10 @@ fn bodies_of_both_protocols_say_what_the_documents_ask_for() {
 /// Each series of the server: its points in the order in which they came.
 pub(super) fn all_series(server: &Server) -> BTreeMap<Vec<(String, String)>, Vec<Sample>> {
     let mut all: BTreeMap<_, Vec<Sample>> = BTreeMap::new();
-    for series in server.received().iter().flat_map(series_of) {
-        all.entry(series.labels).or_default().extend(series.samples);
+    for request in server.received() {
+        for series in request.series() {
+            all.entry(series.labels.clone()).or_default().extend(series.samples.iter().copied());
+        }
     }
     all
 }
@@ -96,7 +91,7 @@ pub(super) fn all_series(server: &Server) -> BTreeMap<Vec<(String, String)>, Vec
 #[test]
 fn an_agent_that_stops_ends_its_series_and_the_next_goes_on_behind_that() {
     let server = Server::start(|_, request| {
-        let series = series_of(request);
+        let series = request.series();
         let count: usize = series.iter().map(|series| series.samples.len()).sum();
         (format!("204 No Content\r\nx-prometheus-remote-write-samples-written: {count}"), "")
     });

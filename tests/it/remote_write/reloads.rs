@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::bodies::{all_series, series_of};
+use super::bodies::all_series;
 use super::server::Server;
 use super::wire::Sample;
 use crate::support::agent::{Agent, Host, any_port, eventually, with_few_descriptors};
@@ -81,7 +81,7 @@ fn push(name: &str, url: &str, more: &str) -> String {
 /// A server of protocol 2.0 that takes all.
 fn server() -> Server {
     Server::start(|_, request| {
-        let series = series_of(request);
+        let series = request.series();
         let count: usize = series.iter().map(|series| series.samples.len()).sum();
         (format!("204 No Content\r\nx-prometheus-remote-write-samples-written: {count}"), "")
     })

@@ -15,6 +15,8 @@ use nodetally::snapshot::roots::Roots;
 use nodetally::snapshot::sampler::{Sampler, SamplerOptions};
 use tempfile::TempDir;
 
+use crate::support::scratch::{copy_tree, in_memory};
+
 pub struct Copy {
     dir: TempDir,
     roots: Roots,
@@ -24,7 +26,7 @@ impl Copy {
     pub fn of(host: &str) -> Self {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(host);
         let [loaded, _] = capture::load(&from).unwrap();
-        let dir = TempDir::new().unwrap();
+        let dir = in_memory();
         copy_tree(&from.join("t0"), dir.path());
         let roots = Roots {
             procfs: dir.path().join("proc"),
@@ -121,22 +123,6 @@ fn list(root: &Path, dir: &Path, found: &mut Vec<String>) {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy_tree(&source, &target);
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(&source).unwrap(), &target).unwrap();
-        } else {
-            fs::copy(&source, &target).unwrap();
-        }
-    }
-}
-
 /// A microsecond later each time it is asked, and a good while between samples.
 pub struct Clock(Cell<u64>);
 
@@ -199,6 +185,7 @@ pub fn facts(snapshot: &Snapshot) -> BTreeMap<String, String> {
         of_cgroup("memory.peak", format!("{:?}", cgroup.memory.peak));
         of_cgroup("memory.max", format!("{:?}", cgroup.memory.max));
         of_cgroup("memory.swap.current", format!("{:?}", cgroup.memory.swap_current));
+        of_cgroup("hugetlb", format!("{:?}", cgroup.memory.huge_pages));
         of_cgroup("pids.current", format!("{:?}", cgroup.pids.current));
         of_cgroup("pids.max", format!("{:?}", cgroup.pids.max));
         of_cgroup("cpu.pressure", format!("{:?}", cgroup.pressure.cpu));

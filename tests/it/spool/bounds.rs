@@ -2,11 +2,12 @@
 
 use nodetally::spool::{Bounds, SpoolError};
 
-use crate::spool::support::{AMPLE, Desk, WALL, at, batch, bounds, lost, moment, quick_dir};
+use crate::spool::support::{AMPLE, Desk, WALL, at, batch, bounds, lost, moment};
+use crate::support::scratch::in_memory;
 
 /// Appends far more than fits, and removes some now and then, and holds every bound all the time.
 fn fill_and_hold(body_bytes: usize, bytes_max: u64, batches: u64) {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(bytes_max, 1 << 30));
     let (mut removed, mut most_on_disk) = (0, 0);
     for n in 0..batches {
@@ -44,7 +45,7 @@ fn a_full_queue_keeps_the_newest_and_no_more_on_disk_than_it_may() {
 
 #[test]
 fn a_batch_that_alone_is_more_than_the_queue_keeps_is_its_callers_and_pushes_nothing_out() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(45_000, 3600));
     desk.append(&batch(0, 2, 1000), at(0)).unwrap();
     // One that is seen to be too large by its record, and one by the pages that it takes.
@@ -59,7 +60,7 @@ fn a_batch_that_alone_is_more_than_the_queue_keeps_is_its_callers_and_pushes_not
 
 #[test]
 fn what_is_too_old_is_dropped_at_the_next_append() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 60));
     for n in 0..10 {
         desk.append(&batch(n, 3, 50), at(n)).unwrap();
@@ -72,7 +73,7 @@ fn what_is_too_old_is_dropped_at_the_next_append() {
 
 #[test]
 fn what_is_too_old_is_not_given_out() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 60));
     for n in 0..10 {
         desk.append(&batch(n, 3, 50), at(n)).unwrap();
@@ -90,7 +91,7 @@ fn what_is_too_old_is_not_given_out() {
 
 #[test]
 fn a_wall_clock_that_is_set_by_an_hour_drops_and_keeps_nothing_within_a_boot() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 600));
     for (n, wall) in [(0, WALL), (1, WALL + 3600), (2, WALL - 3600), (3, WALL)] {
         desk.append(&batch(n, 1, 50), moment(1, n, wall)).unwrap();
@@ -105,7 +106,7 @@ fn a_wall_clock_that_is_set_by_an_hour_drops_and_keeps_nothing_within_a_boot() {
 
 #[test]
 fn across_a_boot_the_wall_clock_tells_and_one_set_back_drops_nothing_too_early() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 600));
     for n in 0..3 {
         // Taken at WALL + n.
@@ -126,7 +127,7 @@ fn across_a_boot_the_wall_clock_tells_and_one_set_back_drops_nothing_too_early()
 
 #[test]
 fn what_another_boot_dated_into_the_future_does_not_keep_what_is_behind_it() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(1 << 20, 600));
     let mut sample = batch(7, 1, 50);
     sample.sampled_at = moment(1, 7, WALL + 1_000_000);
@@ -145,7 +146,7 @@ fn what_another_boot_dated_into_the_future_does_not_keep_what_is_behind_it() {
 
 #[test]
 fn each_handle_of_a_name_goes_by_its_own_bounds() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 0..20 {
         desk.append(&batch(n, 1, 10_000), at(n)).unwrap();

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nodetally::spool::{RowId, RowPresence};
 
-use crate::spool::support::{AMPLE, Desk, at, batch, lost, noise, quick_dir, sample, wait};
+use crate::spool::support::{AMPLE, Desk, at, batch, lost, noise, sample, wait};
 use crate::support::log_lines;
+use crate::support::scratch::in_memory;
 
 /// Four batches of three posts, the first of them in somebody's hands, in a file that is closed.
 struct Closed {
@@ -17,7 +18,7 @@ struct Closed {
 impl Closed {
     fn new() -> Self {
         log_lines::hear_all();
-        let dir = quick_dir();
+        let dir = in_memory();
         let desk = Desk::new(dir.path(), AMPLE);
         desk.open(at(0)).unwrap();
         for n in 0..4 {
@@ -46,7 +47,7 @@ impl Closed {
 
 /// A file of two batches of three posts, of samples 20 and 21.
 fn another() -> (tempfile::TempDir, PathBuf) {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 20..22 {
         desk.append(&batch(n, 3, 10), at(n)).unwrap();
@@ -133,7 +134,7 @@ fn an_unused_queue_is_unchanged() {
 
 #[test]
 fn what_was_there_before_anything_was_known_of_it_is_found() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     assert_eq!(desk.open(at(0)).unwrap().posts, 0);
     // Its file system comes late.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nodetally::spool::SpoolError;
 
-use crate::spool::support::{AMPLE, Desk, again, at, batch, quick_dir, sample};
+use crate::spool::support::{AMPLE, Desk, again, at, batch, sample};
 use crate::support::rounds::rounds;
+use crate::support::scratch::in_memory;
 
 const WRITER: &str = "SPOOL_TEST_WRITER";
 const HOLDER: &str = "SPOOL_TEST_HOLDER";
@@ -50,7 +51,7 @@ fn the_writer() {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_answered_and_brings_nothing_back() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let mut known = Known::default();
     let mut random = fastrand::Rng::with_seed(5);
     let rounds = rounds(15);

@@ -7,10 +7,11 @@ use nodetally::spool::{QueueContents, RowPresence};
 use rusqlite::Connection;
 
 use crate::spool::support::{
-    AMPLE, Desk, WALL, at, batch, journal, lost, names, noise, quick_dir, sample, wait,
+    AMPLE, Desk, WALL, at, batch, journal, lost, names, noise, sample, wait,
 };
 use crate::support::log_lines;
 use crate::support::rounds::rounds;
+use crate::support::scratch::in_memory;
 
 const BATCHES: u64 = 40;
 const POSTS: u64 = BATCHES * 3;
@@ -28,7 +29,7 @@ fn body_bytes(n: u64) -> usize {
 
 impl Whole {
     fn new() -> Self {
-        let dir = quick_dir();
+        let dir = in_memory();
         let desk = Desk::new(dir.path(), AMPLE);
         // Some rows have been there and are not any more, so that there are free pages.
         for n in 0..10 {
@@ -45,7 +46,7 @@ impl Whole {
 
     /// As a crash leaves it while rows are removed and others are put in.
     fn in_a_transaction() -> Self {
-        let dir = quick_dir();
+        let dir = in_memory();
         let path = dir.path().join("q");
         std::fs::write(&path, Self::new().file).unwrap();
         let connection = Connection::open(&path).unwrap();
@@ -67,7 +68,7 @@ impl Whole {
     /// The outcome of opening these files, checked against their known content.
     fn come_to(&self, what: &str) -> Outcome {
         log_lines::hear_all();
-        let dir = quick_dir();
+        let dir = in_memory();
         let desk = Desk::new(dir.path(), AMPLE);
         self.put(&desk.path);
         desk.open(at(100)).unwrap();
@@ -188,7 +189,7 @@ fn a_damaged_journal_makes_no_false_rows() {
 #[track_caller]
 fn foreign(make: impl Fn(&Path), expected: &str) {
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     make(&desk.path);
     let before = std::fs::read(&desk.path).unwrap();
@@ -226,7 +227,7 @@ fn a_newer_version_s_file_is_set_aside_with_its_own_words() {
     foreign(newer, "it is of version 2, and only 1 is known here");
 
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     Whole::new().put(&desk.path);
     database(&desk.path, "PRAGMA user_version = 9");
@@ -239,7 +240,7 @@ fn a_newer_version_s_file_is_set_aside_with_its_own_words() {
 
 #[test]
 fn a_directory_in_the_place_of_the_file_is_set_aside() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     std::fs::create_dir(&desk.path).unwrap();
     desk.append(&batch(1, 1, 10), at(8)).unwrap();
@@ -249,7 +250,7 @@ fn a_directory_in_the_place_of_the_file_is_set_aside() {
 #[test]
 fn an_empty_file_begins_anew_with_a_word() {
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     std::fs::write(&desk.path, "").unwrap();
     assert_eq!(desk.open(at(1)).unwrap(), QueueContents::default());
@@ -262,7 +263,7 @@ fn an_empty_file_begins_anew_with_a_word() {
 #[test]
 fn damage_that_shows_while_it_is_in_use_costs_what_was_known_to_be_there() {
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     Whole::new().put(&desk.path);
     desk.open(at(50)).unwrap();
@@ -290,7 +291,7 @@ fn damage_that_shows_while_it_is_in_use_costs_what_was_known_to_be_there() {
 #[test]
 fn a_removed_file_is_noticed() {
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 0..4 {
         desk.append(&batch(n, 3, 10), at(n)).unwrap();
@@ -308,7 +309,7 @@ fn a_removed_file_is_noticed() {
 #[test]
 fn single_damaged_batches_are_removed_counted_and_logged_once() {
     log_lines::hear_all();
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     Whole::new().put(&desk.path);
     // Rows 20, 30, 40 and 50, and four more.

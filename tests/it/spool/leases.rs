@@ -2,11 +2,12 @@
 
 use nodetally::spool::{Bounds, RowId, RowPresence, SpoolError};
 
-use crate::spool::support::{AMPLE, Desk, at, batch, bounds, lost, quick_dir, sample, wait};
+use crate::spool::support::{AMPLE, Desk, at, batch, bounds, lost, sample, wait};
+use crate::support::scratch::in_memory;
 
 #[test]
 fn what_was_given_out_is_not_given_again_until_it_is_let_go() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 0..3 {
         desk.append(&batch(n, 2, 50), at(n)).unwrap();
@@ -29,7 +30,7 @@ fn what_was_given_out_is_not_given_again_until_it_is_let_go() {
 
 #[test]
 fn a_new_run_has_no_leases() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     wait(desk.queue.append(&batch(0, 2, 50), true, at(0))).unwrap();
     drop(desk);
@@ -41,7 +42,7 @@ fn a_new_run_has_no_leases() {
 
 #[test]
 fn leased_batches_are_neither_evicted_nor_too_old() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), Bounds { bytes_max: 100_000, ..bounds(0, 60) });
     let held = wait(desk.queue.append(&batch(0, 1, 10_000), true, at(0))).unwrap();
     for n in 1..30 {
@@ -64,7 +65,7 @@ fn leased_batches_are_neither_evicted_nor_too_old() {
 
 #[test]
 fn where_leases_leave_no_room_nothing_is_dropped_for_a_batch_that_does_not_fit() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), bounds(100_000, 3600));
     let hold = |n| wait(desk.queue.append(&batch(n, 1, 20_000), true, at(n)));
     let held: Vec<RowId> = (0..3).map(|n| hold(n).unwrap()).collect();
@@ -80,7 +81,7 @@ fn where_leases_leave_no_room_nothing_is_dropped_for_a_batch_that_does_not_fit()
 
 #[test]
 fn a_batch_merged_from_two_leases_is_not_leased() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     for n in 0..3 {
         desk.append(&batch(n, 2, 50), at(n)).unwrap();

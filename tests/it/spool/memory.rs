@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use nodetally::spool::Batch;
 
-use crate::spool::support::{AMPLE, Desk, again, at, noise, quick_dir};
+use crate::spool::support::{AMPLE, Desk, again, at, noise};
+use crate::support::scratch::in_memory;
 
 const ALONE: &str = "SPOOL_TEST_FIGURES";
 
@@ -17,14 +18,14 @@ fn figure(file: &str, name: &str) -> u64 {
 #[test]
 fn two_hundred_mebibytes_go_through_a_few_of_memory() {
     if std::env::var_os(ALONE).is_none() {
-        let dir = quick_dir();
+        let dir = in_memory();
         let name = "spool::memory::two_hundred_mebibytes_go_through_a_few_of_memory";
         let output = again(name, ALONE, dir.path()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && told.contains("1 passed"), "{told}");
         return;
     }
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     // To be packed to less, as real ones are.
     let body = Bytes::from([noise(1, 8 << 10), vec![0; 56 << 10]].concat());

@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::spool::support::{AMPLE, Desk, at, batch, journal, lost, names, quick_dir, wait};
+use crate::spool::support::{AMPLE, Desk, at, batch, journal, lost, names, wait};
+use crate::support::scratch::in_memory;
 use nodetally::spool::{Part, QueueContents, RowId, RowPresence};
 use rusqlite::Connection;
 
@@ -35,7 +36,7 @@ fn what_was_appended_is_there_after_a_reopening_in_its_order() {
 
 #[test]
 fn removed_rows_are_gone_and_the_others_of_a_batch_keep_its_place() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let rows: Vec<RowId> = (0..5).map(|n| desk.append(&batch(n, 4, 50), at(n)).unwrap()).collect();
     desk.remove(&[rows[0], rows[3]]).unwrap();
@@ -54,7 +55,7 @@ fn removed_rows_are_gone_and_the_others_of_a_batch_keep_its_place() {
 
 #[test]
 fn a_merged_batch_has_the_place_of_its_last_part() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let rows: Vec<RowId> = (0..5).map(|n| desk.append(&batch(n, 2, 50), at(n)).unwrap()).collect();
     let mut merged = batch(2, 2, 50);
@@ -68,7 +69,7 @@ fn a_merged_batch_has_the_place_of_its_last_part() {
 
 #[test]
 fn rows_that_are_gone_are_passed_over() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let rows: Vec<RowId> = (0..3).map(|n| desk.append(&batch(n, 2, 50), at(n)).unwrap()).collect();
     desk.remove(&[rows[0], rows[1]]).unwrap();
@@ -87,7 +88,7 @@ fn rows_that_are_gone_are_passed_over() {
 
 #[test]
 fn the_file_goes_with_its_last_row_and_numbers_grow_on() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let first = desk.append(&batch(0, 2, 50), at(0)).unwrap();
     desk.rest();
@@ -105,7 +106,7 @@ fn the_file_goes_with_its_last_row_and_numbers_grow_on() {
 
 #[test]
 fn an_empty_file_of_an_earlier_run_goes_too() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let row = desk.append(&batch(0, 2, 50), at(0)).unwrap();
     desk.remove(&[row]).unwrap();
@@ -119,7 +120,7 @@ fn an_empty_file_of_an_earlier_run_goes_too() {
 /// A kill in the middle of the first transaction: its journal takes back all there is in the file.
 #[test]
 fn a_file_that_was_only_begun_is_begun_anew() {
-    let (dir, killed) = (quick_dir(), quick_dir());
+    let (dir, killed) = (in_memory(), in_memory());
     let desk = Desk::new(dir.path(), AMPLE);
     let path = killed.path().join("q");
     let connection = Connection::open(&path).unwrap();
@@ -142,7 +143,7 @@ fn a_file_that_was_only_begun_is_begun_anew() {
 
 #[test]
 fn no_other_user_may_read_the_file() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let below = dir.path().join("state/spool");
     let desk = Desk::new(&below, AMPLE);
     desk.append(&batch(0, 2, 50), at(0)).unwrap();

@@ -10,7 +10,6 @@ use nodetally::quantity::{BootTime, WallTime};
 use nodetally::spool::{
     Batch, Bounds, Lost, Moment, Queue, QueueContents, RowId, Spool, SpoolError,
 };
-use tempfile::TempDir;
 
 pub const AMPLE: Bounds = bounds(256 << 20, 24 * 3600);
 
@@ -49,11 +48,6 @@ pub fn batch(n: u64, posts: u64, body_bytes: usize) -> Batch {
         (format!("/api/namespaces/a/pods/pod-{post}/metrics"), Bytes::from(body))
     };
     Batch::new(at(n), (0..posts).map(post))
-}
-
-/// A directory on a file system that does not wait for a disk, where there is one.
-pub fn quick_dir() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// A keeper with one queue, and what its caller keeps of it.

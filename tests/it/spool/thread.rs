@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::spool::support::{AMPLE, Desk, again, at, batch, names, quick_dir, wait};
+use crate::spool::support::{AMPLE, Desk, again, at, batch, names, wait};
+use crate::support::scratch::in_memory;
 
 const ALONE: &str = "SPOOL_TEST_ALONE";
 
@@ -11,7 +12,7 @@ fn alone(test: &str, run: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return run();
     }
-    let dir = quick_dir();
+    let dir = in_memory();
     let output = again(test, ALONE, dir.path()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
@@ -35,7 +36,7 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn an_endpoint_that_is_well_starts_no_thread_and_touches_no_disk() {
     alone("spool::thread::an_endpoint_that_is_well_starts_no_thread_and_touches_no_disk", || {
-        let dir = quick_dir();
+        let dir = in_memory();
         let desk = Desk::new(&dir.path().join("spool"), AMPLE);
         assert_eq!(desk.open(at(0)).unwrap().batches, 0);
         assert_eq!(desk.next(at(0)).unwrap(), None);
@@ -52,7 +53,7 @@ fn there_is_one_thread_for_all_queues_and_it_ends_with_the_last_handle() {
     alone(
         "spool::thread::there_is_one_thread_for_all_queues_and_it_ends_with_the_last_handle",
         || {
-            let dir = quick_dir();
+            let dir = in_memory();
             let desk = Desk::new(dir.path(), AMPLE);
             let other = desk.spool.queue("other", AMPLE);
             desk.append(&batch(0, 1, 10), at(0)).unwrap();
@@ -73,7 +74,7 @@ fn there_is_one_thread_for_all_queues_and_it_ends_with_the_last_handle() {
 
 #[test]
 fn a_queue_of_the_same_name_is_the_same_queue() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     let row = desk.append(&batch(0, 1, 10), at(0)).unwrap();
     let again = desk.spool.queue("central", AMPLE);
@@ -92,7 +93,7 @@ fn a_queue_of_the_same_name_is_the_same_queue() {
 
 #[test]
 fn queues_of_endpoints_that_are_no_more_are_found() {
-    let dir = quick_dir();
+    let dir = in_memory();
     let desk = Desk::new(dir.path(), AMPLE);
     assert_eq!(desk.spool.orphans(&[]), []);
     desk.append(&batch(0, 1, 10), at(0)).unwrap();

@@ -15,6 +15,8 @@ use nodetally::clock;
 use nodetally::receiver::{Receiver, ReceiverBounds};
 use serde_json::Value;
 
+use super::scratch::{copy_tree, in_memory};
+
 /// Long enough for a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -25,7 +27,7 @@ pub struct Host {
 
 impl Host {
     pub fn copy(name: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = in_memory();
         let from =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(name).join("t0");
         copy_tree(&from, dir.path());
@@ -97,21 +99,6 @@ pub fn add(host: &Host, file: &str, start: &str, key: &str, amount: u64) {
     let text: String = lines.collect();
     assert!(found, "{file}: no {key}");
     replace(&path, &text);
-}
-
-pub fn copy_tree(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            fs::create_dir_all(&target).unwrap();
-            copy_tree(&entry.path(), &target);
-        } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), &target).unwrap();
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-        }
-    }
 }
 
 /// A running agent, killed when dropped.

@@ -1,5 +1,5 @@
-//! Shared by the tests: an agent, a scripted API server, a generated host, what was logged, mounts,
-//! rights and a terminal.
+//! Shared by the tests: an agent, a scripted API server, a generated host, copies of captured ones, what
+//! was logged, mounts, rights and a terminal.
 
 pub mod agent;
 pub mod api_server;
@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod other_servers;
 pub mod rbac;
 pub mod rounds;
+pub mod scratch;
 pub mod scripted_agent;
 pub mod skip;
 pub mod terminal;
