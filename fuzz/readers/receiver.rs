@@ -66,7 +66,7 @@ async fn serve(input: &[u8]) {
         bounds,
         Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed))),
     );
-    let app = router(&state);
+    let app = router(&state, true);
     let mut rest = input;
     for _ in 0..REQUESTS_MAX {
         let end = rest.windows(2).position(|two| two == b"\n\n");

@@ -12,6 +12,7 @@ mod answer;
 mod bounds;
 mod content_coding;
 mod documents;
+mod host_header;
 mod idempotency;
 mod lifecycle_rows;
 mod listener;
@@ -29,6 +30,7 @@ mod store;
 mod tls;
 
 pub use bounds::ReceiverBounds;
+pub use host_header::host_fault;
 pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;

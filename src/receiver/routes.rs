@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::answer::Refusal;
+use super::host_header::host_fault;
 use super::state::ReceiverState;
 use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api};
 
-/// A router for all APIs over one state, for servers with listeners of their own.
-pub fn router(state: &ReceiverState) -> Router {
+/// A router for all APIs over one state. `is_loopback`: it is served on a loopback address, where the
+/// `Host` header must name this host.
+pub fn router(state: &ReceiverState, is_loopback: bool) -> Router {
     Router::new()
         .route("/", get(index))
         .merge(resource_api::router())
@@ -25,6 +27,7 @@ pub fn router(state: &ReceiverState) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), await_first_push))
+        .layer(middleware::from_fn_with_state(is_loopback, check_host))
         .layer(middleware::from_fn(write_refusal))
         .with_state(state.clone())
 }
@@ -36,6 +39,13 @@ async fn no_such_path(uri: Uri) -> Refusal {
 async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let message = format!("{method} is not allowed on {}", uri.path());
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}
+
+async fn check_host(State(is_loopback): State<bool>, request: Request, next: Next) -> Response {
+    match host_fault(request.headers(), is_loopback) {
+        None => next.run(request).await,
+        Some((status, message)) => Refusal::new(status, message).into_response(),
+    }
 }
 
 /// Answers reads with 503 until the first push, of a receiver that awaits one.

@@ -46,7 +46,8 @@ impl Receiver {
     pub async fn bind_with(addr: SocketAddr, state: &ReceiverState) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, router: router(state) })
+        let is_loopback = local_addr.ip().is_loopback();
+        Ok(Self { listener, local_addr, router: router(state, is_loopback) })
     }
 
     /// The bound address, with the port that was chosen for port 0.

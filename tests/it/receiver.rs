@@ -486,3 +486,29 @@ async fn a_shutdown_ends_serving_though_a_client_keeps_its_connection_open() {
     let refused = server.client.get(format!("{}/api/nodes", server.base)).send().await;
     assert!(refused.unwrap_err().is_connect());
 }
+
+/// A page in a browser on this host may resolve its own name to 127.0.0.1.
+#[tokio::test]
+async fn another_host_s_name_is_refused_in_the_form_of_each_api_and_stores_nothing() {
+    let server = Server::start().await;
+    let of_another = |request: RequestBuilder| request.header("host", "evil.example:7643");
+    let path = "/api/nodes/n1/metrics";
+    let post = json_body(of_another(server.post(path)), &node_body(1));
+    let (status, refusal) = answer(post).await;
+    assert_eq!(status, 403);
+    assert!(refusal["error"].as_str().unwrap().contains("Host header"), "{refusal}");
+    assert_eq!(server.get_ok("/api/nodes").await, json!([]));
+    for (path, message) in [
+        ("/api/v1/metrics/pods", "/error/message"),
+        ("/apis/metrics.k8s.io/v1beta1/nodes", "/message"),
+    ] {
+        let (status, refusal) =
+            answer(of_another(server.client.get(server.base.clone() + path))).await;
+        let message = refusal.pointer(message).and_then(Value::as_str).unwrap_or_default();
+        assert!(status == 403 && message.contains("Host header"), "{path}: {refusal}");
+    }
+    let local =
+        server.client.get(server.base.clone() + "/api/nodes").header("host", "localhost:7643");
+    assert_eq!(answer(local).await.0, 200);
+    server.push(path, &node_body(1)).await;
+}

@@ -14,7 +14,6 @@ mod access;
 mod certificate;
 mod handshakes;
 mod health;
-mod host_header;
 mod metrics;
 mod metrics_server;
 mod report;
@@ -29,9 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -131,10 +131,9 @@ impl TcpPlan {
             Self::Keep => None,
             Self::End => side.take(),
             Self::Start(address, listener) => {
-                let mut router = router();
-                if address.ip().is_loopback() {
-                    router = router.layer(axum::middleware::from_fn(host_header::check));
-                }
+                let is_loopback = address.ip().is_loopback();
+                let router =
+                    router().layer(axum::middleware::from_fn_with_state(is_loopback, check_host));
                 side.replace(StatusServer::start(address, listener_of(listener), None, router))
             }
         };
@@ -222,6 +221,13 @@ impl Status {
         for side in [self.socket, self.metrics_socket].into_iter().flatten() {
             side.end().await;
         }
+    }
+}
+
+async fn check_host(State(is_loopback): State<bool>, request: Request, next: Next) -> Response {
+    match receiver::host_fault(request.headers(), is_loopback) {
+        None => next.run(request).await,
+        Some((status, message)) => (status, format!("{message}\n")).into_response(),
     }
 }
 
