@@ -7,9 +7,11 @@
 )]
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::thread::JoinHandle;
 
 /// Exit status and text of `check` over a captured host.
 fn check(host: &str, arguments: &[&str]) -> (i32, String) {
@@ -66,35 +68,53 @@ fn without_a_procfs_it_cannot_work() {
     assert!(text.contains("/nonexistent") && text.contains("cannot work"), "{text}");
 }
 
+/// A server that answers this once, and the line of the request that it got.
+fn answering(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1024];
+        let bytes = stream.read(&mut request).unwrap();
+        stream
+            .write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes())
+            .unwrap();
+        String::from_utf8_lossy(&request[..bytes]).lines().next().unwrap_or_default().to_owned()
+    });
+    (address, served)
+}
+
 #[test]
 fn endpoints_that_answer_differ_from_those_that_do_not() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let up = listener.local_addr().unwrap();
     let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1024]);
-        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
-    });
+    let (up, asked) = answering("404 Not Found");
+    let (locked, _) = answering("401 Unauthorized");
+    let (moved, _) = answering("302 Found\r\nlocation: http://127.0.0.1:1/");
+    let (busy, _) = answering("503 Service Unavailable");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("c.toml");
-    let endpoint =
-        |name, address| format!("[[endpoint]]\nname = \"{name}\"\nurl = \"http://{address}\"\n");
-    fs::write(&file, endpoint("up", up) + &endpoint("down", down)).unwrap();
+    let endpoints =
+        [("up", up), ("down", down), ("locked", locked), ("moved", moved), ("busy", busy)];
+    let text = endpoints.map(|(name, address)| {
+        format!("[[endpoint]]\nname = \"{name}\"\nurl = \"http://{address}/api/v1/write\"\n")
+    });
+    fs::write(&file, text.concat()).unwrap();
     let (code, text) = check("6.8-crio-systemd", &["--config", file.to_str().unwrap()]);
-    let line = |name: &str| {
+    for (name, state, words) in [
+        ("up", "present", "answers with status 404"),
+        ("down", "failed", "does not answer"),
+        ("locked", "failed", "401: it refuses the token"),
+        ("moved", "failed", "302: redirects are not followed"),
+        ("busy", "failed", "503: samples are kept"),
+    ] {
         let word = format!("endpoint {name} ");
-        text.lines().find(|line| line.contains(&word)).unwrap_or_default().to_owned()
-    };
-    assert!(line("up").starts_with("present") && line("up").contains("404"), "{text}");
-    assert!(
-        line("down").starts_with("failed") && line("down").contains("does not answer"),
-        "{text}"
-    );
+        let line = text.lines().find(|line| line.contains(&word)).unwrap_or_default();
+        assert!(line.starts_with(state) && line.contains(words), "{text}");
+    }
+    assert_eq!(asked.join().unwrap(), "GET /api/v1/write HTTP/1.1", "the URL as it is");
     assert_eq!(code, 3, "{text}");
     let (_, endpoints) = text.split_once("\nENDPOINTS\n").unwrap();
-    assert_eq!(endpoints.matches("endpoint ").count(), 3, "two rows and the verdict: {text}");
+    assert!(endpoints.contains("4 endpoints accept no samples"), "{text}");
 }
 
 #[test]

@@ -129,8 +129,9 @@ fn check_address(
             );
         }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let text = "the address is in use, perhaps by a running nodetally";
-            findings.add(State::Noted, source, text).help = help.into();
+            let text = "the address is in use, and no agent answers at status.listen: `run` ends at \
+                        once, unless an agent without that runs already";
+            findings.add(State::Failed, source, text).help = help.into();
         }
         Err(error) => {
             findings.add(State::Failed, source, error).help = help.into();
@@ -169,13 +170,32 @@ fn check_endpoints(settings: &Settings, runtime: &Runtime, findings: &mut Findin
                     None => String::new(),
                 };
                 let text = format!("answers{by} with status {status}");
-                findings.add(State::Present, &source, text);
+                match refusal(status) {
+                    None => findings.add(State::Present, &source, text),
+                    Some((what, help)) => {
+                        let refused =
+                            findings.add(State::Failed, &source, format!("{text}: {what}"));
+                        refused.help = help.into();
+                        refused
+                    }
+                };
             }
             Err(reason) => {
                 let text = format!("does not answer: {reason}; samples are kept and sent later");
                 findings.add(State::Failed, &source, text);
             }
         }
+    }
+}
+
+/// The fault that a status shows, and the setting that would help; `None`: it shows none, since a server may
+/// answer 404, 405 or 501 to a GET and take posts.
+fn refusal(status: u16) -> Option<(&'static str, &'static str)> {
+    match status {
+        300..=399 => Some(("redirects are not followed, and posts are dropped", "endpoint.url")),
+        401 | 403 => Some(("it refuses the token, or wants one", "endpoint.bearer_token_file")),
+        429 | 500 | 502..=599 => Some(("samples are kept and sent later", "")),
+        _ => None,
     }
 }
 
@@ -214,9 +234,19 @@ mod tests {
             check_address(address, "receiver", "--listen ADDRESS", agent_runs, &mut findings);
             format!("{:?}", findings.all)
         };
-        assert!(found(false).contains("--listen") && found(false).contains("perhaps by a running"));
+        assert!(found(false).contains("Failed") && found(false).contains("--listen"));
         assert!(!found(true).contains("--listen"), "{}", found(true));
         assert!(found(true).contains("in use by the agent that runs here"));
+    }
+
+    #[test]
+    fn a_status_that_refuses_posts_is_told_from_one_that_refuses_a_get() {
+        for status in [301, 302, 307, 308, 401, 403, 429, 500, 502, 503, 504] {
+            assert!(refusal(status).is_some(), "{status}");
+        }
+        for status in [200, 201, 204, 400, 404, 405, 406, 415, 501] {
+            assert_eq!(refusal(status), None, "{status}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Sender {
 
     /// The status of a GET of the base: any answer shows that the server is there.
     pub(in crate::delivery) async fn probe(&self) -> Result<u16, HttpError> {
-        Ok(self.0.get("/").await?.0.status().as_u16())
+        Ok(self.0.get("").await?.0.status().as_u16())
     }
 }
 
