@@ -143,35 +143,30 @@ impl EndpointSettings {
         Ok(())
     }
 
+    /// The errors of an endpoint of the file that lacks a key without a default.
+    pub(super) fn missing_keys(from_file: &EndpointLayers) -> impl Iterator<Item = ConfigError> {
+        let EndpointLayers { values, header, .. } = from_file;
+        let required = [&keys::ENDPOINT_NAME, &keys::ENDPOINT_URL].into_iter();
+        required.filter(|key| !values.is_set(key)).map(|key| missing(key, header))
+    }
+
     /// `header` is the place of the endpoint as a whole.
     fn resolve(
         layers: &Layers,
         header: &Origin,
         defaults: EndpointDefaults<'_>,
     ) -> Result<Self, ConfigError> {
-        let missing = |key: &Key| match header {
-            Origin::Environment(_) => ConfigError::new(&format!(
-                "{header}: an endpoint without an address; allowed: with {} beside it",
-                key.environment.first().copied().unwrap_or_default()
-            )),
-            _ => ConfigError::new(&format!(
-                "{header}: {} is missing; allowed: {}",
-                key.path(),
-                key.allowed()
-            ))
-            .at_line(header.file_line()),
-        };
         let r = &mut Resolver::new(layers, defaults.context);
         let name = match r.find(&keys::ENDPOINT_NAME)? {
             Some(name) => name,
             None if matches!(header, Origin::Environment(_)) => {
                 r.read_from(&keys::ENDPOINT_NAME, ENVIRONMENT_ENDPOINT, header.clone())?
             }
-            None => return Err(missing(&keys::ENDPOINT_NAME)),
+            None => return Err(missing(&keys::ENDPOINT_NAME, header)),
         };
         let dialect = r.get(&keys::ENDPOINT_DIALECT)?;
         let url: Destination =
-            r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL))?;
+            r.find(&keys::ENDPOINT_URL)?.ok_or_else(|| missing(&keys::ENDPOINT_URL, header))?;
         let rotation = RotationSettings::resolve(r, &url)?;
         let is_local = !matches!(url, Destination::Http(_));
         if is_local {
@@ -222,6 +217,22 @@ impl EndpointSettings {
                 std::mem::take(&mut r.origins)
             },
         })
+    }
+}
+
+/// The error of an endpoint at `header` that lacks `key`.
+fn missing(key: &Key, header: &Origin) -> ConfigError {
+    match header {
+        Origin::Environment(_) => ConfigError::new(&format!(
+            "{header}: an endpoint without an address; allowed: with {} beside it",
+            key.environment.first().copied().unwrap_or_default()
+        )),
+        _ => ConfigError::new(&format!(
+            "{header}: {} is missing; allowed: {}",
+            key.path(),
+            key.allowed()
+        ))
+        .at_line(header.file_line()),
     }
 }
 

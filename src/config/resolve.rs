@@ -55,6 +55,8 @@ impl Settings {
         for layers in [&layers, &endpoint].into_iter().chain(of_endpoints) {
             found.0.extend(layers.errors(context));
         }
+        // Endpoints are not resolved where a section that they need has an error.
+        found.0.extend(from_file.iter().flat_map(EndpointSettings::missing_keys));
         let dirs = UserDirs {
             is_root: inputs.is_root,
             state_directory: state_directory.as_deref(),

@@ -730,6 +730,7 @@ level = \"loud\"
         "nodetally.toml:7: receiver.retention = \"1s\": too small",
         "nodetally.toml:10: endpoint.url = \"ftp://a\"",
         "nodetally.toml:11: endpoint.timeout = \"1h\": too large",
+        "nodetally.toml:16: endpoint.url is missing",
         "nodetally.toml:19: log.level = \"loud\"",
         "environment NODETALLY_NONSENSE: unknown variable",
     ];
