@@ -61,8 +61,13 @@ impl Style {
     }
 }
 
-/// The columns and rows of the terminal on standard output; `None` if it has none.
+/// The columns and rows of the terminal on standard output; `None` if it is none. A terminal that does
+/// not say them (a serial line) has those of `COLUMNS` and `LINES`, else 80 and 24.
 pub(super) fn terminal_size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
+    let known = |said: u16, variable: &str, usual: usize| match said {
+        0 => std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual),
+        said => usize::from(said),
+    };
+    Some((known(size.ws_col, "COLUMNS", 80).max(1), known(size.ws_row, "LINES", 24).max(1)))
 }

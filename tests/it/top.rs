@@ -146,6 +146,15 @@ fn without_a_terminal_one_error_names_dump() {
     let mut top = OnTerminal::start(120, 24, &["top"], &[("TERM", "dumb")]);
     top.shows("the error", |lines| lines.concat().contains("nodetally dump"));
     assert_eq!(top.child.wait().unwrap().code(), Some(2));
+
+    // A serial line, or a terminal that a program made and gave no size.
+    let (_master, slave) = pseudo_terminal(size(0, 0));
+    let mut top = Command::new(env!("CARGO_BIN_EXE_nodetally"));
+    top.arg("top").env("TERM", "xterm").stdin(slave.try_clone().unwrap()).stdout(slave);
+    let output = top.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("stty cols 80 rows 24") && error.contains("nodetally dump"), "{error}");
 }
 
 #[test]

@@ -44,6 +44,11 @@ pub enum ScreenError {
         "the terminal cannot place text (TERM is {0:?}); `nodetally dump` prints the same figures"
     )]
     Dumb(String),
+    #[error(
+        "the terminal does not say its size; `stty cols 80 rows 24` sets one, and `nodetally dump` prints \
+         the same figures"
+    )]
+    Sizeless,
     #[error("the terminal: {0}")]
     Io(#[from] io::Error),
 }
@@ -51,7 +56,7 @@ pub enum ScreenError {
 /// Looks whether a screen can be drawn, before anything is done for it.
 ///
 /// # Errors
-/// There is no terminal, or it cannot place text.
+/// There is no terminal, it cannot place text, or it has no size.
 pub fn check() -> Result<(), ScreenError> {
     if !io::stdin().is_terminal() {
         return Err(ScreenError::NoTerminal("standard input"));
@@ -63,7 +68,11 @@ pub fn check() -> Result<(), ScreenError> {
     if term.is_empty() || term == "dumb" {
         return Err(ScreenError::Dumb(term));
     }
-    Ok(())
+    // The library would start a program to ask for one.
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col == 0 || size.ws_row == 0 => Err(ScreenError::Sizeless),
+        _ => Ok(()),
+    }
 }
 
 /// A terminal that shows a whole screen. Dropping it gives the terminal back.

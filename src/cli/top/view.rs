@@ -397,7 +397,10 @@ impl Screen<'_> {
             let text = format!("{} {what}", padded(keys, 13));
             texts.push(format!("│{}│", padded(&text, inner)));
         }
-        texts.push(edge('└', '┘'));
+        texts.push(match HELP.len().saturating_sub(texts.len() - 1) {
+            0 => edge('└', '┘'),
+            hidden => format!("└{:─^inner$}┘", format!(" {hidden} more on a taller screen ")),
+        });
         for (y, text) in (area.y..area.bottom()).zip(texts) {
             for x in area.x..area.right() {
                 if let Some(cell) = self.buffer.cell_mut((x, y)) {
