@@ -33,7 +33,8 @@ pub fn page(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let shown = match command {
         None => program,
         Some(name) => match program.find_subcommand(name) {
-            Some(command) => command.clone(),
+            // `help` has every command below it again, and those have no page.
+            Some(command) => command.clone().mut_subcommands(|below| below.hide(true)),
             None => bail!("no command {name:?}; there are: {}", command_names().join(", ")),
         },
     };

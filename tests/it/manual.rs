@@ -160,6 +160,22 @@ fn shells_take_their_completions() {
     }
 }
 
+/// No page refers to another that no package has.
+#[test]
+fn pages_that_a_page_names_are_there() {
+    let pages: Vec<String> = COMMANDS.iter().map(|name| format!("nodetally-{name}(1)")).collect();
+    for command in COMMANDS {
+        let page = page(&[command]).replace('\\', "");
+        for named in page.split_whitespace().filter(|word| word.starts_with("nodetally-")) {
+            let is_page = named.contains("(1)");
+            assert!(
+                !is_page || pages.iter().any(|page| named.starts_with(page)),
+                "{command}: {named}"
+            );
+        }
+    }
+}
+
 #[test]
 fn help_of_a_command_is_its_page_of_help() {
     assert_eq!(printed(&["help", "dump"]), printed(&["dump", "--help"]));

@@ -670,6 +670,11 @@ fn the_operator_is_told_how_the_agents_are_asked() {
     );
     let refused = release(&program, "x", "x", "podMonitor: {enabled: true}").unwrap_err();
     assert!(refused.contains("podMonitor.enabled needs metrics.enabled"), "{refused}");
+    // Two endpoints of one name would end every pod at its start.
+    let values =
+        "receiver: {enabled: true}\nconfig: {endpoint: [{name: receiver, url: http://a:1}]}";
+    let refused = release(&program, "x", "x", values).unwrap_err();
+    assert!(refused.contains("config.endpoint: the name \"receiver\""), "{refused}");
 }
 
 /// The example of docs/kubernetes.md, and that the values it explains are values of the chart.

@@ -158,8 +158,18 @@ fn the_debian_package() {
         "/usr/share/doc/nodetally/changelog.gz",
         "/usr/share/doc/nodetally/copyright",
         "/usr/share/doc/nodetally/third-party-licences.txt.gz",
+        "/usr/share/doc/nodetally/README.md",
     ]
     .map(str::to_owned);
+    let documents = ["docs", "docs/images", "docs/wire"].into_iter().flat_map(|folder| {
+        let entries = fs::read_dir(tree(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.filter(|path| path.is_file());
+        files.map(move |path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            format!("/usr/share/doc/nodetally/{folder}/{name}")
+        })
+    });
+    wanted.extend(documents.map(|path| (path, "-rw-r--r--".to_owned())));
     let pages = PAGES.map(|page| format!("/usr/share/man/man1/{page}.1.gz"));
     wanted.extend(more.into_iter().chain(pages).map(|path| (path, "-rw-r--r--".to_owned())));
     assert_eq!(files, wanted);

@@ -126,6 +126,11 @@ url: {{ include "nodetally.receiverUrl" . }}
 {{- $config := deepCopy .Values.config -}}
 {{- if .Values.receiver.enabled -}}
 {{- $own := include "nodetally.receiverEndpoint" . | fromYaml -}}
+{{- range default (list) $config.endpoint -}}
+{{- if eq (toString .name) $own.name -}}
+{{- fail "config.endpoint: the name \"receiver\" is that of the endpoint which receiver.enabled adds; name yours otherwise" -}}
+{{- end -}}
+{{- end -}}
 {{- $_ := set $config "endpoint" (append (default (list) $config.endpoint) $own) -}}
 {{- end -}}
 {{- include "nodetally.toml" $config | trim }}
