@@ -201,7 +201,8 @@ impl FollowedCgroups {
         let mut all: Vec<(CgroupSlot, CgroupReading)> =
             slots.into_iter().zip(std::mem::take(readings)).collect();
         all.retain(|(slot, reading)| !slot.gone || reading.removed && slot.dirty);
-        all.append(&mut self.created);
+        // Not `append`: the first walk creates all there are, and that room is not needed again.
+        all.extend(std::mem::take(&mut self.created));
         all.sort_by(|(_, a), (_, b)| tree_order(&a.key.path, &b.key.path));
         if self.any_removed {
             drop_replaced(&mut all);
