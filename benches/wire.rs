@@ -90,8 +90,10 @@ fn main() {
             let packed = sum(&|message| gzip(&message.body));
             print(word, messages.len(), sum(&|message| message.body.len()), Some(packed), cpu);
         }
-        for (_, forms) in profile.protocols {
-            let form = forms[0];
+        let mut forms: Vec<_> = profile.protocols.iter().map(|(_, forms)| forms[0]).collect();
+        forms.sort_by_key(|form| form.name);
+        forms.dedup_by_key(|form| form.name);
+        for form in forms {
             let bytes = sum(&|message| (form.render)(&message.body).len());
             let cpu = cpu
                 + median(|| {
