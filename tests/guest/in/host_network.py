@@ -4,7 +4,7 @@ import time
 
 import host
 from agent import Dump
-from host import MIB, Cgroup, Stage, sh
+from host import MIB, Cgroup, Stage, emulated, sh
 from scenarios import by_uid, own_network_card
 
 SINK_PORT = 7008
@@ -61,7 +61,12 @@ def host_network(verdict):
         what = f"pod {uid} network_tx_bytes"
         verdict.true(pod.get("host_network") is True, f"pod {uid} is in the host's namespace")
         verdict.true(pod.get("network_from") == "tcp_sockets", f"{what} is of its sockets")
-        if want:
+        if uid == caller and emulated():
+            # Sockets are listed about once a second of which a part is free, and an emulated processor that
+            # five loads share lists too seldom for some connections of four seconds.
+            verdict.at_least(what, pod.get("network_tx_bytes"), want // 2)
+            verdict.at_most(what, pod.get("network_tx_bytes"), want * 1.02)
+        elif want:
             verdict.near(what, pod.get("network_tx_bytes"), want, 0.02, group="tcp")
         else:
             verdict.at_most(what, pod.get("network_tx_bytes"), 100)
@@ -77,6 +82,8 @@ def host_network(verdict):
     verdict.at_most("talker network_tx_bytes", short, done["talker"]["tcp_short_bytes"] + 100)
     unseen = max(0, done["talker"]["tcp_short_bytes"] - short) + done["talker"]["sent_bytes"]
     verdict.true(unseen > MIB, f"the talker sent {unseen} bytes")
+    called = done["caller"]["called_bytes"]
+    unseen += max(0, called - seen.get(caller, {}).get("network_tx_bytes", 0))
     # Beside it, the headers of all the rest.
     verdict.at_least("unattributed network_tx_bytes", balance["unattributed"], unseen)
     verdict.at_most("unattributed network_tx_bytes", balance["unattributed"],

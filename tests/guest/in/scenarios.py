@@ -307,8 +307,10 @@ def short_jobs(verdict):
     exited = [row for row in document["conservation"]["exited"] if "kubepods" in row["cgroup"]]
     named = sum(pod["cpu_usage_usec"] for pod in document["pods"])
     ledger = named + sum(row["cpu_usage_usec"] for row in exited)
-    # A runtime takes longer to remove a cgroup than this scenario, which is why not all need be.
-    verdict.at_least("jobs' CPU under their names", named, round(truth * 0.5))
+    # A runtime takes longer to remove a cgroup than this scenario, which is why not all need be. The agent
+    # races with it for each of them, and an emulated processor decides: agents of one profile had 21, 26 and 44 s.
+    share = 0.25 if host.emulated() else 0.5
+    verdict.at_least("jobs' CPU under their names", named, round(truth * share))
     verdict.true(all(pod.get("exited") for pod in document["pods"]), "all of them have exited")
     verdict.say(f"{made} jobs: they {truth / 1e6:.2f} s, cgroups {charged / 1e6:.2f} s, "
                 f"ledger {ledger / 1e6:.2f} s, named {named / 1e6:.2f} s")  # fmt: skip
