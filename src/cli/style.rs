@@ -65,9 +65,36 @@ impl Style {
 /// not say them (a serial line) has those of `COLUMNS` and `LINES`, else 80 and 24.
 pub(super) fn terminal_size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    let known = |said: u16, variable: &str, usual: usize| match said {
-        0 => std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual),
-        said => usize::from(said),
-    };
-    Some((known(size.ws_col, "COLUMNS", 80).max(1), known(size.ws_row, "LINES", 24).max(1)))
+    let set = |variable: &str| std::env::var(variable).ok();
+    Some((
+        known_length(size.ws_col, set("COLUMNS").as_deref(), 80),
+        known_length(size.ws_row, set("LINES").as_deref(), 24),
+    ))
+}
+
+/// The length that a terminal says; where that is 0, the one that a variable sets, else the usual one.
+fn known_length(said: u16, set: Option<&str>, usual: u16) -> usize {
+    let set = set.and_then(|text| text.parse().ok());
+    let length = [Some(said), set].into_iter().flatten().find(|length| *length > 0);
+    usize::from(length.unwrap_or(usual))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_a_size_has_that_of_the_variable_or_the_usual_one() {
+        for (said, set, length) in [
+            (120, None, 120),
+            (120, Some("90"), 120),
+            (0, Some("90"), 90),
+            (0, None, 80),
+            (0, Some("0"), 80),
+            (0, Some("wide"), 80),
+            (0, Some("99999999"), 80),
+        ] {
+            assert_eq!(known_length(said, set, 80), length, "{said} {set:?}");
+        }
+    }
 }

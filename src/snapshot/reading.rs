@@ -95,8 +95,8 @@ pub struct MemoryReading {
     pub min: Option<Limit<Bytes>>,
     pub swap_max: Option<Limit<Bytes>>,
     pub swap_current: Option<Bytes>,
-    /// Huge pages of every size, which are not part of `current`. `None`: the node has none, or the
-    /// hugetlb controller is off.
+    /// Huge pages of every size; part of `current` only where cgroup2 is mounted with
+    /// `memory_hugetlb_accounting`. `None`: the node has none, or the hugetlb controller is off.
     pub huge_pages: Option<Bytes>,
     pub stat: Option<MemoryStat>,
     pub events: Option<MemoryEvents>,
