@@ -27,6 +27,11 @@ release *ARGS:
 ci *ARGS:
     .ci/run {{ARGS}}
 
+# Holds the crates against deny.toml, and asks whether one has an advisory. By hand and before a release, since a new
+# advisory is no fault of the change that happens to be tried. Needs cargo-deny.
+deny:
+    cargo deny --locked check
+
 # The code of figures: ledger, attribution, topology, and the join of sockets.
 figures := "-f 'src/ledger/**/*.rs' -f 'src/attribution/**/*.rs' -f 'src/snapshot/topology/**/*.rs' -f src/snapshot/known_sockets.rs -f src/snapshot/listeners.rs"
 

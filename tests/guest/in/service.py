@@ -22,6 +22,7 @@ CONFIG = Path("/etc/nodetally/config.toml")
 CREDENTIAL = Path("/etc/credstore/nodetally.token")
 PODS = range(620, 628)
 TOKEN = "a-token-that-no-log-shall-show"
+SCHED_IDLE = 5
 NAMED = {"CAP_DAC_READ_SEARCH": 2, "CAP_SYS_PTRACE": 19}
 
 
@@ -101,6 +102,16 @@ def capabilities(verdict):
             verdict.true(code == 1 and help_wanted in helps, f"{what}: exit {code}: {said[-1500:]}")
 
 
+def policies(pid):
+    """By thread name, the scheduling class (sched(7))."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        # Field 41; the first here is the third.
+        found[(task / "comm").read_text().strip()] = int(fields[38])
+    return found
+
+
 def rights(verdict, pid):
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -112,6 +123,9 @@ def rights(verdict, pid):
         verdict.true(got == wanted, f"{held}: expected {wanted:x}, got {got:x}")
     verdict.true(status["Seccomp"].strip() == "2", f"Seccomp: {status['Seccomp']}")
     verdict.say(f"user {status['Uid'].split()[0]}, capabilities {wanted:#x}")
+    of_thread = policies(pid)
+    idle = [name for name, policy in of_thread.items() if policy == SCHED_IDLE]
+    verdict.true(idle == ["usage"], f"the thread that counts files, and no other, is idle: {of_thread}")
 
 
 def pods(verdict, posts):

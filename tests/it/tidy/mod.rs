@@ -10,6 +10,7 @@
     reason = "a source that cannot be read fails the test"
 )]
 
+mod dependencies;
 mod documents;
 pub mod rust_text;
 mod structure;
