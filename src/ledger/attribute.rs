@@ -14,6 +14,7 @@ use super::interfaces::{Earlier, HostInterfaces, interfaces_delta};
 use super::namespaces::{Inside, NamespaceHomes};
 use super::owner_entry::{OwnerEntry, pod_of};
 use super::passed_down::PassedDown;
+use super::room::{make_room, push};
 use super::self_usage::SelfUsage;
 use super::sockets::CgroupsByInode;
 use super::uncharged_memory::{own_memory_of_root, uncharged_kernel_memory};
@@ -139,7 +140,8 @@ impl Attribution {
                         live.write_to(&mut usage);
                         network = NetworkUsage::default();
                         let kind = UnitKind::Slice;
-                        account.units.push(UnitUsage { path: path(), kind, exited: false, usage });
+                        let exited = false;
+                        push(&mut account.units, UnitUsage { path: path(), kind, exited, usage });
                     }
                     add_served(&mut totals.inner_served, &entry.self_usage);
                     totals.inner_memory += unsigned(ended.memory_bytes);
@@ -169,7 +171,7 @@ impl Attribution {
                         _ => UnitKind::Unit,
                     };
                     let exited = reading.removed;
-                    account.units.push(UnitUsage { path: path(), kind, exited, usage });
+                    push(&mut account.units, UnitUsage { path: path(), kind, exited, usage });
                 }
                 Owner::Pod { uid, qos } => {
                     self.add_to_pod(account, entry, uid, qos, usage, reading)
@@ -180,14 +182,9 @@ impl Attribution {
                     // The namespace is the pod's, whichever container it was read through.
                     usage.network = None;
                     usage.interface = None;
-                    account.containers.push(ContainerUsage {
-                        pod: uid,
-                        id,
-                        runtime,
-                        path,
-                        exited: reading.removed,
-                        usage,
-                    });
+                    let exited = reading.removed;
+                    let container = ContainerUsage { pod: uid, id, runtime, path, exited, usage };
+                    push(&mut account.containers, container);
                 }
             }
         }
@@ -338,7 +335,9 @@ impl Attribution {
                 let path = Arc::clone(&reading.key.path);
                 let usage = Usage::default();
                 let (host_network, exited) = (None, true);
+                make_room(&mut account.pods);
                 account.pods.insert(at, PodUsage { uid, qos, path, exited, host_network, usage });
+                make_room(&mut self.pods);
                 self.pods.insert(at, SelfUsage::default());
                 at
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::event_counts::EventCounts;
+use super::room::push;
 use crate::identity::{BootId, CgroupKey, DeviceNumber, ProcessKey};
 use crate::quantity::{BootTime, CpuTime, Ticks};
 use crate::snapshot::cgroups::tree_order;
@@ -173,13 +174,11 @@ impl Counters {
                         (kept, rows) => kept.clone_from(rows),
                     }
                 }
-                None => self.cgroups.push(CgroupCounters {
-                    key: reading.key.clone(),
-                    read_at: reading.read_at,
-                    cpu: reading.cpu,
-                    io: reading.io.clone(),
-                    events,
-                }),
+                None => {
+                    let (key, io) = (reading.key.clone(), reading.io.clone());
+                    let (read_at, cpu) = (reading.read_at, reading.cpu);
+                    push(&mut self.cgroups, CgroupCounters { key, read_at, cpu, io, events });
+                }
             }
         }
 
@@ -220,8 +219,8 @@ impl Counters {
         self.processes.clear();
         for cgroup in cgroups {
             let has_counters = cgroup.cpu.is_some() && cgroup.parent.is_some();
-            self.processes.extend(cgroup.own_processes().map(|process| {
-                ProcessCounters {
+            for process in cgroup.own_processes() {
+                let counters = ProcessCounters {
                     key: process.key,
                     read_at: process.read_at,
                     cpu: process.cpu,
@@ -235,8 +234,9 @@ impl Counters {
                             .is_some_and(|other| other.cpu.is_some() && other.parent.is_some()),
                         CountedAt::Here | CountedAt::Elsewhere => has_counters,
                     },
-                }
-            }));
+                };
+                push(&mut self.processes, counters);
+            }
         }
         self.processes.sort_unstable_by_key(|process| process.key);
         // A process that was moved out of an idle cgroup is in both until that one is read again.

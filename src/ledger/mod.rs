@@ -35,6 +35,7 @@ mod node;
 mod owner_entry;
 mod passed_down;
 mod process_owner;
+mod room;
 mod running;
 mod self_usage;
 mod settle;

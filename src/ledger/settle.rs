@@ -15,6 +15,7 @@ use super::exited_children::ChildrenSettler;
 use super::io::delta_over_layers;
 use super::node::settle_node;
 use super::owner_entry::OwnerEntry;
+use super::room::push;
 use super::self_usage::SelfUsage;
 use super::split::split_self_usage;
 use super::unowned_cpu::note_unowned_cpu;
@@ -316,9 +317,9 @@ impl Ledger {
                     CountedAt::Here | CountedAt::Elsewhere => replaces_cpu &= !was_in_counters,
                 }
                 cgroup.self_usage.count(&usage, replaces_cpu, replaces_io);
-                account.processes.push(usage);
+                push(&mut account.processes, usage);
             }
-            self.cgroups.push(cgroup);
+            push(&mut self.cgroups, cgroup);
         }
     }
 
@@ -374,7 +375,7 @@ impl Ledger {
 
     fn add_entry(&mut self, owner: Owner, parent: Option<Owner>, starts: usize) -> usize {
         let (top, self_usage) = (self.cgroups.len(), SelfUsage::default());
-        self.entries.push(OwnerEntry { owner, parent, top, starts, self_usage });
+        push(&mut self.entries, OwnerEntry { owner, parent, top, starts, self_usage });
         self.entries.len() - 1
     }
 

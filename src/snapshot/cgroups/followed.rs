@@ -226,7 +226,13 @@ impl FollowedCgroups {
             slot.followed = slot.end - at;
         }
         self.any_gone = false;
-        (self.slots, *readings) = all.into_iter().unzip();
+        // Not `unzip`, which makes room for twice as many.
+        self.slots.reserve_exact(all.len());
+        readings.reserve_exact(all.len());
+        for (slot, reading) in all {
+            self.slots.push(slot);
+            readings.push(reading);
+        }
         let shares = shares::divide(self.budget.cgroups(), &needs(&self.slots, false));
         for (at, slot) in self.slots.iter_mut().enumerate() {
             slot.is_beyond_share = shares.as_ref().is_some_and(|shares| shares[at] == 0);

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import host
-from agent import RELEASE_BINARY, Run
+from agent import Run, released
 from host import MIB, Cgroup
 
 BENCH = host.HANDED_IN / "tick-bench"
@@ -73,8 +73,7 @@ def run_over(pods):
     """The real agent over these pods: CPU usec a sample of its sampler and of the rest, and
     memory."""
     sink = Sink()
-    agent = Run(sink, INTERVAL_SECONDS, log="/run/agent-cost.log",
-                binary=RELEASE_BINARY)  # fmt: skip
+    agent = Run(sink, INTERVAL_SECONDS, log="/run/agent-cost.log", binary=released())
 
     def let_sample(samples):
         end = time.monotonic() + samples * INTERVAL_SECONDS

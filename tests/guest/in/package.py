@@ -8,12 +8,11 @@ from pathlib import Path
 
 import host
 import scenarios
-from agent import Posts, total
-from host import HANDED_IN, Cgroup, Stage, sh
+from agent import PACKAGE, Posts, total
+from host import Cgroup, Stage, sh
 from node import disk_totals
 from service import CONFIG, UNIT, UNIT_FILE, journal, shown
 
-PACKAGE = HANDED_IN / "nodetally.deb"
 BINARY = Path("/usr/bin/nodetally")
 RESUMED = "resumed from the counters"
 # systemd's word for a service that it need not kill.
