@@ -215,6 +215,10 @@ fn left_of_node(snapshot: &Snapshot, cgroups: &[CgroupDelta], account: &Account)
             Some(measured) => given = given.saturating_add(measured.usage),
             None => given = given.saturating_add(cgroup.self_usage.cpu.usage),
         }
+        // Of processes that another path places, which have it once more.
+        if cgroup.measured_cpu.is_some() {
+            given = given.saturating_sub(cgroup.moved.cpu.usage);
+        }
     }
     let usec = |time: Option<CpuTime>| time.map_or(0, CpuTime::as_usec);
     let interrupts = match node.interrupts {
@@ -229,7 +233,7 @@ fn left_of_node(snapshot: &Snapshot, cgroups: &[CgroupDelta], account: &Account)
 mod tests {
     use super::*;
     use crate::identity::CgroupKey;
-    use crate::ledger::account::{NodeCpu, ProcessUsage};
+    use crate::ledger::account::{NodeCpu, NodeUsage, ProcessUsage};
     use crate::ledger::delta::CpuDelta;
     use crate::quantity::BootTime;
     use crate::snapshot::{CgroupReading, ProcessReading};
@@ -484,5 +488,20 @@ mod tests {
             assert_eq!(left_of_node(&snapshot, &cgroups, &account), Some(left), "{busy}");
         }
         assert_eq!(left_of_node(&snapshot, &cgroups, &Account::default()), None);
+        // Processes whose owner another path names, in /a and below it, which that path has as well.
+        let account = |busy| {
+            let cpu = NodeCpu { busy: CpuTime::from_usec(busy), ..NodeCpu::default() };
+            let node = NodeUsage { cpu: Some(cpu), ..NodeUsage::default() };
+            Account { node, ..Account::default() }
+        };
+        let without = left_of_node(&snapshot, &cgroups, &account(100));
+        cgroups[1].moved.cpu.usage = 6;
+        cgroups[2].moved.cpu.usage = 2;
+        let placed = cgroup("/kubepods/pod", None);
+        let snapshot = Snapshot { cgroups: [snapshot.cgroups, vec![placed]].concat(), ..snapshot };
+        let mut cgroups = cgroups.to_vec();
+        cgroups.push(CgroupDelta::nothing());
+        cgroups[5].self_usage.cpu.usage = 8;
+        assert_eq!(left_of_node(&snapshot, &cgroups, &account(100)), without);
     }
 }
