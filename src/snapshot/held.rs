@@ -256,7 +256,7 @@ impl FileReader<'_, '_> {
         name: &CStr,
         parse: impl FnOnce(&[u8]) -> Result<T, Malformed>,
     ) -> Outcome<T> {
-        self.read(held, name, Shape::ManyRecords, parse)
+        self.read(held, name, Shape::ShortRecords, parse)
     }
 
     fn read<T: Parsed>(

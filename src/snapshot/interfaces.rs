@@ -11,11 +11,12 @@ use crate::source::root::Buffer;
 const GAIN_BYTES_MAX: u64 = 256 << 20;
 
 /// Brings `readings` up to date with `rows`. `open` opens the files of the namespace, and `facts`
-/// reads the facts about all rows. They are read if the list of names changed, or an interface has
-/// another index than before. Allocates nothing otherwise.
+/// reads the facts about all rows. They are read if the list of names changed, if an interface has
+/// another index than before, or if `is_outdated`. Allocates nothing otherwise.
 pub(super) fn update(
     readings: &mut Vec<InterfaceReading>,
     rows: &[InterfaceRow],
+    is_outdated: bool,
     buffer: &mut Buffer,
     open: impl FnOnce() -> LinkFiles,
     facts: impl FnOnce(&LinkFiles, &mut Buffer) -> Vec<InterfaceFacts>,
@@ -26,7 +27,7 @@ pub(super) fn update(
             .iter()
             .zip(rows)
             .any(|(known, row)| known.facts.index.is_some() && !is_plain_gain(&known.row, row));
-    if same && !is_doubtful {
+    if same && !is_doubtful && !is_outdated {
         copy_rows(readings, rows);
         return;
     }
@@ -39,7 +40,7 @@ pub(super) fn update(
                 && files.index(row.name, buffer) != index
         })
     };
-    if same && !has_another_index(buffer) {
+    if same && !is_outdated && !has_another_index(buffer) {
         copy_rows(readings, rows);
         return;
     }

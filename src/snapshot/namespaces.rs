@@ -83,7 +83,7 @@ impl NamespaceReader {
         let path = space.path(namespace.leader_pid, "net/dev");
         let rows = &mut self.rows;
         let outcome =
-            context.read_at(procfs, path, Shape::ManyRecords, &[b"/proc/<pid>/net/dev"], {
+            context.read_at(procfs, path, Shape::ShortRecords, &[b"/proc/<pid>/net/dev"], {
                 |text| net_dev::parse(text, rows)
             });
         match outcome {
@@ -103,7 +103,7 @@ impl NamespaceReader {
         let rows = &self.rows;
         let open = || LinkFiles::open(procfs, decimal(pid, &mut digits), None, rows);
         let facts = |files: &LinkFiles, buffer: &mut Buffer| inner_facts(files, rows, buffer);
-        interfaces::update(&mut namespace.interfaces, rows, context.buffer, open, facts);
+        interfaces::update(&mut namespace.interfaces, rows, false, context.buffer, open, facts);
     }
 }
 

@@ -152,10 +152,13 @@ pub struct NodeReader {
     ticks_to_topology: u32,
     hardware: HardwareReader,
     interface_rows: Vec<InterfaceRow>,
+    /// The interfaces of the default routes, as last looked at.
+    uplinks: Vec<InterfaceName>,
+    ticks_to_routes: u32,
 }
 
 /// Ticks after which the stacking of devices is read again although no device came or went: a loop
-/// device can change its file.
+/// device can change its file. After as many, default routes are looked at: one can move to another interface.
 const TOPOLOGY_TICKS: u32 = 40;
 
 /// Longer than it takes to read /proc/stat of a large host.
@@ -198,6 +201,8 @@ impl NodeReader {
             ticks_to_topology: 0,
             hardware: HardwareReader::open(roots),
             interface_rows: Vec::new(),
+            uplinks: Vec::new(),
+            ticks_to_routes: 0,
         }
     }
 
@@ -210,11 +215,12 @@ impl NodeReader {
         topology: &mut BlockTopology,
         context: &mut ReadContext<'_>,
     ) {
-        use Shape::{ManyRecords, OneRecord};
+        use Shape::{AnyRecords, OneRecord, ShortRecords};
         node.memory = read(&self.meminfo, OneRecord, b"meminfo", context, meminfo::parse);
         let arc = b"spl/kstat/zfs/arcstats";
         node.zfs_arc = read(&self.zfs_arc, OneRecord, arc, context, zfs_arcstats::parse);
-        let zones = read(&self.zoneinfo, ManyRecords, b"zoneinfo", context, zoneinfo::parse);
+        // A record is a node of memory.
+        let zones = read(&self.zoneinfo, AnyRecords, b"zoneinfo", context, zoneinfo::parse);
         let page_size = roots.units.page_size_bytes;
         node.free_on_cpu_lists = zones.map(|zones| zones.free_on_cpu_lists.to_bytes(page_size));
         node.load = read(&self.loadavg, OneRecord, b"loadavg", context, loadavg::parse);
@@ -230,7 +236,7 @@ impl NodeReader {
         let disks = &mut node.disks;
         let parse = |text: &[u8]| diskstats::parse(text, disks);
         node.disks_readable =
-            read(&self.diskstats, ManyRecords, b"diskstats", context, parse).is_some();
+            read(&self.diskstats, AnyRecords, b"diskstats", context, parse).is_some();
         node.disks_read_at = context.now();
         if node.disks_readable {
             if self.ticks_to_topology == 0 || !topology.fits(&node.disks) {
@@ -249,7 +255,7 @@ impl NodeReader {
         let names: [(&CStr, &[u8]); 2] = [(c"1/net/dev", b"1"), (c"net/dev", b"self")];
         let read_from = names.iter().find(|(name, _)| {
             let path: &[&[u8]] = &[b"/proc/", name.to_bytes()];
-            context.read_at(procfs, name, ManyRecords, path, &mut parse).present().is_some()
+            context.read_at(procfs, name, ShortRecords, path, &mut parse).present().is_some()
         });
         node.interfaces_read_at = context.now();
         node.interfaces_readable = read_from.is_some();
@@ -260,8 +266,19 @@ impl NodeReader {
                 let class = Dir::open(&roots.sysfs.join("class/net")).ok();
                 LinkFiles::open(procfs, process, class, rows)
             };
-            interfaces::update(&mut node.interfaces, rows, context.buffer, open, {
-                |files, buffer| topology::host_facts(files, rows, || default_routes(procfs), buffer)
+            let mut have_moved = false;
+            if self.ticks_to_routes == 0 {
+                self.ticks_to_routes = TOPOLOGY_TICKS;
+                let uplinks = default_routes(procfs, context.buffer);
+                have_moved = uplinks != self.uplinks;
+                self.uplinks = uplinks;
+            }
+            self.ticks_to_routes -= 1;
+            interfaces::update(&mut node.interfaces, rows, have_moved, context.buffer, open, {
+                |files, buffer| {
+                    let routes = || default_routes(procfs, &mut Buffer::default());
+                    topology::host_facts(files, rows, routes, buffer)
+                }
             });
         }
     }
@@ -290,10 +307,9 @@ impl NodeReader {
 }
 
 /// The interfaces of the host's default routes.
-fn default_routes(procfs: &Dir) -> Vec<InterfaceName> {
-    let mut buffer = Buffer::default();
+fn default_routes(procfs: &Dir, buffer: &mut Buffer) -> Vec<InterfaceName> {
     let mut of = |names: [&CStr; 2], parse: fn(&[u8]) -> Result<Vec<InterfaceName>, Malformed>| {
-        let read = |name: &&CStr| parse(procfs.read_records(name, &mut buffer).ok()?).ok();
+        let read = |name: &&CStr| parse(procfs.read_records(name, buffer).ok()?).ok();
         names.iter().find_map(read).unwrap_or_default()
     };
     let mut uplinks = of([c"1/net/route", c"net/route"], net_route::parse);

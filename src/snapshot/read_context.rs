@@ -28,12 +28,13 @@ impl<T> Outcome<T> {
     }
 }
 
-/// The form in which the kernel writes a file: one record or many; see
-/// [`KernelFile::read_record`] and [`KernelFile::read_short_records`].
+/// The form in which the kernel writes a file: see [`KernelFile::read_record`],
+/// [`KernelFile::read_short_records`] and [`KernelFile::read_records`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     OneRecord,
-    ManyRecords,
+    ShortRecords,
+    AnyRecords,
 }
 
 /// Counts of the reads that one tick did and skipped, for measurements.
@@ -77,7 +78,8 @@ impl ReadContext<'_> {
         self.counts.files_read += 1;
         let text = match shape {
             Shape::OneRecord => file.read_record(self.buffer),
-            Shape::ManyRecords => file.read_short_records(self.buffer),
+            Shape::ShortRecords => file.read_short_records(self.buffer),
+            Shape::AnyRecords => file.read_records(self.buffer),
         };
         match text {
             Ok(text) => match parse(text) {

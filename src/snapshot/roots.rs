@@ -80,6 +80,9 @@ pub struct CgroupMount {
 /// The mounts of pid 1, and those of the agent, below procfs.
 const MOUNT_FILES: [&CStr; 2] = [c"1/mountinfo", c"self/mountinfo"];
 
+/// Mounts beyond are not looked at: those of containers stand behind the host's own, which decide.
+const MOUNTS_BYTES_MAX: usize = 32 << 20;
+
 /// The mount options of procfs that hide something.
 #[derive(Debug, Default)]
 pub struct ProcfsOptions {
@@ -134,8 +137,8 @@ impl Roots {
         MOUNT_FILES
             .iter()
             .find_map(|name| {
-                let text = procfs.read_records(name, &mut buffer).ok()?;
-                let (mounts, _) = mountinfo::parse(text);
+                let text = mounts_text(&procfs, name, &mut buffer).ok()?;
+                let (mounts, _) = mountinfo::parse(&text);
                 (!mounts.is_empty()).then_some(mounts)
             })
             .unwrap_or_default()
@@ -148,10 +151,13 @@ impl Roots {
         let mut digest = DefaultHasher::new();
         let Ok(procfs) = Dir::open(&self.procfs) else { return digest.finish() };
         for name in MOUNT_FILES {
-            if let Ok(text) = procfs.read_records(name, buffer)
-                && !text.is_empty()
-            {
-                digest.write(text);
+            let mut has_text = false;
+            let add = |piece: &[u8]| {
+                has_text = true;
+                digest.write(piece);
+            };
+            let read = procfs.open_file(name).and_then(|file| file.for_each_piece(buffer, add));
+            if read.is_ok() && has_text {
                 break;
             }
         }
@@ -172,8 +178,7 @@ impl Roots {
             Some(_) => (Dir::open(&self.procfs), Path::new("/proc")),
         };
         let name = if self.captured.is_none() { c"self/mountinfo" } else { c"1/mountinfo" };
-        let Ok(text) = own.and_then(|own| own.read_records(name, &mut buffer).map(<[u8]>::to_vec))
-        else {
+        let Ok(text) = own.and_then(|own| mounts_text(&own, name, &mut buffer)) else {
             return options;
         };
         let (mounts, _) = mountinfo::parse(&text);
@@ -230,5 +235,58 @@ impl Roots {
     /// Opens the procfs root.
     pub fn open_procfs(&self) -> Result<Dir, ReadFailure> {
         Dir::open(&self.procfs)
+    }
+}
+
+/// The text of a mountinfo file, up to [`MOUNTS_BYTES_MAX`].
+fn mounts_text(procfs: &Dir, name: &CStr, buffer: &mut Buffer) -> Result<Vec<u8>, ReadFailure> {
+    let mut text = Vec::new();
+    procfs.open_file(name)?.for_each_piece(buffer, |piece| {
+        let room = MOUNTS_BYTES_MAX.saturating_sub(text.len());
+        text.extend_from_slice(piece.get(..room).unwrap_or(piece));
+    })?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::root::FILE_BYTES_MAX;
+
+    /// Overlays have long lines, and leaked mounts are many.
+    #[test]
+    fn the_cgroup_mount_is_found_among_more_mounts_than_a_file_may_be_long() {
+        let line = |at: usize, point: &str, filesystem: &str| {
+            format!("{at} 1 0:{at} / {point} rw - {filesystem} none rw\n")
+        };
+        let overlays = |from: usize| -> String {
+            (from..from + 1000)
+                .map(|at| line(at, &format!("/run/{}", "x".repeat(4000)), "overlay"))
+                .collect()
+        };
+        let text = [overlays(100), line(30, "/sys/fs/cgroup", "cgroup2"), overlays(2000)].concat();
+        assert!(text.len() > FILE_BYTES_MAX);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("1")).unwrap();
+        std::fs::write(folder.path().join("1/mountinfo"), &text).unwrap();
+        let roots = Roots {
+            procfs: folder.path().into(),
+            sysfs: "/sys".into(),
+            cgroupfs: None,
+            rootfs: "/".into(),
+            units: Units { ticks_per_second: 100, page_size_bytes: 4096 },
+            captured: None,
+        };
+        let found = roots.find_cgroup2();
+        assert_eq!(found.path.as_deref(), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(found.hierarchy, Hierarchy::Unified);
+
+        // A mount more is another digest, behind what a file may be long too.
+        let mut buffer = Buffer::default();
+        let before = roots.mounts_digest(&mut buffer);
+        assert_eq!(roots.mounts_digest(&mut buffer), before);
+        let more = text + &line(9999, "/new", "tmpfs");
+        std::fs::write(folder.path().join("1/mountinfo"), &more).unwrap();
+        assert_ne!(roots.mounts_digest(&mut buffer), before);
     }
 }

@@ -60,8 +60,8 @@ pub const FILE_BYTES_MAX: usize = 4 << 20;
 /// The smallest page of any architecture.
 const PAGE_BYTES_MIN: usize = 4096;
 
-/// Longer than any record of a file of short records: a line of `diskstats` has 20 figures and a
-/// name of 32 bytes.
+/// Longer than any record of a file of short records: a line of `net/dev` has 16 figures and a name of 15
+/// bytes.
 const RECORD_BYTES_MAX: usize = 1024;
 
 /// The longest piece of a path that is opened in one step. Up to here nix copies it to the stack.
@@ -87,6 +87,31 @@ impl Buffer {
         self.bytes.resize(grown, 0);
         Ok(())
     }
+
+    /// Reads until `is_last` is true of the length of a read. Each read has room for `room` bytes at least.
+    fn fill(
+        &mut self,
+        room: usize,
+        is_last: impl Fn(usize) -> bool,
+        mut read_at: impl FnMut(&mut [u8], usize) -> Result<usize, ReadFailure>,
+    ) -> Result<&[u8], ReadFailure> {
+        let mut filled = 0;
+        loop {
+            if self.bytes.len() - filled < room {
+                self.grow()?;
+            }
+            let read = read_at(&mut self.bytes[filled..], filled)?;
+            filled += read;
+            if is_last(read) {
+                return Ok(&self.bytes[..filled]);
+            }
+        }
+    }
+}
+
+/// True if a read of this length left room for another record in the kernel's page.
+fn is_last_of_short_records(read: usize) -> bool {
+    read < PAGE_BYTES_MIN - RECORD_BYTES_MAX
 }
 
 /// A file held open and read repeatedly from its start.
@@ -109,37 +134,34 @@ impl KernelFile {
         }
     }
 
-    /// The whole of a file of many short records: `cgroup.procs`, `diskstats`, `net/dev`. The
-    /// kernel hands out as many records a read as fit into its page, so a read that left room for
-    /// another was the last (fs/seq_file.c).
+    /// The whole of a file of many short records: `cgroup.procs`, `net/dev`. The kernel hands out as many
+    /// records a read as fit into its page, so a read that left room for another was the last
+    /// (fs/seq_file.c).
     pub fn read_short_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadFailure> {
-        let mut filled = 0;
-        loop {
-            // Less room than a page would end a read early.
-            if buffer.bytes.len() - filled < PAGE_BYTES_MIN {
-                buffer.grow()?;
-            }
-            let read = self.pread(&mut buffer.bytes[filled..], filled)?;
-            filled += read;
-            if read < PAGE_BYTES_MIN - RECORD_BYTES_MAX {
-                return Ok(&buffer.bytes[..filled]);
-            }
-        }
+        // Less room than a page would end a read early.
+        buffer.fill(PAGE_BYTES_MIN, is_last_of_short_records, |into, at| self.pread(into, at))
     }
 
-    /// The whole of a file of records of any length (`mountinfo`, `cmdline`): only an empty read
-    /// is the end.
+    /// The whole of a file of records of any length (`mountinfo`, `cmdline`; `diskstats`, where a disk is one
+    /// record with all of its partitions): only an empty read is the end.
     pub fn read_records<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], ReadFailure> {
-        let mut filled = 0;
+        buffer.fill(1, |read| read == 0, |into, at| self.pread(into, at))
+    }
+
+    /// Passes the file's text on piece by piece, so that it may be of any length.
+    pub fn for_each_piece(
+        &self,
+        buffer: &mut Buffer,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), ReadFailure> {
+        let mut at = 0;
         loop {
-            if filled == buffer.bytes.len() {
-                buffer.grow()?;
-            }
-            let read = self.pread(&mut buffer.bytes[filled..], filled)?;
+            let read = self.pread(&mut buffer.bytes, at)?;
             if read == 0 {
-                return Ok(&buffer.bytes[..filled]);
+                return Ok(());
             }
-            filled += read;
+            take(&buffer.bytes[..read]);
+            at += read;
         }
     }
 
@@ -387,6 +409,55 @@ mod tests {
             assert_eq!(file.read_records(&mut buffer).unwrap(), text, "{length}");
             let mut buffer = Buffer::default();
             assert_eq!(file.read_short_records(&mut buffer).unwrap(), text, "{length}");
+        }
+    }
+
+    /// A file of these records as the kernel hands it out: as many whole records a read as fit into a page,
+    /// and the first one in any case (fs/seq_file.c).
+    fn handed_out(records: &[usize]) -> impl FnMut(&mut [u8], usize) -> Result<usize, ReadFailure> {
+        let ends: Vec<usize> = records
+            .iter()
+            .scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            })
+            .collect();
+        move |into, at| {
+            let mut to = at;
+            for end in ends.iter().copied().filter(|end| *end > at) {
+                if to > at && end - at > PAGE_BYTES_MIN {
+                    break;
+                }
+                to = end;
+            }
+            let read = (to - at).min(into.len());
+            into[..read].fill(b'x');
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn records_of_any_length_come_whole_however_the_kernel_hands_them_out() {
+        // A disk with 40 partitions behind a small one is where a short read is no end.
+        let cases: [&[usize]; 6] = [
+            &[],
+            &[100; 200],
+            &[100, 4000, 100],
+            &[2000, 9000, 70],
+            &[5000; 9],
+            &[3071, 1026, 3071, 1026],
+        ];
+        for records in cases {
+            let mut buffer = Buffer::default();
+            let all = buffer.fill(1, |read| read == 0, handed_out(records)).unwrap().len();
+            assert_eq!(all, records.iter().sum::<usize>(), "{records:?}");
+            if records.iter().all(|length| *length < RECORD_BYTES_MAX) {
+                let mut buffer = Buffer::default();
+                let short = buffer
+                    .fill(PAGE_BYTES_MIN, is_last_of_short_records, handed_out(records))
+                    .unwrap();
+                assert_eq!(short.len(), all, "{records:?}");
+            }
         }
     }
 

@@ -29,6 +29,10 @@ const ROUNDS_MAX: usize = 4;
 /// Depth of the deepest followed cgroup.
 const DEPTH_MAX: usize = 64;
 
+/// The longest path that is followed. Those of pods have some 250 bytes. A user can nest 64 names of 255 bytes
+/// 16,000 times, and each path stays in memory and in the state file.
+const PATH_BYTES_MAX: usize = 1024;
+
 /// Ticks within which every cgroup is read in full at least once. Limits can be written, memory
 /// reclaimed and pressure rise without any CPU use in the cgroup.
 pub const REFRESH_TICKS: u64 = 16;
@@ -408,7 +412,9 @@ impl CgroupTree {
                 continue;
             }
             let path = join(&path, name.to_bytes());
-            if self.followed.has_room(at, walk.readings) && self.is_foreign(&path) {
+            if is_too_long(&path, walk.context)
+                || self.followed.has_room(at, walk.readings) && self.is_foreign(&path)
+            {
                 foreign += 1;
             } else if self.followed.admit(at, walk.readings) {
                 found = true;
@@ -496,7 +502,9 @@ impl CgroupTree {
         let first_below = self.followed.created.len();
         for name in children.names() {
             let path = join(&path, name.to_bytes());
-            if self.followed.has_room(above, walk.readings) && self.is_foreign(&path) {
+            if is_too_long(&path, walk.context)
+                || self.followed.has_room(above, walk.readings) && self.is_foreign(&path)
+            {
                 slot.foreign += 1;
             } else if self.followed.admit(above, walk.readings) {
                 self.create(path, depth + 1, above, walk);
@@ -597,4 +605,15 @@ fn join(parent: &[u8], name: &[u8]) -> Arc<[u8]> {
 
 fn component_of(readings: &[CgroupReading], at: usize) -> Option<&[u8]> {
     readings.get(at)?.key.path.rsplit(|byte| *byte == b'/').next()
+}
+
+/// True of a path that is not followed, which is a gap of its parent: the usage is in the parent's.
+fn is_too_long(path: &[u8], context: &mut ReadContext<'_>) -> bool {
+    if path.len() <= PATH_BYTES_MAX {
+        return false;
+    }
+    let parent = path.iter().rposition(|byte| *byte == b'/').and_then(|end| path.get(..end));
+    let reason = GapReason::Bounded { limit: PATH_BYTES_MAX };
+    context.gaps.add(&[parent.unwrap_or_default(), b" (bytes of a path below it)"], reason);
+    true
 }

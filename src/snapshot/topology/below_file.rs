@@ -38,7 +38,16 @@ pub(super) struct FileSources {
     btrfs: Option<Dir>,
 }
 
-/// The host's mounts, and the files of which they told that no device of the node is below.
+/// A loop device's file, with what the mounts told of it.
+#[derive(Debug)]
+struct KnownFile {
+    path: Box<[u8]>,
+    below: Below,
+    /// The disk whose number its mount has.
+    disk: Option<DeviceNumber>,
+}
+
+/// The host's mounts, and the files of which they told the layer below.
 #[derive(Debug, Default)]
 pub(super) struct KnownMounts {
     /// Read at the first need of an update.
@@ -47,14 +56,14 @@ pub(super) struct KnownMounts {
     is_compared: bool,
     digest: u64,
     /// Valid while mounts and devices stay.
-    diskless: Vec<(Box<[u8]>, Below)>,
+    files: Vec<KnownFile>,
 }
 
 impl KnownMounts {
     /// Begins an update. `same_devices`: no device came or went since the last one.
     pub fn begin(&mut self, same_devices: bool) {
         if !same_devices {
-            self.diskless.clear();
+            self.files.clear();
         }
         self.is_compared = false;
     }
@@ -71,7 +80,7 @@ impl KnownMounts {
         }
         let digest = roots.mounts_digest(buffer);
         if mem::replace(&mut self.digest, digest) != digest {
-            self.diskless.clear();
+            self.files.clear();
         }
     }
 }
@@ -103,36 +112,32 @@ impl FileSources {
         let Some(file) = space.join(&[entry, b"/loop/backing_file"]) else {
             return Below::Unknown;
         };
-        let Some(path) = backing_path(block, file, buffer) else { return Below::Unknown };
-        if let Some(device) = self.device_by_number(path, rows) {
-            below.push(device);
-            return Below::Devices;
-        }
-        // The host has no device of this number: btrfs, overlay and the like have one of their own.
-        let known = mounts.diskless.iter().position(|(known, _)| **known == *path);
         mounts.compare(&self.roots, buffer);
-        if let Some((_, found)) = known.and_then(|at| mounts.diskless.get(at)) {
-            return *found;
+        let Some(path) = backing_path(block, file, buffer) else { return Below::Unknown };
+        if let Some(known) = mounts.files.iter().find(|known| *known.path == *path) {
+            below.extend(known.disk);
+            return known.below;
         }
-        let path = backing_path(block, file, buffer).map(<[u8]>::to_vec);
-        let Some(path) = path else { return Below::Unknown };
+        let path = path.to_vec();
         let all = mounts.mounts.get_or_insert_with(|| self.roots.mounts());
-        let search = Search { sources: self, block, rows, mounts: all };
+        let mut search = Search { sources: self, block, rows, mounts: all, has_number: false };
         let as_path = Path::new(OsStr::from_bytes(&path));
         let found = search.below_path(as_path, buffer, below, DEPTH_MAX);
-        // A filesystem can get other devices while it is mounted.
-        if found != Below::Devices {
+        // A filesystem of several devices can get others while it is mounted.
+        if found != Below::Devices || search.has_number {
             // A device that changes its file again and again leaves the earlier ones behind.
-            if mounts.diskless.len() >= rows.len() {
-                mounts.diskless.clear();
+            if mounts.files.len() >= rows.len() {
+                mounts.files.clear();
             }
-            mounts.diskless.push((path.into(), found));
+            let disk = below.last().copied().filter(|_| search.has_number);
+            mounts.files.push(KnownFile { path: path.into(), below: found, disk });
         }
         found
     }
 
-    /// The whole device of a file's filesystem, or of the device file at `path`, by its number. The
-    /// numbers of a captured host's files are those of the capture.
+    /// The whole device of the device file at `path`, by its number. The numbers of a captured host's files
+    /// are those of the capture. Only for paths below /dev: to ask for a file on a network's filesystem can take
+    /// for ever.
     fn device_by_number(&self, path: &[u8], rows: &[DiskstatsRow]) -> Option<DeviceNumber> {
         let rootfs = self.rootfs.as_ref().filter(|_| self.roots.captured.is_none())?;
         let mut space = PathBuffer::default();
@@ -142,10 +147,10 @@ impl FileSources {
     }
 }
 
-/// The number of the device of a file's filesystem, or of the device that a device file stands for.
+/// The number of the device that a device file stands for; `None`: it is another file.
 fn device_number(stat: &FileStat) -> Option<DeviceNumber> {
     let is_device = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFBLK.bits();
-    let number = if is_device { stat.st_rdev } else { stat.st_dev };
+    let number = is_device.then_some(stat.st_rdev)?;
     Some(DeviceNumber {
         major: u32::try_from(stat::major(number)).ok()?,
         minor: u32::try_from(stat::minor(number)).ok()?,
@@ -170,12 +175,14 @@ struct Search<'s> {
     block: &'s Dir,
     rows: &'s [DiskstatsRow],
     mounts: &'s [Mount],
+    /// The last device was found by the number of its mount, which stays while it is mounted.
+    has_number: bool,
 }
 
 impl Search<'_> {
     /// Adds the devices below `path`, whose mount is the one with the longest path above it.
     fn below_path(
-        &self,
+        &mut self,
         path: &Path,
         buffer: &mut Buffer,
         below: &mut Vec<DeviceNumber>,
@@ -197,7 +204,7 @@ impl Search<'_> {
             "tmpfs" | "ramfs" | "hugetlbfs" | "devtmpfs" | "rootfs" => return Below::Memory,
             "zfs" => return Below::Pool,
             "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "virtiofs" | "lustre" | "afs"
-            | "gfs2" | "glusterfs" | "beegfs" | "gpfs" => return Below::Elsewhere,
+            | "gfs2" | "glusterfs" | "beegfs" | "gpfs" | "autofs" => return Below::Elsewhere,
             "overlay" => {
                 // A relative directory cannot be followed. It is most likely where the mount is.
                 let upper = mount.upper_dir.as_deref().filter(|upper| upper.is_absolute());
@@ -215,6 +222,7 @@ impl Search<'_> {
         });
         if let Some(device) = number.and_then(|number| by_number(number, self.rows)) {
             below.push(device);
+            self.has_number = true;
             return Below::Devices;
         }
         if filesystem == "fuse" || filesystem.starts_with("fuse.") {
@@ -301,14 +309,9 @@ fn mapper_name(name: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::os::unix::ffi::OsStringExt as _;
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-
     use super::super::whole_device;
     use super::*;
-    use crate::quantity::{BootTime, WallTime};
-    use crate::snapshot::roots::{CapturedInstant, Units};
+    use crate::snapshot::roots::Units;
 
     #[test]
     fn the_device_mapper_has_a_volume_under_both_its_names() {
@@ -323,66 +326,76 @@ mod tests {
     }
 
     #[test]
-    fn a_device_file_stands_for_its_device_and_another_file_lies_on_one() {
+    fn a_device_file_stands_for_its_device_and_another_file_for_none() {
         let mut file = stat::stat("/").unwrap();
         (file.st_dev, file.st_rdev) = (stat::makedev(8, 1), stat::makedev(253, 4));
         for (kind, number) in [
-            (SFlag::S_IFREG, (8, 1)),
-            (SFlag::S_IFDIR, (8, 1)),
-            (SFlag::S_IFCHR, (8, 1)),
-            (SFlag::S_IFBLK, (253, 4)),
+            (SFlag::S_IFREG, None),
+            (SFlag::S_IFDIR, None),
+            (SFlag::S_IFCHR, None),
+            (SFlag::S_IFBLK, Some(DeviceNumber { major: 253, minor: 4 })),
         ] {
             file.st_mode = kind.bits() | 0o660;
-            let found = device_number(&file).unwrap();
-            assert_eq!((found.major, found.minor), number, "{kind:?}");
+            assert_eq!(device_number(&file), number, "{kind:?}");
         }
     }
 
-    /// The first file of this host that lies on a device with a number of its own, or that is such a
-    /// device, with the number. A host on btrfs without a device file may have none.
-    fn file_on_a_device() -> Option<(Vec<u8>, DeviceNumber)> {
-        let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-        let places = [env!("CARGO_MANIFEST_DIR"), "/etc/hosts", "/boot", "/"].map(Into::into);
-        places.into_iter().chain(devices.map(|entry| entry.path())).find_map(|path| {
-            let found = std::fs::metadata(&path).ok()?;
-            let is_device = found.file_type().is_block_device();
-            let number = if is_device { found.rdev() } else { found.dev() };
-            let (major, minor) = (stat::major(number), stat::minor(number));
-            let (major, minor) = (u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
-            let path = path.into_os_string().into_vec();
-            (major != 0).then_some((path, DeviceNumber { major, minor }))
-        })
+    fn mount(point: &str, device: &str, filesystem: &str) -> Mount {
+        let text = format!("30 1 {device} / {point} rw - {filesystem} source rw\n");
+        crate::source::proc::mountinfo::parse(text.as_bytes()).0.remove(0)
     }
 
-    /// The whole disk, where the file lies on a part of it. In a capture, the numbers of its files
-    /// are those of the capture.
+    /// The mount alone tells where a file is. Nobody asks for the file itself: on the filesystem of a server that
+    /// is away that would never end.
     #[test]
-    fn a_file_of_the_host_is_on_the_disk_of_its_number() {
-        let Some((path, number)) = file_on_a_device() else {
-            eprintln!("no file of this host lies on a device with a number");
-            return;
-        };
-        let mut roots = Roots {
+    fn a_file_is_on_the_disk_that_its_mount_has_the_number_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = Roots {
             procfs: "/proc".into(),
             sysfs: "/sys".into(),
             cgroupfs: None,
-            rootfs: "/".into(),
+            // Whoever follows a path below it finds no file, and another answer than the mounts have.
+            rootfs: folder.path().into(),
             units: Units { ticks_per_second: 100, page_size_bytes: 4096 },
             captured: None,
         };
-        let (major, minor) = (number.major, number.minor);
-        let rows = whole_device::rows(&[(4000, 9, "xvdz"), (major, minor, "xvdz1")]);
-        let others = whole_device::rows(&[(4000, 9, "xvdz"), (major, minor + 1, "xvdz1")]);
         let sources = FileSources::open(&roots);
-        let disk = DeviceNumber { major: 4000, minor: 9 };
-        assert_eq!(sources.device_by_number(&path, &rows), Some(disk));
-        assert_eq!(sources.device_by_number(&path, &others), None);
-        assert_eq!(sources.device_by_number(b"/none/such", &rows), None);
-        roots.captured = Some(CapturedInstant {
-            at: BootTime::default(),
-            wall: WallTime::default(),
-            cgroups: BTreeMap::new(),
-        });
-        assert_eq!(FileSources::open(&roots).device_by_number(&path, &rows), None);
+        let block = Dir::open(folder.path()).unwrap();
+        let rows = whole_device::rows(&[(8, 0, "sda"), (8, 1, "sda1"), (8, 16, "sdb")]);
+        let mounts = [
+            mount("/", "8:1", "ext4"),
+            mount("/data", "8:16", "xfs"),
+            mount("/net", "0:50", "nfs4"),
+            mount("/net/auto", "0:51", "autofs"),
+            mount("/user", "0:52", "fuse.sshfs"),
+            mount("/ntfs", "8:16", "fuseblk"),
+            mount("/run", "0:53", "tmpfs"),
+        ];
+        let (sda, sdb) =
+            (DeviceNumber { major: 8, minor: 0 }, DeviceNumber { major: 8, minor: 16 });
+        for (path, found, device) in [
+            ("/var/lib/snap", Below::Devices, Some(sda)),
+            ("/data/a/b.img", Below::Devices, Some(sdb)),
+            ("/data", Below::Devices, Some(sdb)),
+            ("/database/x", Below::Devices, Some(sda)),
+            ("/net/x.sif", Below::Elsewhere, None),
+            ("/net/auto/x", Below::Elsewhere, None),
+            ("/user/x", Below::Elsewhere, None),
+            ("/ntfs/x", Below::Devices, Some(sdb)),
+            ("/run/x", Below::Memory, None),
+        ] {
+            let mut below = Vec::new();
+            let mut search = Search {
+                sources: &sources,
+                block: &block,
+                rows: &rows,
+                mounts: &mounts,
+                has_number: false,
+            };
+            let path = Path::new(path);
+            let said = search.below_path(path, &mut Buffer::default(), &mut below, DEPTH_MAX);
+            assert_eq!((said, below.first().copied()), (found, device), "{}", path.display());
+            assert_eq!(search.has_number, device.is_some());
+        }
     }
 }

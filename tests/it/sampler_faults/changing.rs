@@ -10,6 +10,7 @@ use nodetally::ledger::account::Account;
 use nodetally::quantity::{Bytes, Limit};
 use nodetally::snapshot::Snapshot;
 use nodetally::snapshot::gaps::GapReason;
+use nodetally::snapshot::topology::InterfaceKind;
 use nodetally::source::proc::pid_stat::Comm;
 
 use crate::sampler_faults::copy::{Clock, Copy, changed, facts, gaps};
@@ -505,4 +506,61 @@ fn a_symlink_among_the_cgroups_is_not_followed() {
     host.copy.spend(NGINX, 1_000);
     let before = paths(host.sampler.snapshot()).len();
     assert_eq!(paths(host.tick()).len(), before);
+}
+
+/// Users can nest cgroups with long names. The usage below stays in the last one that is followed.
+#[test]
+fn a_cgroup_with_a_very_long_path_is_left_to_the_one_above() {
+    let mut host = Ticking::new(HOST);
+    let mut paths = vec![NGINX.to_vec()];
+    for level in 0..5 {
+        let path = [&*paths[level], b"/", &[b'a' + level as u8; 240]].concat();
+        host.copy.make_cgroup(&path);
+        paths.push(path);
+    }
+    assert!(paths[4].len() <= 1024 && paths[5].len() > 1024);
+    // Found by a sampler that runs, and by one that starts.
+    for starts in [false, true] {
+        if starts {
+            host.sampler = host.copy.open();
+        }
+        let (mut followed, mut has_gap) = (Vec::new(), false);
+        // Children of a cgroup that rests are listed once in 16 ticks.
+        for _ in 0..17 {
+            let now = host.tick();
+            followed = paths.iter().map(|path| has(now, path)).collect();
+            let reason = GapReason::Bounded { limit: 1024 };
+            has_gap |= now.gaps.current.iter().any(|gap| gap.reason == reason);
+        }
+        assert_eq!(followed, [true, true, true, true, true, false], "{starts}");
+        assert!(has_gap, "{starts}");
+        host.copy.spend(&paths[5], 5000);
+        host.tick();
+        assert_eq!(unit_usec(&host.account, NGINX), Some(5000), "{starts}");
+    }
+}
+
+/// On a host without hardware, the interfaces of the default routes are the node's. A route can move while the
+/// interfaces stay.
+#[test]
+fn the_nodes_interface_is_that_of_the_default_route_of_now() {
+    let mut host = Ticking::new(HOST);
+    fs::remove_dir_all(host.copy.path("sys/class/net")).unwrap();
+    let route_by = |host: &Ticking, name: &str| {
+        let row = format!("{name}\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+        host.copy.write("proc/1/net/route", format!("Iface\tDestination\tGateway\tFlags\n{row}"));
+    };
+    let counted = |snapshot: &Snapshot| -> Vec<String> {
+        let all = snapshot.node.interfaces.iter();
+        let its = all.filter(|interface| interface.facts.kind == InterfaceKind::Virtual);
+        its.map(|interface| String::from_utf8_lossy(interface.row.name.as_bytes()).into_owned())
+            .collect()
+    };
+    route_by(&host, "eth0");
+    host.sampler = host.copy.open();
+    assert_eq!(counted(host.tick()), ["eth0"]);
+    route_by(&host, "wlan0");
+    // Looked at once in 40 ticks.
+    let later = (0..41).map(|_| counted(host.tick())).last().unwrap();
+    assert_eq!(later, ["wlan0"]);
 }
