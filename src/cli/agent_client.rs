@@ -72,6 +72,11 @@ impl AskError {
     pub(super) fn is_too_early(&self) -> bool {
         matches!(self, Self::StatusCode { status: StatusCode::SERVICE_UNAVAILABLE, .. })
     }
+
+    /// There is a socket, and this user may not ask.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// The status of the agent at `address`, and the text of the answer.

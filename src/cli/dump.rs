@@ -28,6 +28,7 @@ use crate::payload::kubelet::MachineFacts;
 use crate::payload::kubelet::summary::Summary;
 use crate::payload::metrics_k8s_io;
 use crate::printable::printable_lines;
+use crate::quantity::counted;
 use crate::runtime::wait::{StopSignal, Woken};
 use crate::runtime::{capture, host, sources, startup, wait};
 use crate::snapshot::gaps::{Gap, GapReason, Gaps};
@@ -146,6 +147,7 @@ fn write(
             out.write_all(table::render(&page, style).as_bytes())
         }
         Format::MetricsK8sIo => {
+            note_unnamed_pods(observed);
             let name = &observed.host.name;
             let wall = observed.account.wall;
             let (nodes, pods) =
@@ -233,6 +235,20 @@ fn refuse_idle_flags(flags: &DumpFlags) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says how many pods a list of names leaves out, and what would name them.
+fn note_unnamed_pods(observed: &Observed) {
+    let pods = &observed.account.pods;
+    let unnamed = pods.iter().filter(|pod| observed.catalog.pod(pod.uid).is_none()).count();
+    if unnamed > 0 {
+        let all = pods.len();
+        note(&format!(
+            "--format metrics-k8s-io leaves out {unnamed} of {}: their names are not known; \
+             directory.sources sets where names come from",
+            counted(all, "pod", "pods")
+        ));
+    }
 }
 
 /// Writes one line to standard error.
@@ -326,7 +342,7 @@ impl<'s, Held> Observer<'s, Held> {
 
 /// The settings, with the engines whose containers run here and whose socket is there as sources of
 /// names. An engine without containers is not asked: a request can start it.
-fn with_engines(settings: &Settings, account: &Account) -> Settings {
+pub(super) fn with_engines(settings: &Settings, account: &Account) -> Settings {
     let mut settings = settings.clone();
     let directory = &mut settings.directory;
     let engines = [
@@ -480,6 +496,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_largest_unit_has_one_name_in_its_line_and_in_its_row() {
+        let mut compared = 0;
+        for name in HOSTS {
+            let observed = host(name);
+            for sort in ["cpu", "memory", "disk", "network"] {
+                let arguments = ["--sort", sort];
+                if !view(&observed, &flags(&arguments)).largest_is_a_unit() {
+                    continue;
+                }
+                let text = printed(&observed, &arguments, Some(300));
+                let mut lines = text.lines();
+                let Some(line) = lines.find(|line| line.starts_with("largest ")) else { continue };
+                // The owner comes first, if any used something.
+                let owner = line.split_once("; ").and_then(|(owner, _)| owner.split_once(" in "));
+                let Some((_, owner)) = owner else { continue };
+                let row = lines.skip_while(|line| !line.starts_with("HOST UNITS")).nth(1).unwrap();
+                assert!(row.starts_with(owner.trim()), "{name} {sort}: {line:?} {row:?}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 4, "{compared}");
     }
 
     fn shown(name: &[u8]) -> String {

@@ -13,7 +13,9 @@ use super::view::{self, View};
 use crate::directory::Catalog;
 use crate::disk_usage::usage::FilesystemUsage;
 use crate::identity::{ContainerId, PodUid};
-use crate::ledger::account::{CpuUsage, DiskUsage, NetworkUsage, PodUsage, UnitKind, Usage};
+use crate::ledger::account::{
+    CpuUsage, DiskUsage, NetworkUsage, PodUsage, UnitKind, UnitUsage, Usage,
+};
 use crate::ledger::{Account, MemoryKind, MemoryParts, ProcessOwner};
 use crate::payload::dump::HostFacts;
 use crate::payload::size::size;
@@ -222,7 +224,7 @@ fn largest(page: &Page<'_>) -> Option<String> {
     };
     let (pod, unit) = (view.pods.first(), view.units.first());
     let owner = if view.largest_is_a_unit() {
-        unit.map(|unit| (&unit.usage, printable_bytes(&unit.name())))
+        unit.map(|unit| (&unit.usage, unit_name(page.catalog, unit)))
     } else {
         pod.map(|pod| (&pod.usage, format!("pod {}", pod_name(page.catalog, pod))))
     };
@@ -368,25 +370,35 @@ fn units(page: &Page<'_>, style: Style, out: &mut String) {
     let mut grid = Grid::new(format!("HOST UNITS ({})", view.units.len()), USAGE_HEADS)
         .dropping(usage_order(view.sort));
     for unit in view.units.iter().take(style.top) {
-        let own = || printable_bytes(&unit.name());
-        let (name, detail) = match unit.kind {
-            UnitKind::Unit | UnitKind::Named => (own(), String::new()),
-            UnitKind::Guest(kind) => (own(), kind.as_str().to_owned()),
-            UnitKind::Slice => (own(), "(processes in it)".to_owned()),
-            UnitKind::Container { id, runtime } => {
-                let named = page.catalog.container(id).map(|named| printable(&named.name));
-                let called = named.unwrap_or_else(|| crate::attribution::short_name(id));
-                (called, format!("{runtime} container"))
-            }
-            UnitKind::Root => ("/".to_owned(), "(processes in the root cgroup)".to_owned()),
+        let detail = match unit.kind {
+            UnitKind::Unit | UnitKind::Named => String::new(),
+            UnitKind::Guest(kind) => kind.as_str().to_owned(),
+            UnitKind::Slice => "(processes in it)".to_owned(),
+            UnitKind::Container { runtime, .. } => format!("{runtime} container"),
+            UnitKind::Root => "(processes in the root cgroup)".to_owned(),
         };
-        let name = name + exited(unit.exited);
+        let name = unit_name(page.catalog, unit) + exited(unit.exited);
         let label = Label { name, detail, notes: notes(&unit.usage), text: String::new() };
         grid.add(label, usage_cells(&unit.usage));
     }
     let rest = view.units.len().saturating_sub(style.top);
     grid.draw(style, out);
     more(rest, "unit", "units", style, out);
+}
+
+/// The unit as people call it: a container by its engine's name where that is known, else by the beginning of
+/// its id.
+fn unit_name(catalog: &Catalog, unit: &UnitUsage) -> String {
+    match unit.kind {
+        UnitKind::Container { id, .. } => {
+            let named = catalog.container(id).map(|named| printable(&named.name));
+            named.unwrap_or_else(|| crate::attribution::short_name(id))
+        }
+        UnitKind::Root => "/".to_owned(),
+        UnitKind::Unit | UnitKind::Named | UnitKind::Guest(_) | UnitKind::Slice => {
+            printable_bytes(&unit.name())
+        }
+    }
 }
 
 /// The pod as NAMESPACE/NAME where that is known, else its uid.

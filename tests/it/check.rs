@@ -13,6 +13,8 @@ use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
 
+use crate::support::api_server::Pki;
+
 /// Exit status and text of `check` over a captured host.
 fn check(host: &str, arguments: &[&str]) -> (i32, String) {
     let t0 = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(host).join("t0");
@@ -54,6 +56,40 @@ fn a_v1_host_has_one_line_for_all_that_is_missing() {
     assert_eq!(code, 1, "{text}");
     assert_eq!(text.matches("no cgroup2 hierarchy is mounted").count(), 1, "{text}");
     assert!(text.contains("cgroup v1 only"), "{text}");
+}
+
+/// An image from scratch has no certificates of a system.
+#[test]
+fn only_https_without_a_ca_file_needs_the_systems_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, Pki::new("own-ca").ca_pem()).unwrap();
+    let said = |url: &str, with_ca: bool| {
+        let ca_file = if with_ca { format!("ca_file = {ca:?}\n") } else { String::new() };
+        let config = folder.path().join("nodetally.toml");
+        let endpoint = format!("[[endpoint]]\nname = \"central\"\nurl = \"{url}\"\n{ca_file}");
+        fs::write(&config, endpoint).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+            .env_clear()
+            .env("SSL_CERT_FILE", folder.path().join("none"))
+            .env("SSL_CERT_DIR", folder.path().join("none"))
+            .args(["check", "--state-dir", "none", "--config"])
+            .arg(config)
+            .output()
+            .unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    for (url, with_ca, needs_them) in [
+        ("http://127.0.0.1:1", false, false),
+        ("https://127.0.0.1:1", true, false),
+        ("https://127.0.0.1:1", false, true),
+    ] {
+        let text = said(url, with_ca);
+        let advice =
+            "without ca_file the system's certificates are needed (Debian: ca-certificates)";
+        assert_eq!(text.contains(advice), needs_them, "{url} {with_ca}: {text}");
+        assert_eq!(text.contains("Connection refused"), !needs_them, "{url} {with_ca}: {text}");
+    }
 }
 
 #[test]

@@ -539,6 +539,31 @@ fn a_format_without_anything_to_print_says_why_and_what_to_set() {
 }
 
 #[test]
+fn a_list_of_names_says_how_many_pods_it_leaves_out() {
+    let said = |host: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+            .env_clear()
+            .args(["dump", "--format", "metrics-k8s-io", "--replay"])
+            .arg(root().join("fixtures/hosts").join(host))
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let unnamed = said("6.8-crio-systemd");
+    assert_eq!(unnamed.lines().count(), 1, "{unnamed}");
+    assert!(
+        unnamed.contains(" pods: their names are not known; directory.sources sets"),
+        "{unnamed}"
+    );
+    let pods = unnamed.split(" leaves out ").nth(1).unwrap().split(" pods").next().unwrap();
+    let (left_out, all) = pods.split_once(" of ").unwrap();
+    assert!(left_out == all && all != "0", "{unnamed}");
+    // Its capture has the names.
+    assert_eq!(said("7.2-containerd-systemd"), "");
+}
+
+#[test]
 fn a_host_is_a_node_of_kubernetes_in_every_form_or_in_none() {
     for (name, is_node) in [("6.8-crio-systemd", true), ("6.12-podman-bare", false)] {
         let host = root().join("fixtures/hosts").join(name);

@@ -8,8 +8,8 @@ use nodetally::config::{FlagCommands, KEYS};
 use crate::support::skip::skip;
 
 /// The commands that users know, in the order of `--help`.
-const COMMANDS: [&str; 9] =
-    ["run", "dump", "check", "status", "config", "receive", "man", "completions", "help"];
+const COMMANDS: [&str; 10] =
+    ["run", "dump", "top", "check", "status", "config", "receive", "man", "completions", "help"];
 
 fn nodetally(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_nodetally")).env_clear().args(arguments).output().unwrap()
@@ -90,7 +90,7 @@ fn pages_are_formatted_without_a_complaint() {
         return skip("no groff: whether man pages are formatted without a complaint");
     };
     assert!(version.status.success());
-    for arguments in std::iter::once(vec![]).chain(COMMANDS[..8].iter().map(|name| vec![*name])) {
+    for arguments in std::iter::once(vec![]).chain(COMMANDS[..9].iter().map(|name| vec![*name])) {
         let source = printed(&[&["man"], &arguments[..]].concat());
         let mut groff = Command::new("groff")
             .args(["-man", "-K", "utf8", "-T", "utf8", "-ww", "-z"])

@@ -61,11 +61,18 @@ pub struct FoundAgent {
     newest: SampleLines,
 }
 
+/// The reason why no agent answers at one address.
+pub struct NoAnswer {
+    pub text: String,
+    /// An agent may be there, and this user may not ask it.
+    pub is_denied: bool,
+}
+
 /// The first agent that answers at one of the sockets, or the reasons why none does.
 ///
 /// # Errors
 /// No question can be asked.
-pub fn find(addresses: &[StatusAddress]) -> anyhow::Result<Result<FoundAgent, Vec<String>>> {
+pub fn find(addresses: &[StatusAddress]) -> anyhow::Result<Result<FoundAgent, Vec<NoAnswer>>> {
     let runtime = runtime()?;
     let mut reasons = Vec::new();
     for address in addresses {
@@ -74,7 +81,10 @@ pub fn find(addresses: &[StatusAddress]) -> anyhow::Result<Result<FoundAgent, Ve
         match runtime.block_on(first_sample(socket)) {
             Ok(Some(newest)) => return Ok(Ok(FoundAgent { socket: socket.clone(), newest })),
             Ok(None) => {}
-            Err(error) => reasons.push(printable(&format!("{address}: {error}"))),
+            Err(error) => reasons.push(NoAnswer {
+                text: printable(&format!("{address}: {error}")),
+                is_denied: error.is_denied(),
+            }),
         }
     }
     Ok(Err(reasons))
@@ -142,17 +152,22 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     runtime.context("no asynchronous runtime")
 }
 
-/// Takes samples of this host, as `dump` does.
+/// Takes samples of this host, as `dump` does, with names from the same sources.
 ///
 /// # Errors
 /// The host cannot be sampled.
 pub fn own(settings: Settings, interval: Duration) -> anyhow::Result<SampleFeed> {
-    let sampler = startup::open_sampler(&settings, dump::sampler_options(&settings))?;
-    let names = BackgroundSources::start(&settings).context("the sources of names")?;
+    let mut sampler = startup::open_sampler(&settings, dump::sampler_options(&settings))?;
+    let (mut ledger, mut account) = (Ledger::new(sampler.roots().units), Account::default());
+    // It tells which engines have containers here.
+    ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+    let named = dump::with_engines(&settings, &account);
+    let names = BackgroundSources::start(&named).context("the sources of names")?;
     let (waker, stop) = wait::stop_signal().context("a pipe")?;
     let (sender, news) = sync_channel(WAITING_MAX);
     let source = format!("own samples every {}", humantime::format_duration(interval));
-    let own = OwnSamples { host: host::facts(&settings), sampler, names, interval };
+    let own =
+        OwnSamples { host: host::facts(&settings), sampler, ledger, account, names, interval };
     thread::Builder::new()
         .name("sampler".to_owned())
         .spawn(move || own.run(&stop, &sender))
@@ -163,24 +178,25 @@ pub fn own(settings: Settings, interval: Duration) -> anyhow::Result<SampleFeed>
 struct OwnSamples {
     host: HostFacts,
     sampler: Sampler,
+    ledger: Ledger,
+    account: Account,
     names: BackgroundSources,
     interval: Duration,
 }
 
 impl OwnSamples {
-    fn run(mut self, stop: &StopSignal, sender: &SyncSender<SampleNews>) {
-        let mut ledger = Ledger::new(self.sampler.roots().units);
-        let mut account = Account::default();
-        let mut wait = self.interval.min(FIRST_FIGURES);
+    fn run(self, stop: &StopSignal, sender: &SyncSender<SampleNews>) {
+        let Self { host, mut sampler, mut ledger, mut account, names, interval } = self;
+        let mut wait = interval.min(FIRST_FIGURES);
         loop {
             let due = clock::boot_time().plus(wait);
-            let catalog = self.names.latest();
+            let catalog = names.latest();
             ledger.set_rules(catalog.cgroup_rules());
-            ledger.settle(self.sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
+            ledger.settle(sampler.sample(&clock::boot_time, clock::wall_time()), &mut account);
             if account.since.is_some() {
-                wait = self.interval;
+                wait = interval;
                 let dump = Dump {
-                    host: &self.host,
+                    host: &host,
                     account: &account,
                     catalog: &catalog,
                     gaps: &Gaps::default(),
@@ -198,7 +214,7 @@ impl OwnSamples {
                 }
             }
             while clock::boot_time() < due {
-                if wait::until(due, stop, &mut self.sampler) == Woken::Stopped {
+                if wait::until(due, stop, &mut sampler) == Woken::Stopped {
                     return;
                 }
             }

@@ -74,15 +74,24 @@ fn open_feed(
     if let Some(socket) = &flags.socket {
         return match feed::find(&[StatusAddress::Socket(socket.clone())])? {
             Ok(agent) => feed::follow(agent),
-            Err(reasons) => bail!("no agent answers at {}", reasons.join("; nor at ")),
+            Err(reasons) => {
+                let texts: Vec<&str> = reasons.iter().map(|reason| &*reason.text).collect();
+                bail!("no agent answers at {}", texts.join("; nor at "))
+            }
         };
     }
-    if flags.interval.is_none()
-        && let Ok(agent) = feed::find(&addresses_of(&location()?)?)?
-    {
-        return feed::follow(agent);
+    let mut is_denied = false;
+    if flags.interval.is_none() {
+        match feed::find(&addresses_of(&location()?)?)? {
+            Ok(agent) => return feed::follow(agent),
+            Err(reasons) => is_denied = reasons.iter().any(|reason| reason.is_denied),
+        }
     }
-    feed::own(settings()?, flags.interval.unwrap_or(INTERVAL))
+    let mut feed = feed::own(settings()?, flags.interval.unwrap_or(INTERVAL))?;
+    if is_denied {
+        feed.source.push_str(" (the agent's socket needs root)");
+    }
+    Ok(feed)
 }
 
 /// Waits for a key, and takes what has come from keys and samples.

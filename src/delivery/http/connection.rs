@@ -207,6 +207,12 @@ fn client(
     let builder = settings.trust.tls.apply(builder, &settings.url, material);
     builder.build().map_err(|error| {
         let source = error.without_url();
-        HttpError::Client { reason: innermost(&source), source }
+        let mut reason = innermost(&source);
+        if settings.url.is_https() && settings.trust.tls.ca_file.is_none() {
+            reason.push_str(
+                "; without ca_file the system's certificates are needed (Debian: ca-certificates)",
+            );
+        }
+        HttpError::Client { reason, source }
     })
 }

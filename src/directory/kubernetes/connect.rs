@@ -193,5 +193,10 @@ mod tests {
         assert!(fault().starts_with("the token file /token cannot be read: No such file"));
         std::fs::write(dir.path().join("token"), "hunter2\nhunter2\n").unwrap();
         assert_eq!(fault(), "the token file /token holds no token: it has a line break inside");
+        std::fs::write(dir.path().join("token"), "hunter2\n").unwrap();
+        let (config, _) = in_cluster(&account, &mut WatchedFiles::default()).unwrap();
+        // With the file's path alone the client asks for the system's certificates first, and an image may have
+        // none.
+        assert_eq!(config.root_cert, Some(vec![ca.der().to_vec()]));
     }
 }

@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::agent::{Agent, PATIENCE, any_port, eventually, get, receiver};
+use crate::support::agent::{Agent, PATIENCE, any_port, eventually, get, post, receiver};
 use crate::support::api_server::{ApiServer, Pki, Watcher, background, kubeconfig};
 use crate::support::host_tree::Activity;
 use crate::support::rbac;
 use host::{Host, Reader, Stopped};
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 /// The pods that the API server has from the start.
@@ -72,6 +73,11 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
+        Self::start_beside(&[])
+    }
+
+    /// With rows of pods that the receiver has from before.
+    fn start_beside(rows: &[Value]) -> Self {
         let host = Host::new(PODS + 1);
         let dir = tempfile::tempdir().unwrap();
         let runtime = background();
@@ -81,6 +87,9 @@ impl Scene {
         objects::serve(&server, &pods);
         server.accept_tokens(&["the-token"]);
         let reader = Reader(receiver(any_port()));
+        for row in rows {
+            assert_eq!(post(reader.0, "/pod/spec", row), 200);
+        }
         // A port that was just free.
         let status = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
         let kubeconfig = kubeconfig(dir.path(), &pki, server.address);
@@ -156,6 +165,27 @@ fn a_node_of_110_pods_from_its_kernel_and_api_server_to_every_read_endpoint() {
     // `check` asks whether it may, of which `run` alone has the use.
     assert!(requests.len() > 8);
     assert_eq!(rbac::rules_not_used(&role, &requests), []);
+}
+
+/// Pods can end while no agent runs. Their rows die once the API server has listed its pods, and not a minute
+/// later, when rows are compared again.
+#[test]
+fn the_row_of_a_pod_that_ended_before_the_agents_start_dies_within_seconds() {
+    let row = json!({
+        "pod_name": "ended-1", "pod_namespace": "production", "pod_ip": "10.244.9.9",
+        "node_name": objects::NODE, "is_dead": false, "pod_identity": "ended",
+        "workload_selector_labels": {}, "pod_obj": {}, "time_stamp": "2026-05-12T10:32:14.123456"
+    });
+    let scene = Scene::start_beside(&[row]);
+    let ask = || get(scene.reader.0, "/pod/name/ended-1").1["is_dead"] == true;
+    assert!(!ask());
+    let listed = || get(scene.reader.0, "/pod/info").1.as_array().map_or(0, Vec::len) > PODS;
+    eventually("the rows of the pods that run", || listed().then_some(()));
+    let start = Instant::now();
+    while !ask() {
+        assert!(start.elapsed() < Duration::from_secs(30), "its row is still alive");
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn requests_to(server: &ApiServer) -> Vec<rbac::Request> {
