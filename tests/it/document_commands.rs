@@ -5,8 +5,10 @@
 //! any text. Commands with `sudo`, and other programs, are not run.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::support::skip::skip;
 
 /// One command of a page: its arguments, and the lines that it is said to print.
 #[derive(Debug, PartialEq)]
@@ -73,27 +75,160 @@ fn run(root: &Path, arguments: &[&str]) -> String {
     text
 }
 
+/// The documents, each with its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["docs", "docs/wire", ""].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
 #[test]
 fn commands_in_the_documents_print_what_is_shown() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut count = 0;
-    for folder in ["docs", "docs/wire", ""] {
-        for entry in fs::read_dir(root.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "md") {
-                continue;
+    for (path, page) in pages() {
+        for Shown { line, arguments, output } in commands(&page) {
+            let printed = run(root, &arguments);
+            let lines: Vec<&str> = printed.lines().collect();
+            let place = format!("{}:{line}", path.display());
+            assert!(are_lines(&output, &lines), "{place}: it prints\n{printed}");
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "only {count} commands were found");
+}
+
+/// The lines of the blocks marked `sh`, where a backslash at the end joins the next one.
+fn shell_lines(page: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let (mut is_shell, mut begun) = (false, String::new());
+    for (at, line) in page.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            is_shell = line.trim_start() == "```sh";
+        } else if is_shell {
+            match line.strip_suffix('\\') {
+                Some(part) => begun.push_str(part),
+                None => found.push((at + 1, std::mem::take(&mut begun) + line)),
             }
-            let page = fs::read_to_string(&path).unwrap();
-            for Shown { line, arguments, output } in commands(&page) {
-                let printed = run(root, &arguments);
-                let lines: Vec<&str> = printed.lines().collect();
-                let place = format!("{}:{line}", path.display());
-                assert!(are_lines(&output, &lines), "{place}: it prints\n{printed}");
+        }
+    }
+    found
+}
+
+/// The arguments of each command of nodetally in a line: `sudo`, paths and pipes stand around it. An image has the
+/// program as its entry point.
+fn ours(line: &str) -> Vec<Vec<&str>> {
+    let line = line.split(" #").next().unwrap_or_default();
+    let parts = line.split(['|', '(', ')', ';', '&', '<', '>']);
+    parts.filter_map(|part| arguments(&part.split_whitespace().collect::<Vec<_>>())).collect()
+}
+
+/// The arguments behind the program's name; `None`: it is no command of it, or the word is the name of a package,
+/// a unit, an image that is built or something in a cluster.
+fn arguments<'a>(words: &[&'a str]) -> Option<Vec<&'a str>> {
+    let is_program = |word: &&str| {
+        word.rsplit('/').next() == Some("nodetally") || word.starts_with("nodetally:")
+    };
+    let in_cluster = words.first() == Some(&"kubectl");
+    let from = if in_cluster { words.iter().position(|word| *word == "--")? } else { 0 };
+    let at = from + words[from..].iter().position(is_program)?;
+    let others = ["apt", "rpm", "rm", "install", "systemctl", "journalctl", "helm", "build"];
+    (!words[..at].iter().any(|word| others.contains(word))).then(|| words[at + 1..].to_vec())
+}
+
+#[test]
+fn flags_of_commands_in_the_documents_are_known() {
+    let mut count = 0;
+    for (path, page) in pages() {
+        for (at, line) in shell_lines(&page) {
+            for arguments in ours(&line) {
+                // A flag that is not known is named before the help is printed.
+                let output = Command::new(env!("CARGO_BIN_EXE_nodetally"))
+                    .args(&arguments)
+                    .arg("--help")
+                    .env_clear()
+                    .output()
+                    .unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{}:{at}: {line}: {said}", path.display());
                 count += 1;
             }
         }
     }
-    assert!(count >= 2, "only {count} commands were found");
+    assert!(count >= 18, "only {count} commands were found");
+}
+
+#[test]
+fn commands_in_the_documents_that_only_look_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_nodetally"), folder.path().join("nodetally"))
+        .unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let has =
+        |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).exists());
+    let mut count = 0;
+    for (page_path, page) in pages() {
+        for (at, line) in shell_lines(&page) {
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            let looks = [
+                "nodetally dump",
+                "nodetally check",
+                "nodetally config",
+                "nodetally man",
+                "source <(nodetally",
+            ];
+            // The service's own file is on no machine of a test.
+            if !looks.iter().any(|begin| line.starts_with(begin)) || line.contains(" /etc/") {
+                continue;
+            }
+            let beside = line.split('|').skip(1).filter_map(|part| part.split_whitespace().next());
+            if let Some(missing) = beside.chain(["bash"]).find(|program| !has(program)) {
+                skip(format!("{line}: there is no {missing}"));
+                continue;
+            }
+            let output = Command::new("bash")
+                .args(["-o", "pipefail", "-c", line])
+                .env_clear()
+                .env("PATH", &path)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let place = format!("{}:{at}: {line}", page_path.display());
+            // 1 of `check`: something is missing on this host.
+            let allowed: &[i32] = if line.starts_with("nodetally check") { &[0, 1] } else { &[0] };
+            assert!(
+                output.status.code().is_some_and(|code| allowed.contains(&code)),
+                "{place}: {said}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "only {count} commands were run");
+}
+
+#[test]
+fn commands_of_a_shell_are_found_whatever_stands_around_them() {
+    let page =
+        "```sh\nsudo nodetally status\n  nodetally a \\\n  --b | jq . # c\n```\nnodetally none\n";
+    let lines: Vec<_> = shell_lines(page).into_iter().map(|(_, line)| line).collect();
+    assert_eq!(lines, ["sudo nodetally status", "  nodetally a   --b | jq . # c"]);
+    for (line, found) in [
+        ("sudo nodetally status", vec![vec!["status"]]),
+        ("nodetally a --b | jq . # nodetally c", vec![vec!["a", "--b"]]),
+        ("source <(nodetally completions bash)", vec![vec!["completions", "bash"]]),
+        ("target/release/nodetally dump", vec![vec!["dump"]]),
+        ("docker run --rm nodetally:0.1.0 dump", vec![vec!["dump"]]),
+        ("kubectl -n nodetally exec POD -- /nodetally check", vec![vec!["check"]]),
+        ("kubectl -n nodetally rollout status daemonset/nodetally", vec![]),
+        ("sudo systemctl reload nodetally", vec![]),
+        ("sudo install -m 755 nodetally /usr/local/bin/nodetally", vec![]),
+        ("docker build -t nodetally:0.1.0 .", vec![]),
+        ("journalctl -u nodetally", vec![]),
+    ] {
+        assert_eq!(ours(line), found, "{line}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The messages that docs/kubernetes.md explains are messages that the code has.
+//! The messages that docs/kubernetes.md and docs/troubleshooting.md explain are messages that the code has.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -103,4 +103,46 @@ fn a_line_that_is_never_printed_is_not_found() {
     assert!(said.contains("lacks `{verb}` \"x\""), "{said}");
     assert!(!said.contains("certificate signed"));
     assert_eq!(quoted("`a b`, or ``c `d` e``"), ["a b", "c `d` e"]);
+}
+
+/// In docs/troubleshooting.md: commands, words of systemd and the C library, and lines that the sources put together
+/// from pieces without a colon between them.
+const PUT_TOGETHER: [&str; 11] = [
+    "nodetally check --config FILE",
+    "nodetally config --config FILE",
+    "kubectl -n nodetally logs daemonset/nodetally",
+    "curl http://127.0.0.1:7643/",
+    "Watchdog timeout",
+    "failed to lookup address information",
+    "answers 302 Found to POST",
+    "the receiver cannot listen on 127.0.0.1:7643",
+    "processes here have no CPU counter but their own",
+    "stale, its last answer is",
+    "old, pods keep their last names",
+];
+
+#[test]
+fn every_line_of_the_troubleshooting_page_is_printed() {
+    let mut said = Vec::new();
+    collect_said(&tree("src"), &mut said);
+    // A line that is put together stands in a whole where a test provokes it.
+    collect_said(&tree("tests/it"), &mut said);
+    let document = text("docs/troubleshooting.md");
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    let (mut count, mut allowed) = (0, BTreeSet::new());
+    for quoted in rows.flat_map(|row| quoted(row.split(" | ").next().unwrap())) {
+        let ends: &[char] = &[' ', ':', ';'];
+        let pieces =
+            quoted.split('…').flat_map(|part| part.split(": ")).flat_map(|part| part.split("; "));
+        for piece in pieces.map(|piece| piece.trim_matches(ends)).filter(|piece| piece.len() > 1) {
+            count += 1;
+            if let Some(other) = PUT_TOGETHER.iter().find(|other| **other == piece) {
+                allowed.insert(*other);
+                continue;
+            }
+            assert!(said.iter().any(|said| said.contains(piece)), "{quoted}: {piece}");
+        }
+    }
+    assert!(count > 100, "{count}");
+    assert_eq!(allowed.len(), PUT_TOGETHER.len(), "{allowed:?}");
 }
