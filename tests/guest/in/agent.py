@@ -22,7 +22,8 @@ def released():
     """The agent as people get it, for what CPU and memory it takes: the package's, or a release build."""
     if not PACKAGE.exists():
         return HANDED_IN / "nodetally-release"
-    unpacked = Path("/run/unpacked-package")
+    # Nothing below /run may be run.
+    unpacked = Path("/var/tmp/unpacked-package")
     if not unpacked.exists():
         subprocess.run(["dpkg-deb", "--extract", PACKAGE, unpacked], check=True)
     return unpacked / "usr/bin/nodetally"
@@ -147,7 +148,8 @@ class Run:
         }  # fmt: skip
         self.log = Path(log or "/run/agent.log")
         self.process = subprocess.Popen(
-            [binary, "run", "--interval", f"{interval}s", "--state-dir", str(state_dir)],
+            # The scenario `service` leaves a file in the default place.
+            [binary, "run", "--config", "none", "--interval", f"{interval}s", "--state-dir", str(state_dir)],
             env=environment, stdout=subprocess.DEVNULL, stderr=open(self.log, "a"),
         )  # fmt: skip
         self.begun_at = time.monotonic()

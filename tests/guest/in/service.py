@@ -124,8 +124,10 @@ def rights(verdict, pid):
     verdict.true(status["Seccomp"].strip() == "2", f"Seccomp: {status['Seccomp']}")
     verdict.say(f"user {status['Uid'].split()[0]}, capabilities {wanted:#x}")
     of_thread = policies(pid)
-    idle = [name for name, policy in of_thread.items() if policy == SCHED_IDLE]
-    verdict.true(idle == ["usage"], f"the thread that counts files, and no other, is idle: {of_thread}")
+    idle = {name for name, policy in of_thread.items() if policy == SCHED_IDLE}
+    # The second asks for the space of filesystems on behalf of the first.
+    verdict.true("usage" in idle and idle <= {"usage", "capacity"},
+                 f"the thread that counts files, and no other, is idle: {of_thread}")  # fmt: skip
 
 
 def pods(verdict, posts):
