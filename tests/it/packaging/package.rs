@@ -254,6 +254,55 @@ fn install_and_remove(package: &Path) {
     }
 }
 
+/// Beside the files of this host, in layers above them that are thrown away. Installed, changed, installed once
+/// more, removed: what an administrator changed stays, and nothing else.
+fn install_and_erase(package: &Path) {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("no root: whether the .rpm is installed and removed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = r##"
+        set -eu
+        mount -t tmpfs none "$1"
+        mkdir "$1/upper" "$1/work" "$1/root"
+        mount -t overlay none -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root" || exit 77
+        cp "$2" "$1/root/nodetally.rpm"
+        exec chroot "$1/root" sh -euc '
+            rm -rf /etc/nodetally /etc/default/nodetally /usr/share/doc/nodetally /usr/share/licenses/nodetally
+            # No service is to be started here.
+            test ! -d /run/systemd/system
+            rpm --initdb
+            # It requires systemd, which is no package of rpm here.
+            rpm -i --nodeps /nodetally.rpm
+            echo "installed $(rpm -q --qf "%{NAME}" nodetally)"
+            test -x /usr/bin/nodetally
+            echo "# mine" >>/etc/nodetally/config.toml
+            rpm -U --nodeps --replacepkgs /nodetally.rpm
+            echo "changes kept $(grep -c "# mine" /etc/nodetally/config.toml)"
+            rpm -e nodetally
+            for path in /usr/bin/nodetally /usr/lib/systemd/system/nodetally.service /usr/share/doc/nodetally \
+                /usr/share/licenses/nodetally /usr/share/man/man1/nodetally.1.gz; do
+                if test -e $path; then echo "left: $path"; fi
+            done
+            echo "saved $(ls /etc/nodetally)"'
+    "##;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .args([folder.path(), package])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(77) || failed.contains("unshare failed") {
+        return skip("no overlay of /: whether the .rpm is installed and removed");
+    }
+    assert!(output.status.success(), "{said}{failed}");
+    for line in ["installed nodetally", "changes kept 1", "saved config.toml.rpmsave"] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}{failed}");
+    }
+    assert!(!said.contains("left: "), "{said}");
+}
+
 fn the_rpm_package() {
     if let Some(missing) = ["cargo-generate-rpm", "rpm"].iter().find(|name| !has(name)) {
         return skip(format!("no {missing}: the .rpm"));
@@ -273,6 +322,7 @@ fn the_rpm_package() {
     let (_built, package) = make();
     has_the_same_bytes_a_second_later(&package, &make);
     lint("rpmlint", &["--config", "packaging/rpm/rpmlint.toml"], &package);
+    install_and_erase(&package);
     let query = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&package));
     let listed = query(&["--qf", "[%{FILENAMES} %{FILEMODES:octal} %{FILEUSERNAME}\\n]"]);
     for (path, mode, _) in INSTALLED {
