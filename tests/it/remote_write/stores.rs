@@ -156,7 +156,8 @@ fn write(host: &Host, uid: &str, bytes: u64) {
 /// Makes a pod's cgroup without processes or usage.
 pub(super) fn make_pod(host: &Host, uid: &str) {
     let dir = host.path(&dir_of(uid));
-    let made = dir.with_extension("new");
+    // Beside the tree: the kernel renames no cgroup, and a sampler that has seen the first name stays with it.
+    let made = host.path("made");
     fs::create_dir(&made).unwrap();
     for entry in fs::read_dir(host.path(&dir_of(POD))).unwrap().flatten() {
         if entry.file_type().unwrap().is_file() {
