@@ -38,7 +38,7 @@ pub(super) struct FileSources {
     btrfs: Option<Dir>,
 }
 
-/// A loop device's file, with what the mounts told of it.
+/// A loop device's file, and the layer below it as the mounts show it.
 #[derive(Debug)]
 struct KnownFile {
     path: Box<[u8]>,
@@ -47,7 +47,7 @@ struct KnownFile {
     disk: Option<DeviceNumber>,
 }
 
-/// The host's mounts, and the files of which they told the layer below.
+/// The host's mounts, and the files whose layer below was found in them.
 #[derive(Debug, Default)]
 pub(super) struct KnownMounts {
     /// Read at the first need of an update.

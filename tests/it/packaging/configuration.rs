@@ -293,8 +293,8 @@ fn what_is_resident_with_250_pods_is_the_same_everywhere() {
     }
 }
 
-/// There is room for what was measured, 18 MiB of the kernel's for open files, and a good KiB for each of up to 4096 cgroups that
-/// are watched.
+/// There is room for what was measured, 18 MiB of the kernel's for open files, and a good KiB for each of up to
+/// 4096 cgroups that are watched.
 #[test]
 fn the_memory_limit_has_room_for_what_was_measured_and_for_queues() {
     let resources = container().resources.unwrap();

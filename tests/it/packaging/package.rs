@@ -196,29 +196,51 @@ fn has_the_same_bytes_a_second_later(
     assert!(fs::read(first).unwrap() == fs::read(&second).unwrap(), "{}", second.display());
 }
 
-/// The maintainer scripts run in a copy of the root, of which the machine's own files are the lower layer.
-fn install_and_remove(package: &Path) {
+/// Runs a script in a copy of the root, of which the machine's own files are the lower layer, with the package at
+/// /package. The output, or `None` where that cannot be tried, which is recorded as `what`.
+fn in_copy_of_root(package: &Path, script: &str, what: &str) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
-        return skip("no root: whether the .deb is installed, kept and purged");
+        skip(format!("no root: {what}"));
+        return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = r##"
+    let outside = r#"
         set -eu
         mount -t tmpfs none "$1"
         mkdir "$1/upper" "$1/work" "$1/root"
         mount -t overlay none -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root" || exit 77
-        cp "$2" "$1/root/nodetally.deb"
-        exec chroot "$1/root" sh -euc '
+        cp "$2" "$1/root/package"
+        exec chroot "$1/root" sh -euc "$3"
+    "#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", outside, "sh"])
+        .args([folder.path(), package])
+        .arg(script)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(77) || failed.contains("unshare failed") {
+        skip(format!("no overlay of /: {what}"));
+        return None;
+    }
+    assert!(output.status.success(), "{said}{failed}");
+    Some(said)
+}
+
+/// The maintainer scripts run as on a machine without systemd at work.
+fn install_and_remove(package: &Path) {
+    let script = r##"
             export DEBIAN_FRONTEND=noninteractive
             wants=/etc/systemd/system/multi-user.target.wants/nodetally.service
             rm -rf /etc/nodetally /etc/default/nodetally /var/lib/nodetally
             # No service is to be started here.
             test ! -d /run/systemd/system
-            dpkg -i /nodetally.deb
+            dpkg -i /package
             echo "installed $(dpkg-query -W -f "\${db:Status-Status}" nodetally)"
             if command -v deb-systemd-helper >/dev/null; then echo "enabled $(readlink $wants)"; fi
             echo "# mine" >>/etc/nodetally/config.toml
-            dpkg -i /nodetally.deb
+            dpkg -i /package
             echo "changes kept $(grep -c "# mine" /etc/nodetally/config.toml)"
             mkdir -p /var/lib/private/nodetally/spool /run/private/nodetally
             ln -s private/nodetally /var/lib/nodetally
@@ -232,21 +254,12 @@ fn install_and_remove(package: &Path) {
                 if test -e $path || test -h $path; then echo "left: $path"; fi
             done
             test -d /var/lib/private
-            echo purged'
+            echo purged
     "##;
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
-        .args([folder.path(), package])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.code() == Some(77) || failed.contains("unshare failed") {
-        return skip("no overlay of /: whether the .deb is installed, kept and purged");
-    }
-    assert!(output.status.success(), "{said}{failed}");
+    let what = "whether the .deb is installed, kept and purged";
+    let Some(said) = in_copy_of_root(package, script, what) else { return };
     for line in ["installed installed", "changes kept 1", "removed", "purged"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}{failed}");
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
     }
     assert!(!said.contains("left: "), "{said}");
     if let Some(enabled) = said.lines().find_map(|line| line.strip_prefix("enabled ")) {
@@ -254,51 +267,31 @@ fn install_and_remove(package: &Path) {
     }
 }
 
-/// Beside the files of this host, in layers above them that are thrown away. Installed, changed, installed once
-/// more, removed: what an administrator changed stays, and nothing else.
+/// Installed, changed, installed once more, removed: what an administrator changed stays, and nothing else.
 fn install_and_erase(package: &Path) {
-    if !nix::unistd::geteuid().is_root() {
-        return skip("no root: whether the .rpm is installed and removed");
-    }
-    let folder = tempfile::tempdir().unwrap();
     let script = r##"
-        set -eu
-        mount -t tmpfs none "$1"
-        mkdir "$1/upper" "$1/work" "$1/root"
-        mount -t overlay none -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root" || exit 77
-        cp "$2" "$1/root/nodetally.rpm"
-        exec chroot "$1/root" sh -euc '
             rm -rf /etc/nodetally /etc/default/nodetally /usr/share/doc/nodetally /usr/share/licenses/nodetally
             # No service is to be started here.
             test ! -d /run/systemd/system
             rpm --initdb
             # It requires systemd, which is no package of rpm here.
-            rpm -i --nodeps /nodetally.rpm
+            rpm -i --nodeps /package
             echo "installed $(rpm -q --qf "%{NAME}" nodetally)"
             test -x /usr/bin/nodetally
             echo "# mine" >>/etc/nodetally/config.toml
-            rpm -U --nodeps --replacepkgs /nodetally.rpm
+            rpm -U --nodeps --replacepkgs /package
             echo "changes kept $(grep -c "# mine" /etc/nodetally/config.toml)"
             rpm -e nodetally
             for path in /usr/bin/nodetally /usr/lib/systemd/system/nodetally.service /usr/share/doc/nodetally \
                 /usr/share/licenses/nodetally /usr/share/man/man1/nodetally.1.gz; do
                 if test -e $path; then echo "left: $path"; fi
             done
-            echo "saved $(ls /etc/nodetally)"'
+            echo "saved $(ls /etc/nodetally)"
     "##;
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
-        .args([folder.path(), package])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let failed = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.code() == Some(77) || failed.contains("unshare failed") {
-        return skip("no overlay of /: whether the .rpm is installed and removed");
-    }
-    assert!(output.status.success(), "{said}{failed}");
+    let what = "whether the .rpm is installed and removed";
+    let Some(said) = in_copy_of_root(package, script, what) else { return };
     for line in ["installed nodetally", "changes kept 1", "saved config.toml.rpmsave"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}{failed}");
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
     }
     assert!(!said.contains("left: "), "{said}");
 }

@@ -1,14 +1,12 @@
 //! `nodetally receive`: the receiver alone, for the agents of other nodes.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use super::node_body;
-use crate::support::agent::{Agent, Host, config, eventually, get};
+use crate::support::agent::{Agent, Host, config, eventually, get, post};
 
 fn receive(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
@@ -21,21 +19,6 @@ fn receive(arguments: &[&str]) -> Command {
 fn address_of(agent: &mut Agent) -> SocketAddr {
     let line = agent.wait_for_output("the receiver answers on http://");
     line.split("http://").nth(1).unwrap().trim_end().trim_end_matches('/').parse().unwrap()
-}
-
-fn post(address: SocketAddr, path: &str, body: &Value) -> String {
-    let body = body.to_string();
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn nodes(address: SocketAddr) -> Vec<String> {

@@ -170,8 +170,8 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-/// The status of the answer to this body.
-pub fn post(address: SocketAddr, path: &str, body: &Value) -> u16 {
+/// The whole answer to this body.
+pub fn post(address: SocketAddr, path: &str, body: &Value) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let body = body.to_string();
     write!(
@@ -183,7 +183,7 @@ pub fn post(address: SocketAddr, path: &str, body: &Value) -> u16 {
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }
 
 #[track_caller]
