@@ -260,6 +260,8 @@ pub struct NodeCpu {
     pub iowait: Option<CpuTime>,
     /// Tells if `irq` and `softirq` are also in the tasks' usage.
     pub interrupts: InterruptTime,
+    /// The number of interrupts of all kinds, `intr` of `/proc/stat`.
+    pub interrupts_count: Option<u64>,
     pub over_usec: u64,
 }
 

@@ -23,22 +23,44 @@ pub(super) struct UnlistedSums {
     pub inner_served: [i64; 2],
 }
 
-/// Interrupt time that is in no task's usage, in microseconds, and if it is an estimate. Where the
-/// kernel counts an interrupt with the task that it interrupts, only those of idle CPUs remain. The
-/// kernel does not say how many, so they are assumed to be spread evenly over the CPUs' time.
-fn interrupts(node: &NodeCpu) -> (u64, bool) {
+/// Interrupt time that is in no task's usage, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Interrupts {
+    /// Of the interrupt time that the kernel shows.
+    seen: u64,
+    /// Of idle CPUs, where ticks cannot see it.
+    unseen: u64,
+    is_estimate: bool,
+}
+
+/// Where the kernel counts an interrupt with the task that it interrupts, only those of idle CPUs
+/// remain. The kernel does not say how many, so both figures are estimates:
+/// - `seen`: the interrupt time that ticks saw is spread evenly over idle time and the rest.
+/// - `unseen`: a CPU is not idle during an interrupt, but its tick counts as idle. So it is the time
+///   by which idle time shows more use than ticks do. Lost ticks of a virtual machine look the same,
+///   so each interrupt counts for at most [`INTERRUPT_USEC`].
+fn interrupts(node: &NodeCpu) -> Interrupts {
     let usec = |time: Option<CpuTime>| time.map_or(0, CpuTime::as_usec);
     let all = usec(node.irq).saturating_add(usec(node.softirq));
     match node.interrupts {
-        InterruptTime::Apart => (all, false),
+        InterruptTime::Apart => Interrupts { seen: all, unseen: 0, is_estimate: false },
         InterruptTime::InTasks => {
             let idle = u128::from(usec(node.idle)) + u128::from(usec(node.iowait));
             let whole = idle + u128::from(node.busy.as_usec());
             let over_idle = (u128::from(all) * idle).checked_div(whole).unwrap_or(0);
-            (u64::try_from(over_idle).unwrap_or(all), true)
+            let seen = u64::try_from(over_idle).unwrap_or(all);
+            let meters = node.busy_by_idle.zip(node.busy_by_ticks);
+            let beyond_ticks =
+                meters.map_or(0, |(idle, ticks)| idle.saturating_sub(ticks).as_usec());
+            let most = node.interrupts_count.unwrap_or(0).saturating_mul(INTERRUPT_USEC);
+            Interrupts { seen, unseen: beyond_ticks.min(most), is_estimate: true }
         }
     }
 }
+
+/// The most that an interrupt of an idle CPU takes, with the ways out of idleness and back. On a
+/// virtual machine 4 to 14 were measured (tests/guest/README.md).
+const INTERRUPT_USEC: u64 = 20;
 
 /// Steps in which the kernel shows idle time and the like, in microseconds: two ticks a CPU.
 const STEP_USEC: u64 = 20_000;
@@ -54,7 +76,8 @@ const STEP_USEC: u64 = 20_000;
 /// a sender's, are in its time already.
 fn cpu_balance(node: &NodeCpu, cpus: u32, parts: Balance) -> Balance {
     let given = i128::from(parts.node) - i128::from(parts.unattributed);
-    let (most, is_estimate) = interrupts(node);
+    let Interrupts { seen, unseen, is_estimate } = interrupts(node);
+    let most = seen.saturating_add(unseen);
     let with = |busy: CpuTime| {
         let left = i128::from(busy.as_usec()) - given;
         let interrupts = match is_estimate {
@@ -71,7 +94,7 @@ fn cpu_balance(node: &NodeCpu, cpus: u32, parts: Balance) -> Balance {
     let chosen = by_ticks.filter(is_closer).unwrap_or(by_meter);
     let disagreement = node.busy_by_idle.zip(node.busy_by_ticks).map(|(idle, ticks)| {
         let steps = STEP_USEC.saturating_mul(cpus.into());
-        let estimate = if is_estimate { most } else { 0 };
+        let estimate = if is_estimate { seen } else { 0 };
         idle.as_usec().abs_diff(ticks.as_usec()).saturating_add(steps).saturating_add(estimate)
     });
     Balance { uncertainty: disagreement, ..chosen }
@@ -135,6 +158,9 @@ mod tests {
     #[test]
     fn the_meter_that_agrees_with_the_parts_is_the_total() {
         for (load, by_idle, by_ticks, parts, softirq, interrupts, chosen) in [
+            // Interrupts of idle CPUs, of which ticks see nothing.
+            ("short sleeps", 5_797, 5_350, 5_698, 9, InterruptTime::InTasks, 5_797),
+            ("few packets", 1_356, 1_040, 1_208, 88, InterruptTime::InTasks, 1_356),
             // Idle time takes 6 % of the work of a CPU that often sleeps.
             ("part-time", 9_400, 10_010, 10_000, 0, InterruptTime::InTasks, 10_010),
             ("burners", 60_000, 59_900, 59_950, 0, InterruptTime::InTasks, 60_000),
@@ -153,16 +179,19 @@ mod tests {
                 softirq: Some(usec(softirq)),
                 idle: Some(usec(60_000 - by_idle)),
                 interrupts,
+                interrupts_count: Some(15_000),
                 ..NodeCpu::default()
             };
             let busy = by_idle * 1000;
             let all = cpu_balance(&node, 2, Balance::new(busy, parts * 1000, 0, 0, 0, 0));
             assert_eq!(all.node, chosen * 1000, "{load}");
             let unattributed = all.unattributed.unsigned_abs();
-            if load != "lost ticks" {
-                assert!(unattributed <= all.node / 100, "{load}: {unattributed}");
+            if load == "lost ticks" {
+                assert!(unattributed > 8_600_000, "use without an owner is shown: {unattributed}");
+                continue;
             }
-            assert!(unattributed <= all.uncertainty.unwrap() || load == "lost ticks", "{load}");
+            assert!(unattributed <= all.node / 100, "{load}: {unattributed}");
+            assert!(unattributed <= all.uncertainty.unwrap(), "{load}");
         }
     }
 

@@ -112,6 +112,10 @@ fn cpu(last: &Counters, snapshot: &Snapshot, units: Units, gaps: &mut Gaps) -> O
         idle,
         iowait,
         interrupts: node.interrupts,
+        interrupts_count: before
+            .interrupts
+            .zip(now.interrupts)
+            .and_then(|(before, now)| now.checked_sub(before)),
         over_usec,
     })
 }

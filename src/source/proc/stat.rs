@@ -27,6 +27,8 @@ pub struct NodeStat {
     pub cpus: u32,
     /// Seconds since 1970 at which the kernel started.
     pub boot_time_unix_seconds: Option<u64>,
+    /// Interrupts of all kinds.
+    pub interrupts: Option<u64>,
     pub procs_running: Option<u64>,
     pub procs_blocked: Option<u64>,
     #[serde(skip)]
@@ -47,7 +49,7 @@ pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
     let mut odd = Odd::default();
     let (mut has_total, mut has_end) = (false, false);
     for line in lines(text)? {
-        // The interrupt lines are most of the file and hold nothing wanted.
+        // The lines of interrupts are most of the file. Only the first figure is wanted.
         match line.first() {
             Some(b'c') if line.starts_with(b"cpu ") => {
                 let mut figures = fields(line).skip(1);
@@ -75,6 +77,10 @@ pub fn parse(text: &[u8]) -> Result<NodeStat, Malformed> {
                 has_total = true;
             }
             Some(b'c') if line.starts_with(b"cpu") => stat.cpus += 1,
+            Some(b'i') if line.starts_with(b"intr ") => {
+                let total = fields(line).nth(1);
+                stat.interrupts = odd.figure(total, "a figure behind each key");
+            }
             Some(b'b' | b'p') => {
                 let named: [(&[u8], &mut Option<u64>); 3] = [
                     (b"btime ", &mut stat.boot_time_unix_seconds),
@@ -119,6 +125,7 @@ mod tests {
         assert_eq!(stat.steal.unwrap().as_ticks(), 17);
         assert_eq!(stat.guest_nice.unwrap().as_ticks(), 6);
         assert_eq!(stat.boot_time_unix_seconds, Some(1_795_195_592));
+        assert_eq!(stat.interrupts, Some(71_282));
         assert_eq!((stat.procs_running, stat.procs_blocked), (Some(9), Some(2)));
     }
 
