@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+mod aside;
 pub mod attribution;
 mod certificate_fault;
 pub mod checkpoint;

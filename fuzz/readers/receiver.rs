@@ -22,7 +22,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{ReceiverBounds, ReceiverState, router};
+use nodetally::receiver::{ReceiverBounds, ReceiverState, SqlitePlace, router};
 use tower::ServiceExt as _;
 
 /// 2025-06-11T15:00:00Z
@@ -56,16 +56,17 @@ async fn serve(input: &[u8]) {
     let clock = Arc::clone(&now_ms);
     let bounds = ReceiverBounds {
         retention: Duration::from_secs(600),
-        points_max: 8,
         nodes_max: 4,
         pods_max: 6,
         documents_bytes_max: 32 << 10,
         ..ReceiverBounds::for_interval(Duration::from_secs(15))
     };
-    let state = ReceiverState::new(
+    let state = ReceiverState::open(
+        &SqlitePlace::Memory,
         bounds,
         Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed))),
-    );
+    )
+    .expect("a store");
     let app = router(&state, true);
     let mut rest = input;
     for _ in 0..REQUESTS_MAX {

@@ -114,6 +114,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const NINETY_DAYS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The fields that most keys have in common.
 const COMMON: Key = Key {
@@ -139,6 +140,7 @@ const fn flag(
 }
 
 const DIRECTORY_PATH: Kind = Kind::Path("a directory's path");
+const DATABASE_PATH: Kind = Kind::Path("a file's path");
 const PLAIN_NAME: Kind = Kind::Name { chars_max: 253 };
 const UNIX_SOCKET: Kind = Kind::AbsolutePath("a unix socket");
 const TOKEN_FILE: Kind = Kind::SecretPath("a file that holds the token alone");
@@ -783,11 +785,25 @@ keys! {
         purpose: "Where the embedded receiver answers. It runs only while no endpoint is \
             configured.",
     }
+    RECEIVER_STORE: "receiver"."store" {
+        kind: Kind::OrNone(&DATABASE_PATH, "to keep an hour in memory"),
+        default: KeyDefault::Computed(
+            "\"$STATE_DIRECTORY/receiver.db\" under systemd; \"receiver.db\" below state.dir where \
+             that is set; else \"/var/lib/nodetally/receiver.db\" for root, and for others \
+             \"$XDG_STATE_HOME/nodetally/receiver.db\", \"~/.local/state/nodetally/receiver.db\" or \
+             \"none\""
+        ),
+        environment: &["NODETALLY_RECEIVER_STORE"],
+        flag: flag("store", "FILE", FlagCommands::Run),
+        purpose: "The database of the receiver. What was answered 2xx is in it, also after a crash. It \
+            needs a local disk.",
+    }
     RECEIVER_RETENTION: "receiver"."retention" {
-        kind: Kind::Duration { min: MINUTE, max: DAY, examples: "\"1h\"" },
-        default: KeyDefault::Is("1h"),
+        kind: Kind::Duration { min: MINUTE, max: NINETY_DAYS, examples: "\"1h\" or \"30days\"" },
+        default: KeyDefault::Computed("\"90days\", or \"1h\" in memory"),
         environment: &["NODETALLY_RECEIVER_RETENTION"],
-        purpose: "How far back the embedded receiver can answer.",
+        purpose: "How far back the receiver can answer. Samples are kept for a day, means of a minute \
+            for a week, means of an hour beyond.",
     }
     RECEIVER_STALE_AFTER: "receiver"."stale_after" {
         kind: Kind::Duration { min: SECOND, max: DAY, examples: "\"60s\"" },

@@ -82,9 +82,11 @@ impl Settings {
         };
         let metrics = found.note(MetricsSettings::resolve(r));
         let log = found.note(LogSettings::resolve(r));
-        let receiver = match &sampling {
-            Some(sampling) => found.note(ReceiverSettings::resolve(r, sampling.interval)),
-            None => None,
+        let receiver = match (&sampling, &state) {
+            (Some(sampling), Some(state)) => {
+                found.note(ReceiverSettings::resolve(r, state, &dirs, sampling.interval))
+            }
+            _ => None,
         };
         let endpoints = match (&directory, &spool, &sampling) {
             (Some(directory), Some(spool), Some(sampling)) => {

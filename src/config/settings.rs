@@ -191,29 +191,30 @@ impl SpoolSettings {
         state: &StateSettings,
         dirs: &UserDirs<'_>,
     ) -> Result<Self, ConfigError> {
-        let default = Self::default_dir(resolver, state, dirs);
+        let default = lasting_dir(resolver, state, dirs).map(|dir| dir.join("spool"));
         Ok(Self { dir: resolver.get_or(&keys::SPOOL_DIR, default)? })
     }
+}
 
-    fn default_dir(
-        resolver: &Resolver<'_>,
-        state: &StateSettings,
-        dirs: &UserDirs<'_>,
-    ) -> Option<PathBuf> {
-        let of_systemd = dirs.state_directory.and_then(|dirs| dirs.split(':').next());
-        if let Some(dir) = absolute(of_systemd) {
-            return Some(dir.join("spool"));
-        }
-        if resolver.is_set(&keys::STATE_DIR) {
-            return state.dir.as_ref().map(|dir| dir.join("spool"));
-        }
-        if dirs.is_root {
-            return Some(PathBuf::from("/var/lib/nodetally/spool"));
-        }
-        let home = || absolute(dirs.home).map(|home| home.join(".local/state"));
-        let dir = absolute(dirs.xdg_state_home).or_else(home)?;
-        Some(dir.join("nodetally/spool"))
+/// The default directory of what outlives a boot.
+fn lasting_dir(
+    resolver: &Resolver<'_>,
+    state: &StateSettings,
+    dirs: &UserDirs<'_>,
+) -> Option<PathBuf> {
+    let of_systemd = dirs.state_directory.and_then(|dirs| dirs.split(':').next());
+    if let Some(dir) = absolute(of_systemd) {
+        return Some(dir);
     }
+    if resolver.is_set(&keys::STATE_DIR) {
+        return state.dir.clone();
+    }
+    if dirs.is_root {
+        return Some(PathBuf::from("/var/lib/nodetally"));
+    }
+    let home = || absolute(dirs.home).map(|home| home.join(".local/state"));
+    let dir = absolute(dirs.xdg_state_home).or_else(home)?;
+    Some(dir.join("nodetally"))
 }
 
 /// `[filesystem]`
@@ -354,7 +355,9 @@ impl LogSettings {
 pub struct ReceiverSettings {
     /// Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// The age of the oldest sample that is kept; 1 min to 24 h.
+    /// The database; `None`: in memory.
+    pub store: Option<PathBuf>,
+    /// The age of the oldest sample that is kept; 1 min to 90 days.
     pub retention: Duration,
     /// The age at which the last values of a node or pod count as gone; 1 s to 24 h.
     pub stale_after: Duration,
@@ -363,13 +366,21 @@ pub struct ReceiverSettings {
 impl ReceiverSettings {
     pub(super) fn resolve(
         resolver: &mut Resolver<'_>,
+        state: &StateSettings,
+        dirs: &UserDirs<'_>,
         interval: Duration,
     ) -> Result<Self, ConfigError> {
+        let store = lasting_dir(resolver, state, dirs).map(|dir| dir.join("receiver.db"));
+        let store: Option<PathBuf> = resolver.get_or(&keys::RECEIVER_STORE, store)?;
+        // What is in memory is bounded, so it is short.
+        let hours = if store.is_some() { 90 * 24 } else { 1 };
+        let retention = Duration::from_secs(hours * 3600);
         // With a sample every five minutes, a limit of one would leave every node out.
         let stale_after = Duration::from_secs(60).max(4 * interval);
         Ok(Self {
             listen: resolver.get(&keys::RECEIVER_LISTEN)?,
-            retention: resolver.get(&keys::RECEIVER_RETENTION)?,
+            store,
+            retention: resolver.get_or(&keys::RECEIVER_RETENTION, retention)?,
             stale_after: resolver.get_or(&keys::RECEIVER_STALE_AFTER, stale_after)?,
         })
     }

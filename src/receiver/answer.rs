@@ -5,7 +5,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::bounds::Full;
+use super::store::StoreError;
 
 /// The headers of every JSON answer.
 pub(super) const JSON_HEADERS: [(HeaderName, &str); 2] =
@@ -44,9 +44,14 @@ impl Refusal {
     }
 }
 
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Self {
-        Self::new(StatusCode::INSUFFICIENT_STORAGE, full)
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let status = match error {
+            StoreError::Full(_) | StoreError::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
+            StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error)
     }
 }
 

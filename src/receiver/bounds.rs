@@ -14,22 +14,23 @@ pub struct ReceiverBounds {
     pub stale_after: Duration,
     /// The longest window of a query (1 h).
     pub retention: Duration,
-    /// The most points of one node or pod (720, an hour at 5 s); a point takes 56 bytes.
-    pub points_max: usize,
-    /// The most nodes (500). Beyond them a new node replaces the one that has been silent longest;
-    /// where none is silent, the post is answered 507.
+    /// The most nodes (5,000). Beyond them a new node replaces the one that has been silent longest.
+    /// Where none is silent, it replaces one of the sender that has the most, or the post is answered
+    /// 507.
     pub nodes_max: usize,
-    /// The most pods (5000), with the same rule.
+    /// The most pods (200,000), with the same rule.
     pub pods_max: usize,
     /// The most bytes of documents (32 MiB). It holds separately for pods of batches, nodes of
     /// batches and rows of the life-cycle API. Silent documents and rows of dead pods are evicted.
     pub documents_bytes_max: usize,
-    /// The most accepted posts kept to recognise a replay (262,144, at most 8.5 MiB). 5000 pods
-    /// every 15 s fill it in 13 minutes, a node of 110 pods in 9.8 hours. A later replay counts as
-    /// a new post.
+    /// The most accepted posts kept to recognise a replay (1,048,576). Beyond them the oldest of the
+    /// sender that has the most are forgotten. A later replay counts as a new post.
     pub post_keys_max: usize,
     /// The time for which an accepted post is kept to recognise a replay (24 h).
     pub post_keys_age_max: Duration,
+    /// The most bytes of the whole store; `None`: as many as the disk has. Posts beyond are answered
+    /// 507.
+    pub store_bytes_max: Option<u64>,
 }
 
 impl ReceiverBounds {
@@ -40,12 +41,12 @@ impl ReceiverBounds {
             interval,
             stale_after: interval.saturating_mul(3).max(Duration::from_secs(60)),
             retention: Duration::from_secs(3600),
-            points_max: 720,
-            nodes_max: 500,
-            pods_max: 5000,
+            nodes_max: 5000,
+            pods_max: 200_000,
             documents_bytes_max: 32 << 20,
-            post_keys_max: 1 << 18,
+            post_keys_max: 1 << 20,
             post_keys_age_max: Duration::from_secs(24 * 3600),
+            store_bytes_max: None,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The Kubernetes read API `metrics.k8s.io/v1beta1`, with the parts of an API server that
 //! `kubectl top` needs. Every error is a `Status` object.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
@@ -10,12 +12,18 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::{Refusal, json};
+use super::answer::{HandlerResult, Refusal, json};
+use super::listing::{self, Frame, Items, ListSource};
 use super::request::PathNames;
 use super::state::ReceiverState;
-use super::store::Candidate;
-use crate::payload::metrics_k8s_io::{NodeMetricsList, Object, PodMetricsList, server};
+use super::store::{EntityQuery, NodeRow, PodRow, RowPage, StoreError};
+use crate::payload::metrics_k8s_io::{
+    ContainerMetrics, CoreNode, CorePod, MetricsInterval, NodeMetrics, Object, PodMetrics,
+    ResourceUsage, server,
+};
+use crate::payload::pod_batch::NodeAmounts;
 use crate::payload::selector::Selector;
+use crate::quantity::WallTime;
 
 pub(super) fn router() -> Router<ReceiverState> {
     const V1BETA1: &str = "/apis/metrics.k8s.io/v1beta1";
@@ -129,96 +137,269 @@ impl FieldRequirement {
     fn fits(&self, candidate: &Candidate<'_>) -> bool {
         let value = match self.field {
             Field::Name => candidate.name,
-            Field::Namespace => candidate.namespace.unwrap_or_default(),
+            Field::Namespace => candidate.namespace,
         };
         (value == self.value) == self.equal
     }
 }
 
+/// A node or pod that a request may select.
+struct Candidate<'a> {
+    /// Empty of a node.
+    namespace: &'a str,
+    name: &'a str,
+    labels: Option<&'a BTreeMap<String, String>>,
+}
+
 impl Selection {
     fn fits(&self, candidate: &Candidate<'_>) -> bool {
-        self.fields.iter().all(|field| field.fits(candidate))
-            && self.labels.fits_values(|key| candidate.label(key))
-    }
-
-    fn fits_in(&self, namespace: &str, candidate: &Candidate<'_>) -> bool {
-        candidate.namespace == Some(namespace) && self.fits(candidate)
+        let label = |key: &str| candidate.labels?.get(key).map(String::as_str);
+        self.fields.iter().all(|field| field.fits(candidate)) && self.labels.fits_values(label)
     }
 }
 
-async fn nodes(State(state): State<ReceiverState>, selection: Selection) -> Response {
-    let nodes = state.store().node_metrics(state.now(), |node| selection.fits(node));
-    found(&NodeMetricsList::nodes(nodes))
+/// Makes the object of a row.
+type Make<R, T> = fn(&R, u64) -> T;
+
+/// The nodes that a request selects, as objects.
+struct NodeObjects<T> {
+    state: ReceiverState,
+    selection: Selection,
+    interval_millis: u64,
+    make: Make<NodeRow, T>,
 }
 
-async fn node(State(state): State<ReceiverState>, PathNames(name): PathNames<String>) -> Response {
-    match state.store().node_metrics(state.now(), |node| node.name == name).pop() {
-        Some(node) => found(&Object::node(node)),
+impl<T: Serialize + 'static> ListSource for NodeObjects<T> {
+    type Row = NodeRow;
+
+    async fn read(&self, page: RowPage) -> Result<Vec<NodeRow>, StoreError> {
+        self.state.store().nodes(self.state.live(), page).await
+    }
+
+    fn place(row: &NodeRow) -> (String, String) {
+        (String::new(), row.name.clone())
+    }
+
+    fn write(&self, row: &NodeRow, items: &mut Items) {
+        let labels = row.extras.labels.as_ref();
+        if self.selection.fits(&Candidate { namespace: "", name: &row.name, labels }) {
+            items.push(&(self.make)(row, self.interval_millis));
+        }
+    }
+}
+
+/// The pods that a request selects, as objects.
+struct PodObjects<T> {
+    state: ReceiverState,
+    namespace: Option<String>,
+    selection: Selection,
+    interval_millis: u64,
+    make: Make<PodRow, T>,
+}
+
+impl<T: Serialize + 'static> ListSource for PodObjects<T> {
+    type Row = PodRow;
+
+    async fn read(&self, page: RowPage) -> Result<Vec<PodRow>, StoreError> {
+        let wanted = EntityQuery { namespace: self.namespace.clone(), ..self.state.live() };
+        self.state.store().pods(wanted, page).await
+    }
+
+    fn place(row: &PodRow) -> (String, String) {
+        (row.namespace.clone(), row.name.clone())
+    }
+
+    fn write(&self, row: &PodRow, items: &mut Items) {
+        let labels = row.extras.labels.as_ref();
+        let candidate = Candidate { namespace: &row.namespace, name: &row.name, labels };
+        if self.selection.fits(&candidate) {
+            items.push(&(self.make)(row, self.interval_millis));
+        }
+    }
+}
+
+/// The length of the time that a push covers, where it does not say.
+fn interval_millis(state: &ReceiverState) -> u64 {
+    u64::try_from(state.bounds().interval.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn covered(at: WallTime, window_millis: Option<u64>, interval_millis: u64) -> MetricsInterval {
+    MetricsInterval::new(at, window_millis.unwrap_or(interval_millis))
+}
+
+fn node_metrics(row: &NodeRow, interval_millis: u64) -> NodeMetrics {
+    let usage = ResourceUsage::new(
+        nanocores(row.extras.cpu_nanocores, row.usage.cpu_millicores),
+        row.usage.memory_bytes,
+    );
+    let taken = covered(row.at, row.extras.window_millis, interval_millis);
+    NodeMetrics::new(&row.name, row.extras.labels.clone().unwrap_or_default(), taken, usage)
+}
+
+/// A pod that was pushed without containers appears as one container of its own name: clients add up
+/// containers, so that none would mean no usage.
+fn pod_metrics(row: &PodRow, interval_millis: u64) -> PodMetrics {
+    let mut containers: Vec<ContainerMetrics> = Vec::new();
+    for container in &row.extras.containers {
+        let usage = ResourceUsage::new(container.cpu_nanocores, container.memory_bytes);
+        containers.push(ContainerMetrics { name: container.name.clone(), usage });
+    }
+    if containers.is_empty() {
+        let cpu = nanocores(row.extras.cpu_nanocores, row.usage.cpu_millicores);
+        let usage = ResourceUsage::new(cpu, row.usage.memory_bytes);
+        containers.push(ContainerMetrics { name: row.name.clone(), usage });
+    }
+    let labels = row.extras.labels.clone().unwrap_or_default();
+    let taken = covered(row.at, row.extras.window_millis, interval_millis);
+    PodMetrics::new(&row.namespace, &row.name, labels, taken, containers)
+}
+
+fn nanocores(exact: Option<u64>, millicores: u64) -> u64 {
+    exact.unwrap_or(millicores.saturating_mul(1_000_000))
+}
+
+fn node_object(row: &NodeRow, _: u64) -> CoreNode {
+    let usage =
+        |amounts: NodeAmounts| ResourceUsage::new(amounts.cpu_nanocores, amounts.memory_bytes);
+    let amounts = row.amounts.map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
+    CoreNode::new(&row.name, row.extras.labels.clone().unwrap_or_default(), amounts)
+}
+
+fn pod_object(row: &PodRow, _: u64) -> CorePod {
+    let labels = row.extras.labels.clone().unwrap_or_default();
+    CorePod::new(&row.namespace, &row.name, row.extras.pod_uid.as_deref(), labels, &row.node_name)
+}
+
+macro_rules! frame {
+    ($kind:literal, $version:literal, $metadata:literal) => {
+        Frame {
+            begin: concat!(
+                "{\"kind\":\"",
+                $kind,
+                "\",\"apiVersion\":\"",
+                $version,
+                "\",\"metadata\":{",
+                $metadata,
+                "},\"items\":["
+            ),
+            end: |_| "]}".to_owned(),
+        }
+    };
+}
+
+const NODE_METRICS: Frame = frame!("NodeMetricsList", "metrics.k8s.io/v1beta1", "");
+const POD_METRICS: Frame = frame!("PodMetricsList", "metrics.k8s.io/v1beta1", "");
+const NODES: Frame = frame!("NodeList", "v1", "\"resourceVersion\":\"0\"");
+const PODS: Frame = frame!("PodList", "v1", "\"resourceVersion\":\"0\"");
+
+async fn node_list<T: Serialize + 'static>(
+    state: ReceiverState,
+    selection: Selection,
+    frame: Frame,
+    make: Make<NodeRow, T>,
+) -> HandlerResult {
+    let interval_millis = interval_millis(&state);
+    let nodes = NodeObjects { state, selection, interval_millis, make };
+    listing::answer(nodes, RowPage::of_rows(), frame).await
+}
+
+async fn pod_list<T: Serialize + 'static>(
+    state: ReceiverState,
+    namespace: Option<String>,
+    selection: Selection,
+    frame: Frame,
+    make: Make<PodRow, T>,
+) -> HandlerResult {
+    let interval_millis = interval_millis(&state);
+    let pods = PodObjects { state, namespace, selection, interval_millis, make };
+    listing::answer(pods, RowPage::of_rows(), frame).await
+}
+
+/// The live node of that name.
+async fn one_node(state: &ReceiverState, name: &str) -> Result<Option<NodeRow>, StoreError> {
+    let wanted = EntityQuery { name: Some(name.to_owned()), ..state.live() };
+    Ok(state.store().nodes(wanted, RowPage::of_rows()).await?.pop())
+}
+
+/// The live pod of that name.
+async fn one_pod(
+    state: &ReceiverState,
+    ns: &str,
+    name: &str,
+) -> Result<Option<PodRow>, StoreError> {
+    let (namespace, name) = (Some(ns.to_owned()), Some(name.to_owned()));
+    let wanted = EntityQuery { namespace, name, ..state.live() };
+    Ok(state.store().pods(wanted, RowPage::of_rows()).await?.pop())
+}
+
+async fn nodes(State(state): State<ReceiverState>, selection: Selection) -> HandlerResult {
+    node_list(state, selection, NODE_METRICS, node_metrics).await
+}
+
+async fn node(
+    State(state): State<ReceiverState>,
+    PathNames(name): PathNames<String>,
+) -> HandlerResult {
+    Ok(match one_node(&state, &name).await? {
+        Some(row) => found(&Object::node(node_metrics(&row, interval_millis(&state)))),
         None => not_found(&server::not_found("nodes", &name)),
-    }
+    })
 }
 
-async fn pods(State(state): State<ReceiverState>, selection: Selection) -> Response {
-    let pods = state.store().pod_metrics(state.now(), |pod| selection.fits(pod));
-    found(&PodMetricsList::pods(pods))
+async fn pods(State(state): State<ReceiverState>, selection: Selection) -> HandlerResult {
+    pod_list(state, None, selection, POD_METRICS, pod_metrics).await
 }
 
 async fn namespace_pods(
     State(state): State<ReceiverState>,
     PathNames(ns): PathNames<String>,
     selection: Selection,
-) -> Response {
-    let pods = state.store().pod_metrics(state.now(), |pod| selection.fits_in(&ns, pod));
-    found(&PodMetricsList::pods(pods))
+) -> HandlerResult {
+    pod_list(state, Some(ns), selection, POD_METRICS, pod_metrics).await
 }
 
 async fn pod(
     State(state): State<ReceiverState>,
     PathNames((ns, name)): PathNames<(String, String)>,
-) -> Response {
-    let is_it = |pod: &Candidate<'_>| pod.namespace == Some(&ns) && pod.name == name;
-    match state.store().pod_metrics(state.now(), is_it).pop() {
-        Some(pod) => found(&Object::pod(pod)),
+) -> HandlerResult {
+    Ok(match one_pod(&state, &ns, &name).await? {
+        Some(row) => found(&Object::pod(pod_metrics(&row, interval_millis(&state)))),
         None => not_found(&server::not_found("pods", &name)),
-    }
+    })
 }
 
-async fn core_nodes(State(state): State<ReceiverState>, selection: Selection) -> Response {
-    let nodes = state.store().node_objects(state.now(), |node| selection.fits(node));
-    found(&server::core_list("NodeList", &nodes))
+async fn core_nodes(State(state): State<ReceiverState>, selection: Selection) -> HandlerResult {
+    node_list(state, selection, NODES, node_object).await
 }
 
-async fn core_pods(State(state): State<ReceiverState>, selection: Selection) -> Response {
-    let pods = state.store().pod_objects(state.now(), |pod| selection.fits(pod));
-    found(&server::core_list("PodList", &pods))
+async fn core_pods(State(state): State<ReceiverState>, selection: Selection) -> HandlerResult {
+    pod_list(state, None, selection, PODS, pod_object).await
 }
 
 async fn core_namespace_pods(
     State(state): State<ReceiverState>,
     PathNames(ns): PathNames<String>,
     selection: Selection,
-) -> Response {
-    let pods = state.store().pod_objects(state.now(), |pod| selection.fits_in(&ns, pod));
-    found(&server::core_list("PodList", &pods))
+) -> HandlerResult {
+    pod_list(state, Some(ns), selection, PODS, pod_object).await
 }
 
 async fn core_node(
     State(state): State<ReceiverState>,
     PathNames(name): PathNames<String>,
-) -> Response {
-    match state.store().node_objects(state.now(), |node| node.name == name).pop() {
-        Some(node) => found(&server::core_object("Node", &node)),
+) -> HandlerResult {
+    Ok(match one_node(&state, &name).await? {
+        Some(row) => found(&server::core_object("Node", &node_object(&row, 0))),
         None => not_found(&server::core_not_found("nodes", &name)),
-    }
+    })
 }
 
 async fn core_pod(
     State(state): State<ReceiverState>,
     PathNames((ns, name)): PathNames<(String, String)>,
-) -> Response {
-    let is_it = |pod: &Candidate<'_>| pod.namespace == Some(&ns) && pod.name == name;
-    match state.store().pod_objects(state.now(), is_it).pop() {
-        Some(pod) => found(&server::core_object("Pod", &pod)),
+) -> HandlerResult {
+    Ok(match one_pod(&state, &ns, &name).await? {
+        Some(row) => found(&server::core_object("Pod", &pod_object(&row, 0))),
         None => not_found(&server::core_not_found("pods", &name)),
-    }
+    })
 }

@@ -1,5 +1,4 @@
-//! A server for the APIs that the agent sends to. It accepts pushes, keeps the last hour in memory and
-//! answers reads, among them `metrics.k8s.io`.
+//! A server for the APIs that the agent sends to. It stores pushes in a database and answers reads, among them `metrics.k8s.io`.
 //!
 //! A post with an `Idempotency-Key` that was accepted before is not counted again.
 //!
@@ -11,20 +10,20 @@
 mod answer;
 mod bounds;
 mod content_coding;
-mod documents;
 mod host_header;
 mod idempotency;
-mod lifecycle_rows;
 mod listener;
+mod listing;
 mod metrics_k8s_io;
+mod minute_log;
 mod page;
-mod pieces;
 mod pod_batch;
 mod pod_lifecycle;
 mod request;
 mod resource_api;
 mod routes;
 mod server;
+mod span;
 mod state;
 mod store;
 mod tls;
@@ -34,5 +33,6 @@ pub use host_header::host_fault;
 pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
-pub use state::{ReceiverState, WallClock};
+pub use state::{OpenError, ReceiverState, WallClock};
+pub use store::SqlitePlace;
 pub use tls::{OnFailedHandshake, TlsListener};

@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::payload::resource_api::{DeploymentRecord, NodeRecord, PodRecord, UsageValues, segment};
+use super::store::{NodeRow, PodRow, SumRow};
+use crate::payload::resource_api::{UsageValues, segment};
 use crate::payload::size::size;
-use crate::quantity::Bytes;
+use crate::payload::stamp::Rfc3339Seconds;
+use crate::quantity::{Bytes, WallTime};
 
 /// The most rows of one table.
 const ROWS_MAX: usize = 500;
@@ -71,23 +73,25 @@ pre { overflow-x: auto; }
 ";
 
 pub(super) fn html(
-    nodes: &[NodeRecord<'_>],
-    deployments: &[DeploymentRecord<'_>],
-    pods: &[PodRecord<'_>],
+    nodes: &[NodeRow],
+    deployments: &[SumRow],
+    pods: &[PodRow],
+    live_since: WallTime,
 ) -> String {
     let mut page = String::from(HEAD);
     // Writing into a String cannot fail.
-    let _ = write_page(&mut page, nodes, deployments, pods);
+    let _ = write_page(&mut page, nodes, deployments, pods, live_since);
     page
 }
 
 fn write_page(
     page: &mut String,
-    nodes: &[NodeRecord<'_>],
-    deployments: &[DeploymentRecord<'_>],
-    pods: &[PodRecord<'_>],
+    nodes: &[NodeRow],
+    deployments: &[SumRow],
+    pods: &[PodRow],
+    live_since: WallTime,
 ) -> fmt::Result {
-    node_table(page, nodes)?;
+    node_table(page, nodes, live_since)?;
     if !deployments.is_empty() {
         deployment_table(page, deployments)?;
     }
@@ -95,56 +99,56 @@ fn write_page(
     writeln!(page, "<h2>Endpoints</h2><pre>{}</pre></body></html>", Escaped(TEXT))
 }
 
-fn node_table(page: &mut String, nodes: &[NodeRecord<'_>]) -> fmt::Result {
+fn node_table(page: &mut String, nodes: &[NodeRow], live_since: WallTime) -> fmt::Result {
     writeln!(page, "<h2>Nodes</h2>")?;
     if nodes.is_empty() {
         writeln!(page, "<p>None has been pushed yet.</p>")?;
     } else {
         head(page, &["Node"])?;
         for node in nodes.iter().take(ROWS_MAX) {
-            let (name, link) = (Escaped(node.node_name), segment(node.node_name));
-            let class = if node.stale { " class=\"stale\"" } else { "" };
+            let (name, link) = (Escaped(&node.name), segment(&node.name));
+            let class = if node.at < live_since { " class=\"stale\"" } else { "" };
             write!(page, "<tr{class}><td><a href=\"/api/nodes/{link}\">{name}</a> ")?;
             write!(page, "(<a href=\"/api/nodes/{link}/pods\">pods</a>, ")?;
             write!(page, "<a href=\"/api/nodes/{link}?window=600\">last 10 min</a>)</td>")?;
-            row_end(page, &node.usage, &node.timestamp)?;
+            row_end(page, &node.usage, &Rfc3339Seconds(node.at))?;
         }
         tail(page, nodes.len())?;
     }
     Ok(())
 }
 
-fn deployment_table(page: &mut String, deployments: &[DeploymentRecord<'_>]) -> fmt::Result {
+fn deployment_table(page: &mut String, deployments: &[SumRow]) -> fmt::Result {
     writeln!(page, "<h2>Deployments</h2>")?;
     head(page, &["Namespace", "Deployment"])?;
     for deployment in deployments.iter().take(ROWS_MAX) {
-        let (ns, ns_link) = (Escaped(deployment.namespace), segment(deployment.namespace));
-        let (name, link) =
-            (Escaped(deployment.deployment_name), segment(deployment.deployment_name));
+        let (ns, ns_link) = (Escaped(&deployment.of.namespace), segment(&deployment.of.namespace));
+        let name = deployment.of.deployment.as_deref().unwrap_or_default();
+        let (name, link) = (Escaped(name), segment(name));
         let path = format!("/api/namespaces/{ns_link}/deployments/{link}");
         write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
         write!(page, "<td><a href=\"{path}\">{name}</a> (<a href=\"{path}/pods\">pods</a>, ")?;
         write!(page, "<a href=\"{path}?window=600\">last 10 min</a>)</td>")?;
-        row_end(page, &deployment.usage, &deployment.timestamp)?;
+        row_end(page, &deployment.usage, &Rfc3339Seconds(deployment.at))?;
     }
     tail(page, deployments.len())
 }
 
-fn pod_table(page: &mut String, pods: &[PodRecord<'_>]) -> fmt::Result {
+fn pod_table(page: &mut String, pods: &[PodRow]) -> fmt::Result {
     writeln!(page, "<h2>Pods</h2>")?;
     if pods.is_empty() {
         writeln!(page, "<p>None is live.</p>")?;
     } else {
         head(page, &["Namespace", "Pod", "Deployment", "Node"])?;
         for pod in pods.iter().take(ROWS_MAX) {
-            let (ns, ns_link) = (Escaped(pod.namespace), segment(pod.namespace));
-            let (name, link) = (Escaped(pod.pod_name), segment(pod.pod_name));
-            let node = Escaped(pod.node_name.unwrap_or_default());
+            let (ns, ns_link) = (Escaped(&pod.namespace), segment(&pod.namespace));
+            let (name, link) = (Escaped(&pod.name), segment(&pod.name));
+            let node = Escaped(&pod.node_name);
             write!(page, "<tr><td><a href=\"/api/namespaces/{ns_link}\">{ns}</a></td>")?;
             write!(page, "<td><a href=\"/api/pods/{link}?namespace={ns_link}\">{name}</a> (")?;
             write!(page, "<a href=\"/api/pods/{link}?window=600&amp;namespace={ns_link}\">")?;
             write!(page, "last 10 min</a>)</td>")?;
-            match pod.extras.and_then(|extras| extras.deployment_name.as_deref()) {
+            match pod.extras.deployment_name.as_deref() {
                 Some(deployment) => write!(
                     page,
                     "<td><a href=\"/api/namespaces/{ns_link}/deployments/{}\">{}</a></td>",
@@ -154,7 +158,7 @@ fn pod_table(page: &mut String, pods: &[PodRecord<'_>]) -> fmt::Result {
                 None => write!(page, "<td></td>")?,
             }
             write!(page, "<td>{node}</td>")?;
-            row_end(page, &pod.usage, &pod.timestamp)?;
+            row_end(page, &pod.usage, &Rfc3339Seconds(pod.at))?;
         }
         tail(page, pods.len())?;
     }
@@ -215,23 +219,32 @@ impl fmt::Display for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::resource_api::PodEcho;
-    use crate::payload::stamp::Rfc3339Seconds;
-    use crate::quantity::WallTime;
+    use crate::payload::resource_api::{NodeEcho, PodEcho};
+    use crate::receiver::store::SumKey;
 
     #[test]
     fn a_name_that_is_markup_stays_text() {
-        let at = Rfc3339Seconds(WallTime::from_unix_millis(0));
+        let at = WallTime::from_unix_millis(0);
         let evil = "<script>alert(\"1\")</script>'&";
-        let mut pod = PodRecord::new(evil, evil, at, &UsageValues::default());
-        pod.node_name = Some(evil);
-        let extras = PodEcho { deployment_name: Some(evil.to_owned()), ..PodEcho::default() };
-        pod.extras = Some(&extras);
-        let page = html(
-            &[NodeRecord::new(evil, at, &UsageValues::default(), true)],
-            &[DeploymentRecord::new(evil, evil, at, &UsageValues::default())],
-            &[pod],
-        );
+        let usage = UsageValues::default();
+        let deployment_name = Some(evil.to_owned());
+        let pod = PodRow {
+            namespace: evil.to_owned(),
+            name: evil.to_owned(),
+            node_name: evil.to_owned(),
+            at,
+            usage,
+            extras: PodEcho { deployment_name: deployment_name.clone(), ..PodEcho::default() },
+        };
+        let node = NodeRow {
+            name: evil.to_owned(),
+            at,
+            usage,
+            extras: NodeEcho::default(),
+            amounts: None,
+        };
+        let of = SumKey { namespace: evil.to_owned(), deployment: deployment_name };
+        let page = html(&[node], &[SumRow { of, at, usage }], &[pod], at);
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;&amp;"));
         assert!(page.contains("/api/nodes/%3Cscript%3E"));

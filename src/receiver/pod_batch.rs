@@ -8,15 +8,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
 use serde_json::json;
 
 use super::answer::{self, HandlerResult, Refusal};
-use super::pieces::Pieces;
+use super::listing::{self, Frame, Items, ListSource};
 use super::request::JsonBody;
-use super::state::{Arrival, ReceiverState};
+use super::state::ReceiverState;
+use super::store::{
+    Change, Document, DocumentKind, NodePush, PodPush, RowPage, StoreError, UsagePushes,
+};
 use crate::payload::dialect::Dialect;
-use crate::payload::pod_batch::{NodeResource, PodResource, decode_nodes, decode_pods};
+use crate::payload::pod_batch::{decode_nodes, decode_pods};
 
 /// The largest body: some hundred pods with their labels, conditions and containers. A client splits
 /// larger batches.
@@ -38,7 +40,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
         StatusCode::UNPROCESSABLE_ENTITY => "idempotency_key_reused",
         StatusCode::INSUFFICIENT_STORAGE => "insufficient_storage",
-        StatusCode::SERVICE_UNAVAILABLE => "no_sample_yet",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
         _ => "internal",
     };
     let error = json!({"error": {"code": code, "message": refusal.message}});
@@ -49,91 +51,96 @@ async fn push_pods(
     State(state): State<ReceiverState>,
     body: JsonBody<BODY_BYTES_MAX>,
 ) -> HandlerResult {
-    let pods = decode_pods(&body.bytes).map_err(Refusal::bad_request)?.resources;
-    state.once(body.post, |arrival| accept(&state, arrival, pods, keep_pods))
+    let resources = decode_pods(&body.bytes).map_err(Refusal::bad_request)?.resources;
+    let count = resources.len();
+    let mut pushes = pushes();
+    for pod in resources {
+        pushes.documents.push(Document {
+            kind: DocumentKind::Pod,
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            json: pod.json,
+        });
+        // The resource API has running pods alone.
+        if pod.runs {
+            pushes.pods.push(PodPush { namespace: pod.namespace, name: pod.name, post: pod.post });
+        }
+    }
+    state.store_post(body.head, Change::Usage(pushes), |_| accepted(count)).await
 }
 
 async fn push_nodes(
     State(state): State<ReceiverState>,
     body: JsonBody<BODY_BYTES_MAX>,
 ) -> HandlerResult {
-    let nodes = decode_nodes(&body.bytes).map_err(Refusal::bad_request)?.resources;
-    state.once(body.post, |arrival| accept(&state, arrival, nodes, keep_nodes))
+    let resources = decode_nodes(&body.bytes).map_err(Refusal::bad_request)?.resources;
+    let count = resources.len();
+    let mut pushes = pushes();
+    for node in resources {
+        pushes.documents.push(Document {
+            kind: DocumentKind::Node,
+            namespace: String::new(),
+            name: node.name.clone(),
+            json: node.json,
+        });
+        let amounts = Some((node.capacity, node.allocatable));
+        pushes.nodes.push(NodePush { name: node.name, post: node.post, amounts });
+    }
+    state.store_post(body.head, Change::Usage(pushes), |_| accepted(count)).await
 }
 
-fn accept<R>(
-    state: &ReceiverState,
-    arrival: Arrival,
-    resources: Vec<R>,
-    keep: fn(&ReceiverState, Vec<R>) -> Result<(), Refusal>,
-) -> HandlerResult {
-    let count = resources.len();
-    if arrival == Arrival::First {
-        keep(state, resources)?;
+fn pushes() -> UsagePushes {
+    UsagePushes {
+        dialect: Dialect::PodBatch,
+        nodes: Vec::new(),
+        pods: Vec::new(),
+        documents: Vec::new(),
     }
-    Ok(answer::json(
+}
+
+fn accepted(count: usize) -> Response {
+    answer::json(
         StatusCode::OK,
         &json!({
             "status": "success",
             "message": "Metrics received successfully",
             "metrics_count": count
         }),
-    ))
+    )
 }
 
-/// Stores all pods or, as far as their usage is counted, none: the client sends a batch again that is
-/// answered 507.
-fn keep_pods(state: &ReceiverState, mut pods: Vec<PodResource>) -> Result<(), Refusal> {
-    let (now, bounds) = (state.now(), state.bounds());
-    let (mut store, mut documents) = (state.store(), state.documents());
-    documents.pods.sweep(now, &bounds);
-    let running = pods.iter().filter(|pod| pod.runs);
-    store.room_for_pods(now, running.map(|pod| (&*pod.namespace, &*pod.name)))?;
-    for pod in &mut pods {
-        let key = (pod.namespace.clone(), pod.name.clone());
-        let json = Bytes::from(std::mem::take(&mut pod.json));
-        documents.pods.put(now, key, json, bounds.pods_max, &bounds)?;
+/// The resources that are still posted.
+struct Documents {
+    state: ReceiverState,
+    kind: DocumentKind,
+}
+
+impl ListSource for Documents {
+    type Row = ((String, String), String);
+
+    async fn read(&self, page: RowPage) -> Result<Vec<Self::Row>, StoreError> {
+        let since = self.state.live().since;
+        self.state.store().documents(self.kind, since, page).await
     }
-    for pod in pods.into_iter().filter(|pod| pod.runs) {
-        store.record_pod(now, &pod.namespace, &pod.name, pod.post, Dialect::PodBatch)?;
+
+    fn place(row: &Self::Row) -> (String, String) {
+        row.0.clone()
     }
-    Ok(())
-}
 
-/// Stores all nodes or, as far as their usage is counted, none.
-fn keep_nodes(state: &ReceiverState, mut nodes: Vec<NodeResource>) -> Result<(), Refusal> {
-    let (now, bounds) = (state.now(), state.bounds());
-    let (mut store, mut documents) = (state.store(), state.documents());
-    documents.nodes.sweep(now, &bounds);
-    store.room_for_nodes(now, nodes.iter().map(|node| &*node.name))?;
-    for node in &mut nodes {
-        let key = (String::new(), node.name.clone());
-        let json = Bytes::from(std::mem::take(&mut node.json));
-        documents.nodes.put(now, key, json, bounds.nodes_max, &bounds)?;
+    fn write(&self, row: &Self::Row, items: &mut Items) {
+        items.push_json(&row.1);
     }
-    for node in nodes {
-        store.record_node(now, &node.name, node.post, Dialect::PodBatch)?;
-        store.set_amounts(&node.name, node.capacity, node.allocatable);
-    }
-    Ok(())
 }
 
-async fn pods(State(state): State<ReceiverState>) -> Response {
-    let bounds = state.bounds();
-    latest(state.documents().pods.live(state.now(), &bounds))
+const FRAME: Frame =
+    Frame { begin: "{\"resources\":[", end: |count| format!("],\"metrics_count\":{count}}}") };
+
+async fn pods(State(state): State<ReceiverState>) -> HandlerResult {
+    let documents = Documents { state, kind: DocumentKind::Pod };
+    listing::answer(documents, RowPage::of_documents(), FRAME).await
 }
 
-async fn nodes(State(state): State<ReceiverState>) -> Response {
-    let bounds = state.bounds();
-    latest(state.documents().nodes.live(state.now(), &bounds))
-}
-
-fn latest<'a>(documents: impl Iterator<Item = &'a Bytes>) -> Response {
-    let documents: Vec<&Bytes> = documents.collect();
-    let count = documents.len();
-    let mut answer =
-        Pieces::from(Bytes::from(format!("{{\"metrics_count\":{count},\"resources\":")));
-    answer.append(Pieces::list(documents.into_iter().map(|json| Pieces::from(json.clone()))));
-    answer.push("}");
-    answer.answer()
+async fn nodes(State(state): State<ReceiverState>) -> HandlerResult {
+    let documents = Documents { state, kind: DocumentKind::Node };
+    listing::answer(documents, RowPage::of_documents(), FRAME).await
 }

@@ -1,26 +1,31 @@
 //! Extractors that all APIs share: names in the path, and a JSON body with the identity of its post.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Refusal;
 use super::content_coding::ContentCoding;
-use super::idempotency::{PostId, key_of};
-use super::state::ReceiverState;
+use super::idempotency::{id_of, key_of};
+use super::listener::Peer;
+use super::store::PostId;
 use crate::payload::resource_api::check_name;
 
 /// The largest body that is read at once. Larger ones wait for one of a few permits, so that the memory
 /// they take is bounded.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The most large bodies that are read at the same time.
+const LARGE_BODIES_MAX: usize = 8;
 
 /// The time a client has for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,23 +50,54 @@ pub(super) fn checked_name<'a>(what: &str, name: &'a str) -> Result<&'a str, Ref
     Ok(name)
 }
 
+/// A post without its body.
+#[derive(Debug)]
+pub(super) struct PostHead {
+    /// The address at the other end; empty where there is none.
+    pub(super) sender: String,
+    /// `None` where the client sent no `Idempotency-Key`.
+    pub(super) id: Option<PostId>,
+}
+
+/// The permits of large bodies.
+#[derive(Debug, Clone)]
+pub(super) struct LargeBodies(Arc<Semaphore>);
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BODIES_MAX)))
+    }
+}
+
+impl LargeBodies {
+    /// Waits until a large body may be read.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
+
 /// A body of a JSON type, of at most `BYTES_MAX` bytes both as sent and decoded. It is not parsed yet.
 pub(super) struct JsonBody<const BYTES_MAX: usize> {
     /// The body without its content coding.
     pub(super) bytes: Bytes,
-    /// `None` where the client sent no `Idempotency-Key`.
-    pub(super) post: Option<PostId>,
+    pub(super) head: PostHead,
     /// The permit of a large body, held as long as the body.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<const BYTES_MAX: usize> FromRequest<ReceiverState> for JsonBody<BYTES_MAX> {
+impl<S: Send + Sync, const BYTES_MAX: usize> FromRequest<S> for JsonBody<BYTES_MAX>
+where
+    LargeBodies: FromRef<S>,
+{
     type Rejection = Refusal;
 
-    async fn from_request(request: Request<Body>, state: &ReceiverState) -> Result<Self, Refusal> {
+    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Refusal> {
         let coding = ContentCoding::of(request.headers())?;
         check_type(request.headers())?;
         let key = key_of(request.headers())?;
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+        let sender = peer.map(|peer| peer.to_string()).unwrap_or_default();
         let path = key.is_some().then(|| request.uri().path().to_owned());
         let timed_out = |_| {
             Refusal::new(
@@ -69,18 +105,19 @@ impl<const BYTES_MAX: usize> FromRequest<ReceiverState> for JsonBody<BYTES_MAX> 
                 format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
             )
         };
-        let read = read(request, state, coding, BYTES_MAX);
+        let large_bodies = LargeBodies::from_ref(state);
+        let read = read(request, &large_bodies, coding, BYTES_MAX);
         let (bytes, permit) =
             tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(timed_out)??;
         // The decoded body is hashed, so that a replay may be compressed in another way.
-        let post = path.zip(key).map(|(path, key)| state.hasher().id_of(&path, &key, &bytes));
-        Ok(Self { bytes, post, _permit: permit })
+        let id = path.zip(key).map(|(path, key)| id_of(&path, &key, &bytes));
+        Ok(Self { bytes, head: PostHead { sender, id }, _permit: permit })
     }
 }
 
 async fn read(
     request: Request<Body>,
-    state: &ReceiverState,
+    large_bodies: &LargeBodies,
     coding: Option<ContentCoding>,
     bytes_max: usize,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
@@ -114,7 +151,7 @@ async fn read(
             bytes = BytesMut::new();
         } else {
             if length > SMALL_BODY_BYTES_MAX && permit.is_none() {
-                permit = state.large_body_permit().await;
+                permit = large_bodies.permit().await;
             }
             bytes.extend_from_slice(&data);
         }
@@ -125,7 +162,7 @@ async fn read(
     let Some(coding) = coding else { return Ok((bytes.freeze(), permit)) };
     // The decoded size is not known before decoding.
     if bytes_max > SMALL_BODY_BYTES_MAX && permit.is_none() {
-        permit = state.large_body_permit().await;
+        permit = large_bodies.permit().await;
     }
     let decoded = coding.decoded(&bytes, bytes_max)?;
     Ok((decoded.ok_or_else(too_large)?, permit))

@@ -13,6 +13,7 @@ use axum::routing::get;
 use super::answer::Refusal;
 use super::host_header::host_fault;
 use super::state::ReceiverState;
+use super::store::{RowPage, StoreError};
 use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api};
 
 /// A router for all APIs over one state. `is_loopback`: it is served on a loopback address, where the
@@ -104,13 +105,22 @@ async fn index(State(state): State<ReceiverState>, headers: HeaderMap) -> Respon
     if !wants_html {
         return ([(CONTENT_TYPE, "text/plain; charset=utf-8")], page::TEXT).into_response();
     }
-    let now = state.now();
-    let store = state.store();
-    let html = page::html(&store.nodes(now), &store.deployments(now, None), &store.pods(now));
+    let Ok(html) = overview(&state).await else {
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+            .into_response();
+    };
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
     ];
     (headers, html).into_response()
+}
+
+/// The first rows of each kind as a page.
+async fn overview(state: &ReceiverState) -> Result<String, StoreError> {
+    let nodes = state.store().nodes(state.listed_nodes(), RowPage::of_rows()).await?;
+    let deployments = state.store().sums(state.live(), true).await?;
+    let pods = state.store().pods(state.live(), RowPage::of_rows()).await?;
+    Ok(page::html(&nodes, &deployments, &pods, state.live().since))
 }

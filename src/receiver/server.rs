@@ -10,6 +10,7 @@ use super::bounds::ReceiverBounds;
 use super::listener::{ConnectionLimits, serve_router};
 use super::routes::router;
 use super::state::{ReceiverState, WallClock};
+use super::store::SqlitePlace;
 
 /// Pushers come back after an interval and find their connection still open.
 const LIMITS: ConnectionLimits = ConnectionLimits {
@@ -27,7 +28,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Binds to `addr`; port 0 chooses a free port.
+    /// Binds to `addr`, with a store in memory; port 0 chooses a free port.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -36,7 +37,8 @@ impl Receiver {
         bounds: ReceiverBounds,
         clock: WallClock,
     ) -> io::Result<Self> {
-        Self::bind_with(addr, &ReceiverState::new(bounds, clock)).await
+        let state = ReceiverState::open(&SqlitePlace::Memory, bounds, clock);
+        Self::bind_with(addr, &state.map_err(io::Error::other)?).await
     }
 
     /// Binds to `addr` with a state that other receivers may share.

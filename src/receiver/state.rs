@@ -1,22 +1,24 @@
-//! State that all handlers share: what was pushed, the posts that were accepted, the clock.
+//! State that all handlers share: the store, and the clock.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use axum::extract::FromRef;
+use axum::http::HeaderValue;
+use axum::response::Response;
+use thiserror::Error;
 
-use super::answer::{HandlerResult, Refusal};
+use super::answer::Refusal;
 use super::bounds::ReceiverBounds;
-use super::documents::BatchDocuments;
-use super::idempotency::{IdempotencyCache, PostHasher, PostId, PostLookup, REPLAYED};
-use super::lifecycle_rows::LifecycleRows;
-use super::store::Store;
+use super::idempotency::REPLAYED;
+use super::minute_log::MinuteLog;
+use super::request::{LargeBodies, PostHead};
+use super::store::{
+    Change, EntityQuery, SqlitePlace, SqliteStore, StorePost, Stored, StoredOutcome,
+};
 use crate::quantity::WallTime;
-
-/// The most large bodies that are read at the same time.
-const LARGE_BODIES_MAX: usize = 8;
 
 /// The wall clock that stamps the pushes.
 pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
@@ -26,23 +28,19 @@ pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 pub struct ReceiverState(Arc<SharedState>);
 
 struct SharedState {
-    store: Mutex<Store>,
-    documents: Mutex<BatchDocuments>,
-    rows: Mutex<LifecycleRows>,
-    accepted: Mutex<IdempotencyCache>,
-    hasher: PostHasher,
-    large_bodies: Arc<Semaphore>,
+    store: SqliteStore,
+    is_in_memory: bool,
+    large_bodies: LargeBodies,
+    log: MinuteLog,
     clock: WallClock,
     /// Nothing was accepted yet, and somebody is about to push.
     awaits_first: AtomicBool,
 }
 
-/// A post seen for the first time, or a replay that must change nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
-    First,
-    Replay,
-}
+/// The store cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct OpenError(String);
 
 impl fmt::Debug for ReceiverState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,18 +49,30 @@ impl fmt::Debug for ReceiverState {
 }
 
 impl ReceiverState {
-    #[must_use]
-    pub fn new(bounds: ReceiverBounds, clock: WallClock) -> Self {
-        Self(Arc::new(SharedState {
-            store: Mutex::new(Store::new(bounds)),
-            documents: Mutex::default(),
-            rows: Mutex::default(),
-            accepted: Mutex::default(),
-            hasher: PostHasher::default(),
-            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+    /// The state over a store that is opened or created here.
+    ///
+    /// # Errors
+    /// The place cannot be used, another receiver uses it, or what is there is no store of ours.
+    pub fn open(
+        place: &SqlitePlace,
+        bounds: ReceiverBounds,
+        clock: WallClock,
+    ) -> Result<Self, OpenError> {
+        let store = SqliteStore::open(place, bounds, clock());
+        Ok(Self(Arc::new(SharedState {
+            store: store.map_err(|error| OpenError(error.to_string()))?,
+            is_in_memory: *place == SqlitePlace::Memory,
+            large_bodies: LargeBodies::default(),
+            log: MinuteLog::default(),
             clock,
             awaits_first: AtomicBool::new(false),
-        }))
+        })))
+    }
+
+    /// True if what was pushed ends with the process.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.0.is_in_memory
     }
 
     /// The same, of a receiver whose own agent is about to push. Until it does, reads are answered
@@ -84,70 +94,62 @@ impl ReceiverState {
 
     /// Replaces the bounds. What lies beyond the new ones is removed with later pushes.
     pub fn set_bounds(&self, bounds: ReceiverBounds) {
-        self.store().set_bounds(bounds);
+        self.0.store.set_bounds(bounds);
     }
 
     pub(super) fn bounds(&self) -> ReceiverBounds {
-        self.store().bounds().clone()
+        self.0.store.bounds()
     }
 
     pub(super) fn now(&self) -> WallTime {
         (self.0.clock)()
     }
 
-    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
-        locked(&self.0.store)
+    /// Logs an event that a sender caused, once a minute and kind.
+    pub(super) fn log(&self, kind: &'static str, details: impl FnOnce() -> String) {
+        self.0.log.say(self.now(), kind, details);
     }
 
-    pub(super) fn documents(&self) -> MutexGuard<'_, BatchDocuments> {
-        locked(&self.0.documents)
+    pub(super) fn store(&self) -> &SqliteStore {
+        &self.0.store
     }
 
-    pub(super) fn rows(&self) -> MutexGuard<'_, LifecycleRows> {
-        locked(&self.0.rows)
+    /// Selects what is live: it was pushed within `stale_after`.
+    pub(super) fn live(&self) -> EntityQuery {
+        EntityQuery { since: self.now().minus(self.bounds().stale_after), ..EntityQuery::default() }
     }
 
-    pub(super) fn hasher(&self) -> &PostHasher {
-        &self.0.hasher
+    /// Selects the nodes that are listed: a silent one is for an hour.
+    pub(super) fn listed_nodes(&self) -> EntityQuery {
+        let listed_for = self.bounds().retention.min(Duration::from_secs(3600));
+        EntityQuery { since: self.now().minus(listed_for), ..EntityQuery::default() }
     }
 
-    /// The answer of `answer`, which keeps what was posted on first arrival only. Two posts that
-    /// arrive at once wait for each other, so that one of them is a replay. A post without a key is
-    /// always a first arrival.
-    pub(super) fn once(
+    /// Selects what has a past that can still be read.
+    pub(super) fn kept(&self) -> EntityQuery {
+        EntityQuery { since: self.now().minus(self.bounds().retention), ..EntityQuery::default() }
+    }
+
+    /// Stores a post. `answer` makes the answer; that to a replay says so in a header.
+    pub(super) async fn store_post(
         &self,
-        post: Option<PostId>,
-        answer: impl FnOnce(Arrival) -> HandlerResult,
-    ) -> HandlerResult {
-        let Some(post) = post else { return answer(Arrival::First) };
-        let (now, bounds) = (self.now(), self.bounds());
-        let mut accepted = locked(&self.0.accepted);
-        match accepted.look_up(now, post, &bounds) {
-            PostLookup::Unknown => {
-                let answer = answer(Arrival::First)?;
-                accepted.remember(now, post, &bounds);
-                Ok(answer)
-            }
-            PostLookup::SameBody => {
-                let mut answer = answer(Arrival::Replay)?;
-                answer.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-                Ok(answer)
-            }
-            PostLookup::OtherBody => Err(Refusal::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "another body was accepted under this Idempotency-Key; a key is for one post",
-            )),
+        head: PostHead,
+        change: Change,
+        answer: impl FnOnce(StoredOutcome) -> Response,
+    ) -> Result<Response, Refusal> {
+        let PostHead { sender, id } = head;
+        let post = StorePost { at: self.now(), sender, id, change };
+        let Stored { is_replay, outcome } = self.0.store.post(post).await?;
+        let mut response = answer(outcome);
+        if is_replay {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         }
-    }
-
-    /// Waits until a large body may be read.
-    pub(super) async fn large_body_permit(&self) -> Option<OwnedSemaphorePermit> {
-        // The semaphore is never closed.
-        Arc::clone(&self.0.large_bodies).acquire_owned().await.ok()
+        Ok(response)
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic under the lock leaves no half of a push behind that a read could fail on.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl FromRef<ReceiverState> for LargeBodies {
+    fn from_ref(state: &ReceiverState) -> Self {
+        state.0.large_bodies.clone()
+    }
 }

@@ -13,19 +13,22 @@ use super::host;
 use crate::clock;
 use crate::config::Settings;
 use crate::delivery::{self, BaseUrl};
+use crate::descriptors;
 use crate::endpoint::client::seed;
 use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::panics;
-use crate::receiver::{Receiver, ReceiverBounds, ReceiverState};
+use crate::receiver::{Receiver, ReceiverBounds, ReceiverState, SqlitePlace};
 
-/// The bound of points in one series, for any retention and interval.
-const POINTS_MAX: usize = 3600;
+/// The most bytes of a store in memory.
+const MEMORY_BYTES_MAX: usize = 64 << 20;
 
-/// The bound of idempotency keys, 280 KiB: 18 minutes of 110 pods and the node every 15 s. A repeat
-/// comes within a few retries or never, since the receiver ends with its agent.
-const POST_KEYS_MAX: usize = 1 << 13;
+/// The longest that a store in memory can answer back.
+const MEMORY_RETENTION_MAX: Duration = Duration::from_secs(3600);
+
+/// The most bytes of each kind of documents in a file.
+const FILE_DOCUMENTS_BYTES_MAX: usize = 1 << 30;
 
 /// A running receiver.
 #[derive(Debug)]
@@ -69,17 +72,15 @@ impl EmbeddedPlan {
             return Ok((Self::None, None));
         }
         let listen = settings.receiver.listen;
-        let bounds = bounds(settings);
         if let Some(running) = running.filter(|running| running.listen == listen) {
             let spec = spec(running.address, settings)?;
-            return Ok((Self::Keep(bounds), Some(spec)));
+            return Ok((Self::Keep(bounds(settings, &running.state)), Some(spec)));
         }
         let state = match running {
             Some(running) => running.state.clone(),
-            None => {
-                ReceiverState::new(bounds.clone(), Arc::new(clock::wall_time)).awaiting_first_push()
-            }
+            None => open_or_memory(settings)?.awaiting_first_push(),
         };
+        let bounds = bounds(settings, &state);
         let bound = Receiver::bind_with(listen, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
         let spec = spec(receiver.local_addr(), settings)?;
@@ -153,20 +154,63 @@ fn exposure(address: SocketAddr) -> Option<String> {
     ))
 }
 
-/// The bounds of a receiver that only this agent sends to.
-fn bounds(settings: &Settings) -> ReceiverBounds {
-    ReceiverBounds { post_keys_max: POST_KEYS_MAX, ..shared_bounds(settings) }
+/// The state over the store that the settings name.
+///
+/// # Errors
+/// The store cannot be opened.
+pub(super) fn open(settings: &Settings) -> Result<ReceiverState, AgentError> {
+    let Some(path) = &settings.receiver.store else {
+        return open_at(&SqlitePlace::Memory, memory_bounds(settings));
+    };
+    let directory = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    directory.map_err(|error| AgentError::Store {
+        store: path.display().to_string(),
+        reason: descriptors::describe(&error),
+    })?;
+    open_at(&SqlitePlace::File(path.clone()), file_bounds(settings))
 }
 
-/// The bounds of a receiver that many agents with these settings send to.
-pub(super) fn shared_bounds(settings: &Settings) -> ReceiverBounds {
-    let mut bounds = ReceiverBounds::for_interval(settings.sampling.interval);
-    bounds.retention = settings.receiver.retention;
-    bounds.stale_after = settings.receiver.stale_after;
-    let points = bounds.retention.as_millis() / settings.sampling.interval.as_millis().max(1);
-    // One more: a window of the whole retention starts with a point of its own.
-    bounds.points_max = usize::try_from(points + 1).unwrap_or(usize::MAX).min(POINTS_MAX);
-    bounds
+fn open_at(place: &SqlitePlace, bounds: ReceiverBounds) -> Result<ReceiverState, AgentError> {
+    let state = ReceiverState::open(place, bounds, Arc::new(clock::wall_time));
+    state.map_err(|error| {
+        let store = match place {
+            SqlitePlace::Memory => "in memory".to_owned(),
+            SqlitePlace::File(path) => path.display().to_string(),
+        };
+        AgentError::Store { store, reason: error.to_string() }
+    })
+}
+
+/// The state over the store that the settings name, or over one in memory: without a store an agent
+/// still samples and answers.
+fn open_or_memory(settings: &Settings) -> Result<ReceiverState, AgentError> {
+    open(settings).or_else(|error| {
+        warn!("{error}; the last hour is kept in memory instead");
+        open_at(&SqlitePlace::Memory, memory_bounds(settings))
+    })
+}
+
+/// The bounds of the settings, as they hold for this state.
+fn bounds(settings: &Settings, state: &ReceiverState) -> ReceiverBounds {
+    if state.is_in_memory() { memory_bounds(settings) } else { file_bounds(settings) }
+}
+
+fn file_bounds(settings: &Settings) -> ReceiverBounds {
+    ReceiverBounds {
+        retention: settings.receiver.retention,
+        stale_after: settings.receiver.stale_after,
+        documents_bytes_max: FILE_DOCUMENTS_BYTES_MAX,
+        ..ReceiverBounds::for_interval(settings.sampling.interval)
+    }
+}
+
+fn memory_bounds(settings: &Settings) -> ReceiverBounds {
+    ReceiverBounds {
+        retention: settings.receiver.retention.min(MEMORY_RETENTION_MAX),
+        documents_bytes_max: MEMORY_BYTES_MAX / 4,
+        store_bytes_max: Some(MEMORY_BYTES_MAX as u64),
+        ..file_bounds(settings)
+    }
 }
 
 fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
@@ -176,7 +220,7 @@ fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentE
     Ok(EndpointSpec {
         embedded: true,
         delivery: delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name)),
-        // The receiver keeps its rows in memory, so a backlog on disk would outlive them.
+        // It is in the same process: what it cannot store, it could not have taken from disk either.
         storage: BacklogStorage::default(),
         encoder: Encoder::all(settings),
     })

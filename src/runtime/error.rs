@@ -26,6 +26,11 @@ pub enum AgentError {
     )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
+        "the receiver's store ({store}) cannot be opened: {reason}; --store FILE names another \
+         place, and none keeps an hour in memory"
+    )]
+    Store { store: String, reason: String },
+    #[error(
         "{section}.listen: cannot listen on {address}: {}; choose another address or port",
         describe(.source)
     )]
@@ -49,6 +54,7 @@ impl AgentError {
         matches!(
             self,
             Self::Listen { .. }
+                | Self::Store { .. }
                 | Self::ListenStatus { .. }
                 | Self::System { .. }
                 | Self::State(StateError::InUse { .. })

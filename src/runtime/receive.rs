@@ -2,15 +2,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::AgentError;
 use super::{embedded, host, notify};
-use crate::clock;
 use crate::config::Settings;
-use crate::receiver::{Receiver, ReceiverState};
+use crate::receiver::Receiver;
 
 /// Serves at `receiver.listen` until SIGTERM or SIGINT, within the bounds of a cluster. Prints to `out`
 /// where it answers.
@@ -28,8 +26,7 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
             signal(SignalKind::terminate()).map_err(system("no SIGTERM handler"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("no SIGINT handler"))?;
         let address = settings.receiver.listen;
-        let state =
-            ReceiverState::new(embedded::shared_bounds(settings), Arc::new(clock::wall_time));
+        let state = embedded::open(settings)?;
         let bound = Receiver::bind_with(address, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address, source })?;
         announce(receiver.local_addr(), out);

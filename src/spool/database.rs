@@ -7,11 +7,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use super::aside::set_aside;
 use super::error::{FileDamage, QueueFileError, failed, from_io};
 use super::file::{self, FileTotals, QueueFile};
 use super::rows::{NextRow, PENDING_REMOVAL_MAX, RowTracker, START};
 use super::{Batch, Bounds, Lost, Moment, QueueContents, RowId, RowPresence, SpoolError, record};
+use crate::aside::set_aside;
 use crate::own_files;
 use crate::quantity::{WallTime, counted};
 
@@ -441,7 +441,8 @@ impl Database {
         let totals = known.map_or_else(|| file::count_readable(&self.path), |known| known.totals);
         let (batches, posts) = self.rows.live(totals);
         self.close();
-        let aside = set_aside(&self.path, self.wall)?;
+        let aside =
+            set_aside(&self.path, self.wall).map_err(|error| not_set_aside(&self.path, &error))?;
         tracing::warn!(
             "spool {}: {}: set aside as {} with {} of {} known to be in it; the queue goes on without \
              them",
@@ -500,6 +501,17 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the agent's own directory, and not to be read")]
     let parent = std::fs::File::open(parent)?;
     parent.sync_all()
+}
+
+/// The error of a damaged file that cannot be renamed.
+fn not_set_aside(path: &Path, error: &io::Error) -> SpoolError {
+    match from_io(path, error) {
+        SpoolError::Failed { path, reason } => SpoolError::Failed {
+            path,
+            reason: format!("damaged, and cannot be set aside: {reason}"),
+        },
+        other => other,
+    }
 }
 
 #[cfg(test)]

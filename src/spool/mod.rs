@@ -2,7 +2,6 @@
 //!
 //! The spool sees paths and bytes, and does not interpret them.
 
-mod aside;
 mod batch;
 mod database;
 mod error;

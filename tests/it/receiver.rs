@@ -13,6 +13,7 @@ mod any_bytes;
 mod command;
 mod compression;
 mod deployments;
+mod durability;
 mod idempotency;
 mod metrics_k8s_io;
 mod pod_batch;

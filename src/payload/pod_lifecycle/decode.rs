@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
 use crate::payload::resource_api::NAME_BYTES_MAX;
@@ -25,7 +25,7 @@ pub struct PodSpecPost {
 }
 
 /// A row without its `pod_obj`. What is absent is written as null.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowHead {
     pub pod_name: String,
     pub pod_ip: String,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{NAME_BYTES_MAX, UsageValues, check_name};
 use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
@@ -36,7 +36,7 @@ pub struct PodPost {
 }
 
 /// The extra keys of a node's post; answers about the latest post repeat them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeEcho {
     /// The length of the interval, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct NodeEcho {
 }
 
 /// The extra keys of a pod's post; answers about the latest post repeat them.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PodEcho {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
@@ -69,12 +69,12 @@ pub struct PodEcho {
     /// CPU use in billionths of one CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_nanocores: Option<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerEcho>,
 }
 
 /// The usage of one container of a pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerEcho {
     pub name: String,
     /// CPU use in billionths of one CPU.

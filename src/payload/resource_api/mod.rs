@@ -28,7 +28,7 @@ pub use decode::{
 pub use extras::{ContainerExtra, NodeExtras, PodExtras};
 pub use merge::merge;
 pub use posts::encode;
-pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PodRecord};
+pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PeakRecord, PodRecord};
 
 use crate::payload::append;
 pub use crate::payload::body::BodyError;

@@ -5,6 +5,15 @@ use serde::Serialize;
 use super::{NodeEcho, PodEcho, UsageValues};
 use crate::payload::stamp::Rfc3339Seconds;
 
+/// The largest values of the pushes that one point of a series is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PeakRecord {
+    /// Thousandths of one CPU.
+    pub cpu_millicores: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
 /// A node as the read side answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeRecord<'a> {
@@ -12,6 +21,9 @@ pub struct NodeRecord<'a> {
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
     pub usage: UsageValues,
+    /// Of a point that several pushes were merged into; left out of a single push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakRecord>,
     /// `true` when the node has not been heard of for a while; left out otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
@@ -28,7 +40,7 @@ impl<'a> NodeRecord<'a> {
         usage: &UsageValues,
         stale: bool,
     ) -> Self {
-        Self { node_name, timestamp, usage: *usage, stale, extras: None }
+        Self { node_name, timestamp, usage: *usage, peak: None, stale, extras: None }
     }
 }
 
@@ -43,6 +55,9 @@ pub struct PodRecord<'a> {
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
     pub usage: UsageValues,
+    /// Of a point that several pushes were merged into; left out of a single push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakRecord>,
     /// Echoed from the last post; left out of a time series.
     #[serde(flatten)]
     pub extras: Option<&'a PodEcho>,
@@ -57,7 +72,15 @@ impl<'a> PodRecord<'a> {
         timestamp: Rfc3339Seconds,
         usage: &UsageValues,
     ) -> Self {
-        Self { namespace, pod_name, node_name: None, timestamp, usage: *usage, extras: None }
+        Self {
+            namespace,
+            pod_name,
+            node_name: None,
+            timestamp,
+            usage: *usage,
+            peak: None,
+            extras: None,
+        }
     }
 }
 
@@ -68,12 +91,15 @@ pub struct NamespaceRecord<'a> {
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
     pub usage: UsageValues,
+    /// Of a point that several pushes were merged into; left out of a single push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakRecord>,
 }
 
 impl<'a> NamespaceRecord<'a> {
     #[must_use]
     pub fn new(namespace: &'a str, timestamp: Rfc3339Seconds, usage: &UsageValues) -> Self {
-        Self { namespace, timestamp, usage: *usage }
+        Self { namespace, timestamp, usage: *usage, peak: None }
     }
 }
 
@@ -85,6 +111,9 @@ pub struct DeploymentRecord<'a> {
     pub timestamp: Rfc3339Seconds,
     #[serde(flatten)]
     pub usage: UsageValues,
+    /// Of a point that several pushes were merged into; left out of a single push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<PeakRecord>,
 }
 
 impl<'a> DeploymentRecord<'a> {
@@ -95,6 +124,6 @@ impl<'a> DeploymentRecord<'a> {
         timestamp: Rfc3339Seconds,
         usage: &UsageValues,
     ) -> Self {
-        Self { namespace, deployment_name, timestamp, usage: *usage }
+        Self { namespace, deployment_name, timestamp, usage: *usage, peak: None }
     }
 }

@@ -1,14 +1,22 @@
-//! Usage that was pushed, in memory and bounded. The time is passed in.
+//! Everything that was pushed, in a database. Handlers send owned commands and get owned rows.
 //!
 //! A pod is live until `stale_after` has passed without a push. Then it leaves the lists and the
-//! sums, and its past stays readable until it is older than `retention`. A node stays listed for all
-//! of `retention`, marked stale: pods come and go, but a silent node is worth seeing.
+//! sums, and its past stays readable until it is older than `retention`. A node stays listed for an
+//! hour, marked stale: pods come and go, but a silent node is worth seeing.
 
-mod deployments;
-mod objects;
-mod pushes;
-mod records;
-mod series;
+mod block;
+mod point;
+mod port;
+mod sqlite;
+mod sums;
+#[cfg(test)]
+mod tests;
 
-pub(super) use objects::Candidate;
-pub(super) use pushes::Store;
+pub(super) use point::Point;
+pub(super) use port::{
+    Change, Document, DocumentKind, EntityQuery, NodePush, NodeRow, PodKey, PodPush, PodRow,
+    PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
+    StoredOutcome, SumKey, SumRow, UsagePushes,
+};
+pub use sqlite::SqlitePlace;
+pub(super) use sqlite::SqliteStore;

@@ -23,12 +23,12 @@ pub struct NodeStat {
     pub steal: Option<Ticks>,
     pub guest: Option<Ticks>,
     pub guest_nice: Option<Ticks>,
+    /// Interrupts of all kinds.
+    pub interrupts: Option<u64>,
     /// Lines `cpuN`: CPUs that are online; 0 if there is none.
     pub cpus: u32,
     /// Seconds since 1970 at which the kernel started.
     pub boot_time_unix_seconds: Option<u64>,
-    /// Interrupts of all kinds.
-    pub interrupts: Option<u64>,
     pub procs_running: Option<u64>,
     pub procs_blocked: Option<u64>,
     #[serde(skip)]

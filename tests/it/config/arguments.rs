@@ -20,6 +20,7 @@ fn every_flag_of_a_key_exists_and_overrides_it() {
         ("--state-dir", "/d"),
         ("--node-name", "n"),
         ("--listen", "127.0.0.1:1"),
+        ("--store", "/s/receiver.db"),
         ("--path.procfs", "/p"),
         ("--path.sysfs", "/s"),
         ("--path.cgroupfs", "/c"),

@@ -40,7 +40,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[receiver]\ninterval = \"15s\"",
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
-         allowed in [receiver]: listen, retention, stale_after",
+         allowed in [receiver]: listen, store, retention, stale_after",
     ),
     (
         "[log]\n\"a\\nb\" = 1",
@@ -96,7 +96,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[receiver]\nretention = 1.5",
         "nodetally.toml:2: receiver.retention = 1.5: found a float; allowed: a number with a unit \
-         from 1m to 24h, such as \"1h\"",
+         from 1m to 90d, such as \"1h\" or \"30days\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\nurl = \"http://a\"\ndialect = \"pod-batch\"\nstale = \"drop\"",
@@ -374,7 +374,7 @@ fn each_range_ends_where_its_line_says() {
     };
     for (key, below, least, most, above) in [
         ("sampling.interval", "\"999ms\"", "\"1s\"", "\"1h\"", "\"3601s\""),
-        ("receiver.retention", "\"59s\"", "\"1m\"", "\"24h\"", "\"86401s\""),
+        ("receiver.retention", "\"59s\"", "\"1m\"", "\"90days\"", "\"7776001s\""),
         ("receiver.stale_after", "\"999ms\"", "\"1s\"", "\"24h\"", "\"86401s\""),
         ("endpoint.timeout", "\"99ms\"", "\"100ms\"", "\"5m\"", "\"301s\""),
         ("endpoint.concurrency", "0", "1", "64", "65"),

@@ -166,6 +166,7 @@ rotate_bytes = 2097152
 rotate_keep = 3
 [receiver]
 listen = "[::1]:0"
+store = "/var/lib/receiver.db"
 retention = "2h"
 stale_after = "90s"
 "#;

@@ -29,7 +29,9 @@ fn with_nothing_set_everything_has_its_documented_default() {
     assert_eq!(settings.log.level, LogLevel::Info);
     assert!(settings.endpoints.is_empty() && settings.uses_embedded_receiver());
     assert_eq!(settings.receiver.listen, SocketAddr::from(([127, 0, 0, 1], 7643)));
-    assert_eq!(settings.receiver.retention, Duration::from_secs(3600));
+    let store = Path::new("/var/lib/nodetally/receiver.db");
+    assert_eq!(settings.receiver.store.as_deref(), Some(store));
+    assert_eq!(settings.receiver.retention, Duration::from_secs(90 * 86_400));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(60));
 }
 
@@ -107,6 +109,7 @@ fn every_key_of_a_file_reaches_the_settings() {
     let rotation = lines.rotation.unwrap();
     assert_eq!((rotation.bytes, rotation.keep), (Bytes::from_bytes(2 << 20), 3));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
+    assert_eq!(settings.receiver.store.as_deref(), Some(Path::new("/var/lib/receiver.db")));
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));
     // A key that the table has and this file has not would go unseen.

@@ -123,6 +123,7 @@ client_errors = "drop"                # default
 
 [receiver]  # off while an endpoint is configured
 listen = "127.0.0.1:7643"             # default
+store = "none"                        # default
 retention = "1h"                      # default
 stale_after = "1m 20s"                # default
 "#;

@@ -11,12 +11,14 @@ use crate::support::agent::{Agent, Host, config, eventually, get, post};
 fn receive(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
     command.env_clear().arg("receive").args(arguments);
+    // The default is the host's own.
+    command.env("NODETALLY_RECEIVER_STORE", "none");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// The address, from the line in which it is printed.
-fn address_of(agent: &mut Agent) -> SocketAddr {
+pub fn address_of(agent: &mut Agent) -> SocketAddr {
     let line = agent.wait_for_output("the receiver answers on http://");
     line.split("http://").nth(1).unwrap().trim_end().trim_end_matches('/').parse().unwrap()
 }

@@ -43,6 +43,8 @@ impl Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
         command
             .env_clear()
+            // The default is the host's own.
+            .env("NODETALLY_RECEIVER_STORE", "none")
             .args(arguments)
             .arg("--path.procfs")
             .arg(self.path("proc"))
@@ -162,7 +164,8 @@ pub fn any_port() -> SocketAddr {
 
 pub fn get(address: SocketAddr, path: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    // 1.0, so that a body comes in one piece.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

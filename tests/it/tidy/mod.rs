@@ -49,6 +49,7 @@ const ROOMS: &[Room] = &[
     room_using("panics", &[]),
     room_using("certificate_fault", &[]),
     room_using("own_files", &[]),
+    room_using("aside", &[]),
     room_using("printable", &[]),
     room("source"),
     room("snapshot"),
@@ -60,7 +61,7 @@ const ROOMS: &[Room] = &[
     room("metrics"),
     room("payload"),
     // These two see bytes and headers, never what the bytes say.
-    room_using("spool", &["clock", "descriptors", "own_files"]),
+    room_using("spool", &["clock", "descriptors", "own_files", "aside"]),
     room_using(
         "delivery",
         &[
@@ -75,7 +76,7 @@ const ROOMS: &[Room] = &[
         ],
     ),
     // The other end of the wire: what it shares with the agent is the wire.
-    room_using("receiver", &["payload", "descriptors"]),
+    room_using("receiver", &["payload", "descriptors", "aside"]),
     // The rooms above take plain arguments, and config knows none of them but the list of dialects.
     room_using("config", &["payload::dialect"]),
     room("checkpoint"),

@@ -1,14 +1,12 @@
-//! Files that are no usable queue: renamed for inspection, and the oldest removed.
+//! Damaged databases: renamed for inspection, and the oldest removed.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::SpoolError;
-use super::error::from_io;
 use crate::quantity::WallTime;
 
-/// The most such files of one queue.
+/// The most such files of one database.
 const KEPT_MAX: usize = 3;
 
 const MARK: &str = ".damaged-";
@@ -21,17 +19,14 @@ const ENTRIES_MAX: usize = 10_000;
 
 /// Renames a file and its companions to `<its name>.damaged-<seconds since 1970>`. The number is
 /// larger than all others, whatever the clock says. The oldest ones are removed.
-pub(super) fn set_aside(path: &Path, now: WallTime) -> Result<PathBuf, SpoolError> {
+///
+/// # Errors
+/// The file cannot be renamed.
+pub(crate) fn set_aside(path: &Path, now: WallTime) -> io::Result<PathBuf> {
     let earlier = asides(path).unwrap_or_default();
     let newest = earlier.last().map_or(0, |newest| newest.saturating_add(1));
     let aside = named(path, newest.max(now.as_unix_millis() / 1000));
-    std::fs::rename(path, &aside).map_err(|error| match from_io(path, &error) {
-        SpoolError::Failed { path, reason } => {
-            let reason = format!("damaged, and cannot be set aside: {reason}");
-            SpoolError::Failed { path, reason }
-        }
-        other => other,
-    })?;
+    std::fs::rename(path, &aside)?;
     for companion in COMPANIONS {
         // Mostly there is none; one that stays belongs to no database.
         let _ = std::fs::rename(with(path, companion), with(&aside, companion));

@@ -1,0 +1,129 @@
+//! Lists as JSON, read from the store page by page: however long a list is, and however slowly it is
+//! read, one page of it is in memory.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::try_unfold;
+use serde::Serialize;
+
+use super::answer::{HandlerResult, JSON_HEADERS};
+use super::store::{RowPage, StoreError};
+
+/// The text around the items of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) begin: &'static str,
+    /// The end, from the number of items.
+    pub(super) end: fn(usize) -> String,
+}
+
+/// A JSON array.
+pub(super) const ARRAY: Frame = Frame { begin: "[", end: |_| "]".to_owned() };
+
+/// Reads the pages of one list.
+pub(super) trait ListSource: Send + 'static {
+    type Row: Send;
+
+    fn read(
+        &self,
+        page: RowPage,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send;
+
+    /// Namespace and name, by which the list is ordered.
+    fn place(row: &Self::Row) -> (String, String);
+
+    /// Appends the items of one row.
+    fn write(&self, row: &Self::Row, items: &mut Items);
+}
+
+/// The items of a list as JSON, so far as they are not sent.
+#[derive(Debug, Default)]
+pub(super) struct Items {
+    json: Vec<u8>,
+    count: usize,
+}
+
+impl Items {
+    pub(super) fn push(&mut self, item: &impl Serialize) {
+        self.begin();
+        // Writing into a Vec cannot fail, and rows have neither maps with other keys than texts nor
+        // figures that JSON does not have.
+        let _ = serde_json::to_writer(&mut self.json, item);
+    }
+
+    /// Appends an item that is JSON already.
+    pub(super) fn push_json(&mut self, json: &str) {
+        self.begin();
+        self.json.extend_from_slice(json.as_bytes());
+    }
+
+    fn begin(&mut self) {
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        self.count += 1;
+    }
+}
+
+/// The part of a list that is not sent yet.
+struct Rest<P> {
+    pages: P,
+    frame: Frame,
+    /// `None`: the end was sent.
+    next: Option<RowPage>,
+    items: Items,
+}
+
+impl<P: ListSource> Rest<P> {
+    /// Reads the next page. Returns its part of the answer.
+    async fn step(&mut self, page: RowPage) -> Result<Bytes, StoreError> {
+        let rows = self.pages.read(page.clone()).await?;
+        for row in &rows {
+            self.pages.write(row, &mut self.items);
+        }
+        self.next = page.next(rows.len(), rows.last().map(P::place));
+        if self.next.is_none() {
+            self.items.json.extend_from_slice((self.frame.end)(self.items.count).as_bytes());
+        }
+        Ok(std::mem::take(&mut self.items.json).into())
+    }
+}
+
+/// The answer with a list. Its first page is read at once, so that an error of the store is an answer
+/// of its own.
+pub(super) async fn answer<P: ListSource>(pages: P, first: RowPage, frame: Frame) -> HandlerResult {
+    let items = Items { json: frame.begin.as_bytes().to_vec(), count: 0 };
+    let mut rest = Rest { pages, frame, next: None, items };
+    let begin = rest.step(first).await?;
+    Ok(whole(begin, rest))
+}
+
+/// Like [`answer`]; `None` where the list is empty.
+pub(super) async fn answer_if_any<P: ListSource>(
+    pages: P,
+    first: RowPage,
+    frame: Frame,
+) -> Result<Option<Response>, StoreError> {
+    let items = Items { json: frame.begin.as_bytes().to_vec(), count: 0 };
+    let mut rest = Rest { pages, frame, next: None, items };
+    let begin = rest.step(first).await?;
+    let is_empty = rest.items.count == 0 && rest.next.is_none();
+    Ok((!is_empty).then(|| whole(begin, rest)))
+}
+
+fn whole<P: ListSource>(begin: Bytes, rest: Rest<P>) -> Response {
+    if rest.next.is_none() {
+        return (StatusCode::OK, JSON_HEADERS, begin).into_response();
+    }
+    let parts = try_unfold((Some(begin), rest), async |(begin, mut rest)| {
+        if let Some(begin) = begin {
+            return Ok::<_, StoreError>(Some((begin, (None, rest))));
+        }
+        let Some(page) = rest.next.take() else { return Ok(None) };
+        let part = rest.step(page).await?;
+        Ok(Some((part, (None, rest))))
+    });
+    (StatusCode::OK, JSON_HEADERS, Body::from_stream(parts)).into_response()
+}

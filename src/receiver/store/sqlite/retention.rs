@@ -1,0 +1,175 @@
+//! Ages what is kept: pushes become minutes, minutes become hours, and hours are removed.
+//!
+//! Each moment is kept at one level only, so a series is its blocks one after the other.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::error::SqliteError;
+use super::ingest::{put_block, remove};
+use super::rows::{NODE, now_column};
+use super::totals::Totals;
+use crate::quantity::WallTime;
+use crate::receiver::bounds::ReceiverBounds;
+use crate::receiver::store::block::{self, BlockCodec};
+use crate::receiver::store::point::{Point, merged};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A level whose blocks become those of the next one.
+struct BlockLevel {
+    number: i64,
+    /// The age from which on its points are kept at the next level.
+    kept_for: Duration,
+    /// The time by which a block is older before it is aged, so that a new block has many points.
+    wait: Duration,
+    step_millis: u64,
+}
+
+/// Pushes are kept for a day, minutes for a week.
+const LEVELS: [BlockLevel; 2] = [
+    BlockLevel {
+        number: 0,
+        kept_for: DAY,
+        wait: Duration::from_secs(6 * 3600),
+        step_millis: 60_000,
+    },
+    BlockLevel {
+        number: 1,
+        kept_for: Duration::from_secs(7 * 24 * 3600),
+        wait: Duration::from_secs(3 * 24 * 3600),
+        step_millis: 3_600_000,
+    },
+];
+
+/// The most nodes and pods that one pass ages or removes, so that posts wait no longer than some
+/// hundredths of a second.
+const OWNERS_OF_PASS: usize = 64;
+
+/// Ages some of what is old. Returns whether there may be more.
+///
+/// # Errors
+/// The database failed.
+pub(super) fn age(
+    connection: &Connection,
+    codec: &mut BlockCodec,
+    totals: &mut Totals,
+    now: WallTime,
+    bounds: &ReceiverBounds,
+) -> Result<bool, SqliteError> {
+    let mut has_more = remove_old(connection, totals, now, bounds)?;
+    for level in &LEVELS {
+        if level.kept_for < bounds.retention {
+            has_more |= raise(connection, codec, level, now)?;
+        }
+    }
+    Ok(has_more)
+}
+
+/// Removes what no window reaches any more: blocks, nodes and pods, documents and keys of posts.
+fn remove_old(
+    connection: &Connection,
+    totals: &mut Totals,
+    now: WallTime,
+    bounds: &ReceiverBounds,
+) -> Result<bool, SqliteError> {
+    let since = now_column(now.minus(bounds.retention));
+    let mut blocks = 0;
+    for level in 0..=LEVELS.len() {
+        blocks += connection
+            .prepare_cached(
+                "DELETE FROM block WHERE id IN (SELECT id FROM block WHERE level = ?1 AND \
+                 until < ?2 LIMIT 1024)",
+            )?
+            .execute((level as i64, since))?;
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT id, kind, sender FROM latest WHERE at < ?1 LIMIT ?2")?;
+    let found = statement.query_map((since, OWNERS_OF_PASS as i64), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    let gone: Vec<(i64, i64, i64)> = found.collect::<Result<_, _>>()?;
+    for (id, kind, sender) in &gone {
+        remove(connection, *id)?;
+        let (sql, total) = match *kind {
+            NODE => ("UPDATE sender SET nodes = nodes - 1 WHERE id = ?1", &mut totals.nodes),
+            _ => ("UPDATE sender SET pods = pods - 1 WHERE id = ?1", &mut totals.pods),
+        };
+        connection.prepare_cached(sql)?.execute([sender])?;
+        *total = total.saturating_sub(1);
+    }
+    let documents = connection
+        .prepare_cached("DELETE FROM document WHERE at < ?1")?
+        .execute([now_column(now.minus(bounds.retention.min(HOUR)))])?;
+    let keys_since = now_column(now.minus(bounds.post_keys_age_max));
+    let keys = connection
+        .prepare_cached(
+            "DELETE FROM accepted WHERE id IN (SELECT id FROM accepted ORDER BY id LIMIT 4096) \
+             AND at < ?1",
+        )?
+        .execute([keys_since])?;
+    if keys > 0 {
+        connection.execute(
+            "UPDATE sender SET keys = (SELECT count(*) FROM accepted WHERE sender = sender.id)",
+            (),
+        )?;
+    }
+    connection.execute("DELETE FROM sender WHERE nodes = 0 AND pods = 0 AND keys = 0", ())?;
+    if documents > 0 || keys > 0 {
+        *totals = Totals::read(connection)?;
+    }
+    Ok(blocks >= 1024 || gone.len() >= OWNERS_OF_PASS || keys >= 4096)
+}
+
+/// Merges the old blocks of some nodes and pods into blocks of the next level.
+fn raise(
+    connection: &Connection,
+    codec: &mut BlockCodec,
+    level: &BlockLevel,
+    now: WallTime,
+) -> Result<bool, SqliteError> {
+    let late = now_column(now.minus(level.kept_for + level.wait));
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT of FROM (SELECT of FROM block WHERE level = ?1 AND until < ?2 \
+         ORDER BY until LIMIT 256) LIMIT ?3",
+    )?;
+    let found =
+        statement.query_map((level.number, late, OWNERS_OF_PASS as i64), |row| row.get(0))?;
+    let owners: Vec<i64> = found.collect::<Result<_, _>>()?;
+    let old = now_column(now.minus(level.kept_for));
+    for owner in &owners {
+        raise_one(connection, codec, level, *owner, old)?;
+    }
+    Ok(!owners.is_empty())
+}
+
+fn raise_one(
+    connection: &Connection,
+    codec: &mut BlockCodec,
+    level: &BlockLevel,
+    owner: i64,
+    old: i64,
+) -> Result<(), SqliteError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, points FROM block WHERE of = ?1 AND level = ?2 AND until < ?3",
+    )?;
+    let mut rows = statement.query((owner, level.number, old))?;
+    let (mut ids, mut points): (Vec<i64>, Vec<Point>) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        ids.push(row.get(0)?);
+        let block = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        points.extend(block::closed_points(block).unwrap_or_default());
+    }
+    points.sort_by_key(|point| point.at);
+    let raised = merged(&points, level.step_millis);
+    for points in raised.chunks(block::POINTS_MAX) {
+        let Some(last) = points.last() else { continue };
+        put_block(connection, codec, owner, level.number + 1, last.at, points)?;
+    }
+    for id in ids {
+        connection.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The tables of the database, and the way up to them from every earlier version.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::error::SqliteError;
+
+/// "ntrc", in the database's header.
+pub(super) const APPLICATION_ID: i64 = 0x6e74_7263;
+
+/// The statements that lead from each version to the next. The last one is this version. Steps are
+/// never changed once they are released.
+const STEPS: [&str; 1] = ["CREATE TABLE sender (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        nodes INTEGER NOT NULL DEFAULT 0,
+        pods INTEGER NOT NULL DEFAULT 0,
+        keys INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    -- One row for each node (kind 0) and pod (kind 1): its latest push, and its open block.
+    CREATE TABLE latest (
+        id INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        node TEXT NOT NULL,
+        deployment TEXT,
+        sender INTEGER NOT NULL,
+        has_disk_io INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        cpu_millicores INTEGER NOT NULL,
+        memory_bytes INTEGER NOT NULL,
+        read_bytes INTEGER NOT NULL,
+        write_bytes INTEGER NOT NULL,
+        sent_bytes INTEGER NOT NULL,
+        recv_bytes INTEGER NOT NULL,
+        extras TEXT NOT NULL,
+        amounts TEXT,
+        open_since INTEGER NOT NULL,
+        open_points BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX latest_by_name ON latest (kind, namespace, name);
+    CREATE INDEX latest_by_node ON latest (kind, node);
+    -- Level 0: pushes, 1: minutes, 2: hours.
+    CREATE TABLE block (
+        id INTEGER PRIMARY KEY,
+        of INTEGER NOT NULL,
+        level INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        points BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX block_by_owner ON block (of, level, until);
+    CREATE INDEX block_by_age ON block (level, until);
+    -- Resources of batches: pods (kind 1) and nodes (kind 0).
+    CREATE TABLE document (
+        id INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        json TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX document_by_name ON document (kind, namespace, name);
+    CREATE TABLE pod_spec (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        ip TEXT NOT NULL,
+        -- U+10FFFF where there is none, so that it comes last.
+        namespace TEXT NOT NULL,
+        node TEXT NOT NULL,
+        is_dead INTEGER NOT NULL,
+        changed_at INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        head TEXT NOT NULL,
+        pod_obj TEXT
+    ) STRICT;
+    CREATE INDEX pod_spec_by_ip ON pod_spec (ip);
+    CREATE INDEX pod_spec_by_node ON pod_spec (node);
+    -- Posts that were accepted, to recognise a replay.
+    CREATE TABLE accepted (
+        id INTEGER PRIMARY KEY,
+        post BLOB NOT NULL UNIQUE,
+        body BLOB NOT NULL,
+        sender INTEGER NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX accepted_by_sender ON accepted (sender);"];
+
+const VERSION: i64 = STEPS.len() as i64;
+
+/// Creates the tables, or brings them up to this version.
+///
+/// # Errors
+/// The file is no database, another program's, or of a later version.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), SqliteError> {
+    let header = |connection: &Connection, name| {
+        connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+    };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let application = header(&transaction, "application_id")?;
+    let version = header(&transaction, "user_version")?;
+    let tables: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
+        return Err(SqliteError::Foreign);
+    }
+    if version > VERSION {
+        return Err(SqliteError::Later { version, known: VERSION });
+    }
+    climb(&transaction, version)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn climb(transaction: &Transaction<'_>, version: i64) -> Result<(), SqliteError> {
+    let done = usize::try_from(version).unwrap_or(0);
+    for step in STEPS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    Ok(())
+}

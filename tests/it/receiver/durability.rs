@@ -1,0 +1,115 @@
+//! A post that was answered 2xx is in the store once, whenever the receiver is killed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::agent::{Agent, get};
+use crate::support::rounds::rounds;
+
+use super::command::address_of;
+
+/// Senders at the same time.
+const SENDERS: usize = 4;
+
+fn receive(store: &Path) -> (Agent, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
+    command.env_clear().args(["receive", "--listen", "127.0.0.1:0", "--config", "none", "--store"]);
+    command.arg(store).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut receiver = Agent::start(command);
+    let address = address_of(&mut receiver);
+    (receiver, address)
+}
+
+/// A pod's post, which is one by its CPU.
+fn body(number: usize) -> Value {
+    json!({
+        "cpu_millicores": number, "memory_bytes": 1, "node_name": "n",
+        "disk_io": {"read_bytes": 1, "write_bytes": 0},
+        "network_io": {"bytes_sent": 0, "bytes_recv": 0}
+    })
+}
+
+/// The status and if it was a replay; `None`: there is no answer.
+fn send(address: SocketAddr, number: usize) -> Option<(u16, bool)> {
+    use std::io::{Read, Write};
+    let body = body(number).to_string();
+    let pod = number % 8;
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(
+        stream,
+        "POST /api/namespaces/d/pods/p{pod}/metrics HTTP/1.0\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nIdempotency-Key: k{number}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer.contains("idempotency-replayed: true")))
+}
+
+#[test]
+fn what_was_answered_is_there_once_after_any_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("receiver.db");
+    let next = AtomicUsize::new(1);
+    let answered: Mutex<Vec<usize>> = Mutex::default();
+    let mut unanswered_and_stored = 0;
+    for round in 0..rounds(6) {
+        let (receiver, address) = receive(&store);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..SENDERS {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if send(address, number).is_some_and(|(status, _)| status == 201) {
+                            answered.lock().unwrap().push(number);
+                        }
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(60 + 37 * (round as u64 % 7)));
+            receiver.signal(Signal::SIGKILL);
+            is_over.store(true, Ordering::Relaxed);
+        });
+        drop(receiver);
+
+        // Each number is in the store at most once, and those that were answered are.
+        let (receiver, address) = receive(&store);
+        let mut stored: BTreeMap<usize, usize> = BTreeMap::new();
+        for pod in 0..8 {
+            let (status, series) = get(address, &format!("/api/pods/p{pod}?window=3600"));
+            for point in series.as_array().into_iter().flatten() {
+                assert_eq!(status, 200);
+                let number = usize::try_from(point["cpu_millicores"].as_u64().unwrap()).unwrap();
+                *stored.entry(number).or_default() += 1;
+            }
+        }
+        let answered = answered.lock().unwrap();
+        for number in answered.iter() {
+            assert!(stored.contains_key(number), "{number} was answered 201 and is not stored");
+        }
+        assert!(stored.values().all(|count| *count == 1), "{stored:?}");
+        unanswered_and_stored += stored.len() - answered.len();
+
+        // Whoever got no answer sends again: a replay where it was stored.
+        let number = *answered.last().unwrap();
+        assert_eq!(send(address, number), Some((201, true)));
+        drop(receiver);
+    }
+    let answered = answered.into_inner().unwrap().len();
+    assert!(answered > 100, "only {answered} posts were answered");
+    println!("{answered} answered, {unanswered_and_stored} more stored before their answer");
+}
