@@ -15,7 +15,8 @@ use super::listing::{self, Frame, Items, ListSource};
 use super::request::JsonBody;
 use super::state::ReceiverState;
 use super::store::{
-    Change, Document, DocumentKind, NodePush, PodPush, RowPage, StoreError, UsagePushes,
+    Change, Document, DocumentKind, DocumentRow, NodePush, PodPush, RowPage, StoreError,
+    UsagePushes,
 };
 use crate::payload::dialect::Dialect;
 use crate::payload::pod_batch::{decode_nodes, decode_pods};
@@ -116,7 +117,7 @@ struct Documents {
 }
 
 impl ListSource for Documents {
-    type Row = ((String, String), String);
+    type Row = DocumentRow;
 
     async fn read(&self, page: RowPage) -> Result<Vec<Self::Row>, StoreError> {
         let since = self.state.live().since;
@@ -124,11 +125,11 @@ impl ListSource for Documents {
     }
 
     fn place(row: &Self::Row) -> (String, String) {
-        row.0.clone()
+        (row.namespace.clone(), row.name.clone())
     }
 
     fn write(&self, row: &Self::Row, items: &mut Items) {
-        items.push_json(&row.1);
+        items.push_json(&row.json);
     }
 }
 

@@ -106,10 +106,10 @@ fn decode<R: ReadResource>(body: &[u8]) -> Result<ReceivedBatch<R>, BodyError> {
     let cluster_id = fields.text("cluster_id", TEXT_BYTES_MAX)?;
     let cluster_name = check_context(&fields.object("context")?)?;
     let collected_at = fields.text("collected_at", TEXT_BYTES_MAX)?;
-    if humantime::parse_rfc3339(collected_at).is_err() {
+    if !is_moment(collected_at) {
         return Err(BodyError::Wrong {
             field: "collected_at".to_owned(),
-            allowed: "a moment like 2025-02-23T10:00:00Z".to_owned(),
+            allowed: "a moment like 2025-02-23T10:00:00Z or 2025-02-23T11:00:00+01:00".to_owned(),
             found: Value::from(collected_at).to_string(),
         });
     }
@@ -120,6 +120,18 @@ fn decode<R: ReadResource>(body: &[u8]) -> Result<ReceivedBatch<R>, BodyError> {
         cluster_name: cluster_name.to_owned(),
         resources,
     })
+}
+
+/// A date-time of RFC 3339, in UTC or with an offset.
+fn is_moment(text: &str) -> bool {
+    let offset = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at));
+    let in_utc = offset.and_then(|(local, offset)| {
+        let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
+        let is_below = |text: &str, end: u8| text.parse::<u8>().is_ok_and(|value| value < end);
+        let is_local = !local.ends_with(['Z', 'z']);
+        (is_local && is_below(hours, 24) && is_below(minutes, 60)).then(|| format!("{local}Z"))
+    });
+    humantime::parse_rfc3339(in_utc.as_deref().unwrap_or(text)).is_ok()
 }
 
 fn check_context<'a>(context: &Fields<'a>) -> Result<&'a str, BodyError> {
@@ -226,11 +238,12 @@ impl ReadResource for PodResource {
         let cpu = metrics.object("cpu")?;
         let memory = metrics.object("memory")?;
         let cores = cpu.number("usage")?;
+        // A container without them is common, and clients leave them out.
         for key in ["requests", "limits"] {
-            cpu.number(key)?;
+            cpu.nullable(key).map(|_| cpu.number(key)).transpose()?;
         }
         for key in ["requests_bytes", "limits_bytes"] {
-            memory.integer(key)?;
+            memory.nullable(key).map(|_| memory.integer(key)).transpose()?;
         }
         if let Some(filesystem) = metrics.optional_object("filesystem")? {
             for key in ["usage_bytes", "capacity_bytes"] {
@@ -405,6 +418,36 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_may_have_an_offset() {
+        for (text, expected) in [
+            ("2025-02-23T10:00:00Z", true),
+            ("2025-02-23T10:00:00.123Z", true),
+            ("2025-02-23T10:00:00+01:00", true),
+            ("2025-02-23T10:00:00.5-11:30", true),
+            ("2025-02-23T10:00:00", false),
+            ("2025-02-23T10:00:00+24:00", false),
+            ("2025-02-23T10:00:00+1:00", false),
+            ("2025-02-23T10:00:00Z+01:00", false),
+            ("+01:00", false),
+            ("é1:00", false),
+        ] {
+            assert_eq!(is_moment(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pod_without_requests_and_limits_is_read() {
+        let mut pod = pod();
+        pod["metrics"]["cpu"] = json!({"usage": 0.5});
+        pod["metrics"]["memory"] = json!({"usage_bytes": 100, "limits_bytes": null});
+        let batch = read(&envelope(json!([pod]))).unwrap();
+        assert_eq!(batch.resources[0].post.usage.cpu_millicores, 500);
+        let mut wrong = pod;
+        wrong["metrics"]["cpu"]["limits"] = json!("1");
+        assert!(read(&envelope(json!([wrong]))).is_err());
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_named_with_its_place() {
         for (pointer, value, expected) in [
             ("/cluster_id", json!(5), "cluster_id must be a string of at most 256 bytes, not 5"),
@@ -418,8 +461,8 @@ mod tests {
             (
                 "/collected_at",
                 json!("yesterday"),
-                "collected_at must be a moment like \
-              2025-02-23T10:00:00Z, not \"yesterday\"",
+                "collected_at must be a moment like 2025-02-23T10:00:00Z or \
+                 2025-02-23T11:00:00+01:00, not \"yesterday\"",
             ),
             ("/resources/0/name", json!(""), "resources[0].name is an empty name"),
             ("/resources/0", json!(7), "resources[0] must be an object, not 7"),

@@ -14,8 +14,8 @@ mod tests;
 
 pub(super) use point::Point;
 pub(super) use port::{
-    Change, Document, DocumentKind, EntityQuery, NodePush, NodeRow, PodKey, PodPush, PodRow,
-    PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
+    Change, Document, DocumentKind, DocumentRow, EntityQuery, NodePush, NodeRow, PodKey, PodPush,
+    PodRow, PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
     StoredOutcome, SumKey, SumRow, UsagePushes,
 };
 pub use sqlite::SqlitePlace;

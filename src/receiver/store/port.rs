@@ -97,6 +97,15 @@ pub(in crate::receiver) enum StoredOutcome {
     MarkedDead(usize),
 }
 
+/// A resource of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::receiver) struct DocumentRow {
+    /// Empty of a node.
+    pub(in crate::receiver) namespace: String,
+    pub(in crate::receiver) name: String,
+    pub(in crate::receiver) json: String,
+}
+
 /// The reason why a post was not stored, or a read not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(in crate::receiver) enum StoreError {

@@ -411,7 +411,7 @@ impl Ingest<'_> {
             let evicted = self.evict(
                 "SELECT id, sender FROM latest WHERE kind = ?1 AND at < ?2 ORDER BY at LIMIT ?3",
                 kind,
-                &params![kind, now_column(silent_since), to_column(some)],
+                params![kind, now_column(silent_since), to_column(some)],
             )?;
             if evicted > 0 {
                 return Ok(());
@@ -441,7 +441,7 @@ impl Ingest<'_> {
         self.evict(
             "SELECT id, sender FROM latest WHERE kind = ?1 AND sender = ?2 ORDER BY at LIMIT ?3",
             kind,
-            &params![kind, most, to_column(share)],
+            params![kind, most, to_column(share)],
         )?;
         Ok(())
     }
@@ -598,7 +598,7 @@ impl Ingest<'_> {
         count(
             self.connection,
             "SELECT count(*) FROM pod_spec WHERE name = ?1 AND (?2 IS NULL OR ip = ?2)",
-            &params![post.pod_name, post.pod_ip],
+            params![post.pod_name, post.pod_ip],
         )
     }
 }

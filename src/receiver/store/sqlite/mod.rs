@@ -26,8 +26,8 @@ use self::database::{StoreDatabase, open_reader};
 use self::error::SqliteError;
 use self::thread::{Call, StoreWriter};
 use super::port::{
-    DocumentKind, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span, SpecQuery,
-    SpecRow, StoreError, StorePost, Stored, SumKey, SumRow,
+    DocumentKind, DocumentRow, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span,
+    SpecQuery, SpecRow, StoreError, StorePost, Stored, SumKey, SumRow,
 };
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
@@ -216,7 +216,7 @@ impl SqliteStore {
         kind: DocumentKind,
         since: WallTime,
         page: RowPage,
-    ) -> Result<Vec<((String, String), String)>, StoreError> {
+    ) -> Result<Vec<DocumentRow>, StoreError> {
         self.read(move |connection| reads::documents(connection, kind, since, &page)).await
     }
 

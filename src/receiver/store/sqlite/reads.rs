@@ -12,8 +12,8 @@ use crate::quantity::WallTime;
 use crate::receiver::store::block;
 use crate::receiver::store::point::{Point, add_all, merged};
 use crate::receiver::store::port::{
-    DocumentKind, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span, SpecQuery,
-    SpecRow, SumKey, SumRow,
+    DocumentKind, DocumentRow, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span,
+    SpecQuery, SpecRow, SumKey, SumRow,
 };
 use crate::receiver::store::sums::Sums;
 
@@ -246,13 +246,13 @@ fn points(connection: &Connection, id: i64, span: Span) -> Result<Vec<Point>, Sq
     })
 }
 
-/// A page of the resources of batches that were posted since `since`, each as JSON, with their names.
+/// A page of the resources of batches that were posted since `since`.
 pub(super) fn documents(
     connection: &Connection,
     kind: DocumentKind,
     since: WallTime,
     page: &RowPage,
-) -> Result<Vec<((String, String), String)>, SqliteError> {
+) -> Result<Vec<DocumentRow>, SqliteError> {
     let kind = match kind {
         DocumentKind::Node => NODE,
         DocumentKind::Pod => POD,
@@ -263,7 +263,7 @@ pub(super) fn documents(
         format!("SELECT namespace, name, json FROM document WHERE {} {order}", conditions.sql);
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map(params_from_iter(conditions.parameters()), |row| {
-        Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
+        Ok(DocumentRow { namespace: row.get(0)?, name: row.get(1)?, json: row.get(2)? })
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }

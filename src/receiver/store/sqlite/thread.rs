@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -18,14 +18,13 @@ use crate::receiver::bounds::ReceiverBounds;
 use crate::receiver::store::block::BlockCodec;
 use crate::receiver::store::port::{StoreError, StorePost, Stored};
 
-/// The most posts of one transaction, and the time after which no further one joins it.
+/// The most posts of one transaction.
 const POSTS_OF_BATCH: usize = 256;
-const BATCH_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// The receiver's time between two passes of retention.
 const AGE_EVERY: Duration = Duration::from_secs(60);
 
-/// The real time between two lines about the same trouble.
+/// The receiver's time between two lines about the same trouble.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// A call to the thread.
@@ -46,7 +45,7 @@ pub(super) struct StoreWriter {
     has_more_to_age: bool,
     /// The newest time of a post: retention goes by it.
     now: WallTime,
-    said_at: Option<Instant>,
+    said_at: Option<WallTime>,
     /// Is called when another file takes the place of a damaged one.
     on_replaced: Box<dyn Fn() + Send>,
 }
@@ -96,7 +95,6 @@ impl StoreWriter {
         calls: &mut mpsc::Receiver<Call>,
     ) {
         let bounds = self.bounds();
-        let begun = Instant::now();
         let before = self.totals;
         let mut answers = Vec::new();
         let mut reads = Vec::new();
@@ -123,7 +121,7 @@ impl StoreWriter {
                 },
             };
             answers.push((answer, stored));
-            if answers.len() >= POSTS_OF_BATCH || begun.elapsed() > BATCH_TIME_MAX {
+            if answers.len() >= POSTS_OF_BATCH {
                 break;
             }
             while next.is_none() {
@@ -185,10 +183,11 @@ impl StoreWriter {
 
     /// Logs a failure once a minute.
     fn trouble(&mut self, error: &rusqlite::Error) {
-        if self.said_at.is_some_and(|at| at.elapsed() < LINE_EVERY) {
+        let recently = self.now.minus(LINE_EVERY);
+        if self.said_at.is_some_and(|at| at > recently && at <= self.now) {
             return;
         }
-        self.said_at = Some(Instant::now());
+        self.said_at = Some(self.now);
         warn!(
             "receiver: the store cannot be written ({error}): posts are answered 503 or 507, and \
              their senders retry; make room on its disk, or correct its permissions"
