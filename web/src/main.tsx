@@ -1,0 +1,10 @@
+import { render } from 'preact';
+import { App } from './app';
+import { followAddress } from './route';
+import './style.css';
+import { followTheme } from './theme';
+
+followTheme();
+followAddress();
+const root = document.getElementById('app');
+if (root) render(<App />, root);

@@ -1,0 +1,132 @@
+/** Records of the API as rows of a table. */
+
+import { paths } from './api';
+import { timeBefore } from './history';
+import {
+  figures,
+  type DeploymentRecord,
+  type Figures,
+  type NamespaceRecord,
+  type NodeRecord,
+  type PodRecord,
+  type ProcessRecord,
+  type UnitRecord,
+  type Usage,
+} from './records';
+import { link } from './route';
+
+export interface Cell {
+  text: string;
+  href?: string;
+  /** Where it sorts otherwise than its text. */
+  order?: number;
+}
+
+export interface Row extends Figures {
+  key: string;
+  cells: Cell[];
+  /** The entity's path in the API, which its series lies under. */
+  path?: string;
+}
+
+export interface Kind<R extends Usage> {
+  /** Singular and plural. */
+  noun: readonly [string, string];
+  /** Of the text columns. */
+  titles: readonly string[];
+  keyOf: (record: R) => string;
+  cells: (record: R) => Cell[];
+  pathOf?: (record: R) => string;
+}
+
+export function rowsOf<R extends Usage>(kind: Kind<R>, records: R[]): Row[] {
+  return records.map((record) => {
+    const key = kind.keyOf(record);
+    const before = record.window_millis ? null : timeBefore(key, Date.parse(record.timestamp));
+    const row: Row = { ...figures(record, before), key, cells: kind.cells(record) };
+    if (kind.pathOf) row.path = kind.pathOf(record);
+    return row;
+  });
+}
+
+const key = (...names: string[]) => names.map(encodeURIComponent).join('/');
+
+export const nodeKind: Kind<NodeRecord> = {
+  noun: ['node', 'nodes'],
+  titles: ['Node'],
+  keyOf: (node) => key('node', node.node_name),
+  cells: (node) => [{ text: node.node_name, href: link('node', node.node_name) }],
+  pathOf: (node) => paths.node(node.node_name),
+};
+
+function workloadCell(pod: PodRecord): Cell {
+  const { namespace, deployment_name: deployment } = pod;
+  if (deployment) return { text: deployment, href: link('deployment', namespace, deployment) };
+  return { text: [pod.workload_kind, pod.workload_name].filter(Boolean).join(' ') };
+}
+
+const podCell = (pod: PodRecord): Cell => ({
+  text: pod.pod_name,
+  href: link('pod', pod.namespace, pod.pod_name),
+});
+
+const namespaceCell = (namespace: string): Cell => ({
+  text: namespace,
+  href: link('namespace', namespace),
+});
+
+export const podKind: Kind<PodRecord> = {
+  noun: ['pod', 'pods'],
+  titles: ['Pod', 'Namespace', 'Node', 'Workload'],
+  keyOf: (pod) => key('pod', pod.namespace, pod.pod_name, pod.node_name ?? ''),
+  cells: (pod) => [
+    podCell(pod),
+    namespaceCell(pod.namespace),
+    pod.node_name ? { text: pod.node_name, href: link('node', pod.node_name) } : { text: '' },
+    workloadCell(pod),
+  ],
+  pathOf: (pod) => paths.pod(pod.namespace, pod.pod_name),
+};
+
+export const nodePodKind: Kind<PodRecord> = {
+  ...podKind,
+  titles: ['Pod', 'Namespace', 'Workload'],
+  cells: (pod) => [podCell(pod), namespaceCell(pod.namespace), workloadCell(pod)],
+};
+
+export const namespaceKind: Kind<NamespaceRecord> = {
+  noun: ['namespace', 'namespaces'],
+  titles: ['Namespace'],
+  keyOf: ({ namespace }) => key('namespace', namespace),
+  cells: ({ namespace }) => [namespaceCell(namespace)],
+  pathOf: ({ namespace }) => paths.namespace(namespace),
+};
+
+export const deploymentKind: Kind<DeploymentRecord> = {
+  noun: ['deployment', 'deployments'],
+  titles: ['Deployment', 'Namespace'],
+  keyOf: (record) => key('deployment', record.namespace, record.deployment_name),
+  cells: ({ namespace, deployment_name: name }) => [
+    { text: name, href: link('deployment', namespace, name) },
+    namespaceCell(namespace),
+  ],
+  pathOf: (record) => paths.deployment(record.namespace, record.deployment_name),
+};
+
+export const unitKind: Kind<UnitRecord> = {
+  noun: ['unit', 'units'],
+  titles: ['Unit'],
+  keyOf: (unit) => key('unit', unit.node_name, unit.unit),
+  cells: (unit) => [{ text: unit.unit, href: link('unit', unit.node_name, unit.unit) }],
+};
+
+export const processKind: Kind<ProcessRecord> = {
+  noun: ['process', 'processes'],
+  titles: ['Process', 'PID', 'Owner'],
+  keyOf: (process) => key('process', process.node_name, String(process.pid), process.name),
+  cells: (process) => [
+    { text: process.name },
+    { text: String(process.pid), order: process.pid },
+    { text: process.owner ?? '' },
+  ],
+};
