@@ -9,20 +9,20 @@ interface Part {
 
 const OWNERS: Part[] = [
   { id: 'pods', label: 'Pods', help: '' },
-  { id: 'host_units', label: 'Units', help: 'services and containers outside Kubernetes' },
-  { id: 'kernel', label: 'Kernel', help: 'kernel threads; memory that no cgroup is charged for' },
-  { id: 'interrupts', label: 'Interrupts', help: 'an estimate on some kernels' },
-  { id: 'exited', label: 'Exited', help: 'ended within the interval, without a row' },
+  { id: 'host_units', label: 'Units', help: 'services, other containers' },
+  { id: 'kernel', label: 'Kernel', help: 'threads, uncharged memory' },
+  { id: 'interrupts', label: 'Interrupts', help: 'can be an estimate' },
+  { id: 'exited', label: 'Exited', help: 'ended, without a row' },
   { id: 'unattributed', label: 'Unattributed', help: 'no owner found' },
 ];
 
 const MEMORY: Part[] = [
   { id: 'anonymous', label: 'Anonymous', help: 'heaps and stacks' },
-  { id: 'page_cache', label: 'Page cache', help: 'files; most of it can be reclaimed' },
+  { id: 'page_cache', label: 'Page cache', help: 'files, mostly reclaimable' },
   { id: 'shared', label: 'Shared', help: 'tmpfs, /dev/shm' },
-  { id: 'slab', label: 'Slab', help: 'objects of the kernel' },
-  { id: 'slab_reclaimable', label: 'Slab, reclaimable', help: 'objects of the kernel' },
-  { id: 'slab_unreclaimable', label: 'Slab, unreclaimable', help: 'objects of the kernel' },
+  { id: 'slab', label: 'Slab', help: 'kernel objects' },
+  { id: 'slab_reclaimable', label: 'Slab, reclaimable', help: 'kernel objects' },
+  { id: 'slab_unreclaimable', label: 'Slab, unreclaimable', help: 'kernel objects' },
   { id: 'kernel_stacks', label: 'Kernel stacks', help: '' },
   { id: 'page_tables', label: 'Page tables', help: '' },
   { id: 'per_cpu', label: 'Per-CPU', help: 'variables of the kernel' },

@@ -74,6 +74,7 @@ function options(props: () => Props, width: number): uPlot.Options {
       })),
     ],
     cursor: {
+      y: false,
       points: { size: 6 },
       drag: { x: true, y: false, setScale: false },
       sync: { key: 'time', filters: { pub: (type) => type !== 'mousedown' && type !== 'mouseup' } },

@@ -8,12 +8,12 @@ export interface Track {
   memory: number[];
 }
 
-const SPAN_SECS = 900;
+const SPAN_SECS = 600;
 const POINTS_MAX = 64;
 /** Of longer lists only entities that were seen on the screen are kept. */
 const ALL_MAX = 5_000;
 /** Of longer lists the past is asked for one by one, for rows on the screen. */
-const LIST_MAX = 200;
+const LIST_MAX = 100;
 
 const tracks = new Map<string, Track>();
 const asked = new Set<string>();
@@ -58,7 +58,7 @@ export interface PastSource {
   list: string;
   length: number;
   keyOf: (record: never) => string;
-  rows: { key: string; path?: string | undefined }[];
+  rows: { key: string; path?: () => string }[];
 }
 
 /** Asks for the past of the rows on the screen, once each. True where something came. */
@@ -66,7 +66,8 @@ export async function fetchPast(source: PastSource, signal: AbortSignal): Promis
   const { list, length, keyOf, rows } = source;
   const lacking = rows.filter(({ key }) => !asked.has(key) && (tracks.get(key)?.at.length ?? 0) < 3);
   if (lacking.length === 0) return false;
-  const query = { window: SPAN_SECS, step: 15 };
+  // Without steps: the time between points is also the interval of rates.
+  const query = { window: SPAN_SECS };
   if (length <= LIST_MAX && !withoutPast.has(list)) {
     const records = await get<Usage[]>(listWindow(list, query), signal).catch(() => []);
     const keys = new Set(records.map((record) => keyOf(record as never)));
@@ -81,7 +82,7 @@ export async function fetchPast(source: PastSource, signal: AbortSignal): Promis
   const one = async () => {
     for (let row = lacking.shift(); row && !signal.aborted; row = lacking.shift()) {
       if (row.path === undefined) continue;
-      const records = await get<Usage[]>(seriesPath(row.path, query), signal).catch(() => null);
+      const records = await get<Usage[]>(seriesPath(row.path(), query), signal).catch(() => null);
       if (signal.aborted) return;
       asked.add(row.key);
       if (!Array.isArray(records)) continue;

@@ -84,7 +84,7 @@ export function usePoll<T>(path: string | null, options: Options = {}): Poll<T> 
         if (controller.signal.aborted || !(error instanceof ApiError)) return;
         setState({ path, error, at: Date.now() });
         const isGone = error.status === 404 || error.status === 400;
-        if (!isGone) connection.set({ ...connection.get(), error });
+        if (optional ? error.status === 0 : !isGone) connection.set({ ...connection.get(), error });
         if (error.status !== 401 && !(optional && isGone)) {
           wait = (error.retryAfterSecs ?? interval.get() / 1000) * 1000;
           wait = Math.min(60_000, Math.max(1000, wait));

@@ -17,7 +17,8 @@ import { link } from './route';
 
 export interface Cell {
   text: string;
-  href?: string;
+  /** Made for rows on the screen only. */
+  href?: () => string;
   /** Where it sorts otherwise than its text. */
   order?: number;
 }
@@ -26,7 +27,7 @@ export interface Row extends Figures {
   key: string;
   cells: Cell[];
   /** The entity's path in the API, which its series lies under. */
-  path?: string;
+  path?: () => string;
 }
 
 export interface Kind<R extends Usage> {
@@ -44,35 +45,41 @@ export function rowsOf<R extends Usage>(kind: Kind<R>, records: R[]): Row[] {
     const key = kind.keyOf(record);
     const before = record.window_millis ? null : timeBefore(key, Date.parse(record.timestamp));
     const row: Row = { ...figures(record, before), key, cells: kind.cells(record) };
-    if (kind.pathOf) row.path = kind.pathOf(record);
+    const { pathOf } = kind;
+    if (pathOf) row.path = () => pathOf(record);
     return row;
   });
 }
 
-const key = (...names: string[]) => names.map(encodeURIComponent).join('/');
+/** No name holds a NUL. */
+const key = (kind: string, ...names: string[]) => `${kind}/${names.join('\0')}`;
+
+function nodeCell(node: string | undefined): Cell {
+  return node ? { text: node, href: () => link('node', node) } : { text: '' };
+}
 
 export const nodeKind: Kind<NodeRecord> = {
   noun: ['node', 'nodes'],
   titles: ['Node'],
   keyOf: (node) => key('node', node.node_name),
-  cells: (node) => [{ text: node.node_name, href: link('node', node.node_name) }],
+  cells: (node) => [nodeCell(node.node_name)],
   pathOf: (node) => paths.node(node.node_name),
 };
 
 function workloadCell(pod: PodRecord): Cell {
   const { namespace, deployment_name: deployment } = pod;
-  if (deployment) return { text: deployment, href: link('deployment', namespace, deployment) };
+  if (deployment) return { text: deployment, href: () => link('deployment', namespace, deployment) };
   return { text: [pod.workload_kind, pod.workload_name].filter(Boolean).join(' ') };
 }
 
 const podCell = (pod: PodRecord): Cell => ({
   text: pod.pod_name,
-  href: link('pod', pod.namespace, pod.pod_name),
+  href: () => link('pod', pod.namespace, pod.pod_name),
 });
 
 const namespaceCell = (namespace: string): Cell => ({
   text: namespace,
-  href: link('namespace', namespace),
+  href: () => link('namespace', namespace),
 });
 
 export const podKind: Kind<PodRecord> = {
@@ -82,7 +89,7 @@ export const podKind: Kind<PodRecord> = {
   cells: (pod) => [
     podCell(pod),
     namespaceCell(pod.namespace),
-    pod.node_name ? { text: pod.node_name, href: link('node', pod.node_name) } : { text: '' },
+    nodeCell(pod.node_name),
     workloadCell(pod),
   ],
   pathOf: (pod) => paths.pod(pod.namespace, pod.pod_name),
@@ -107,7 +114,7 @@ export const deploymentKind: Kind<DeploymentRecord> = {
   titles: ['Deployment', 'Namespace'],
   keyOf: (record) => key('deployment', record.namespace, record.deployment_name),
   cells: ({ namespace, deployment_name: name }) => [
-    { text: name, href: link('deployment', namespace, name) },
+    { text: name, href: () => link('deployment', namespace, name) },
     namespaceCell(namespace),
   ],
   pathOf: (record) => paths.deployment(record.namespace, record.deployment_name),
@@ -117,7 +124,7 @@ export const unitKind: Kind<UnitRecord> = {
   noun: ['unit', 'units'],
   titles: ['Unit'],
   keyOf: (unit) => key('unit', unit.node_name, unit.unit),
-  cells: (unit) => [{ text: unit.unit, href: link('unit', unit.node_name, unit.unit) }],
+  cells: (unit) => [{ text: unit.unit, href: () => link('unit', unit.node_name, unit.unit) }],
 };
 
 export const processKind: Kind<ProcessRecord> = {

@@ -194,12 +194,12 @@ function Charts({ points, from, to, span, onZoom }: ChartsProps) {
           />
         ))}
       </div>
-      <div class="wide">
+      <div class="wide" role="region" aria-label="Lowest, mean and highest" tabIndex={0}>
         <table class="plain">
           <caption class="unseen">Lowest, mean and highest values of the window</caption>
           <thead>
             <tr>
-              <th scope="col">Window</th>
+              <th scope="col">Figure</th>
               {['Min', 'Mean', 'Peak', 'Peak at', 'Last'].map((title) => (
                 <th scope="col" class="number">{title}</th>
               ))}

@@ -8,7 +8,7 @@ import { useRowKeys } from './row-keys';
 import { followInterval } from './poll';
 import { intervals, type Usage } from './records';
 import { route, setQuery } from './route';
-import { rowsOf, type Kind, type Row } from './rows';
+import { rowsOf, type Cell, type Kind, type Row } from './rows';
 import { Sparkline } from './sparkline';
 import { useVisible, rowHeight } from './visible';
 
@@ -235,9 +235,9 @@ function UsageRow({ row, index, isActive, titles }: RowProps) {
   const past = track(row.key);
   const version = `${past?.at.length}:${past?.at.at(-1)}`;
   const tabIndex = isActive ? 0 : -1;
-  const text = ({ text, href }: { text: string; href?: string }) =>
+  const text = ({ text, href }: Cell) =>
     href ? (
-      <a href={href} tabIndex={tabIndex} title={text}>
+      <a href={href()} tabIndex={tabIndex} title={text}>
         {text}
       </a>
     ) : (
@@ -246,7 +246,7 @@ function UsageRow({ row, index, isActive, titles }: RowProps) {
   return (
     <tr aria-rowindex={index + 2} data-index={index} class={row.stale ? 'stale' : ''}>
       <th scope="row" class="name">
-        <a class="primary" href={name?.href} tabIndex={tabIndex} title={name?.text}>
+        <a class="primary" href={name?.href?.()} tabIndex={tabIndex} title={name?.text}>
           {name?.text}
         </a>
         {row.stale && <span class="badge">stale since {clock(row.at)}</span>}

@@ -52,6 +52,9 @@ export function NodeView({ names: [node = ''] }: { names: string[] }) {
           <Labels labels={poll.data?.labels} />
         </>
       )}
+      {balance.error && balance.error.status !== 404 && (
+        <Notice error={balance.error} retry={balance.retry} />
+      )}
       {balance.data && <Balance balance={balance.data} />}
       {poll.data && <Series path={(query) => seriesPath(paths.node(node), query)} onPoints={past} />}
       {poll.data && (
