@@ -3,7 +3,8 @@ import { defineConfig } from '@playwright/test';
 export default defineConfig({
   testDir: 'tests',
   timeout: 30_000,
-  workers: 2,
+  // Some tests measure time.
+  workers: 1,
   forbidOnly: !!process.env.CI,
   reporter: 'list',
   use: {

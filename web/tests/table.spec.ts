@@ -28,6 +28,7 @@ test('sorts by a name and by rates', async ({ page, open }) => {
 
 test('filters by words of any column, and keeps the filter in the address', async ({ page, open }) => {
   await open('#/pods');
+  await rows(page).first().waitFor();
   await page.keyboard.press('/');
   await expect(page.locator('#filter')).toBeFocused();
   await page.keyboard.type('shop worker-0001');

@@ -13,7 +13,7 @@ test('from the cluster to a node, its pod, its Deployment and its namespace', as
   await expect(rows(page).first()).toBeVisible();
   await page.locator('.facts a').first().click();
   await expect(page.locator('h1')).toContainText('Namespace');
-  await page.getByRole('link', { name: 'Deployments', exact: true }).last().click();
+  await page.getByLabel('Members').getByRole('link', { name: 'Deployments' }).click();
   await expect(names(page)).toHaveCount(8);
 });
 
@@ -52,6 +52,15 @@ test('a server without these parts shows a node without them', async ({ page, op
   await expect(page.getByText('Balance')).toHaveCount(0);
   await expect(page.getByText(/Units|Processes/)).toHaveCount(0);
   await expect(page.locator('.notice')).toHaveCount(0);
+  await expect(page.locator('.status')).toContainText('Live');
+});
+
+test('a part that fails says so, and the rest is live', async ({ page, open }) => {
+  const body = JSON.stringify({ error: 'no room' });
+  await page.route('**/balance', (route) => route.fulfill({ status: 500, body }));
+  await open('#/node/worker-0001');
+  await expect(page.getByRole('alert')).toContainText('no room');
+  await expect(page.locator('.charts canvas')).toHaveCount(4);
   await expect(page.locator('.status')).toContainText('Live');
 });
 
