@@ -25,7 +25,13 @@ const VIEWS: Record<string, ComponentType<{ names: string[] }>> = {
 };
 
 /** The list that a view belongs to. */
-const PARENTS: Record<string, string> = { node: 'nodes', unit: 'nodes', pod: 'pods', namespace: 'namespaces', deployment: 'deployments' };
+const PARENTS: Record<string, string> = {
+  node: 'nodes',
+  unit: 'nodes',
+  pod: 'pods',
+  namespace: 'namespaces',
+  deployment: 'deployments',
+};
 
 function Unknown() {
   return (
@@ -94,7 +100,12 @@ export function App() {
           ))}
         </nav>
         <Status />
-        <button type="button" class="theme" onClick={nextTheme} aria-label={`Theme: ${theme.use()}`}>
+        <button
+          type="button"
+          class="theme"
+          onClick={nextTheme}
+          aria-label={`Theme: ${theme.use()}`}
+        >
           <span class="wide-only">Theme: </span>
           {theme.use()}
         </button>

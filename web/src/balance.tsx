@@ -103,7 +103,8 @@ export function Balance({ balance }: { balance: BalanceRecord }) {
       <div class="tools">
         <h2 id="balance">Balance</h2>
         <span class="note">
-          Over {duration(Number((interval_usec / 1e6).toFixed(1)))}, to {clock(Date.parse(balance.timestamp))}.
+          Over {duration(Number((interval_usec / 1e6).toFixed(1)))}, to{' '}
+          {clock(Date.parse(balance.timestamp))}.
         </span>
       </div>
       <div class="balances">

@@ -54,7 +54,12 @@ function options(props: () => Props, width: number): uPlot.Options {
       y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] },
     },
     axes: [
-      { ...axis, size: 26, space: 70, values: (_, at, __, ___, step) => at.map((t) => tick(t, step)) },
+      {
+        ...axis,
+        size: 26,
+        space: 70,
+        values: (_, at, __, ___, step) => at.map((t) => tick(t, step)),
+      },
       {
         ...axis,
         size: 78,
@@ -106,7 +111,11 @@ export function Chart(props: Props) {
   useEffect(() => {
     const element = box.current;
     if (!element) return;
-    const drawn = new uPlot(options(() => latest.current, element.clientWidth), data(), element);
+    const drawn = new uPlot(
+      options(() => latest.current, element.clientWidth),
+      data(),
+      element,
+    );
     plot.current = drawn;
     const resized = new ResizeObserver(() => {
       if (element.clientWidth > 0) drawn.setSize({ width: element.clientWidth, height: HEIGHT_PX });

@@ -78,7 +78,11 @@ export function Cards({ figures: now, track: key, more = [] }: CardsProps) {
 export function Sampled({ figures: now }: { figures: Figures }) {
   return (
     <p class="sampled">
-      {now.stale ? <span class="badge">stale since {clock(now.at)}</span> : `Sampled ${clock(now.at)}`}
+      {now.stale ? (
+        <span class="badge">stale since {clock(now.at)}</span>
+      ) : (
+        `Sampled ${clock(now.at)}`
+      )}
       {now.seconds !== null && `, rates over ${duration(now.seconds)}`}
     </p>
   );

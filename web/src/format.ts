@@ -44,7 +44,11 @@ export function percent(part: number, whole: number): string {
 
 /** `15 s`, `5.6 s`, `10 min`, `6 h`, `90 d`. */
 export function duration(seconds: number): string {
-  for (const [length, unit] of [[86_400, 'd'], [3600, 'h'], [60, 'min']] as const) {
+  for (const [length, unit] of [
+    [86_400, 'd'],
+    [3600, 'h'],
+    [60, 'min'],
+  ] as const) {
     if (seconds >= length && seconds % length === 0) return `${seconds / length} ${unit}`;
   }
   return `${Number(seconds.toFixed(1))} s`;

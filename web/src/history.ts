@@ -64,7 +64,9 @@ export interface PastSource {
 /** Asks for the past of the rows on the screen, once each. True where something came. */
 export async function fetchPast(source: PastSource, signal: AbortSignal): Promise<boolean> {
   const { list, length, keyOf, rows } = source;
-  const lacking = rows.filter(({ key }) => !asked.has(key) && (tracks.get(key)?.at.length ?? 0) < 3);
+  const lacking = rows.filter(
+    ({ key }) => !asked.has(key) && (tracks.get(key)?.at.length ?? 0) < 3,
+  );
   if (lacking.length === 0) return false;
   // Without steps: the time between points is also the interval of rates.
   const query = { window: SPAN_SECS };

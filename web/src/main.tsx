@@ -1,7 +1,10 @@
 import { render } from 'preact';
 import { App } from './app';
 import { followAddress } from './route';
-import './style.css';
+import './style/page.css';
+import './style/table.css';
+import './style/entity.css';
+import './style/narrow.css';
 import { followTheme } from './theme';
 
 followTheme();

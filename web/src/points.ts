@@ -23,7 +23,14 @@ export interface Points {
 }
 
 const COLUMNS = [
-  'cpu', 'cpuPeak', 'memory', 'memoryPeak', 'read', 'written', 'sent', 'received',
+  'cpu',
+  'cpuPeak',
+  'memory',
+  'memoryPeak',
+  'read',
+  'written',
+  'sent',
+  'received',
 ] as const;
 
 export type ColumnId = (typeof COLUMNS)[number];
@@ -39,8 +46,18 @@ export function pointsOf(records: Usage[], from: number, to: number): Points {
   const steps = all.slice(1).map(({ at }, index) => at - (all[index]?.at ?? at));
   const step = steps.sort((a, b) => a - b)[Math.floor(steps.length / 2)] ?? 0;
   const points: Points = {
-    at: [], seconds: [], step, hasPeaks: false, cpu: [], cpuPeak: [], memory: [], memoryPeak: [],
-    read: [], written: [], sent: [], received: [],
+    at: [],
+    seconds: [],
+    step,
+    hasPeaks: false,
+    cpu: [],
+    cpuPeak: [],
+    memory: [],
+    memoryPeak: [],
+    read: [],
+    written: [],
+    sent: [],
+    received: [],
   };
   let before: number | null = null;
   for (const { record, at } of all) {

@@ -68,7 +68,8 @@ export const nodeKind: Kind<NodeRecord> = {
 
 function workloadCell(pod: PodRecord): Cell {
   const { namespace, deployment_name: deployment } = pod;
-  if (deployment) return { text: deployment, href: () => link('deployment', namespace, deployment) };
+  if (deployment)
+    return { text: deployment, href: () => link('deployment', namespace, deployment) };
   return { text: [pod.workload_kind, pod.workload_name].filter(Boolean).join(' ') };
 }
 

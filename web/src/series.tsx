@@ -173,7 +173,10 @@ function Charts({ points, from, to, span, onZoom }: ChartsProps) {
   const words = (labels: string[]) =>
     rows
       .filter(({ label, sum }) => labels.includes(label) && sum)
-      .map(({ label, format, sum }) => sum && `${label}: mean ${format(sum.mean)}, peak ${format(sum.peak)}`)
+      .map(
+        ({ label, format, sum }) =>
+          sum && `${label}: mean ${format(sum.mean)}, peak ${format(sum.peak)}`,
+      )
       .join('; ');
 
   return (
@@ -201,7 +204,9 @@ function Charts({ points, from, to, span, onZoom }: ChartsProps) {
             <tr>
               <th scope="col">Figure</th>
               {['Min', 'Mean', 'Peak', 'Peak at', 'Last'].map((title) => (
-                <th scope="col" class="number">{title}</th>
+                <th scope="col" class="number">
+                  {title}
+                </th>
               ))}
             </tr>
           </thead>
@@ -211,7 +216,9 @@ function Charts({ points, from, to, span, onZoom }: ChartsProps) {
                 <th scope="row">{label}</th>
                 <td class="number">{format(sum?.min ?? null)}</td>
                 <td class="number">{format(sum?.mean ?? null)}</td>
-                <td class="number"><strong>{format(sum?.peak ?? null)}</strong></td>
+                <td class="number">
+                  <strong>{format(sum?.peak ?? null)}</strong>
+                </td>
                 <td class="number">{sum ? clock(sum.peakAt * 1000) : ''}</td>
                 <td class="number">{format(sum?.last ?? null)}</td>
               </tr>

@@ -32,7 +32,9 @@ export function Status() {
   return (
     <div class={`status ${state}`}>
       <span class="dot" aria-hidden="true" />
-      <span title={error?.message ?? (okAt === null ? '' : `Last answer ${clock(okAt)}`)}>{text}</span>
+      <span title={error?.message ?? (okAt === null ? '' : `Last answer ${clock(okAt)}`)}>
+        {text}
+      </span>
       <button type="button" aria-pressed={isPaused} onClick={() => setPaused(!isPaused)}>
         {isPaused ? 'Resume' : 'Pause'}
       </button>

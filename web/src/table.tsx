@@ -161,7 +161,10 @@ export function UsageTable<R extends Usage>({ kind, records, list, caption, empt
           {isHovered || isFocused ? ' Order is held while you are in the table.' : ''}
         </span>
       </div>
-      <table class={`figures show-${group} texts-${titles.length}`} aria-rowcount={shown.length + 1}>
+      <table
+        class={`figures show-${group} texts-${titles.length}`}
+        aria-rowcount={shown.length + 1}
+      >
         <caption class="unseen">{caption}</caption>
         <colgroup>
           {titles.map((_, index) => (
@@ -173,7 +176,9 @@ export function UsageTable<R extends Usage>({ kind, records, list, caption, empt
         </colgroup>
         <thead>
           <tr aria-rowindex={1}>
-            {titles.map((title, index) => header(`text${index}`, title, false, index > 0 ? 'other' : ''))}
+            {titles.map((title, index) =>
+              header(`text${index}`, title, false, index > 0 ? 'other' : ''),
+            )}
             {COLUMNS.map(({ id, title, group }) => header(id, title, true, group))}
           </tr>
         </thead>
@@ -185,7 +190,8 @@ export function UsageTable<R extends Usage>({ kind, records, list, caption, empt
           onPointerLeave={() => setHovered(false)}
           onFocusIn={() => setFocused(true)}
           onFocusOut={(event) => {
-            if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setFocused(false);
+            if (!event.currentTarget.contains(event.relatedTarget as Node | null))
+              setFocused(false);
           }}
         >
           {visible.map((row, index) => (
@@ -251,7 +257,12 @@ function UsageRow({ row, index, isActive, titles }: RowProps) {
         </a>
         {row.stale && <span class="badge">stale since {clock(row.at)}</span>}
         {others.length > 0 && (
-          <span class="below">{others.map((cell) => cell.text).filter(Boolean).join(' · ')}</span>
+          <span class="below">
+            {others
+              .map((cell) => cell.text)
+              .filter(Boolean)
+              .join(' · ')}
+          </span>
         )}
       </th>
       {others.map((cell, at) => (

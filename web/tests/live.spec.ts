@@ -80,7 +80,11 @@ test('waits for the first sample as long as the server says', async ({ page, ope
   await expect(rows(page)).toHaveCount(30, { timeout: 4000 });
 });
 
-test('asks for a token, keeps it in the tab, and says when it is refused', async ({ page, open, state }) => {
+test('asks for a token, keeps it in the tab, and says when it is refused', async ({
+  page,
+  open,
+  state,
+}) => {
   state.token = 'secret';
   await open();
   const field = page.getByLabel('Token');

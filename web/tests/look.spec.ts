@@ -40,7 +40,9 @@ for (const hash of ['#/', '#/pods', '#/node/worker-0001', '#/pod/shop/x']) {
     await open(hash);
     await page.locator('.cards, .count, .notice').first().waitFor();
     await page.waitForTimeout(500);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+      360,
+    );
   });
 }
 

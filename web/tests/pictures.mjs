@@ -8,7 +8,14 @@ import { makeState, start } from './mock.mjs';
 const PICTURES = [
   { name: 'nodes', hash: '#/', width: 1200, height: 640, colorScheme: 'light' },
   { name: 'node', hash: '#/node/worker-0003', width: 1200, height: 700, colorScheme: 'dark' },
-  { name: 'series', hash: '#/node/worker-0003', width: 1200, height: 800, colorScheme: 'light', at: '#over-time' },
+  {
+    name: 'series',
+    hash: '#/node/worker-0003',
+    width: 1200,
+    height: 800,
+    colorScheme: 'light',
+    at: '#over-time',
+  },
   { name: 'phone', hash: '#/pods', width: 390, height: 760, colorScheme: 'light' },
 ];
 
@@ -25,7 +32,10 @@ for (const { name, hash, width, height, colorScheme, at } of PICTURES) {
   await page.locator('tbody polyline').nth(10).waitFor({ state: 'attached' });
   if (at) {
     await page.locator(at).evaluate((one) => scrollTo(0, one.getBoundingClientRect().top - 70));
-    await page.locator('.u-over').first().hover({ position: { x: 300, y: 40 } });
+    await page
+      .locator('.u-over')
+      .first()
+      .hover({ position: { x: 300, y: 40 } });
   }
   await page.waitForTimeout(1000);
   const path = fileURLToPath(new URL(`../../docs/images/receiver-${name}.png`, import.meta.url));

@@ -26,7 +26,10 @@ test('sorts by a name and by rates', async ({ page, open }) => {
   await expect(page.locator('tbody td.disk .value').first()).toHaveText(/B\/s$/);
 });
 
-test('filters by words of any column, and keeps the filter in the address', async ({ page, open }) => {
+test('filters by words of any column, and keeps the filter in the address', async ({
+  page,
+  open,
+}) => {
   await open('#/pods');
   await rows(page).first().waitFor();
   await page.keyboard.press('/');
@@ -44,7 +47,10 @@ test('filters by words of any column, and keeps the filter in the address', asyn
   await expect(page.locator('.count')).toHaveText('300 pods');
 });
 
-test('moves between rows with arrow keys, opens with Enter, and comes back', async ({ page, open }) => {
+test('moves between rows with arrow keys, opens with Enter, and comes back', async ({
+  page,
+  open,
+}) => {
   await open('#/?sort=text0');
   await expect(rows(page)).toHaveCount(30);
   await page.keyboard.press('/');

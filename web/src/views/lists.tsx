@@ -15,14 +15,7 @@ import {
   type PodRecord,
   type Usage,
 } from '../records';
-import {
-  deploymentKind,
-  namespaceKind,
-  nodeKind,
-  podKind,
-  rowsOf,
-  type Kind,
-} from '../rows';
+import { deploymentKind, namespaceKind, nodeKind, podKind, rowsOf, type Kind } from '../rows';
 import { UsageTable } from '../table';
 
 interface ListProps<R extends Usage> {
@@ -60,7 +53,12 @@ export function Nodes() {
     const live = rows.filter((row) => !row.stale);
     const sum = total(live);
     if (sum) note(CLUSTER, sum.at, sum.cpu, sum.memory);
-    return { sum, stale: rows.length - live.length, count: rows.length, over: intervals(live, duration) };
+    return {
+      sum,
+      stale: rows.length - live.length,
+      count: rows.length,
+      over: intervals(live, duration),
+    };
   }, [data]);
   return (
     <>
@@ -98,11 +96,20 @@ export function Nodes() {
 
 export function Pods() {
   const poll = usePoll<PodRecord[]>(paths.pods);
-  useMemo(() => poll.data && forgetOthers('pod/', new Set(poll.data.map(podKind.keyOf))), [poll.data]);
+  useMemo(
+    () => poll.data && forgetOthers('pod/', new Set(poll.data.map(podKind.keyOf))),
+    [poll.data],
+  );
   return (
     <>
       <h1 tabIndex={-1}>Pods</h1>
-      <List kind={podKind} list={paths.pods} poll={poll} caption="Usage of pods" empty="No pod has posted lately." />
+      <List
+        kind={podKind}
+        list={paths.pods}
+        poll={poll}
+        caption="Usage of pods"
+        empty="No pod has posted lately."
+      />
     </>
   );
 }
@@ -147,7 +154,9 @@ export function Members({ pods, deployments }: { pods: string; deployments?: str
     {
       id: 'pods',
       title: 'Pods',
-      content: <List kind={podKind} list={pods} poll={podPoll} caption="Usage of pods" empty="No pod." />,
+      content: (
+        <List kind={podKind} list={pods} poll={podPoll} caption="Usage of pods" empty="No pod." />
+      ),
     },
   ];
   if (deployments && deploymentPoll.data?.length) {

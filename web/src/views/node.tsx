@@ -28,13 +28,24 @@ export function NodeView({ names: [node = ''] }: { names: string[] }) {
   const past = usePast(key);
   const now = useFigures(key, poll.data);
 
-  const tab = <R extends Usage>(id: string, kind: Kind<R>, list: string, found: Poll<R[]>): Tab[] => {
+  const tab = <R extends Usage>(
+    id: string,
+    kind: Kind<R>,
+    list: string,
+    found: Poll<R[]>,
+  ): Tab[] => {
     const [, many] = kind.noun;
     // A server without this part answers 404: nothing is shown of it.
     if (!found.data && found.error?.status === 404) return [];
     const title = many.charAt(0).toUpperCase() + many.slice(1);
     const content = (
-      <List kind={kind} list={list} poll={found} caption={`${title} of ${node}`} empty={`No ${many}.`} />
+      <List
+        kind={kind}
+        list={list}
+        poll={found}
+        caption={`${title} of ${node}`}
+        empty={`No ${many}.`}
+      />
     );
     return [{ id, title: found.data ? `${title} (${found.data.length})` : title, content }];
   };
@@ -56,7 +67,9 @@ export function NodeView({ names: [node = ''] }: { names: string[] }) {
         <Notice error={balance.error} retry={balance.retry} />
       )}
       {balance.data && <Balance balance={balance.data} />}
-      {poll.data && <Series path={(query) => seriesPath(paths.node(node), query)} onPoints={past} />}
+      {poll.data && (
+        <Series path={(query) => seriesPath(paths.node(node), query)} onPoints={past} />
+      )}
       {poll.data && (
         <Tabs
           label="Lists of this node"

@@ -59,8 +59,12 @@ function Containers({ containers }: { containers: NonNullable<PodRecord['contain
         <thead>
           <tr>
             <th scope="col">Container</th>
-            <th scope="col" class="number">CPU, cores</th>
-            <th scope="col" class="number">Memory</th>
+            <th scope="col" class="number">
+              CPU, cores
+            </th>
+            <th scope="col" class="number">
+              Memory
+            </th>
           </tr>
         </thead>
         <tbody>
