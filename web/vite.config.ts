@@ -1,8 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vite';
 
-// Both libraries ask for their notice in copies.
-const NOTICE =
-  '/*! Contains Preact (MIT, (c) 2015-present Jason Miller) and uPlot (MIT, (c) 2022 Leon Sorokin). */';
+// Both libraries ask for their licence in copies.
+const NOTICE = `/*!\n${readFileSync('NOTICE', 'utf8')}*/`;
 
 export default defineConfig({
   // The files lie flat; the receiver serves them below /assets/.

@@ -1,22 +1,37 @@
 /** Parts that the views of single entities have in common. */
 
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
+import { paths } from './api';
 import { bytes, clock, cores, duration, rate } from './format';
-import { note, timeBefore, track } from './history';
-import { figures, type Figures, type Usage } from './records';
+import { note, track } from './history';
+import { followSenders, senders, usePoll } from './poll';
+import { figures, type Figures, type NodeRecord, type Usage } from './records';
 import { route } from './route';
+import { nodeKind, rowsOf, secondsOf, type Kind } from './rows';
 import { Sparkline } from './sparkline';
 
 /** So much of the past is in a sparkline. */
 const PAST_MILLIS = 900_000;
 
 /** The figures of one entity; the key is that of its sparkline. */
-export function useFigures(key: string, usage: Usage | undefined): Figures | undefined {
+export function useFigures<R extends Usage>(
+  kind: Kind<R>,
+  key: string,
+  usage: R | undefined,
+): Figures | undefined {
+  senders.use();
   if (!usage) return undefined;
-  const at = Date.parse(usage.timestamp);
-  note(key, at, usage.cpu_millicores / 1000, usage.memory_bytes);
-  return figures(usage, timeBefore(key, at));
+  note(key, Date.parse(usage.timestamp), usage.cpu_millicores / 1000, usage.memory_bytes);
+  return figures(usage, secondsOf(kind, key, usage));
+}
+
+/** Learns how often the senders post, which sums of their posts do not say. */
+export function useSenders(): void {
+  const { data } = usePoll<NodeRecord[]>(paths.nodes, { everyMillis: 60_000, optional: true });
+  useEffect(() => {
+    if (data) followSenders(rowsOf(nodeKind, data).map((row) => row.seconds));
+  }, [data]);
 }
 
 /** Takes the newest points of a series into the track of the entity's cards. */

@@ -1,5 +1,5 @@
 import { get, listWindow, seriesPath } from './api';
-import type { Usage } from './records';
+import { median, type Usage } from './records';
 
 /** The last values of an entity, for its sparkline. */
 export interface Track {
@@ -24,9 +24,18 @@ export function track(key: string): Track | undefined {
   return tracks.get(key);
 }
 
-/** The time of the point before `at`. */
-export function timeBefore(key: string, at: number): number | null {
-  return tracks.get(key)?.at.findLast((time) => time < at) ?? null;
+/** Polls may skip points: a step this much longer than usual says nothing of the interval. */
+const SKIPPED = 1.5;
+
+/** The seconds from the point before to the one of `at`. */
+export function secondsBefore(key: string, at: number): number | null {
+  const times = tracks.get(key)?.at;
+  const before = times?.findLast((time) => time < at);
+  if (!times || before === undefined) return null;
+  const steps = times.slice(1).map((time, index) => time - (times[index] ?? time));
+  const usual = median(steps);
+  const step = at - before;
+  return (usual !== null && step > SKIPPED * usual ? usual : step) / 1000;
 }
 
 /** The record's time and values into its track, in order of time. */

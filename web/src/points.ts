@@ -1,6 +1,6 @@
 /** A time series of the API as columns, and its summary. */
 
-import { figures, type Usage } from './records';
+import { figures, median, type Usage } from './records';
 
 type Values = (number | null)[];
 
@@ -33,18 +33,22 @@ const COLUMNS = [
   'received',
 ] as const;
 
-export type ColumnId = (typeof COLUMNS)[number];
+const BYTES = ['read', 'written', 'sent', 'received'] as const;
 
 /** So many steps without a point are a gap in the line. */
 const GAP_STEPS = 3;
 
-export function pointsOf(records: Usage[], from: number, to: number): Points {
+/**
+ * `isSum`: the points are of intervals of the clock, each with all that was posted in it. The newest
+ * one is still filling, so its bytes are not known.
+ */
+export function pointsOf(records: Usage[], from: number, to: number, isSum = false): Points {
   const all = records
     .map((record) => ({ record, at: Date.parse(record.timestamp) / 1000 }))
     .filter(({ at }) => at >= from - 1 && at <= to + 1)
     .sort((a, b) => a.at - b.at);
   const steps = all.slice(1).map(({ at }, index) => at - (all[index]?.at ?? at));
-  const step = steps.sort((a, b) => a - b)[Math.floor(steps.length / 2)] ?? 0;
+  const step = median(steps) ?? 0;
   const points: Points = {
     at: [],
     seconds: [],
@@ -69,8 +73,8 @@ export function pointsOf(records: Usage[], from: number, to: number): Points {
       for (const column of COLUMNS) points[column].push(null);
     }
     // The bytes of the first point after a gap are of one step, not of the gap.
-    const start: number | null = isAfterGap ? at - step : before;
-    const now = figures(record, start === null ? null : start * 1000);
+    const since = isAfterGap || isSum ? step : before === null ? null : at - before;
+    const now = figures(record, since || null);
     const { peak } = record;
     points.hasPeaks ||= peak !== undefined;
     points.at.push(at);
@@ -84,6 +88,10 @@ export function pointsOf(records: Usage[], from: number, to: number): Points {
     points.sent.push(now.sent);
     points.received.push(now.received);
     before = at;
+  }
+  if (isSum) {
+    for (const column of BYTES)
+      if (points.at.length > 0) points[column][points.at.length - 1] = null;
   }
   return points;
 }

@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { access, ApiError, get } from './api';
+import { median } from './records';
 import { Store } from './store';
 
 /** Milliseconds between two polls; follows the interval of the records. */
@@ -11,10 +12,15 @@ export const connection = new Store<{ okAt: number | null; error: ApiError | nul
   error: null,
 });
 
-/** Polls as often as the fastest sender samples, 5 s to 15 s. */
-export function followInterval(seconds: (number | null)[]): void {
-  const known = seconds.reduce<number>((low, next) => Math.min(low, next ?? Infinity), Infinity);
-  if (known !== Infinity) interval.set(Math.min(15_000, Math.max(5_000, Math.round(known) * 1000)));
+/** Seconds between two posts of most senders. */
+export const senders = new Store<number | null>(null);
+
+/** Polls as often as most senders post, 5 s to 15 s. */
+export function followSenders(seconds: (number | null)[]): void {
+  const usual = median(seconds.filter((one) => one !== null));
+  if (usual === null) return;
+  senders.set(usual);
+  interval.set(Math.min(15_000, Math.max(5_000, Math.round(usual) * 1000)));
 }
 
 export interface Poll<T> {

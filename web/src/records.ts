@@ -79,15 +79,18 @@ export interface Figures {
   received: number | null;
 }
 
-/** `before`: the time of the point before, for records that do not say their interval. */
-export function figures(usage: Usage, before: number | null): Figures {
-  const at = Date.parse(usage.timestamp);
-  const gap = before === null ? null : (at - before) / 1000;
-  const seconds = usage.window_millis ? usage.window_millis / 1000 : gap && gap > 0 ? gap : null;
+/** The middle one; of an even number the greater. */
+export function median(values: number[]): number | null {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? null;
+}
+
+/** `otherwise`: the seconds of the interval, for records that do not say them. */
+export function figures(usage: Usage, otherwise: number | null): Figures {
+  const seconds = usage.window_millis ? usage.window_millis / 1000 : otherwise;
   const perSecond = (delta: number | undefined) =>
     delta === undefined || seconds === null ? null : delta / seconds;
   return {
-    at,
+    at: Date.parse(usage.timestamp),
     seconds,
     stale: usage.stale === true,
     cpu: usage.cpu_nanocores === undefined ? usage.cpu_millicores / 1e3 : usage.cpu_nanocores / 1e9,

@@ -1,7 +1,8 @@
 /** Records of the API as rows of a table. */
 
 import { paths } from './api';
-import { timeBefore } from './history';
+import { secondsBefore } from './history';
+import { senders } from './poll';
 import {
   figures,
   type DeploymentRecord,
@@ -38,13 +39,24 @@ export interface Kind<R extends Usage> {
   keyOf: (record: R) => string;
   cells: (record: R) => Cell[];
   pathOf?: (record: R) => string;
+  /** The sum of the last posts of pods: its bytes are over the senders' interval. */
+  isSum?: boolean;
+}
+
+/** The interval of a record that does not say it. */
+export function secondsOf<R extends Usage>(kind: Kind<R>, key: string, record: R): number | null {
+  if (record.window_millis) return null;
+  return kind.isSum ? senders.get() : secondsBefore(key, Date.parse(record.timestamp));
 }
 
 export function rowsOf<R extends Usage>(kind: Kind<R>, records: R[]): Row[] {
   return records.map((record) => {
     const key = kind.keyOf(record);
-    const before = record.window_millis ? null : timeBefore(key, Date.parse(record.timestamp));
-    const row: Row = { ...figures(record, before), key, cells: kind.cells(record) };
+    const row: Row = {
+      ...figures(record, secondsOf(kind, key, record)),
+      key,
+      cells: kind.cells(record),
+    };
     const { pathOf } = kind;
     if (pathOf) row.path = () => pathOf(record);
     return row;
@@ -108,6 +120,7 @@ export const namespaceKind: Kind<NamespaceRecord> = {
   keyOf: ({ namespace }) => key('namespace', namespace),
   cells: ({ namespace }) => [namespaceCell(namespace)],
   pathOf: ({ namespace }) => paths.namespace(namespace),
+  isSum: true,
 };
 
 export const deploymentKind: Kind<DeploymentRecord> = {
@@ -119,6 +132,7 @@ export const deploymentKind: Kind<DeploymentRecord> = {
     namespaceCell(namespace),
   ],
   pathOf: (record) => paths.deployment(record.namespace, record.deployment_name),
+  isSum: true,
 };
 
 export const unitKind: Kind<UnitRecord> = {

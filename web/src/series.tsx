@@ -24,11 +24,13 @@ interface Props {
   select?: (record: Usage) => boolean;
   /** What to show where the server has no series. */
   missing?: string;
+  /** A series of sums: its newest point may lack senders yet. */
+  isSum?: boolean;
   /** Is given the points of the present, where they are whole. */
   onPoints?: (records: Usage[]) => void;
 }
 
-export function Series({ path, select, missing, onPoints }: Props) {
+export function Series({ path, select, missing, isSum = false, onPoints }: Props) {
   const { query } = route.use();
   const max = longest.use();
   const wanted = Number(query.get('window')) || WINDOW;
@@ -51,7 +53,7 @@ export function Series({ path, select, missing, onPoints }: Props) {
     const all = Array.isArray(data) ? data : [];
     return select ? all.filter(select) : all;
   }, [data]);
-  const points = useMemo(() => pointsOf(records, start, end), [records, start, end]);
+  const points = useMemo(() => pointsOf(records, start, end, isSum), [records, start, end]);
   useEffect(() => {
     if (!isPast && step <= 15 && records.length > 0) onPoints?.(records);
   }, [records]);

@@ -5,7 +5,7 @@ import { clock, counted, cores, bytes, duration, integer, rate, UNKNOWN } from '
 import { fetchPast, noteAll, track } from './history';
 import { useOrder, type Figure, type Sort } from './order';
 import { useRowKeys } from './row-keys';
-import { followInterval } from './poll';
+import { followSenders, senders } from './poll';
 import { intervals, type Usage } from './records';
 import { route, setQuery } from './route';
 import { rowsOf, type Cell, type Kind, type Row } from './rows';
@@ -49,14 +49,15 @@ export function UsageTable<R extends Usage>({ kind, records, list, caption, empt
   const [past, setPast] = useState(0);
   const [isHovered, setHovered] = useState(false);
   const [isFocused, setFocused] = useState(false);
+  const ofSums = senders.use();
   const body = useRef<HTMLTableSectionElement>(null);
 
   const rows = useMemo(() => {
     noteAll(records, kind.keyOf as (record: never) => string);
     const all = rowsOf(kind, records);
-    followInterval(all.map((row) => row.seconds));
+    if (!kind.isSum) followSenders(all.map((row) => row.seconds));
     return all;
-  }, [records, kind, past]);
+  }, [records, kind, past, ofSums]);
   const shown = useOrder(rows, filter, sort, isHovered || isFocused);
   const { start, end } = useVisible(body, shown.length);
   const visible = shown.slice(start, end);

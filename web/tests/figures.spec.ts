@@ -15,8 +15,8 @@ const record = (seconds: number, bytes: number, more: Partial<Usage> = {}): Usag
 });
 
 test('a rate is over the interval that the record names, else since the point before', () => {
-  expect(figures(record(100, 3000, { window_millis: 1500 }), 90_000).read).toBe(2000);
-  expect(figures(record(100, 3000), 90_000).read).toBe(300);
+  expect(figures(record(100, 3000, { window_millis: 1500 }), 10).read).toBe(2000);
+  expect(figures(record(100, 3000), 10).read).toBe(300);
   expect(figures(record(100, 3000), null).read).toBeNull();
   expect(figures(record(100, 0, { cpu_nanocores: 1_500_000 }), null).cpu).toBe(0.0015);
 });
@@ -31,6 +31,11 @@ test('a point after a gap has the rate of one step, and the line has a hole', ()
   expect(points.read).toEqual([null, 10, 10, null, 10]);
   expect(points.cpu).toEqual([0.1, 0.115, 0.13, null, 0.4]);
   expect(pointsOf([record(100, 1), record(115, 1)], 110, 120).at).toEqual([115]);
+});
+
+test('a point of a sum is over the whole step, and the newest is not known yet', () => {
+  const sums = [record(14, 150), record(29, 150), record(31, 150), record(46, 20)];
+  expect(pointsOf(sums, 0, 100, true).read).toEqual([10, 10, 10, null]);
 });
 
 test('a summary weighs by time, and knows the peaks of merged steps', () => {

@@ -106,6 +106,14 @@ test('a range of the past, by keys and by dragging', async ({ page, open, state 
   await expect(page).not.toHaveURL(/from=/);
 });
 
+test('rates of sums are over the interval of the senders', async ({ page, open }) => {
+  await open('#/namespaces');
+  await expect(page.locator('.list .note')).toContainText('Rates are over 15 s');
+  await open('#/deployment/shop/api');
+  await expect(page.locator('.sampled')).toContainText('rates over 15 s');
+  await expect(page.locator('.cards')).toContainText('/s');
+});
+
 test('a server that keeps less than the window', async ({ page, open, state }) => {
   state.windowMax = 600;
   await open('#/node/worker-0001');

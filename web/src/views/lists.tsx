@@ -1,7 +1,7 @@
 import { useMemo } from 'preact/hooks';
 import type { ComponentChildren } from 'preact';
 import { paths } from '../api';
-import { Cards, Tabs } from '../entity';
+import { Cards, Tabs, useSenders } from '../entity';
 import { duration, integer } from '../format';
 import { forgetOthers, note } from '../history';
 import { Notice } from '../notice';
@@ -115,6 +115,7 @@ export function Pods() {
 }
 
 export function Namespaces() {
+  useSenders();
   const poll = usePoll<NamespaceRecord[]>(paths.namespaces);
   return (
     <>
@@ -131,6 +132,7 @@ export function Namespaces() {
 }
 
 export function Deployments() {
+  useSenders();
   const poll = usePoll<DeploymentRecord[]>(paths.deployments);
   return (
     <>

@@ -26,7 +26,7 @@ export function NodeView({ names: [node = ''] }: { names: string[] }) {
   const balance = usePoll<BalanceRecord>(paths.balance(node), OPTIONAL);
   const key = nodeKind.keyOf({ node_name: node } as NodeRecord);
   const past = usePast(key);
-  const now = useFigures(key, poll.data);
+  const now = useFigures(nodeKind, key, poll.data);
 
   const tab = <R extends Usage>(
     id: string,
@@ -91,7 +91,7 @@ export function UnitView({ names: [node = '', unit = ''] }: { names: string[] })
   const record = poll.data?.find((one) => one.unit === unit);
   const key = unitKind.keyOf({ node_name: node, unit } as UnitRecord);
   const past = usePast(key);
-  const now = useFigures(key, record);
+  const now = useFigures(unitKind, key, record);
   const own = processes.data?.filter(({ owner }) => owner === unit) ?? [];
   return (
     <>

@@ -1,5 +1,5 @@
 import { paths, seriesPath } from '../api';
-import { Cards, Facts, Labels, Sampled, useFigures, usePast } from '../entity';
+import { Cards, Facts, Labels, Sampled, useFigures, usePast, useSenders } from '../entity';
 import { bytes, cores } from '../format';
 import { Notice } from '../notice';
 import { usePoll } from '../poll';
@@ -16,7 +16,7 @@ export function PodView({ names: [namespace = '', pod = ''] }: { names: string[]
   const record = poll.data?.reduce((a, b) => (a.timestamp < b.timestamp ? b : a));
   const key = podKind.keyOf(record ?? ({ namespace, pod_name: pod } as PodRecord));
   const past = usePast(key);
-  const now = useFigures(key, record);
+  const now = useFigures(podKind, key, record);
   const { node_name: node, deployment_name: deployment } = record ?? {};
   const workload = [record?.workload_kind, record?.workload_name].filter(Boolean).join(' ');
   return (
@@ -83,10 +83,11 @@ function Containers({ containers }: { containers: NonNullable<PodRecord['contain
 
 export function NamespaceView({ names: [namespace = ''] }: { names: string[] }) {
   const path = paths.namespace(namespace);
+  useSenders();
   const poll = usePoll<NamespaceRecord>(path);
   const key = namespaceKind.keyOf({ namespace } as NamespaceRecord);
   const past = usePast(key);
-  const now = useFigures(key, poll.data);
+  const now = useFigures(namespaceKind, key, poll.data);
   return (
     <>
       <h1 tabIndex={-1}>
@@ -99,7 +100,7 @@ export function NamespaceView({ names: [namespace = ''] }: { names: string[] }) 
           <Cards figures={now} track={key} />
         </>
       )}
-      <Series path={(query) => seriesPath(path, query)} onPoints={past} />
+      <Series isSum path={(query) => seriesPath(path, query)} onPoints={past} />
       <Members
         pods={paths.namespacePods(namespace)}
         deployments={paths.namespaceDeployments(namespace)}
@@ -110,10 +111,11 @@ export function NamespaceView({ names: [namespace = ''] }: { names: string[] }) 
 
 export function DeploymentView({ names: [namespace = '', name = ''] }: { names: string[] }) {
   const path = paths.deployment(namespace, name);
+  useSenders();
   const poll = usePoll<DeploymentRecord>(path);
   const key = deploymentKind.keyOf({ namespace, deployment_name: name } as DeploymentRecord);
   const past = usePast(key);
-  const now = useFigures(key, poll.data);
+  const now = useFigures(deploymentKind, key, poll.data);
   return (
     <>
       <h1 tabIndex={-1}>
@@ -127,7 +129,7 @@ export function DeploymentView({ names: [namespace = '', name = ''] }: { names: 
           <Cards figures={now} track={key} />
         </>
       )}
-      <Series path={(query) => seriesPath(path, query)} onPoints={past} />
+      <Series isSum path={(query) => seriesPath(path, query)} onPoints={past} />
       <Members pods={paths.deploymentPods(namespace, name)} />
     </>
   );
