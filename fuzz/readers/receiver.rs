@@ -109,9 +109,7 @@ async fn serve(input: &[u8]) {
         check(&app, request.expect("a path"), Some(StatusCode::OK)).await;
     }
     let request = Request::builder().uri("/").header(ACCEPT, "text/html").body(Body::empty());
-    let page = check(&app, request.expect("a path"), Some(StatusCode::OK)).await.body;
-    // The page has no scripts of its own, so any would be somebody's name.
-    assert!(!page.to_ascii_lowercase().windows(7).any(|part| part == b"<script"));
+    check(&app, request.expect("a path"), Some(StatusCode::OK)).await;
 }
 
 fn packed(how: &str, body: &[u8]) -> Option<Vec<u8>> {

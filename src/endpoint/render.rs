@@ -13,8 +13,8 @@ use crate::payload::dialect::Dialect;
 use crate::payload::entities::Observation;
 use crate::payload::options::{ClusterContext, EncodeOptions, PodFilter, UnknownPodPolicy};
 use crate::payload::profile::{EncodeSample, Reports, WireForm};
-use crate::payload::resource_api;
 use crate::payload::running_totals::Entities;
+use crate::payload::sample_post;
 use crate::payload::selector::Selector;
 
 /// The renderer of an endpoint's posts.
@@ -77,8 +77,8 @@ impl Encoder {
         };
         let options =
             EncodeOptions { unknown_pods, extras: true, ..EncodeOptions::new(&settings.node.name) };
-        let (encode, options) = (resource_api::encode, Box::new(options));
-        Self::Samples(SampleEncoder { dialect: Dialect::ResourceApi, encode, options })
+        let (encode, options) = (sample_post::encode, Box::new(options));
+        Self::Samples(SampleEncoder { dialect: Dialect::Samples, encode, options })
     }
 }
 

@@ -2,7 +2,7 @@
 
 pub use super::profile::CounterForms;
 use super::profile::Profile;
-use super::{ndjson, otlp, pod_batch, pod_lifecycle, remote_write, resource_api};
+use super::{ndjson, otlp, pod_batch, pod_lifecycle, remote_write, resource_api, sample_post};
 
 /// The API that an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +14,7 @@ pub enum Dialect {
     Otlp,
     RemoteWrite,
     Ndjson,
+    Samples,
 }
 
 impl Dialect {
@@ -24,6 +25,7 @@ impl Dialect {
         Self::Otlp,
         Self::RemoteWrite,
         Self::Ndjson,
+        Self::Samples,
     ];
 
     /// Every name, in the order in which error lines list them.
@@ -47,6 +49,7 @@ impl Dialect {
             Self::Otlp => &otlp::PROFILE,
             Self::RemoteWrite => &remote_write::PROFILE,
             Self::Ndjson => &ndjson::PROFILE,
+            Self::Samples => &sample_post::PROFILE,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod prometheus;
 pub mod remote_write;
 pub mod resource_api;
 pub mod running_totals;
+pub mod sample_post;
 pub mod selector;
 mod series_names;
 pub mod size;

@@ -22,6 +22,7 @@ mod pod_lifecycle;
 mod request;
 mod resource_api;
 mod routes;
+mod samples;
 mod server;
 mod span;
 mod state;

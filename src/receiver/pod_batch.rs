@@ -54,7 +54,7 @@ async fn push_pods(
 ) -> HandlerResult {
     let resources = decode_pods(&body.bytes).map_err(Refusal::bad_request)?.resources;
     let count = resources.len();
-    let mut pushes = pushes();
+    let mut pushes = UsagePushes::of(Dialect::PodBatch);
     for pod in resources {
         pushes.documents.push(Document {
             kind: DocumentKind::Pod,
@@ -76,7 +76,7 @@ async fn push_nodes(
 ) -> HandlerResult {
     let resources = decode_nodes(&body.bytes).map_err(Refusal::bad_request)?.resources;
     let count = resources.len();
-    let mut pushes = pushes();
+    let mut pushes = UsagePushes::of(Dialect::PodBatch);
     for node in resources {
         pushes.documents.push(Document {
             kind: DocumentKind::Node,
@@ -88,15 +88,6 @@ async fn push_nodes(
         pushes.nodes.push(NodePush { name: node.name, post: node.post, amounts });
     }
     state.store_post(body.head, Change::Usage(pushes), |_| accepted(count)).await
-}
-
-fn pushes() -> UsagePushes {
-    UsagePushes {
-        dialect: Dialect::PodBatch,
-        nodes: Vec::new(),
-        pods: Vec::new(),
-        documents: Vec::new(),
-    }
 }
 
 fn accepted(count: usize) -> Response {

@@ -94,8 +94,7 @@ async fn push_pod(
 }
 
 fn pushes(nodes: Vec<NodePush>, pods: Vec<PodPush>) -> Change {
-    let dialect = Dialect::ResourceApi;
-    Change::Usage(UsagePushes { dialect, nodes, pods, documents: Vec::new() })
+    Change::Usage(UsagePushes { nodes, pods, ..UsagePushes::of(Dialect::ResourceApi) })
 }
 
 fn stored(message: &str) -> Response {

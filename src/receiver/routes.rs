@@ -2,26 +2,23 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER,
-};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
 use super::answer::Refusal;
 use super::host_header::host_fault;
 use super::state::ReceiverState;
-use super::store::{RowPage, StoreError};
-use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api};
+use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api, samples};
 
 /// A router for all APIs over one state. `is_loopback`: it is served on a loopback address, where the
 /// `Host` header must name this host.
 pub fn router(state: &ReceiverState, is_loopback: bool) -> Router {
     Router::new()
-        .route("/", get(index))
+        .merge(page::router())
         .merge(resource_api::router())
+        .merge(samples::router())
         .merge(metrics_k8s_io::router())
         .merge(pod_batch::router())
         .merge(pod_lifecycle::router())
@@ -61,6 +58,7 @@ async fn await_first_push(
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     // The lists of APIs and versions hold without a sample.
     let is_of_figures = !matches!(request.uri().path(), "/" | "/api" | "/apis" | "/api/v1")
+        && !request.uri().path().starts_with("/assets/")
         && !request.uri().path().starts_with("/apis/metrics.k8s.io")
         || request.uri().path().starts_with("/apis/metrics.k8s.io/v1beta1/");
     if is_read && is_of_figures {
@@ -94,33 +92,4 @@ async fn write_refusal(request: Request, next: Next) -> Response {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-/// The index: a page in a browser, plain text elsewhere.
-async fn index(State(state): State<ReceiverState>, headers: HeaderMap) -> Response {
-    let wants_html = headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"));
-    if !wants_html {
-        return ([(CONTENT_TYPE, "text/plain; charset=utf-8")], page::TEXT).into_response();
-    }
-    let Ok(html) = overview(&state).await else {
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
-            .into_response();
-    };
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
-    ];
-    (headers, html).into_response()
-}
-
-/// The first rows of each kind as a page.
-async fn overview(state: &ReceiverState) -> Result<String, StoreError> {
-    let nodes = state.store().nodes(state.listed_nodes(), RowPage::of_rows()).await?;
-    let deployments = state.store().sums(state.live(), true).await?;
-    let pods = state.store().pods(state.live(), RowPage::of_rows()).await?;
-    Ok(page::html(&nodes, &deployments, &pods, state.live().since))
 }

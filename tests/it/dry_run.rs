@@ -153,7 +153,8 @@ fn without_an_endpoint_the_posts_to_the_own_receiver_are_printed_until_the_reade
     let mut agent = Agent::start(command);
     let all = lines_until(&mut agent, |all| !all.is_empty());
     assert_eq!(all[0]["endpoint"], "receiver");
-    assert_eq!(all[0]["url"], format!("http://{address}/api/nodes/n1/metrics"));
+    assert_eq!(all[0]["url"], format!("http://{address}/api/samples"));
+    assert_eq!(all[0]["body"]["posts"][0]["path"], "/api/nodes/n1/metrics");
     // Its address is in use, which would else keep the agent from starting.
     assert_uncalled(&receiver);
     drop(agent.0.stdout.take());

@@ -18,6 +18,7 @@ mod idempotency;
 mod metrics_k8s_io;
 mod pod_batch;
 mod pod_lifecycle;
+mod samples;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -467,13 +468,24 @@ async fn a_full_store_says_so_and_goes_on_serving_those_it_has() {
 #[tokio::test]
 async fn the_index_is_a_page_for_browsers_and_text_for_the_rest() {
     let server = Server::start().await;
-    server.push("/api/nodes/%3Cb%3E/metrics", &node_body(1)).await;
-    let get = || server.client.get(format!("{}/", server.base));
-    let page = get().header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
+    let get = |path: &str| server.client.get(format!("{}{path}", server.base));
+    let page = get("/").header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
     let page = page.text().await.unwrap();
-    assert!(page.contains("&lt;b&gt;") && !page.contains("<b>"), "{page}");
-    let text = get().send().await.unwrap();
+    for (path, content_type) in
+        [("/assets/app.js", "text/javascript"), ("/assets/app.css", "text/css")]
+    {
+        assert!(page.contains(path), "{page}");
+        let file = get(path).send().await.unwrap();
+        assert_eq!(file.status(), 200);
+        assert!(file.headers()["content-type"].to_str().unwrap().starts_with(content_type));
+        let etag = file.headers()["etag"].clone();
+        let again = get(path).header("if-none-match", etag).send().await.unwrap();
+        assert_eq!(again.status(), 304);
+    }
+    let text = get("/").send().await.unwrap();
     assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
     assert!(text.text().await.unwrap().contains("/api/namespaces/<namespace>/pods"));
 }

@@ -22,8 +22,18 @@ use row::DumpRow;
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// The document.
+/// The document, indented.
 pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &document(dump))?;
+    out.write_all(b"\n")
+}
+
+/// The document, without spaces.
+pub fn write_compact(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(out, &document(dump)).map_err(io::Error::from)
+}
+
+fn document<'a>(dump: &'a Dump<'a>) -> DumpDocument<'a> {
     let (account, catalog) = (dump.account, dump.catalog);
     let pod = |pod| {
         let containers = owners::containers(dump, pod);
@@ -31,7 +41,7 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
     };
     let conservation = rows::balances(account)
         .fold(DumpRow::default(), |row, (resource, balance)| row.with_row(resource, balance));
-    let document = DumpDocument {
+    DumpDocument {
         schema_version: SCHEMA_VERSION,
         node: rows::node(dump),
         pods: dump.pods.iter().copied().map(pod).collect(),
@@ -39,9 +49,7 @@ pub fn write_json(dump: &Dump<'_>, out: &mut impl Write) -> io::Result<()> {
         processes: dump,
         conservation: conservation.with_rows("exited", account.exited.iter().map(rows::exited)),
         gaps: rows::gaps(dump.gaps).collect(),
-    };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    out.write_all(b"\n")
+    }
 }
 
 /// One object a line, each with its kind.

@@ -50,6 +50,24 @@ pub const PROFILE: Profile = Profile {
 /// The lines of a sample, in as few bodies as their size allows.
 #[must_use]
 pub fn encode(view: &Observation<'_>, _: &Entities<'_>, options: &EncodeOptions) -> Vec<Message> {
+    let lines = with_dump(view, options, 0, |dump| {
+        let mut lines = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = dump::write_ndjson(dump, &mut lines);
+        lines
+    });
+    let body = |body| Message { path: String::new(), body };
+    bodies(lines.into(), options.body_bytes_max).into_iter().map(body).collect()
+}
+
+/// The result of `write` for a dump of the sample, with the pods that an endpoint wants and as many
+/// processes.
+pub(super) fn with_dump<T>(
+    view: &Observation<'_>,
+    options: &EncodeOptions,
+    processes_max: usize,
+    write: impl FnOnce(&Dump<'_>) -> T,
+) -> T {
     let Observation { account, catalog, .. } = *view;
     let host = HostFacts { name: options.node_name.to_string(), ..HostFacts::default() };
     let pods: Vec<&PodUsage> =
@@ -60,7 +78,9 @@ pub fn encode(view: &Observation<'_>, _: &Entities<'_>, options: &EncodeOptions)
         ProcessOwner::Kernel | ProcessOwner::Container { .. } | ProcessOwner::Unit { .. } => true,
     };
     let exited = account.exited_children.iter();
-    let dump = Dump {
+    let mut processes = dump::largest_processes(account, processes_max);
+    processes.retain(|process| of_sent(&ProcessOwner::of(process)));
+    write(&Dump {
         host: &host,
         account,
         catalog,
@@ -70,17 +90,12 @@ pub fn encode(view: &Observation<'_>, _: &Entities<'_>, options: &EncodeOptions)
         pods,
         container_weight: |_| 0,
         units: account.units.iter().collect(),
-        processes: Vec::new(),
+        processes,
         exited_children: exited
             .filter(|exited| of_sent(&ProcessOwner::of_cgroup(&exited.cgroup)))
             .collect(),
         rests: Vec::new(),
-    };
-    let mut lines = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = dump::write_ndjson(&dump, &mut lines);
-    let body = |body| Message { path: String::new(), body };
-    bodies(lines.into(), options.body_bytes_max).into_iter().map(body).collect()
+    })
 }
 
 /// `true` where a pod passes the filters. One that no source knows has no namespace and no labels.

@@ -88,10 +88,16 @@ pub struct ContainerEcho {
 /// The body is no JSON object, lacks a figure, has one that is no integer from 0 to 2^64-1, or an
 /// extra of another type or size.
 pub fn decode_node(body: &[u8]) -> Result<NodePost, BodyError> {
-    let object = object_of(body)?;
-    let fields = Fields::of(&object);
+    node_post(&Fields::of(&object_of(body)?))
+}
+
+/// Reads a node's post from its fields.
+///
+/// # Errors
+/// As [`decode_node`].
+pub fn node_post(fields: &Fields<'_>) -> Result<NodePost, BodyError> {
     Ok(NodePost {
-        usage: usage_of(&fields)?,
+        usage: usage_of(fields)?,
         extras: NodeEcho {
             window_millis: fields.optional_integer("window_millis")?,
             cpu_nanocores: fields.optional_integer("cpu_nanocores")?,
@@ -106,12 +112,18 @@ pub fn decode_node(body: &[u8]) -> Result<NodePost, BodyError> {
 /// # Errors
 /// As [`decode_node`]; also where `node_name` is absent or no name.
 pub fn decode_pod(body: &[u8]) -> Result<PodPost, BodyError> {
-    let object = object_of(body)?;
-    let fields = Fields::of(&object);
-    let usage = usage_of(&fields)?;
+    pod_post(&Fields::of(&object_of(body)?))
+}
+
+/// Reads a pod's post from its fields.
+///
+/// # Errors
+/// As [`decode_pod`].
+pub fn pod_post(fields: &Fields<'_>) -> Result<PodPost, BodyError> {
+    let usage = usage_of(fields)?;
     let node_name = fields.text("node_name", NAME_BYTES_MAX)?;
     named("node_name", node_name)?;
-    Ok(PodPost { usage, node_name: node_name.to_owned(), extras: pod_extras(&fields)? })
+    Ok(PodPost { usage, node_name: node_name.to_owned(), extras: pod_extras(fields)? })
 }
 
 fn pod_extras(fields: &Fields<'_>) -> Result<PodEcho, BodyError> {

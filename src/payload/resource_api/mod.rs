@@ -23,7 +23,7 @@ use serde::Serialize;
 
 pub use decode::{
     CONTAINERS_MAX, ContainerEcho, LABEL_LIMITS, NodeEcho, NodePost, PodEcho, PodPost, decode_node,
-    decode_pod,
+    decode_pod, node_post, pod_post,
 };
 pub use extras::{ContainerExtra, NodeExtras, PodExtras};
 pub use merge::merge;

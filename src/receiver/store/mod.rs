@@ -16,7 +16,7 @@ pub(super) use point::Point;
 pub(super) use port::{
     Change, Document, DocumentKind, DocumentRow, EntityQuery, NodePush, NodeRow, PodKey, PodPush,
     PodRow, PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
-    StoredOutcome, SumKey, SumRow, UsagePushes,
+    StoredOutcome, SumKey, SumRow, UnitPush, UsagePushes,
 };
 pub use sqlite::SqlitePlace;
 pub(super) use sqlite::SqliteStore;

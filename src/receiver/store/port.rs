@@ -47,7 +47,34 @@ pub(in crate::receiver) struct UsagePushes {
     pub(in crate::receiver) dialect: Dialect,
     pub(in crate::receiver) nodes: Vec<NodePush>,
     pub(in crate::receiver) pods: Vec<PodPush>,
+    pub(in crate::receiver) units: Vec<UnitPush>,
     pub(in crate::receiver) documents: Vec<Document>,
+    /// The time of the sample; `None`: the post's arrival counts. An older one goes into the past of
+    /// its node or pod and leaves the latest values.
+    pub(in crate::receiver) sampled_at: Option<WallTime>,
+}
+
+impl UsagePushes {
+    /// Pushes of a dialect, without any.
+    pub(in crate::receiver) fn of(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            nodes: Vec::new(),
+            pods: Vec::new(),
+            units: Vec::new(),
+            documents: Vec::new(),
+            sampled_at: None,
+        }
+    }
+}
+
+/// The usage of a host unit.
+#[derive(Debug)]
+pub(in crate::receiver) struct UnitPush {
+    pub(in crate::receiver) node: String,
+    /// Its cgroup without the first slash.
+    pub(in crate::receiver) name: String,
+    pub(in crate::receiver) usage: UsageValues,
 }
 
 #[derive(Debug)]
@@ -65,11 +92,11 @@ pub(in crate::receiver) struct PodPush {
     pub(in crate::receiver) post: PodPost,
 }
 
-/// A resource of a batch as it was posted.
+/// A resource of a batch, or a record, as it was posted.
 #[derive(Debug)]
 pub(in crate::receiver) struct Document {
     pub(in crate::receiver) kind: DocumentKind,
-    /// Empty of a node.
+    /// Empty of a node and of a record.
     pub(in crate::receiver) namespace: String,
     pub(in crate::receiver) name: String,
     pub(in crate::receiver) json: String,
@@ -79,6 +106,8 @@ pub(in crate::receiver) struct Document {
 pub(in crate::receiver) enum DocumentKind {
     Pod,
     Node,
+    /// The record of a node's last sample.
+    Record,
 }
 
 /// A post that was stored, now or before.

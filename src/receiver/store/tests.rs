@@ -111,15 +111,13 @@ fn pod(namespace: &str, name: &str, node: &str, cpu: u64) -> PodPush {
 
 fn pods(dialect: Dialect, pods: &[(&str, &str, &str, u64)]) -> Change {
     let pods = pods.iter().map(|(namespace, name, node, cpu)| pod(namespace, name, node, *cpu));
-    let (pods, nodes, documents) = (pods.collect(), Vec::new(), Vec::new());
-    Change::Usage(UsagePushes { dialect, nodes, pods, documents })
+    Change::Usage(UsagePushes { pods: pods.collect(), ..UsagePushes::of(dialect) })
 }
 
 fn node(name: &str) -> Change {
     let post = NodePost { usage: UsageValues::default(), extras: NodeEcho::default() };
     let nodes = vec![NodePush { name: name.to_owned(), post, amounts: None }];
-    let (pods, documents) = (Vec::new(), Vec::new());
-    Change::Usage(UsagePushes { dialect: Dialect::ResourceApi, nodes, pods, documents })
+    Change::Usage(UsagePushes { nodes, ..UsagePushes::of(Dialect::ResourceApi) })
 }
 
 fn key(number: u8, body: u8) -> PostId {
@@ -279,9 +277,8 @@ async fn the_amounts_of_a_node_are_kept_beside_another_dialect() {
         let amounts = NodeAmounts { cpu_nanocores: 4_000_000_000, memory_bytes: 1 << 34 };
         let post = NodePost { usage: UsageValues::default(), extras: NodeEcho::default() };
         let push = NodePush { name: "n".to_owned(), post, amounts: Some((amounts, amounts)) };
-        let (dialect, nodes) = (Dialect::PodBatch, vec![push]);
-        let (pods, documents) = (Vec::new(), Vec::new());
-        let batch = Change::Usage(UsagePushes { dialect, nodes, pods, documents });
+        let nodes = vec![push];
+        let batch = Change::Usage(UsagePushes { nodes, ..UsagePushes::of(Dialect::PodBatch) });
         tested.post(1, "", batch).await.unwrap();
         tested.post(15, "", node("n")).await.unwrap();
         let nodes = tested.store.nodes(EntityQuery::default(), RowPage::of_rows()).await.unwrap();
@@ -347,6 +344,24 @@ async fn minutes_become_hours_and_end_with_the_retention() {
     let last_week = past.iter().filter(|point| point.at >= at(93 * DAY)).count() as u64;
     assert_eq!(last_week, 7 * DAY / 600);
     assert_eq!(tested.past("gone", 100 * DAY, None).await, None);
+}
+
+/// A backlog that is sent after newer samples.
+#[tokio::test]
+async fn an_older_sample_goes_into_the_past_and_leaves_the_latest() {
+    for tested in Tested::each(&bounds()) {
+        for (seconds, arrival) in [(60, 60), (75, 75), (30, 76), (45, 77), (90, 90)] {
+            let pods = vec![pod("default", "a", "n", seconds)];
+            let sampled_at = Some(at(seconds));
+            let pushes = UsagePushes { pods, sampled_at, ..UsagePushes::of(Dialect::Samples) };
+            tested.post(arrival, "", Change::Usage(pushes)).await.unwrap();
+            let rows = tested.store.pods(EntityQuery::default(), RowPage::of_rows()).await.unwrap();
+            assert_eq!(rows[0].at, at(seconds.max(if arrival > 75 { 75 } else { 0 })));
+        }
+        let past = tested.past("a", 90, None).await.unwrap();
+        let cpu: Vec<u64> = past.iter().map(|point| point.usage.cpu_millicores).collect();
+        assert_eq!(cpu, [30, 45, 60, 75, 90]);
+    }
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ const BAD_FILES: &[(&str, &str)] = &[
         "nodetally.toml:3: endpoint.dialect = \"json\": not one of the known words, did you \
          mean \"ndjson\"?; allowed: \
          \"resource-api\", \"pod-batch\", \"pod-lifecycle\", \"otlp\", \
-         \"prometheus-remote-write\" or \"ndjson\"",
+         \"prometheus-remote-write\", \"ndjson\" or \"samples\"",
     ),
     (
         "[[endpoint]]\nname = \"a\"\ndialect = \"ndjson\"\nurl = \"s3://bucket\"",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::SqliteError;
-use super::rows::{NODE, POD, count, from_column, now_column, to_column};
+use super::rows::{NODE, POD, UNIT, count, from_column, now_column, to_column};
 use super::totals::Totals;
 use crate::payload::pod_lifecycle::{MarkDead, PodSpecPost};
 use crate::payload::resource_api::UsageValues;
@@ -15,7 +15,7 @@ use crate::receiver::store::block::{self, BlockCodec};
 use crate::receiver::store::point::Point;
 use crate::receiver::store::port::{
     Change, Document, DocumentKind, NodePush, PodPush, PostId, SpecRow, StorePost, Stored,
-    StoredOutcome, UsagePushes,
+    StoredOutcome, UnitPush, UsagePushes,
 };
 
 /// The bytes at which an open block is closed, whatever its age.
@@ -37,6 +37,8 @@ struct Push<'a> {
     node: &'a str,
     deployment: Option<&'a str>,
     has_disk_io: bool,
+    /// Its time is the sample's own and not that of its arrival.
+    is_dated: bool,
     usage: UsageValues,
     extras: String,
     amounts: Option<String>,
@@ -167,11 +169,12 @@ impl Ingest<'_> {
     }
 
     fn usage(&mut self, at: WallTime, sender: i64, pushes: UsagePushes) -> Result<(), SqliteError> {
-        let UsagePushes { dialect, nodes, pods, documents } = pushes;
+        let UsagePushes { dialect, nodes, pods, units, documents, sampled_at } = pushes;
         let has_disk_io = dialect.profile().has_disk_io;
         for document in documents {
             self.document(at, &document)?;
         }
+        let at = sampled_at.unwrap_or(at);
         for NodePush { name, post, amounts } in nodes {
             let push = Push {
                 kind: NODE,
@@ -180,6 +183,7 @@ impl Ingest<'_> {
                 node: &name,
                 deployment: None,
                 has_disk_io,
+                is_dated: sampled_at.is_some(),
                 usage: post.usage,
                 extras: json(&post.extras),
                 amounts: amounts.map(|amounts| json(&amounts)),
@@ -194,8 +198,24 @@ impl Ingest<'_> {
                 node: &post.node_name,
                 deployment: post.extras.deployment_name.as_deref(),
                 has_disk_io,
+                is_dated: sampled_at.is_some(),
                 usage: post.usage,
                 extras: json(&post.extras),
+                amounts: None,
+            };
+            self.push(at, sender, &push)?;
+        }
+        for UnitPush { node, name, usage } in units {
+            let push = Push {
+                kind: UNIT,
+                namespace: &node,
+                name: &name,
+                node: &node,
+                deployment: None,
+                has_disk_io,
+                is_dated: sampled_at.is_some(),
+                usage,
+                extras: "{}".to_owned(),
                 amounts: None,
             };
             self.push(at, sender, &push)?;
@@ -217,6 +237,9 @@ impl Ingest<'_> {
                     .execute(params![known.id, amounts])?;
             }
             return Ok(());
+        }
+        if push.is_dated && at < known.last.at {
+            return put_block(self.connection, self.codec, known.id, 0, at, &[point]);
         }
         // Where the greater dialect takes over, the other has most likely just pushed the same
         // interval.
@@ -306,8 +329,18 @@ impl Ingest<'_> {
         self.make_room(point.at, sender, push.kind)?;
         let mut open = Vec::new();
         block::append(&mut open, None, point);
-        let Push { kind, namespace, name, node, deployment, has_disk_io, usage, extras, amounts } =
-            push;
+        let Push {
+            kind,
+            namespace,
+            name,
+            node,
+            deployment,
+            has_disk_io,
+            is_dated: _,
+            usage,
+            extras,
+            amounts,
+        } = push;
         self.connection
             .prepare_cached(
                 "INSERT INTO latest (kind, namespace, name, node, deployment, sender, has_disk_io, \
@@ -386,6 +419,7 @@ impl Ingest<'_> {
     fn count_rows(&mut self, kind: i64, sender: i64, more: i64) -> Result<(), SqliteError> {
         let (sql, total) = match kind {
             NODE => ("UPDATE sender SET nodes = nodes + ?2 WHERE id = ?1", &mut self.totals.nodes),
+            UNIT => ("UPDATE sender SET units = units + ?2 WHERE id = ?1", &mut self.totals.units),
             _ => ("UPDATE sender SET pods = pods + ?2 WHERE id = ?1", &mut self.totals.pods),
         };
         *total = total.saturating_add_signed(more);
@@ -399,6 +433,7 @@ impl Ingest<'_> {
     fn make_room(&mut self, at: WallTime, sender: i64, kind: i64) -> Result<(), SqliteError> {
         let (what, max, total) = match kind {
             NODE => ("nodes", self.bounds.nodes_max, self.totals.nodes),
+            UNIT => ("units", self.bounds.pods_max, self.totals.units),
             _ => ("pods", self.bounds.pods_max, self.totals.pods),
         };
         if total < max as u64 {
@@ -423,7 +458,8 @@ impl Ingest<'_> {
             let oldest = WallTime::from_unix_millis(from_column(oldest));
             self.totals.none_silent(kind, at, oldest, self.bounds.stale_after);
         }
-        let column = if kind == NODE { "nodes" } else { "pods" };
+        // The columns of `sender` are called as these.
+        let column = what;
         let counts = |sql: String, of: &[i64]| -> Result<(i64, u64), SqliteError> {
             let mut statement = self.connection.prepare_cached(&sql)?;
             let found = statement
@@ -468,6 +504,7 @@ impl Ingest<'_> {
         let Document { kind, namespace, name, json } = document;
         let (kind, count_max) = match kind {
             DocumentKind::Node => (NODE, self.bounds.nodes_max),
+            DocumentKind::Record => (UNIT, self.bounds.nodes_max),
             DocumentKind::Pod => (POD, self.bounds.pods_max),
         };
         let bytes = (namespace.len() + name.len() + json.len()) as u64;

@@ -198,6 +198,22 @@ impl SqliteStore {
         self.read(move |connection| reads::pod_series(connection, &wanted, &page, span)).await
     }
 
+    pub(in crate::receiver) async fn unit_series(
+        &self,
+        wanted: EntityQuery,
+        page: RowPage,
+        span: Span,
+    ) -> Result<Vec<SeriesRow<PodKey>>, StoreError> {
+        self.read(move |connection| reads::unit_series(connection, &wanted, &page, span)).await
+    }
+
+    pub(in crate::receiver) async fn record(
+        &self,
+        node: String,
+    ) -> Result<Option<String>, StoreError> {
+        self.read(move |connection| reads::record(connection, &node)).await
+    }
+
     pub(in crate::receiver) async fn sum_series(
         &self,
         wanted: EntityQuery,

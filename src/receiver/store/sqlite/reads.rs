@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
 use super::error::SqliteError;
 use super::ingest::spec_row;
-use super::rows::{self, COLUMNS, NODE, POD, now_column, time_of};
+use super::rows::{self, COLUMNS, NODE, POD, UNIT, now_column, time_of};
 use crate::quantity::WallTime;
 use crate::receiver::store::block;
 use crate::receiver::store::point::{Point, add_all, merged};
@@ -144,6 +144,23 @@ pub(super) fn node_series(
     series.collect()
 }
 
+/// The points of the host units of a node, by name. `wanted`: the node is its namespace.
+pub(super) fn unit_series(
+    connection: &Connection,
+    wanted: &EntityQuery,
+    page: &RowPage,
+    span: Span,
+) -> Result<Vec<SeriesRow<PodKey>>, SqliteError> {
+    series_of(connection, UNIT, wanted, page, span)
+}
+
+/// The record of a node's last sample as JSON.
+pub(super) fn record(connection: &Connection, node: &str) -> Result<Option<String>, SqliteError> {
+    let mut statement =
+        connection.prepare_cached("SELECT json FROM document WHERE kind = ?1 AND name = ?2")?;
+    Ok(statement.query_row((UNIT, node), |row| row.get(0)).optional()?)
+}
+
 /// The points of the pods of a page, by namespace and name.
 pub(super) fn pod_series(
     connection: &Connection,
@@ -151,7 +168,17 @@ pub(super) fn pod_series(
     page: &RowPage,
     span: Span,
 ) -> Result<Vec<SeriesRow<PodKey>>, SqliteError> {
-    let owners = owners(connection, POD, wanted, Some(page))?;
+    series_of(connection, POD, wanted, page, span)
+}
+
+fn series_of(
+    connection: &Connection,
+    kind: i64,
+    wanted: &EntityQuery,
+    page: &RowPage,
+    span: Span,
+) -> Result<Vec<SeriesRow<PodKey>>, SqliteError> {
+    let owners = owners(connection, kind, wanted, Some(page))?;
     let series = owners.into_iter().map(|owner| {
         let points = points(connection, owner.id, span)?;
         Ok(SeriesRow { of: PodKey { namespace: owner.namespace, name: owner.name }, points })
@@ -256,6 +283,7 @@ pub(super) fn documents(
     let kind = match kind {
         DocumentKind::Node => NODE,
         DocumentKind::Pod => POD,
+        DocumentKind::Record => UNIT,
     };
     let mut conditions = Conditions::of(kind, &EntityQuery { since, ..EntityQuery::default() });
     let order = conditions.page(page);

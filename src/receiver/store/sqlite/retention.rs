@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::error::SqliteError;
 use super::ingest::{put_block, remove};
-use super::rows::{NODE, now_column};
+use super::rows::{NODE, UNIT, now_column};
 use super::totals::Totals;
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
@@ -95,6 +95,7 @@ fn remove_old(
         remove(connection, *id)?;
         let (sql, total) = match *kind {
             NODE => ("UPDATE sender SET nodes = nodes - 1 WHERE id = ?1", &mut totals.nodes),
+            UNIT => ("UPDATE sender SET units = units - 1 WHERE id = ?1", &mut totals.units),
             _ => ("UPDATE sender SET pods = pods - 1 WHERE id = ?1", &mut totals.pods),
         };
         connection.prepare_cached(sql)?.execute([sender])?;
@@ -116,7 +117,10 @@ fn remove_old(
             (),
         )?;
     }
-    connection.execute("DELETE FROM sender WHERE nodes = 0 AND pods = 0 AND keys = 0", ())?;
+    connection.execute(
+        "DELETE FROM sender WHERE nodes = 0 AND pods = 0 AND units = 0 AND keys = 0",
+        (),
+    )?;
     if documents > 0 || keys > 0 {
         *totals = Totals::read(connection)?;
     }

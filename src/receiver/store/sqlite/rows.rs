@@ -10,6 +10,8 @@ use crate::receiver::store::port::{NodeRow, PodRow, SpecRow};
 /// The kinds of rows in `latest` and `document`.
 pub(super) const NODE: i64 = 0;
 pub(super) const POD: i64 = 1;
+/// A host unit in `latest`; a node's record in `document`.
+pub(super) const UNIT: i64 = 2;
 
 /// SQLite's integers are signed. Figures above its largest are stored as negative ones.
 pub(super) fn to_column(value: u64) -> i64 {

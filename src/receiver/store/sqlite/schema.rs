@@ -14,9 +14,11 @@ const STEPS: [&str; 1] = ["CREATE TABLE sender (
         name TEXT NOT NULL UNIQUE,
         nodes INTEGER NOT NULL DEFAULT 0,
         pods INTEGER NOT NULL DEFAULT 0,
+        units INTEGER NOT NULL DEFAULT 0,
         keys INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    -- One row for each node (kind 0) and pod (kind 1): its latest push, and its open block.
+    -- One row for each node (kind 0), pod (kind 1) and host unit (kind 2; its node is the namespace):
+    -- its latest push, and its open block.
     CREATE TABLE latest (
         id INTEGER PRIMARY KEY,
         kind INTEGER NOT NULL,
@@ -50,7 +52,7 @@ const STEPS: [&str; 1] = ["CREATE TABLE sender (
     ) STRICT;
     CREATE INDEX block_by_owner ON block (of, level, until);
     CREATE INDEX block_by_age ON block (level, until);
-    -- Resources of batches: pods (kind 1) and nodes (kind 0).
+    -- Resources of batches: pods (kind 1) and nodes (kind 0). Records of samples by node (kind 2).
     CREATE TABLE document (
         id INTEGER PRIMARY KEY,
         kind INTEGER NOT NULL,

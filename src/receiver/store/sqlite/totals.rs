@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::error::SqliteError;
-use super::rows::{NODE, POD, from_column};
+use super::rows::{NODE, POD, UNIT, from_column};
 use crate::quantity::WallTime;
 use crate::receiver::bounds::Full;
 
@@ -14,12 +14,15 @@ use crate::receiver::bounds::Full;
 pub(super) struct Totals {
     pub(super) nodes: u64,
     pub(super) pods: u64,
+    pub(super) units: u64,
     pub(super) keys: u64,
     node_documents: Amount,
     pod_documents: Amount,
+    records: Amount,
     pub(super) specs: Amount,
     nodes_silent: Silent,
     pods_silent: Silent,
+    units_silent: Silent,
 }
 
 /// A number of texts, and their bytes.
@@ -54,20 +57,30 @@ impl Totals {
         Ok(Self {
             nodes: rows.count,
             pods: rows.bytes,
+            units: amount("SELECT coalesce(sum(units), 0), 0 FROM sender")?.count,
             keys: amount("SELECT coalesce(sum(keys), 0), 0 FROM sender")?.count,
             node_documents: documents(NODE)?,
             pod_documents: documents(POD)?,
+            records: documents(UNIT)?,
             specs: amount("SELECT count(*), coalesce(sum(bytes), 0) FROM pod_spec")?,
             ..Self::default()
         })
     }
 
     pub(super) fn documents_of(&mut self, kind: i64) -> &mut Amount {
-        if kind == NODE { &mut self.node_documents } else { &mut self.pod_documents }
+        match kind {
+            NODE => &mut self.node_documents,
+            UNIT => &mut self.records,
+            _ => &mut self.pod_documents,
+        }
     }
 
     fn silent_of(&mut self, kind: i64) -> &mut Silent {
-        if kind == NODE { &mut self.nodes_silent } else { &mut self.pods_silent }
+        match kind {
+            NODE => &mut self.nodes_silent,
+            UNIT => &mut self.units_silent,
+            _ => &mut self.pods_silent,
+        }
     }
 
     /// A search for silent nodes or pods may find one.
