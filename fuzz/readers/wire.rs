@@ -9,6 +9,7 @@ use nodetally::payload::pod_lifecycle::{
 };
 use nodetally::payload::remote_write;
 use nodetally::payload::resource_api::{decode_node, decode_pod, encode_node, encode_pod};
+use nodetally::payload::sample_post::decode_sample;
 use nodetally::payload::status::StatusReport;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -57,6 +58,11 @@ pub fn run(body: &[u8]) {
     if let Some(post) = read(decode_mark_dead(body)) {
         let again = mark_dead_body(&post.pod_name, post.pod_ip.as_deref());
         assert_eq!(decode_mark_dead(&again), Ok(post));
+    }
+    if let Some(sample) = read(decode_sample(body)) {
+        assert!(!sample.node_name.is_empty());
+        assert!(sample.nodes.iter().all(|(name, _)| !name.is_empty()));
+        assert!(sample.units.iter().all(|unit| !unit.name.is_empty()));
     }
     agent(body);
     if let Some(lines) = read(decode_lines(body)) {

@@ -20,8 +20,9 @@ use super::store::{
 };
 use super::{listing, store};
 use crate::payload::dialect::Dialect;
+use crate::payload::dump::memory_part_keys;
 use crate::payload::resource_api::PeakRecord;
-use crate::payload::sample_post::{PATH, decode};
+use crate::payload::sample_post::{PATH, decode_sample, unit_name};
 use crate::payload::stamp::Rfc3339Seconds;
 use crate::quantity::WallTime;
 
@@ -45,7 +46,7 @@ pub(super) fn router() -> Router<ReceiverState> {
 }
 
 async fn push(State(state): State<ReceiverState>, body: JsonBody<BODY_BYTES_MAX>) -> HandlerResult {
-    let sample = decode(&body.bytes).map_err(Refusal::bad_request)?;
+    let sample = decode_sample(&body.bytes).map_err(Refusal::bad_request)?;
     let mut pushes = UsagePushes::of(Dialect::Samples);
     pushes.sampled_at = own_time(sample.sampled_at, state.now());
     let node = &sample.node_name;
@@ -153,7 +154,7 @@ async fn units(
     }
     let record = record_of(&state, &node).await?;
     let rows = rows(&record, "host_units").filter_map(|unit| {
-        let name = unit.get("cgroup")?.as_str()?.trim_start_matches('/');
+        let name = unit_name(unit.get("cgroup")?.as_str()?);
         let mut row = usage(unit);
         row.insert("unit".to_owned(), name.into());
         for key in ["unit_kind", "exited"] {
@@ -220,15 +221,12 @@ async fn processes(
         }
         // Units are named without the first slash.
         if let Some(Value::String(owner)) = row.get_mut("owner") {
-            *owner = owner.trim_start_matches('/').to_owned();
+            *owner = unit_name(owner).to_owned();
         }
         of_node(&record, &node, row)
     });
     ok(&rows.collect())
 }
-
-/// The prefix and the end of the keys of a node's memory.
-const MEMORY: (&str, &str) = ("memory_", "_bytes");
 
 async fn balance(
     State(state): State<ReceiverState>,
@@ -241,9 +239,9 @@ async fn balance(
         balance.is_object().then(|| (resource.clone(), balance.clone()))
     }));
     let own = record.get("node").and_then(Value::as_object);
-    let parts = own.into_iter().flatten().filter_map(|(key, value)| {
-        let part = key.strip_prefix(MEMORY.0)?.strip_suffix(MEMORY.1)?;
-        Some((part.to_owned(), value.clone()))
+    let parts = memory_part_keys().filter_map(|key| {
+        let part = key.strip_prefix("memory_")?.strip_suffix("_bytes")?;
+        Some((part.to_owned(), own?.get(key)?.clone()))
     });
     row.insert("memory_parts".to_owned(), Value::Object(parts.collect()));
     row.extend(

@@ -18,6 +18,7 @@ use super::stamp::Rfc3339Millis;
 pub use input::{Dump, HostFacts, ProcessGroup};
 pub use largest::largest_processes;
 use row::DumpRow;
+pub use rows::memory_part_keys;
 
 /// Goes up when a key changes its meaning or goes away; new keys may come without it.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -80,8 +80,9 @@ fn node_memory(memory: MemInfo) -> DumpRow {
         .with("swap_free_bytes", memory.swap_free.map(Bytes::as_bytes))
 }
 
-fn memory_parts(parts: MemoryParts) -> DumpRow {
-    let key = |kind| match kind {
+/// The key of one kind of memory.
+const fn memory_part_key(kind: MemoryKind) -> &'static str {
+    match kind {
         MemoryKind::Anonymous => "memory_anonymous_bytes",
         MemoryKind::PageCache => "memory_page_cache_bytes",
         MemoryKind::Shared => "memory_shared_bytes",
@@ -96,9 +97,17 @@ fn memory_parts(parts: MemoryParts) -> DumpRow {
         MemoryKind::ZfsArc => "memory_zfs_arc_bytes",
         MemoryKind::CpuLists => "memory_cpu_lists_bytes",
         MemoryKind::Other => "memory_other_bytes",
-    };
+    }
+}
+
+/// The keys of a node's row that add up to its memory in use.
+pub fn memory_part_keys() -> impl Iterator<Item = &'static str> {
+    MemoryKind::ALL.into_iter().map(memory_part_key)
+}
+
+fn memory_parts(parts: MemoryParts) -> DumpRow {
     MemoryKind::ALL.into_iter().fold(DumpRow::default(), |row, kind| {
-        row.with(key(kind), parts.get(kind).map(Bytes::as_bytes))
+        row.with(memory_part_key(kind), parts.get(kind).map(Bytes::as_bytes))
     })
 }
 

@@ -34,7 +34,7 @@ pub struct ReceivedSample {
 /// The usage of a host unit. A figure that is not known is 0 here; the record leaves it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedUnit {
-    /// Its cgroup without the first slash.
+    /// See [`unit_name`].
     pub name: String,
     pub usage: UsageValues,
 }
@@ -44,7 +44,7 @@ pub struct ReceivedUnit {
 /// # Errors
 /// It is no JSON object, a field is missing or of another type, a post's path is none of the resource
 /// API, or its body is none.
-pub fn decode(body: &[u8]) -> Result<ReceivedSample, BodyError> {
+pub fn decode_sample(body: &[u8]) -> Result<ReceivedSample, BodyError> {
     let object = object_of(body)?;
     let fields = Fields::of(&object);
     let node_name = named(&fields, "node_name")?;
@@ -78,6 +78,15 @@ pub fn decode(body: &[u8]) -> Result<ReceivedSample, BodyError> {
     Ok(ReceivedSample { node_name, sampled_at, nodes, pods, units, record })
 }
 
+/// The name of the unit of a cgroup: its path without the first slash. `/` of the root.
+#[must_use]
+pub fn unit_name(cgroup: &str) -> &str {
+    match cgroup.trim_start_matches('/') {
+        "" if cgroup.starts_with('/') => "/",
+        name => name,
+    }
+}
+
 fn named(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
     let name = fields.text(key, NAME_BYTES_MAX)?;
     match check_name(name) {
@@ -104,7 +113,7 @@ fn units(record: &Fields<'_>) -> Result<Vec<ReceivedUnit>, BodyError> {
     let mut units = Vec::new();
     for unit in record.optional_objects("host_units", usize::MAX)?.into_iter().take(UNITS_MAX) {
         let name = unit.optional_text("cgroup", usize::MAX)?.unwrap_or_default();
-        let name = name.trim_start_matches('/');
+        let name = unit_name(name);
         if check_name(&name.replace('/', "-")).is_err() {
             continue;
         }
@@ -153,12 +162,13 @@ mod tests {
 
     #[test]
     fn a_sample_is_read_with_its_names_decoded() {
-        let read = decode(sample().to_string().as_bytes()).unwrap();
+        let read = decode_sample(sample().to_string().as_bytes()).unwrap();
         assert_eq!(read.pods[0].0, "a/b");
         assert_eq!(read.sampled_at.as_unix_millis() % 1000, 120);
         let unit = &read.units[0];
         assert_eq!((unit.name.as_str(), unit.usage.cpu_millicores), ("init.scope", 7));
         assert_eq!(read.units.len(), 1);
+        assert_eq!((unit_name("/"), unit_name(""), unit_name("//a/b")), ("/", "", "a/b"));
     }
 
     #[test]
@@ -182,7 +192,7 @@ mod tests {
         ] {
             let mut bad = sample();
             *bad.pointer_mut(pointer).unwrap() = value;
-            let error = decode(bad.to_string().as_bytes()).unwrap_err().to_string();
+            let error = decode_sample(bad.to_string().as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{pointer}: {error}");
         }
     }
@@ -190,7 +200,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_makes_reading_panic(body in any::<Vec<u8>>()) {
-            let _ = decode(&body);
+            let _ = decode_sample(&body);
         }
     }
 }

@@ -15,7 +15,7 @@ mod decode;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use decode::{ReceivedSample, ReceivedUnit, decode};
+pub use decode::{ReceivedSample, ReceivedUnit, decode_sample, unit_name};
 
 use super::append;
 use super::entities::Observation;
@@ -156,7 +156,7 @@ mod tests {
             .collect();
         assert_eq!(paths.len(), 3);
         assert_eq!(paths[0], "/api/nodes/worker-1/metrics");
-        let read = decode(&body).unwrap();
+        let read = decode_sample(&body).unwrap();
         assert_eq!(
             (read.node_name.as_str(), read.nodes.len(), read.pods.len()),
             ("worker-1", 1, 2)
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn halves_have_all_posts_and_one_record() {
         let body = post();
-        let whole = decode(&body).unwrap();
+        let whole = decode_sample(&body).unwrap();
         let (first, second) = split(&body).unwrap();
-        let (first, second) = (decode(&first).unwrap(), decode(&second).unwrap());
+        let (first, second) = (decode_sample(&first).unwrap(), decode_sample(&second).unwrap());
         assert_eq!(first.nodes.len() + second.nodes.len(), whole.nodes.len());
         assert_eq!(first.pods.len() + second.pods.len(), whole.pods.len());
         assert!(first.record.is_some() && second.record.is_none());
