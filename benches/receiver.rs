@@ -2,11 +2,11 @@
 //! time of reads beside it, memory, and the time of a restart.
 //!
 //! ```text
-//! cargo bench --bench receiver -- [NODES [PODS [MINUTES]]]        default: 25 110 60
+//! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]]        default: 25 110 60 0
 //! ```
 //!
-//! The server is a process of its own, with a clock that the client sets: a round is 15 s of the cluster,
-//! as fast as both can. Each node posts its node and one batch of its pods, as `pod-batch` has them. A
+//! The server is a process of its own, with a clock that the client sets: a round is 15 s of the cluster.
+//! It takes SECONDS, over which its posts are spread; 0: as fast as both can. Each node posts its node and one batch of its pods, as `pod-batch` has them. A
 //! fifth of the pods is active, the others use a little.
 
 #![allow(clippy::disallowed_methods, reason = "a bench has a clock and opens files")]
@@ -194,7 +194,7 @@ fn pod(node: usize, pod: usize, round: u64) -> Value {
     let moved = if is_active { random.u64(0..256) * 4096 } else { random.u64(0..2) * 4096 };
     let (rx, tx) = if is_active { (random.u64(..200_000), random.u64(..400_000)) } else { (0, 0) };
     json!({
-        "name": format!("web-{pod}-7d9f6b8c4-x5z2w"), "namespace": format!("team-{}", pod % 12),
+        "name": format!("web-{pod}-7d9f6b8c4-{node:05x}"), "namespace": format!("team-{}", pod % 12),
         "uid": format!("d757cf9d-0000-4000-{node:04x}-{pod:012x}"),
         "status": {
             "phase": "Running", "qos_class": "Burstable", "conditions": [],
@@ -259,6 +259,7 @@ fn main() {
     };
     let (nodes, pods, minutes) = (number(0, 25), number(1, 110), number(2, 60));
     let rounds = minutes as u64 * 4;
+    let pause = Duration::from_secs(number(3, 0) as u64) * CLIENTS as u32 / nodes as u32;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("receiver.db");
     let mut server = Server::start(&path);
@@ -278,11 +279,13 @@ fn main() {
                         let (body, batch) = &bodies[round as usize % bodies.len()];
                         client.post(&format!("/api/nodes/node-{node:04}/metrics"), body);
                         client.post("/api/v1/metrics/pods", batch);
+                        thread::sleep(pause);
                     }
                 });
             }
             if round % 4 == 3 {
-                for node in [0, nodes / 2, nodes - 1] {
+                for node in (0..nodes).step_by((nodes / 25).max(1)) {
+                    thread::sleep(pause * 4);
                     let begun = Instant::now();
                     reader.get(&format!("/api/nodes/node-{node:04}/pods"));
                     reads.push(begun.elapsed());

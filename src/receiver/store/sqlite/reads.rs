@@ -19,6 +19,9 @@ use crate::receiver::store::sums::Sums;
 
 /// Conditions of a statement, with their parameters.
 struct Conditions {
+    /// The index that leads to few rows; empty: the planner's choice. It would rather walk all rows
+    /// in their order than sort the few that are wanted.
+    index: &'static str,
     sql: String,
     parameters: Vec<Box<dyn ToSql>>,
 }
@@ -28,7 +31,12 @@ impl Conditions {
         let sql = "kind = ?1 AND at >= ?2".to_owned();
         let parameters: Vec<Box<dyn ToSql>> =
             vec![Box::new(kind), Box::new(now_column(wanted.since))];
-        let mut conditions = Self { sql, parameters };
+        let index = match wanted {
+            EntityQuery { name: Some(_), namespace: None, .. } => "INDEXED BY latest_by_name_alone",
+            EntityQuery { node: Some(_), name: None, .. } => "INDEXED BY latest_by_node",
+            _ => "",
+        };
+        let mut conditions = Self { index, sql, parameters };
         for (column, value) in [
             ("namespace", &wanted.namespace),
             ("name", &wanted.name),
@@ -88,7 +96,8 @@ fn latest<T>(
 ) -> Result<Vec<T>, SqliteError> {
     let mut conditions = Conditions::of(kind, wanted);
     let order = conditions.page(page);
-    let sql = format!("SELECT {COLUMNS} FROM latest WHERE {} {order}", conditions.sql);
+    let Conditions { index, sql, .. } = &conditions;
+    let sql = format!("SELECT {COLUMNS} FROM latest {index} WHERE {sql} {order}");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(conditions.parameters()), row)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -231,8 +240,8 @@ fn owners(
     let mut conditions = Conditions::of(kind, wanted);
     let order = page.map(|page| conditions.page(page)).unwrap_or_default();
     let sql = format!(
-        "SELECT id, namespace, name, deployment FROM latest WHERE {} {order}",
-        conditions.sql
+        "SELECT id, namespace, name, deployment FROM latest {} WHERE {} {order}",
+        conditions.index, conditions.sql
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map(params_from_iter(conditions.parameters()), |row| {

@@ -42,6 +42,7 @@ const STEPS: [&str; 1] = ["CREATE TABLE sender (
     ) STRICT;
     CREATE UNIQUE INDEX latest_by_name ON latest (kind, namespace, name);
     CREATE INDEX latest_by_node ON latest (kind, node);
+    CREATE INDEX latest_by_name_alone ON latest (kind, name);
     -- Level 0: pushes, 1: minutes, 2: hours.
     CREATE TABLE block (
         id INTEGER PRIMARY KEY,
