@@ -188,7 +188,7 @@ fn envelope(resources: Vec<Value>) -> String {
 /// Changes with the round as a real pod does: an active one by some percent, others hardly.
 fn pod(node: usize, pod: usize, round: u64) -> Value {
     let mut random = fastrand::Rng::with_seed((node as u64) << 40 | (pod as u64) << 20 | round);
-    let is_active = pod % 5 == 0;
+    let is_active = pod.is_multiple_of(5);
     let cores = if is_active { 0.2 + random.f64() / 5.0 } else { random.f64() / 500.0 };
     let base = (64 + pod as u64 % 90) << 20;
     let moved = if is_active { random.u64(0..256) * 4096 } else { random.u64(0..2) * 4096 };

@@ -235,9 +235,8 @@ async fn balance(
     let record = record_of(&state, &node).await?;
     let mut row = Map::new();
     let conservation = record.get("conservation").and_then(Value::as_object);
-    row.extend(conservation.into_iter().flatten().filter_map(|(resource, balance)| {
-        balance.is_object().then(|| (resource.clone(), balance.clone()))
-    }));
+    let balances = conservation.into_iter().flatten().filter(|(_, balance)| balance.is_object());
+    row.extend(balances.map(|(resource, balance)| (resource.clone(), balance.clone())));
     let own = record.get("node").and_then(Value::as_object);
     let parts = memory_part_keys().filter_map(|key| {
         let part = key.strip_prefix("memory_")?.strip_suffix("_bytes")?;
