@@ -65,8 +65,14 @@ impl<const EVERY_COMMAND: bool> KeyFlags<EVERY_COMMAND> {
 impl<const EVERY_COMMAND: bool> Args for KeyFlags<EVERY_COMMAND> {
     fn augment_args(mut command: clap::Command) -> clap::Command {
         for (key, flag) in Self::keys() {
-            let argument =
-                |long| Arg::new(long).long(long).value_name(flag.value_name).global(EVERY_COMMAND);
+            let argument = |long| {
+                let argument = Arg::new(long).long(long).global(EVERY_COMMAND);
+                if flag.value_name.is_empty() {
+                    argument.action(ArgAction::SetTrue)
+                } else {
+                    argument.value_name(flag.value_name)
+                }
+            };
             command = command.arg(argument(flag.long).help(flag_help(key)));
             for former in key.former_flags {
                 let renamed = move |_: &str| -> anyhow::Result<String> {
@@ -92,7 +98,11 @@ impl<const EVERY_COMMAND: bool> FromArgMatches for KeyFlags<EVERY_COMMAND> {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for (key, flag) in Self::keys() {
-            if let Some(value) = matches.get_one::<String>(flag.long) {
+            if flag.value_name.is_empty() {
+                if matches.get_flag(flag.long) {
+                    self.0.set(key, "true");
+                }
+            } else if let Some(value) = matches.get_one::<String>(flag.long) {
                 self.0.set(key, value);
             }
         }
@@ -105,6 +115,9 @@ fn flag_help(key: &Key) -> String {
     let purpose = key.purpose.split_once(". ").map_or(key.purpose, |(first, _)| first);
     let purpose = purpose.trim_end_matches('.');
     let default = key.default_text();
+    if key.flag.is_some_and(|flag| flag.value_name.is_empty()) {
+        return purpose.to_owned();
+    }
     let default = default.trim_start_matches("not set: ");
     format!("{purpose}: {} [default: {}]", key.allowed(), default.replace('"', ""))
 }

@@ -785,6 +785,38 @@ keys! {
         purpose: "Where the embedded receiver answers. It runs only while no endpoint is \
             configured.",
     }
+    RECEIVER_TLS_CERTIFICATE_FILE: "receiver"."tls_certificate_file" {
+        kind: Kind::SecretPath("a PEM file"),
+        condition: "together with tls_key_file",
+        default: NO_TLS,
+        environment: &["NODETALLY_RECEIVER_TLS_CERTIFICATE_FILE"],
+        purpose: "The certificate of the receiver, then those between it and its CA. It is read again \
+            when it changes.",
+    }
+    RECEIVER_TLS_KEY_FILE: "receiver"."tls_key_file" {
+        kind: Kind::SecretPath("a PEM file without a passphrase"),
+        condition: "together with tls_certificate_file",
+        default: NO_TLS,
+        environment: &["NODETALLY_RECEIVER_TLS_KEY_FILE"],
+        secrecy: Secrecy::Place,
+        purpose: "The key of that certificate. It is read again when it changes.",
+    }
+    RECEIVER_TOKENS_FILE: "receiver"."tokens_file" {
+        kind: Kind::SecretPath("a file of tokens"),
+        default: KeyDefault::Unset("not set: everybody who reaches the address may read and write"),
+        environment: &["NODETALLY_RECEIVER_TOKENS_FILE"],
+        secrecy: Secrecy::Place,
+        purpose: "The tokens of those who may read and write, by their hashes, each with a role. It is \
+            read again when it changes.",
+    }
+    RECEIVER_INSECURE: "receiver"."insecure" {
+        kind: Kind::Bool,
+        default: KeyDefault::Is("false"),
+        environment: &["NODETALLY_RECEIVER_INSECURE"],
+        flag: flag("insecure", "", FlagCommands::Run),
+        purpose: "Whether the receiver may listen on an address that other hosts reach without TLS and \
+            tokens. It then has what of the two is configured.",
+    }
     RECEIVER_STORE: "receiver"."store" {
         kind: Kind::OrNone(&DATABASE_PATH, "to keep an hour in memory"),
         default: KeyDefault::Computed(

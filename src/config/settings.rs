@@ -11,7 +11,7 @@ use super::destination::Destination;
 use super::directory::{ClusterSettings, DirectorySettings};
 use super::endpoint::EndpointSettings;
 use super::error::ConfigError;
-use super::keys;
+use super::keys::{self, Key};
 use super::layer::{Origin, Origins, Resolver};
 use super::value;
 
@@ -286,6 +286,22 @@ pub struct ServerCertificateFiles {
     pub key: PathBuf,
 }
 
+impl ServerCertificateFiles {
+    /// The files that two keys name; `None`: neither is set.
+    fn resolve(
+        resolver: &mut Resolver<'_>,
+        certificate: &'static Key,
+        key: &'static Key,
+    ) -> Result<Option<Self>, ConfigError> {
+        match (resolver.find(certificate)?, resolver.find(key)?) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key })),
+            (Some(_), None) => Err(resolver.conflict(certificate, "its key is missing")),
+            (None, Some(_)) => Err(resolver.conflict(key, "its certificate is missing")),
+        }
+    }
+}
+
 impl MetricsSettings {
     /// `true` if metrics are served anywhere.
     #[must_use]
@@ -304,27 +320,13 @@ impl MetricsSettings {
     pub(super) fn resolve(resolver: &mut Resolver<'_>) -> Result<Self, ConfigError> {
         let listen: Option<SocketAddr> = resolver.get(&keys::METRICS_LISTEN)?;
         let socket: Option<PathBuf> = resolver.get(&keys::METRICS_SOCKET)?;
-        let certificate = resolver.find(&keys::METRICS_TLS_CERTIFICATE_FILE)?;
-        let key = resolver.find(&keys::METRICS_TLS_KEY_FILE)?;
+        let (certificate, key) = (&keys::METRICS_TLS_CERTIFICATE_FILE, &keys::METRICS_TLS_KEY_FILE);
+        let tls = ServerCertificateFiles::resolve(resolver, certificate, key)?;
         let bearer_token_file = resolver.find(&keys::METRICS_BEARER_TOKEN_FILE)?;
-        let tls = match (certificate, key) {
-            (Some(certificate), Some(key)) if listen.is_some() => {
-                Some(ServerCertificateFiles { certificate, key })
-            }
-            (Some(_), Some(_)) => {
-                let key = &keys::METRICS_TLS_CERTIFICATE_FILE;
-                return Err(resolver.conflict(key, "metrics.listen is \"none\""));
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                let key = &keys::METRICS_TLS_CERTIFICATE_FILE;
-                return Err(resolver.conflict(key, "its key is missing"));
-            }
-            (None, Some(_)) => {
-                let key = &keys::METRICS_TLS_KEY_FILE;
-                return Err(resolver.conflict(key, "its certificate is missing"));
-            }
-        };
+        if tls.is_some() && listen.is_none() {
+            let key = &keys::METRICS_TLS_CERTIFICATE_FILE;
+            return Err(resolver.conflict(key, "metrics.listen is \"none\""));
+        }
         if bearer_token_file.is_some() && listen.is_none() && socket.is_none() {
             let reason = "metrics.listen and metrics.socket are \"none\"";
             return Err(resolver.conflict(&keys::METRICS_BEARER_TOKEN_FILE, reason));
@@ -355,6 +357,12 @@ impl LogSettings {
 pub struct ReceiverSettings {
     /// Port 0 chooses a free port.
     pub listen: SocketAddr,
+    /// `None`: plain HTTP.
+    pub tls: Option<ServerCertificateFiles>,
+    /// The file of the tokens that requests must carry; `None`: they need none.
+    pub tokens_file: Option<PathBuf>,
+    /// True if other hosts may reach it without TLS or without tokens.
+    pub insecure: bool,
     /// The database; `None`: in memory.
     pub store: Option<PathBuf>,
     /// The age of the oldest sample that is kept; 1 min to 90 days.
@@ -364,6 +372,20 @@ pub struct ReceiverSettings {
 }
 
 impl ReceiverSettings {
+    /// True if other hosts reach its address.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        !self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// True if a file of it is a credential of the service, which this process does not have.
+    #[must_use]
+    pub fn has_credentials_elsewhere(&self) -> bool {
+        let of_tls = self.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+        let mut files = self.tokens_file.iter().chain(of_tls);
+        files.any(|file| value::is_credential_elsewhere(file))
+    }
+
     pub(super) fn resolve(
         resolver: &mut Resolver<'_>,
         state: &StateSettings,
@@ -379,6 +401,13 @@ impl ReceiverSettings {
         let stale_after = Duration::from_secs(60).max(4 * interval);
         Ok(Self {
             listen: resolver.get(&keys::RECEIVER_LISTEN)?,
+            tls: ServerCertificateFiles::resolve(
+                resolver,
+                &keys::RECEIVER_TLS_CERTIFICATE_FILE,
+                &keys::RECEIVER_TLS_KEY_FILE,
+            )?,
+            tokens_file: resolver.find(&keys::RECEIVER_TOKENS_FILE)?,
+            insecure: resolver.get(&keys::RECEIVER_INSECURE)?,
             store,
             retention: resolver.get_or(&keys::RECEIVER_RETENTION, retention)?,
             stale_after: resolver.get_or(&keys::RECEIVER_STALE_AFTER, stale_after)?,

@@ -48,6 +48,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let status = match error {
             StoreError::Full(_) | StoreError::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::OtherNode => StatusCode::FORBIDDEN,
             StoreError::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
             StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

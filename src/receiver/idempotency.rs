@@ -60,13 +60,19 @@ fn text_of(value: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The hashes that identify a post. SHA-256, so that no client can choose posts that collide.
-pub(super) fn id_of(path: &str, key: &[u8], body: &[u8]) -> PostId {
+/// The hashes that identify a post. SHA-256, so that no client can choose posts that collide. The keys
+/// of each token are apart, so that none can use up those of another.
+pub(super) fn id_of(path: &str, key: &[u8], token_name: Option<&str>, body: &[u8]) -> PostId {
     let mut of_key = Context::new(&SHA256);
     of_key.update(path.as_bytes());
     // No path has one.
     of_key.update(b"\n");
     of_key.update(key);
+    if let Some(name) = token_name {
+        // No key has one either.
+        of_key.update(b"\n");
+        of_key.update(name.as_bytes());
+    }
     let mut of_body = Context::new(&SHA256);
     of_body.update(body);
     PostId { key: first_of(of_key), body: first_of(of_body) }
@@ -132,13 +138,15 @@ mod tests {
 
     #[test]
     fn another_path_or_key_is_another_post_and_another_body_is_not() {
-        let known = id_of("/a", b"k", b"1");
-        assert_eq!(id_of("/a", b"k", b"1"), known);
-        let other = id_of("/a", b"k", b"2");
+        let known = id_of("/a", b"k", None, b"1");
+        assert_eq!(id_of("/a", b"k", None, b"1"), known);
+        let other = id_of("/a", b"k", None, b"2");
+        let names = [None, Some("a"), Some("b")].map(|name| id_of("/a", b"k", name, b"1").key);
+        assert!(names[0] != names[1] && names[1] != names[2], "each token has its own keys");
         assert_eq!(other.key, known.key);
         assert_ne!(other.body, known.body);
         for (path, key) in [("/b", &b"k"[..]), ("/a", b"K"), ("/ak", b"")] {
-            assert_ne!(id_of(path, key, b"1").key, known.key, "{path}");
+            assert_ne!(id_of(path, key, None, b"1").key, known.key, "{path}");
         }
     }
 }

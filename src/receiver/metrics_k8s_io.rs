@@ -48,6 +48,8 @@ pub(super) fn router() -> Router<ReceiverState> {
 pub(super) fn refuse(refusal: &Refusal) -> Response {
     let reason = match refusal.status {
         StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",

@@ -7,6 +7,7 @@
 //! [`crate::payload::resource_api`]). Connections, bodies, nodes, pods, points, rows, bytes and time
 //! are bounded.
 
+mod access;
 mod answer;
 mod bounds;
 mod content_coding;
@@ -21,6 +22,7 @@ mod pod_batch;
 mod pod_lifecycle;
 mod request;
 mod resource_api;
+mod rights;
 mod routes;
 mod samples;
 mod server;
@@ -28,12 +30,14 @@ mod span;
 mod state;
 mod store;
 mod tls;
+mod tokens_file;
 
 pub use bounds::ReceiverBounds;
 pub use host_header::host_fault;
 pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
-pub use state::{OpenError, ReceiverState, WallClock};
+pub use state::{OpenError, ReceiverAccess, ReceiverState, WallClock};
 pub use store::SqlitePlace;
 pub use tls::{OnFailedHandshake, TlsListener};
+pub use tokens_file::{TokensFile, TokensFileError};

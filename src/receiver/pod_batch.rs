@@ -34,6 +34,8 @@ pub(super) fn router() -> Router<ReceiverState> {
 pub(super) fn refuse(refusal: &Refusal) -> Response {
     let code = match refusal.status {
         StatusCode::BAD_REQUEST => "invalid_request",
+        StatusCode::UNAUTHORIZED => "unauthorized",
+        StatusCode::FORBIDDEN => "forbidden",
         StatusCode::NOT_FOUND => "not_found",
         StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
         StatusCode::REQUEST_TIMEOUT => "timeout",
@@ -56,6 +58,8 @@ async fn push_pods(
     let count = resources.len();
     let mut pushes = UsagePushes::of(Dialect::PodBatch);
     for pod in resources {
+        // Its document does not say the node.
+        body.head.rights.check_node(&pod.post.node_name)?;
         pushes.documents.push(Document {
             kind: DocumentKind::Pod,
             namespace: pod.namespace.clone(),

@@ -9,7 +9,8 @@ use axum::routing::{get, post};
 
 use super::answer::{self, HandlerResult, JSON_HEADERS, Refusal};
 use super::listing::{self, ARRAY, Items, ListSource};
-use super::request::{JsonBody, PathNames};
+use super::request::{JsonBody, PathNames, PostHead};
+use super::rights::Rights;
 use super::state::ReceiverState;
 use super::store::{Change, RowPage, SpecQuery, SpecRow, StoreError, StoredOutcome};
 use crate::payload::pod_lifecycle::{decode_mark_dead, decode_spec};
@@ -43,8 +44,9 @@ async fn spec(State(state): State<ReceiverState>, body: JsonBody<BODY_BYTES_MAX>
             )
         });
     }
+    let change = Change::Spec { post: spec, only_on: only_on(&body.head) };
     state
-        .store_post(body.head, Change::Spec(spec), |outcome| match outcome {
+        .store_post(body.head, change, |outcome| match outcome {
             StoredOutcome::Spec(row) => row_answer(&row),
             StoredOutcome::Usage | StoredOutcome::MarkedDead(_) => StatusCode::OK.into_response(),
         })
@@ -68,12 +70,17 @@ async fn mark_dead(
             format!("pod {:?}: its sender is to set the address", dead.pod_name)
         });
     }
+    let change = Change::MarkDead { post: dead, only_on: only_on(&body.head) };
     state
-        .store_post(body.head, Change::MarkDead(dead), |outcome| match outcome {
+        .store_post(body.head, change, |outcome| match outcome {
             StoredOutcome::MarkedDead(count) => answer::json(StatusCode::OK, &count),
             StoredOutcome::Usage | StoredOutcome::Spec(_) => StatusCode::OK.into_response(),
         })
         .await
+}
+
+fn only_on(head: &PostHead) -> Option<String> {
+    head.rights.own_node().map(str::to_owned)
 }
 
 /// Rows of the life-cycle API.
@@ -118,7 +125,9 @@ async fn info(State(state): State<ReceiverState>) -> HandlerResult {
 async fn list(
     State(state): State<ReceiverState>,
     PathNames(node): PathNames<String>,
+    rights: Rights,
 ) -> HandlerResult {
+    rights.check_node(&node)?;
     let specs = SpecList { state, wanted: SpecQuery::LiveOn(node) };
     listing::answer(specs, RowPage::of_documents(), ARRAY).await
 }

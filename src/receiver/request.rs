@@ -17,6 +17,7 @@ use super::answer::Refusal;
 use super::content_coding::ContentCoding;
 use super::idempotency::{id_of, key_of};
 use super::listener::Peer;
+use super::rights::Rights;
 use super::store::PostId;
 use crate::payload::resource_api::check_name;
 
@@ -53,8 +54,9 @@ pub(super) fn checked_name<'a>(what: &str, name: &'a str) -> Result<&'a str, Ref
 /// A post without its body.
 #[derive(Debug)]
 pub(super) struct PostHead {
-    /// The address at the other end; empty where there is none.
+    /// The token's name, else the address at the other end; empty where there is neither.
     pub(super) sender: String,
+    pub(super) rights: Rights,
     /// `None` where the client sent no `Idempotency-Key`.
     pub(super) id: Option<PostId>,
 }
@@ -96,8 +98,8 @@ where
         let coding = ContentCoding::of(request.headers())?;
         check_type(request.headers())?;
         let key = key_of(request.headers())?;
-        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-        let sender = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let rights = request.extensions().get::<Rights>().cloned().unwrap_or(Rights::None);
+        let sender = sender_of(&request, &rights);
         let path = key.is_some().then(|| request.uri().path().to_owned());
         let timed_out = |_| {
             Refusal::new(
@@ -110,9 +112,34 @@ where
         let (bytes, permit) =
             tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(timed_out)??;
         // The decoded body is hashed, so that a replay may be compressed in another way.
-        let id = path.zip(key).map(|(path, key)| id_of(&path, &key, &bytes));
-        Ok(Self { bytes, head: PostHead { sender, id }, _permit: permit })
+        let id = path.zip(key).map(|(path, key)| id_of(&path, &key, rights.token_name(), &bytes));
+        Ok(Self { bytes, head: PostHead { sender, rights, id }, _permit: permit })
     }
+}
+
+fn sender_of(request: &Request, rights: &Rights) -> String {
+    if let Some(name) = rights.token_name() {
+        return name.to_owned();
+    }
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    peer.map(|peer| peer.to_string()).unwrap_or_default()
+}
+
+/// Reads the body of a refused request and keeps nothing, since a client that is still sending may not
+/// see an answer. Ends after a second or 8 MiB: whoever has no rights holds no connection for long.
+pub(super) async fn discard_body(mut body: Body) {
+    const BYTES_MAX: usize = 8 << 20;
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let read = async {
+        let mut length: usize = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length = length.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            if length > BYTES_MAX {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(TIMEOUT, read).await;
 }
 
 async fn read(

@@ -1,14 +1,19 @@
 //! The paths of all APIs, the form of their errors, and the index page.
 
+use std::fmt;
+
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::RETRY_AFTER;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
 use super::host_header::host_fault;
+use super::listener::Peer;
+use super::request::discard_body;
+use super::rights::{TwoCredentials, is_for_all};
 use super::state::ReceiverState;
 use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api, samples};
 
@@ -25,6 +30,7 @@ pub fn router(state: &ReceiverState, is_loopback: bool) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), await_first_push))
+        .layer(middleware::from_fn_with_state(state.clone(), check_access))
         .layer(middleware::from_fn_with_state(is_loopback, check_host))
         .layer(middleware::from_fn(write_refusal))
         .with_state(state.clone())
@@ -43,6 +49,73 @@ async fn check_host(State(is_loopback): State<bool>, request: Request, next: Nex
     match host_fault(request.headers(), is_loopback) {
         None => next.run(request).await,
         Some((status, message)) => Refusal::new(status, message).into_response(),
+    }
+}
+
+/// Notes the rights of each request among its extensions. Refuses those whose token is missing, unknown
+/// or of a role that never suffices; handlers refuse what depends on the body. Logs all of them.
+async fn check_access(
+    State(state): State<ReceiverState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let who = Asker::of(&request);
+    let checked = match state.rights_of(request.headers()) {
+        Err(TwoCredentials) => Err(Refusal::bad_request(
+            "there are two tokens; send one header, Authorization or X-API-Key",
+        )),
+        Ok(rights) if is_for_all(&who.method, request.uri().path()) => Ok(rights),
+        Ok(rights) => {
+            let is_allowed = rights.check_request(&who.method, request.uri().path());
+            is_allowed.map(|()| rights)
+        }
+    };
+    let response = match checked {
+        Ok(rights) => {
+            request.extensions_mut().insert(rights);
+            next.run(request).await
+        }
+        Err(refusal) => {
+            discard_body(request.into_body()).await;
+            refusal.into_response()
+        }
+    };
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        let kind = match refusal.status {
+            StatusCode::UNAUTHORIZED => "a request without a valid token was refused",
+            StatusCode::FORBIDDEN => "a request beyond the rights of its token was refused",
+            _ => return response,
+        };
+        state.log(kind, || format!("{who}: {}", refusal.message));
+    }
+    response
+}
+
+/// The origin of a request, for the log.
+struct Asker {
+    peer: Option<Peer>,
+    method: Method,
+    /// The beginning of the path.
+    path: String,
+}
+
+impl Asker {
+    fn of(request: &Request) -> Self {
+        Self {
+            peer: request.extensions().get::<Peer>().copied(),
+            method: request.method().clone(),
+            path: request.uri().path().chars().take(100).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer.and_then(|peer| peer.0) {
+            Some(ip) => write!(f, "{ip}: ")?,
+            None => f.write_str("a local process: ")?,
+        }
+        write!(f, "{} {:?}", self.method, self.path)
     }
 }
 
@@ -79,7 +152,7 @@ async fn write_refusal(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return response };
-    let is_early = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
+    let status = refusal.status;
     let mut response = match uri.path() {
         path if path.starts_with("/api/v1/metrics") => pod_batch::refuse(&refusal),
         path if path.starts_with("/apis") || path.starts_with("/api/v1") => {
@@ -88,8 +161,15 @@ async fn write_refusal(request: Request, next: Next) -> Response {
         path if path.starts_with("/pod/") => pod_lifecycle::refuse(refusal),
         _ => resource_api::refuse(&refusal),
     };
-    if is_early {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        StatusCode::UNAUTHORIZED => {
+            let challenge = HeaderValue::from_static("Bearer realm=\"nodetally\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        _ => {}
     }
     response
 }

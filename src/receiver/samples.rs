@@ -50,6 +50,7 @@ async fn push(State(state): State<ReceiverState>, body: JsonBody<BODY_BYTES_MAX>
     let mut pushes = UsagePushes::of(Dialect::Samples);
     pushes.sampled_at = own_time(sample.sampled_at, state.now());
     let node = &sample.node_name;
+    body.head.rights.check_node(node)?;
     let nodes = sample.nodes.into_iter();
     pushes.nodes.extend(nodes.map(|(name, post)| NodePush { name, post, amounts: None }));
     let pods = sample.pods.into_iter();

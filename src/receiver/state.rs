@@ -1,23 +1,28 @@
 //! State that all handlers share: the store, and the clock.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rustls::ServerConfig;
 use thiserror::Error;
 
+use super::access::{AccessToken, TokenRole};
 use super::answer::Refusal;
 use super::bounds::ReceiverBounds;
 use super::idempotency::REPLAYED;
 use super::minute_log::MinuteLog;
 use super::request::{LargeBodies, PostHead};
+use super::rights::{Rights, TwoCredentials, credential};
 use super::store::{
-    Change, EntityQuery, SqlitePlace, SqliteStore, StorePost, Stored, StoredOutcome,
+    Change, DocumentKind, EntityQuery, SqlitePlace, SqliteStore, StorePost, Stored, StoredOutcome,
 };
+use super::tokens_file::TokensFile;
 use crate::quantity::WallTime;
 
 /// The wall clock that stamps the pushes.
@@ -35,6 +40,18 @@ struct SharedState {
     clock: WallClock,
     /// Nothing was accepted yet, and somebody is about to push.
     awaits_first: AtomicBool,
+    access: Mutex<Arc<ReceiverAccess>>,
+    /// The token of this process, and its entry beside those of the tokens file.
+    own_token: (String, Arc<AccessToken>),
+}
+
+/// The conditions under which a receiver answers. Without any, everybody may read and write.
+#[derive(Debug, Default)]
+pub struct ReceiverAccess {
+    /// `None`: connections are plain.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// `None`: no token is asked for.
+    pub tokens: Option<TokensFile>,
 }
 
 /// The store cannot be opened.
@@ -58,6 +75,8 @@ impl ReceiverState {
         bounds: ReceiverBounds,
         clock: WallClock,
     ) -> Result<Self, OpenError> {
+        let own_token = random_token()?;
+        let entry = AccessToken::new(OWN_SENDER, TokenRole::Ingest, own_token.as_bytes());
         let store = SqliteStore::open(place, bounds, clock());
         Ok(Self(Arc::new(SharedState {
             store: store.map_err(|error| OpenError(error.to_string()))?,
@@ -66,7 +85,41 @@ impl ReceiverState {
             log: MinuteLog::default(),
             clock,
             awaits_first: AtomicBool::new(false),
+            access: Mutex::default(),
+            own_token: (own_token, Arc::new(entry)),
         })))
+    }
+
+    /// Sets the conditions under which requests and connections are accepted from here on.
+    pub fn set_access(&self, access: ReceiverAccess) {
+        *self.0.access.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    fn access(&self) -> Arc<ReceiverAccess> {
+        Arc::clone(&self.0.access.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The TLS of new connections; `None`: they are plain.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.access().tls.clone()
+    }
+
+    /// The token with which this process itself may post. It is another one after each start.
+    #[must_use]
+    pub fn own_token(&self) -> &str {
+        &self.0.own_token.0
+    }
+
+    /// The rights of a request with these headers.
+    pub(super) fn rights_of(&self, headers: &HeaderMap) -> Result<Rights, TwoCredentials> {
+        let access = self.access();
+        let Some(file) = &access.tokens else { return Ok(Rights::Unlimited) };
+        let Some(token) = credential(headers)? else { return Ok(Rights::None) };
+        let own = &self.0.own_token.1;
+        if own.is(token) {
+            return Ok(Rights::Of(Arc::clone(own)));
+        }
+        Ok(file.tokens().find(token).map_or(Rights::None, |found| Rights::Of(Arc::clone(found))))
     }
 
     /// True if what was pushed ends with the process.
@@ -130,14 +183,15 @@ impl ReceiverState {
         EntityQuery { since: self.now().minus(self.bounds().retention), ..EntityQuery::default() }
     }
 
-    /// Stores a post. `answer` makes the answer; that to a replay says so in a header.
+    /// Stores a post that is within the rights of its sender. `answer` makes the answer; that to a replay says so in a header.
     pub(super) async fn store_post(
         &self,
         head: PostHead,
         change: Change,
         answer: impl FnOnce(StoredOutcome) -> Response,
     ) -> Result<Response, Refusal> {
-        let PostHead { sender, id } = head;
+        check_change(&head.rights, &change)?;
+        let PostHead { sender, id, .. } = head;
         let post = StorePost { at: self.now(), sender, id, change };
         let Stored { is_replay, outcome } = self.0.store.post(post).await?;
         let mut response = answer(outcome);
@@ -146,6 +200,35 @@ impl ReceiverState {
         }
         Ok(response)
     }
+}
+
+/// Checks every name of a node in a post. Documents of pods have none: their handler checks them.
+fn check_change(rights: &Rights, change: &Change) -> Result<(), Refusal> {
+    let pushes = match change {
+        Change::Usage(pushes) => pushes,
+        Change::Spec { post, .. } => return rights.check_node(&post.row.node_name),
+        // It names none, and the store has the condition.
+        Change::MarkDead { .. } => return Ok(()),
+    };
+    let nodes = pushes.nodes.iter().map(|node| &node.name);
+    let of_pods = pushes.pods.iter().map(|pod| &pod.post.node_name);
+    let of_units = pushes.units.iter().map(|unit| &unit.node);
+    let documents = pushes.documents.iter();
+    let of_documents = documents.filter(|document| document.kind != DocumentKind::Pod);
+    let mut names =
+        nodes.chain(of_pods).chain(of_units).chain(of_documents.map(|document| &document.name));
+    names.try_for_each(|node| rights.check_node(node))
+}
+
+/// The sender of posts of this process. No name in a tokens file has a space.
+const OWN_SENDER: &str = "this agent";
+
+/// A token that nobody can guess.
+fn random_token() -> Result<String, OpenError> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| OpenError("the system has no random numbers".to_owned()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 impl FromRef<ReceiverState> for LargeBodies {

@@ -1,17 +1,18 @@
 //! The embedded receiver, which runs while no endpoint is configured.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::error::AgentError;
-use super::host;
+use super::{host, receiver_access};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{ReceiverSettings, Settings};
 use crate::delivery::{self, BaseUrl};
 use crate::descriptors;
 use crate::endpoint::client::seed;
@@ -19,7 +20,7 @@ use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::panics;
-use crate::receiver::{Receiver, ReceiverBounds, ReceiverState, SqlitePlace};
+use crate::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace};
 
 /// The most bytes of a store in memory.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
@@ -37,6 +38,14 @@ pub struct Embedded {
     listen: SocketAddr,
     pub address: SocketAddr,
     state: ReceiverState,
+    serving: ServedReceiver,
+    own: Option<ServedReceiver>,
+}
+
+/// A receiver that answers on one address.
+#[derive(Debug)]
+struct ServedReceiver {
+    address: SocketAddr,
     stop: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -45,25 +54,39 @@ pub struct Embedded {
 pub enum EmbeddedPlan {
     /// No receiver; a running one ends.
     None,
-    /// The running receiver continues within these bounds.
-    Keep(ReceiverBounds),
+    /// The running receiver continues.
+    Keep(Box<EmbeddedKeep>),
     /// A new receiver, bound to its address, over the store of the running one.
     Start(Box<EmbeddedStart>),
+}
+
+/// The changes to a running receiver.
+pub struct EmbeddedKeep {
+    bounds: ReceiverBounds,
+    access: ReceiverAccess,
+    /// As in [`EmbeddedStart`]; also `None` where one runs.
+    own: Option<Receiver>,
 }
 
 /// A receiver that is bound but does not answer yet.
 pub struct EmbeddedStart {
     listen: SocketAddr,
     receiver: Receiver,
+    /// A second one without TLS on a loopback address, where this process itself posts: the name in
+    /// the certificate is for others. `None` without TLS.
+    own: Option<Receiver>,
     state: ReceiverState,
     bounds: ReceiverBounds,
+    access: ReceiverAccess,
+    /// The log line of a receiver that strangers reach.
+    exposure: Option<String>,
 }
 
 impl EmbeddedPlan {
     /// Binds the address without starting the receiver: the plan, and the endpoint that sends to it.
     ///
     /// # Errors
-    /// The address cannot be bound.
+    /// The address cannot be bound or is open to strangers, or a file cannot be used.
     pub async fn of(
         settings: &Settings,
         running: Option<&Embedded>,
@@ -72,9 +95,18 @@ impl EmbeddedPlan {
             return Ok((Self::None, None));
         }
         let listen = settings.receiver.listen;
+        let access = receiver_access::open(settings)?;
         if let Some(running) = running.filter(|running| running.listen == listen) {
-            let spec = spec(running.address, settings)?;
-            return Ok((Self::Keep(bounds(settings, &running.state)), Some(spec)));
+            let state = &running.state;
+            let own = match &running.own {
+                Some(_) => None,
+                None => bind_own(&access, state).await?,
+            };
+            let running_at = running.own.as_ref().map_or(running.address, |own| own.address);
+            let address = own.as_ref().map_or(running_at, Receiver::local_addr);
+            let spec = spec(address, Some(state), settings)?;
+            let keep = EmbeddedKeep { bounds: bounds(settings, state), access, own };
+            return Ok((Self::Keep(Box::new(keep)), Some(spec)));
         }
         let state = match running {
             Some(running) => running.state.clone(),
@@ -83,8 +115,12 @@ impl EmbeddedPlan {
         let bounds = bounds(settings, &state);
         let bound = Receiver::bind_with(listen, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address: listen, source })?;
-        let spec = spec(receiver.local_addr(), settings)?;
-        let start = EmbeddedStart { listen, receiver, state, bounds };
+        let receiver = receiver.with_tls_of(&state, receiver_access::on_failed_handshake());
+        let own = bind_own(&access, &state).await?;
+        let address = own.as_ref().unwrap_or(&receiver).local_addr();
+        let spec = spec(address, Some(&state), settings)?;
+        let exposure = exposure(&settings.receiver, receiver.local_addr());
+        let start = EmbeddedStart { listen, receiver, own, state, bounds, access, exposure };
         Ok((Self::Start(Box::new(start)), Some(spec)))
     }
 
@@ -94,17 +130,21 @@ impl EmbeddedPlan {
     /// The address makes no URL.
     pub fn spec_without_receiver(settings: &Settings) -> Result<Option<EndpointSpec>, AgentError> {
         let is_used = settings.uses_embedded_receiver();
-        is_used.then(|| spec(settings.receiver.listen, settings)).transpose()
+        is_used.then(|| spec(settings.receiver.listen, None, settings)).transpose()
     }
 
     /// Carries the plan out.
     pub async fn apply(self, running: Option<Embedded>) -> Option<Embedded> {
         match self {
-            Self::Keep(bounds) => {
-                if let Some(running) = &running {
-                    running.state.set_bounds(bounds);
+            Self::Keep(keep) => {
+                let EmbeddedKeep { bounds, access, own } = *keep;
+                let mut running = running?;
+                running.state.set_bounds(bounds);
+                running.state.set_access(access);
+                if let Some(own) = own {
+                    running.own = Some(ServedReceiver::start(own));
                 }
-                running
+                Some(running)
             }
             Self::None => {
                 if let Some(running) = running {
@@ -113,21 +153,19 @@ impl EmbeddedPlan {
                 None
             }
             Self::Start(start) => {
-                let EmbeddedStart { listen, receiver, state, bounds } = *start;
+                let EmbeddedStart { listen, receiver, own, state, bounds, access, exposure } =
+                    *start;
                 state.set_bounds(bounds);
-                let address = receiver.local_addr();
-                if let Some(line) = exposure(address) {
+                state.set_access(access);
+                if let Some(line) = exposure {
                     warn!("{line}");
                 }
-                let (stop, stopped) = oneshot::channel();
-                let serving = receiver.serve(async {
-                    let _ = stopped.await;
-                });
-                let done = panics::spawn_essential("the receiver", serving);
+                let serving = ServedReceiver::start(receiver);
+                let own = own.map(ServedReceiver::start);
                 if let Some(running) = running {
                     running.end().await;
                 }
-                Some(Embedded { listen, address, state, stop, done })
+                Some(Embedded { listen, address: serving.address, state, serving, own })
             }
         }
     }
@@ -136,20 +174,48 @@ impl EmbeddedPlan {
 impl Embedded {
     /// Ends the receiver; requests in progress have one second to finish.
     pub async fn end(self) {
+        if let Some(own) = self.own {
+            own.end().await;
+        }
+        self.serving.end().await;
+    }
+}
+
+impl ServedReceiver {
+    fn start(receiver: Receiver) -> Self {
+        let address = receiver.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let serving = receiver.serve(async {
+            let _ = stopped.await;
+        });
+        Self { address, stop, done: panics::spawn_essential("the receiver", serving) }
+    }
+
+    async fn end(self) {
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(Duration::from_secs(1), self.done).await;
     }
 }
 
-/// The log line of a receiver that other hosts can reach; `None`: only this host can.
-fn exposure(address: SocketAddr) -> Option<String> {
-    if address.ip().to_canonical().is_loopback() {
-        return None;
+/// The receiver at which this process itself posts; `None`: the other one has no TLS.
+async fn bind_own(
+    access: &ReceiverAccess,
+    state: &ReceiverState,
+) -> Result<Option<Receiver>, AgentError> {
+    if access.tls.is_none() {
+        return Ok(None);
     }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bound = Receiver::bind_with(address, state).await;
+    bound.map(Some).map_err(|source| AgentError::Listen { address, source })
+}
+
+/// The log line of a receiver that strangers reach; `None`: none does.
+fn exposure(settings: &ReceiverSettings, address: SocketAddr) -> Option<String> {
+    let reason = receiver_access::exposure(settings)?;
     Some(format!(
-        "receiver: other hosts can reach {address}; it has no TLS and no tokens, so whoever reaches it \
-         reads and writes its figures: limit that by a firewall, or set receiver.listen (--listen) to \
-         127.0.0.1:{}",
+        "receiver: other hosts can reach {address}; {reason}: limit that by a firewall, or set \
+         receiver.listen (--listen) to 127.0.0.1:{}",
         address.port()
     ))
 }
@@ -213,37 +279,26 @@ fn memory_bounds(settings: &Settings) -> ReceiverBounds {
     }
 }
 
-fn spec(address: SocketAddr, settings: &Settings) -> Result<EndpointSpec, AgentError> {
+/// The endpoint that sends to the receiver at `address`. `state` is that of the receiver.
+fn spec(
+    address: SocketAddr,
+    state: Option<&ReceiverState>,
+    settings: &Settings,
+) -> Result<EndpointSpec, AgentError> {
     let reached = host::reached_at(address);
     let url = BaseUrl::parse(&format!("http://{reached}/"))
         .map_err(|source| EndpointError::Url { name: "receiver".to_owned(), source })?;
+    let mut delivery = delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name));
+    let token = state.map(|state| HeaderValue::from_str(&format!("Bearer {}", state.own_token())));
+    if let Some(Ok(mut token)) = token {
+        token.set_sensitive(true);
+        delivery.headers.insert(AUTHORIZATION, token);
+    }
     Ok(EndpointSpec {
         embedded: true,
-        delivery: delivery::DeliverySettings::new("receiver", url, seed(&settings.node.name)),
+        delivery,
         // It is in the same process: what it cannot store, it could not have taken from disk either.
         storage: BacklogStorage::default(),
         encoder: Encoder::all(settings),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_receiver_that_others_reach_is_warned_of() {
-        for (address, is_exposed) in [
-            ("127.0.0.1:7643", false),
-            ("127.8.8.8:7643", false),
-            ("[::1]:7643", false),
-            ("[::ffff:127.0.0.1]:7643", false),
-            ("0.0.0.0:7643", true),
-            ("[::]:7643", true),
-            ("192.0.2.1:7643", true),
-        ] {
-            let line = exposure(address.parse().unwrap());
-            assert_eq!(line.is_some(), is_exposed, "{address}");
-            assert!(line.is_none_or(|line| line.ends_with("127.0.0.1:7643")), "{address}");
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::descriptors::describe;
 use crate::directory::error::PollError;
 use crate::directory::kubernetes::ApiError;
 use crate::endpoint::error::EndpointError;
+use crate::receiver::TokensFileError;
 use crate::small_file::TokenError;
 
 /// A reason why the agent cannot run.
@@ -25,6 +26,12 @@ pub enum AgentError {
         describe(.source)
     )]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "receiver.listen (--listen) {address}: other hosts reach it, and {missing} would keep strangers \
+         out and are not set; set them, or --insecure (receiver.insecure) if the network keeps strangers \
+         out"
+    )]
+    Exposed { address: SocketAddr, missing: &'static str },
     #[error(
         "the receiver's store ({store}) cannot be opened: {reason}; --store FILE names another \
          place, and none keeps an hour in memory"
@@ -70,11 +77,13 @@ pub enum ProbeError {
     Poll(#[from] PollError),
 }
 
-/// A reason why the metrics server cannot be guarded as configured.
+/// A reason why a server cannot be guarded as configured.
 #[derive(Debug, Error)]
 pub enum AccessError {
     #[error("metrics.bearer_token_file: {0}")]
     Token(#[from] TokenError),
+    #[error("receiver.tokens_file: {0}")]
+    Tokens(#[from] TokensFileError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }

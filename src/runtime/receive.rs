@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::AgentError;
-use super::{embedded, host, notify};
-use crate::config::Settings;
+use super::{embedded, host, notify, receiver_access};
+use crate::config::{ReceiverSettings, Settings};
 use crate::receiver::Receiver;
 
 /// Serves at `receiver.listen` until SIGTERM or SIGINT, within the bounds of a cluster. Prints to `out`
 /// where it answers.
 ///
 /// # Errors
-/// The address cannot be bound, or the system has no runtime or signal handler.
+/// The address cannot be bound or is open to strangers, a file cannot be used, or the system has no runtime or signal handler.
 pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
     let system = |what| move |source| AgentError::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -26,10 +26,14 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
             signal(SignalKind::terminate()).map_err(system("no SIGTERM handler"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("no SIGINT handler"))?;
         let address = settings.receiver.listen;
+        // Before the store: nothing is opened for a receiver that is not to answer.
+        let access = receiver_access::open(settings)?;
         let state = embedded::open(settings)?;
+        state.set_access(access);
         let bound = Receiver::bind_with(address, &state).await;
         let receiver = bound.map_err(|source| AgentError::Listen { address, source })?;
-        announce(receiver.local_addr(), out);
+        let receiver = receiver.with_tls_of(&state, receiver_access::on_failed_handshake());
+        announce(&settings.receiver, receiver.local_addr(), out);
         notify::ready();
         let stopped = async {
             tokio::select! {
@@ -43,11 +47,12 @@ pub fn run(settings: &Settings, out: &mut dyn Write) -> Result<(), AgentError> {
     })
 }
 
-fn announce(address: SocketAddr, out: &mut dyn Write) {
-    let reached = host::reached_at(address);
-    let mut text = format!("the receiver answers on http://{reached}/\n");
-    if !address.ip().is_loopback() {
-        text.push_str("it has no TLS and asks for no token: whoever reaches it reads and writes\n");
+fn announce(settings: &ReceiverSettings, address: SocketAddr, out: &mut dyn Write) {
+    let url = receiver_access::url(settings, host::reached_at(address));
+    let mut text = format!("the receiver answers on {url}\n");
+    if let Some(line) = receiver_access::exposure(settings) {
+        text.push_str(line);
+        text.push('\n');
     }
     // A closed output is no reason to stop.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

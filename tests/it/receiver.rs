@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod access;
 mod any_bytes;
 mod command;
 mod compression;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Receiver, ReceiverBounds};
+use nodetally::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -49,11 +50,17 @@ impl Server {
     }
 
     async fn start_with(bounds: ReceiverBounds) -> Self {
+        Self::start_with_access(bounds, ReceiverAccess::default()).await
+    }
+
+    async fn start_with_access(bounds: ReceiverBounds, access: ReceiverAccess) -> Self {
         let now_ms = Arc::new(AtomicU64::new(THREE_PM_MS));
         let clock = Arc::clone(&now_ms);
         let clock = Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed)));
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let receiver = Receiver::bind(addr, bounds, clock).await.unwrap();
+        let state = ReceiverState::open(&SqlitePlace::Memory, bounds, clock).unwrap();
+        state.set_access(access);
+        let receiver = Receiver::bind_with(addr, &state).await.unwrap();
         let base = format!("http://{}", receiver.local_addr());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(receiver.serve(async {

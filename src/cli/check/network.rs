@@ -12,7 +12,7 @@ use crate::endpoint::endpoint::EndpointSpec;
 use crate::endpoint::sinks::SinkSpec;
 use crate::payload::status::StatusReport;
 use crate::runtime::startup::NO_ADDRESSES;
-use crate::runtime::{sources, status};
+use crate::runtime::{receiver_access, sources, status};
 
 /// The text where files are credentials that systemd gives to the service alone.
 const ELSEWHERE: &str = "not checked: its files are credentials of the service";
@@ -34,6 +34,11 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         let address = settings.receiver.listen;
         let source = format!("receiver on {address}");
         check_address(address, &source, "--listen ADDRESS", agent_runs, findings);
+        if settings.receiver.has_credentials_elsewhere() {
+            findings.add(State::Noted, "receiver", ELSEWHERE).help = CREDENTIALS_HELP.into();
+        } else if let Some(fault) = receiver_access::fault(settings) {
+            findings.add(State::Failed, "receiver", fault).vital = true;
+        }
     } else {
         findings.group = Group::Endpoints;
         check_endpoints(settings, &runtime, findings);

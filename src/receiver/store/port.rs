@@ -37,8 +37,16 @@ pub(in crate::receiver) struct PostId {
 #[derive(Debug)]
 pub(in crate::receiver) enum Change {
     Usage(UsagePushes),
-    Spec(PodSpecPost),
-    MarkDead(MarkDead),
+    Spec {
+        post: PodSpecPost,
+        /// The only node whose live rows it may end; `None`: it may end all.
+        only_on: Option<String>,
+    },
+    MarkDead {
+        post: MarkDead,
+        /// The only node whose rows it may mark; `None`: it may mark all.
+        only_on: Option<String>,
+    },
 }
 
 /// Usage of nodes and pods, with their documents.
@@ -142,6 +150,9 @@ pub(in crate::receiver) enum StoreError {
     Full(#[from] Full),
     #[error("another body was accepted under this Idempotency-Key; a key is for one post")]
     OtherBody,
+    /// A post of one node's sender would end the row of another node's pod.
+    #[error("a pod of that name is alive on another node, whose sender alone may end it")]
+    OtherNode,
     /// The disk, or the room that the store may take, is used up.
     #[error("the store has no room: {0}")]
     NoRoom(String),

@@ -125,7 +125,7 @@ fn key(number: u8, body: u8) -> PostId {
 }
 
 fn spec(name: &str, namespace: Option<&str>) -> Change {
-    Change::Spec(PodSpecPost {
+    let post = PodSpecPost {
         row: RowHead {
             pod_name: name.to_owned(),
             pod_ip: "10.0.0.1".to_owned(),
@@ -137,7 +137,8 @@ fn spec(name: &str, namespace: Option<&str>) -> Change {
             workload_selector_labels: None,
         },
         pod_obj: None,
-    })
+    };
+    Change::Spec { post, only_on: None }
 }
 
 #[tokio::test]
@@ -444,8 +445,8 @@ async fn rows_come_by_namespace_and_name_and_those_without_one_last() {
         for (name, namespace) in [("c", None), ("b", Some("z")), ("a", None), ("d", Some("a"))] {
             tested.post(0, "", spec(name, namespace)).await.unwrap();
         }
-        let dead = MarkDead { pod_name: "a".to_owned(), pod_ip: None };
-        tested.post(1, "", Change::MarkDead(dead)).await.unwrap();
+        let post = MarkDead { pod_name: "a".to_owned(), pod_ip: None };
+        tested.post(1, "", Change::MarkDead { post, only_on: None }).await.unwrap();
         let names = async |wanted: SpecQuery| {
             let (mut names, mut next) =
                 (Vec::new(), Some(RowPage { rows_max: 1, ..RowPage::of_rows() }));

@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, header};
 use rustls::ServerConfig;
 use tracing::{info, warn};
 
-use super::certificate;
 use crate::config::MetricsSettings;
+use crate::runtime::certificate::{self, CertificateKeys};
 use crate::runtime::error::AccessError;
 use crate::small_file::{self, Stamp, TokenError};
 
@@ -28,7 +28,8 @@ impl MetricsAccess {
     /// # Errors
     /// A file cannot be read or used.
     pub fn of(settings: &MetricsSettings) -> Result<Self, AccessError> {
-        let tls = settings.tls.as_ref().map(certificate::server_config).transpose()?;
+        let of_tls = |files| certificate::server_config(CertificateKeys::METRICS, files);
+        let tls = settings.tls.as_ref().map(of_tls).transpose()?;
         let token = settings.bearer_token_file.as_deref().map(ServedToken::read).transpose()?;
         Ok(Self { tls, token })
     }

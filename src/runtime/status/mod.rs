@@ -11,8 +11,6 @@
 //! ```
 
 mod access;
-mod certificate;
-mod handshakes;
 mod health;
 mod metrics;
 mod metrics_server;

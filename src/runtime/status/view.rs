@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::asked_sample::AskedSample;
+use super::super::handshakes::HandshakeLog;
 use super::super::self_metrics::SelfMetrics;
 use super::access::MetricsAccess;
-use super::handshakes::HandshakeLog;
 use super::requests::RequestCounts;
 use crate::clock;
 use crate::directory::Directory;
@@ -56,7 +56,7 @@ impl StatusShared {
             published,
             asked_sample,
             requests: RequestCounts::default(),
-            handshakes: HandshakeLog::default(),
+            handshakes: HandshakeLog::of_metrics(),
             view: Mutex::default(),
             access: Mutex::default(),
             started_at,

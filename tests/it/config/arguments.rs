@@ -39,7 +39,13 @@ fn every_flag_of_a_key_exists_and_overrides_it() {
             assert_eq!(settings.origins.of(key), &Origin::Flag(long), "{command}");
         }
     }
-    assert_eq!(KEYS.iter().filter(|key| key.flag.is_some()).count(), flags.len() + 1);
+    // The two switches are apart.
+    assert_eq!(KEYS.iter().filter(|key| key.flag.is_some()).count(), flags.len() + 2);
+    for (arguments, expected) in [(&["receive", "--insecure"][..], true), (&["receive"], false)] {
+        let mut inputs = inputs(None, &[]);
+        inputs.flags = cli(arguments).unwrap().overrides();
+        assert_eq!(Settings::resolve(inputs).unwrap().receiver.insecure, expected);
+    }
     let dump = cli(&["--path.procfs", "/p", "dump", "--cmdline", "--interval", "2s"]).unwrap();
     let mut expected = Flags::default();
     expected.set(&keys::PATHS_PROCFS, "/p");

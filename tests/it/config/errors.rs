@@ -40,7 +40,8 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[receiver]\ninterval = \"15s\"",
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
-         allowed in [receiver]: listen, store, retention, stale_after",
+         allowed in [receiver]: listen, tls_certificate_file, tls_key_file, tokens_file, insecure, \
+         store, retention, stale_after",
     ),
     (
         "[log]\n\"a\\nb\" = 1",

@@ -166,6 +166,10 @@ rotate_bytes = 2097152
 rotate_keep = 3
 [receiver]
 listen = "[::1]:0"
+tls_certificate_file = "/etc/nodetally/receiver.pem"
+tls_key_file = "/etc/nodetally/receiver.key"
+tokens_file = "/etc/nodetally/tokens"
+insecure = true
 store = "/var/lib/receiver.db"
 retention = "2h"
 stale_after = "90s"

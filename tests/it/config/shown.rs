@@ -123,6 +123,10 @@ client_errors = "drop"                # default
 
 [receiver]  # off while an endpoint is configured
 listen = "127.0.0.1:7643"             # default
+# tls_certificate_file: not set: plain HTTP
+# tls_key_file: not set: plain HTTP
+# tokens_file: not set: everybody who reaches the address may read and write
+insecure = false                      # default
 store = "none"                        # default
 retention = "1h"                      # default
 stale_after = "1m 20s"                # default

@@ -577,6 +577,7 @@ fn the_receiver_has_no_rights_and_answers_where_its_service_leads() {
     let [port] = &container.ports.as_ref().unwrap()[..] else { panic!("one port") };
     assert_eq!(i32::from(settings.receiver.listen.port()), port.container_port);
     assert!(settings.receiver.listen.ip().is_unspecified());
+    assert!(settings.receiver.insecure, "it would not start: it has neither TLS nor tokens");
     assert_eq!(settings.sampling.interval.as_secs(), 30, "as often as the agents send");
     let services: Vec<Service> = of_kind(&objects, "Service");
     let service =

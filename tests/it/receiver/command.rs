@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::node_body;
 use crate::support::agent::{Agent, Host, config, eventually, get, post};
 
-fn receive(arguments: &[&str]) -> Command {
+pub fn receive(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
     command.env_clear().arg("receive").args(arguments);
     // The default is the host's own.
@@ -65,10 +65,9 @@ fn an_address_that_is_in_use_is_named() {
     assert!(line.contains(&format!("the receiver cannot listen on {address}")), "{line}");
 }
 
-/// An address that other hosts reach is logged as a warning.
 #[test]
-fn an_address_that_others_reach_comes_with_a_warning() {
-    let mut receiver = Agent::start(receive(&["--listen", "0.0.0.0:0"]));
+fn an_address_that_others_reach_comes_with_a_warning_if_it_is_insecure() {
+    let mut receiver = Agent::start(receive(&["--listen", "0.0.0.0:0", "--insecure"]));
     let said = receiver.wait_for_output("no TLS");
     assert!(said.contains("whoever reaches it"), "{said}");
     receiver.signal(Signal::SIGINT);

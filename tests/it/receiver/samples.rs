@@ -7,7 +7,7 @@ use super::{Server, answer, json_body, node_body, pod_body};
 const PATH: &str = "/api/samples";
 
 /// A sample of 15:00:00, whatever the time is.
-fn sample(unit_cpu: u64) -> Value {
+pub fn sample(unit_cpu: u64) -> Value {
     json!({
         "node_name": "node-1", "sampled_at": "2025-06-11T15:00:00.000Z",
         "posts": [

@@ -76,7 +76,7 @@ const ROOMS: &[Room] = &[
         ],
     ),
     // The other end of the wire: what it shares with the agent is the wire.
-    room_using("receiver", &["payload", "descriptors", "aside"]),
+    room_using("receiver", &["payload", "descriptors", "aside", "small_file"]),
     // The rooms above take plain arguments, and config knows none of them but the list of dialects.
     room_using("config", &["payload::dialect"]),
     room("checkpoint"),

@@ -22,6 +22,8 @@ pub(super) enum SqliteError {
     Full(#[from] Full),
     #[error("another body was accepted under the key")]
     OtherBody,
+    #[error("a pod of that name is alive on another node")]
+    OtherNode,
 }
 
 impl SqliteError {
@@ -48,6 +50,7 @@ impl From<SqliteError> for StoreError {
         match error {
             SqliteError::Full(full) => Self::Full(full),
             SqliteError::OtherBody => Self::OtherBody,
+            SqliteError::OtherNode => Self::OtherNode,
             error if error.is_no_room() => Self::NoRoom("database or disk is full".to_owned()),
             error => Self::Unavailable(error.to_string().replace('\n', ", ")),
         }

@@ -74,8 +74,12 @@ impl Ingest<'_> {
                 self.usage(at, sender, pushes)?;
                 StoredOutcome::Usage
             }
-            Change::Spec(post) => StoredOutcome::Spec(self.spec(at, post)?),
-            Change::MarkDead(post) => StoredOutcome::MarkedDead(self.mark_dead(at, &post)?),
+            Change::Spec { post, only_on } => {
+                StoredOutcome::Spec(self.spec(at, post, only_on.as_deref())?)
+            }
+            Change::MarkDead { post, only_on } => {
+                StoredOutcome::MarkedDead(self.mark_dead(at, &post, only_on.as_deref())?)
+            }
         };
         if let Some(id) = id {
             self.remember(at, sender, &id)?;
@@ -101,13 +105,16 @@ impl Ingest<'_> {
     fn replay(&self, change: Change) -> Result<StoredOutcome, SqliteError> {
         Ok(match change {
             Change::Usage(_) => StoredOutcome::Usage,
-            Change::Spec(post) => {
+            Change::Spec { post, only_on } => {
                 let row = spec_row(self.connection, &post.row.pod_name)?;
+                let row = row.filter(|row| is_within(row, only_on.as_deref()));
                 StoredOutcome::Spec(
                     row.unwrap_or(SpecRow { head: post.row, pod_obj: post.pod_obj }),
                 )
             }
-            Change::MarkDead(post) => StoredOutcome::MarkedDead(self.named_by(&post)?),
+            Change::MarkDead { post, only_on } => {
+                StoredOutcome::MarkedDead(self.named_by(&post, only_on.as_deref())?)
+            }
         })
     }
 
@@ -556,22 +563,36 @@ impl Ingest<'_> {
     /// Where there is no room, dead rows are evicted, the one that changed longest ago first. Then
     /// live rows follow that have not changed within the retention: their pods are sent again when
     /// they change, and a node that reconciles finds them missing.
-    fn spec(&mut self, at: WallTime, post: PodSpecPost) -> Result<SpecRow, SqliteError> {
+    ///
+    /// A pod of that name may have moved here from another node. With `only_on` its row there is not
+    /// ended by a dead one, and gives nothing to the new row.
+    fn spec(
+        &mut self,
+        at: WallTime,
+        post: PodSpecPost,
+        only_on: Option<&str>,
+    ) -> Result<SpecRow, SqliteError> {
         let PodSpecPost { row: mut head, mut pod_obj } = post;
         // Servers of this API answer such a post, and store nothing.
         if head.pod_name.is_empty() {
             return Ok(SpecRow { head, pod_obj });
         }
         if let Some(old) = spec_row(self.connection, &head.pod_name)? {
+            let is_within = is_within(&old, only_on);
+            if !is_within && head.is_dead && !old.head.is_dead {
+                return Err(SqliteError::OtherNode);
+            }
             self.totals.specs.remove(bytes_of(&old));
             self.connection
                 .prepare_cached("DELETE FROM pod_spec WHERE name = ?1")?
                 .execute([&head.pod_name])?;
-            head.pod_namespace = head.pod_namespace.or(old.head.pod_namespace);
-            head.pod_identity = head.pod_identity.or(old.head.pod_identity);
-            head.workload_selector_labels =
-                head.workload_selector_labels.or(old.head.workload_selector_labels);
-            pod_obj = pod_obj.or(old.pod_obj);
+            if is_within {
+                head.pod_namespace = head.pod_namespace.or(old.head.pod_namespace);
+                head.pod_identity = head.pod_identity.or(old.head.pod_identity);
+                head.workload_selector_labels =
+                    head.workload_selector_labels.or(old.head.workload_selector_labels);
+                pod_obj = pod_obj.or(old.pod_obj);
+            }
         }
         let row = SpecRow { head, pod_obj };
         let bytes = bytes_of(&row);
@@ -619,8 +640,13 @@ impl Ingest<'_> {
 
     /// Marks the row that the post names as dead. Returns the number of such rows, 0 or 1, dead before
     /// or not.
-    fn mark_dead(&mut self, at: WallTime, post: &MarkDead) -> Result<usize, SqliteError> {
-        let count = self.named_by(post)?;
+    fn mark_dead(
+        &mut self,
+        at: WallTime,
+        post: &MarkDead,
+        only_on: Option<&str>,
+    ) -> Result<usize, SqliteError> {
+        let count = self.named_by(post, only_on)?;
         if count > 0 {
             self.connection
                 .prepare_cached(
@@ -631,13 +657,18 @@ impl Ingest<'_> {
         Ok(count)
     }
 
-    fn named_by(&self, post: &MarkDead) -> Result<usize, SqliteError> {
+    fn named_by(&self, post: &MarkDead, only_on: Option<&str>) -> Result<usize, SqliteError> {
         count(
             self.connection,
-            "SELECT count(*) FROM pod_spec WHERE name = ?1 AND (?2 IS NULL OR ip = ?2)",
-            params![post.pod_name, post.pod_ip],
+            "SELECT count(*) FROM pod_spec WHERE name = ?1 AND (?2 IS NULL OR ip = ?2) \
+             AND (?3 IS NULL OR node = ?3)",
+            params![post.pod_name, post.pod_ip, only_on],
         )
     }
+}
+
+fn is_within(row: &SpecRow, only_on: Option<&str>) -> bool {
+    only_on.is_none_or(|node| row.head.node_name == node)
 }
 
 fn bytes_of(row: &SpecRow) -> u64 {

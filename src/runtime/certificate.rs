@@ -1,4 +1,4 @@
-//! The certificate of the metrics server, read again when its files change.
+//! The certificate of a server, read again when its files change.
 
 use std::fmt;
 use std::path::Path;
@@ -12,28 +12,48 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 
+use super::error::CertificateError;
 use crate::config::ServerCertificateFiles;
-use crate::runtime::error::CertificateError;
 use crate::small_file::{self, Stamp};
 
 /// The largest file: a chain of certificates has some kilobytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-const CERTIFICATE: &str = "metrics.tls_certificate_file";
-const KEY: &str = "metrics.tls_key_file";
+/// The words for the settings of a server's certificate.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateKeys {
+    section: &'static str,
+    certificate: &'static str,
+    key: &'static str,
+}
+
+impl CertificateKeys {
+    pub const METRICS: Self = Self {
+        section: "metrics",
+        certificate: "metrics.tls_certificate_file",
+        key: "metrics.tls_key_file",
+    };
+    pub const RECEIVER: Self = Self {
+        section: "receiver",
+        certificate: "receiver.tls_certificate_file",
+        key: "receiver.tls_key_file",
+    };
+}
 
 /// The TLS of a server that shows the certificate in `files`.
 ///
 /// # Errors
 /// A file cannot be read or used; in one line, with the key of the setting.
-pub(super) fn server_config(
+pub fn server_config(
+    keys: CertificateKeys,
     files: &ServerCertificateFiles,
 ) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let stamps = stamps(files);
-    let certificate = read(files, &provider)?;
+    let certificate = read(keys, files, &provider)?;
     let shown = Shown { certificate, stamps, logged: false };
     let reader = CertificateReader {
+        keys,
         files: files.clone(),
         provider: Arc::clone(&provider),
         shown: shown.into(),
@@ -41,7 +61,7 @@ pub(super) fn server_config(
     let builder = ServerConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions();
     let builder = builder.map_err(|source| CertificateError::Unusable {
-        key: KEY,
+        key: keys.key,
         path: files.key.clone(),
         fault: "cannot be used",
         source: Some(source),
@@ -53,6 +73,7 @@ pub(super) fn server_config(
 
 /// Shows the certificate that the files held at the last handshake.
 struct CertificateReader {
+    keys: CertificateKeys,
     files: ServerCertificateFiles,
     provider: Arc<CryptoProvider>,
     shown: Mutex<Shown>,
@@ -78,10 +99,11 @@ impl ResolvesServerCert for CertificateReader {
         let stamps = stamps(&self.files);
         if stamps != shown.stamps {
             shown.stamps = stamps;
-            match read(&self.files, &self.provider) {
+            match read(self.keys, &self.files, &self.provider) {
                 Ok(certificate) => {
                     info!(
-                        "metrics: the certificate {} is read again",
+                        "{}: the certificate {} is read again",
+                        self.keys.section,
                         self.files.certificate.display()
                     );
                     (shown.certificate, shown.logged) = (certificate, false);
@@ -102,25 +124,26 @@ fn stamps(files: &ServerCertificateFiles) -> [Option<Stamp>; 2] {
 }
 
 fn read(
+    keys: CertificateKeys,
     files: &ServerCertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, CertificateError> {
-    let pem = read_file(CERTIFICATE, &files.certificate)?;
+    let pem = read_file(keys.certificate, &files.certificate)?;
     let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| CertificateError::Unusable {
-        key: CERTIFICATE,
+        key: keys.certificate,
         path: files.certificate.clone(),
         fault: "holds no certificate; allowed: PEM",
         source: None,
     })?;
     let unusable = |fault, source| CertificateError::Unusable {
-        key: KEY,
+        key: keys.key,
         path: files.key.clone(),
         fault,
         source,
     };
-    let pem = read_file(KEY, &files.key)?;
+    let pem = read_file(keys.key, &files.key)?;
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         // An encrypted key is PEM of another kind, and skipped.
         let is_encrypted = pem.windows(9).any(|word| word == b"ENCRYPTED");
