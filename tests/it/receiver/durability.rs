@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -9,10 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Agent, get};
+use crate::support::mounts::in_own_mounts;
 use crate::support::rounds::rounds;
 
 use super::command::address_of;
@@ -112,4 +115,83 @@ fn what_was_answered_is_there_once_after_any_kill() {
     let answered = answered.into_inner().unwrap().len();
     assert!(answered > 100, "only {answered} posts were answered");
     println!("{answered} answered, {unanswered_and_stored} more stored before their answer");
+}
+
+/// A file system of a few MiB. The posts that it took stay, and posts go on once it has room.
+#[test]
+fn a_full_disk_is_507_and_posts_go_on_once_there_is_room() {
+    in_own_mounts(|| {
+        let disk = tempfile::tempdir().unwrap();
+        let options = Some("size=4m");
+        mount(Some("tmpfs"), disk.path(), Some("tmpfs"), MsFlags::empty(), options).unwrap();
+        on_a_full_disk(disk.path());
+    });
+}
+
+fn on_a_full_disk(disk: &Path) {
+    let store = disk.join("receiver.db");
+    let (receiver, address) = receive(&store);
+    assert_eq!(send(address, 1), Some((201, false)));
+    let ballast = disk.join("ballast");
+    std::fs::write(&ballast, vec![0; 16 << 20]).unwrap_err();
+    let mut refused = None;
+    for number in 2..2000 {
+        match send(address, number) {
+            Some((201, _)) => {}
+            other => {
+                refused = other;
+                break;
+            }
+        }
+    }
+    assert_eq!(refused, Some((507, false)));
+    assert_eq!(get(address, "/api/pods").0, 200, "reads go on");
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(send(address, 5000), Some((201, false)));
+    assert_eq!(send(address, 1), Some((201, true)), "what it took before is there");
+    receiver.signal(Signal::SIGTERM);
+    let (status, log) = receiver.end();
+    assert!(status.success(), "{log}");
+    let lines = log.lines().filter(|line| line.contains("the store cannot be written"));
+    assert_eq!(lines.count(), 1, "once a minute: {log}");
+}
+
+/// Pages that the disk has lost between two runs.
+#[test]
+fn a_damaged_store_is_set_aside_at_the_start_and_posts_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("receiver.db");
+    let (receiver, address) = receive(&store);
+    for number in 1..400 {
+        assert_eq!(send(address, number), Some((201, false)));
+    }
+    // Ends the receiver and folds the log into the file, so that its pages are read from there.
+    receiver.signal(Signal::SIGTERM);
+    assert!(receiver.end().0.success());
+    let length = {
+        let (receiver, address) = receive(&store);
+        assert_eq!(send(address, 500), Some((201, false)));
+        receiver.signal(Signal::SIGTERM);
+        assert!(receiver.end().0.success());
+        std::fs::metadata(&store).unwrap().len()
+    };
+    assert!(length > 40_000, "{length}");
+    let file = std::fs::OpenOptions::new().write(true).open(&store).unwrap();
+    // All but the header and the schema.
+    file.write_all_at(&vec![0xa5; usize::try_from(length).unwrap() - 8192], 8192).unwrap();
+    let (receiver, address) = receive(&store);
+    let mut last = None;
+    for number in 1000..1100 {
+        last = send(address, number);
+        if last == Some((201, false)) {
+            break;
+        }
+    }
+    assert_eq!(last, Some((201, false)), "an empty store takes its place");
+    receiver.signal(Signal::SIGTERM);
+    let (_, log) = receiver.end();
+    assert!(log.contains("is damaged") && log.contains("set aside as"), "{log}");
+    let asides = std::fs::read_dir(dir.path()).unwrap().flatten();
+    let asides = asides.filter(|entry| entry.file_name().to_string_lossy().contains(".damaged-"));
+    assert!(asides.count() >= 1);
 }

@@ -11,6 +11,7 @@ use tracing::error;
 
 use super::error::SqliteError;
 use super::schema;
+use super::totals::Totals;
 use crate::aside;
 use crate::quantity::WallTime;
 
@@ -22,9 +23,10 @@ pub enum SqlitePlace {
     File(PathBuf),
 }
 
-/// The writing connection, and the lock that keeps other receivers out.
+/// The writing connection, the number of its rows, and the lock that keeps other receivers out.
 pub(super) struct StoreDatabase {
     pub(super) connection: Connection,
+    pub(super) totals: Totals,
     _lock: Option<File>,
 }
 
@@ -62,18 +64,25 @@ impl StoreDatabase {
         let SqlitePlace::File(path) = place else {
             let mut connection = Connection::open_in_memory()?;
             connection.execute_batch(SETTINGS)?;
-            return Self::prepared(&mut connection, bytes_max)
-                .map(|()| Self { connection, _lock: None });
+            Self::prepared(&mut connection, bytes_max)?;
+            let totals = Totals::read(&connection)?;
+            return Ok(Self { connection, totals, _lock: None });
         };
         let lock = lock(path)?;
-        match open_file(path, bytes_max) {
+        // What is counted is most of what a damaged file would be found by.
+        let open = || {
+            let connection = open_file(path, bytes_max)?;
+            let totals = Totals::read(&connection)?;
+            Ok::<_, SqliteError>((connection, totals))
+        };
+        let (connection, totals) = match open() {
             Err(error) if error.is_damage() => {
                 set_aside(path, now, &error)?;
-                open_file(path, bytes_max)
+                open()?
             }
-            other => other,
-        }
-        .map(|connection| Self { connection, _lock: Some(lock) })
+            other => other?,
+        };
+        Ok(Self { connection, totals, _lock: Some(lock) })
     }
 
     fn prepared(connection: &mut Connection, bytes_max: Option<u64>) -> Result<(), SqliteError> {

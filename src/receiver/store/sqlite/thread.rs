@@ -39,7 +39,6 @@ pub(super) struct StoreWriter {
     place: SqlitePlace,
     bounds: Arc<Mutex<ReceiverBounds>>,
     database: StoreDatabase,
-    totals: Totals,
     codec: BlockCodec,
     aged_at: WallTime,
     has_more_to_age: bool,
@@ -57,12 +56,10 @@ impl StoreWriter {
         database: StoreDatabase,
         on_replaced: Box<dyn Fn() + Send>,
     ) -> Result<Self, SqliteError> {
-        let totals = Totals::read(&database.connection)?;
         Ok(Self {
             place,
             bounds,
             database,
-            totals,
             codec: BlockCodec::new()?,
             aged_at: WallTime::default(),
             has_more_to_age: false,
@@ -95,7 +92,7 @@ impl StoreWriter {
         calls: &mut mpsc::Receiver<Call>,
     ) {
         let bounds = self.bounds();
-        let before = self.totals;
+        let before = self.database.totals;
         let mut answers = Vec::new();
         let mut reads = Vec::new();
         let mut next = Some(first);
@@ -138,7 +135,7 @@ impl StoreWriter {
                 // What cannot be rolled back is by SQLite itself when the file is opened again.
                 let _ = self.database.connection.execute_batch("ROLLBACK");
             }
-            self.totals = before;
+            self.database.totals = before;
             self.trouble(error);
         }
         for (answer, stored) in answers {
@@ -164,16 +161,20 @@ impl StoreWriter {
         bounds: &ReceiverBounds,
     ) -> Result<Stored, SqliteError> {
         let connection = &self.database.connection;
-        let before = self.totals;
+        let before = self.database.totals;
         connection.prepare_cached("SAVEPOINT post")?.execute(())?;
-        let mut ingest =
-            Ingest { connection, bounds, totals: &mut self.totals, codec: &mut self.codec };
+        let mut ingest = Ingest {
+            connection,
+            bounds,
+            totals: &mut self.database.totals,
+            codec: &mut self.codec,
+        };
         let stored = ingest.store(post);
         if stored.is_err() && !connection.is_autocommit() {
             connection.prepare_cached("ROLLBACK TO post")?.execute(())?;
         }
         if stored.is_err() {
-            self.totals = before;
+            self.database.totals = before;
         }
         if !connection.is_autocommit() {
             connection.prepare_cached("RELEASE post")?.execute(())?;
@@ -210,7 +211,7 @@ impl StoreWriter {
         database::set_aside(path, self.now, error)?;
         let connection = database::open_file(path, self.bounds().store_bytes_max)?;
         self.database.connection = connection;
-        self.totals = Totals::read(&self.database.connection)?;
+        self.database.totals = Totals::read(&self.database.connection)?;
         (self.on_replaced)();
         Ok(())
     }
@@ -222,18 +223,23 @@ impl StoreWriter {
         }
         self.aged_at = self.now;
         let bounds = self.bounds();
-        let before = self.totals;
+        let before = self.database.totals;
         let aged = self.database.connection.unchecked_transaction().map_err(SqliteError::from);
         let aged = aged.and_then(|transaction| {
-            let more =
-                retention::age(&transaction, &mut self.codec, &mut self.totals, self.now, &bounds)?;
+            let more = retention::age(
+                &transaction,
+                &mut self.codec,
+                &mut self.database.totals,
+                self.now,
+                &bounds,
+            )?;
             transaction.commit()?;
             Ok(more)
         });
         match aged {
             Ok(more) => self.has_more_to_age = more,
             Err(error) => {
-                self.totals = before;
+                self.database.totals = before;
                 self.has_more_to_age = false;
                 if let SqliteError::Database(error) = &error {
                     self.trouble(error);
