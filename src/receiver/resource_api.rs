@@ -133,7 +133,7 @@ impl ListSource for Nodes {
 }
 
 fn node_record(row: &NodeRow, live_since: WallTime) -> NodeRecord<'_> {
-    let is_stale = row.at < live_since;
+    let is_stale = row.seen_at < live_since;
     let mut record = NodeRecord::new(&row.name, Rfc3339Seconds(row.at), &row.usage, is_stale);
     record.extras = Some(&row.extras);
     record

@@ -2,11 +2,14 @@
 //!
 //! Every error is `{"error": "…"}`.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, HandlerResult, JSON_HEADERS, Refusal};
@@ -77,11 +80,9 @@ fn own_time(sampled_at: WallTime, now: WallTime) -> Option<WallTime> {
     is_near.then(|| WallTime::from_unix_millis(at.min(now)))
 }
 
-/// The record of a node's last sample.
-async fn record_of(state: &ReceiverState, node: &str) -> Result<Map<String, Value>, Refusal> {
-    let json = state.store().record(node.to_owned()).await?;
-    let record = json.and_then(|json| serde_json::from_str(&json).ok());
-    record.ok_or_else(|| {
+/// The record of a node's last sample as JSON.
+async fn record_text(state: &ReceiverState, node: &str) -> Result<String, Refusal> {
+    state.store().record(node.to_owned()).await?.ok_or_else(|| {
         Refusal::not_found(format!(
             "node {node} has sent no sample as a whole: its agent sends one where its endpoint has \
              the dialect samples"
@@ -89,12 +90,25 @@ async fn record_of(state: &ReceiverState, node: &str) -> Result<Map<String, Valu
     })
 }
 
+/// The node and one more part of its record. The rows of pods are most of a record, and are not read.
+async fn record_of(
+    state: &ReceiverState,
+    node: &str,
+    part: &str,
+) -> Result<Map<String, Value>, Refusal> {
+    let text = record_text(state, node).await?;
+    let parts: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).unwrap_or_default();
+    let parts = parts.into_iter().filter(|(key, _)| *key == "node" || *key == part);
+    let read = parts
+        .filter_map(|(key, value)| Some((key.to_owned(), serde_json::from_str(value.get()).ok()?)));
+    Ok(read.collect())
+}
+
 async fn sample(
     State(state): State<ReceiverState>,
     PathNames(node): PathNames<String>,
 ) -> HandlerResult {
-    let record = record_of(&state, &node).await?;
-    Ok((StatusCode::OK, JSON_HEADERS, Value::Object(record).to_string()).into_response())
+    Ok((StatusCode::OK, JSON_HEADERS, record_text(&state, &node).await?).into_response())
 }
 
 fn ok(value: &Value) -> HandlerResult {
@@ -153,7 +167,7 @@ async fn units(
         return listing::answer(UnitSeries { state, wanted, span }, RowPage::of_series(), ARRAY)
             .await;
     }
-    let record = record_of(&state, &node).await?;
+    let record = record_of(&state, &node, "host_units").await?;
     let rows = rows(&record, "host_units").filter_map(|unit| {
         let name = unit_name(unit.get("cgroup")?.as_str()?);
         let mut row = usage(unit);
@@ -206,7 +220,7 @@ async fn processes(
     State(state): State<ReceiverState>,
     PathNames(node): PathNames<String>,
 ) -> HandlerResult {
-    let record = record_of(&state, &node).await?;
+    let record = record_of(&state, &node, "processes").await?;
     let rows = rows(&record, "processes").map(|process| {
         let mut row = usage(process);
         for (to, from) in [
@@ -233,7 +247,7 @@ async fn balance(
     State(state): State<ReceiverState>,
     PathNames(node): PathNames<String>,
 ) -> HandlerResult {
-    let record = record_of(&state, &node).await?;
+    let record = record_of(&state, &node, "conservation").await?;
     let mut row = Map::new();
     let conservation = record.get("conservation").and_then(Value::as_object);
     let balances = conservation.into_iter().flatten().filter(|(_, balance)| balance.is_object());

@@ -273,7 +273,7 @@ fn file_bounds(settings: &Settings) -> ReceiverBounds {
 fn memory_bounds(settings: &Settings) -> ReceiverBounds {
     ReceiverBounds {
         retention: settings.receiver.retention.min(MEMORY_RETENTION_MAX),
-        documents_bytes_max: MEMORY_BYTES_MAX / 4,
+        documents_bytes_max: MEMORY_BYTES_MAX / 16,
         store_bytes_max: Some(MEMORY_BYTES_MAX as u64),
         ..file_bounds(settings)
     }

@@ -1,9 +1,14 @@
 //! Reads a post of a sample.
 
-use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use std::fmt;
 
-use crate::payload::body::{BodyError, Fields, object_of};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::Map;
+use serde_json::value::RawValue;
+
+use crate::payload::body::{BodyError, Fields, reason, value_of};
 use crate::payload::resource_api::{
     NAME_BYTES_MAX, NodePost, PodPost, UsageValues, check_name, node_post, pod_post,
 };
@@ -39,43 +44,131 @@ pub struct ReceivedUnit {
     pub usage: UsageValues,
 }
 
+/// A body whose parts are read one by one: as a whole, those of a node of a hundred pods are more values
+/// than may be held at once.
+#[derive(Deserialize)]
+struct SampleParts<'a> {
+    #[serde(borrow)]
+    node_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sampled_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    posts: Option<RawItems<'a, POSTS_MAX>>,
+    #[serde(borrow)]
+    record: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RecordUnits<'a> {
+    #[serde(borrow, default)]
+    host_units: RawItems<'a, UNITS_MAX>,
+}
+
+/// The first items of a list, unread.
+#[derive(Default)]
+struct RawItems<'a, const MAX: usize> {
+    items: Vec<&'a RawValue>,
+    has_more: bool,
+}
+
+impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for RawItems<'a, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<const MAX: usize>;
+        impl<'de, const MAX: usize> Visitor<'de> for Items<MAX> {
+            type Value = RawItems<'de, MAX>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while items.len() < MAX {
+                    let Some(item) = seq.next_element()? else {
+                        return Ok(RawItems { items, has_more: false });
+                    };
+                    items.push(item);
+                }
+                let has_more = seq.next_element::<IgnoredAny>()?.is_some();
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(RawItems { items, has_more })
+            }
+        }
+        deserializer.deserialize_seq(Items::<MAX>)
+    }
+}
+
 /// Reads the body of `POST /api/samples`.
 ///
 /// # Errors
 /// It is no JSON object, a field is missing or of another type, a post's path is none of the resource
 /// API, or its body is none.
 pub fn decode_sample(body: &[u8]) -> Result<ReceivedSample, BodyError> {
-    let object = object_of(body)?;
-    let fields = Fields::of(&object);
-    let node_name = named(&fields, "node_name")?;
-    let sampled_at = moment(&fields, "sampled_at")?;
-    let (mut nodes, mut pods) = (Vec::new(), Vec::new());
-    for post in fields.objects("posts", POSTS_MAX)? {
-        let path = post.text("path", PATH_BYTES_MAX)?;
-        let wrong = |allowed: &str| BodyError::Wrong {
-            field: post.name("path"),
-            allowed: allowed.to_owned(),
-            found: format!("{path:?}"),
-        };
-        let name = |segment: &str| {
-            let name = percent_decode_str(segment).decode_utf8().ok();
-            let name = name.filter(|name| check_name(name).is_ok());
-            name.map(String::from).ok_or_else(|| wrong("a path whose names are names"))
-        };
-        let body = post.object("body")?;
-        let segments: Vec<&str> = path.split('/').collect();
-        match segments.as_slice() {
-            ["", "api", "nodes", node, "metrics"] => nodes.push((name(node)?, node_post(&body)?)),
-            ["", "api", "namespaces", namespace, "pods", pod, "metrics"] => {
-                pods.push((name(namespace)?, name(pod)?, pod_post(&body)?));
-            }
-            _ => return Err(wrong("the path of a node's or pod's metrics")),
+    // The derived form would take a list for the fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(BodyError::NotAnObject("a list".to_owned()));
+    }
+    let parts: SampleParts<'_> =
+        serde_json::from_slice(body).map_err(|error| BodyError::NotJson(reason(&error)))?;
+    let mut head = Map::new();
+    for (key, value) in [("node_name", parts.node_name), ("sampled_at", parts.sampled_at)] {
+        if let Some(value) = value {
+            head.insert(key.to_owned(), value_of(value.get().as_bytes(), key)?);
         }
     }
-    let record = fields.optional_object("record")?;
-    let units = record.map(|record| units(&record)).transpose()?.unwrap_or_default();
-    let record = object.get("record").map(Value::to_string);
+    let fields = Fields::of(&head);
+    let node_name = named(&fields, "node_name")?;
+    let sampled_at = moment(&fields, "sampled_at")?;
+    let posts = parts.posts.ok_or_else(|| BodyError::Missing("posts".to_owned()))?;
+    if posts.has_more {
+        return Err(BodyError::Wrong {
+            field: "posts".to_owned(),
+            allowed: format!("a list of at most {POSTS_MAX}"),
+            found: "a longer one".to_owned(),
+        });
+    }
+    let (mut nodes, mut pods) = (Vec::new(), Vec::new());
+    for (at, post) in posts.items.into_iter().enumerate() {
+        match read_post(post, format!("posts[{at}]"))? {
+            SamplePost::Node(name, post) => nodes.push((name, post)),
+            SamplePost::Pod(namespace, name, post) => pods.push((namespace, name, post)),
+        }
+    }
+    let units = parts.record.map(units).transpose()?.unwrap_or_default();
+    let record = parts.record.map(|record| record.get().to_owned());
     Ok(ReceivedSample { node_name, sampled_at, nodes, pods, units, record })
+}
+
+enum SamplePost {
+    Node(String, NodePost),
+    Pod(String, String, PodPost),
+}
+
+fn read_post(post: &RawValue, place: String) -> Result<SamplePost, BodyError> {
+    let value = value_of(post.get().as_bytes(), &place)?;
+    let post = Fields::of_part(&value, place)?;
+    let path = post.text("path", PATH_BYTES_MAX)?;
+    let wrong = |allowed: &str| BodyError::Wrong {
+        field: post.name("path"),
+        allowed: allowed.to_owned(),
+        found: format!("{path:?}"),
+    };
+    let name = |segment: &str| {
+        let name = percent_decode_str(segment).decode_utf8().ok();
+        let name = name.filter(|name| check_name(name).is_ok());
+        name.map(String::from).ok_or_else(|| wrong("a path whose names are names"))
+    };
+    let body = post.object("body")?;
+    let segments: Vec<&str> = path.split('/').collect();
+    match segments.as_slice() {
+        ["", "api", "nodes", node, "metrics"] => {
+            Ok(SamplePost::Node(name(node)?, node_post(&body)?))
+        }
+        ["", "api", "namespaces", namespace, "pods", pod, "metrics"] => {
+            Ok(SamplePost::Pod(name(namespace)?, name(pod)?, pod_post(&body)?))
+        }
+        _ => Err(wrong("the path of a node's or pod's metrics")),
+    }
 }
 
 /// The name of the unit of a cgroup: its path without the first slash. `/` of the root.
@@ -109,9 +202,22 @@ fn moment(fields: &Fields<'_>, key: &str) -> Result<WallTime, BodyError> {
 }
 
 /// The host units of a record. Rows without a cgroup or with an odd one are passed over.
-fn units(record: &Fields<'_>) -> Result<Vec<ReceivedUnit>, BodyError> {
+fn units(record: &RawValue) -> Result<Vec<ReceivedUnit>, BodyError> {
+    let wrong = |found: String| BodyError::Wrong {
+        field: "record".to_owned(),
+        allowed: "an object with a list of host_units".to_owned(),
+        found,
+    };
+    if !record.get().starts_with('{') {
+        return Err(wrong("another value".to_owned()));
+    }
+    let parts: RecordUnits<'_> =
+        serde_json::from_str(record.get()).map_err(|error| wrong(reason(&error)))?;
     let mut units = Vec::new();
-    for unit in record.optional_objects("host_units", usize::MAX)?.into_iter().take(UNITS_MAX) {
+    for (at, unit) in parts.host_units.items.into_iter().enumerate() {
+        let place = format!("record.host_units[{at}]");
+        let value = value_of(unit.get().as_bytes(), &place)?;
+        let unit = Fields::of_part(&value, place)?;
         let name = unit.optional_text("cgroup", usize::MAX)?.unwrap_or_default();
         let name = unit_name(name);
         if check_name(&name.replace('/', "-")).is_err() {
@@ -140,7 +246,7 @@ fn units(record: &Fields<'_>) -> Result<Vec<ReceivedUnit>, BodyError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -184,6 +290,7 @@ mod tests {
             ),
             ("/posts/1/body/cpu_millicores", json!(-1), "posts[1].body.cpu_millicores must be an"),
             ("/record", json!(7), "record must be an object"),
+            ("/record/host_units", json!({}), "record must be an object with a list of host_units"),
             (
                 "/record/host_units/0/cpu_millicores",
                 json!("x"),
@@ -195,6 +302,26 @@ mod tests {
             let error = decode_sample(bad.to_string().as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{pointer}: {error}");
         }
+    }
+
+    /// A unit has some 55 values, and a node some hundreds of them beside its pods.
+    #[test]
+    fn a_large_node_is_read_whole() {
+        let mut large = sample();
+        let post = large["posts"][1].clone();
+        large["posts"] = (0..500).map(|_| post.clone()).collect();
+        let mut unit = large["record"]["host_units"][0].clone();
+        for key in 0..60 {
+            unit[format!("key_{key}")] = json!(key);
+        }
+        large["record"]["host_units"] = (0..400).map(|_| unit.clone()).collect();
+        large["record"]["pods"] = (0..500).map(|_| unit.clone()).collect();
+        let read = decode_sample(large.to_string().as_bytes()).unwrap();
+        assert_eq!((read.pods.len(), read.units.len()), (500, 400));
+        let post = large["posts"][1].clone();
+        large["posts"] = (0..=POSTS_MAX).map(|_| post.clone()).collect();
+        let error = decode_sample(large.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("posts must be a list of at most 5000"), "{error}");
     }
 
     proptest! {

@@ -165,6 +165,8 @@ pub(in crate::receiver) enum StoreError {
 pub(in crate::receiver) struct NodeRow {
     pub(in crate::receiver) name: String,
     pub(in crate::receiver) at: WallTime,
+    /// The time of its arrival.
+    pub(in crate::receiver) seen_at: WallTime,
     pub(in crate::receiver) usage: UsageValues,
     pub(in crate::receiver) extras: NodeEcho,
     /// Capacity and allocatable amounts; `None` until a pod batch has them.
@@ -262,7 +264,7 @@ impl RowPage {
 
     /// The first page of series.
     pub(in crate::receiver) fn of_series() -> Self {
-        Self { after: None, rows_max: 16 }
+        Self { after: None, rows_max: 4 }
     }
 
     /// The page behind this one, which had `rows` rows; `None`: this is the last.

@@ -34,18 +34,21 @@ struct Bin {
 }
 
 impl Sums {
-    /// The sums from `since` to `until`, in intervals of `step`; longer ones where they were too many.
+    /// The sums from `since` to `until`, in intervals of `step`; longer ones where they were more than
+    /// `bins_max`.
     pub(in crate::receiver) fn new(
         since: WallTime,
         until: WallTime,
         step: Duration,
         hold: Duration,
+        bins_max: u64,
     ) -> Self {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let length = until.as_unix_millis().saturating_sub(since.as_unix_millis());
         let step = millis(step).max(1);
         // A multiple, so that an interval never has more pushes of one pod than of another.
-        let step_millis = step.saturating_mul((length / step / BINS_MAX) + 1);
+        let bins_max = bins_max.clamp(1, BINS_MAX);
+        let step_millis = step.saturating_mul((length / step / bins_max) + 1);
         let first = since.as_unix_millis() / step_millis;
         let last = until.as_unix_millis() / step_millis;
         let count = last.saturating_sub(first).saturating_add(1).min(BINS_MAX + 2);
@@ -113,7 +116,7 @@ mod tests {
 
     fn sum(pods: &[&[Point]], since: u64) -> Vec<Point> {
         let (step, hold) = (Duration::from_secs(15), Duration::from_secs(60));
-        let mut sums = Sums::new(at(since), at(400), step, hold);
+        let mut sums = Sums::new(at(since), at(400), step, hold, BINS_MAX);
         for pod in pods {
             sums.add(pod);
         }
@@ -158,7 +161,7 @@ mod tests {
         let day = Duration::from_secs(86_400);
         for (until, step) in [(u64::MAX, Duration::from_millis(1)), (90 * 86_400_000, day / 5760)] {
             let until = WallTime::from_unix_millis(until);
-            let sums = Sums::new(at(0), until, step, Duration::from_secs(60));
+            let sums = Sums::new(at(0), until, step, Duration::from_secs(60), BINS_MAX);
             assert!(sums.bins.len() as u64 <= BINS_MAX + 2, "{}", sums.bins.len());
         }
     }

@@ -300,6 +300,61 @@ async fn a_clock_that_is_set_back_loses_nothing() {
     }
 }
 
+/// Agent and receiver on one host: both clocks were an hour ahead.
+#[tokio::test]
+async fn samples_after_a_clock_was_set_back_are_the_latest() {
+    for tested in Tested::each(&bounds()) {
+        let push = async |seconds: u64| {
+            let pods = vec![pod("default", "a", "n", seconds)];
+            let sampled_at = Some(at(seconds));
+            let pushes = UsagePushes { pods, sampled_at, ..UsagePushes::of(Dialect::Samples) };
+            tested.post(seconds, "", Change::Usage(pushes)).await.unwrap();
+        };
+        for seconds in [7200, 7215, 3600, 3615] {
+            push(seconds).await;
+        }
+        let rows = tested.store.pods(EntityQuery::default(), RowPage::of_rows()).await.unwrap();
+        assert_eq!((rows[0].at, rows[0].usage.cpu_millicores), (at(3615), 3615));
+    }
+}
+
+/// A clock that jumps ahead for some minutes takes no past away.
+#[tokio::test]
+async fn a_jump_of_the_clock_removes_nothing_until_it_holds() {
+    let tested = Tested::in_file(bounds());
+    for number in 0..8 {
+        tested.push(number * 15, "old", 1).await.unwrap();
+    }
+    let year = 365 * DAY;
+    for number in 0..8 {
+        tested.push(year + number * 60, "new", 1).await.unwrap();
+    }
+    tested.push(200, "new", 1).await.unwrap();
+    assert_eq!(tested.past("old", 200, None).await.unwrap().len(), 8);
+    for number in 0..70 {
+        tested.push(year + number * 60, "new", 1).await.unwrap();
+    }
+    assert_eq!(tested.past("old", 200, None).await, None, "an hour later it is what passed");
+}
+
+/// Pods that replace each other within a step: each counts for its time.
+#[tokio::test]
+async fn a_long_step_is_the_mean_of_its_intervals() {
+    for tested in Tested::each(&bounds()) {
+        for number in 0..120 {
+            let name = if number < 60 { "old" } else { "new" };
+            tested.push(number * 15, name, 1000).await.unwrap();
+        }
+        let span = Span { from: at(0), until: at(1800), step: Some(Duration::from_secs(1800)) };
+        let sums = tested.store.sum_series(EntityQuery::default(), false, span).await.unwrap();
+        let points = &sums[0].points;
+        assert_eq!(points.len(), 1);
+        let cpu = points[0].usage.cpu_millicores;
+        assert!((1000..1050).contains(&cpu), "{cpu}, and not that of both");
+        assert_eq!(points[0].usage.read_bytes, 120_000);
+    }
+}
+
 /// Two days at 15 s in a store that keeps a week: pushes of the last day, minutes before.
 #[tokio::test]
 async fn pushes_become_minutes_and_no_byte_is_lost() {

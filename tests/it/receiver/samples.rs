@@ -102,7 +102,14 @@ async fn a_late_sample_is_filed_under_its_own_time() {
     assert_eq!(push(&server, &sample(1)).await.0, 201);
     let series = server.get_ok("/api/nodes/node-1?window=3600").await;
     assert_eq!(series[0]["timestamp"], "2025-06-11T15:00:00Z");
-    assert_eq!(server.get_ok("/api/nodes").await[0]["stale"], true);
+    let nodes = server.get_ok("/api/nodes").await;
+    assert_eq!(nodes[0].get("stale"), None, "it has just been heard of: {nodes}");
+    // A newer record is not replaced by that of an older sample.
+    let mut newer = sample(2);
+    newer["sampled_at"] = json!("2025-06-11T15:05:00.000Z");
+    assert_eq!(push(&server, &newer).await.0, 201);
+    assert_eq!(push(&server, &sample(3)).await.0, 201);
+    assert_eq!(server.get_ok("/api/nodes/node-1/units").await[0]["cpu_millicores"], 2);
 }
 
 #[tokio::test]
@@ -112,7 +119,7 @@ async fn a_bad_sample_stores_nothing_and_its_part_is_named() {
         ("/sampled_at", json!(7), "sampled_at must be a string"),
         ("/posts/1/body/node_name", json!(null), "posts[1].body.node_name must be a string"),
         ("/posts/1/path", json!("/api/pods"), "posts[1].path must be the path of a node's"),
-        ("/record/host_units", json!({}), "host_units must be a list"),
+        ("/record/host_units", json!({}), "record must be an object with a list of host_units"),
     ] {
         let mut bad = sample(1);
         *bad.pointer_mut(pointer).unwrap() = value;

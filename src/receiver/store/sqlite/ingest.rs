@@ -179,8 +179,12 @@ impl Ingest<'_> {
         let UsagePushes { dialect, nodes, pods, units, documents, sampled_at } = pushes;
         let has_disk_io = dialect.profile().has_disk_io;
         for document in documents {
-            self.document(at, &document)?;
+            match document.kind {
+                DocumentKind::Record => self.record(at, sampled_at, &document)?,
+                DocumentKind::Pod | DocumentKind::Node => self.document(at, &document)?,
+            }
         }
+        let arrival = at;
         let at = sampled_at.unwrap_or(at);
         for NodePush { name, post, amounts } in nodes {
             let push = Push {
@@ -195,7 +199,7 @@ impl Ingest<'_> {
                 extras: json(&post.extras),
                 amounts: amounts.map(|amounts| json(&amounts)),
             };
-            self.push(at, sender, &push)?;
+            self.push(at, arrival, sender, &push)?;
         }
         for PodPush { namespace, name, post } in pods {
             let push = Push {
@@ -210,7 +214,7 @@ impl Ingest<'_> {
                 extras: json(&post.extras),
                 amounts: None,
             };
-            self.push(at, sender, &push)?;
+            self.push(at, arrival, sender, &push)?;
         }
         for UnitPush { node, name, usage } in units {
             let push = Push {
@@ -225,17 +229,27 @@ impl Ingest<'_> {
                 extras: "{}".to_owned(),
                 amounts: None,
             };
-            self.push(at, sender, &push)?;
+            self.push(at, arrival, sender, &push)?;
         }
         Ok(())
     }
 
     /// Records a push, unless a dialect with disk bytes still pushes the same node or pod and this one
     /// has none: no network byte counts twice.
-    fn push(&mut self, at: WallTime, sender: i64, push: &Push<'_>) -> Result<(), SqliteError> {
+    fn push(
+        &mut self,
+        at: WallTime,
+        arrival: WallTime,
+        sender: i64,
+        push: &Push<'_>,
+    ) -> Result<(), SqliteError> {
         let point = Point::of_push(at, push.usage);
-        let Some(mut known) = self.known(push)? else { return self.insert(sender, push, &point) };
-        let is_lesser = known.has_disk_io && !push.has_disk_io;
+        let Some(mut known) = self.known(push)? else {
+            return self.insert(arrival, sender, push, &point);
+        };
+        // A last push from the future is of a clock that was set back since.
+        let is_past = known.last.at <= arrival;
+        let is_lesser = known.has_disk_io && !push.has_disk_io && is_past;
         if is_lesser && known.last.at >= at.minus(self.bounds.stale_after) {
             // Only this dialect has them.
             if let Some(amounts) = &push.amounts {
@@ -245,7 +259,7 @@ impl Ingest<'_> {
             }
             return Ok(());
         }
-        if push.is_dated && at < known.last.at {
+        if push.is_dated && at < known.last.at && is_past {
             return put_block(self.connection, self.codec, known.id, 0, at, &[point]);
         }
         // Where the greater dialect takes over, the other has most likely just pushed the same
@@ -265,7 +279,7 @@ impl Ingest<'_> {
         } else {
             block::append(&mut known.open_points, Some(&known.last), &point);
         }
-        self.update(sender, push, &known, &point)
+        self.update(arrival, sender, push, &known, &point)
     }
 
     fn known(&self, push: &Push<'_>) -> Result<Option<Known>, SqliteError> {
@@ -332,8 +346,14 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    fn insert(&mut self, sender: i64, push: &Push<'_>, point: &Point) -> Result<(), SqliteError> {
-        self.make_room(point.at, sender, push.kind)?;
+    fn insert(
+        &mut self,
+        arrival: WallTime,
+        sender: i64,
+        push: &Push<'_>,
+        point: &Point,
+    ) -> Result<(), SqliteError> {
+        self.make_room(arrival, sender, push.kind)?;
         let mut open = Vec::new();
         block::append(&mut open, None, point);
         let Push {
@@ -351,9 +371,9 @@ impl Ingest<'_> {
         self.connection
             .prepare_cached(
                 "INSERT INTO latest (kind, namespace, name, node, deployment, sender, has_disk_io, \
-                 at, cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes, \
+                 at, seen_at, cpu_millicores, memory_bytes, read_bytes, write_bytes, sent_bytes, recv_bytes, \
                  extras, amounts, open_since, open_points) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-                 ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?8, ?17)",
+                 ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?8, ?18)",
             )?
             .execute(params![
                 kind,
@@ -364,6 +384,7 @@ impl Ingest<'_> {
                 sender,
                 has_disk_io,
                 now_column(point.at),
+                now_column(arrival),
                 to_column(usage.cpu_millicores),
                 to_column(usage.memory_bytes),
                 to_column(usage.read_bytes),
@@ -379,6 +400,7 @@ impl Ingest<'_> {
 
     fn update(
         &mut self,
+        arrival: WallTime,
         sender: i64,
         push: &Push<'_>,
         known: &Known,
@@ -389,8 +411,8 @@ impl Ingest<'_> {
             .prepare_cached(
                 "UPDATE latest SET has_disk_io = ?2, at = ?3, cpu_millicores = ?4, memory_bytes = ?5, \
                  read_bytes = ?6, write_bytes = ?7, sent_bytes = ?8, recv_bytes = ?9, extras = ?10, \
-                 amounts = coalesce(?11, amounts), open_since = ?12, open_points = ?13 \
-                 WHERE id = ?1",
+                 amounts = coalesce(?11, amounts), open_since = ?12, open_points = ?13, \
+                 seen_at = ?14 WHERE id = ?1",
             )?
             .execute(params![
                 known.id,
@@ -406,6 +428,7 @@ impl Ingest<'_> {
                 push.amounts,
                 now_column(known.open_since),
                 known.open_points,
+                now_column(arrival),
             ])?;
         // Apart, since it changes an index and hardly ever happens.
         if known.node != push.node || known.deployment.as_deref() != push.deployment {
@@ -451,7 +474,7 @@ impl Ingest<'_> {
         let silent_since = at.minus(self.bounds.stale_after);
         if self.totals.may_have_silent(kind, at) {
             let evicted = self.evict(
-                "SELECT id, sender FROM latest WHERE kind = ?1 AND at < ?2 ORDER BY at LIMIT ?3",
+                "SELECT id, sender FROM latest WHERE kind = ?1 AND seen_at < ?2 ORDER BY seen_at LIMIT ?3",
                 kind,
                 params![kind, now_column(silent_since), to_column(some)],
             )?;
@@ -460,7 +483,7 @@ impl Ingest<'_> {
             }
             let oldest: i64 = self
                 .connection
-                .prepare_cached("SELECT coalesce(min(at), 0) FROM latest WHERE kind = ?1")?
+                .prepare_cached("SELECT coalesce(min(seen_at), 0) FROM latest WHERE kind = ?1")?
                 .query_row([kind], |row| row.get(0))?;
             let oldest = WallTime::from_unix_millis(from_column(oldest));
             self.totals.none_silent(kind, at, oldest, self.bounds.stale_after);
@@ -482,7 +505,7 @@ impl Ingest<'_> {
         }
         let share = (its - own).div_ceil(2).min(some);
         self.evict(
-            "SELECT id, sender FROM latest WHERE kind = ?1 AND sender = ?2 ORDER BY at LIMIT ?3",
+            "SELECT id, sender FROM latest WHERE kind = ?1 AND sender = ?2 ORDER BY seen_at LIMIT ?3",
             kind,
             params![kind, most, to_column(share)],
         )?;
@@ -503,6 +526,42 @@ impl Ingest<'_> {
             self.count_rows(kind, *sender, -1)?;
         }
         Ok(evicted.len())
+    }
+
+    /// Replaces the record of a node, unless this one is of an earlier sample. Usage is stored also where
+    /// there is no room for the record.
+    fn record(
+        &mut self,
+        arrival: WallTime,
+        sampled_at: Option<WallTime>,
+        document: &Document,
+    ) -> Result<(), SqliteError> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT at FROM latest WHERE kind = ?1 AND namespace = '' AND name = ?2",
+            )?
+            .query_row(params![NODE, document.name], |row| row.get(0))
+            .optional()?;
+        let last = last.map(|last| WallTime::from_unix_millis(from_column(last)));
+        // A last one from the future is of a clock that was set back since.
+        let is_late = sampled_at
+            .zip(last)
+            .is_some_and(|(sampled_at, last)| sampled_at < last && last <= arrival);
+        if is_late {
+            return Ok(());
+        }
+        let before = *self.totals;
+        self.connection.prepare_cached("SAVEPOINT record")?.execute(())?;
+        match self.document(arrival, document) {
+            Err(SqliteError::Full(_)) => {
+                self.connection.prepare_cached("ROLLBACK TO record")?.execute(())?;
+                *self.totals = before;
+            }
+            other => other?,
+        }
+        self.connection.prepare_cached("RELEASE record")?.execute(())?;
+        Ok(())
     }
 
     /// Replaces the document of that name. Where there is no room, silent ones are evicted, the
@@ -577,15 +636,24 @@ impl Ingest<'_> {
         if head.pod_name.is_empty() {
             return Ok(SpecRow { head, pod_obj });
         }
-        if let Some(old) = spec_row(self.connection, &head.pod_name)? {
+        // Also where its JSON is damaged, so that it gives nothing to the new row.
+        let bytes: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT bytes FROM pod_spec WHERE name = ?1")?
+            .query_row([&head.pod_name], |row| row.get(0))
+            .optional()?;
+        let old = spec_row(self.connection, &head.pod_name)?;
+        if let Some(bytes) = bytes {
+            self.totals.specs.remove(from_column(bytes));
+            self.connection
+                .prepare_cached("DELETE FROM pod_spec WHERE name = ?1")?
+                .execute([&head.pod_name])?;
+        }
+        if let Some(old) = old {
             let is_within = is_within(&old, only_on);
             if !is_within && head.is_dead && !old.head.is_dead {
                 return Err(SqliteError::OtherNode);
             }
-            self.totals.specs.remove(bytes_of(&old));
-            self.connection
-                .prepare_cached("DELETE FROM pod_spec WHERE name = ?1")?
-                .execute([&head.pod_name])?;
             if is_within {
                 head.pod_namespace = head.pod_namespace.or(old.head.pod_namespace);
                 head.pod_identity = head.pod_identity.or(old.head.pod_identity);

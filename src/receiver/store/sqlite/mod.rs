@@ -52,7 +52,7 @@ struct Shared {
 /// Connections that only read.
 struct Readers {
     path: PathBuf,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
     /// Rises with each new file, so that connections to an earlier one are closed.
     generation: Arc<AtomicU64>,
@@ -80,7 +80,7 @@ impl SqliteStore {
             SqlitePlace::Memory => None,
             SqlitePlace::File(path) => Some(Readers {
                 path: path.clone(),
-                permits: Semaphore::new(READERS_MAX),
+                permits: Arc::new(Semaphore::new(READERS_MAX)),
                 idle: Arc::default(),
                 generation: Arc::default(),
             }),
@@ -90,8 +90,9 @@ impl SqliteStore {
             Some(readers) => {
                 let (idle, generation) = (readers.idle.clone(), readers.generation.clone());
                 Box::new(move || {
+                    let mut idle = locked(&idle);
                     generation.fetch_add(1, Ordering::Relaxed);
-                    locked(&idle).clear();
+                    idle.clear();
                 })
             }
         };
@@ -137,23 +138,30 @@ impl SqliteStore {
             self.call(call).await?;
             return Ok(value.await.map_err(|_| ended())??);
         };
-        let _permit = readers.permits.acquire().await.map_err(|_| ended())?;
-        let generation = readers.generation.load(Ordering::Relaxed);
-        let connection = locked(&readers.idle).pop();
-        let path = readers.path.clone();
+        let permits = Arc::clone(&readers.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| ended())?;
+        let (idle, path) = (Arc::clone(&readers.idle), readers.path.clone());
+        let generation = Arc::clone(&readers.generation);
         let work = tokio::task::spawn_blocking(move || {
+            // Held to the end of the read, also where the client has gone meanwhile.
+            let _permit = permit;
+            let begun = generation.load(Ordering::Relaxed);
+            let connection = locked(&idle).pop();
             let connection = match connection {
                 Some(connection) => connection,
                 None => open_reader(&path)?,
             };
-            let value = read(&connection)?;
-            Ok::<_, SqliteError>((connection, value))
+            // All statements of one read see one state.
+            let state = connection.unchecked_transaction()?;
+            let value = read(&connection);
+            drop(state);
+            let mut idle = locked(&idle);
+            if generation.load(Ordering::Relaxed) == begun {
+                idle.push(connection);
+            }
+            value
         });
-        let (connection, value) = work.await.map_err(|_| ended())??;
-        if readers.generation.load(Ordering::Relaxed) == generation {
-            locked(&readers.idle).push(connection);
-        }
-        Ok(value)
+        Ok(work.await.map_err(|_| ended())??)
     }
 
     pub(in crate::receiver) async fn nodes(

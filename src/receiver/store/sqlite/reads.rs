@@ -28,7 +28,12 @@ struct Conditions {
 
 impl Conditions {
     fn of(kind: i64, wanted: &EntityQuery) -> Self {
-        let sql = "kind = ?1 AND at >= ?2".to_owned();
+        Self::since("seen_at", kind, wanted)
+    }
+
+    /// `column`: of the time that is compared.
+    fn since(column: &str, kind: i64, wanted: &EntityQuery) -> Self {
+        let sql = format!("kind = ?1 AND {column} >= ?2");
         let parameters: Vec<Box<dyn ToSql>> =
             vec![Box::new(kind), Box::new(now_column(wanted.since))];
         let index = match wanted {
@@ -206,22 +211,39 @@ pub(super) fn sum_series(
     interval: Duration,
     hold: Duration,
 ) -> Result<Vec<SeriesRow<SumKey>>, SqliteError> {
-    let mut sums: BTreeMap<SumKey, Sums> = BTreeMap::new();
-    for owner in owners(connection, POD, wanted, None)? {
-        let deployment = match (by_deployment, owner.deployment) {
-            (false, _) => None,
-            (true, Some(deployment)) => Some(deployment),
-            (true, None) => continue,
-        };
-        let of = SumKey { namespace: owner.namespace, deployment };
-        let sum = sums.entry(of).or_insert_with(|| {
-            Sums::new(span.from, span.until, span.step.unwrap_or(interval), hold)
-        });
+    let mut owners = owners(connection, POD, wanted, None)?;
+    owners.retain(|owner| !by_deployment || owner.deployment.is_some());
+    // One sum is in memory at a time, and its points until the answer is made.
+    let key = |owner: &Owner| SumKey {
+        namespace: owner.namespace.clone(),
+        deployment: owner.deployment.clone().filter(|_| by_deployment),
+    };
+    owners.sort_by_cached_key(key);
+    let parts: Vec<&[Owner]> = owners.chunk_by(|one, other| key(one) == key(other)).collect();
+    let bins_max = (POINTS_OF_SUMS_MAX / parts.len().max(1) as u64).max(BINS_MIN);
+    let mut series = Vec::with_capacity(parts.len());
+    for part in parts {
+        let Some(first) = part.first() else { continue };
+        let mut sum = Sums::new(span.from, span.until, interval, hold, bins_max);
         let wanted = Span { from: sum.wants_from(), until: span.until, step: None };
-        sum.add(&points(connection, owner.id, wanted)?);
+        for owner in part {
+            sum.add(&points(connection, owner.id, wanted)?);
+        }
+        // Longer intervals are means of short ones: a pod that ended counts for its part of them.
+        series.push(SeriesRow { of: key(first), points: stepped(sum.finish(), span.step) });
     }
-    let series = sums.into_iter();
-    Ok(series.map(|(of, sums)| SeriesRow { of, points: sums.finish() }).collect())
+    Ok(series)
+}
+
+/// The most points of the sums of one answer, and the fewest that each sum may have.
+const POINTS_OF_SUMS_MAX: u64 = 400_000;
+const BINS_MIN: u64 = 100;
+
+fn stepped(points: Vec<Point>, step: Option<Duration>) -> Vec<Point> {
+    match step {
+        None => points,
+        Some(step) => merged(&points, u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
+    }
 }
 
 struct Owner {
@@ -276,10 +298,7 @@ fn points(connection: &Connection, id: i64, span: Span) -> Result<Vec<Point>, Sq
     points.retain(|point| is_wanted(point.at));
     // A clock that was set back leaves them out of order.
     points.sort_by_key(|point| point.at);
-    Ok(match span.step {
-        None => points,
-        Some(step) => merged(&points, u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
-    })
+    Ok(stepped(points, span.step))
 }
 
 /// A page of the resources of batches that were posted since `since`.
@@ -294,7 +313,8 @@ pub(super) fn documents(
         DocumentKind::Pod => POD,
         DocumentKind::Record => UNIT,
     };
-    let mut conditions = Conditions::of(kind, &EntityQuery { since, ..EntityQuery::default() });
+    let wanted = EntityQuery { since, ..EntityQuery::default() };
+    let mut conditions = Conditions::since("at", kind, &wanted);
     let order = conditions.page(page);
     let sql =
         format!("SELECT namespace, name, json FROM document WHERE {} {order}", conditions.sql);

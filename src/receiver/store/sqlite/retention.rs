@@ -48,7 +48,8 @@ const LEVELS: [BlockLevel; 2] = [
 /// hundredths of a second.
 const OWNERS_OF_PASS: usize = 64;
 
-/// Ages some of what is old. Returns whether there may be more.
+/// Ages some of what is old, and with `removes` removes some of what is too old. Returns whether there may
+/// be more.
 ///
 /// # Errors
 /// The database failed.
@@ -58,8 +59,9 @@ pub(super) fn age(
     totals: &mut Totals,
     now: WallTime,
     bounds: &ReceiverBounds,
+    removes: bool,
 ) -> Result<bool, SqliteError> {
-    let mut has_more = remove_old(connection, totals, now, bounds)?;
+    let mut has_more = removes && remove_old(connection, totals, now, bounds)?;
     for level in &LEVELS {
         if level.kept_for < bounds.retention {
             has_more |= raise(connection, codec, level, now)?;
@@ -85,8 +87,8 @@ fn remove_old(
             )?
             .execute((level as i64, since))?;
     }
-    let mut statement =
-        connection.prepare_cached("SELECT id, kind, sender FROM latest WHERE at < ?1 LIMIT ?2")?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, kind, sender FROM latest WHERE seen_at < ?1 LIMIT ?2")?;
     let found = statement.query_map((since, OWNERS_OF_PASS as i64), |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
@@ -102,7 +104,9 @@ fn remove_old(
         *total = total.saturating_sub(1);
     }
     let documents = connection
-        .prepare_cached("DELETE FROM document WHERE at < ?1")?
+        .prepare_cached(
+            "DELETE FROM document WHERE id IN (SELECT id FROM document WHERE at < ?1 LIMIT 1024)",
+        )?
         .execute([now_column(now.minus(bounds.retention.min(HOUR)))])?;
     let keys_since = now_column(now.minus(bounds.post_keys_age_max));
     let keys = connection
@@ -124,7 +128,7 @@ fn remove_old(
     if documents > 0 || keys > 0 {
         *totals = Totals::read(connection)?;
     }
-    Ok(blocks >= 1024 || gone.len() >= OWNERS_OF_PASS || keys >= 4096)
+    Ok(blocks >= 1024 || gone.len() >= OWNERS_OF_PASS || documents >= 1024 || keys >= 4096)
 }
 
 /// Merges the old blocks of some nodes and pods into blocks of the next level.

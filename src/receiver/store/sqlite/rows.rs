@@ -44,7 +44,7 @@ pub(super) fn count(
 
 /// The columns that [`node_row`] and [`pod_row`] read.
 pub(super) const COLUMNS: &str = "namespace, name, node, at, cpu_millicores, memory_bytes, \
-    read_bytes, write_bytes, sent_bytes, recv_bytes, extras, amounts";
+    read_bytes, write_bytes, sent_bytes, recv_bytes, extras, amounts, seen_at";
 
 /// The usage in six columns from `first` on.
 pub(super) fn usage_of(row: &Row<'_>, first: usize) -> rusqlite::Result<UsageValues> {
@@ -64,6 +64,7 @@ pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     Ok(NodeRow {
         name: row.get(1)?,
         at: time_of(row.get(3)?),
+        seen_at: time_of(row.get(12)?),
         usage: usage_of(row, 4)?,
         extras: parsed(row.get_ref(10)?.as_str()?),
         amounts: amounts.and_then(|amounts| serde_json::from_str(&amounts).ok()),

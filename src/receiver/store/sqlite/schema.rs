@@ -28,7 +28,9 @@ const STEPS: [&str; 1] = ["CREATE TABLE sender (
         deployment TEXT,
         sender INTEGER NOT NULL,
         has_disk_io INTEGER NOT NULL,
+        -- The time of the last push or of its sample, and that of its arrival.
         at INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL,
         cpu_millicores INTEGER NOT NULL,
         memory_bytes INTEGER NOT NULL,
         read_bytes INTEGER NOT NULL,

@@ -42,8 +42,10 @@ pub(super) struct StoreWriter {
     codec: BlockCodec,
     aged_at: WallTime,
     has_more_to_age: bool,
-    /// The newest time of a post: retention goes by it.
+    /// The time of the last post: retention goes by it.
     now: WallTime,
+    /// Nothing is removed before: the clock has jumped ahead, and may be set back.
+    removes_from: WallTime,
     said_at: Option<WallTime>,
     /// Is called when another file takes the place of a damaged one.
     on_replaced: Box<dyn Fn() + Send>,
@@ -64,6 +66,7 @@ impl StoreWriter {
             aged_at: WallTime::default(),
             has_more_to_age: false,
             now: WallTime::default(),
+            removes_from: WallTime::default(),
             said_at: None,
             on_replaced,
         })
@@ -98,7 +101,7 @@ impl StoreWriter {
         let mut next = Some(first);
         let mut failed = self.database.connection.execute_batch("BEGIN IMMEDIATE").err();
         while let Some((post, answer)) = next.take() {
-            self.now = post.at;
+            self.set_now(post.at);
             let stored = match &failed {
                 Some(error) => Err(refused(error)),
                 None => match self.store_one(*post, &bounds) {
@@ -216,6 +219,17 @@ impl StoreWriter {
         Ok(())
     }
 
+    /// Notes the time of a post. A jump of the clock removes nothing until it has held for an hour. The
+    /// first post of a process counts as one.
+    fn set_now(&mut self, now: WallTime) {
+        if self.now < now.minus(JUMP) {
+            self.removes_from = later(now, JUMP);
+        } else if now < self.now {
+            self.removes_from = self.removes_from.min(later(now, JUMP));
+        }
+        self.now = now;
+    }
+
     fn age_if_due(&mut self) {
         let is_due = self.aged_at <= self.now.minus(AGE_EVERY) || self.now < self.aged_at;
         if !is_due && !self.has_more_to_age {
@@ -224,6 +238,7 @@ impl StoreWriter {
         self.aged_at = self.now;
         let bounds = self.bounds();
         let before = self.database.totals;
+        let removes = is_due && self.now >= self.removes_from;
         let aged = self.database.connection.unchecked_transaction().map_err(SqliteError::from);
         let aged = aged.and_then(|transaction| {
             let more = retention::age(
@@ -232,6 +247,7 @@ impl StoreWriter {
                 &mut self.database.totals,
                 self.now,
                 &bounds,
+                removes,
             )?;
             transaction.commit()?;
             Ok(more)
@@ -241,12 +257,22 @@ impl StoreWriter {
             Err(error) => {
                 self.database.totals = before;
                 self.has_more_to_age = false;
-                if let SqliteError::Database(error) = &error {
+                if error.is_damage() {
+                    self.replace(&error);
+                } else if let SqliteError::Database(error) = &error {
                     self.trouble(error);
                 }
             }
         }
     }
+}
+
+/// A step of the clock that is no passing of time. Posts come every few minutes at least.
+const JUMP: Duration = Duration::from_secs(3600);
+
+fn later(at: WallTime, by: Duration) -> WallTime {
+    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    WallTime::from_unix_millis(at.as_unix_millis().saturating_add(by))
 }
 
 /// The transaction cannot go on after this error.
