@@ -2,7 +2,9 @@ import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: 'tests',
-  timeout: 30_000,
+  timeout: 120_000,
+  // Machines of CI differ by a factor of several.
+  expect: { timeout: 20_000 },
   // Some tests measure time.
   workers: 1,
   forbidOnly: !!process.env.CI,

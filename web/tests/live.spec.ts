@@ -77,7 +77,7 @@ test('waits for the first sample as long as the server says', async ({ page, ope
   await open();
   await expect(page.getByText('No sample yet')).toBeVisible();
   state.fail = null;
-  await expect(rows(page)).toHaveCount(30, { timeout: 4000 });
+  await expect(rows(page)).toHaveCount(30, { timeout: 20_000 });
 });
 
 test('asks for a token, keeps it in the tab, and says when it is refused', async ({
