@@ -44,12 +44,25 @@ const LEVELS: [BlockLevel; 2] = [
     },
 ];
 
-/// The most nodes and pods that one pass ages or removes, so that posts wait no longer than some
+/// The most nodes and pods that one pass removes.
+const ROWS_OF_PASS: i64 = 1024;
+
+/// The most nodes and pods that one pass ages, so that posts wait no longer than some
 /// hundredths of a second.
 const OWNERS_OF_PASS: usize = 64;
 
-/// Ages some of what is old, and with `removes` removes some of what is too old. Returns whether there may
-/// be more.
+/// The removal of what is too old in one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// None: the clock may be wrong.
+    None,
+    /// Blocks, which an index finds.
+    Blocks,
+    /// Blocks; and nodes, pods, documents and keys, which take a search of their tables.
+    All,
+}
+
+/// Ages some of what is old, and removes some of what is too old. Returns whether there may be more.
 ///
 /// # Errors
 /// The database failed.
@@ -59,9 +72,12 @@ pub(super) fn age(
     totals: &mut Totals,
     now: WallTime,
     bounds: &ReceiverBounds,
-    removes: bool,
+    removal: Removal,
 ) -> Result<bool, SqliteError> {
-    let mut has_more = removes && remove_old(connection, totals, now, bounds)?;
+    let mut has_more = removal != Removal::None && remove_blocks(connection, now, bounds)?;
+    if removal == Removal::All {
+        remove_rows(connection, totals, now, bounds)?;
+    }
     for level in &LEVELS {
         if level.kept_for < bounds.retention {
             has_more |= raise(connection, codec, level, now)?;
@@ -70,28 +86,38 @@ pub(super) fn age(
     Ok(has_more)
 }
 
-/// Removes what no window reaches any more: blocks, nodes and pods, documents and keys of posts.
-fn remove_old(
+/// Removes blocks that no window reaches any more. Returns whether there may be more.
+fn remove_blocks(
     connection: &Connection,
-    totals: &mut Totals,
     now: WallTime,
     bounds: &ReceiverBounds,
 ) -> Result<bool, SqliteError> {
     let since = now_column(now.minus(bounds.retention));
-    let mut blocks = 0;
+    let mut has_more = false;
     for level in 0..=LEVELS.len() {
-        blocks += connection
+        let blocks = connection
             .prepare_cached(
                 "DELETE FROM block WHERE id IN (SELECT id FROM block WHERE level = ?1 AND \
                  until < ?2 LIMIT 1024)",
             )?
             .execute((level as i64, since))?;
+        has_more |= blocks >= 1024;
     }
+    Ok(has_more)
+}
+
+/// Removes nodes, pods, documents and keys of posts that are too old.
+fn remove_rows(
+    connection: &Connection,
+    totals: &mut Totals,
+    now: WallTime,
+    bounds: &ReceiverBounds,
+) -> Result<(), SqliteError> {
+    let since = now_column(now.minus(bounds.retention));
     let mut statement = connection
         .prepare_cached("SELECT id, kind, sender FROM latest WHERE seen_at < ?1 LIMIT ?2")?;
-    let found = statement.query_map((since, OWNERS_OF_PASS as i64), |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
+    let found = statement
+        .query_map((since, ROWS_OF_PASS), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let gone: Vec<(i64, i64, i64)> = found.collect::<Result<_, _>>()?;
     for (id, kind, sender) in &gone {
         remove(connection, *id)?;
@@ -128,7 +154,7 @@ fn remove_old(
     if documents > 0 || keys > 0 {
         *totals = Totals::read(connection)?;
     }
-    Ok(blocks >= 1024 || gone.len() >= OWNERS_OF_PASS || documents >= 1024 || keys >= 4096)
+    Ok(())
 }
 
 /// Merges the old blocks of some nodes and pods into blocks of the next level.

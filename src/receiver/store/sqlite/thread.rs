@@ -11,7 +11,7 @@ use tracing::warn;
 use super::database::{self, SqlitePlace, StoreDatabase};
 use super::error::SqliteError;
 use super::ingest::Ingest;
-use super::retention;
+use super::retention::{self, Removal};
 use super::totals::Totals;
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
@@ -238,7 +238,11 @@ impl StoreWriter {
         self.aged_at = self.now;
         let bounds = self.bounds();
         let before = self.database.totals;
-        let removes = is_due && self.now >= self.removes_from;
+        let removal = match self.now >= self.removes_from {
+            false => Removal::None,
+            true if is_due => Removal::All,
+            true => Removal::Blocks,
+        };
         let aged = self.database.connection.unchecked_transaction().map_err(SqliteError::from);
         let aged = aged.and_then(|transaction| {
             let more = retention::age(
@@ -247,7 +251,7 @@ impl StoreWriter {
                 &mut self.database.totals,
                 self.now,
                 &bounds,
-                removes,
+                removal,
             )?;
             transaction.commit()?;
             Ok(more)
