@@ -39,12 +39,19 @@ fn call_and_leave<T>(call: impl Future<Output = T>) {
     assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
-/// Begins a call and lets go of it when its answer is there.
-fn call_and_leave_answered<T>(queue: &Queue, call: impl Future<Output = T>) {
+/// Begins a call while the thread is at work, has the work end, and lets go of the call when its
+/// answer is there.
+fn call_and_leave_answered<T>(
+    queue: &Queue,
+    work: mpsc::Sender<()>,
+    call: impl Future<Output = T>,
+) {
     let runtime = runtime();
     let _entered = runtime.enter();
     let mut call = pin!(call);
+    // A thread without work could answer before this poll returns.
     assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(work);
     wait(queue.ask(|_, _| Ok(()))).unwrap();
 }
 
@@ -120,7 +127,7 @@ fn what_nobody_waits_for_any_more_is_carried_out_and_holds_nobody_up() {
     let end = occupy(&queue);
     call_and_leave(queue.next(at(99)));
     drop(end);
-    call_and_leave_answered(&queue, queue.next(at(99)));
+    call_and_leave_answered(&queue, occupy(&queue), queue.next(at(99)));
     let mut sampled_at = Vec::new();
     while let Some((_, batch)) = wait(queue.next(at(99))).unwrap() {
         sampled_at.push(batch.sampled_at);
