@@ -146,24 +146,24 @@ impl<'a> Fields<'a> {
         self.get(key).filter(|value| !value.is_null())
     }
 
-    pub fn text(&self, key: &str, bytes_max: usize) -> Result<&'a str, BodyError> {
-        self.text_in(key, self.required(key)?, bytes_max)
+    pub fn text(&self, key: &str, chars_max: usize) -> Result<&'a str, BodyError> {
+        self.text_in(key, self.required(key)?, chars_max)
     }
 
-    pub fn optional_text(&self, key: &str, bytes_max: usize) -> Result<Option<&'a str>, BodyError> {
-        self.get(key).map(|value| self.text_in(key, value, bytes_max)).transpose()
+    pub fn optional_text(&self, key: &str, chars_max: usize) -> Result<Option<&'a str>, BodyError> {
+        self.get(key).map(|value| self.text_in(key, value, chars_max)).transpose()
     }
 
-    pub fn nullable_text(&self, key: &str, bytes_max: usize) -> Result<Option<&'a str>, BodyError> {
-        self.nullable(key).map(|value| self.text_in(key, value, bytes_max)).transpose()
+    pub fn nullable_text(&self, key: &str, chars_max: usize) -> Result<Option<&'a str>, BodyError> {
+        self.nullable(key).map(|value| self.text_in(key, value, chars_max)).transpose()
     }
 
-    fn text_in(&self, key: &str, value: &'a Value, bytes_max: usize) -> Result<&'a str, BodyError> {
+    fn text_in(&self, key: &str, value: &'a Value, chars_max: usize) -> Result<&'a str, BodyError> {
         match value {
-            Value::String(text) if text.len() <= bytes_max => Ok(text),
+            Value::String(text) if text.chars().count() <= chars_max => Ok(text),
             other => Err(BodyError::wrong(
                 self.name(key),
-                format!("a string of at most {bytes_max} bytes"),
+                format!("a string of at most {chars_max} characters"),
                 other,
             )),
         }
@@ -178,19 +178,18 @@ impl<'a> Fields<'a> {
     }
 
     fn integer_in(&self, key: &str, value: &Value) -> Result<u64, BodyError> {
-        value.as_u64().ok_or_else(|| {
+        value.as_u64().or_else(|| whole(value.as_f64()?)).ok_or_else(|| {
             let allowed = "an integer from 0 to 18446744073709551615";
             BodyError::wrong(self.name(key), allowed, value)
         })
     }
 
-    /// A number that is not negative.
-    pub fn number(&self, key: &str) -> Result<f64, BodyError> {
+    /// A number from 0 to `max`.
+    pub fn number(&self, key: &str, max: u32) -> Result<f64, BodyError> {
         let value = self.required(key)?;
-        value
-            .as_f64()
-            .filter(|number| number.is_finite() && *number >= 0.0)
-            .ok_or_else(|| BodyError::wrong(self.name(key), "a number from 0 on", value))
+        let number = value.as_f64().filter(|number| (0.0..=f64::from(max)).contains(number));
+        let wrong = || BodyError::wrong(self.name(key), format!("a number from 0 to {max}"), value);
+        number.ok_or_else(wrong)
     }
 
     pub fn boolean(&self, key: &str) -> Result<bool, BodyError> {
@@ -264,6 +263,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The integer that a float is: to JSON, 5.0 is one. Floats beyond the integers of 64 bits are none.
+fn whole(number: f64) -> Option<u64> {
+    const END: f64 = 18_446_744_073_709_551_616.0;
+    let is_one = (0.0..END).contains(&number) && number.fract() == 0.0;
+    is_one.then_some(number as u64)
+}
+
 /// The value as JSON, cut after 40 characters: an error line is no place for a whole body.
 fn excerpt(value: &Value) -> String {
     // Lists and objects are not written out to show their beginning.
@@ -322,6 +328,27 @@ mod tests {
                 // An empty list or object is taken for one of one.
                 prop_assert!(at_most <= 2 * values, "{} of {}: {}", at_most, values, json);
             }
+        }
+    }
+
+    #[test]
+    fn a_whole_float_is_an_integer() {
+        for (text, expected) in [
+            ("5", Some(5)),
+            ("5.0", Some(5)),
+            ("-0.0", Some(0)),
+            ("1e19", Some(10_000_000_000_000_000_000)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("1e20", None),
+            ("5.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("\"5\"", None),
+        ] {
+            let body = format!("{{\"figure\":{text}}}");
+            let object = object_of(body.as_bytes()).unwrap();
+            assert_eq!(Fields::of(&object).integer("figure").ok(), expected, "{text}");
         }
     }
 

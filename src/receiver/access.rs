@@ -17,7 +17,7 @@ use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
-use crate::payload::resource_api::{NAME_BYTES_MAX, check_name};
+use crate::payload::resource_api::{NAME_CHARS_MAX, check_name};
 
 /// The most tokens of a file: two for each of 5,000 nodes while they are rotated.
 const TOKENS_MAX: usize = 10_000;
@@ -95,7 +95,7 @@ pub enum TokenLineFault {
     #[error("not NAME ROLE sha256:HASH, with spaces between")]
     Fields,
     #[error(
-        "the name is not 1 to {NAME_BYTES_MAX} letters, digits, \".\", \"_\" and \"-\", starting with \
+        "the name is not 1 to {NAME_CHARS_MAX} letters, digits, \".\", \"_\" and \"-\", starting with \
          a letter or digit"
     )]
     Name,
@@ -196,7 +196,7 @@ fn parse_line(line: &str) -> Result<AccessToken, TokenLineFault> {
         return Err(TokenLineFault::Fields);
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let is_name = name.len() <= NAME_BYTES_MAX
+    let is_name = name.len() <= NAME_CHARS_MAX
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(is_plain);
     if !is_name {

@@ -17,6 +17,7 @@ mod listener;
 mod listing;
 mod metrics_k8s_io;
 mod minute_log;
+mod openapi;
 mod page;
 mod pod_batch;
 mod pod_lifecycle;

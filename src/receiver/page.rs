@@ -38,6 +38,7 @@ POST /api/nodes/<node>/metrics
 POST /api/namespaces/<namespace>/pods/<pod>/metrics
 
 Time series also at .../timeseries?window=<seconds>.
+All paths, parameters and bodies: /openapi.json
 
 Kubernetes metrics (kubectl top --server=<this address>)
 GET  /apis/metrics.k8s.io/v1beta1/nodes                            ?labelSelector=

@@ -53,8 +53,15 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Option<&[u8]>, TwoCreden
 
 /// True if everybody may have the answer: the page with its parts, and the lists of what there is.
 pub(super) fn is_for_all(method: &Method, path: &str) -> bool {
-    const PATHS: [&str; 6] =
-        ["/", "/api", "/api/v1", "/apis", "/apis/metrics.k8s.io", "/apis/metrics.k8s.io/v1beta1"];
+    const PATHS: [&str; 7] = [
+        "/",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/metrics.k8s.io",
+        "/apis/metrics.k8s.io/v1beta1",
+        "/openapi.json",
+    ];
     is_read(method) && (PATHS.contains(&path) || path.starts_with("/assets/"))
 }
 

@@ -15,7 +15,7 @@ use super::listener::Peer;
 use super::request::discard_body;
 use super::rights::{TwoCredentials, is_for_all};
 use super::state::ReceiverState;
-use super::{metrics_k8s_io, page, pod_batch, pod_lifecycle, resource_api, samples};
+use super::{metrics_k8s_io, openapi, page, pod_batch, pod_lifecycle, resource_api, samples};
 
 /// A router for all APIs over one state. `is_loopback`: it is served on a loopback address, where the
 /// `Host` header must name this host.
@@ -27,6 +27,7 @@ pub fn router(state: &ReceiverState, is_loopback: bool) -> Router {
         .merge(metrics_k8s_io::router())
         .merge(pod_batch::router())
         .merge(pod_lifecycle::router())
+        .merge(openapi::router())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), await_first_push))
@@ -130,10 +131,11 @@ async fn await_first_push(
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     // The lists of APIs and versions hold without a sample.
-    let is_of_figures = !matches!(request.uri().path(), "/" | "/api" | "/apis" | "/api/v1")
-        && !request.uri().path().starts_with("/assets/")
-        && !request.uri().path().starts_with("/apis/metrics.k8s.io")
-        || request.uri().path().starts_with("/apis/metrics.k8s.io/v1beta1/");
+    let is_of_figures =
+        !matches!(request.uri().path(), "/" | "/api" | "/apis" | "/api/v1" | "/openapi.json")
+            && !request.uri().path().starts_with("/assets/")
+            && !request.uri().path().starts_with("/apis/metrics.k8s.io")
+            || request.uri().path().starts_with("/apis/metrics.k8s.io/v1beta1/");
     if is_read && is_of_figures {
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_SAMPLE_YET).into_response();
     }

@@ -1,11 +1,15 @@
 //! The query of a read: a namespace, and the span of a time series.
 //!
-//! | parameters | span |
+//! Without parameters a list has the latest values. Each of these makes it a time series, and narrows it:
+//!
+//! | parameter | points |
 //! |---|---|
-//! | none | none: the latest values |
-//! | `window=<seconds>` | the last seconds |
-//! | `from=<seconds>`, `to=<seconds>` | from one moment to another, in seconds since 1970; now without `to` |
-//! | `step=<seconds>` beside either | the points of each step of the wall clock are merged into one |
+//! | `window=<seconds>` | of the last seconds |
+//! | `from=<seconds>` | from that moment on, in seconds since 1970 |
+//! | `to=<seconds>` | up to that moment, in seconds since 1970 |
+//! | `step=<seconds>` | those of each step of the wall clock are merged into one |
+//!
+//! A path that ends in `/timeseries` is one without any: it has the whole retention.
 
 use std::time::Duration;
 
@@ -67,27 +71,18 @@ fn span(
     };
     let (from, to) = (moment("from", &raw.from)?, moment("to", &raw.to)?);
     let step = raw.step.as_deref().map(|text| whole("step", text, 1, longest)).transpose()?;
-    if window.is_some() && (from.is_some() || to.is_some()) {
-        return Err(Refusal::bad_request("window stands without from and to"));
+    let is_series =
+        is_series || window.is_some() || from.is_some() || to.is_some() || step.is_some();
+    if !is_series {
+        return Ok(None);
     }
-    if to.is_some() && from.is_none() {
-        return Err(Refusal::bad_request("to stands beside from"));
-    }
-    let until = to.map_or(now, seconds);
-    let from = match (window, from) {
-        (Some(window), _) => now.minus(Duration::from_secs(window)),
-        (None, Some(from)) if seconds(from) > until => {
-            return Err(Refusal::bad_request("from is later than to"));
-        }
-        // What is older is not kept.
-        (None, Some(from)) => seconds(from).max(now.minus(retention)),
-        (None, None) if is_series => now.minus(retention),
-        (None, None) if step.is_some() => {
-            return Err(Refusal::bad_request("step stands beside window or from"));
-        }
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(Span { from, until, step: step.map(Duration::from_secs) }))
+    // What is older is not kept.
+    let kept_from = now.minus(window.map_or(retention, Duration::from_secs));
+    Ok(Some(Span {
+        from: from.map_or(kept_from, |from| seconds(from).max(kept_from)),
+        until: to.map_or(now, seconds),
+        step: step.map(Duration::from_secs),
+    }))
 }
 
 fn seconds(seconds: u64) -> WallTime {
@@ -137,6 +132,13 @@ mod tests {
             (&[("from", "99000")], false, Ok(Some((99_000, 100_000)))),
             (&[("from", "5"), ("to", "99500")], false, Ok(Some((96_400, 99_500)))),
             (&[("window", "60"), ("step", "15")], false, Ok(Some((99_940, 100_000)))),
+            // Each narrows what the others leave.
+            (&[("step", "15")], false, Ok(Some((96_400, 100_000)))),
+            (&[("to", "99000")], false, Ok(Some((96_400, 99_000)))),
+            (&[("window", "60"), ("from", "99000")], false, Ok(Some((99_940, 100_000)))),
+            (&[("window", "60"), ("from", "99950")], false, Ok(Some((99_950, 100_000)))),
+            // Nothing is left.
+            (&[("from", "99500"), ("to", "99000")], false, Ok(Some((99_500, 99_000)))),
             (
                 &[("window", "0")],
                 false,
@@ -144,10 +146,7 @@ mod tests {
             ),
             (&[("window", "3601")], false, Err("from 1 to 3600, not `3601`")),
             (&[("from", "-1")], false, Err("from must be a whole number of seconds from 0")),
-            (&[("to", "7")], false, Err("to stands beside from")),
-            (&[("from", "9"), ("to", "8")], false, Err("from is later than to")),
-            (&[("window", "9"), ("from", "8")], false, Err("window stands without from and to")),
-            (&[("step", "9")], false, Err("step stands beside window or from")),
+            (&[("step", "")], false, Err("step must be a whole number of seconds from 1")),
         ] {
             match (of(query, is_series), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query:?}"),

@@ -17,6 +17,7 @@ mod deployments;
 mod durability;
 mod idempotency;
 mod metrics_k8s_io;
+mod openapi;
 mod pod_batch;
 mod pod_lifecycle;
 mod samples;
@@ -433,7 +434,7 @@ async fn a_bad_push_is_refused_with_a_reason_and_stored_nowhere() {
                 &node_body(1),
             ),
             400,
-            "longer than 253 bytes",
+            "longer than 253 characters",
         ),
     ] {
         let (status, error) = answer(request).await;

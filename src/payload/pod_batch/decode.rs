@@ -11,17 +11,20 @@ use serde_json::value::RawValue;
 
 use crate::payload::body::{BodyError, Fields, reason, value_of};
 use crate::payload::resource_api::{
-    LABEL_LIMITS, NAME_BYTES_MAX, NodeEcho, NodePost, PodEcho, PodPost, UsageValues, check_name,
+    LABEL_LIMITS, NAME_CHARS_MAX, NodeEcho, NodePost, PodEcho, PodPost, UsageValues, check_name,
 };
 
 /// The most resources of one envelope.
 const RESOURCES_MAX: usize = 5000;
 
-/// The longest resource, as it was written and as it is kept, in bytes.
+/// The longest resource, as it was written and as it is kept, in characters.
 const RESOURCE_BYTES_MAX: usize = 256 << 10;
 
-/// The longest `cluster_id`, `uid` and the like, in bytes.
-const TEXT_BYTES_MAX: usize = 256;
+/// The longest `cluster_id`, `uid` and the like, in characters.
+const TEXT_CHARS_MAX: usize = 256;
+
+/// The most CPUs of a node or pod. It keeps billionths of them within 64 bits.
+const CORES_MAX: u32 = 1_000_000;
 
 /// The most conditions, container statuses or owners of one resource.
 const PARTS_MAX: usize = 1024;
@@ -103,9 +106,9 @@ fn decode<R: ReadResource>(body: &[u8]) -> Result<ReceivedBatch<R>, BodyError> {
         }
     }
     let fields = Fields::of(&object);
-    let cluster_id = fields.text("cluster_id", TEXT_BYTES_MAX)?;
+    let cluster_id = fields.text("cluster_id", TEXT_CHARS_MAX)?;
     let cluster_name = check_context(&fields.object("context")?)?;
-    let collected_at = fields.text("collected_at", TEXT_BYTES_MAX)?;
+    let collected_at = fields.text("collected_at", TEXT_CHARS_MAX)?;
     if !is_moment(collected_at) {
         return Err(BodyError::Wrong {
             field: "collected_at".to_owned(),
@@ -135,11 +138,11 @@ fn is_moment(text: &str) -> bool {
 }
 
 fn check_context<'a>(context: &Fields<'a>) -> Result<&'a str, BodyError> {
-    let name = context.text("name", TEXT_BYTES_MAX)?;
-    context.text("kubernetes_version", TEXT_BYTES_MAX)?;
+    let name = context.text("name", TEXT_CHARS_MAX)?;
+    context.text("kubernetes_version", TEXT_CHARS_MAX)?;
     let provider = context.object("provider")?;
-    provider.text("name", TEXT_BYTES_MAX)?;
-    provider.text("region", TEXT_BYTES_MAX)?;
+    provider.text("name", TEXT_CHARS_MAX)?;
+    provider.text("region", TEXT_CHARS_MAX)?;
     context.object("labels")?;
     context.objects("node_groups", PARTS_MAX)?;
     Ok(name)
@@ -227,9 +230,9 @@ impl ReadResource for PodResource {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
         let namespace = name_of(fields, "namespace")?;
         let name = name_of(fields, "name")?;
-        let uid = fields.text("uid", TEXT_BYTES_MAX)?;
+        let uid = fields.text("uid", TEXT_CHARS_MAX)?;
         let status = fields.object("status")?;
-        let phase = status.text("phase", TEXT_BYTES_MAX)?;
+        let phase = status.text("phase", TEXT_CHARS_MAX)?;
         status.objects("conditions", PARTS_MAX)?;
         status.objects("container_statuses", PARTS_MAX)?;
         let node_name = name_of(&fields.object("spec")?, "node_name")?;
@@ -237,10 +240,10 @@ impl ReadResource for PodResource {
         let metrics = fields.object("metrics")?;
         let cpu = metrics.object("cpu")?;
         let memory = metrics.object("memory")?;
-        let cores = cpu.number("usage")?;
+        let cores = cpu.number("usage", CORES_MAX)?;
         // A container without them is common, and clients leave them out.
         for key in ["requests", "limits"] {
-            cpu.nullable(key).map(|_| cpu.number(key)).transpose()?;
+            cpu.nullable(key).map(|_| cpu.number(key, CORES_MAX)).transpose()?;
         }
         for key in ["requests_bytes", "limits_bytes"] {
             memory.nullable(key).map(|_| memory.integer(key)).transpose()?;
@@ -276,7 +279,7 @@ impl ReadResource for PodResource {
 impl ReadResource for NodeResource {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
         let name = name_of(fields, "name")?;
-        fields.text("uid", TEXT_BYTES_MAX)?;
+        fields.text("uid", TEXT_CHARS_MAX)?;
         let status = fields.object("status")?;
         status.objects("conditions", PARTS_MAX)?;
         status.objects("addresses", PARTS_MAX)?;
@@ -284,10 +287,10 @@ impl ReadResource for NodeResource {
         let metrics = fields.object("metrics")?;
         let cpu = metrics.object("cpu")?;
         let memory = metrics.object("memory")?;
-        let cores = cpu.number("usage")?;
+        let cores = cpu.number("usage", CORES_MAX)?;
         let amounts = |cpu_key: &str, memory_key: &str| {
             Ok(NodeAmounts {
-                cpu_nanocores: nanocores(cpu.number(cpu_key)?),
+                cpu_nanocores: nanocores(cpu.number(cpu_key, CORES_MAX)?),
                 memory_bytes: memory.integer(memory_key)?,
             })
         };
@@ -309,7 +312,7 @@ impl ReadResource for NodeResource {
 }
 
 fn name_of(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
-    let name = fields.text(key, NAME_BYTES_MAX)?;
+    let name = fields.text(key, NAME_CHARS_MAX)?;
     match check_name(name) {
         Ok(()) => Ok(name.to_owned()),
         Err(error) => Err(BodyError::Name { field: fields.name(key), error }),
@@ -327,7 +330,6 @@ fn usage(cores: f64, memory_bytes: u64, metrics: &Fields<'_>) -> Result<UsageVal
     })
 }
 
-/// A float that no integer holds ends at the nearest one that does.
 fn nanocores(cores: f64) -> u64 {
     (cores * 1e9).round() as u64
 }
@@ -336,8 +338,8 @@ fn nanocores(cores: f64) -> u64 {
 fn owner(metadata: &Fields<'_>) -> Result<(String, String), BodyError> {
     let owners = metadata.optional_objects("owner_references", PARTS_MAX)?;
     let Some(owner) = owners.first() else { return Ok(Default::default()) };
-    let kind = owner.text("kind", TEXT_BYTES_MAX)?;
-    Ok((kind.to_owned(), owner.text("name", NAME_BYTES_MAX)?.to_owned()))
+    let kind = owner.text("kind", TEXT_CHARS_MAX)?;
+    Ok((kind.to_owned(), owner.text("name", NAME_CHARS_MAX)?.to_owned()))
 }
 
 /// A ReplicaSet of a Deployment is called as that with the hash that its pods are labelled with.
@@ -450,7 +452,11 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named_with_its_place() {
         for (pointer, value, expected) in [
-            ("/cluster_id", json!(5), "cluster_id must be a string of at most 256 bytes, not 5"),
+            (
+                "/cluster_id",
+                json!(5),
+                "cluster_id must be a string of at most 256 characters, not 5",
+            ),
             ("/context", json!("c"), "context must be an object, not \"c\""),
             (
                 "/context/provider",
@@ -469,12 +475,12 @@ mod tests {
             (
                 "/resources/0/metrics/cpu/usage",
                 json!(null),
-                "resources[0].metrics.cpu.usage must be a number from 0 on, not null",
+                "resources[0].metrics.cpu.usage must be a number from 0 to 1000000, not null",
             ),
             (
                 "/resources/0/metrics/cpu/usage",
                 json!(-0.5),
-                "resources[0].metrics.cpu.usage must be a number from 0 on, not -0.5",
+                "resources[0].metrics.cpu.usage must be a number from 0 to 1000000, not -0.5",
             ),
             (
                 "/resources/0/metrics/memory",

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
-use crate::payload::resource_api::NAME_BYTES_MAX;
+use crate::payload::resource_api::NAME_CHARS_MAX;
 
-/// The longest address, in bytes; an IPv6 address with a zone has some 60.
-const IP_BYTES_MAX: usize = 64;
+/// The longest address, in characters; an IPv6 address with a zone has some 60.
+const IP_CHARS_MAX: usize = 64;
 
-/// The longest `pod_identity`, in bytes.
-const IDENTITY_BYTES_MAX: usize = 512;
+/// The longest `pod_identity`, in characters.
+const IDENTITY_CHARS_MAX: usize = 512;
 
 const SELECTOR_LIMITS: LabelLimits =
     LabelLimits { count_max: 128, text_bytes_max: 317, bytes_max: 16 << 10 };
@@ -87,13 +87,13 @@ pub fn decode_spec(body: &[u8]) -> Result<PodSpecPost, BodyError> {
         Some(_) => fields.optional_labels("workload_selector_labels", SELECTOR_LIMITS)?,
     };
     let row = RowHead {
-        pod_name: text("pod_name", NAME_BYTES_MAX)?,
-        pod_ip: text("pod_ip", IP_BYTES_MAX)?,
-        pod_namespace: nullable("pod_namespace", NAME_BYTES_MAX)?,
+        pod_name: text("pod_name", NAME_CHARS_MAX)?,
+        pod_ip: text("pod_ip", IP_CHARS_MAX)?,
+        pod_namespace: nullable("pod_namespace", NAME_CHARS_MAX)?,
         time_stamp: text("time_stamp", 40)?,
-        node_name: text("node_name", NAME_BYTES_MAX)?,
+        node_name: text("node_name", NAME_CHARS_MAX)?,
         is_dead: fields.boolean("is_dead")?,
-        pod_identity: nullable("pod_identity", IDENTITY_BYTES_MAX)?,
+        pod_identity: nullable("pod_identity", IDENTITY_CHARS_MAX)?,
         workload_selector_labels,
     };
     if !is_naive_date_time(&row.time_stamp) {
@@ -114,8 +114,8 @@ pub fn decode_mark_dead(body: &[u8]) -> Result<MarkDead, BodyError> {
     let object = object_of(body)?;
     let fields = Fields::of(&object);
     Ok(MarkDead {
-        pod_name: fields.text("pod_name", NAME_BYTES_MAX)?.to_owned(),
-        pod_ip: fields.nullable_text("pod_ip", IP_BYTES_MAX)?.map(str::to_owned),
+        pod_name: fields.text("pod_name", NAME_CHARS_MAX)?.to_owned(),
+        pod_ip: fields.nullable_text("pod_ip", IP_CHARS_MAX)?.map(str::to_owned),
     })
 }
 
@@ -180,7 +180,7 @@ mod tests {
             (
                 "pod_namespace",
                 json!(1),
-                "pod_namespace must be a string of at most 253 bytes, not 1",
+                "pod_namespace must be a string of at most 253 characters, not 1",
             ),
             ("is_dead", json!("no"), "is_dead must be true or false, not \"no\""),
             (

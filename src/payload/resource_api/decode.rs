@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NAME_BYTES_MAX, UsageValues, check_name};
+use super::{NAME_CHARS_MAX, UsageValues, check_name};
 use crate::payload::body::{BodyError, Fields, LabelLimits, object_of};
 
-/// The longest `pod_uid` or `qos_class` that [`decode_pod`] keeps, in bytes.
-const EXTRA_BYTES_MAX: usize = 64;
+/// The longest `pod_uid` or `qos_class` that [`decode_pod`] keeps, in characters.
+const EXTRA_CHARS_MAX: usize = 64;
 
 /// The most containers of one pod.
 pub const CONTAINERS_MAX: usize = 128;
@@ -121,7 +121,7 @@ pub fn decode_pod(body: &[u8]) -> Result<PodPost, BodyError> {
 /// As [`decode_pod`].
 pub fn pod_post(fields: &Fields<'_>) -> Result<PodPost, BodyError> {
     let usage = usage_of(fields)?;
-    let node_name = fields.text("node_name", NAME_BYTES_MAX)?;
+    let node_name = fields.text("node_name", NAME_CHARS_MAX)?;
     named("node_name", node_name)?;
     Ok(PodPost { usage, node_name: node_name.to_owned(), extras: pod_extras(fields)? })
 }
@@ -130,7 +130,7 @@ fn pod_extras(fields: &Fields<'_>) -> Result<PodEcho, BodyError> {
     let text = |key: &str, bytes_max: usize| {
         fields.optional_text(key, bytes_max).map(|text| text.map(str::to_owned))
     };
-    let deployment_name = text("deployment_name", NAME_BYTES_MAX)?;
+    let deployment_name = text("deployment_name", NAME_CHARS_MAX)?;
     if let Some(name) = &deployment_name {
         named("deployment_name", name)?;
     }
@@ -139,18 +139,18 @@ fn pod_extras(fields: &Fields<'_>) -> Result<PodEcho, BodyError> {
         .into_iter()
         .map(|container| {
             Ok(ContainerEcho {
-                name: container.text("name", NAME_BYTES_MAX)?.to_owned(),
+                name: container.text("name", NAME_CHARS_MAX)?.to_owned(),
                 cpu_nanocores: container.integer("cpu_nanocores")?,
                 memory_bytes: container.integer("memory_bytes")?,
             })
         })
         .collect::<Result<_, BodyError>>()?;
     Ok(PodEcho {
-        pod_uid: text("pod_uid", EXTRA_BYTES_MAX)?,
-        qos_class: text("qos_class", EXTRA_BYTES_MAX)?,
+        pod_uid: text("pod_uid", EXTRA_CHARS_MAX)?,
+        qos_class: text("qos_class", EXTRA_CHARS_MAX)?,
         deployment_name,
-        workload_kind: text("workload_kind", NAME_BYTES_MAX)?,
-        workload_name: text("workload_name", NAME_BYTES_MAX)?,
+        workload_kind: text("workload_kind", NAME_CHARS_MAX)?,
+        workload_name: text("workload_name", NAME_CHARS_MAX)?,
         labels: fields.optional_labels("labels", LABEL_LIMITS)?,
         window_millis: fields.optional_integer("window_millis")?,
         cpu_nanocores: fields.optional_integer("cpu_nanocores")?,
@@ -224,7 +224,7 @@ mod tests {
             ),
             ("/disk_io", json!([]), "disk_io must be an object, not []"),
             ("/disk_io", json!({"read_bytes": 1}), "Missing required field: disk_io.write_bytes"),
-            ("/node_name", json!(7), "node_name must be a string of at most 253 bytes, not 7"),
+            ("/node_name", json!(7), "node_name must be a string of at most 253 characters, not 7"),
             ("/node_name", json!(""), "node_name is an empty name"),
         ] {
             let mut bad = good.clone();

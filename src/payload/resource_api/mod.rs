@@ -32,7 +32,7 @@ pub use records::{DeploymentRecord, NamespaceRecord, NodeRecord, PeakRecord, Pod
 
 use crate::payload::append;
 pub use crate::payload::body::BodyError;
-pub use crate::payload::name::{NAME_BYTES_MAX, NameError, check_name};
+pub use crate::payload::name::{NAME_CHARS_MAX, NameError, check_name};
 use crate::payload::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 
 pub const PROFILE: Profile = Profile {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::payload::body::{BodyError, Fields, reason, value_of};
 use crate::payload::resource_api::{
-    NAME_BYTES_MAX, NodePost, PodPost, UsageValues, check_name, node_post, pod_post,
+    NAME_CHARS_MAX, NodePost, PodPost, UsageValues, check_name, node_post, pod_post,
 };
 use crate::quantity::WallTime;
 
@@ -21,7 +21,7 @@ const POSTS_MAX: usize = 5000;
 const UNITS_MAX: usize = 4096;
 
 /// The longest path of a post: two names, percent-encoded.
-const PATH_BYTES_MAX: usize = 2 * 3 * NAME_BYTES_MAX + 64;
+const PATH_CHARS_MAX: usize = 2 * 12 * NAME_CHARS_MAX + 64;
 
 /// A sample as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,7 +147,7 @@ enum SamplePost {
 fn read_post(post: &RawValue, place: String) -> Result<SamplePost, BodyError> {
     let value = value_of(post.get().as_bytes(), &place)?;
     let post = Fields::of_part(&value, place)?;
-    let path = post.text("path", PATH_BYTES_MAX)?;
+    let path = post.text("path", PATH_CHARS_MAX)?;
     let wrong = |allowed: &str| BodyError::Wrong {
         field: post.name("path"),
         allowed: allowed.to_owned(),
@@ -181,7 +181,7 @@ pub fn unit_name(cgroup: &str) -> &str {
 }
 
 fn named(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
-    let name = fields.text(key, NAME_BYTES_MAX)?;
+    let name = fields.text(key, NAME_CHARS_MAX)?;
     match check_name(name) {
         Ok(()) => Ok(name.to_owned()),
         Err(error) => Err(BodyError::Name { field: fields.name(key), error }),
@@ -218,27 +218,21 @@ fn units(record: &RawValue) -> Result<Vec<ReceivedUnit>, BodyError> {
         let place = format!("record.host_units[{at}]");
         let value = value_of(unit.get().as_bytes(), &place)?;
         let unit = Fields::of_part(&value, place)?;
-        let name = unit.optional_text("cgroup", usize::MAX)?.unwrap_or_default();
-        let name = unit_name(name);
-        if check_name(&name.replace('/', "-")).is_err() {
-            continue;
-        }
         let figure = |key: &str| Ok(unit.optional_integer(key)?.unwrap_or(0));
-        let memory = match unit.optional_integer("memory_working_set_bytes")? {
-            Some(bytes) => bytes,
-            None => figure("memory_resident_bytes")?,
+        let resident_bytes = figure("memory_resident_bytes")?;
+        let working_set_bytes = unit.optional_integer("memory_working_set_bytes")?;
+        let usage = UsageValues {
+            cpu_millicores: figure("cpu_millicores")?,
+            memory_bytes: working_set_bytes.unwrap_or(resident_bytes),
+            read_bytes: figure("disk_read_bytes")?,
+            write_bytes: figure("disk_written_bytes")?,
+            sent_bytes: figure("network_tx_bytes")?,
+            recv_bytes: figure("network_rx_bytes")?,
         };
-        units.push(ReceivedUnit {
-            name: name.to_owned(),
-            usage: UsageValues {
-                cpu_millicores: figure("cpu_millicores")?,
-                memory_bytes: memory,
-                read_bytes: figure("disk_read_bytes")?,
-                write_bytes: figure("disk_written_bytes")?,
-                sent_bytes: figure("network_tx_bytes")?,
-                recv_bytes: figure("network_rx_bytes")?,
-            },
-        });
+        let name = unit_name(unit.optional_text("cgroup", usize::MAX)?.unwrap_or_default());
+        if check_name(&name.replace('/', "-")).is_ok() {
+            units.push(ReceivedUnit { name: name.to_owned(), usage });
+        }
     }
     Ok(units)
 }

@@ -69,11 +69,11 @@ async fn an_extra_of_another_type_or_size_is_400_and_named() {
     let server = Server::start().await;
     let long = "x".repeat(254);
     for (key, value, part) in [
-        ("pod_uid", json!(null), "pod_uid must be a string of at most 64 bytes, not null"),
-        ("qos_class", json!(7), "qos_class must be a string of at most 64 bytes, not 7"),
+        ("pod_uid", json!(null), "pod_uid must be a string of at most 64 characters, not null"),
+        ("qos_class", json!(7), "qos_class must be a string of at most 64 characters, not 7"),
         ("deployment_name", json!(["x"]), "deployment_name must be a string"),
         ("deployment_name", json!(""), "deployment_name is an empty name"),
-        ("workload_kind", json!(long), "workload_kind must be a string of at most 253 bytes"),
+        ("workload_kind", json!(long), "workload_kind must be a string of at most 253 characters"),
         ("workload_name", json!({}), "workload_name must be a string"),
         ("labels", json!([]), "labels must be an object, not []"),
         ("labels", json!({"app": 1}), "labels.app must be a string, not 1"),
