@@ -171,12 +171,12 @@ pub enum Command {
     Config(RunFlags),
     /// Accept the samples of other nodes' agents, and answer for all of them
     #[command(
-        long_about = "Accept the samples of other nodes' agents, keep the last hour in memory and \
-                      answer for all of them, until stopped. This node is not sampled.\n\n\
+        long_about = "Accept the samples of other nodes' agents, keep them in a store and answer for \
+                      all of them, until stopped. This node is not sampled.\n\n\
                       Of the settings receiver.* and sampling.interval hold: the latter is how \
-                      often the agents send."
+                      often the agents send. The commands below look after the store's file."
     )]
-    Receive(RunFlags),
+    Receive(ReceiveFlags),
     /// Print a man page: that of nodetally, or that of one command
     #[command(
         long_about = "Print a man page: that of nodetally, or that of one command. To read it: \
@@ -197,6 +197,64 @@ pub struct ManFlags {
     /// The command whose page is printed
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ReceiveFlags {
+    #[command(flatten)]
+    pub keys: RunFlags,
+    #[command(subcommand)]
+    pub store: Option<StoreCommand>,
+}
+
+/// Commands for the file of the receiver's store.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum StoreCommand {
+    /// Print the size of the store, its rows and the span of its time series; it may be in use
+    Info {
+        #[command(flatten)]
+        place: StorePlaceFlags,
+        /// The output: text, or one JSON document
+        #[arg(long, value_enum, default_value_t = InfoFormat::Text)]
+        format: InfoFormat,
+    },
+    /// Write a copy of the store to a new file; it may be in use
+    Backup {
+        /// The new file
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        place: StorePlaceFlags,
+    },
+    /// Give the room that removed rows left back to the disk; no receiver may use the store
+    Compact {
+        #[command(flatten)]
+        place: StorePlaceFlags,
+    },
+}
+
+impl StoreCommand {
+    fn place(&self) -> &StorePlaceFlags {
+        match self {
+            Self::Info { place, .. } | Self::Backup { place, .. } | Self::Compact { place } => {
+                place
+            }
+        }
+    }
+}
+
+/// The flag for the place of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StorePlaceFlags {
+    /// The store's file [default: receiver.store of the settings]
+    #[arg(long, value_name = "FILE")]
+    pub store: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InfoFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -449,7 +507,15 @@ impl Cli {
         match &self.command {
             Command::Run(run) => flags.extend(&run.keys.0),
             Command::Check(check) => flags.extend(&check.keys.0),
-            Command::Config(run) | Command::Receive(run) => flags.extend(&run.0),
+            Command::Config(run) => flags.extend(&run.0),
+            Command::Receive(receive) => {
+                flags.extend(&receive.keys.0);
+                if let Some(file) =
+                    receive.store.as_ref().and_then(|store| store.place().store.as_ref())
+                {
+                    flags.set(&keys::RECEIVER_STORE, file);
+                }
+            }
             Command::Dump(dump) if dump.cmdline => flags.set(&keys::SAMPLING_CMDLINE, "true"),
             Command::Dump(_) | Command::Man(_) | Command::Completions(_) => {}
             Command::Top(TopFlags { state_dir, .. })

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, ReceiveFlags};
 use crate::config::{
     self, ConfigError, DEFAULT_FILE, FILE_BYTES_MAX, FileChoice, Inputs, Settings,
 };
@@ -29,7 +29,10 @@ pub(super) fn read(cli: &Cli) -> Result<Inputs<Vec<(String, String)>>, ConfigErr
         environment,
         flags: cli.overrides(),
         // Only servers read the credentials, as the services that have them.
-        credentials_elsewhere: !matches!(cli.command, Command::Run(_) | Command::Receive(_)),
+        credentials_elsewhere: !matches!(
+            cli.command,
+            Command::Run(_) | Command::Receive(ReceiveFlags { store: None, .. })
+        ),
         look_up: Some(host::addresses_of),
         host_name: host::host_name(),
         is_root: nix::unistd::geteuid().is_root(),

@@ -12,6 +12,7 @@ mod logging;
 pub mod manual;
 mod observed;
 mod output;
+mod receiver_store;
 pub mod show_config;
 pub mod status;
 mod style;
@@ -36,7 +37,7 @@ use crate::printable::printable_lines;
 use crate::runtime::agent;
 use crate::runtime::receive;
 use crate::runtime::reload::Reload;
-use args::{CheckFormat, Cli, Command};
+use args::{CheckFormat, Cli, Command, ReceiveFlags};
 use logging::Log;
 use output::{print, print_bytes, print_lines};
 
@@ -128,6 +129,9 @@ fn act(cli: &Cli) -> anyhow::Result<ExitCode> {
                     return Ok(ExitCode::from(if error.may_pass() { FAILED } else { CANNOT }));
                 }
             }
+        }
+        Command::Receive(ReceiveFlags { store: Some(command), .. }) => {
+            print(&receiver_store::run(command, &settings()?)?)?;
         }
         Command::Receive(_) => {
             let settings = settings()?;

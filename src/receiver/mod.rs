@@ -39,6 +39,9 @@ pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
 pub use state::{OpenError, ReceiverAccess, ReceiverState, WallClock};
-pub use store::SqlitePlace;
+pub use store::{
+    HistoryInfo, SqlitePlace, StoreFileError, StoreFileInfo, backup_store, compact_store,
+    store_info,
+};
 pub use tls::{OnFailedHandshake, TlsListener};
 pub use tokens_file::{TokensFile, TokensFileError};

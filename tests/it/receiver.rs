@@ -21,6 +21,7 @@ mod openapi;
 mod pod_batch;
 mod pod_lifecycle;
 mod samples;
+mod store_file;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -18,5 +18,8 @@ pub(super) use port::{
     PodRow, PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
     StoredOutcome, SumKey, SumRow, UnitPush, UsagePushes,
 };
-pub use sqlite::SqlitePlace;
 pub(super) use sqlite::SqliteStore;
+pub use sqlite::{
+    HistoryInfo, SqlitePlace, StoreFileError, StoreFileInfo, backup_store, compact_store,
+    store_info,
+};

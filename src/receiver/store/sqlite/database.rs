@@ -139,7 +139,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteError> {
 }
 
 /// Locks the store for this receiver. The lock ends with the process.
-fn lock(path: &Path) -> Result<File, SqliteError> {
+pub(super) fn lock(path: &Path) -> Result<File, SqliteError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name)?;

@@ -16,6 +16,8 @@ pub(super) enum SqliteError {
     Foreign,
     #[error("it is of version {version}, and this nodetally knows up to {known}")]
     Later { version: i64, known: i64 },
+    #[error("it is of version {version}; `receive` brings it up to {known}")]
+    Earlier { version: i64, known: i64 },
     #[error("another receiver has it open")]
     InUse,
     #[error(transparent)]

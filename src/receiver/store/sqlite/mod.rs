@@ -6,6 +6,7 @@
 mod database;
 mod error;
 mod ingest;
+mod maintenance;
 mod reads;
 mod retention;
 mod rows;
@@ -24,6 +25,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub use self::database::SqlitePlace;
 use self::database::{StoreDatabase, open_reader};
 use self::error::SqliteError;
+pub use self::maintenance::{
+    HistoryInfo, StoreFileError, StoreFileInfo, backup_store, compact_store, store_info,
+};
 use self::thread::{Call, StoreWriter};
 use super::port::{
     DocumentKind, DocumentRow, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span,

@@ -97,25 +97,48 @@ const VERSION: i64 = STEPS.len() as i64;
 /// # Errors
 /// The file is no database, another program's, or of a later version.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), SqliteError> {
-    let header = |connection: &Connection, name| {
-        connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-    };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let application = header(&transaction, "application_id")?;
-    let version = header(&transaction, "user_version")?;
-    let tables: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
-    if application != APPLICATION_ID && (application != 0 || tables > 0) {
-        return Err(SqliteError::Foreign);
-    }
-    if version > VERSION {
-        return Err(SqliteError::Later { version, known: VERSION });
-    }
+    let version = match is_empty(&transaction)? {
+        true => 0,
+        false => version_of(&transaction)?,
+    };
     climb(&transaction, version)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// The version of a database, which is this one's.
+///
+/// # Errors
+/// The file is no database, another program's, or of another version.
+pub(super) fn check(connection: &Connection) -> Result<i64, SqliteError> {
+    match version_of(connection)? {
+        VERSION => Ok(VERSION),
+        version => Err(SqliteError::Earlier { version, known: VERSION }),
+    }
+}
+
+fn is_empty(connection: &Connection) -> Result<bool, SqliteError> {
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    Ok(tables == 0 && header(connection, "application_id")? == 0)
+}
+
+/// The version of a database of ours, at most this one.
+fn version_of(connection: &Connection) -> Result<i64, SqliteError> {
+    if header(connection, "application_id")? != APPLICATION_ID {
+        return Err(SqliteError::Foreign);
+    }
+    match header(connection, "user_version")? {
+        version if version > VERSION => Err(SqliteError::Later { version, known: VERSION }),
+        version => Ok(version),
+    }
+}
+
+fn header(connection: &Connection, name: &str) -> Result<i64, SqliteError> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
 }
 
 fn climb(transaction: &Transaction<'_>, version: i64) -> Result<(), SqliteError> {
