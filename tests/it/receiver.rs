@@ -15,6 +15,7 @@ mod command;
 mod compression;
 mod deployments;
 mod durability;
+mod flood;
 mod idempotency;
 mod metrics_k8s_io;
 mod openapi;

@@ -254,7 +254,7 @@ pub(in crate::receiver) struct RowPage {
 impl RowPage {
     /// The first page of rows.
     pub(in crate::receiver) fn of_rows() -> Self {
-        Self { after: None, rows_max: 500 }
+        Self { after: None, rows_max: 100 }
     }
 
     /// The first page of documents, which have some KB each.
