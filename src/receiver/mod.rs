@@ -9,6 +9,7 @@
 
 mod access;
 mod answer;
+mod api_server;
 mod bounds;
 mod content_coding;
 mod host_header;

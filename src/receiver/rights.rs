@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 
 use super::access::{AccessToken, TokenRole};
 use super::answer::Refusal;
+use super::api_server;
 
 /// The header in which clients of the pod batch API send their key.
 const API_KEY: &str = "x-api-key";
@@ -51,11 +52,9 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Option<&[u8]>, TwoCreden
     }
 }
 
-/// True if everybody may have the answer: the page with its parts, and the lists of what there is.
+/// True if everybody may have the answer: the page with its parts, and what says which APIs there are.
 pub(super) fn is_for_all(method: &Method, path: &str) -> bool {
-    const PATHS: [&str; 6] =
-        ["/", "/api", "/api/v1", "/apis", "/apis/metrics.k8s.io", "/apis/metrics.k8s.io/v1beta1"];
-    is_read(method) && (PATHS.contains(&path) || path.starts_with("/assets/"))
+    is_read(method) && (path == "/" || path.starts_with("/assets/") || api_server::has(path))
 }
 
 fn is_read(method: &Method) -> bool {
