@@ -8,30 +8,35 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::Value;
 
-use super::answer::json;
+use super::answer::{HandlerResult, Refusal, json};
 use super::state::ReceiverState;
 use crate::payload::metrics_k8s_io::{AggregatedDiscovery, discovery, openapi};
 
+type MakeDocument = fn() -> Value;
+type MakeAggregated = fn(AggregatedDiscovery) -> Value;
+
 /// The paths of lists and documents. Clients ask for some of them with a slash at the end too.
-const DOCUMENTS: [(&str, fn() -> Value); 8] = [
+const DOCUMENTS: [(&str, MakeDocument); 7] = [
     ("/version", discovery::version),
     ("/api/v1", discovery::core_resources),
     ("/apis/metrics.k8s.io", discovery::group),
     ("/apis/metrics.k8s.io/v1beta1", discovery::resources),
-    ("/openapi/v2", openapi::v2),
     ("/openapi/v3", openapi::index),
     ("/openapi/v3/api/v1", openapi::core_v3),
     ("/openapi/v3/apis/metrics.k8s.io/v1beta1", openapi::metrics_v3),
 ];
 
 /// The lists that clients may ask for in a form which has the other lists in it.
-const AGGREGATED: [(&str, fn() -> Value, fn(AggregatedDiscovery) -> Value); 2] = [
+const AGGREGATED: [(&str, MakeDocument, MakeAggregated); 2] = [
     ("/api", discovery::core_versions, AggregatedDiscovery::core),
     ("/apis", discovery::groups, AggregatedDiscovery::groups),
 ];
 
 /// Health, as a kubelet and an API server ask for it.
 const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
+
+/// It is asked for in protobuf by `kubectl` before 1.28 alone, which answers `explain` from it.
+const OPENAPI_V2: &str = "/openapi/v2";
 
 pub(super) fn router() -> Router<ReceiverState> {
     let mut router = Router::new();
@@ -46,6 +51,7 @@ pub(super) fn router() -> Router<ReceiverState> {
         };
         router = router.route(path, get(answer)).route(&format!("{path}/"), get(answer));
     }
+    router = router.route(OPENAPI_V2, get(openapi_v2));
     for path in HEALTH {
         router = router.route(path, get(health));
     }
@@ -58,6 +64,16 @@ pub(super) fn has(path: &str) -> bool {
     DOCUMENTS.iter().any(|(known, _)| *known == path)
         || AGGREGATED.iter().any(|(known, ..)| *known == path)
         || HEALTH.contains(&path)
+        || path == OPENAPI_V2
+}
+
+async fn openapi_v2(headers: HeaderMap) -> HandlerResult {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
+    if ["application/json", "application/*", "*/*"].iter().any(|kind| accept.contains(kind)) {
+        return Ok(json(StatusCode::OK, &openapi::v2()));
+    }
+    let message = "this document is written as application/json only; /openapi/v3 has the same";
+    Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, message))
 }
 
 async fn health() -> Response {

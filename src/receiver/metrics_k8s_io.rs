@@ -47,6 +47,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
         StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::NOT_ACCEPTABLE => "NotAcceptable",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
         _ => "InternalError",
     };
@@ -319,7 +320,11 @@ fn nanocores(exact: Option<u64>, millicores: u64) -> u64 {
 fn node_object(row: &NodeRow, _: u64) -> CoreNode {
     let usage =
         |amounts: NodeAmounts| ResourceUsage::new(amounts.cpu_nanocores, amounts.memory_bytes);
-    let amounts = row.amounts.map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
+    // `kubectl top` divides by them.
+    let known = row
+        .amounts
+        .filter(|(capacity, allocatable)| capacity.are_known() && allocatable.are_known());
+    let amounts = known.map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
     CoreNode::new(&row.name, row.extras.labels.clone().unwrap_or_default(), amounts)
 }
 

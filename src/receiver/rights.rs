@@ -21,12 +21,20 @@ const NO_TOKEN: &str =
 /// The list of a node's pods, which the agent of that node compares with its own.
 const LIST_OF_NODE: &str = "/pod/list/";
 
+/// The paths that an API server passes on.
+const PROXIED: &str = "/apis/metrics.k8s.io/";
+
+/// The most characters of a user's name in a message.
+const USER_CHARS_MAX: usize = 200;
+
 /// The rights of a request, in its extensions.
 #[derive(Debug, Clone)]
 pub(super) enum Rights {
     /// No tokens are asked for.
     Unlimited,
     Of(Arc<AccessToken>),
+    /// The API server passes on the request of this user, whose rights it has checked.
+    Proxied(Arc<str>),
     /// The request has no token that is known.
     None,
 }
@@ -74,7 +82,7 @@ impl Rights {
                 TokenRole::NodeIngest(node) => Some(node),
                 TokenRole::Ingest | TokenRole::Read | TokenRole::Admin => None,
             },
-            Self::Unlimited | Self::None => None,
+            Self::Unlimited | Self::Proxied(_) | Self::None => None,
         }
     }
 
@@ -86,6 +94,8 @@ impl Rights {
         let token = match self {
             Self::Unlimited => return Ok(()),
             Self::Of(token) => token,
+            Self::Proxied(_) if is_read(method) && path.starts_with(PROXIED) => return Ok(()),
+            Self::Proxied(user) => return Err(beyond_proxied(user)),
             Self::None => return Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
         };
         // The others have no answer but that the method is wrong.
@@ -114,9 +124,17 @@ impl Rights {
                 Err(forbidden(token, &format!("is not for node {node:?}")))
             }
             Self::Of(_) | Self::Unlimited => Ok(()),
+            Self::Proxied(user) => Err(beyond_proxied(user)),
             Self::None => Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
         }
     }
+}
+
+fn beyond_proxied(user: &str) -> Refusal {
+    let user: String = user.chars().take(USER_CHARS_MAX).collect();
+    let message =
+        format!("the user {user:?} comes through an API server, and may only read {PROXIED}");
+    Refusal::new(StatusCode::FORBIDDEN, message)
 }
 
 fn forbidden(token: &AccessToken, what: &str) -> Refusal {

@@ -61,7 +61,8 @@ async fn check_access(
     next: Next,
 ) -> Response {
     let who = Asker::of(&request);
-    let checked = match state.rights_of(request.headers()) {
+    let certificates = request.extensions().get().cloned().unwrap_or_default();
+    let checked = match state.rights_of(request.headers(), &certificates) {
         Err(TwoCredentials) => Err(Refusal::bad_request(
             "there are two tokens; send one header, Authorization or X-API-Key",
         )),

@@ -70,8 +70,9 @@ mod tests {
         assert_eq!(ListPosition::parse(&token, PODS), Ok(position));
         let of_core = ListPosition::parse(&token, "/api/v1/pods");
         assert_eq!(of_core, Err(ListPositionError::OtherList));
-        let cut = &token[..token.len() - 2];
-        assert_eq!(ListPosition::parse(cut, PODS), Err(ListPositionError::Malformed));
+        let mut cut = token;
+        cut.truncate(cut.len() - 2);
+        assert_eq!(ListPosition::parse(&cut, PODS), Err(ListPositionError::Malformed));
         let long = "A".repeat(TOKEN_BYTES_MAX + 1);
         assert_eq!(ListPosition::parse(&long, PODS), Err(ListPositionError::TooLong));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use boon::{Compiler, Schemas};
@@ -21,21 +21,9 @@ use super::configuration::{environment_of, resolved};
 use super::pod::host_mounts;
 use super::{COMPONENTS, container_of, pod_of, strict, text, tree};
 use crate::support::rbac::{self, Right};
-use crate::support::skip::skip;
+use crate::support::tools::tool;
 
 const CHART: &str = "packaging/helm/nodetally";
-
-/// The program in target/tools, where `.ci/install-helm` puts it, or else of this machine. `None`: it is
-/// nowhere, which is recorded.
-fn tool(name: &str) -> Option<PathBuf> {
-    let ours = tree("target/tools").join(name);
-    let program = if ours.exists() { ours } else { PathBuf::from(name) };
-    if Command::new(&program).arg("--help").output().is_ok_and(|output| output.status.success()) {
-        return Some(program);
-    }
-    skip(format!("{name} is not installed; .ci/install-helm fetches it"));
-    None
-}
 
 /// Values as they stand in a file, beside the chart's own.
 fn values_file(values: &str) -> tempfile::NamedTempFile {
