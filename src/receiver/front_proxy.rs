@@ -45,6 +45,39 @@ pub enum FrontProxyError {
     Unusable { path: PathBuf, fault: String },
 }
 
+/// The reason why a request's `X-Remote-User` counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrontProxyFault {
+    User,
+    NoCertificate,
+    Certificate,
+    Name,
+}
+
+impl FrontProxyFault {
+    /// The message of a request that has no other right.
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::User => {
+                "no valid token, and X-Remote-User counts for nothing: it must be there once and \
+                 hold a name"
+            }
+            Self::NoCertificate => {
+                "no valid token, and X-Remote-User counts for nothing: the client shows no \
+                 certificate"
+            }
+            Self::Certificate => {
+                "no valid token, and X-Remote-User counts for nothing: the client's certificate is \
+                 not of receiver.requestheader_client_ca_file, or not valid now"
+            }
+            Self::Name => {
+                "no valid token, and X-Remote-User counts for nothing: the common name of the \
+                 client's certificate is not in receiver.requestheader_allowed_names"
+            }
+        }
+    }
+}
+
 /// The CA of the front proxy, read again when its file changes, and the names that it may use.
 #[derive(Debug)]
 pub struct FrontProxy {
@@ -81,26 +114,33 @@ impl FrontProxy {
         Arc::new(OfferedCertificate(self.provider.signature_verification_algorithms))
     }
 
-    /// The user of a request that the front proxy made; `None`: another client made it.
+    /// The user of a request that the front proxy made; `None`: it names no user.
     pub(super) fn user(
         &self,
         certificates: &ClientCertificates,
         headers: &HeaderMap,
         now: WallTime,
-    ) -> Option<String> {
-        let (own, others) = certificates.0.get()?.split_first()?;
+    ) -> Result<Option<String>, FrontProxyFault> {
         let mut users = headers.get_all(REMOTE_USER).iter();
-        let (Some(user), None) = (users.next(), users.next()) else { return None };
-        let user = user.to_str().ok().map(str::trim).filter(|user| !user.is_empty())?;
+        let user = match (users.next(), users.next()) {
+            (None, _) => return Ok(None),
+            (Some(user), None) => user.to_str().ok().map(str::trim),
+            _ => None,
+        };
+        let user = user.filter(|user| !user.is_empty()).ok_or(FrontProxyFault::User)?;
+        let certificates = certificates.0.get().and_then(|all| all.split_first());
+        let (own, others) = certificates.ok_or(FrontProxyFault::NoCertificate)?;
         let now =
             UnixTime::since_unix_epoch(std::time::Duration::from_millis(now.as_unix_millis()));
-        self.verifier().verify_client_cert(own, others, now).ok()?;
-        let is_allowed = self.allowed_names.is_empty() || {
-            let certificate = EndEntityCert::try_from(own).ok()?;
-            let name = decode_common_name(certificate.subject())?;
-            self.allowed_names.iter().any(|allowed| allowed == name)
-        };
-        is_allowed.then(|| user.to_owned())
+        let verified = self.verifier().verify_client_cert(own, others, now);
+        verified.map_err(|_| FrontProxyFault::Certificate)?;
+        if !self.allowed_names.is_empty() {
+            let certificate = EndEntityCert::try_from(own).ok();
+            let name = certificate.as_ref().and_then(|it| decode_common_name(it.subject()));
+            let is_allowed = |name: &str| self.allowed_names.iter().any(|allowed| allowed == name);
+            name.filter(|name| is_allowed(name)).ok_or(FrontProxyFault::Name)?;
+        }
+        Ok(Some(user.to_owned()))
     }
 
     /// The verifier of the CAs that the file holds now. If it cannot be used, the last ones count.

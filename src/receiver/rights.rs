@@ -35,8 +35,8 @@ pub(super) enum Rights {
     Of(Arc<AccessToken>),
     /// The API server passes on the request of this user, whose rights it has checked.
     Proxied(Arc<str>),
-    /// The request has no token that is known.
-    None,
+    /// The request has no token that is known. With the message for its sender.
+    None(&'static str),
 }
 
 /// A request with two credentials, of which one may be forged.
@@ -70,6 +70,9 @@ fn is_read(method: &Method) -> bool {
 }
 
 impl Rights {
+    /// The rights of a request without a token.
+    pub(super) const NONE: Self = Self::None(NO_TOKEN);
+
     /// The token's name; `None` where there is none.
     pub(super) fn token_name(&self) -> Option<&str> {
         if let Self::Of(token) = self { Some(&token.name) } else { None }
@@ -82,7 +85,7 @@ impl Rights {
                 TokenRole::NodeIngest(node) => Some(node),
                 TokenRole::Ingest | TokenRole::Read | TokenRole::Admin => None,
             },
-            Self::Unlimited | Self::Proxied(_) | Self::None => None,
+            Self::Unlimited | Self::Proxied(_) | Self::None(_) => None,
         }
     }
 
@@ -96,7 +99,7 @@ impl Rights {
             Self::Of(token) => token,
             Self::Proxied(_) if is_read(method) && path.starts_with(PROXIED) => return Ok(()),
             Self::Proxied(user) => return Err(beyond_proxied(user)),
-            Self::None => return Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
+            Self::None(message) => return Err(Refusal::new(StatusCode::UNAUTHORIZED, message)),
         };
         // The others have no answer but that the method is wrong.
         let is_post = *method == Method::POST;
@@ -125,7 +128,7 @@ impl Rights {
             }
             Self::Of(_) | Self::Unlimited => Ok(()),
             Self::Proxied(user) => Err(beyond_proxied(user)),
-            Self::None => Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
+            Self::None(message) => Err(Refusal::new(StatusCode::UNAUTHORIZED, message)),
         }
     }
 }
@@ -153,7 +156,7 @@ impl<S: Sync> FromRequestParts<S> for Rights {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // Without the check before it, a request has no rights.
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self::None))
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self::NONE))
     }
 }
 

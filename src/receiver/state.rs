@@ -124,15 +124,18 @@ impl ReceiverState {
         let access = self.access();
         let Some(file) = &access.tokens else { return Ok(Rights::Unlimited) };
         let proxy = access.front_proxy.as_ref();
-        if let Some(user) = proxy.and_then(|proxy| proxy.user(certificates, headers, self.now())) {
-            return Ok(Rights::Proxied(user.into()));
-        }
-        let Some(token) = credential(headers)? else { return Ok(Rights::None) };
+        let user = proxy.map_or(Ok(None), |proxy| proxy.user(certificates, headers, self.now()));
+        let none = match user {
+            Ok(Some(user)) => return Ok(Rights::Proxied(user.into())),
+            Ok(None) => Rights::NONE,
+            Err(fault) => Rights::None(fault.message()),
+        };
+        let Some(token) = credential(headers)? else { return Ok(none) };
         let own = &self.0.own_token.1;
         if own.is(token) {
             return Ok(Rights::Of(Arc::clone(own)));
         }
-        Ok(file.tokens().find(token).map_or(Rights::None, |found| Rights::Of(Arc::clone(found))))
+        Ok(file.tokens().find(token).map_or(none, |found| Rights::Of(Arc::clone(found))))
     }
 
     /// True if what was pushed ends with the process.

@@ -144,14 +144,24 @@ async fn other_certificates_and_names_give_no_right() {
         ("not yet", identity(&ca, |params| params.not_before = rcgen::date_time_ymd(3000, 1, 1))),
     ] {
         let client = scene.client(identity);
-        assert_eq!(status(scene.get(&client, NODES)).await, 401, "{what}");
+        let refused = scene.get(&client, NODES).send().await.unwrap();
+        assert_eq!(refused.status().as_u16(), 401, "{what}");
+        let message = refused.text().await.unwrap();
+        let key = if what.contains("name") && !what.contains("CA") {
+            "allowed_names"
+        } else {
+            "client_ca_file"
+        };
+        assert!(message.contains(&format!("receiver.requestheader_{key}")), "{what}: {message}");
         // It is a client like any other, with and without a token.
         assert_eq!(status(client.get(scene.url("/version"))).await, 200, "{what}");
         let with_token = scene.get(&client, NODES).bearer_auth(token_of("eyes"));
         assert_eq!(status(with_token).await, 200, "{what}");
     }
     let none = scene.files.client();
-    assert_eq!(status(scene.get(&none, NODES)).await, 401, "headers alone");
+    let refused = scene.get(&none, NODES).send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 401, "headers alone");
+    assert!(refused.text().await.unwrap().contains("the client shows no certificate"));
     assert_eq!(status(scene.get(&none, NODES).bearer_auth(token_of("eyes"))).await, 200);
     // The user's token does not widen the rights of what is passed on, and a wrong one takes none away.
     let proxy = scene.client(identity(&ca, |_| {}));
