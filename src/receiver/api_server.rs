@@ -9,7 +9,6 @@ use axum::routing::get;
 use serde_json::Value;
 
 use super::answer::{HandlerResult, Refusal, json};
-use super::state::ReceiverState;
 use crate::payload::metrics_k8s_io::{AggregatedDiscovery, discovery, openapi};
 
 type MakeDocument = fn() -> Value;
@@ -38,7 +37,7 @@ const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 /// It is asked for in protobuf by `kubectl` before 1.28 alone, which answers `explain` from it.
 const OPENAPI_V2: &str = "/openapi/v2";
 
-pub(super) fn router() -> Router<ReceiverState> {
+pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let mut router = Router::new();
     for (path, document) in DOCUMENTS {
         let answer = async move || json(StatusCode::OK, &document());

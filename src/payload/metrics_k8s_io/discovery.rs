@@ -53,11 +53,8 @@ const KUBERNETES: (&str, &str) = ("1", "36");
 #[must_use]
 pub fn version() -> Value {
     let (major, minor) = KUBERNETES;
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
+    // Kubernetes has names of its own for architectures.
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     json!({
         "major": major,
         "minor": minor,

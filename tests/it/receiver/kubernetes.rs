@@ -189,7 +189,7 @@ impl Kubectl {
         command.arg("--request-timeout=60s").args(arguments.split(' ')).output().unwrap()
     }
 
-    /// What it prints, without the spaces that lay it out.
+    /// Its output without the spaces that lay it out.
     fn ok(&self, arguments: &str) -> String {
         let output = self.output(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -303,7 +303,7 @@ fn kubectl_reads_with_a_token_over_tls() {
     assert!(error.contains("the role ingest may not read"), "{error}");
 }
 
-/// What a client of Kubernetes for Python reads, as JSON.
+/// Prints what a client of Kubernetes for Python reads, as JSON.
 const PYTHON: &str = r#"
 import json, sys
 from kubernetes import client

@@ -80,7 +80,7 @@ async fn the_parts_of_a_list_are_the_list() {
     }
 }
 
-/// What does not fit the selector is not counted, also where the last that fits is followed by others.
+/// Rows that do not fit the selector are not counted, also where the last that fits is followed by others.
 #[tokio::test]
 async fn a_selector_counts_before_the_limit() {
     let server = five_pods_of_two_nodes().await;

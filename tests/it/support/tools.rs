@@ -26,7 +26,7 @@ pub fn python() -> Command {
     python
 }
 
-/// Whether Python finds this module of a package. If not, that is recorded.
+/// True if Python finds this module of a package. If not, that is recorded.
 #[track_caller]
 pub fn has_python_module(module: &str, package: &str) -> bool {
     let import = format!("import {module}");
