@@ -1,6 +1,6 @@
 //! Identities, cgroups' paths and the patterns that name them, label selectors, quantities: short
 //! texts in which the form has a meaning. The first line is a pattern, a selector and a
-//! quantity; each is a name.
+//! quantity; each is a name. The whole is the subject of a certificate, a token of a list and a header.
 
 use nodetally::attribution::{Owner, Position, guest_name, says_more};
 use nodetally::directory::catalog::CgroupPattern;
@@ -8,12 +8,24 @@ use nodetally::directory::node::StatedQuantity;
 use nodetally::directory::pod::Phase;
 use nodetally::directory::resource_quantity::ResourceQuantity;
 use nodetally::identity::{BootId, ContainerId, PodUid};
+use nodetally::payload::metrics_k8s_io::{AggregatedDiscovery, ListPosition};
 use nodetally::payload::pod_lifecycle::list_path;
 use nodetally::payload::resource_api::check_name;
 use nodetally::payload::selector::Selector;
+use nodetally::receiver::decode_common_name;
 
 /// Reads one input.
 pub fn run(text: &[u8]) {
+    if let Some(name) = decode_common_name(text) {
+        assert!(name.len() < text.len());
+    }
+    if let Ok(text) = std::str::from_utf8(text) {
+        if let Ok(position) = ListPosition::parse(text, "/api/v1/pods") {
+            let again = ListPosition::parse(&position.token("/api/v1/pods"), "/api/v1/pods");
+            assert_eq!(again, Ok(position));
+        }
+        let _ = AggregatedDiscovery::of_accept(text);
+    }
     let mut lines = text.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
     if let Ok(first) = std::str::from_utf8(first) {

@@ -809,6 +809,26 @@ keys! {
         purpose: "The tokens of those who may read and write, by their hashes, each with a role. It is \
             read again when it changes.",
     }
+    RECEIVER_REQUESTHEADER_CLIENT_CA_FILE: "receiver"."requestheader_client_ca_file" {
+        kind: Kind::SecretPath("a file of PEM certificates"),
+        condition: "together with tls_certificate_file and tokens_file",
+        default: KeyDefault::Unset("not set: X-Remote-User counts for nothing"),
+        environment: &["NODETALLY_RECEIVER_REQUESTHEADER_CLIENT_CA_FILE"],
+        purpose: "The CA of the Kubernetes API server's front proxy. A request with a certificate of it and \
+            the header X-Remote-User may read metrics.k8s.io without a token. It is read again when \
+            it changes.",
+    }
+    RECEIVER_REQUESTHEADER_ALLOWED_NAMES: "receiver"."requestheader_allowed_names" {
+        kind: Kind::List {
+            of: &Kind::Text { bytes_max: 253, what: "a common name" },
+            max: 64,
+            items: "common names",
+        },
+        condition: "together with requestheader_client_ca_file",
+        default: KeyDefault::Is(""),
+        environment: &["NODETALLY_RECEIVER_REQUESTHEADER_ALLOWED_NAMES"],
+        purpose: "The common names that such a certificate may have. With an empty list it may have any.",
+    }
     RECEIVER_INSECURE: "receiver"."insecure" {
         kind: Kind::Bool,
         default: KeyDefault::Is("false"),

@@ -46,9 +46,9 @@ pub use kind::{InvalidDuration, Kind, parse_duration};
 pub use layer::{Origin, Origins};
 pub use location::StatusLocation;
 pub use settings::{
-    FilesystemSettings, LogSettings, MetricsSettings, NodeSettings, PathSettings, ReceiverSettings,
-    SamplingSettings, ServerCertificateFiles, Settings, SpoolSettings, StateSettings,
-    StatusSettings,
+    FilesystemSettings, FrontProxySettings, LogSettings, MetricsSettings, NodeSettings,
+    PathSettings, ReceiverSettings, SamplingSettings, ServerCertificateFiles, Settings,
+    SpoolSettings, StateSettings, StatusSettings,
 };
 pub use trust::{ClientCertificateFiles, TrustSettings};
 pub use value::{HostLookup, format_bytes, is_credential_elsewhere, redacted_url};

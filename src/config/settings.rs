@@ -361,6 +361,8 @@ pub struct ReceiverSettings {
     pub tls: Option<ServerCertificateFiles>,
     /// The file of the tokens that requests must carry; `None`: they need none.
     pub tokens_file: Option<PathBuf>,
+    /// The API server that may name a request's user; `None`: none may.
+    pub front_proxy: Option<FrontProxySettings>,
     /// True if other hosts may reach it without TLS or without tokens.
     pub insecure: bool,
     /// The database; `None`: in memory.
@@ -369,6 +371,26 @@ pub struct ReceiverSettings {
     pub retention: Duration,
     /// The age at which the last values of a node or pod count as gone; 1 s to 24 h.
     pub stale_after: Duration,
+}
+
+/// The front proxy of a Kubernetes API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontProxySettings {
+    pub client_ca_file: PathBuf,
+    /// Empty: every common name is allowed.
+    pub allowed_names: Vec<String>,
+}
+
+impl FrontProxySettings {
+    fn resolve(resolver: &mut Resolver<'_>) -> Result<Option<Self>, ConfigError> {
+        let names = &keys::RECEIVER_REQUESTHEADER_ALLOWED_NAMES;
+        let allowed_names: Vec<String> = resolver.get(names)?;
+        match resolver.find(&keys::RECEIVER_REQUESTHEADER_CLIENT_CA_FILE)? {
+            Some(client_ca_file) => Ok(Some(Self { client_ca_file, allowed_names })),
+            None if allowed_names.is_empty() => Ok(None),
+            None => Err(resolver.conflict(names, "requestheader_client_ca_file is not set")),
+        }
+    }
 }
 
 impl ReceiverSettings {
@@ -382,7 +404,8 @@ impl ReceiverSettings {
     #[must_use]
     pub fn has_credentials_elsewhere(&self) -> bool {
         let of_tls = self.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
-        let mut files = self.tokens_file.iter().chain(of_tls);
+        let of_proxy = self.front_proxy.iter().map(|proxy| &proxy.client_ca_file);
+        let mut files = self.tokens_file.iter().chain(of_tls).chain(of_proxy);
         files.any(|file| value::is_credential_elsewhere(file))
     }
 
@@ -399,14 +422,23 @@ impl ReceiverSettings {
         let retention = Duration::from_secs(hours * 3600);
         // With a sample every five minutes, a limit of one would leave every node out.
         let stale_after = Duration::from_secs(60).max(4 * interval);
+        let tls = ServerCertificateFiles::resolve(
+            resolver,
+            &keys::RECEIVER_TLS_CERTIFICATE_FILE,
+            &keys::RECEIVER_TLS_KEY_FILE,
+        )?;
+        let tokens_file: Option<PathBuf> = resolver.find(&keys::RECEIVER_TOKENS_FILE)?;
+        let front_proxy = FrontProxySettings::resolve(resolver)?;
+        if front_proxy.is_some() && (tls.is_none() || tokens_file.is_none()) {
+            let key = &keys::RECEIVER_REQUESTHEADER_CLIENT_CA_FILE;
+            let missing = if tls.is_none() { "tls_certificate_file" } else { "tokens_file" };
+            return Err(resolver.conflict(key, &format!("receiver.{missing} is not set")));
+        }
         Ok(Self {
             listen: resolver.get(&keys::RECEIVER_LISTEN)?,
-            tls: ServerCertificateFiles::resolve(
-                resolver,
-                &keys::RECEIVER_TLS_CERTIFICATE_FILE,
-                &keys::RECEIVER_TLS_KEY_FILE,
-            )?,
-            tokens_file: resolver.find(&keys::RECEIVER_TOKENS_FILE)?,
+            tls,
+            tokens_file,
+            front_proxy,
             insecure: resolver.get(&keys::RECEIVER_INSECURE)?,
             store,
             retention: resolver.get_or(&keys::RECEIVER_RETENTION, retention)?,

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
+use super::front_proxy::ClientCertificates;
 use crate::descriptors;
 
 /// Bounds on the clients of a listener.
@@ -46,6 +47,11 @@ pub trait Listener: Sync {
 
     /// The address at the other end; `None` for a unix socket.
     fn peer(stream: &Self::Stream) -> Option<IpAddr>;
+
+    /// The certificates of the client, which are known once the stream was read.
+    fn certificates(_: &Self::Stream) -> ClientCertificates {
+        ClientCertificates::default()
+    }
 }
 
 /// The other end of a connection, in the extensions of each request.
@@ -78,8 +84,9 @@ impl Listener for UnixListener {
     }
 }
 
-fn peer_of<L: Listener>(_: &L, stream: &L::Stream) -> Peer {
-    Peer(L::peer(stream))
+/// The other end of a connection, and its certificates.
+fn client_of<L: Listener>(_: &L, stream: &L::Stream) -> (Peer, ClientCertificates) {
+    (Peer(L::peer(stream)), L::certificates(stream))
 }
 
 /// Waits for the next connection and retries if the listener fails.
@@ -169,8 +176,8 @@ pub async fn serve_router(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let peer = peer_of(&listener, &stream);
-        let router = router.clone().layer(Extension(peer));
+        let (peer, certificates) = client_of(&listener, &stream);
+        let router = router.clone().layer(Extension(peer)).layer(Extension(certificates));
         serve_connection(stream, router, limits, &graceful, &places, permit);
     }
     drop(listener);

@@ -11,16 +11,8 @@ use serde::Serialize;
 use super::answer::{HandlerResult, JSON_HEADERS};
 use super::store::{RowPage, StoreError};
 
-/// The text around the items of a list.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) begin: &'static str,
-    /// The end, from the number of items.
-    pub(super) end: fn(usize) -> String,
-}
-
-/// A JSON array.
-pub(super) const ARRAY: Frame = Frame { begin: "[", end: |_| "]".to_owned() };
+/// The begin of a JSON array.
+pub(super) const ARRAY: &str = "[";
 
 /// Reads the pages of one list.
 pub(super) trait ListSource: Send + 'static {
@@ -36,6 +28,17 @@ pub(super) trait ListSource: Send + 'static {
 
     /// Appends the items of one row.
     fn write(&self, row: &Self::Row, items: &mut Items);
+
+    /// The most items of the answer.
+    fn items_max(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The text behind the items. `_cut`: the place of the last item, if the list has more than the
+    /// answer may have.
+    fn end(&self, _count: usize, _cut: Option<(String, String)>) -> String {
+        "]".to_owned()
+    }
 }
 
 /// The items of a list as JSON, so far as they are not sent.
@@ -70,32 +73,52 @@ impl Items {
 /// The part of a list that is not sent yet.
 struct Rest<P> {
     pages: P,
-    frame: Frame,
     /// `None`: the end was sent.
     next: Option<RowPage>,
     items: Items,
+    /// The place of the last item.
+    last: Option<(String, String)>,
 }
 
 impl<P: ListSource> Rest<P> {
+    fn of(pages: P, begin: &str) -> Self {
+        let items = Items { json: begin.as_bytes().to_vec(), count: 0 };
+        Self { pages, next: None, items, last: None }
+    }
+
     /// Reads the next page. Returns its part of the answer.
     async fn step(&mut self, page: RowPage) -> Result<Bytes, StoreError> {
         let rows = self.pages.read(page.clone()).await?;
+        let items_max = self.pages.items_max();
+        let mut is_cut = false;
         for row in &rows {
+            let (bytes, count) = (self.items.json.len(), self.items.count);
             self.pages.write(row, &mut self.items);
+            if self.items.count > items_max {
+                // It shows that the list goes on, and is part of the rest.
+                self.items.json.truncate(bytes);
+                self.items.count = count;
+                is_cut = true;
+                break;
+            }
+            if self.items.count == items_max && count < items_max {
+                self.last = Some(P::place(row));
+            }
         }
-        self.next = page.next(rows.len(), rows.last().map(P::place));
+        self.next = page.next(rows.len(), rows.last().map(P::place)).filter(|_| !is_cut);
         if self.next.is_none() {
-            self.items.json.extend_from_slice((self.frame.end)(self.items.count).as_bytes());
+            let cut = self.last.take().filter(|_| is_cut);
+            let end = self.pages.end(self.items.count, cut);
+            self.items.json.extend_from_slice(end.as_bytes());
         }
         Ok(std::mem::take(&mut self.items.json).into())
     }
 }
 
-/// The answer with a list. Its first page is read at once, so that an error of the store is an answer
+/// The answer with a list that begins with this text. Its first page is read at once, so that an error of the store is an answer
 /// of its own.
-pub(super) async fn answer<P: ListSource>(pages: P, first: RowPage, frame: Frame) -> HandlerResult {
-    let items = Items { json: frame.begin.as_bytes().to_vec(), count: 0 };
-    let mut rest = Rest { pages, frame, next: None, items };
+pub(super) async fn answer<P: ListSource>(pages: P, first: RowPage, begin: &str) -> HandlerResult {
+    let mut rest = Rest::of(pages, begin);
     let begin = rest.step(first).await?;
     Ok(whole(begin, rest))
 }
@@ -104,10 +127,9 @@ pub(super) async fn answer<P: ListSource>(pages: P, first: RowPage, frame: Frame
 pub(super) async fn answer_if_any<P: ListSource>(
     pages: P,
     first: RowPage,
-    frame: Frame,
+    begin: &str,
 ) -> Result<Option<Response>, StoreError> {
-    let items = Items { json: frame.begin.as_bytes().to_vec(), count: 0 };
-    let mut rest = Rest { pages, frame, next: None, items };
+    let mut rest = Rest::of(pages, begin);
     let begin = rest.step(first).await?;
     let is_empty = rest.items.count == 0 && rest.next.is_none();
     Ok((!is_empty).then(|| whole(begin, rest)))

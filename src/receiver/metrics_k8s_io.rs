@@ -1,4 +1,4 @@
-//! The Kubernetes read API `metrics.k8s.io/v1beta1`, with the parts of an API server that
+//! The Kubernetes read API `metrics.k8s.io/v1beta1`, with the nodes and pods of `v1` that
 //! `kubectl top` needs. Every error is a `Status` object.
 
 use std::collections::BTreeMap;
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{HandlerResult, Refusal, json};
-use super::listing::{self, Frame, Items, ListSource};
+use super::listing::{self, Items, ListSource};
 use super::request::PathNames;
 use super::state::ReceiverState;
 use super::store::{EntityQuery, NodeRow, PodRow, RowPage, StoreError};
 use crate::payload::metrics_k8s_io::{
-    ContainerMetrics, CoreNode, CorePod, MetricsInterval, NodeMetrics, Object, PodMetrics,
-    ResourceUsage, server,
+    ContainerMetrics, CoreNode, CorePod, ListPosition, MetricsInterval, NodeMetrics, Object,
+    PodMetrics, ResourceUsage, server,
 };
 use crate::payload::pod_batch::NodeAmounts;
 use crate::payload::selector::Selector;
@@ -28,16 +28,11 @@ use crate::quantity::WallTime;
 pub(super) fn router() -> Router<ReceiverState> {
     const V1BETA1: &str = "/apis/metrics.k8s.io/v1beta1";
     Router::new()
-        .route("/api", get(async || found(&server::core_versions())))
-        .route("/api/v1", get(async || found(&server::core_resources())))
         .route("/api/v1/nodes", get(core_nodes))
         .route("/api/v1/nodes/{name}", get(core_node))
         .route("/api/v1/pods", get(core_pods))
         .route("/api/v1/namespaces/{ns}/pods", get(core_namespace_pods))
         .route("/api/v1/namespaces/{ns}/pods/{name}", get(core_pod))
-        .route("/apis", get(async || found(&server::groups())))
-        .route("/apis/metrics.k8s.io", get(async || found(&server::group())))
-        .route(V1BETA1, get(async || found(&server::resources())))
         .route(&format!("{V1BETA1}/nodes"), get(nodes))
         .route(&format!("{V1BETA1}/nodes/{{name}}"), get(node))
         .route(&format!("{V1BETA1}/pods"), get(pods))
@@ -52,6 +47,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
         StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::NOT_FOUND => "NotFound",
         StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::NOT_ACCEPTABLE => "NotAcceptable",
         StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
         _ => "InternalError",
     };
@@ -67,20 +63,27 @@ fn not_found(status: &Value) -> Response {
     json(StatusCode::NOT_FOUND, status)
 }
 
-/// The parameters that are read. `limit` and `continue` are ignored: a server may answer with more
-/// than was asked for.
+/// The parameters that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSelection {
     label_selector: Option<String>,
     field_selector: Option<String>,
     watch: Option<String>,
+    limit: Option<String>,
+    r#continue: Option<String>,
 }
 
 /// The objects that a request selects.
 struct Selection {
     labels: Selector,
     fields: Vec<FieldRequirement>,
+    /// The most that the answer may have.
+    items_max: usize,
+    /// The place behind which the answer begins.
+    after: Option<(String, String)>,
+    /// The list, for the token of its rest.
+    path: String,
 }
 
 struct FieldRequirement {
@@ -112,7 +115,23 @@ impl FromRequestParts<ReceiverState> for Selection {
         let fields = raw.field_selector.as_deref().unwrap_or_default();
         let fields = fields.split(',').filter(|one| !one.trim().is_empty());
         let fields = fields.map(FieldRequirement::parse).collect::<Result<_, _>>()?;
-        Ok(Self { labels, fields })
+        let path = parts.uri.path().to_owned();
+        let after = raw.r#continue.filter(|token| !token.is_empty());
+        let after = after.map(|token| ListPosition::parse(&token, &path)).transpose();
+        let after = after
+            .map_err(|error| Refusal::bad_request(format!("continue cannot be read: {error}")))?;
+        let after = after.map(|position| (position.namespace, position.name));
+        Ok(Self { labels, fields, items_max: items_max(raw.limit.as_deref())?, after, path })
+    }
+}
+
+/// Reads `limit`: 0, like none, is all.
+fn items_max(limit: Option<&str>) -> Result<usize, Refusal> {
+    let limit = limit.filter(|text| !text.is_empty()).map_or(Ok(0), str::parse::<usize>);
+    match limit {
+        Ok(0) => Ok(usize::MAX),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err(Refusal::bad_request("limit is not a whole number, 0 or more")),
     }
 }
 
@@ -158,7 +177,27 @@ impl Selection {
         let label = |key: &str| candidate.labels?.get(key).map(String::as_str);
         self.fields.iter().all(|field| field.fits(candidate)) && self.labels.fits_values(label)
     }
+
+    /// The first page of rows. A short list needs few, but those that do not fit are read as well.
+    fn first_page(&self) -> RowPage {
+        let RowPage { rows_max, .. } = RowPage::of_rows();
+        let rows_max = self.items_max.saturating_add(1).clamp(ROWS_MIN, rows_max.max(ROWS_MIN));
+        RowPage { after: self.after.clone(), rows_max }
+    }
+
+    /// The metadata of the list, and its end. `cut`: the place of the last item, if more follow.
+    fn end(&self, version: &str, cut: Option<(String, String)>) -> String {
+        let token = cut.map(|(namespace, name)| ListPosition { namespace, name }.token(&self.path));
+        // A token has only letters, digits, dashes and underscores.
+        let rest = token.map(|token| format!("\"continue\":\"{token}\""));
+        let version = Some(version.to_owned()).filter(|version| !version.is_empty());
+        let fields: Vec<String> = version.into_iter().chain(rest).collect();
+        format!("],\"metadata\":{{{}}}}}", fields.join(","))
+    }
 }
+
+/// The fewest rows that are read at a time.
+const ROWS_MIN: usize = 50;
 
 /// Makes the object of a row.
 type Make<R, T> = fn(&R, u64) -> T;
@@ -168,6 +207,7 @@ struct NodeObjects<T> {
     state: ReceiverState,
     selection: Selection,
     interval_millis: u64,
+    form: ListForm,
     make: Make<NodeRow, T>,
 }
 
@@ -188,6 +228,14 @@ impl<T: Serialize + 'static> ListSource for NodeObjects<T> {
             items.push(&(self.make)(row, self.interval_millis));
         }
     }
+
+    fn items_max(&self) -> usize {
+        self.selection.items_max
+    }
+
+    fn end(&self, _: usize, cut: Option<(String, String)>) -> String {
+        self.selection.end(self.form.version, cut)
+    }
 }
 
 /// The pods that a request selects, as objects.
@@ -196,6 +244,7 @@ struct PodObjects<T> {
     namespace: Option<String>,
     selection: Selection,
     interval_millis: u64,
+    form: ListForm,
     make: Make<PodRow, T>,
 }
 
@@ -217,6 +266,14 @@ impl<T: Serialize + 'static> ListSource for PodObjects<T> {
         if self.selection.fits(&candidate) {
             items.push(&(self.make)(row, self.interval_millis));
         }
+    }
+
+    fn items_max(&self) -> usize {
+        self.selection.items_max
+    }
+
+    fn end(&self, _: usize, cut: Option<(String, String)>) -> String {
+        self.selection.end(self.form.version, cut)
     }
 }
 
@@ -263,7 +320,11 @@ fn nanocores(exact: Option<u64>, millicores: u64) -> u64 {
 fn node_object(row: &NodeRow, _: u64) -> CoreNode {
     let usage =
         |amounts: NodeAmounts| ResourceUsage::new(amounts.cpu_nanocores, amounts.memory_bytes);
-    let amounts = row.amounts.map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
+    // `kubectl top` divides by them.
+    let known = row
+        .amounts
+        .filter(|(capacity, allocatable)| capacity.are_known() && allocatable.are_known());
+    let amounts = known.map(|(capacity, allocatable)| (usage(capacity), usage(allocatable)));
     CoreNode::new(&row.name, row.extras.labels.clone().unwrap_or_default(), amounts)
 }
 
@@ -272,49 +333,55 @@ fn pod_object(row: &PodRow, _: u64) -> CorePod {
     CorePod::new(&row.namespace, &row.name, row.extras.pod_uid.as_deref(), labels, &row.node_name)
 }
 
-macro_rules! frame {
-    ($kind:literal, $version:literal, $metadata:literal) => {
-        Frame {
+/// The text of a list around its items.
+#[derive(Debug, Clone, Copy)]
+struct ListForm {
+    begin: &'static str,
+    /// A field of the metadata, or nothing.
+    version: &'static str,
+}
+
+macro_rules! form {
+    ($kind:literal, $api_version:literal, $version:literal) => {
+        ListForm {
             begin: concat!(
                 "{\"kind\":\"",
                 $kind,
                 "\",\"apiVersion\":\"",
-                $version,
-                "\",\"metadata\":{",
-                $metadata,
-                "},\"items\":["
+                $api_version,
+                "\",\"items\":["
             ),
-            end: |_| "]}".to_owned(),
+            version: $version,
         }
     };
 }
 
-const NODE_METRICS: Frame = frame!("NodeMetricsList", "metrics.k8s.io/v1beta1", "");
-const POD_METRICS: Frame = frame!("PodMetricsList", "metrics.k8s.io/v1beta1", "");
-const NODES: Frame = frame!("NodeList", "v1", "\"resourceVersion\":\"0\"");
-const PODS: Frame = frame!("PodList", "v1", "\"resourceVersion\":\"0\"");
+const NODE_METRICS: ListForm = form!("NodeMetricsList", "metrics.k8s.io/v1beta1", "");
+const POD_METRICS: ListForm = form!("PodMetricsList", "metrics.k8s.io/v1beta1", "");
+const NODES: ListForm = form!("NodeList", "v1", "\"resourceVersion\":\"0\"");
+const PODS: ListForm = form!("PodList", "v1", "\"resourceVersion\":\"0\"");
 
 async fn node_list<T: Serialize + 'static>(
     state: ReceiverState,
     selection: Selection,
-    frame: Frame,
+    form: ListForm,
     make: Make<NodeRow, T>,
 ) -> HandlerResult {
-    let interval_millis = interval_millis(&state);
-    let nodes = NodeObjects { state, selection, interval_millis, make };
-    listing::answer(nodes, RowPage::of_rows(), frame).await
+    let (interval_millis, first) = (interval_millis(&state), selection.first_page());
+    let nodes = NodeObjects { state, selection, interval_millis, form, make };
+    listing::answer(nodes, first, form.begin).await
 }
 
 async fn pod_list<T: Serialize + 'static>(
     state: ReceiverState,
     namespace: Option<String>,
     selection: Selection,
-    frame: Frame,
+    form: ListForm,
     make: Make<PodRow, T>,
 ) -> HandlerResult {
-    let interval_millis = interval_millis(&state);
-    let pods = PodObjects { state, namespace, selection, interval_millis, make };
-    listing::answer(pods, RowPage::of_rows(), frame).await
+    let (interval_millis, first) = (interval_millis(&state), selection.first_page());
+    let pods = PodObjects { state, namespace, selection, interval_millis, form, make };
+    listing::answer(pods, first, form.begin).await
 }
 
 /// The live node of that name.

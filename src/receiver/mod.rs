@@ -9,8 +9,11 @@
 
 mod access;
 mod answer;
+mod api_server;
 mod bounds;
+mod common_name;
 mod content_coding;
+mod front_proxy;
 mod host_header;
 mod idempotency;
 mod listener;
@@ -34,6 +37,8 @@ mod tls;
 mod tokens_file;
 
 pub use bounds::ReceiverBounds;
+pub use common_name::decode_common_name;
+pub use front_proxy::{ClientCertificates, FrontProxy, FrontProxyError};
 pub use host_header::host_fault;
 pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;

@@ -11,7 +11,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::answer::{self, HandlerResult, Refusal};
-use super::listing::{self, Frame, Items, ListSource};
+use super::listing::{self, Items, ListSource};
 use super::request::JsonBody;
 use super::state::ReceiverState;
 use super::store::{
@@ -126,17 +126,20 @@ impl ListSource for Documents {
     fn write(&self, row: &Self::Row, items: &mut Items) {
         items.push_json(&row.json);
     }
+
+    fn end(&self, count: usize, _: Option<(String, String)>) -> String {
+        format!("],\"metrics_count\":{count}}}")
+    }
 }
 
-const FRAME: Frame =
-    Frame { begin: "{\"resources\":[", end: |count| format!("],\"metrics_count\":{count}}}") };
+const BEGIN: &str = "{\"resources\":[";
 
 async fn pods(State(state): State<ReceiverState>) -> HandlerResult {
     let documents = Documents { state, kind: DocumentKind::Pod };
-    listing::answer(documents, RowPage::of_documents(), FRAME).await
+    listing::answer(documents, RowPage::of_documents(), BEGIN).await
 }
 
 async fn nodes(State(state): State<ReceiverState>) -> HandlerResult {
     let documents = Documents { state, kind: DocumentKind::Node };
-    listing::answer(documents, RowPage::of_documents(), FRAME).await
+    listing::answer(documents, RowPage::of_documents(), BEGIN).await
 }

@@ -98,7 +98,7 @@ where
         let coding = ContentCoding::of(request.headers())?;
         check_type(request.headers())?;
         let key = key_of(request.headers())?;
-        let rights = request.extensions().get::<Rights>().cloned().unwrap_or(Rights::None);
+        let rights = request.extensions().get::<Rights>().cloned().unwrap_or(Rights::NONE);
         let sender = sender_of(&request, &rights);
         let path = key.is_some().then(|| request.uri().path().to_owned());
         let timed_out = |_| {

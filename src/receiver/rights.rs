@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 
 use super::access::{AccessToken, TokenRole};
 use super::answer::Refusal;
+use super::api_server;
 
 /// The header in which clients of the pod batch API send their key.
 const API_KEY: &str = "x-api-key";
@@ -20,14 +21,22 @@ const NO_TOKEN: &str =
 /// The list of a node's pods, which the agent of that node compares with its own.
 const LIST_OF_NODE: &str = "/pod/list/";
 
+/// The paths that an API server passes on.
+const PROXIED: &str = "/apis/metrics.k8s.io/";
+
+/// The most characters of a user's name in a message.
+const USER_CHARS_MAX: usize = 200;
+
 /// The rights of a request, in its extensions.
 #[derive(Debug, Clone)]
 pub(super) enum Rights {
     /// No tokens are asked for.
     Unlimited,
     Of(Arc<AccessToken>),
-    /// The request has no token that is known.
-    None,
+    /// The API server passes on the request of this user, whose rights it has checked.
+    Proxied(Arc<str>),
+    /// The request has no token that is known. With the message for its sender.
+    None(&'static str),
 }
 
 /// A request with two credentials, of which one may be forged.
@@ -51,18 +60,10 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Option<&[u8]>, TwoCreden
     }
 }
 
-/// True if everybody may have the answer: the page with its parts, and the lists of what there is.
+/// True if everybody may have the answer: the page with its parts, and what says which APIs there are.
 pub(super) fn is_for_all(method: &Method, path: &str) -> bool {
-    const PATHS: [&str; 7] = [
-        "/",
-        "/api",
-        "/api/v1",
-        "/apis",
-        "/apis/metrics.k8s.io",
-        "/apis/metrics.k8s.io/v1beta1",
-        "/openapi.json",
-    ];
-    is_read(method) && (PATHS.contains(&path) || path.starts_with("/assets/"))
+    let is_description = path == "/openapi.json" || api_server::has(path);
+    is_read(method) && (path == "/" || path.starts_with("/assets/") || is_description)
 }
 
 fn is_read(method: &Method) -> bool {
@@ -70,6 +71,9 @@ fn is_read(method: &Method) -> bool {
 }
 
 impl Rights {
+    /// The rights of a request without a token.
+    pub(super) const NONE: Self = Self::None(NO_TOKEN);
+
     /// The token's name; `None` where there is none.
     pub(super) fn token_name(&self) -> Option<&str> {
         if let Self::Of(token) = self { Some(&token.name) } else { None }
@@ -82,7 +86,7 @@ impl Rights {
                 TokenRole::NodeIngest(node) => Some(node),
                 TokenRole::Ingest | TokenRole::Read | TokenRole::Admin => None,
             },
-            Self::Unlimited | Self::None => None,
+            Self::Unlimited | Self::Proxied(_) | Self::None(_) => None,
         }
     }
 
@@ -94,7 +98,9 @@ impl Rights {
         let token = match self {
             Self::Unlimited => return Ok(()),
             Self::Of(token) => token,
-            Self::None => return Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
+            Self::Proxied(_) if is_read(method) && path.starts_with(PROXIED) => return Ok(()),
+            Self::Proxied(user) => return Err(beyond_proxied(user)),
+            Self::None(message) => return Err(Refusal::new(StatusCode::UNAUTHORIZED, message)),
         };
         // The others have no answer but that the method is wrong.
         let is_post = *method == Method::POST;
@@ -122,9 +128,17 @@ impl Rights {
                 Err(forbidden(token, &format!("is not for node {node:?}")))
             }
             Self::Of(_) | Self::Unlimited => Ok(()),
-            Self::None => Err(Refusal::new(StatusCode::UNAUTHORIZED, NO_TOKEN)),
+            Self::Proxied(user) => Err(beyond_proxied(user)),
+            Self::None(message) => Err(Refusal::new(StatusCode::UNAUTHORIZED, message)),
         }
     }
+}
+
+fn beyond_proxied(user: &str) -> Refusal {
+    let user: String = user.chars().take(USER_CHARS_MAX).collect();
+    let message =
+        format!("the user {user:?} comes through an API server, and may only read {PROXIED}");
+    Refusal::new(StatusCode::FORBIDDEN, message)
 }
 
 fn forbidden(token: &AccessToken, what: &str) -> Refusal {
@@ -143,7 +157,7 @@ impl<S: Sync> FromRequestParts<S> for Rights {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // Without the check before it, a request has no rights.
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self::None))
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or(Self::NONE))
     }
 }
 

@@ -15,7 +15,9 @@ use super::listener::Peer;
 use super::request::discard_body;
 use super::rights::{TwoCredentials, is_for_all};
 use super::state::ReceiverState;
-use super::{metrics_k8s_io, openapi, page, pod_batch, pod_lifecycle, resource_api, samples};
+use super::{
+    api_server, metrics_k8s_io, openapi, page, pod_batch, pod_lifecycle, resource_api, samples,
+};
 
 /// A router for all APIs over one state. `is_loopback`: it is served on a loopback address, where the
 /// `Host` header must name this host.
@@ -24,6 +26,7 @@ pub fn router(state: &ReceiverState, is_loopback: bool) -> Router {
         .merge(page::router())
         .merge(resource_api::router())
         .merge(samples::router())
+        .merge(api_server::router())
         .merge(metrics_k8s_io::router())
         .merge(pod_batch::router())
         .merge(pod_lifecycle::router())
@@ -61,7 +64,8 @@ async fn check_access(
     next: Next,
 ) -> Response {
     let who = Asker::of(&request);
-    let checked = match state.rights_of(request.headers()) {
+    let certificates = request.extensions().get().cloned().unwrap_or_default();
+    let checked = match state.rights_of(request.headers(), &certificates) {
         Err(TwoCredentials) => Err(Refusal::bad_request(
             "there are two tokens; send one header, Authorization or X-API-Key",
         )),
@@ -130,13 +134,8 @@ async fn await_first_push(
         return next.run(request).await;
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    // The lists of APIs and versions hold without a sample.
-    let is_of_figures =
-        !matches!(request.uri().path(), "/" | "/api" | "/apis" | "/api/v1" | "/openapi.json")
-            && !request.uri().path().starts_with("/assets/")
-            && !request.uri().path().starts_with("/apis/metrics.k8s.io")
-            || request.uri().path().starts_with("/apis/metrics.k8s.io/v1beta1/");
-    if is_read && is_of_figures {
+    // What everybody may read holds without a sample.
+    if is_read && !is_for_all(request.method(), request.uri().path()) {
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_SAMPLE_YET).into_response();
     }
     let response = next.run(request).await;
@@ -149,6 +148,11 @@ async fn await_first_push(
 /// The answer before the first sample, which comes a second after the start.
 const NO_SAMPLE_YET: &str = "no sample yet: the first figures come a second after the start";
 
+/// True if clients of an API server ask for such paths.
+fn is_of_kubernetes(path: &str) -> bool {
+    ["/apis", "/api/v1", "/openapi/", "/version"].iter().any(|begin| path.starts_with(begin))
+}
+
 /// Gives a refusal the form of the API that the path belongs to.
 async fn write_refusal(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
@@ -157,9 +161,7 @@ async fn write_refusal(request: Request, next: Next) -> Response {
     let status = refusal.status;
     let mut response = match uri.path() {
         path if path.starts_with("/api/v1/metrics") => pod_batch::refuse(&refusal),
-        path if path.starts_with("/apis") || path.starts_with("/api/v1") => {
-            metrics_k8s_io::refuse(&refusal)
-        }
+        path if is_of_kubernetes(path) => metrics_k8s_io::refuse(&refusal),
         path if path.starts_with("/pod/") => pod_lifecycle::refuse(refusal),
         _ => resource_api::refuse(&refusal),
     };

@@ -55,7 +55,10 @@ async fn push(State(state): State<ReceiverState>, body: JsonBody<BODY_BYTES_MAX>
     let node = &sample.node_name;
     body.head.rights.check_node(node)?;
     let nodes = sample.nodes.into_iter();
-    pushes.nodes.extend(nodes.map(|(name, post)| NodePush { name, post, amounts: None }));
+    pushes.nodes.extend(nodes.map(|(name, post)| {
+        let amounts = sample.amounts.filter(|_| name == *node);
+        NodePush { name, post, amounts }
+    }));
     let pods = sample.pods.into_iter();
     pushes.pods.extend(pods.map(|(namespace, name, post)| PodPush { namespace, name, post }));
     let units = sample.units.into_iter();

@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::access::{AccessToken, TokenRole};
 use super::answer::Refusal;
 use super::bounds::ReceiverBounds;
+use super::front_proxy::{ClientCertificates, FrontProxy};
 use super::idempotency::REPLAYED;
 use super::minute_log::MinuteLog;
 use super::request::{LargeBodies, PostHead};
@@ -52,6 +53,8 @@ pub struct ReceiverAccess {
     pub tls: Option<Arc<ServerConfig>>,
     /// `None`: no token is asked for.
     pub tokens: Option<TokensFile>,
+    /// The API server that may name a request's user; `None`: none may.
+    pub front_proxy: Option<FrontProxy>,
 }
 
 /// The store cannot be opened.
@@ -110,16 +113,29 @@ impl ReceiverState {
         &self.0.own_token.0
     }
 
-    /// The rights of a request with these headers.
-    pub(super) fn rights_of(&self, headers: &HeaderMap) -> Result<Rights, TwoCredentials> {
+    /// The rights of a request with these headers, from a client with these certificates.
+    ///
+    /// A user whom an API server names counts before a token, which the API server may have passed on.
+    pub(super) fn rights_of(
+        &self,
+        headers: &HeaderMap,
+        certificates: &ClientCertificates,
+    ) -> Result<Rights, TwoCredentials> {
         let access = self.access();
         let Some(file) = &access.tokens else { return Ok(Rights::Unlimited) };
-        let Some(token) = credential(headers)? else { return Ok(Rights::None) };
+        let proxy = access.front_proxy.as_ref();
+        let user = proxy.map_or(Ok(None), |proxy| proxy.user(certificates, headers, self.now()));
+        let none = match user {
+            Ok(Some(user)) => return Ok(Rights::Proxied(user.into())),
+            Ok(None) => Rights::NONE,
+            Err(fault) => Rights::None(fault.message()),
+        };
+        let Some(token) = credential(headers)? else { return Ok(none) };
         let own = &self.0.own_token.1;
         if own.is(token) {
             return Ok(Rights::Of(Arc::clone(own)));
         }
-        Ok(file.tokens().find(token).map_or(Rights::None, |found| Rights::Of(Arc::clone(found))))
+        Ok(file.tokens().find(token).map_or(none, |found| Rights::Of(Arc::clone(found))))
     }
 
     /// True if what was pushed ends with the process.

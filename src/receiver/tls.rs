@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
+use super::front_proxy::ClientCertificates;
 use super::listener::Listener;
 
 /// Is called with a peer whose handshake failed, and the reason.
@@ -35,7 +36,11 @@ impl<F: Fn() -> Option<Arc<ServerConfig>> + Send + Sync> TlsListener<F> {
 ///
 /// The handshake is a part of the first read or write. So it is bounded by the limits of the
 /// connection, and the listener does not wait for it.
-pub struct MaybeTls(TlsState);
+pub struct MaybeTls {
+    state: TlsState,
+    /// Set by the handshake.
+    certificates: ClientCertificates,
+}
 
 enum TlsState {
     Plain(TcpStream),
@@ -69,35 +74,45 @@ impl<F: Fn() -> Option<Arc<ServerConfig>> + Send + Sync> Listener for TlsListene
 
     async fn accept(&self) -> io::Result<MaybeTls> {
         let stream = Listener::accept(&self.tcp).await?;
-        Ok(MaybeTls(match (self.config)() {
+        let state = match (self.config)() {
             Some(config) => TlsState::Handshake(Box::new(PendingHandshake {
                 peer: ip_of(&stream),
                 accept: TlsAcceptor::from(config).accept(stream),
                 on_failed: Arc::clone(&self.on_failed),
             })),
             None => TlsState::Plain(stream),
-        }))
+        };
+        Ok(MaybeTls { state, certificates: ClientCertificates::default() })
     }
 
     fn peer(stream: &MaybeTls) -> Option<IpAddr> {
-        match &stream.0 {
+        match &stream.state {
             TlsState::Plain(stream) => ip_of(stream),
             TlsState::Handshake(handshake) => handshake.peer,
             TlsState::Tls(stream) => ip_of(stream.get_ref().0),
             TlsState::Failed => None,
         }
     }
+
+    fn certificates(stream: &MaybeTls) -> ClientCertificates {
+        stream.certificates.clone()
+    }
 }
 
 impl MaybeTls {
     /// Ready once the handshake is done.
     fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let TlsState::Handshake(handshake) = &mut self.0 {
+        if let TlsState::Handshake(handshake) = &mut self.state {
             match ready!(Pin::new(&mut handshake.accept).poll(context)) {
-                Ok(stream) => self.0 = TlsState::Tls(Box::new(stream)),
+                Ok(stream) => {
+                    if let Some(shown) = stream.get_ref().1.peer_certificates() {
+                        self.certificates.set(shown);
+                    }
+                    self.state = TlsState::Tls(Box::new(stream));
+                }
                 Err(error) => {
                     handshake.report(&error);
-                    self.0 = TlsState::Failed;
+                    self.state = TlsState::Failed;
                     return Poll::Ready(Err(error));
                 }
             }
@@ -111,7 +126,7 @@ macro_rules! pass_on {
     ($self:ident, $context:ident, $call:ident($($argument:expr),*), $failed:expr) => {{
         let this = $self.get_mut();
         ready!(this.poll_handshake($context))?;
-        match &mut this.0 {
+        match &mut this.state {
             TlsState::Plain(stream) => Pin::new(stream).$call($context $(, $argument)*),
             TlsState::Tls(stream) => Pin::new(&mut **stream).$call($context $(, $argument)*),
             TlsState::Handshake(_) | TlsState::Failed => Poll::Ready($failed),
@@ -143,9 +158,9 @@ impl AsyncWrite for MaybeTls {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let TlsState::Handshake(_) = self.0 {
+        if let TlsState::Handshake(_) = self.state {
             // Nobody waits for a handshake at the end.
-            self.0 = TlsState::Failed;
+            self.state = TlsState::Failed;
         }
         pass_on!(self, context, poll_shutdown(), Ok(()))
     }

@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
@@ -40,13 +41,15 @@ impl CertificateKeys {
     };
 }
 
-/// The TLS of a server that shows the certificate in `files`.
+/// The TLS of a server that shows the certificate in `files`. `clients` checks certificates of clients;
+/// `None`: they are asked for none.
 ///
 /// # Errors
 /// A file cannot be read or used; in one line, with the key of the setting.
 pub fn server_config(
     keys: CertificateKeys,
     files: &ServerCertificateFiles,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<Arc<ServerConfig>, CertificateError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let stamps = stamps(files);
@@ -66,7 +69,11 @@ pub fn server_config(
         fault: "cannot be used",
         source: Some(source),
     })?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(reader));
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(clients),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(reader));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -11,7 +11,7 @@ use crate::descriptors::describe;
 use crate::directory::error::PollError;
 use crate::directory::kubernetes::ApiError;
 use crate::endpoint::error::EndpointError;
-use crate::receiver::TokensFileError;
+use crate::receiver::{FrontProxyError, TokensFileError};
 use crate::small_file::TokenError;
 
 /// A reason why the agent cannot run.
@@ -84,6 +84,8 @@ pub enum AccessError {
     Token(#[from] TokenError),
     #[error("receiver.tokens_file: {0}")]
     Tokens(#[from] TokensFileError),
+    #[error("receiver.requestheader_client_ca_file: {0}")]
+    FrontProxy(#[from] FrontProxyError),
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }

@@ -7,7 +7,7 @@ use super::certificate::{self, CertificateKeys};
 use super::error::{AccessError, AgentError};
 use super::handshakes::HandshakeLog;
 use crate::config::{ReceiverSettings, Settings};
-use crate::receiver::{OnFailedHandshake, ReceiverAccess, TokensFile};
+use crate::receiver::{FrontProxy, OnFailedHandshake, ReceiverAccess, TokensFile};
 
 /// Reads the files of `[receiver]`.
 ///
@@ -22,10 +22,17 @@ pub fn open(settings: &Settings) -> Result<ReceiverAccess, AgentError> {
 }
 
 fn of(receiver: &ReceiverSettings) -> Result<ReceiverAccess, AccessError> {
-    let of_tls = |files| certificate::server_config(CertificateKeys::RECEIVER, files);
+    let front_proxy = receiver
+        .front_proxy
+        .as_ref()
+        .map(|settings| FrontProxy::open(&settings.client_ca_file, settings.allowed_names.clone()));
+    let front_proxy = front_proxy.transpose()?;
+    let clients = front_proxy.as_ref().map(FrontProxy::of_handshake);
+    let of_tls =
+        |files| certificate::server_config(CertificateKeys::RECEIVER, files, clients.clone());
     let tls = receiver.tls.as_ref().map(of_tls).transpose()?;
     let tokens = receiver.tokens_file.as_deref().map(TokensFile::open).transpose()?;
-    Ok(ReceiverAccess { tls, tokens })
+    Ok(ReceiverAccess { tls, tokens, front_proxy })
 }
 
 /// The reason why the receiver cannot answer as configured, for `check`; `None`: there is none.
@@ -92,6 +99,7 @@ mod tests {
             listen: address.parse().unwrap(),
             tls: has_tls.then(files),
             tokens_file: has_tokens.then(|| "/t".into()),
+            front_proxy: None,
             insecure: true,
             store: None,
             retention: Duration::from_secs(3600),

@@ -4,7 +4,10 @@
 //!
 //! The types are described in k8s.io/metrics/pkg/apis/metrics/v1beta1/types.go.
 
+pub mod discovery;
+mod list_position;
 mod of_account;
+pub mod openapi;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+pub use discovery::AggregatedDiscovery;
+pub use list_position::{ListPosition, ListPositionError};
 pub use of_account::of_account;
 pub use server::{CoreNode, CorePod};
 

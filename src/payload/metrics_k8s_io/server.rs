@@ -1,16 +1,15 @@
-//! The API server around the metrics: discovery, nodes and pods of the core API, and failures.
+//! Nodes and pods of the core API, and failures.
 //!
-//! `kubectl top` first asks which groups there are, and beside the nodes' metrics for the nodes
-//! themselves, of which it takes `status.allocatable`.
+//! `kubectl top` asks beside the nodes' metrics for the nodes themselves, of which it takes
+//! `status.allocatable`.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{API_VERSION, ResourceUsage};
-
-const GROUP: &str = "metrics.k8s.io";
+use super::ResourceUsage;
+use super::discovery::GROUP;
 
 /// A node of the core API, as far as it is known here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,12 +94,6 @@ impl CorePod {
     }
 }
 
-/// A list of the core API: `NodeList`, `PodList`.
-#[must_use]
-pub fn core_list(kind: &str, items: &impl Serialize) -> Value {
-    json!({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "0"}, "items": items})
-}
-
 /// A single object of the core API, outside a list: `Node`, `Pod`.
 #[must_use]
 pub fn core_object(kind: &str, object: &impl Serialize) -> Value {
@@ -108,59 +101,6 @@ pub fn core_object(kind: &str, object: &impl Serialize) -> Value {
     object["kind"] = json!(kind);
     object["apiVersion"] = json!("v1");
     object
-}
-
-/// The answer to `GET /api`.
-#[must_use]
-pub fn core_versions() -> Value {
-    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
-}
-
-/// The answer to `GET /api/v1`.
-#[must_use]
-pub fn core_resources() -> Value {
-    json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1",
-        "resources": [resource("nodes", "Node", false), resource("pods", "Pod", true)]
-    })
-}
-
-/// The answer to `GET /apis`.
-#[must_use]
-pub fn groups() -> Value {
-    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group_body()]})
-}
-
-/// The answer to `GET /apis/metrics.k8s.io`.
-#[must_use]
-pub fn group() -> Value {
-    let mut group = group_body();
-    group["kind"] = json!("APIGroup");
-    group["apiVersion"] = json!("v1");
-    group
-}
-
-fn group_body() -> Value {
-    let version = json!({"groupVersion": API_VERSION, "version": "v1beta1"});
-    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
-}
-
-/// The answer to `GET /apis/metrics.k8s.io/v1beta1`.
-#[must_use]
-pub fn resources() -> Value {
-    json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": API_VERSION,
-        "resources": [
-            resource("nodes", "NodeMetrics", false), resource("pods", "PodMetrics", true)
-        ]
-    })
-}
-
-fn resource(name: &str, kind: &str, namespaced: bool) -> Value {
-    json!({
-        "name": name, "singularName": "", "namespaced": namespaced, "kind": kind,
-        "verbs": ["get", "list"]
-    })
 }
 
 /// Why a request failed, as a `Status` object.

@@ -276,6 +276,14 @@ impl ReadResource for PodResource {
     }
 }
 
+impl NodeAmounts {
+    /// False if one is 0, as an amount is written that is not known.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.cpu_nanocores > 0 && self.memory_bytes > 0
+    }
+}
+
 impl ReadResource for NodeResource {
     fn read(fields: &Fields<'_>, json: String) -> Result<Self, BodyError> {
         let name = name_of(fields, "name")?;

@@ -25,6 +25,7 @@ use serde::Serialize;
 pub use decode::{
     NodeAmounts, NodeResource, PodResource, ReceivedBatch, decode_nodes, decode_pods,
 };
+pub use node::node_amounts;
 pub use split::split;
 
 use super::entities::Observation;

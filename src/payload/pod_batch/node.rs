@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::decode::NodeAmounts;
 use super::parts::{ConditionJson, LabelMap, conditions, cores, or_empty};
 use crate::directory::node::{Node, NodeResources, StatedQuantity};
 use crate::directory::pod::Labels;
@@ -92,6 +93,31 @@ impl HostCapacity {
             filesystem_bytes: view.node_filesystem.map_or(0, |files| files.capacity_bytes),
         }
     }
+}
+
+/// The node's capacity and what of it pods may use: as the Node object states them, else as the host shows
+/// them. `None`: neither has CPUs and memory.
+#[must_use]
+pub fn node_amounts(view: &Observation<'_>) -> Option<(NodeAmounts, NodeAmounts)> {
+    let host = HostCapacity::of(view);
+    let node = view.catalog.node.as_deref();
+    let amounts = |stated: Option<&NodeResources>, other: NodeAmounts| {
+        let nanocores = |cpu: &StatedQuantity| cpu.value().milli_units().saturating_mul(1_000_000);
+        let cpu = stated.and_then(|stated| stated.cpu.as_ref());
+        let memory = stated.and_then(|stated| stated.memory.as_ref());
+        NodeAmounts {
+            cpu_nanocores: cpu.map_or(other.cpu_nanocores, nanocores),
+            memory_bytes: memory.map_or(other.memory_bytes, |memory| memory.value().units()),
+        }
+    };
+    let of_host = NodeAmounts {
+        cpu_nanocores: u64::from(host.cpus) * 1_000_000_000,
+        memory_bytes: host.memory_bytes,
+    };
+    let capacity = amounts(node.map(|node| &node.capacity), of_host);
+    let allocatable = amounts(node.map(|node| &node.allocatable), capacity);
+    let are_known = [capacity, allocatable].iter().all(NodeAmounts::are_known);
+    are_known.then_some((capacity, allocatable))
 }
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ use serde_json::Map;
 use serde_json::value::RawValue;
 
 use crate::payload::body::{BodyError, Fields, reason, value_of};
+use crate::payload::pod_batch::NodeAmounts;
 use crate::payload::resource_api::{
     NAME_CHARS_MAX, NodePost, PodPost, UsageValues, check_name, node_post, pod_post,
 };
@@ -28,6 +29,8 @@ const PATH_CHARS_MAX: usize = 2 * 12 * NAME_CHARS_MAX + 64;
 pub struct ReceivedSample {
     pub node_name: String,
     pub sampled_at: WallTime,
+    /// The node's capacity, and what of it pods may use; `None`: the sample has neither.
+    pub amounts: Option<(NodeAmounts, NodeAmounts)>,
     pub nodes: Vec<(String, NodePost)>,
     /// Namespace, name and usage.
     pub pods: Vec<(String, String, PodPost)>,
@@ -52,6 +55,10 @@ struct SampleParts<'a> {
     node_name: Option<&'a RawValue>,
     #[serde(borrow)]
     sampled_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    capacity: Option<&'a RawValue>,
+    #[serde(borrow)]
+    allocatable: Option<&'a RawValue>,
     #[serde(borrow)]
     posts: Option<RawItems<'a, POSTS_MAX>>,
     #[serde(borrow)]
@@ -111,7 +118,12 @@ pub fn decode_sample(body: &[u8]) -> Result<ReceivedSample, BodyError> {
     let parts: SampleParts<'_> =
         serde_json::from_slice(body).map_err(|error| BodyError::NotJson(reason(&error)))?;
     let mut head = Map::new();
-    for (key, value) in [("node_name", parts.node_name), ("sampled_at", parts.sampled_at)] {
+    for (key, value) in [
+        ("node_name", parts.node_name),
+        ("sampled_at", parts.sampled_at),
+        ("capacity", parts.capacity),
+        ("allocatable", parts.allocatable),
+    ] {
         if let Some(value) = value {
             head.insert(key.to_owned(), value_of(value.get().as_bytes(), key)?);
         }
@@ -119,6 +131,8 @@ pub fn decode_sample(body: &[u8]) -> Result<ReceivedSample, BodyError> {
     let fields = Fields::of(&head);
     let node_name = named(&fields, "node_name")?;
     let sampled_at = moment(&fields, "sampled_at")?;
+    let capacity = amounts(&fields, "capacity")?;
+    let allocatable = amounts(&fields, "allocatable")?;
     let posts = parts.posts.ok_or_else(|| BodyError::Missing("posts".to_owned()))?;
     if posts.has_more {
         return Err(BodyError::Wrong {
@@ -136,7 +150,8 @@ pub fn decode_sample(body: &[u8]) -> Result<ReceivedSample, BodyError> {
     }
     let units = parts.record.map(units).transpose()?.unwrap_or_default();
     let record = parts.record.map(|record| record.get().to_owned());
-    Ok(ReceivedSample { node_name, sampled_at, nodes, pods, units, record })
+    let amounts = capacity.zip(allocatable.or(capacity));
+    Ok(ReceivedSample { node_name, sampled_at, amounts, nodes, pods, units, record })
 }
 
 enum SamplePost {
@@ -186,6 +201,14 @@ fn named(fields: &Fields<'_>, key: &str) -> Result<String, BodyError> {
         Ok(()) => Ok(name.to_owned()),
         Err(error) => Err(BodyError::Name { field: fields.name(key), error }),
     }
+}
+
+fn amounts(fields: &Fields<'_>, key: &str) -> Result<Option<NodeAmounts>, BodyError> {
+    let Some(amounts) = fields.optional_object(key)? else { return Ok(None) };
+    Ok(Some(NodeAmounts {
+        cpu_nanocores: amounts.integer("cpu_nanocores")?,
+        memory_bytes: amounts.integer("memory_bytes")?,
+    }))
 }
 
 fn moment(fields: &Fields<'_>, key: &str) -> Result<WallTime, BodyError> {

@@ -3,11 +3,13 @@
 //! ```text
 //! POST /api/samples
 //! {"node_name":"worker-1","sampled_at":"2026-11-30T02:33:50.120Z",
+//!  "capacity":{"cpu_nanocores":4000000000,"memory_bytes":16464818176},
+//!  "allocatable":{"cpu_nanocores":3920000000,"memory_bytes":15422533632},
 //!  "posts":[{"path":"/api/nodes/worker-1/metrics","body":{…}}, …],
 //!  "record":{"schema_version":1,"node":{…},"pods":[…],"host_units":[…],…}}
 //! ```
 //!
-//! `posts` are those of the resource API. `record` is the document of `dump --format json`, which has
+//! `capacity` and `allocatable` are of the node, and left out where they are not known. `posts` are those of the resource API. `record` is the document of `dump --format json`, which has
 //! what that API has no word for: host units, processes, the balance, pressure.
 
 mod decode;
@@ -21,6 +23,7 @@ use super::append;
 use super::entities::Observation;
 use super::ndjson::with_dump;
 use super::options::{EncodeOptions, Message};
+use super::pod_batch::{NodeAmounts, node_amounts};
 use super::profile::{CounterForms, Order, Profile, Reports, Timestamps};
 use super::running_totals::Entities;
 use super::stamp::Rfc3339Millis;
@@ -62,8 +65,16 @@ const PROCESSES_MAX: usize = 60;
 struct SampleBody<'a> {
     node_name: &'a str,
     sampled_at: String,
+    #[serde(flatten)]
+    amounts: Option<BothAmounts>,
     posts: Vec<SampleItem<'a>>,
     record: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct BothAmounts {
+    capacity: NodeAmounts,
+    allocatable: NodeAmounts,
 }
 
 /// A post of the resource API.
@@ -95,6 +106,8 @@ pub fn encode(
     let whole = SampleBody {
         node_name: &options.node_name,
         sampled_at: Rfc3339Millis(view.account.wall).to_string(),
+        amounts: node_amounts(view)
+            .map(|(capacity, allocatable)| BothAmounts { capacity, allocatable }),
         posts: posts.collect(),
         record,
     };

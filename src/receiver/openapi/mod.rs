@@ -169,7 +169,7 @@ const POST_REFUSALS: [&str; 10] =
 
 const SPAN: &[&str] = &["window", "from", "to", "step"];
 const SPAN_AND_NAMESPACE: &[&str] = &["window", "from", "to", "step", "namespace"];
-const SELECTORS: &[&str] = &["labelSelector", "fieldSelector"];
+const SELECTORS: &[&str] = &["labelSelector", "fieldSelector", "limit", "continue"];
 
 use AnswerForm::{Created, Many, One, OneOrMany};
 

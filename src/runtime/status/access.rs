@@ -28,7 +28,7 @@ impl MetricsAccess {
     /// # Errors
     /// A file cannot be read or used.
     pub fn of(settings: &MetricsSettings) -> Result<Self, AccessError> {
-        let of_tls = |files| certificate::server_config(CertificateKeys::METRICS, files);
+        let of_tls = |files| certificate::server_config(CertificateKeys::METRICS, files, None);
         let tls = settings.tls.as_ref().map(of_tls).transpose()?;
         let token = settings.bearer_token_file.as_deref().map(ServedToken::read).transpose()?;
         Ok(Self { tls, token })

@@ -40,8 +40,22 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[receiver]\ninterval = \"15s\"",
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
-         allowed in [receiver]: listen, tls_certificate_file, tls_key_file, tokens_file, insecure, \
-         store, retention, stale_after",
+         allowed in [receiver]: listen, tls_certificate_file, tls_key_file, tokens_file, \
+         requestheader_client_ca_file, requestheader_allowed_names, insecure, store, retention, \
+         stale_after",
+    ),
+    (
+        "[receiver]\nrequestheader_client_ca_file = \"/etc/ca.pem\"",
+        "nodetally.toml:2: receiver.requestheader_client_ca_file = \"/etc/ca.pem\": \
+         receiver.tls_certificate_file is not set; allowed: the absolute path of a file of PEM \
+         certificates, or \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd; together \
+         with tls_certificate_file and tokens_file",
+    ),
+    (
+        "[receiver]\nrequestheader_allowed_names = [\"aggregator\"]",
+        "nodetally.toml:2: receiver.requestheader_allowed_names = [\"aggregator\"]: \
+         requestheader_client_ca_file is not set; allowed: a list of up to 64 common names; in a \
+         variable with commas between; together with requestheader_client_ca_file",
     ),
     (
         "[log]\n\"a\\nb\" = 1",

@@ -126,6 +126,8 @@ listen = "127.0.0.1:7643"             # default
 # tls_certificate_file: not set: plain HTTP
 # tls_key_file: not set: plain HTTP
 # tokens_file: not set: everybody who reaches the address may read and write
+# requestheader_client_ca_file: not set: X-Remote-User counts for nothing
+requestheader_allowed_names = []      # default
 insecure = false                      # default
 store = "none"                        # default
 retention = "1h"                      # default

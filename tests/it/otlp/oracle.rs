@@ -13,7 +13,7 @@ use prost::Message as _;
 use serde_json::Value;
 
 use super::Rig;
-use crate::support::skip::skip;
+use crate::support::tools::{has_python_module, python};
 
 /// Prints the body on its input in the JSON form, as Google's library writes it.
 const READER: &str = "
@@ -37,10 +37,8 @@ for line in sys.stdin:
 
 /// `None`: the package is not here, which is recorded.
 fn oracle(script: &str, input: &[u8]) -> Option<Vec<u8>> {
-    let import = "import opentelemetry.proto.collector.metrics.v1.metrics_service_pb2";
-    let has_it = python().args(["-c", import]).stderr(Stdio::null()).status();
-    if !has_it.is_ok_and(|status| status.success()) {
-        skip("Python's package opentelemetry-proto is not in target/python");
+    let module = "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2";
+    if !has_python_module(module, "opentelemetry-proto") {
         return None;
     }
     let mut reader =
@@ -62,13 +60,6 @@ fn parsed(lines: &[u8]) -> Option<Vec<ExportRequest>> {
         .lines()
         .map(|line| ExportRequest::decode(&*BASE64_STANDARD.decode(line).unwrap()).unwrap());
     Some(decoded.collect())
-}
-
-fn python() -> Command {
-    let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../python");
-    let mut python = Command::new("python3");
-    python.env("PYTHONPATH", packages);
-    python
 }
 
 #[test]

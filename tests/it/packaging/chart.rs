@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use boon::{Compiler, Schemas};
@@ -21,21 +21,9 @@ use super::configuration::{environment_of, resolved};
 use super::pod::host_mounts;
 use super::{COMPONENTS, container_of, pod_of, strict, text, tree};
 use crate::support::rbac::{self, Right};
-use crate::support::skip::skip;
+use crate::support::tools::tool;
 
 const CHART: &str = "packaging/helm/nodetally";
-
-/// The program in target/tools, where `.ci/install-helm` puts it, or else of this machine. `None`: it is
-/// nowhere, which is recorded.
-fn tool(name: &str) -> Option<PathBuf> {
-    let ours = tree("target/tools").join(name);
-    let program = if ours.exists() { ours } else { PathBuf::from(name) };
-    if Command::new(&program).arg("--help").output().is_ok_and(|output| output.status.success()) {
-        return Some(program);
-    }
-    skip(format!("{name} is not installed; .ci/install-helm fetches it"));
-    None
-}
 
 /// Values as they stand in a file, beside the chart's own.
 fn values_file(values: &str) -> tempfile::NamedTempFile {
@@ -360,7 +348,7 @@ fn the_configuration_of_the_values_is_what_the_agent_takes() {
         rotate_bytes = 67108864
         [[endpoint]]
         name = "receiver"
-        dialect = "resource-api"
+        dialect = "samples"
         url = "http://nodetally-receiver.nodetally.svc:7643"
     "#
     .parse()
@@ -598,6 +586,72 @@ fn the_receiver_has_no_rights_and_answers_where_its_service_leads() {
     assert_eq!(service_port.port, 7643);
 }
 
+/// With TLS and tokens it starts without `--insecure`, and the agents trust and authenticate.
+#[test]
+fn the_receiver_takes_metrics_servers_place_with_tls_and_tokens() {
+    let Some(program) = tool("helm") else { return };
+    let secrets = "tlsSecretName: own-tls, tokensSecretName: own-tokens";
+    let values = format!(
+        "receiver: {{enabled: true, {secrets}, apiService: {{enabled: true, caBundle: QQ==}}}}"
+    );
+    let objects = template(&program, &values);
+    let pod = one::<Deployment>(&objects, "Deployment").spec.template.spec.unwrap();
+    let container = container_of(&pod);
+    let variables = environment_of(container.env.as_ref().unwrap(), "192.0.2.7");
+    let receiver = resolved(String::new(), variables).unwrap().receiver;
+    assert!(!receiver.insecure && receiver.tls.is_some() && receiver.tokens_file.is_some());
+    assert_eq!(receiver.front_proxy.unwrap().allowed_names, ["front-proxy-client"]);
+    // All but for the names of the objects as in the manifests.
+    let manifests = super::objects("packaging/kubernetes/receiver");
+    let theirs = manifests.iter().find(|(_, object)| object["kind"] == "Deployment").unwrap();
+    let theirs: Deployment = strict::decode(&theirs.1).unwrap();
+    let theirs = theirs.spec.template.spec.unwrap();
+    let mounts = |pod: &PodSpec| -> BTreeMap<String, String> {
+        let mounts = container_of(pod).volume_mounts.as_ref().unwrap();
+        mounts.iter().map(|mount| (mount.name.clone(), mount.mount_path.clone())).collect()
+    };
+    assert_eq!(mounts(&pod), mounts(&theirs));
+    let volumes = pod.volumes.clone().unwrap();
+    let named: Vec<String> = volumes
+        .into_iter()
+        .filter_map(|volume| {
+            let secret = volume.secret.map(|secret| secret.secret_name.unwrap());
+            secret.or(volume.config_map.map(|map| map.name))
+        })
+        .collect();
+    assert_eq!(named, ["own-tls", "own-tokens", "nodetally-front-proxy-ca"]);
+    for probe in [&container.readiness_probe, &container.liveness_probe] {
+        let get = probe.as_ref().unwrap().http_get.as_ref().unwrap();
+        assert_eq!(get.scheme.as_deref(), Some("HTTPS"));
+    }
+    let api = objects.iter().find(|object| object["kind"] == "APIService").unwrap();
+    let (_, other) = manifests.iter().find(|(_, object)| object["kind"] == "APIService").unwrap();
+    let mut spec = api["spec"].clone();
+    assert_eq!(spec.as_object_mut().unwrap().remove("caBundle"), Some(json!("QQ==")));
+    spec["service"]["port"] = json!(443);
+    assert_eq!(spec, other["spec"]);
+    let [endpoint] = &settings_of(&objects).endpoints[..] else { panic!("one endpoint") };
+    let shown = format!("{endpoint:?}");
+    for part in [
+        "https://nodetally-receiver.nodetally.svc:7643/",
+        "/run/secrets/nodetally/token",
+        "/run/secrets/receiver/ca.crt",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let agent = agent_pod(&objects);
+    let volume = agent.volumes.unwrap().into_iter().find(|volume| volume.name == "receiver-ca");
+    let source = volume.unwrap().secret.unwrap();
+    assert_eq!(source.secret_name.as_deref(), Some("own-tls"));
+    assert_eq!(source.items.unwrap()[0].key, "ca.crt", "not the key");
+    for lacking in ["tokensSecretName: b", "tlsSecretName: a"] {
+        let values =
+            format!("receiver: {{enabled: true, {lacking}, apiService: {{enabled: true}}}}");
+        let refused = release(&program, "x", "x", &values).unwrap_err();
+        assert!(refused.contains("receiver.apiService.enabled needs"), "{refused}");
+    }
+}
+
 /// The files that Grafana and Prometheus are given otherwise.
 #[test]
 fn dashboards_and_rules_are_the_files_of_the_repository() {
@@ -725,7 +779,7 @@ fn the_documented_values_are_taken() {
 }
 
 /// Wrong values, and where the error says that they are.
-const WRONG: [(&str, &str); 12] = [
+const WRONG: [(&str, &str); 13] = [
     ("image: {pulPolicy: Always}", "/image"),
     ("image: {digest: 0123}", "/image/digest"),
     ("tolerations: 5", "/tolerations"),
@@ -737,6 +791,7 @@ const WRONG: [(&str, &str); 12] = [
     ("config: {endpoint: [{name: a}]}", "/config/endpoint/0"),
     ("podMonitor: {interval: 15}", "/podMonitor/interval"),
     ("receiver: {listen: '0.0.0.0:80'}", "/receiver/listen"),
+    ("receiver: {apiService: {caBundle: '-----BEGIN'}}", "/receiver/apiService/caBundle"),
     ("nosuch: 1", "''"),
 ];
 

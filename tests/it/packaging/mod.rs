@@ -14,6 +14,7 @@ mod image;
 mod messages;
 mod package;
 mod pod;
+mod receiver;
 mod roles;
 mod strict;
 

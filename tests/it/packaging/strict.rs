@@ -4,9 +4,12 @@
 //! what was decoded is written out again, and everything that stood in the YAML must be found there.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,6 +32,7 @@ pub fn decode<T: DeserializeOwned + Serialize>(object: &Value) -> Result<T, Stri
 pub fn check(object: &Value) -> Result<&str, String> {
     let kind = object.get("kind").and_then(Value::as_str).ok_or("no kind")?;
     match kind {
+        "APIService" => decode::<APIService>(object).map(drop),
         "ClusterRole" => decode::<ClusterRole>(object).map(drop),
         "ClusterRoleBinding" => decode::<ClusterRoleBinding>(object).map(drop),
         "ConfigMap" => decode::<ConfigMap>(object).map(drop),
@@ -36,6 +40,8 @@ pub fn check(object: &Value) -> Result<&str, String> {
         "Deployment" => decode::<Deployment>(object).map(drop),
         "Namespace" => decode::<Namespace>(object).map(drop),
         "NetworkPolicy" => decode::<NetworkPolicy>(object).map(drop),
+        "PersistentVolumeClaim" => decode::<PersistentVolumeClaim>(object).map(drop),
+        "Secret" => decode::<Secret>(object).map(drop),
         "Service" => decode::<Service>(object).map(drop),
         "ServiceAccount" => decode::<ServiceAccount>(object).map(drop),
         other => Err(format!("no type for a {other}: enter it here")),

@@ -23,7 +23,7 @@ use crate::support::agent::{Agent, Host, eventually};
 /// The tokens of [`tokens_file`], after their names; "stranger" is in no file.
 const NAMES: [&str; 6] = ["", "stranger", "worker-1", "workers", "eyes", "root"];
 
-fn token_of(name: &str) -> String {
+pub fn token_of(name: &str) -> String {
     format!("hunter2-of-{name}")
 }
 
@@ -33,7 +33,7 @@ fn line(name: &str, role: &str) -> String {
     format!("{name} {role} sha256:{hash}\n")
 }
 
-fn put(path: &Path, text: &str) {
+pub fn put(path: &Path, text: &str) {
     let next = path.with_extension("next");
     fs::write(&next, text).unwrap();
     fs::rename(next, path).unwrap();
@@ -66,7 +66,10 @@ impl Guarded {
         let dir = tempfile::tempdir().unwrap();
         let tokens = dir.path().join("tokens");
         put(&tokens, &all_tokens());
-        let access = ReceiverAccess { tls: None, tokens: Some(TokensFile::open(&tokens).unwrap()) };
+        let access = ReceiverAccess {
+            tokens: Some(TokensFile::open(&tokens).unwrap()),
+            ..ReceiverAccess::default()
+        };
         let server = Server::start_with_access(bounds, access).await;
         Self { server, tokens, _dir: dir }
     }
@@ -120,7 +123,7 @@ fn check_form(path: &str, status: u16, content_type: &str, body: &str) {
         let code = if is_401 { "unauthorized" } else { "forbidden" };
         assert_eq!(body["error"]["code"], code, "{path}");
         assert!(body["error"]["message"].is_string(), "{path}");
-    } else if path.starts_with("/apis/") || path.starts_with("/api/v1/") {
+    } else if ["/apis/", "/api/v1/", "/openapi/"].iter().any(|begin| path.starts_with(begin)) {
         let reason = if is_401 { "Unauthorized" } else { "Forbidden" };
         assert_eq!(
             (&body["kind"], &body["reason"], &body["code"]),
@@ -191,6 +194,16 @@ async fn each_role_may_do_its_own_and_no_more_in_every_dialect() {
         ("/apis", for_all),
         ("/apis/metrics.k8s.io", for_all),
         ("/apis/metrics.k8s.io/v1beta1", for_all),
+        ("/api/", for_all),
+        ("/apis/", for_all),
+        ("/version", for_all),
+        ("/openapi/v2", for_all),
+        ("/openapi/v3", for_all),
+        ("/openapi/v3/apis/metrics.k8s.io/v1beta1", for_all),
+        ("/healthz", for_all),
+        ("/livez", for_all),
+        ("/readyz", for_all),
+        ("/openapi/none", [401, 401, 403, 403, 404, 404]),
         ("/assets/app.js", for_all),
         ("/assets/app.css", for_all),
         ("/assets/none.js", [404; 6]),
@@ -361,17 +374,17 @@ async fn a_rotated_token_counts_at_once_and_a_broken_file_changes_nothing() {
 }
 
 /// Files of a receiver with TLS and tokens.
-struct Files(tempfile::TempDir);
+pub struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         put(&files.path("tokens"), &all_tokens());
         files.certify();
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -384,13 +397,13 @@ impl Files {
     }
 
     /// A client that trusts the certificate as it is now.
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let trusted = Certificate::from_pem(&fs::read(self.path("cert.pem")).unwrap()).unwrap();
         Client::builder().no_proxy().tls_certs_only([trusted]).build().unwrap()
     }
 
-    fn configure(&self, command: &mut Command, tls: bool, tokens: bool) {
+    pub fn configure(&self, command: &mut Command, tls: bool, tokens: bool) {
         if tls {
             command.env("NODETALLY_RECEIVER_TLS_CERTIFICATE_FILE", self.path("cert.pem"));
             command.env("NODETALLY_RECEIVER_TLS_KEY_FILE", self.path("key.pem"));
@@ -401,7 +414,7 @@ impl Files {
     }
 }
 
-fn https_address(agent: &mut Agent) -> SocketAddr {
+pub fn https_address(agent: &mut Agent) -> SocketAddr {
     let line = agent.wait_for_output("the receiver answers on https://");
     line.split("https://").nth(1).unwrap().trim_end().trim_end_matches('/').parse().unwrap()
 }

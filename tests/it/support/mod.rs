@@ -15,3 +15,4 @@ pub mod scratch;
 pub mod scripted_agent;
 pub mod skip;
 pub mod terminal;
+pub mod tools;

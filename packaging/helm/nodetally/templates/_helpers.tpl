@@ -58,14 +58,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "nodetally.receiverUrl" -}}
-http://{{ include "nodetally.fullname" . }}-receiver.{{ include "nodetally.namespace" . }}.svc:{{ .Values.receiver.service.port }}
+{{ if .Values.receiver.tlsSecretName }}https{{ else }}http{{ end }}://{{ include "nodetally.fullname" . }}-receiver.{{ include "nodetally.namespace" . }}.svc:{{ .Values.receiver.service.port }}
 {{- end -}}
 
 {{- /* The endpoint of the receiver that is installed beside the agents. */ -}}
 {{- define "nodetally.receiverEndpoint" -}}
 name: receiver
-dialect: resource-api
+dialect: samples
 url: {{ include "nodetally.receiverUrl" . }}
+{{- if .Values.receiver.tokensSecretName }}
+bearer_token_file: /run/secrets/nodetally/token
+{{- end }}
+{{- if .Values.receiver.tlsSecretName }}
+ca_file: /run/secrets/receiver/ca.crt
+{{- end }}
 {{- end -}}
 
 {{- /* The key of a pair, bare where TOML allows it. */ -}}

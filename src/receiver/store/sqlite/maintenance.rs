@@ -160,7 +160,7 @@ fn place(file: &File, partial: &Path, to: &Path) -> io::Result<u64> {
     std::fs::hard_link(partial, to)?;
     std::fs::remove_file(partial)?;
     if let Some(directory) = to.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        File::open(directory)?.sync_all()?;
+        OpenOptions::new().read(true).open(directory)?.sync_all()?;
     }
     Ok(file.metadata()?.len())
 }
