@@ -50,7 +50,7 @@ impl From<StoreError> for Refusal {
             StoreError::Full(_) | StoreError::NoRoom(_) => StatusCode::INSUFFICIENT_STORAGE,
             StoreError::OtherNode => StatusCode::FORBIDDEN,
             StoreError::OtherBody => StatusCode::UNPROCESSABLE_ENTITY,
-            StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::Unavailable(_) | StoreError::Busy => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error)
     }

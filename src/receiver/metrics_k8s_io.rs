@@ -125,13 +125,13 @@ impl FromRequestParts<ReceiverState> for Selection {
     }
 }
 
-/// Reads `limit`: 0, like none, is all.
+/// Reads `limit`, an int64 in Kubernetes: 0, like none, is all.
 fn items_max(limit: Option<&str>) -> Result<usize, Refusal> {
-    let limit = limit.filter(|text| !text.is_empty()).map_or(Ok(0), str::parse::<usize>);
-    match limit {
-        Ok(0) => Ok(usize::MAX),
-        Ok(limit) => Ok(limit),
-        Err(_) => Err(Refusal::bad_request("limit is not a whole number, 0 or more")),
+    let limit = limit.filter(|text| !text.is_empty()).map_or(Ok(0), str::parse::<i64>);
+    match limit.ok().and_then(|limit| usize::try_from(limit).ok()) {
+        Some(0) => Ok(usize::MAX),
+        Some(limit) => Ok(limit),
+        None => Err(Refusal::bad_request("limit is not a whole number from 0 to 2^63-1")),
     }
 }
 

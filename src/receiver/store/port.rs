@@ -158,6 +158,8 @@ pub(in crate::receiver) enum StoreError {
     NoRoom(String),
     #[error("the store does not answer: {0}")]
     Unavailable(String),
+    #[error("too many long lists are being read; ask again")]
+    Busy,
 }
 
 /// A node with its latest usage.
@@ -259,12 +261,12 @@ impl RowPage {
 
     /// The first page of documents, which have some KB each.
     pub(in crate::receiver) fn of_documents() -> Self {
-        Self { after: None, rows_max: 32 }
+        Self { after: None, rows_max: 8 }
     }
 
     /// The first page of series.
     pub(in crate::receiver) fn of_series() -> Self {
-        Self { after: None, rows_max: 4 }
+        Self { after: None, rows_max: 1 }
     }
 
     /// The page behind this one, which had `rows` rows; `None`: this is the last.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::command::address_of;
 use super::pod_batch::{envelope, pod};
-use crate::support::agent::{Agent, get, post};
+use crate::support::agent::{Agent, eventually, get, post};
 use crate::support::rounds::rounds;
 use crate::support::skip::skip;
 
@@ -119,7 +119,7 @@ fn a_flood_into_a_file_stays_within_the_bound() {
     flood(dir.path().join("receiver.db").to_str().unwrap());
 }
 
-/// A hundred clients ask for a long list and read nothing of it.
+/// As many clients as may be connected ask for a long list and read nothing of it.
 #[test]
 fn clients_that_read_nothing_keep_nobody_out() {
     let dir = tempfile::tempdir().unwrap();
@@ -129,21 +129,57 @@ fn clients_that_read_nothing_keep_nobody_out() {
         let answer = post(address, "/api/v1/metrics/pods", &envelope(&pods.collect::<Vec<_>>()));
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    let before = resident_peak_kib(&receiver);
-    let mut slow: Vec<_> = (0..100).map(|_| ask_for_pods(address)).collect();
-    for number in 0..20 {
+    let mut slow: Vec<_> = (0..500).map(|_| ask_for_pods(address)).collect();
+    for number in 0..10 {
         let pods = [pod("shop", &format!("late-{number}"), 0.5)];
         let answer = post(address, "/api/v1/metrics/pods", &envelope(&pods));
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert_eq!(get(address, "/api/nodes").0, 200);
     }
-    let grown = resident_peak_kib(&receiver) - before;
-    assert!(grown < 48 << 10, "{grown} KiB for a hundred clients that read nothing");
+    let peak = resident_peak_kib(&receiver);
+    println!("500 clients that read nothing: resident at most {peak} KiB");
+    assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB for 500 clients that read nothing");
     // One that begins to read after all gets the whole list, late pods or not.
     let mut answer = String::new();
     slow.pop().unwrap().read_to_string(&mut answer).unwrap();
     let list: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert!(list.as_array().unwrap().len() >= 10_000);
+}
+
+/// Documents of 200 kB each, which a list has in parts of one.
+#[test]
+fn clients_that_read_nothing_of_large_documents_stay_within_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let (receiver, address) = receive(dir.path().join("receiver.db").to_str().unwrap());
+    for number in 0..100 {
+        let mut pod = pod("shop", &format!("web-{number}"), 0.5);
+        pod["metadata"]["annotations"]["note"] = "x".repeat(200_000).into();
+        let answer = post(address, "/api/v1/metrics/pods", &envelope(&[pod]));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let ask = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET /api/v1/metrics/pods HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        stream
+    };
+    let slow: Vec<_> = (0..300).map(|_| ask()).collect();
+    // All but a few wait for their place, and say so in the end.
+    let mut refused = String::new();
+    for mut stream in slow.into_iter().rev().take(1) {
+        stream.read_to_string(&mut refused).unwrap();
+    }
+    assert!(refused.starts_with("HTTP/1.0 503 "), "{refused:.60}");
+    assert!(refused.contains("too many long lists are being read"), "{refused}");
+    assert_eq!(get(address, "/api/pods?namespace=shop").0, 200);
+    let peak = resident_peak_kib(&receiver);
+    println!("300 clients of large documents: resident at most {peak} KiB");
+    assert!(peak < RESIDENT_KIB_MAX, "{peak} KiB");
+    // Once nobody holds a place, the list comes whole.
+    let list = eventually("the list of documents", || {
+        let (status, list) = get(address, "/api/v1/metrics/pods");
+        (status == 200).then_some(list)
+    });
+    assert_eq!(list["metrics_count"], 100);
 }
 
 #[test]
