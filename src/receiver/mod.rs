@@ -33,6 +33,7 @@ mod span;
 mod state;
 mod store;
 mod tls;
+mod token_review;
 mod tokens_file;
 
 pub use bounds::ReceiverBounds;
@@ -45,4 +46,5 @@ pub use server::Receiver;
 pub use state::{OpenError, ReceiverAccess, ReceiverState, WallClock};
 pub use store::SqlitePlace;
 pub use tls::{OnFailedHandshake, TlsListener};
+pub use token_review::{AUDIENCE, AskForUser, TokenReviews};
 pub use tokens_file::{TokensFile, TokensFileError};

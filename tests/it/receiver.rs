@@ -23,6 +23,7 @@ mod metrics_k8s_io;
 mod pod_batch;
 mod pod_lifecycle;
 mod samples;
+mod token_review;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
