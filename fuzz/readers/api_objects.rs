@@ -3,8 +3,8 @@
 
 use nodetally::directory::docker::{Engine, containers_of_list};
 use nodetally::directory::objects::{
-    ObjectLimits, PodPage, WatchEvent, node, pod_controller, pods_of_list, status, version,
-    watch_event,
+    ObjectLimits, PodPage, WatchEvent, node, pod_controller, pods_of_list, status, token_review,
+    version, watch_event,
 };
 use nodetally::directory::pod::Pod;
 use nodetally::directory::{Directory, SourceKind};
@@ -48,6 +48,9 @@ pub fn run(body: &[u8]) {
     }
     if let Ok(status) = status(body) {
         assert!(status.message.len() <= TEXT_BYTES_MAX);
+    }
+    if let Ok(Some(user)) = token_review(body, "nodetally") {
+        assert!(user.len() <= TEXT_BYTES_MAX);
     }
     if let Ok(version) = version(body) {
         assert!(version.len() <= TEXT_BYTES_MAX);

@@ -829,6 +829,14 @@ keys! {
         environment: &["NODETALLY_RECEIVER_REQUESTHEADER_ALLOWED_NAMES"],
         purpose: "The common names that such a certificate may have. With an empty list it may have any.",
     }
+    RECEIVER_TOKEN_REVIEW: "receiver"."token_review" {
+        kind: Kind::Bool,
+        condition: "together with tokens_file",
+        default: KeyDefault::Is("false"),
+        environment: &["NODETALLY_RECEIVER_TOKEN_REVIEW"],
+        purpose: "Whether the Kubernetes API server is asked whose a token is that is not in tokens_file. \
+            Its service account must then be in a line of that file.",
+    }
     RECEIVER_INSECURE: "receiver"."insecure" {
         kind: Kind::Bool,
         default: KeyDefault::Is("false"),

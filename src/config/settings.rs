@@ -363,6 +363,8 @@ pub struct ReceiverSettings {
     pub tokens_file: Option<PathBuf>,
     /// The API server that may name a request's user; `None`: none may.
     pub front_proxy: Option<FrontProxySettings>,
+    /// True if the API server is asked whose other tokens are.
+    pub token_review: bool,
     /// True if other hosts may reach it without TLS or without tokens.
     pub insecure: bool,
     /// The database; `None`: in memory.
@@ -434,9 +436,15 @@ impl ReceiverSettings {
             let missing = if tls.is_none() { "tls_certificate_file" } else { "tokens_file" };
             return Err(resolver.conflict(key, &format!("receiver.{missing} is not set")));
         }
+        let token_review = resolver.get(&keys::RECEIVER_TOKEN_REVIEW)?;
+        if token_review && tokens_file.is_none() {
+            let key = &keys::RECEIVER_TOKEN_REVIEW;
+            return Err(resolver.conflict(key, "receiver.tokens_file is not set"));
+        }
         Ok(Self {
             listen: resolver.get(&keys::RECEIVER_LISTEN)?,
             tls,
+            token_review,
             tokens_file,
             front_proxy,
             insecure: resolver.get(&keys::RECEIVER_INSECURE)?,

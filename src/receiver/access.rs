@@ -3,6 +3,7 @@
 //! ```text
 //! # name    role             SHA-256 of the token
 //! worker-1  ingest:worker-1  sha256:2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b
+//! agents    ingest           serviceaccount:nodetally/nodetally
 //! ```
 //!
 //! The file has no token itself, so who reads it cannot send anything.
@@ -38,12 +39,19 @@ pub(super) enum TokenRole {
     Admin,
 }
 
-/// A token: its name in the log and in the store, its role, and its hash.
+/// A token: its name in the log and in the store, its role, and how it is known.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct AccessToken {
     pub(super) name: String,
     pub(super) role: TokenRole,
-    digest: [u8; 32],
+    proof: TokenProof,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum TokenProof {
+    Digest([u8; 32]),
+    /// `NAMESPACE/NAME` of the service account whose tokens these are.
+    Account(String),
 }
 
 impl fmt::Debug for AccessToken {
@@ -55,7 +63,7 @@ impl fmt::Debug for AccessToken {
 
 impl AccessToken {
     pub(super) fn new(name: impl Into<String>, role: TokenRole, token: &[u8]) -> Self {
-        Self { name: name.into(), role, digest: digest_of(token) }
+        Self { name: name.into(), role, proof: TokenProof::Digest(digest_of(token)) }
     }
 
     /// True if this is the token. Takes the same time wherever they differ.
@@ -64,11 +72,14 @@ impl AccessToken {
     }
 
     fn has_digest(&self, digest: &[u8; 32]) -> bool {
-        self.digest.ct_eq(digest).into()
+        match &self.proof {
+            TokenProof::Digest(own) => own.ct_eq(digest).into(),
+            TokenProof::Account(_) => false,
+        }
     }
 }
 
-fn digest_of(token: &[u8]) -> [u8; 32] {
+pub(super) fn digest_of(token: &[u8]) -> [u8; 32] {
     let mut of_token = [0; 32];
     for (slot, byte) in of_token.iter_mut().zip(digest(&SHA256, token).as_ref()) {
         *slot = *byte;
@@ -92,7 +103,9 @@ pub enum TokenListError {
 /// The fault of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenLineFault {
-    #[error("not NAME ROLE sha256:HASH, with spaces between")]
+    #[error(
+        "not NAME ROLE sha256:HASH or NAME ROLE serviceaccount:NAMESPACE/NAME, with spaces between"
+    )]
     Fields,
     #[error(
         "the name is not 1 to {NAME_CHARS_MAX} letters, digits, \".\", \"_\" and \"-\", starting with \
@@ -108,6 +121,8 @@ pub enum TokenLineFault {
          prints them"
     )]
     Hash,
+    #[error("the service account is not NAMESPACE/NAME")]
+    Account,
     #[error("the hash is that of an empty token")]
     EmptyToken,
     #[error("line {0} has the same name")]
@@ -119,6 +134,8 @@ pub enum TokenLineFault {
 /// Tokens that are found by their hash.
 pub(super) struct TokenList {
     tokens: Vec<(u64, Arc<AccessToken>)>,
+    /// Those of service accounts, by `NAMESPACE/NAME`.
+    accounts: HashMap<String, Arc<AccessToken>>,
     keyed: RandomState,
 }
 
@@ -137,14 +154,14 @@ impl TokenList {
         let text = std::str::from_utf8(text).map_err(|_| TokenListError::NotUtf8)?;
         let keyed = RandomState::new();
         let mut names = HashMap::new();
-        let mut digests = HashMap::new();
-        let mut tokens = Vec::new();
+        let mut proofs = HashMap::new();
+        let (mut tokens, mut accounts) = (Vec::new(), HashMap::new());
         for (at, text) in text.lines().enumerate() {
             let text = text.trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            if tokens.len() == TOKENS_MAX {
+            if tokens.len() + accounts.len() == TOKENS_MAX {
                 return Err(TokenListError::TooMany);
             }
             let line = at + 1;
@@ -156,23 +173,35 @@ impl TokenList {
                 }
                 Entry::Vacant(free) => free.insert(line),
             };
-            match digests.entry(token.digest) {
+            match proofs.entry(token.proof.clone()) {
                 Entry::Occupied(first) => {
                     return Err(failed(TokenLineFault::SameToken(*first.get())));
                 }
                 Entry::Vacant(free) => free.insert(line),
             };
-            tokens.push((keyed.hash_one(token.digest), Arc::new(token)));
+            match token.proof.clone() {
+                TokenProof::Digest(digest) => {
+                    tokens.push((keyed.hash_one(digest), Arc::new(token)));
+                }
+                TokenProof::Account(account) => {
+                    accounts.insert(account, Arc::new(token));
+                }
+            }
         }
-        if tokens.is_empty() {
+        if tokens.is_empty() && accounts.is_empty() {
             return Err(TokenListError::Empty);
         }
         tokens.sort_by_key(|(key, _)| *key);
-        Ok(Self { tokens, keyed })
+        Ok(Self { tokens, accounts, keyed })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tokens.len()
+        self.tokens.len() + self.accounts.len()
+    }
+
+    /// The entry of this service account, `NAMESPACE/NAME`.
+    pub(super) fn of_account(&self, account: &str) -> Option<&Arc<AccessToken>> {
+        self.accounts.get(account)
     }
 
     /// The entry of this token.
@@ -210,12 +239,26 @@ fn parse_line(line: &str) -> Result<AccessToken, TokenLineFault> {
         (_, Some(_)) => return Err(TokenLineFault::Node),
         _ => return Err(TokenLineFault::Role),
     };
+    if let Some(account) = hash.strip_prefix("serviceaccount:") {
+        let proof = TokenProof::Account(checked_account(account)?.to_owned());
+        return Ok(AccessToken { name: name.to_owned(), role, proof });
+    }
     let hash = hash.strip_prefix("sha256:").ok_or(TokenLineFault::Hash)?;
     let digest = from_hex(hash).ok_or(TokenLineFault::Hash)?;
     if hash.eq_ignore_ascii_case(DIGEST_OF_NOTHING) {
         return Err(TokenLineFault::EmptyToken);
     }
-    Ok(AccessToken { name: name.to_owned(), role, digest })
+    Ok(AccessToken { name: name.to_owned(), role, proof: TokenProof::Digest(digest) })
+}
+
+fn checked_account(account: &str) -> Result<&str, TokenLineFault> {
+    let is_name = |name: &str, bytes_max| {
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+        (1..=bytes_max).contains(&name.len()) && name.chars().all(is_allowed)
+    };
+    let parts = account.split_once('/');
+    let is_account = parts.is_some_and(|(ns, name)| is_name(ns, 63) && is_name(name, 253));
+    if is_account { Ok(account) } else { Err(TokenLineFault::Account) }
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
@@ -270,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_service_account_is_found_by_its_name_and_not_as_a_token() {
+        let text = format!("a read sha256:{HUNTER2}\nagents ingest serviceaccount:ns-1/agent.x\n");
+        let tokens = TokenList::parse(text.as_bytes()).unwrap();
+        assert_eq!(tokens.len(), 2);
+        let agents = tokens.of_account("ns-1/agent.x").unwrap();
+        assert_eq!((&*agents.name, &agents.role), ("agents", &TokenRole::Ingest));
+        assert!(!agents.is(b"ns-1/agent.x") && tokens.find(b"ns-1/agent.x").is_none());
+        assert!(tokens.of_account("ns-1/agent").is_none());
+        let twice = format!("{text}b read serviceaccount:ns-1/agent.x\n");
+        assert_eq!(fault(&twice), "line 3: line 2 has the same token");
+        assert!(TokenList::parse(b"b read serviceaccount:ns/b").is_ok());
+    }
+
+    #[test]
     fn each_of_many_tokens_is_found() {
         let line = |at: usize| {
             let hex: String =
@@ -289,6 +346,10 @@ mod tests {
     fn a_wrong_line_is_named_by_its_number_and_not_repeated() {
         let good = format!("a read sha256:{HUNTER2}");
         for (line, expected) in [
+            ("b read serviceaccount:nodetally", "the service account is not NAMESPACE/NAME"),
+            ("b read serviceaccount:Node/tally", "the service account is not NAMESPACE/NAME"),
+            ("b read serviceaccount:/a", "the service account is not NAMESPACE/NAME"),
+            ("b read serviceaccount:a/b/c", "the service account is not NAMESPACE/NAME"),
             ("hunter2", "not NAME ROLE"),
             (&*format!("b read sha256:{HUNTER2} -"), "not NAME ROLE"),
             (&*format!("-b read sha256:{HUNTER2}"), "the name is not"),

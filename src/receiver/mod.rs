@@ -34,6 +34,7 @@ mod span;
 mod state;
 mod store;
 mod tls;
+mod token_review;
 mod tokens_file;
 
 pub use bounds::ReceiverBounds;
@@ -49,4 +50,5 @@ pub use store::{
     store_info,
 };
 pub use tls::{OnFailedHandshake, TlsListener};
+pub use token_review::{AUDIENCE, AskForUser, TokenReviews};
 pub use tokens_file::{TokensFile, TokensFileError};

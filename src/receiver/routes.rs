@@ -13,8 +13,8 @@ use super::answer::Refusal;
 use super::host_header::host_fault;
 use super::listener::Peer;
 use super::request::discard_body;
-use super::rights::{TwoCredentials, is_for_all};
-use super::state::ReceiverState;
+use super::rights::{Rights, is_for_all};
+use super::state::{ReceiverState, RightsError};
 use super::{
     api_server, metrics_k8s_io, openapi, page, pod_batch, pod_lifecycle, resource_api, samples,
 };
@@ -64,15 +64,20 @@ async fn check_access(
     next: Next,
 ) -> Response {
     let who = Asker::of(&request);
-    let certificates = request.extensions().get().cloned().unwrap_or_default();
-    let checked = match state.rights_of(request.headers(), &certificates) {
-        Err(TwoCredentials) => Err(Refusal::bad_request(
-            "there are two tokens; send one header, Authorization or X-API-Key",
-        )),
-        Ok(rights) if is_for_all(&who.method, request.uri().path()) => Ok(rights),
-        Ok(rights) => {
-            let is_allowed = rights.check_request(&who.method, request.uri().path());
-            is_allowed.map(|()| rights)
+    let checked = if is_for_all(&who.method, request.uri().path()) {
+        Ok(Rights::NONE)
+    } else {
+        let certificates = request.extensions().get().cloned().unwrap_or_default();
+        match state.rights_of(request.headers(), &certificates).await {
+            Ok(rights) => {
+                let is_allowed = rights.check_request(&who.method, request.uri().path());
+                is_allowed.map(|()| rights)
+            }
+            Err(error @ RightsError::TwoCredentials) => Err(Refusal::bad_request(error)),
+            Err(error @ RightsError::NoReview(_)) => {
+                state.log("a token cannot be checked", || format!("{who}: {error}"));
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, NO_REVIEW))
+            }
         }
     };
     let response = match checked {
@@ -95,6 +100,9 @@ async fn check_access(
     }
     response
 }
+
+/// The answer to a request whose token the API server does not check. The reason is in the log alone.
+const NO_REVIEW: &str = "the token cannot be checked now: the API server does not answer";
 
 /// The origin of a request, for the log.
 struct Asker {

@@ -23,6 +23,7 @@ use super::rights::{Rights, TwoCredentials, credential};
 use super::store::{
     Change, DocumentKind, EntityQuery, SqlitePlace, SqliteStore, StorePost, Stored, StoredOutcome,
 };
+use super::token_review::TokenReviews;
 use super::tokens_file::TokensFile;
 use crate::quantity::WallTime;
 
@@ -55,6 +56,17 @@ pub struct ReceiverAccess {
     pub tokens: Option<TokensFile>,
     /// The API server that may name a request's user; `None`: none may.
     pub front_proxy: Option<FrontProxy>,
+    /// The API server that is asked whose other tokens are; `None`: none is.
+    pub token_reviews: Option<TokenReviews>,
+}
+
+/// The reason why the rights of a request are not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum RightsError {
+    #[error("there are two tokens; send one header, Authorization or X-API-Key")]
+    TwoCredentials,
+    #[error("{0}")]
+    NoReview(String),
 }
 
 /// The store cannot be opened.
@@ -116,11 +128,11 @@ impl ReceiverState {
     /// The rights of a request with these headers, from a client with these certificates.
     ///
     /// A user whom an API server names counts before a token, which the API server may have passed on.
-    pub(super) fn rights_of(
+    pub(super) async fn rights_of(
         &self,
         headers: &HeaderMap,
         certificates: &ClientCertificates,
-    ) -> Result<Rights, TwoCredentials> {
+    ) -> Result<Rights, RightsError> {
         let access = self.access();
         let Some(file) = &access.tokens else { return Ok(Rights::Unlimited) };
         let proxy = access.front_proxy.as_ref();
@@ -130,12 +142,21 @@ impl ReceiverState {
             Ok(None) => Rights::NONE,
             Err(fault) => Rights::None(fault.message()),
         };
-        let Some(token) = credential(headers)? else { return Ok(none) };
+        let token = credential(headers).map_err(|TwoCredentials| RightsError::TwoCredentials)?;
+        let Some(token) = token else { return Ok(none) };
         let own = &self.0.own_token.1;
         if own.is(token) {
             return Ok(Rights::Of(Arc::clone(own)));
         }
-        Ok(file.tokens().find(token).map_or(none, |found| Rights::Of(Arc::clone(found))))
+        let tokens = file.tokens();
+        if let Some(found) = tokens.find(token) {
+            return Ok(Rights::Of(Arc::clone(found)));
+        }
+        let Some(reviews) = &access.token_reviews else { return Ok(none) };
+        let account = reviews.account(token, self.now()).await.map_err(RightsError::NoReview)?;
+        let Some(account) = account else { return Ok(none) };
+        let found = tokens.of_account(&account).map(|found| Rights::Of(Arc::clone(found)));
+        Ok(found.unwrap_or(Rights::None(NO_LINE)))
     }
 
     /// True if what was pushed ends with the process.
@@ -235,6 +256,9 @@ fn check_change(rights: &Rights, change: &Change) -> Result<(), Refusal> {
         nodes.chain(of_pods).chain(of_units).chain(of_documents.map(|document| &document.name));
     names.try_for_each(|node| rights.check_node(node))
 }
+
+const NO_LINE: &str =
+    "the token is valid, but its service account is in no line of receiver.tokens_file";
 
 /// The sender of posts of this process. No name in a tokens file has a space.
 const OWN_SENDER: &str = "this agent";

@@ -6,8 +6,14 @@ use std::sync::Arc;
 use super::certificate::{self, CertificateKeys};
 use super::error::{AccessError, AgentError};
 use super::handshakes::HandshakeLog;
+use super::sources;
+use crate::clock;
 use crate::config::{ReceiverSettings, Settings};
-use crate::receiver::{FrontProxy, OnFailedHandshake, ReceiverAccess, TokensFile};
+use crate::directory::kubernetes::TokenReviewer;
+use crate::endpoint::client::seed;
+use crate::receiver::{
+    AUDIENCE, FrontProxy, OnFailedHandshake, ReceiverAccess, TokenReviews, TokensFile,
+};
 
 /// Reads the files of `[receiver]`.
 ///
@@ -18,10 +24,26 @@ pub fn open(settings: &Settings) -> Result<ReceiverAccess, AgentError> {
     if let Some(missing) = missing(receiver).filter(|_| !receiver.insecure) {
         return Err(AgentError::Exposed { address: receiver.listen, missing });
     }
-    Ok(of(receiver)?)
+    let reviewer = receiver.token_review.then(|| token_reviews(settings));
+    Ok(ReceiverAccess { token_reviews: reviewer, ..of_files(receiver)? })
 }
 
-fn of(receiver: &ReceiverSettings) -> Result<ReceiverAccess, AccessError> {
+/// The API server that the directory's settings name, as it is asked for tokens.
+fn token_reviews(settings: &Settings) -> TokenReviews {
+    let access = sources::api_access(settings);
+    let (clock, wall_clock) = (clock::boot_time, clock::wall_time);
+    let reviewer = TokenReviewer::new(access, clock, wall_clock, seed(&settings.node.name));
+    let reviewer = Arc::new(reviewer);
+    TokenReviews::new(Arc::new(move |token| {
+        let reviewer = Arc::clone(&reviewer);
+        Box::pin(async move {
+            let answer = reviewer.review(&token, AUDIENCE).await;
+            answer.map_err(|error| error.to_string())
+        })
+    }))
+}
+
+fn of_files(receiver: &ReceiverSettings) -> Result<ReceiverAccess, AccessError> {
     let front_proxy = receiver
         .front_proxy
         .as_ref()
@@ -32,7 +54,7 @@ fn of(receiver: &ReceiverSettings) -> Result<ReceiverAccess, AccessError> {
         |files| certificate::server_config(CertificateKeys::RECEIVER, files, clients.clone());
     let tls = receiver.tls.as_ref().map(of_tls).transpose()?;
     let tokens = receiver.tokens_file.as_deref().map(TokensFile::open).transpose()?;
-    Ok(ReceiverAccess { tls, tokens, front_proxy })
+    Ok(ReceiverAccess { tls, tokens, front_proxy, token_reviews: None })
 }
 
 /// The reason why the receiver cannot answer as configured, for `check`; `None`: there is none.
@@ -100,6 +122,7 @@ mod tests {
             tls: has_tls.then(files),
             tokens_file: has_tokens.then(|| "/t".into()),
             front_proxy: None,
+            token_review: false,
             insecure: true,
             store: None,
             retention: Duration::from_secs(3600),

@@ -243,11 +243,16 @@ fn annotation_bytes_max(directory: &DirectorySettings) -> usize {
     usize::try_from(directory.annotation_bytes_max.as_bytes()).unwrap_or(usize::MAX)
 }
 
-fn kubernetes_options(settings: &Settings, seed: u64) -> kubernetes::KubernetesOptions {
-    let access = match &settings.directory.kubeconfig {
+/// The API server of the settings, and the credentials for it.
+pub(super) fn api_access(settings: &Settings) -> ApiAccess {
+    match &settings.directory.kubeconfig {
         Some(file) => ApiAccess::Kubeconfig(file.clone()),
         None => ApiAccess::InCluster(ServiceAccount::default()),
-    };
+    }
+}
+
+fn kubernetes_options(settings: &Settings, seed: u64) -> kubernetes::KubernetesOptions {
+    let access = api_access(settings);
     let node_name = settings.node.name.as_str();
     let mut options = kubernetes::KubernetesOptions::new(
         node_name,

@@ -26,6 +26,7 @@ mod pod_batch;
 mod pod_lifecycle;
 mod samples;
 mod store_file;
+mod token_review;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

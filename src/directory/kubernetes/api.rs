@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -103,6 +103,19 @@ impl ApiClient {
         self.whole(asked, body).await
     }
 
+    /// The body of the answer to an object that is posted.
+    pub(super) async fn post(
+        &self,
+        asked: ApiRequest,
+        path: &str,
+        json: String,
+    ) -> Result<Vec<u8>, ApiError> {
+        let request = Request::builder().method(Method::POST).uri(path).header(ACCEPT, JSON);
+        let request = request.header(CONTENT_TYPE, JSON).body(Body::from(json.into_bytes()));
+        let body = self.send(asked, request).await?;
+        self.whole(asked, body).await
+    }
+
     /// The unread body of an answer of status 200.
     pub(super) async fn open(
         &self,
@@ -110,21 +123,27 @@ impl ApiClient {
         path: &str,
         accept: &'static str,
     ) -> Result<Body, ApiError> {
-        let wait = self.not_before().since((self.clock)());
-        tokio::time::sleep(wait.min(ASKED_WAIT_MAX)).await;
         // The client library panics on a URL of more than 64 KiB.
         if path.len() > PATH_BYTES_MAX {
             let noun = asked.noun();
             let text = format!("the API server's token for the next page is too long ({noun})");
             return Err(ApiError::new(ApiErrorKind::Other, text));
         }
-        let mut request = Request::builder()
-            .method(Method::GET)
-            .uri(path)
-            .header(ACCEPT, HeaderValue::from_static(accept))
-            .header(USER_AGENT, HeaderValue::from_static(AGENT))
-            .body(Body::empty())
-            .map_err(|error| ApiError::new(ApiErrorKind::Other, error.to_string()))?;
+        let request = Request::builder().method(Method::GET).uri(path).header(ACCEPT, accept);
+        self.send(asked, request.body(Body::empty())).await
+    }
+
+    /// Sends a request with the credentials, once the server wants one.
+    async fn send(
+        &self,
+        asked: ApiRequest,
+        request: Result<Request<Body>, hyper::http::Error>,
+    ) -> Result<Body, ApiError> {
+        let wait = self.not_before().since((self.clock)());
+        tokio::time::sleep(wait.min(ASKED_WAIT_MAX)).await;
+        let mut request =
+            request.map_err(|error| ApiError::new(ApiErrorKind::Other, error.to_string()))?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if let Some(authorization) = self.credentials().header() {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
@@ -135,7 +154,8 @@ impl ApiClient {
             Err(_) => return Err(ApiError::timeout(asked, &self.access, self.silence_max)),
         };
         let wait = self.note_asked_wait(&answer);
-        if answer.status() == hyper::StatusCode::OK {
+        // What is created is answered 201.
+        if matches!(answer.status(), hyper::StatusCode::OK | hyper::StatusCode::CREATED) {
             return Ok(answer.into_body());
         }
         let code = answer.status();

@@ -25,6 +25,7 @@ pub(super) enum ApiRequest {
     ReplicaSet,
     Job,
     Version,
+    TokenReview,
 }
 
 impl ApiRequest {
@@ -37,6 +38,7 @@ impl ApiRequest {
             Self::ReplicaSet => ("get", "replicasets", "apps"),
             Self::Job => ("get", "jobs", "batch"),
             Self::Version => ("get", "/version", ""),
+            Self::TokenReview => ("create", "tokenreviews", "authentication.k8s.io"),
         }
     }
 
@@ -48,6 +50,7 @@ impl ApiRequest {
             Self::ReplicaSet => "a ReplicaSet",
             Self::Job => "a Job",
             Self::Version => "the version",
+            Self::TokenReview => "a TokenReview",
         }
     }
 }

@@ -25,6 +25,7 @@ mod plugin;
 mod probe;
 mod proxy;
 mod source;
+mod token_review;
 mod watch;
 
 pub use access::{ApiAccess, ServiceAccount};
@@ -32,3 +33,4 @@ pub use error::ApiError;
 pub use options::KubernetesOptions;
 pub use probe::probe;
 pub use source::run;
+pub use token_review::TokenReviewer;

@@ -216,6 +216,17 @@ pub fn version(body: &[u8]) -> Result<Box<str>, DecodeError> {
     Ok(version.git_version.0)
 }
 
+/// The user of an answered `TokenReview`; `None`: the token is not valid for this audience.
+pub fn token_review(body: &[u8], audience: &str) -> Result<Option<String>, DecodeError> {
+    let review: wire::ApiTokenReview = serde_json::from_slice(body)?;
+    let status = review.status.unwrap_or_default();
+    // An authenticator that knows no audiences leaves them out, and then the token can be for anybody.
+    let is_for_it = status.audiences.is_some_and(|all| all.0.iter().any(|one| *one.0 == *audience));
+    let is_valid = status.authenticated == Some(true) && is_for_it;
+    let user = status.user.and_then(|user| user.username).filter(|_| is_valid);
+    Ok(user.map(|user| user.0.into()))
+}
+
 /// Parses a `Status`. Some errors have none: 429 and some 404s are plain text.
 pub fn status(body: &[u8]) -> Result<ErrorStatus, DecodeError> {
     let status: wire::ApiStatus = serde_json::from_slice(body)?;

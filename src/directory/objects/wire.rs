@@ -16,6 +16,7 @@ pub(super) const CONTAINERS_MAX: usize = 128;
 pub(super) const CONDITIONS_MAX: usize = 64;
 const PORTS_MAX: usize = 128;
 const OWNERS_MAX: usize = 16;
+const AUDIENCES_MAX: usize = 16;
 const ADDRESSES_MAX: usize = 32;
 const ITEMS_MAX: usize = crate::directory::source_status::PODS_MAX;
 
@@ -42,6 +43,23 @@ pub(super) struct ApiEvent<'a> {
     pub kind: std::borrow::Cow<'a, str>,
     #[serde(borrow)]
     pub object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApiTokenReview {
+    pub status: Option<ApiTokenStatus>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct ApiTokenStatus {
+    pub authenticated: Option<bool>,
+    pub user: Option<ApiTokenUser>,
+    pub audiences: Option<BoundedList<BoundedText, AUDIENCES_MAX>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ApiTokenUser {
+    pub username: Option<BoundedText>,
 }
 
 /// The version of an object of any kind.

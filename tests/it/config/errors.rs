@@ -41,8 +41,8 @@ const BAD_FILES: &[(&str, &str)] = &[
         "[receiver]\ninterval = \"15s\"",
         "nodetally.toml:2: receiver.interval: unknown key, did you mean \"sampling.interval\"?; \
          allowed in [receiver]: listen, tls_certificate_file, tls_key_file, tokens_file, \
-         requestheader_client_ca_file, requestheader_allowed_names, insecure, store, retention, \
-         stale_after",
+         requestheader_client_ca_file, requestheader_allowed_names, token_review, insecure, store, \
+         retention, stale_after",
     ),
     (
         "[receiver]\nrequestheader_client_ca_file = \"/etc/ca.pem\"",
@@ -50,6 +50,11 @@ const BAD_FILES: &[(&str, &str)] = &[
          receiver.tls_certificate_file is not set; allowed: the absolute path of a file of PEM \
          certificates, or \"${CREDENTIALS_DIRECTORY}/NAME\" for a credential from systemd; together \
          with tls_certificate_file and tokens_file",
+    ),
+    (
+        "[receiver]\ntoken_review = true",
+        "nodetally.toml:2: receiver.token_review = true: receiver.tokens_file is not set; allowed: \
+         true or false; together with tokens_file",
     ),
     (
         "[receiver]\nrequestheader_allowed_names = [\"aggregator\"]",

@@ -171,6 +171,7 @@ tls_key_file = "/etc/nodetally/receiver.key"
 tokens_file = "/etc/nodetally/tokens"
 requestheader_client_ca_file = "/etc/nodetally/front-proxy-ca.pem"
 requestheader_allowed_names = ["front-proxy-client", "aggregator"]
+token_review = true
 insecure = true
 store = "/var/lib/receiver.db"
 retention = "2h"

@@ -128,6 +128,7 @@ listen = "127.0.0.1:7643"             # default
 # tokens_file: not set: everybody who reaches the address may read and write
 # requestheader_client_ca_file: not set: X-Remote-User counts for nothing
 requestheader_allowed_names = []      # default
+token_review = false                  # default
 insecure = false                      # default
 store = "none"                        # default
 retention = "1h"                      # default

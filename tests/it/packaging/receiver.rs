@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -13,7 +13,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use nodetally::config::{KEYS, Settings};
-use nodetally::receiver::TokensFile;
+use nodetally::receiver::{AUDIENCE, TokensFile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -262,47 +262,71 @@ fn without_line_breaks(object: &mut Value) {
     }
 }
 
-/// The page's commands make the files, and `kubectl` makes the objects of them.
-#[test]
-fn the_example_of_the_page_is_one_whole() {
-    let Some(kubectl) = tool("kubectl") else { return };
-    if Command::new("openssl").arg("version").output().is_err() {
-        skip("openssl is not installed");
-        return;
-    }
-    let page = text(PAGE);
-    let dir = tempfile::tempdir().unwrap();
-    let deploy = dir.path().join("deploy");
-    fs::create_dir(&deploy).unwrap();
-    std::os::unix::fs::symlink(tree("packaging"), dir.path().join("packaging")).unwrap();
-    for step in ["2", "3"] {
-        let made = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &block(&page, step, "sh")])
-            .current_dir(dir.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{step}: {}", String::from_utf8_lossy(&made.stderr));
-    }
-    fs::write(deploy.join("front-proxy-ca.crt"), "the front proxy's CA").unwrap();
-    let config = block(&page, "4", "toml");
-    fs::write(deploy.join("config.toml"), &config).unwrap();
-    fs::write(deploy.join("kustomization.yaml"), block(&page, "5", "yaml")).unwrap();
-    let rendered = |kustomization: Option<&str>| {
-        if let Some(text) = kustomization {
-            fs::write(deploy.join("kustomization.yaml"), text).unwrap();
+/// The folder of the page's example, with the files that its commands make.
+struct Example {
+    kubectl: PathBuf,
+    page: String,
+    dir: tempfile::TempDir,
+}
+
+impl Example {
+    /// `None`: a program is missing, which is recorded.
+    fn make() -> Option<Self> {
+        let kubectl = tool("kubectl")?;
+        if Command::new("openssl").arg("version").output().is_err() {
+            skip("openssl is not installed");
+            return None;
         }
-        let output = Command::new(&kubectl)
+        let page = text(PAGE);
+        let dir = tempfile::tempdir().unwrap();
+        let deploy = dir.path().join("deploy");
+        fs::create_dir(&deploy).unwrap();
+        std::os::unix::fs::symlink(tree("packaging"), dir.path().join("packaging")).unwrap();
+        for step in ["2", "3"] {
+            let made = Command::new("bash")
+                .args(["-euo", "pipefail", "-c", &block(&page, step, "sh")])
+                .current_dir(dir.path())
+                .output()
+                .unwrap();
+            assert!(made.status.success(), "{step}: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        fs::write(deploy.join("front-proxy-ca.crt"), "the front proxy's CA").unwrap();
+        fs::write(deploy.join("config.toml"), block(&page, "4", "toml")).unwrap();
+        Some(Self { kubectl, page, dir })
+    }
+
+    /// The code block of this language in a section.
+    fn code(&self, section: &str, language: &str) -> &str {
+        let behind = self.page.split(&format!("\n## {section}\n")).nth(1).unwrap();
+        behind.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap()
+    }
+
+    fn objects(&self, kustomization: &str) -> Vec<Value> {
+        let deploy = self.dir.path().join("deploy");
+        fs::write(deploy.join("kustomization.yaml"), kustomization).unwrap();
+        let output = Command::new(&self.kubectl)
             .args(["kustomize", "--load-restrictor=LoadRestrictionsNone"])
             .arg(&deploy)
-            .env("HOME", dir.path())
+            .env("HOME", self.dir.path())
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut objects = strict::documents(&String::from_utf8_lossy(&output.stdout)).unwrap();
         objects.iter_mut().for_each(without_line_breaks);
         objects
-    };
-    let objects = rendered(None);
+    }
+
+    fn check_tokens(&self, lines: &[u8]) {
+        let tokens_file = self.dir.path().join("tokens");
+        fs::write(&tokens_file, lines).unwrap();
+        TokensFile::open(&tokens_file).unwrap();
+    }
+}
+
+#[test]
+fn the_example_of_the_page_is_one_whole() {
+    let Some(example) = Example::make() else { return };
+    let objects = example.objects(&block(&example.page, "5", "yaml"));
     for object in &objects {
         strict::check(object).unwrap_or_else(|error| panic!("{error}"));
     }
@@ -318,15 +342,13 @@ fn the_example_of_the_page_is_one_whole() {
         objects.iter().find(|one| one["metadata"]["name"] == "nodetally-front-proxy-ca");
     assert_eq!(front_proxy.unwrap()["data"]["ca.crt"], "the front proxy's CA");
     let tokens: Secret = of_kind(&objects, "Secret", "nodetally-receiver-tokens");
-    let tokens_file = dir.path().join("tokens");
-    fs::write(&tokens_file, &tokens.data.unwrap()["tokens"].0).unwrap();
-    TokensFile::open(&tokens_file).unwrap();
+    example.check_tokens(&tokens.data.unwrap()["tokens"].0);
 
     // The agents find the Service, its CA and their token.
     let daemon_set: DaemonSet = of_kind(&objects, "DaemonSet", "nodetally");
     let pod = pod_of(daemon_set);
     let variables = environment_of(container_of(&pod).env.as_ref().unwrap(), "192.0.2.7");
-    let settings = resolved(config, variables).unwrap();
+    let settings = resolved(block(&example.page, "4", "toml"), variables).unwrap();
     let [endpoint] = &settings.endpoints[..] else { panic!("one endpoint") };
     let shown = format!("{endpoint:?}");
     assert!(shown.contains(&service_name(&objects)), "{shown}");
@@ -343,12 +365,47 @@ fn the_example_of_the_page_is_one_whole() {
         let items = source.items.iter().flatten().map(|item| (&*item.key, &*item.path));
         assert!(secret == "nodetally-token" || items.eq([("ca.crt", "ca.crt")]), "no private key");
     }
-    // With the other variant it is cert-manager that makes the certificate.
+}
+
+/// The token of the kubelet, for the audience that the receiver wants.
+#[test]
+fn agents_send_tokens_of_their_account_that_the_receiver_may_ask_for() {
+    let Some(example) = Example::make() else { return };
+    let code = |language| example.code("Tokens of service accounts", language);
+    let kustomization = block(&example.page, "5", "yaml");
+    let agents = "components:\n  - ../packaging/kubernetes/receiver/agents\n";
+    assert!(kustomization.contains(agents));
+    let objects = example.objects(&kustomization.replace(agents, code("yaml")));
+    for object in &objects {
+        strict::check(object).unwrap_or_else(|error| panic!("{error}"));
+    }
+    example.check_tokens(code("text").as_bytes());
+    let pod = pod_of(of_kind(&objects, "DaemonSet", "nodetally"));
+    let file = code("toml").split('"').nth(1).unwrap();
+    let (volume, name) = volume_of(&pod, Path::new(file));
+    let source = &volume.projected.as_ref().unwrap().sources.as_ref().unwrap()[0];
+    let source = source.service_account_token.as_ref().unwrap();
+    assert_eq!((source.audience.as_deref(), &*source.path), (Some(AUDIENCE), name));
+    let account = pod.service_account_name.as_ref().unwrap();
+    assert!(code("text").contains(&format!(" serviceaccount:nodetally/{account}\n")));
+    let pod = deployment(&objects);
+    assert_eq!(pod.automount_service_account_token, Some(true));
+    assert!(settings(&pod).receiver.token_review);
+    let role: ClusterRole = of_kind(&objects, "ClusterRole", "nodetally-receiver");
+    let [rule] = &role.rules.unwrap()[..] else { panic!("one rule") };
+    assert_eq!(rule.verbs, ["create"]);
+    assert_eq!(rule.resources.as_deref(), Some(&["tokenreviews".to_owned()][..]));
+    let policy: NetworkPolicy = of_kind(&objects, "NetworkPolicy", "nodetally-receiver");
+    assert_eq!(policy.spec.unwrap().policy_types, Some(vec!["Ingress".to_owned()]));
+}
+
+#[test]
+fn with_cert_manager_the_api_service_gets_its_ca_from_it() {
+    let Some(example) = Example::make() else { return };
     let base = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n  \
                 - ../packaging/kubernetes\n  - ../packaging/kubernetes/receiver\n";
-    let components = page.split("## With cert-manager").nth(1).unwrap();
-    let components = components.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
-    let objects = rendered(Some(&format!("{base}{components}")));
+    let components = example.code("With cert-manager", "yaml");
+    let objects = example.objects(&format!("{base}{components}"));
     let kinds = objects.iter().filter(|object| object["kind"] == "Certificate").count();
     assert_eq!(kinds, 2);
     let api = objects.iter().find(|object| object["kind"] == "APIService").unwrap();
