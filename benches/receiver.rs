@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Receiver, ReceiverBounds, ReceiverState, SqlitePlace};
+use nodetally::receiver::{Receiver, ReceiverBounds, ReceiverState, SqlitePlace, StorePlace};
 use serde_json::{Value, json};
 
 const BEGIN_MS: u64 = 1_749_654_000_000;
@@ -48,7 +48,7 @@ fn serve(path: &str) {
     };
     let begun = Instant::now();
     let state = ReceiverState::open(
-        &SqlitePlace::File(path.into()),
+        &StorePlace::Sqlite(SqlitePlace::File(path.into())),
         bounds,
         Arc::new(move || WallTime::from_unix_millis(read.load(Ordering::Relaxed))),
     )

@@ -37,7 +37,7 @@ use sqlite::SqliteStore;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StorePlace {
     Sqlite(SqlitePlace),
-    Postgres(PostgresAddress),
+    Postgres(Box<PostgresAddress>),
 }
 
 impl StorePlace {
