@@ -38,6 +38,6 @@ pub use listener::{ConnectionLimits, Listener, Peer, serve_router};
 pub use routes::router;
 pub use server::Receiver;
 pub use state::{OpenError, ReceiverAccess, ReceiverState, WallClock};
-pub use store::{PostgresAddress, PostgresAddressError, SqlitePlace, StorePlace, is_postgres_url};
+pub use store::{PostgresAddress, PostgresAddressError, SqlitePlace, StorePlace};
 pub use tls::{OnFailedHandshake, TlsListener};
 pub use tokens_file::{TokensFile, TokensFileError};

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::error::AgentError;
 use super::{host, receiver_access};
 use crate::clock;
-use crate::config::{ReceiverSettings, Settings};
+use crate::config::{ReceiverSettings, Settings, StoreLocation};
 use crate::delivery::{self, BaseUrl};
 use crate::descriptors;
 use crate::endpoint::client::seed;
@@ -20,7 +20,9 @@ use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::panics;
-use crate::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace, StorePlace};
+use crate::receiver::{
+    PostgresAddress, Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace, StorePlace,
+};
 
 /// The most bytes of a store in memory.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
@@ -225,8 +227,16 @@ fn exposure(settings: &ReceiverSettings, address: SocketAddr) -> Option<String> 
 /// # Errors
 /// The store cannot be opened.
 pub(super) fn open(settings: &Settings) -> Result<ReceiverState, AgentError> {
-    let Some(path) = &settings.receiver.store else {
-        return open_at(&StorePlace::MEMORY, memory_bounds(settings));
+    let path = match &settings.receiver.store {
+        None => return open_at(&StorePlace::MEMORY, memory_bounds(settings)),
+        Some(StoreLocation::File(path)) => path,
+        Some(StoreLocation::Postgres(url)) => {
+            let address = PostgresAddress::of_url(url).map_err(|error| AgentError::Store {
+                store: "receiver.store".to_owned(),
+                reason: error.to_string(),
+            })?;
+            return open_at(&StorePlace::Postgres(Box::new(address)), file_bounds(settings));
+        }
     };
     let directory = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     directory.map_err(|error| AgentError::Store {

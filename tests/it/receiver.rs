@@ -19,6 +19,7 @@ mod idempotency;
 mod metrics_k8s_io;
 mod pod_batch;
 mod pod_lifecycle;
+mod postgres;
 mod samples;
 
 use std::net::SocketAddr;

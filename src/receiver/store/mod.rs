@@ -28,7 +28,7 @@ pub(super) use port::{
     PodRow, PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
     StoredOutcome, SumKey, SumRow, UnitPush, UsagePushes,
 };
-pub use postgres::{PostgresAddress, PostgresAddressError, is_postgres_url};
+pub use postgres::{PostgresAddress, PostgresAddressError};
 use postgres::PostgresStore;
 pub use sqlite::SqlitePlace;
 use sqlite::SqliteStore;

@@ -145,6 +145,18 @@ impl Tested {
         self.post(seconds, "", pods(Dialect::ResourceApi, &[("default", name, "n", cpu)])).await
     }
 
+    /// Pushes one after the other, many at once on their way: a store in a database answers each once
+    /// it has written.
+    async fn push_all(&self, name: &str, pushes: impl Iterator<Item = (u64, u64)>) {
+        let mut pushes = pushes.peekable();
+        while pushes.peek().is_some() {
+            let some = pushes.by_ref().take(32).map(|(seconds, cpu)| self.push(seconds, name, cpu));
+            for stored in futures_util::future::join_all(some).await {
+                stored.unwrap();
+            }
+        }
+    }
+
     async fn live(&self, seconds: u64) -> Vec<String> {
         let since = at(seconds).minus(self.bounds.stale_after);
         let wanted = EntityQuery { since, ..EntityQuery::default() };
@@ -439,12 +451,9 @@ async fn pushes_become_minutes_and_no_byte_is_lost() {
 }
 
 async fn become_minutes(tested: Tested) {
-    let mut sent = 0;
-    for number in 0..(2 * DAY / 15) {
-        let cpu = 100 + number % 7;
-        sent += cpu;
-        tested.push(number * 15, "a", cpu).await.unwrap();
-    }
+    let pushes = (0..2 * DAY / 15).map(|number| (number * 15, 100 + number % 7));
+    let sent = pushes.clone().map(|(_, cpu)| cpu).sum::<u64>();
+    tested.push_all("a", pushes).await;
     let past = tested.past("a", 2 * DAY, None).await.unwrap();
     assert_eq!(past.iter().map(|point| point.usage.read_bytes).sum::<u64>(), sent);
     assert!(past.is_sorted_by_key(|point| point.at));
@@ -473,9 +482,7 @@ async fn minutes_become_hours_and_end_with_the_retention() {
 
 async fn become_hours(tested: Tested) {
     tested.push(0, "gone", 1).await.unwrap();
-    for number in 0..(100 * DAY / 600) {
-        tested.push(number * 600, "a", 6).await.unwrap();
-    }
+    tested.push_all("a", (0..100 * DAY / 600).map(|number| (number * 600, 6))).await;
     let past = tested.past("a", 100 * DAY, None).await.unwrap();
     let first = past.first().unwrap().at;
     assert!(first >= at(10 * DAY - 3 * DAY) && first <= at(10 * DAY + DAY), "{first:?}");

@@ -49,6 +49,8 @@ pub enum PostgresAddressError {
     Syntax(String),
     #[error("the URL has no {0}: postgres://USER@HOST/DATABASE is the form")]
     Missing(&'static str),
+    #[error("the URL has a password: put it into a file, password_file=FILE")]
+    Password,
     #[error("sslmode must be disable, prefer, require or verify-full")]
     TlsMode,
     #[error("partitions must be on or off")]
@@ -63,7 +65,7 @@ impl PostgresAddress {
     /// # Errors
     /// It is no such URL.
     pub fn of_url(url: &str) -> Result<Self, PostgresAddressError> {
-        if !is_postgres_url(url) {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(PostgresAddressError::Scheme);
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -88,6 +90,9 @@ impl PostgresAddress {
         let mut config: Config = format!("{base}?{}", others.join("&"))
             .parse()
             .map_err(|error| PostgresAddressError::Syntax(super::error::described(&error)))?;
+        if config.get_password().is_some() {
+            return Err(PostgresAddressError::Password);
+        }
         if config.get_user().is_none() {
             return Err(PostgresAddressError::Missing("user"));
         }
@@ -113,12 +118,6 @@ impl PostgresAddress {
         config.tcp_user_timeout(Duration::from_secs(30));
         config.keepalives_idle(Duration::from_secs(30));
         Ok(Self { config, tls, ca_file, password_file, wants_partitions })
-    }
-
-    /// True if the password is in the URL.
-    #[must_use]
-    pub fn has_password(&self) -> bool {
-        self.config.get_password().is_some()
     }
 
     /// The settings of a new connection, with the password of its file as it is now.
@@ -147,12 +146,6 @@ impl TlsMode {
             _ => return Err(PostgresAddressError::TlsMode),
         })
     }
-}
-
-/// True of a URL of this kind, and false of the path of a file.
-#[must_use]
-pub fn is_postgres_url(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
 /// Nothing leaves this host.
@@ -209,7 +202,6 @@ mod tests {
         assert_eq!(address.config.get_ports(), [5433]);
         assert_eq!(address.tls, TlsMode::Require);
         assert_eq!(address.to_string(), "postgres://nodetally@db.example.com/metrics");
-        assert!(!address.has_password());
         std::fs::remove_file(&file).unwrap();
         assert!(address.config().unwrap_err().contains("password_file"));
     }
@@ -233,7 +225,9 @@ mod tests {
     fn a_wrong_url_is_named_without_its_password() {
         for (url, part) in [
             ("mysql://u:secret@h/d", "must begin with postgres://"),
-            ("postgres://u:secret@h", "no database"),
+            ("postgres://u:secret@h/d", "password_file"),
+            ("postgres://u@h/d?password=secret", "password_file"),
+            ("postgres://u@h", "no database"),
             ("postgres:///d", "no user"),
             ("postgres://u:secret@h/d?sslmode=allow", "sslmode must be"),
             ("postgres://u:secret@h/d?nonsense=1", "nonsense"),
@@ -243,8 +237,5 @@ mod tests {
             assert!(error.contains(part), "{url}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        let address = PostgresAddress::of_url("postgres://u:secret@h/d").unwrap();
-        assert!(address.has_password());
-        assert!(!format!("{address} {address:?}").contains("secret"));
     }
 }

@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tracing::warn;
 
-pub use self::address::{PostgresAddress, PostgresAddressError, is_postgres_url};
+pub use self::address::{PostgresAddress, PostgresAddressError};
 use self::error::PostgresError;
 use self::session::{ANSWER_TIME, Session};
 use self::writer::{Call, PostgresWriter};
