@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::agent::{Agent, get};
+use crate::support::agent::{Agent, eventually, get};
 use crate::support::mounts::in_own_mounts;
 use crate::support::rounds::rounds;
 
@@ -101,7 +101,11 @@ pub fn is_there_once_after_any_kill(store: &OsStr) {
                     }
                 });
             }
-            thread::sleep(Duration::from_millis(60 + 37 * (round as u64 % 7)));
+            let before = answered.lock().unwrap().len();
+            eventually("some answers", || {
+                (answered.lock().unwrap().len() > before + 20).then_some(())
+            });
+            thread::sleep(Duration::from_millis(37 * (round as u64 % 7)));
             receiver.signal(Signal::SIGKILL);
             is_over.store(true, Ordering::Relaxed);
         });

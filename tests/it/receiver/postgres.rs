@@ -13,7 +13,7 @@ use super::command;
 use super::durability::{is_there_once_after_any_kill, receive, send, stored_posts};
 use super::node_body;
 use crate::support::agent::{eventually, get, post};
-use crate::support::postgres::PostgresCluster;
+use crate::support::postgres::{PostgresCluster, run_sql};
 use crate::support::rounds::rounds;
 use crate::support::skip::skip;
 
@@ -149,6 +149,52 @@ fn two_receivers_share_a_store() {
     drop(other);
 }
 
+/// Starts a receiver that is to fail. Returns its log.
+fn refused(url: &str) -> String {
+    let arguments = ["--listen", "127.0.0.1:0", "--store", url];
+    let output = command::receive(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{url}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn tls_is_verified_by_the_authorities_of_the_url() {
+    let Some(cluster) = PostgresCluster::start("listen_addresses = '127.0.0.1'\n") else {
+        return skip("no PostgreSQL: no initdb in $PATH");
+    };
+    let own = cluster.database();
+    let name = own.rsplit_once('/').unwrap().1;
+    let url = format!("postgres://postgres@localhost:{}/{name}", cluster.port());
+    let log = refused(&format!("{url}?sslmode=require"));
+    assert!(log.contains("does not support TLS"), "{log}");
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    cluster.put("server.crt", &certificate.pem());
+    cluster.put("server.key", &key.serialize_pem());
+    cluster.configure("ssl = on\n");
+    cluster.end("fast");
+    cluster.begin();
+    let ca = cluster.path().join("ca.pem");
+    std::fs::write(&ca, certificate.pem()).unwrap();
+    let log = refused(&format!("{url}?sslmode=verify-full"));
+    assert!(log.contains("certificate"), "{log}");
+    let by_address = url.replace("localhost", "127.0.0.1");
+    let log = refused(&format!("{by_address}?sslmode=verify-full&sslrootcert={}", ca.display()));
+    assert!(log.contains("certificate"), "{log}");
+    let verified = format!("sslmode=verify-full&sslrootcert={}", ca.display());
+    for parameters in [verified.as_str(), "sslmode=require", "sslmode=prefer", "sslmode=disable"] {
+        let (receiver, address) = receive(format!("{url}?{parameters}"));
+        assert!(matches!(send(address, 1), Some((201, _))), "{parameters}");
+        let sql = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                   WHERE application_name = 'nodetally receive'";
+        let is_encrypted = if parameters == "sslmode=disable" { "f" } else { "t" };
+        assert_eq!(run_sql(&own, sql), [is_encrypted], "{parameters}");
+        drop(receiver);
+    }
+}
+
 #[test]
 fn a_url_that_cannot_be_used_is_one_clear_error() {
     let errors = [
@@ -158,10 +204,7 @@ fn a_url_that_cannot_be_used_is_one_clear_error() {
         ("postgres://u@127.0.0.1/d?password_file=/no/file", "password_file /no/file"),
     ];
     for (url, part) in errors {
-        let arguments = ["--listen", "127.0.0.1:0", "--store", url];
-        let output = command::receive(&arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{url}");
-        let text = String::from_utf8(output.stderr).unwrap();
+        let text = refused(url);
         assert!(text.contains(part), "{url}: {text}");
         assert!(!text.contains("sesame"), "{text}");
     }

@@ -23,6 +23,7 @@ const OTHER_USER: u32 = 65_534;
 /// A cluster that runs.
 pub struct PostgresCluster {
     dir: tempfile::TempDir,
+    port: u16,
 }
 
 /// The cluster of this process, as long as a test has it.
@@ -53,17 +54,35 @@ impl PostgresCluster {
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::chown(dir.path(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
         }
-        let cluster = Self { dir };
+        // Of a process that just ended, so nobody else has it. Only clusters that listen need it.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Self { dir, port };
         let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"];
         cluster.run_program("initdb", &[&["--no-sync", "-D", "data"], &options[..]].concat());
         let settings = format!(
-            "{settings}listen_addresses = ''\nunix_socket_directories = '{}'\n\
-             max_connections = 200\nshared_buffers = 64MB\n",
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nport = {port}\n\
+             max_connections = 200\nshared_buffers = 64MB\n{settings}",
             cluster.dir.path().display()
         );
         cluster.configure(&settings);
         cluster.begin();
         Some(cluster)
+    }
+
+    /// The port on which it listens, where its settings have `listen_addresses`.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Puts a file of the server beside its data, as its user's alone.
+    pub fn put(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.path().join("data").join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+        }
     }
 
     /// Adds settings, for the next start.
@@ -103,7 +122,7 @@ impl PostgresCluster {
 
     fn url_of(&self, database: &str) -> String {
         let host = self.dir.path().display().to_string().replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        format!("postgres://postgres@{host}:{}/{database}", self.port)
     }
 
     /// The URL of a new and empty database.

@@ -38,7 +38,7 @@ const STATEMENTS_MAX: usize = 128;
 /// that is left alone in a transaction gives its locks back.
 const SETTINGS: &str = "
     SET search_path = nodetally;
-    SET statement_timeout = '60s';
+    SET statement_timeout = '20s';
     SET idle_in_transaction_session_timeout = '60s';
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off';
