@@ -256,7 +256,7 @@ enum BenchStore {
 }
 
 impl BenchStore {
-    /// What `--serve` is called with.
+    /// The argument of `--serve`.
     fn place(&self) -> String {
         match self {
             Self::Sqlite(dir) => dir.path().join("receiver.db").display().to_string(),

@@ -447,7 +447,9 @@ pub fn format_bytes(bytes: Bytes) -> String {
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     if text.contains('@') {
-        let scheme = ["http://", "https://", "postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let scheme = ["http://", "https://", "postgres://", "postgresql://"]
+            .into_iter()
+            .find(|scheme| text.starts_with(scheme));
         return format!("{}hidden", scheme.unwrap_or_default());
     }
     let query = ['?', '#'];

@@ -21,7 +21,8 @@ use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::panics;
 use crate::receiver::{
-    PostgresAddress, Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace, StorePlace,
+    PostgresAddress, Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace,
+    StorePlace,
 };
 
 /// The most bytes of a store in memory.
@@ -248,9 +249,7 @@ pub(super) fn open(settings: &Settings) -> Result<ReceiverState, AgentError> {
 
 fn open_at(place: &StorePlace, bounds: ReceiverBounds) -> Result<ReceiverState, AgentError> {
     let state = ReceiverState::open(place, bounds, Arc::new(clock::wall_time));
-    state.map_err(|error| {
-        AgentError::Store { store: place.to_string(), reason: error.to_string() }
-    })
+    state.map_err(|error| AgentError::Store { store: place.to_string(), reason: error.to_string() })
 }
 
 /// The state over the store that the settings name, or over one in memory: without a store an agent

@@ -8,7 +8,7 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Points of one kind, which become those of the next level.
-pub(super) struct Level {
+pub(super) struct AgingLevel {
     pub(super) number: i64,
     /// The age from which on its points are kept at the next level.
     pub(super) kept_for: Duration,
@@ -17,9 +17,9 @@ pub(super) struct Level {
 }
 
 /// Pushes are kept for a day, minutes for a week.
-pub(super) const LEVELS: [Level; 2] = [
-    Level { number: 0, kept_for: DAY, step_millis: 60_000 },
-    Level { number: 1, kept_for: Duration::from_secs(7 * 24 * 3600), step_millis: 3_600_000 },
+pub(super) const LEVELS: [AgingLevel; 2] = [
+    AgingLevel { number: 0, kept_for: DAY, step_millis: 60_000 },
+    AgingLevel { number: 1, kept_for: Duration::from_secs(7 * 24 * 3600), step_millis: 3_600_000 },
 ];
 
 /// The receiver's time between two passes of retention.

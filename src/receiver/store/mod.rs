@@ -28,8 +28,8 @@ pub(super) use port::{
     PodRow, PostId, RowPage, SeriesRow, Span, SpecQuery, SpecRow, StoreError, StorePost, Stored,
     StoredOutcome, SumKey, SumRow, UnitPush, UsagePushes,
 };
-pub use postgres::{PostgresAddress, PostgresAddressError};
 use postgres::PostgresStore;
+pub use postgres::{PostgresAddress, PostgresAddressError};
 pub use sqlite::SqlitePlace;
 use sqlite::SqliteStore;
 

@@ -60,7 +60,9 @@ fn what_was_answered_is_there_once_after_any_crash_of_the_database() {
         }
         for round in 0..rounds(4) {
             let count = answered.lock().unwrap().len();
-            eventually("some posts", || (answered.lock().unwrap().len() > count + 20).then_some(()));
+            eventually("some posts", || {
+                (answered.lock().unwrap().len() > count + 20).then_some(())
+            });
             thread::sleep(Duration::from_millis(17 * (u64::from(round) % 7)));
             cluster.end("immediate");
             cluster.begin();

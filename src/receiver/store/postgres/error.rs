@@ -38,7 +38,8 @@ impl PostgresError {
             Self::Settings(_) | Self::Foreign | Self::Later { .. } | Self::Encoding(_) => true,
             Self::Database(error) => {
                 // The server accepts connections again after it: 57P03, 53300 and the like are away.
-                let of_class = |class| error.code().is_some_and(|code| code.code().starts_with(class));
+                let of_class =
+                    |class| error.code().is_some_and(|code| code.code().starts_with(class));
                 let is_of_tls = error.source().is_some_and(|source| {
                     let text = source.to_string();
                     text.contains("certificate") || text.contains("does not support TLS")

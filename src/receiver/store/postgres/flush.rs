@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 use super::error::PostgresError;
 use super::ingest::{head_json, usage_columns};
 use super::rows::{from_column, millis, to_column};
-use super::schema::{PUSH_COLUMNS, Part, table_of};
+use super::schema::{PUSH_COLUMNS, StorePart, table_of};
 use super::session::Session;
 use super::work::{Work, WorkRows};
 use crate::receiver::store::totals::{Amount, Totals};
@@ -46,7 +46,7 @@ impl Work {
         };
         let mut work = Self { totals, next_id: row.try_get(0)?, ..Self::default() };
         for row in &parts {
-            let part = Part {
+            let part = StorePart {
                 level: row.try_get(0)?,
                 since: row.try_get(1)?,
                 until: row.try_get(2)?,
@@ -91,7 +91,7 @@ impl Work {
     /// Creates the parts that new points need.
     pub(super) async fn create_parts(&mut self, session: &Session) -> Result<(), PostgresError> {
         for part in self.new_parts.drain(..) {
-            let Part { level, since, until } = part;
+            let StorePart { level, since, until } = part;
             session
                 .run(&format!(
                     "{} INSERT INTO part VALUES ({level}, {since}, {until}, false)",
@@ -253,9 +253,10 @@ impl WorkRows {
     }
 
     async fn write_documents(&self, session: &Session) -> Result<(), PostgresError> {
-        let changed = self.documents.iter().filter_map(|(key, document)| {
-            Some((key, document, document.json.as_deref()?))
-        });
+        let changed = self
+            .documents
+            .iter()
+            .filter_map(|(key, document)| Some((key, document, document.json.as_deref()?)));
         let changed: Vec<_> = changed.collect();
         if changed.is_empty() {
             return Ok(());
@@ -343,4 +344,3 @@ impl WorkRows {
 fn six_columns(rows: &[[i64; 6]]) -> [Vec<i64>; 6] {
     std::array::from_fn(|column| rows.iter().filter_map(|row| row.get(column).copied()).collect())
 }
-

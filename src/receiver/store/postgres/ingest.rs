@@ -2,7 +2,7 @@
 //! rows are written behind (`flush`).
 
 use super::rows::{millis, to_column};
-use super::schema::Part;
+use super::schema::StorePart;
 use super::work::{
     AcceptedPost, LatestRow, Work, WorkDocument, WorkSender, WorkSpec, column_of, document_kind,
 };
@@ -226,7 +226,7 @@ impl Work {
         for level in 0..=LEVELS.len() {
             let ages = LEVELS.get(level).filter(|level| level.kept_for < bounds.retention);
             let kept_for = ages.map_or(bounds.retention, |level| level.kept_for);
-            let part = Part::at(i64::try_from(level).unwrap_or(0), at);
+            let part = StorePart::at(i64::try_from(level).unwrap_or(0), at);
             match self.parts.get(&part) {
                 Some(false) => return Some(part.level),
                 None if at >= millis(arrival.minus(kept_for)) => {

@@ -27,7 +27,7 @@ use tracing::warn;
 pub use self::address::{PostgresAddress, PostgresAddressError};
 use self::error::PostgresError;
 use self::session::{ANSWER_TIME, Session};
-use self::writer::{Call, PostgresWriter};
+use self::writer::{PostCall, PostgresWriter};
 use super::port::{
     DocumentKind, DocumentRow, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span,
     SpecQuery, SpecRow, StoreError, StorePost, Stored, SumKey, SumRow,
@@ -49,7 +49,7 @@ struct PostgresShared {
     address: PostgresAddress,
     /// That of the store's thread.
     runtime: Handle,
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<PostCall>,
     bounds: Arc<Mutex<ReceiverBounds>>,
     readers: Semaphore,
     idle: Mutex<Vec<Session>>,
@@ -91,7 +91,9 @@ impl PostgresStore {
                 let handle = Handle::current();
                 let session = match Session::open(&own, &handle).await {
                     Ok(session) => Some(session),
-                    Err(error) if error.is_lasting() => return drop(opened.send(Err(error.into()))),
+                    Err(error) if error.is_lasting() => {
+                        return drop(opened.send(Err(error.into())));
+                    }
                     Err(error) => {
                         warn!(
                             "receiver: the store {own} is away ({error}): posts and reads are \

@@ -23,13 +23,13 @@ use crate::receiver::store::totals::{NODE, POD, UNIT};
 /// The points that are in memory before they are merged.
 const POINTS_OF_QUERY: u64 = 50_000;
 
-/// Conditions of a statement, with their parameters.
-struct Conditions {
+/// PostgresConditions of a statement, with their parameters.
+struct PostgresConditions {
     sql: String,
     parameters: Vec<Box<dyn ToSql + Send + Sync>>,
 }
 
-impl Conditions {
+impl PostgresConditions {
     fn of(kind: i64, wanted: &EntityQuery) -> Self {
         Self::since("seen_at", kind, wanted)
     }
@@ -99,7 +99,7 @@ async fn latest(
     wanted: &EntityQuery,
     page: &RowPage,
 ) -> Result<Vec<Row>, PostgresError> {
-    let mut conditions = Conditions::of(kind, wanted);
+    let mut conditions = PostgresConditions::of(kind, wanted);
     let order = conditions.page(page);
     let sql = format!("SELECT {COLUMNS} FROM latest WHERE {} {order}", conditions.sql);
     conditions.query(session, &sql).await
@@ -111,7 +111,7 @@ pub(super) async fn sums(
     wanted: &EntityQuery,
     by_deployment: bool,
 ) -> Result<Vec<SumRow>, PostgresError> {
-    let conditions = Conditions::of(POD, wanted);
+    let conditions = PostgresConditions::of(POD, wanted);
     let (of, only) = match by_deployment {
         true => ("namespace, deployment", "AND deployment IS NOT NULL"),
         false => ("namespace", ""),
@@ -151,7 +151,7 @@ async fn owners(
     wanted: &EntityQuery,
     page: Option<&RowPage>,
 ) -> Result<Vec<SeriesOwner>, PostgresError> {
-    let mut conditions = Conditions::of(kind, wanted);
+    let mut conditions = PostgresConditions::of(kind, wanted);
     let order = page.map(|page| conditions.page(page)).unwrap_or_default();
     let sql = format!(
         "SELECT id, namespace, name, deployment FROM latest WHERE {} {order}",
@@ -291,10 +291,7 @@ pub(super) async fn sum_series(
 }
 
 /// The record of a node's last sample as JSON.
-pub(super) async fn record(
-    session: &Session,
-    node: &str,
-) -> Result<Option<String>, PostgresError> {
+pub(super) async fn record(session: &Session, node: &str) -> Result<Option<String>, PostgresError> {
     let sql = "SELECT json FROM document WHERE kind = $1 AND namespace = '' AND name = $2";
     let found = session.query_opt(sql, &[&UNIT, &&*stored(node)]).await?;
     found.map(|row| Ok(row.try_get(0)?)).transpose()
@@ -307,17 +304,13 @@ pub(super) async fn documents(
     wanted: &EntityQuery,
     page: &RowPage,
 ) -> Result<Vec<DocumentRow>, PostgresError> {
-    let mut conditions = Conditions::since("at", document_kind(kind), wanted);
+    let mut conditions = PostgresConditions::since("at", document_kind(kind), wanted);
     let order = conditions.page(page);
     let sql =
         format!("SELECT namespace, name, json FROM document WHERE {} {order}", conditions.sql);
     let found = conditions.query(session, &sql).await?;
     let documents = found.iter().map(|row| {
-        Ok(DocumentRow {
-            namespace: row.try_get(0)?,
-            name: row.try_get(1)?,
-            json: row.try_get(2)?,
-        })
+        Ok(DocumentRow { namespace: row.try_get(0)?, name: row.try_get(1)?, json: row.try_get(2)? })
     });
     documents.collect()
 }

@@ -10,12 +10,12 @@ use tokio::runtime::Handle;
 use super::address::PostgresAddress;
 use super::error::PostgresError;
 use super::rows::{from_column, millis};
-use super::schema::Part;
+use super::schema::StorePart;
 use super::session::Session;
 use super::work::{Work, column_of};
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
-use crate::receiver::store::aging::{HOUR, LEVELS, Level};
+use crate::receiver::store::aging::{AgingLevel, HOUR, LEVELS};
 use crate::receiver::store::totals::Totals;
 
 /// The most rows of a kind that one pass removes, so that posts wait no longer than some hundredths of
@@ -40,7 +40,7 @@ pub(super) async fn age(
 }
 
 /// The level whose points become those of the next one; `None`: they are dropped.
-fn raised(level: i64, bounds: &ReceiverBounds) -> Option<&'static Level> {
+fn raised(level: i64, bounds: &ReceiverBounds) -> Option<&'static AgingLevel> {
     let mut levels = LEVELS.iter();
     levels.find(|known| known.number == level && known.kept_for < bounds.retention)
 }
@@ -51,14 +51,14 @@ async fn close_parts(
     session: &Session,
     now: WallTime,
     bounds: &ReceiverBounds,
-) -> Result<Vec<Part>, PostgresError> {
+) -> Result<Vec<StorePart>, PostgresError> {
     let mut work = Work::begin(session, &Totals::default()).await?;
     remove_rows(session, &mut work, now, bounds).await?;
-    let is_old = |part: &Part| {
+    let is_old = |part: &StorePart| {
         let kept_for = raised(part.level, bounds).map_or(bounds.retention, |level| level.kept_for);
         part.until <= millis(now.minus(kept_for))
     };
-    let known: Vec<(Part, bool)> =
+    let known: Vec<(StorePart, bool)> =
         work.parts.iter().map(|(part, is_closing)| (*part, *is_closing)).collect();
     let mut closing = Vec::new();
     for (part, is_closing) in known {
@@ -77,7 +77,7 @@ async fn close_parts(
             continue;
         }
         closing.push(part);
-        let next = Part::at(part.level + 1, part.since);
+        let next = StorePart::at(part.level + 1, part.since);
         let is_dropped = part.until <= millis(now.minus(bounds.retention));
         if !is_dropped && raised(part.level, bounds).is_some() && !work.parts.contains_key(&next) {
             work.parts.insert(next, false);
@@ -131,15 +131,13 @@ async fn remove_rows(
         work.count(row.try_get(0)?, 3, -1);
     }
     work.write_counts(session).await?;
-    session
-        .run("DELETE FROM sender WHERE nodes = 0 AND pods = 0 AND units = 0 AND keys = 0")
-        .await
+    session.run("DELETE FROM sender WHERE nodes = 0 AND pods = 0 AND units = 0 AND keys = 0").await
 }
 
 /// Merges the points of a closed part into the next level, or not where they are too old, and drops it.
 async fn end_part(
     session: &Session,
-    part: Part,
+    part: StorePart,
     now: WallTime,
     bounds: &ReceiverBounds,
 ) -> Result<(), PostgresError> {
@@ -155,7 +153,7 @@ async fn end_part(
     let is_dropped = part.until <= millis(now.minus(bounds.retention));
     let level = raised(part.level, bounds).filter(|_| !is_dropped);
     // Where the part behind is closing too, this one waits for the next pass.
-    let next = Part::at(part.level + 1, part.since);
+    let next = StorePart::at(part.level + 1, part.since);
     let has_next = match level {
         None => true,
         Some(_) => {

@@ -75,8 +75,7 @@ impl Work {
             return counts;
         }
         let keys = pushes.keys().map(|(kind, of, name)| (kind, of.to_owned(), name.to_owned()));
-        let new: HashSet<RowKey> =
-            keys.filter(|key| !self.rows.latest.contains_key(key)).collect();
+        let new: HashSet<RowKey> = keys.filter(|key| !self.rows.latest.contains_key(key)).collect();
         for (kind, ..) in new {
             *counts.entry(kind).or_default() += 1;
         }

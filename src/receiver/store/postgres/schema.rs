@@ -21,10 +21,7 @@ impl Flavor {
     fn of_version(version: &str, wants_partitions: bool) -> Self {
         let is_cockroach = version.contains("CockroachDB");
         let is_yugabyte = version.contains("-YB-");
-        Self {
-            has_partitions: wants_partitions && !is_cockroach && !is_yugabyte,
-            is_cockroach,
-        }
+        Self { has_partitions: wants_partitions && !is_cockroach && !is_yugabyte, is_cockroach }
     }
 
     /// Readers hold the partitions that they have seen until they are done.
@@ -33,12 +30,12 @@ impl Flavor {
     }
 
     /// The statements for a new part of a level.
-    pub(super) fn create_part(self, part: &Part) -> String {
+    pub(super) fn create_part(self, part: &StorePart) -> String {
         if !self.has_partitions {
             return String::new();
         }
         let (table, of) = (part.table(), part.level_table());
-        let Part { since, until, .. } = part;
+        let StorePart { since, until, .. } = part;
         // Attached and not created in its place: that would wait for all readers.
         format!(
             "CREATE TABLE {table} (LIKE {of} INCLUDING ALL); \
@@ -47,8 +44,8 @@ impl Flavor {
     }
 
     /// The statements that remove a part of a level.
-    pub(super) fn drop_part(self, part: &Part) -> String {
-        let Part { since, until, .. } = part;
+    pub(super) fn drop_part(self, part: &StorePart) -> String {
+        let StorePart { since, until, .. } = part;
         if self.has_partitions {
             // Writers queue behind a waiting DROP, so it waits for readers no longer than this.
             return format!("SET LOCAL lock_timeout = '3s'; DROP TABLE {};", part.table());
@@ -58,8 +55,8 @@ impl Flavor {
 
     /// The statement that merges the points of a part into those of the next level. Means are rounded
     /// as those of a series are.
-    pub(super) fn raise_part(self, part: &Part, step_millis: u64) -> String {
-        let Part { since, until, .. } = part;
+    pub(super) fn raise_part(self, part: &StorePart, step_millis: u64) -> String {
+        let StorePart { since, until, .. } = part;
         let from = if self.has_partitions { part.table() } else { part.level_table().to_owned() };
         let (cpu_peak, memory_peak) = match part.level {
             0 => ("cpu_millicores", "memory_bytes"),
@@ -94,14 +91,14 @@ const MERGED_COLUMNS: &str = "of, at, cpu_millicores, memory_bytes, read_bytes, 
 
 /// A span of time at a level. Its points age together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Part {
+pub(super) struct StorePart {
     /// 0: pushes, 1: minutes, 2: hours.
     pub(super) level: i64,
     pub(super) since: i64,
     pub(super) until: i64,
 }
 
-impl Part {
+impl StorePart {
     /// The part of a level that has this moment.
     pub(super) fn at(level: i64, at: i64) -> Self {
         const HOUR: i64 = 3_600_000;

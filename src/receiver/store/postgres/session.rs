@@ -78,7 +78,7 @@ impl Session {
 
     async fn connect(address: &PostgresAddress, runtime: &Handle) -> Result<Self, PostgresError> {
         let config = address.config().map_err(PostgresError::Settings)?;
-        let tls = Tls(TlsConnector::from(Arc::new(client_config(address)?)));
+        let tls = PostgresTls(TlsConnector::from(Arc::new(client_config(address)?)));
         let (client, connection) = config.connect(tls).await?;
         // Errors of the connection are those of its statements.
         let connection = runtime.spawn(async move { drop(connection.await) });
@@ -161,8 +161,8 @@ fn client_config(address: &PostgresAddress) -> Result<ClientConfig, PostgresErro
             let fault = |reason: String| {
                 PostgresError::Settings(format!("sslrootcert {}: {reason}", path.display()))
             };
-            let (bytes, _) = small_file::read(path, CA_BYTES_MAX)
-                .map_err(|error| fault(error.to_string()))?;
+            let (bytes, _) =
+                small_file::read(path, CA_BYTES_MAX).map_err(|error| fault(error.to_string()))?;
             for certificate in CertificateDer::pem_slice_iter(&bytes) {
                 let certificate = certificate.map_err(|error| fault(error.to_string()))?;
                 roots.add(certificate).map_err(|error| fault(error.to_string()))?;
@@ -218,27 +218,27 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// TLS of new connections.
 #[derive(Clone)]
-struct Tls(TlsConnector);
+struct PostgresTls(TlsConnector);
 
 /// TLS of one connection to a host.
-struct TlsTo(TlsConnector, ServerName<'static>);
+struct TlsToHost(TlsConnector, ServerName<'static>);
 
 /// A connection with TLS.
 struct Encrypted<S>(Box<tokio_rustls::client::TlsStream<S>>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for PostgresTls {
     type Stream = Encrypted<S>;
-    type TlsConnect = TlsTo;
+    type TlsConnect = TlsToHost;
     type Error = rustls::pki_types::InvalidDnsNameError;
 
-    fn make_tls_connect(&mut self, host: &str) -> Result<TlsTo, Self::Error> {
+    fn make_tls_connect(&mut self, host: &str) -> Result<TlsToHost, Self::Error> {
         // A unix socket has no name, and no TLS.
         let host = if host.is_empty() { "localhost" } else { host };
-        Ok(TlsTo(self.0.clone(), ServerName::try_from(host.to_owned())?))
+        Ok(TlsToHost(self.0.clone(), ServerName::try_from(host.to_owned())?))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsToHost {
     type Stream = Encrypted<S>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = std::io::Result<Encrypted<S>>> + Send>>;

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::error::PostgresError;
 use super::rows::{from_column, row_usage};
-use super::schema::Part;
+use super::schema::StorePart;
 use super::session::Session;
 use crate::payload::resource_api::UsageValues;
 use crate::receiver::store::point::Point;
@@ -22,8 +22,8 @@ pub(super) struct Work {
     pub(super) totals: Totals,
     pub(super) next_id: i64,
     /// The parts that there are, and whether each is closing.
-    pub(super) parts: BTreeMap<Part, bool>,
-    pub(super) new_parts: Vec<Part>,
+    pub(super) parts: BTreeMap<StorePart, bool>,
+    pub(super) new_parts: Vec<StorePart>,
     pub(super) rows: WorkRows,
 }
 

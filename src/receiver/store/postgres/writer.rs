@@ -27,7 +27,7 @@ const ROWS_OF_BATCH: usize = 20_000;
 const BYTES_OF_BATCH: usize = 16 << 20;
 
 /// A post, and where its answer goes.
-pub(super) type Call = (Box<StorePost>, oneshot::Sender<Result<Stored, StoreError>>);
+pub(super) type PostCall = (Box<StorePost>, oneshot::Sender<Result<Stored, StoreError>>);
 
 /// The task's own state.
 pub(super) struct PostgresWriter {
@@ -36,7 +36,7 @@ pub(super) struct PostgresWriter {
     runtime: Handle,
     session: Option<Session>,
     clock: AgingClock,
-    /// What this process knows of silent rows. The numbers are those of the last transaction.
+    /// The hints of this process on silent rows. The numbers are those of the last transaction.
     totals: Totals,
     log: MinuteLog,
     is_away: bool,
@@ -64,7 +64,7 @@ impl PostgresWriter {
     }
 
     /// Serves calls until all senders are gone.
-    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<PostCall>) {
         while let Some(first) = calls.recv().await {
             let (mut posts, mut answers) = (Vec::new(), Vec::new());
             let (mut rows, mut bytes) = (0, 0);

@@ -160,7 +160,12 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    fn usage(&mut self, at: WallTime, sender: i64, pushes: &UsagePushes) -> Result<(), SqliteError> {
+    fn usage(
+        &mut self,
+        at: WallTime,
+        sender: i64,
+        pushes: &UsagePushes,
+    ) -> Result<(), SqliteError> {
         let sampled_at = pushes.sampled_at;
         for document in &pushes.documents {
             match document.kind {

@@ -12,7 +12,7 @@ use super::rows::now_column;
 use super::totals::count_all;
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
-use crate::receiver::store::aging::{HOUR, LEVELS, Level};
+use crate::receiver::store::aging::{AgingLevel, HOUR, LEVELS};
 use crate::receiver::store::block::{self, BlockCodec};
 use crate::receiver::store::point::{Point, merged};
 use crate::receiver::store::totals::{NODE, Totals, UNIT};
@@ -140,7 +140,7 @@ fn remove_rows(
 fn raise(
     connection: &Connection,
     codec: &mut BlockCodec,
-    level: &Level,
+    level: &AgingLevel,
     wait: Duration,
     now: WallTime,
 ) -> Result<bool, SqliteError> {
@@ -162,7 +162,7 @@ fn raise(
 fn raise_one(
     connection: &Connection,
     codec: &mut BlockCodec,
-    level: &Level,
+    level: &AgingLevel,
     owner: i64,
     old: i64,
 ) -> Result<(), SqliteError> {

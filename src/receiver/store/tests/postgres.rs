@@ -1,4 +1,4 @@
-//! What only PostgreSQL does: one store of several receivers, its names and figures, its tables.
+//! Tests of PostgreSQL alone: one store of several receivers, its names and figures, its tables.
 
 use super::*;
 
@@ -79,8 +79,7 @@ async fn a_refused_post_does_not_refuse_the_others_of_its_batch() {
     tested.store.post(with_key(0, 1, pod("a"))).await.unwrap();
     let other_body =
         StorePost { id: Some(key(1, 9)), ..with_key(1, 1, pods(Dialect::ResourceApi, &[])) };
-    let three =
-        [("default", "x", "n", 1), ("default", "y", "n", 1), ("default", "z", "n", 1)];
+    let three = [("default", "x", "n", 1), ("default", "y", "n", 1), ("default", "z", "n", 1)];
     let (first, reused, full, last, replay) = tokio::join!(
         tested.store.post(with_key(1, 2, pod("b"))),
         tested.store.post(other_body),
