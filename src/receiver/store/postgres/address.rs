@@ -8,7 +8,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use crate::small_file;
 
@@ -113,6 +113,11 @@ impl PostgresAddress {
         });
         if config.get_application_name().is_none() {
             config.application_name("nodetally receive");
+        }
+        // Behind a failover, the one that can be written.
+        let is_any = config.get_target_session_attrs() == TargetSessionAttrs::Any;
+        if is_any && config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         config.connect_timeout(Duration::from_secs(5));
         config.tcp_user_timeout(Duration::from_secs(30));

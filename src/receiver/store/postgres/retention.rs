@@ -165,9 +165,9 @@ async fn end_part(
     if own.is_none() || !has_next {
         return session.run("ROLLBACK").await;
     }
+    // It may take longer than a read.
+    session.run("SET LOCAL statement_timeout = 0").await?;
     if let Some(level) = level {
-        // It may take longer than a read.
-        session.run("SET LOCAL statement_timeout = 0").await?;
         session.run(&session.flavor.raise_part(&part, level.step_millis)).await?;
     }
     session
