@@ -2,9 +2,10 @@
 //! time of reads beside it, memory, and the time of a restart.
 //!
 //! ```text
-//! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]]        default: 25 110 60 0
+//! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]] [--store postgres]   default: 25 110 60 0
 //! ```
 //!
+//! With `--store postgres` the store is a cluster of its own, with the defaults of PostgreSQL, on the same disk.
 //! The server is a process of its own, with a clock that the client sets: a round is 15 s of the cluster.
 //! It takes SECONDS, over which its posts are spread; 0: as fast as both can. Each node posts its node and one batch of its pods, as `pod-batch` has them. A
 //! fifth of the pods is active, the others use a little.
@@ -27,8 +28,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Receiver, ReceiverBounds, ReceiverState, SqlitePlace};
+use nodetally::receiver::{
+    PostgresAddress, Receiver, ReceiverBounds, ReceiverState, SqlitePlace, StorePlace,
+};
 use serde_json::{Value, json};
+
+#[path = "../tests/it/support/postgres.rs"]
+mod postgres;
+
+use postgres::{PostgresCluster, run_sql};
 
 const BEGIN_MS: u64 = 1_749_654_000_000;
 const ROUND_MS: u64 = 15_000;
@@ -46,9 +54,13 @@ fn serve(path: &str) {
         documents_bytes_max: 1 << 30,
         ..ReceiverBounds::for_interval(Duration::from_millis(ROUND_MS))
     };
+    let place = match PostgresAddress::of_url(path) {
+        Ok(address) => StorePlace::Postgres(Box::new(address)),
+        Err(_) => StorePlace::Sqlite(SqlitePlace::File(path.into())),
+    };
     let begun = Instant::now();
     let state = ReceiverState::open(
-        &SqlitePlace::File(path.into()),
+        &place,
         bounds,
         Arc::new(move || WallTime::from_unix_millis(read.load(Ordering::Relaxed))),
     )
@@ -81,7 +93,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(path: &Path) -> Self {
+    fn start(path: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("--serve")
             .arg(path)
@@ -237,6 +249,51 @@ fn bodies(node: usize, pods: usize, nodes: usize) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The store under test.
+enum BenchStore {
+    Sqlite(tempfile::TempDir),
+    Postgres(PostgresCluster, String),
+}
+
+impl BenchStore {
+    /// The argument of `--serve`.
+    fn place(&self) -> String {
+        match self {
+            Self::Sqlite(dir) => dir.path().join("receiver.db").display().to_string(),
+            Self::Postgres(_, url) => url.clone(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Sqlite(_) => bytes_of(Path::new(&self.place())),
+            Self::Postgres(_, url) => {
+                run_sql(url, "SELECT pg_database_size(current_database())")[0].parse().unwrap()
+            }
+        }
+    }
+
+    /// CPU time of the processes of a database server.
+    fn cpu(&self) -> Option<Duration> {
+        let Self::Postgres(cluster, _) = self else { return None };
+        let pid = std::fs::read_to_string(cluster.path().join("data/postmaster.pid")).unwrap();
+        let server = pid.lines().next().unwrap();
+        let mut ticks = 0;
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(text) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+            let Some((head, behind)) = text.rsplit_once(')') else { continue };
+            let fields: Vec<&str> = behind.split_whitespace().collect();
+            let is_server = head.split(' ').next() == Some(server);
+            if is_server || fields[1] == server {
+                // Its own, and of the server also that of connections that have ended.
+                let columns = if is_server { 11..15 } else { 11..13 };
+                ticks += columns.map(|at| fields[at].parse::<u64>().unwrap()).sum::<u64>();
+            }
+        }
+        Some(Duration::from_millis(ticks * 10))
+    }
+}
+
 fn bytes_of(path: &Path) -> u64 {
     let sizes = ["", "-wal"].map(|end| {
         let mut name = path.as_os_str().to_owned();
@@ -247,22 +304,29 @@ fn bytes_of(path: &Path) -> u64 {
 }
 
 fn main() {
-    let arguments: Vec<String> =
+    let mut arguments: Vec<String> =
         std::env::args().skip(1).filter(|text| text != "--bench").collect();
     if let [flag, path] = &arguments[..]
         && flag == "--serve"
     {
         return serve(path);
     }
+    let is_postgres = arguments.ends_with(&["--store".to_owned(), "postgres".to_owned()]);
+    arguments.truncate(arguments.len() - if is_postgres { 2 } else { 0 });
     let number = |at: usize, default: usize| {
         arguments.get(at).map_or(default, |text| text.parse().expect("a number"))
     };
     let (nodes, pods, minutes) = (number(0, 25), number(1, 110), number(2, 60));
     let rounds = minutes as u64 * 4;
     let pause = Duration::from_secs(number(3, 0) as u64) * CLIENTS as u32 / nodes as u32;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("receiver.db");
-    let mut server = Server::start(&path);
+    let store = if is_postgres {
+        let cluster = PostgresCluster::start("").expect("initdb in $PATH");
+        let url = cluster.database();
+        BenchStore::Postgres(cluster, url)
+    } else {
+        BenchStore::Sqlite(tempfile::tempdir().unwrap())
+    };
+    let mut server = Server::start(&store.place());
     let all: Vec<Vec<(String, String)>> =
         (0..nodes).map(|node| bodies(node, pods, nodes)).collect();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.address)).collect();
@@ -300,15 +364,18 @@ fn main() {
     println!("{nodes} nodes, {pods} pods each, {minutes} min: {rows} rows in {took:.1?}");
     println!("rows a second of the server's CPU: {:.0}", rows as f64 / cpu.as_secs_f64());
     println!("CPU of a core at 15 s: {:.2} %", cpu.as_secs_f64() / (rounds * 15) as f64 * 100.0);
+    if let Some(cpu) = store.cpu() {
+        println!("rows a second of PostgreSQL's CPU: {:.0}", rows as f64 / cpu.as_secs_f64());
+    }
     println!("resident: {} KiB, peak {} KiB", server.status("VmRSS:"), server.status("VmHWM:"));
-    println!("bytes a value: {:.2}", bytes_of(&path) as f64 / (rows * VALUES) as f64);
+    println!("bytes a value: {:.2}", store.bytes() as f64 / (rows * VALUES) as f64);
     println!("pods of a node: median {:.1?}, 99 % {:.1?}", percentile(50), percentile(99));
     let begun = Instant::now();
     let series = reader.get(&format!("/api/nodes/node-0000?window={}", minutes * 60));
     println!("a node's past: {} KB in {:.1?}", series.len() / 1000, begun.elapsed());
     drop((clients, reader));
     server.end();
-    let again = Server::start(&path);
-    println!("restart: {:.1?}; {} MB on disk", again.opened, bytes_of(&path) / 1_000_000);
+    let again = Server::start(&store.place());
+    println!("restart: {:.1?}; {} MB on disk", again.opened, store.bytes() / 1_000_000);
     again.end();
 }

@@ -22,7 +22,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{ReceiverBounds, ReceiverState, SqlitePlace, router};
+use nodetally::receiver::{ReceiverBounds, ReceiverState, StorePlace, router};
 use tower::ServiceExt as _;
 
 /// 2025-06-11T15:00:00Z
@@ -62,7 +62,7 @@ async fn serve(input: &[u8]) {
         ..ReceiverBounds::for_interval(Duration::from_secs(15))
     };
     let state = ReceiverState::open(
-        &SqlitePlace::Memory,
+        &StorePlace::MEMORY,
         bounds,
         Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed))),
     )

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::args::{InfoFormat, StoreCommand};
-use crate::config::Settings;
+use crate::config::{Settings, StoreLocation};
 use crate::payload::size::size;
 use crate::payload::stamp::Rfc3339Seconds;
 use crate::quantity::{Bytes, WallTime};
@@ -14,8 +14,13 @@ use crate::receiver::{HistoryInfo, StoreFileInfo, backup_store, compact_store, s
 /// # Errors
 /// The settings name no file, or the file cannot be used.
 pub(super) fn run(command: &StoreCommand, settings: &Settings) -> anyhow::Result<String> {
-    let Some(path) = &settings.receiver.store else {
-        anyhow::bail!("receiver.store is none: --store names the file of a store");
+    let path = match &settings.receiver.store {
+        Some(StoreLocation::File(path)) => path,
+        Some(StoreLocation::Postgres(_)) => anyhow::bail!(
+            "receiver.store is a database of PostgreSQL: use its own tools, such as pg_dump; --store \
+             names the file of a store"
+        ),
+        None => anyhow::bail!("receiver.store is none: --store names the file of a store"),
     };
     match command {
         StoreCommand::Info { format, .. } => {

@@ -134,6 +134,8 @@ pub enum InvalidValue {
     UnknownHost,
     #[error(transparent)]
     Url(#[from] InvalidUrl),
+    #[error("a password in it would be logged and listed: put it into a file, password_file=FILE")]
+    StorePassword,
     #[error("not https, and a token goes there")]
     NotHttps,
     #[error("\"{0}\" is listed twice")]

@@ -140,7 +140,6 @@ const fn flag(
 }
 
 const DIRECTORY_PATH: Kind = Kind::Path("a directory's path");
-const DATABASE_PATH: Kind = Kind::Path("a file's path");
 const PLAIN_NAME: Kind = Kind::Name { chars_max: 253 };
 const UNIX_SOCKET: Kind = Kind::AbsolutePath("a unix socket");
 const TOKEN_FILE: Kind = Kind::SecretPath("a file that holds the token alone");
@@ -846,7 +845,7 @@ keys! {
             tokens. It then has what of the two is configured.",
     }
     RECEIVER_STORE: "receiver"."store" {
-        kind: Kind::OrNone(&DATABASE_PATH, "to keep an hour in memory"),
+        kind: Kind::OrNone(&Kind::Store, "to keep an hour in memory"),
         default: KeyDefault::Computed(
             "\"$STATE_DIRECTORY/receiver.db\" under systemd; \"receiver.db\" below state.dir where \
              that is set; else \"/var/lib/nodetally/receiver.db\" for root, and for others \
@@ -854,9 +853,10 @@ keys! {
              \"none\""
         ),
         environment: &["NODETALLY_RECEIVER_STORE"],
-        flag: flag("store", "FILE", FlagCommands::Run),
-        purpose: "The database of the receiver. What was answered 2xx is in it, also after a crash. It \
-            needs a local disk.",
+        flag: flag("store", "FILE|URL", FlagCommands::Run),
+        secrecy: Secrecy::Url,
+        purpose: "The database of the receiver. What was answered 2xx is in it, also after a crash. A \
+            file needs a local disk. A PostgreSQL database may be that of several receivers.",
     }
     RECEIVER_RETENTION: "receiver"."retention" {
         kind: Kind::Duration { min: MINUTE, max: NINETY_DAYS, examples: "\"1h\" or \"30days\"" },

@@ -10,6 +10,7 @@ use super::destination::Destination;
 use super::endpoint_url::EndpointUrl;
 use super::error::InvalidValue;
 use super::headers::{self, HEADERS_MAX, Header, HeaderFile};
+use super::store_location::StoreLocation;
 use super::value::{self, Raw, SOCKET_PATH_BYTES_MAX, ValueContext, format_bytes, toml_string};
 use super::variables::{CREDENTIALS, VARIABLE_PREFIX};
 use crate::quantity::Bytes;
@@ -61,6 +62,8 @@ pub enum Kind {
     /// An absolute path that may begin at the directory of credentials.
     SecretPath(&'static str),
     SocketPath,
+    /// The place of the receiver's store.
+    Store,
     HttpsUrl {
         example: &'static str,
     },
@@ -133,6 +136,9 @@ impl Kind {
             Self::SocketPath => {
                 format!("the path of a unix socket of at most {SOCKET_PATH_BYTES_MAX} bytes")
             }
+            Self::Store => {
+                "a file's path, or postgres://USER@HOST/DATABASE without a password".to_owned()
+            }
             Self::HttpsUrl { example } => format!(
                 "an https:// URL without a user, password or fragment, such as \"{example}\""
             ),
@@ -195,6 +201,7 @@ impl Kind {
             Self::AbsolutePath(_) => SettingValue::Path(value::absolute_path(raw)?),
             Self::SecretPath(_) => SettingValue::Path(value::secret_path(raw, context)?),
             Self::SocketPath => SettingValue::Path(value::socket_path(raw)?),
+            Self::Store => SettingValue::Store(StoreLocation::read(raw)?),
             Self::Destination { .. } => SettingValue::Destination(Destination::parse(raw.text()?)?),
             Self::HttpsUrl { .. } => {
                 let url = EndpointUrl::parse(raw.text()?)?;
@@ -292,6 +299,7 @@ pub(super) enum SettingValue {
     Text(String),
     Word(&'static str),
     Path(PathBuf),
+    Store(StoreLocation),
     Url(EndpointUrl),
     Destination(Destination),
     Address(SocketAddr),
@@ -313,6 +321,7 @@ impl SettingValue {
             Self::Text(value) => toml_string(value),
             Self::Word(value) => toml_string(value),
             Self::Path(value) => toml_string(&value.to_string_lossy()),
+            Self::Store(value) => toml_string(&value.to_string()),
             Self::Url(value) => toml_string(&value.to_string()),
             Self::Destination(value) => toml_string(&value.to_string()),
             Self::Address(value) => toml_string(&value.to_string()),
@@ -363,6 +372,7 @@ setting_types! {
     Bytes => Bytes,
     String => Text,
     PathBuf => Path,
+    StoreLocation => Store,
     EndpointUrl => Url,
     Destination => Destination,
     SocketAddr => Address,

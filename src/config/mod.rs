@@ -25,6 +25,7 @@ mod location;
 mod nearest;
 mod resolve;
 mod settings;
+mod store_location;
 mod trust;
 mod value;
 mod variables;
@@ -50,5 +51,6 @@ pub use settings::{
     PathSettings, ReceiverSettings, SamplingSettings, ServerCertificateFiles, Settings,
     SpoolSettings, StateSettings, StatusSettings,
 };
+pub use store_location::StoreLocation;
 pub use trust::{ClientCertificateFiles, TrustSettings};
 pub use value::{HostLookup, format_bytes, is_credential_elsewhere, redacted_url};

@@ -13,6 +13,7 @@ use super::endpoint::EndpointSettings;
 use super::error::ConfigError;
 use super::keys::{self, Key};
 use super::layer::{Origin, Origins, Resolver};
+use super::store_location::StoreLocation;
 use super::value;
 
 /// Everything that can be configured.
@@ -368,7 +369,7 @@ pub struct ReceiverSettings {
     /// True if other hosts may reach it without TLS or without tokens.
     pub insecure: bool,
     /// The database; `None`: in memory.
-    pub store: Option<PathBuf>,
+    pub store: Option<StoreLocation>,
     /// The age of the oldest sample that is kept; 1 min to 90 days.
     pub retention: Duration,
     /// The age at which the last values of a node or pod count as gone; 1 s to 24 h.
@@ -418,7 +419,8 @@ impl ReceiverSettings {
         interval: Duration,
     ) -> Result<Self, ConfigError> {
         let store = lasting_dir(resolver, state, dirs).map(|dir| dir.join("receiver.db"));
-        let store: Option<PathBuf> = resolver.get_or(&keys::RECEIVER_STORE, store)?;
+        let store = store.map(StoreLocation::File);
+        let store: Option<StoreLocation> = resolver.get_or(&keys::RECEIVER_STORE, store)?;
         // What is in memory is bounded, so it is short.
         let hours = if store.is_some() { 90 * 24 } else { 1 };
         let retention = Duration::from_secs(hours * 3600);

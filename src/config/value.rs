@@ -447,7 +447,9 @@ pub fn format_bytes(bytes: Bytes) -> String {
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     if text.contains('@') {
-        let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let scheme = ["http://", "https://", "postgres://", "postgresql://"]
+            .into_iter()
+            .find(|scheme| text.starts_with(scheme));
         return format!("{}hidden", scheme.unwrap_or_default());
     }
     let query = ['?', '#'];
@@ -556,6 +558,7 @@ mod tests {
         for (url, shown) in [
             ("http://a:secret@host/x", "http://hidden"),
             ("a:secret@host", "hidden"),
+            ("postgres://a:secret@host/d", "postgres://hidden"),
             ("http://a:sec?ret@host", "http://hidden"),
             ("https://host/x?key=secret", "https://host/x?hidden"),
             ("http://host/#secret", "http://host/#hidden"),

@@ -46,8 +46,8 @@ pub use routes::router;
 pub use server::Receiver;
 pub use state::{OpenError, ReceiverAccess, ReceiverState, WallClock};
 pub use store::{
-    HistoryInfo, SqlitePlace, StoreFileError, StoreFileInfo, backup_store, compact_store,
-    store_info,
+    HistoryInfo, PostgresAddress, PostgresAddressError, SqlitePlace, StoreFileError, StoreFileInfo,
+    StorePlace, backup_store, compact_store, store_info,
 };
 pub use tls::{OnFailedHandshake, TlsListener};
 pub use token_review::{AUDIENCE, AskForUser, TokenReviews};

@@ -11,7 +11,7 @@ use super::bounds::ReceiverBounds;
 use super::listener::{ConnectionLimits, serve_router};
 use super::routes::router;
 use super::state::{ReceiverState, WallClock};
-use super::store::SqlitePlace;
+use super::store::StorePlace;
 use super::tls::{OnFailedHandshake, TlsListener};
 
 /// Pushers come back after an interval and find their connection still open.
@@ -52,7 +52,7 @@ impl Receiver {
         bounds: ReceiverBounds,
         clock: WallClock,
     ) -> io::Result<Self> {
-        let state = ReceiverState::open(&SqlitePlace::Memory, bounds, clock);
+        let state = ReceiverState::open(&StorePlace::MEMORY, bounds, clock);
         Self::bind_with(addr, &state.map_err(io::Error::other)?).await
     }
 

@@ -21,7 +21,7 @@ use super::minute_log::MinuteLog;
 use super::request::{LargeBodies, PostHead};
 use super::rights::{Rights, TwoCredentials, credential};
 use super::store::{
-    Change, DocumentKind, EntityQuery, SqlitePlace, SqliteStore, StorePost, Stored, StoredOutcome,
+    Change, DocumentKind, EntityQuery, Store, StorePlace, StorePost, Stored, StoredOutcome,
 };
 use super::token_review::TokenReviews;
 use super::tokens_file::TokensFile;
@@ -35,7 +35,7 @@ pub type WallClock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 pub struct ReceiverState(Arc<SharedState>);
 
 struct SharedState {
-    store: SqliteStore,
+    store: Store,
     is_in_memory: bool,
     large_bodies: LargeBodies,
     log: MinuteLog,
@@ -86,16 +86,16 @@ impl ReceiverState {
     /// # Errors
     /// The place cannot be used, another receiver uses it, or what is there is no store of ours.
     pub fn open(
-        place: &SqlitePlace,
+        place: &StorePlace,
         bounds: ReceiverBounds,
         clock: WallClock,
     ) -> Result<Self, OpenError> {
         let own_token = random_token()?;
         let entry = AccessToken::new(OWN_SENDER, TokenRole::Ingest, own_token.as_bytes());
-        let store = SqliteStore::open(place, bounds, clock());
+        let store = Store::open(place, bounds, clock());
         Ok(Self(Arc::new(SharedState {
             store: store.map_err(|error| OpenError(error.to_string()))?,
-            is_in_memory: *place == SqlitePlace::Memory,
+            is_in_memory: *place == StorePlace::MEMORY,
             large_bodies: LargeBodies::default(),
             log: MinuteLog::default(),
             clock,
@@ -200,7 +200,7 @@ impl ReceiverState {
         self.0.log.say(self.now(), kind, details);
     }
 
-    pub(super) fn store(&self) -> &SqliteStore {
+    pub(super) fn store(&self) -> &Store {
         &self.0.store
     }
 

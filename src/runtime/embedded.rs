@@ -12,7 +12,7 @@ use tracing::warn;
 use super::error::AgentError;
 use super::{host, receiver_access};
 use crate::clock;
-use crate::config::{ReceiverSettings, Settings};
+use crate::config::{ReceiverSettings, Settings, StoreLocation};
 use crate::delivery::{self, BaseUrl};
 use crate::descriptors;
 use crate::endpoint::client::seed;
@@ -20,7 +20,10 @@ use crate::endpoint::endpoint::{BacklogStorage, EndpointSpec};
 use crate::endpoint::error::EndpointError;
 use crate::endpoint::render::Encoder;
 use crate::panics;
-use crate::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace};
+use crate::receiver::{
+    PostgresAddress, Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace,
+    StorePlace,
+};
 
 /// The most bytes of a store in memory.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
@@ -225,26 +228,28 @@ fn exposure(settings: &ReceiverSettings, address: SocketAddr) -> Option<String> 
 /// # Errors
 /// The store cannot be opened.
 pub(super) fn open(settings: &Settings) -> Result<ReceiverState, AgentError> {
-    let Some(path) = &settings.receiver.store else {
-        return open_at(&SqlitePlace::Memory, memory_bounds(settings));
+    let path = match &settings.receiver.store {
+        None => return open_at(&StorePlace::MEMORY, memory_bounds(settings)),
+        Some(StoreLocation::File(path)) => path,
+        Some(StoreLocation::Postgres(url)) => {
+            let address = PostgresAddress::of_url(url).map_err(|error| AgentError::Store {
+                store: "receiver.store".to_owned(),
+                reason: error.to_string(),
+            })?;
+            return open_at(&StorePlace::Postgres(Box::new(address)), file_bounds(settings));
+        }
     };
     let directory = path.parent().map_or(Ok(()), std::fs::create_dir_all);
     directory.map_err(|error| AgentError::Store {
         store: path.display().to_string(),
         reason: descriptors::describe(&error),
     })?;
-    open_at(&SqlitePlace::File(path.clone()), file_bounds(settings))
+    open_at(&StorePlace::Sqlite(SqlitePlace::File(path.clone())), file_bounds(settings))
 }
 
-fn open_at(place: &SqlitePlace, bounds: ReceiverBounds) -> Result<ReceiverState, AgentError> {
+fn open_at(place: &StorePlace, bounds: ReceiverBounds) -> Result<ReceiverState, AgentError> {
     let state = ReceiverState::open(place, bounds, Arc::new(clock::wall_time));
-    state.map_err(|error| {
-        let store = match place {
-            SqlitePlace::Memory => "in memory".to_owned(),
-            SqlitePlace::File(path) => path.display().to_string(),
-        };
-        AgentError::Store { store, reason: error.to_string() }
-    })
+    state.map_err(|error| AgentError::Store { store: place.to_string(), reason: error.to_string() })
 }
 
 /// The state over the store that the settings name, or over one in memory: without a store an agent
@@ -252,7 +257,7 @@ fn open_at(place: &SqlitePlace, bounds: ReceiverBounds) -> Result<ReceiverState,
 fn open_or_memory(settings: &Settings) -> Result<ReceiverState, AgentError> {
     open(settings).or_else(|error| {
         warn!("{error}; the last hour is kept in memory instead");
-        open_at(&SqlitePlace::Memory, memory_bounds(settings))
+        open_at(&StorePlace::MEMORY, memory_bounds(settings))
     })
 }
 

@@ -24,6 +24,7 @@ mod metrics_k8s_io;
 mod openapi;
 mod pod_batch;
 mod pod_lifecycle;
+mod postgres;
 mod samples;
 mod store_file;
 mod token_review;
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nodetally::quantity::WallTime;
-use nodetally::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, SqlitePlace};
+use nodetally::receiver::{Receiver, ReceiverAccess, ReceiverBounds, ReceiverState, StorePlace};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -65,7 +66,7 @@ impl Server {
         let clock = Arc::clone(&now_ms);
         let clock = Arc::new(move || WallTime::from_unix_millis(clock.load(Ordering::Relaxed)));
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let state = ReceiverState::open(&SqlitePlace::Memory, bounds, clock).unwrap();
+        let state = ReceiverState::open(&StorePlace::MEMORY, bounds, clock).unwrap();
         state.set_access(access);
         let receiver = Receiver::bind_with(addr, &state).await.unwrap();
         let base = format!("http://{}", receiver.local_addr());

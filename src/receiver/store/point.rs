@@ -1,5 +1,7 @@
 //! One push of a node or pod, and the mean of many.
 
+use std::time::Duration;
+
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 
@@ -51,6 +53,14 @@ impl Point {
 pub(in crate::receiver) fn merged(points: &[Point], step_millis: u64) -> Vec<Point> {
     let bin = |point: &Point| point.at.as_unix_millis() / step_millis.max(1);
     points.chunk_by(|a, b| bin(a) == bin(b)).filter_map(mean).collect()
+}
+
+/// The points of each step as one; as they are without a step.
+pub(in crate::receiver) fn stepped(points: Vec<Point>, step: Option<Duration>) -> Vec<Point> {
+    match step {
+        None => points,
+        Some(step) => merged(&points, u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
+    }
 }
 
 /// All of `points` as one; `None` where there are none.

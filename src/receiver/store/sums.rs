@@ -1,8 +1,10 @@
 //! The sum of many pods over time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::point::{Point, add_all};
+use super::port::SumKey;
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 
@@ -97,6 +99,34 @@ impl Sums {
         let since = self.since;
         let pushed = self.bins.into_iter().filter_map(|bin| Some((bin.at?, bin.usage)));
         pushed.filter(|(at, _)| *at >= since).map(|(at, usage)| Point::of_push(at, usage)).collect()
+    }
+}
+
+/// The most points of the sums of one answer, and the fewest that each sum may have.
+const POINTS_OF_SUMS_MAX: u64 = 400_000;
+const BINS_MIN: u64 = 100;
+
+/// The pods of each sum of an answer. One sum is in memory at a time, and its points until the answer
+/// is made.
+pub(in crate::receiver) struct SumParts(Vec<(SumKey, Vec<i64>)>);
+
+impl SumParts {
+    /// `pods`: the sum and the number of each.
+    pub(in crate::receiver) fn of(pods: Vec<(SumKey, i64)>) -> Self {
+        let mut parts: BTreeMap<SumKey, Vec<i64>> = BTreeMap::new();
+        for (of, pod) in pods {
+            parts.entry(of).or_default().push(pod);
+        }
+        Self(parts.into_iter().collect())
+    }
+
+    pub(in crate::receiver) fn iter(&self) -> impl Iterator<Item = (SumKey, &[i64])> {
+        self.0.iter().map(|(of, pods)| (of.clone(), pods.as_slice()))
+    }
+
+    /// The most intervals of each sum.
+    pub(in crate::receiver) fn bins_max(&self) -> u64 {
+        (POINTS_OF_SUMS_MAX / self.0.len().max(1) as u64).max(BINS_MIN)
     }
 }
 

@@ -1,6 +1,8 @@
-//! The tests that every store is held to, here in memory and in a file.
+//! The tests that every store is held to: SQLite in memory and in a file, and PostgreSQL with and without
+//! partitions.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -10,6 +12,13 @@ use crate::payload::pod_lifecycle::{MarkDead, PodSpecPost, RowHead};
 use crate::payload::resource_api::{NodeEcho, NodePost, PodEcho, PodPost, UsageValues};
 use crate::quantity::WallTime;
 use crate::receiver::ReceiverBounds;
+
+#[path = "../../../tests/it/support/postgres.rs"]
+mod cluster;
+
+mod postgres;
+
+use cluster::{PostgresCluster, run_sql};
 
 /// The time at which tests begin, in seconds since 1970: a full hour.
 const BEGIN: u64 = 1_749_654_000;
@@ -25,52 +34,129 @@ fn bounds() -> ReceiverBounds {
 }
 
 struct Tested {
-    store: SqliteStore,
-    place: SqlitePlace,
+    store: Store,
+    place: StorePlace,
     bounds: ReceiverBounds,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    /// Of PostgreSQL.
+    cluster: Option<(Arc<PostgresCluster>, String)>,
 }
 
 impl Tested {
     fn in_file(bounds: ReceiverBounds) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let place = SqlitePlace::File(dir.path().join("receiver.db"));
-        Self::at(place, bounds, dir)
+        let place = StorePlace::Sqlite(SqlitePlace::File(dir.path().join("receiver.db")));
+        Self::at(place, bounds, dir, None)
     }
 
-    fn at(place: SqlitePlace, bounds: ReceiverBounds, dir: tempfile::TempDir) -> Self {
-        let store = SqliteStore::open(&place, bounds.clone(), at(0)).unwrap();
-        Self { store, place, bounds, _dir: dir }
+    /// `None`: this machine has no PostgreSQL. `parameters`: of the URL.
+    fn in_postgres(bounds: ReceiverBounds, parameters: &str) -> Option<Self> {
+        let Some(cluster) = PostgresCluster::shared() else {
+            println!("skipped: PostgreSQL (no initdb in $PATH)");
+            return None;
+        };
+        let url = cluster.database();
+        let address = PostgresAddress::of_url(&format!("{url}?{parameters}")).unwrap();
+        let place = StorePlace::Postgres(Box::new(address));
+        Some(Self::at(place, bounds, tempfile::tempdir().unwrap(), Some((cluster, url))))
+    }
+
+    fn at(
+        place: StorePlace,
+        bounds: ReceiverBounds,
+        dir: tempfile::TempDir,
+        cluster: Option<(Arc<PostgresCluster>, String)>,
+    ) -> Self {
+        let store = Store::open(&place, bounds.clone(), at(0)).unwrap();
+        Self { store, place, bounds, dir, cluster }
+    }
+
+    /// Those that outlive their process.
+    fn lasting(bounds: &ReceiverBounds) -> Vec<Self> {
+        let postgres = ["partitions=on", "partitions=off"];
+        let postgres = postgres.iter().filter_map(|with| Self::in_postgres(bounds.clone(), with));
+        [Self::in_file(bounds.clone())].into_iter().chain(postgres).collect()
     }
 
     /// One of each kind.
-    fn each(bounds: &ReceiverBounds) -> [Self; 2] {
-        let memory = Self::at(SqlitePlace::Memory, bounds.clone(), tempfile::tempdir().unwrap());
-        [memory, Self::in_file(bounds.clone())]
+    fn each(bounds: &ReceiverBounds) -> Vec<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut each = vec![Self::at(StorePlace::MEMORY, bounds.clone(), dir, None)];
+        each.extend(Self::lasting(bounds));
+        each
+    }
+
+    /// Those of SQLite.
+    fn each_sqlite(bounds: &ReceiverBounds) -> Vec<Self> {
+        let mut each = Self::each(bounds);
+        each.retain(|tested| matches!(tested.place, StorePlace::Sqlite(_)));
+        each
+    }
+
+    /// Runs statements in its database.
+    fn sql(&self, sql: &str) -> Vec<String> {
+        let (_, url) = self.cluster.as_ref().unwrap();
+        run_sql(url, &format!("SET search_path = nodetally; {sql}"))
     }
 
     fn path(&self) -> &Path {
         match &self.place {
-            SqlitePlace::File(path) => path,
-            SqlitePlace::Memory => panic!("it has none"),
+            StorePlace::Sqlite(SqlitePlace::File(path)) => path,
+            _ => panic!("it has none"),
         }
     }
 
     /// Closes the store and opens it again.
     fn reopen(self) -> Self {
-        let Self { store, place, bounds, _dir } = self;
+        let Self { store, place, bounds, dir, cluster } = self;
         drop(store);
         // Its thread closes the file once the last handle is gone.
         let mut tries = 0;
         let store = loop {
-            match SqliteStore::open(&place, bounds.clone(), at(0)) {
+            match Store::open(&place, bounds.clone(), at(0)) {
                 Ok(store) => break store,
                 Err(error) if tries > 500 => panic!("{error}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(10)),
             }
             tries += 1;
         };
-        Self { store, place, bounds, _dir }
+        Self { store, place, bounds, dir, cluster }
+    }
+
+    /// Waits until what is older than so many days is no longer at each of the first levels. SQLite ages
+    /// between two posts, PostgreSQL beside them.
+    async fn aged(&self, seconds: u64, days: &[u64]) {
+        if self.cluster.is_none() {
+            return;
+        }
+        let old = days.iter().enumerate().map(|(level, days)| {
+            let until = (BEGIN + seconds - days * DAY) * 1000;
+            format!("OR level = {level} AND until <= {until}")
+        });
+        let old = old.collect::<Vec<_>>().join(" ");
+        let sql = format!("SELECT count(*) FROM part WHERE is_closing {old}");
+        // A pass begins with a post, once a minute of the posts' time.
+        for minute in 1..40 {
+            for _ in 0..20 {
+                if self.sql(&sql) == ["0"] {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            self.push(seconds + minute * 61, "other", 1).await.unwrap();
+        }
+        panic!("it does not age: {:?}", self.sql("SELECT * FROM part ORDER BY level, since"));
+    }
+
+    /// Waits until a pod is gone, which some stores remove beside the posts.
+    async fn eventually_gone(&self, name: &str, seconds: u64) -> bool {
+        for _ in 0..600 {
+            if self.past(name, seconds, None).await.is_none() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     async fn post(&self, seconds: u64, sender: &str, change: Change) -> Result<Stored, StoreError> {
@@ -80,6 +166,18 @@ impl Tested {
 
     async fn push(&self, seconds: u64, name: &str, cpu: u64) -> Result<Stored, StoreError> {
         self.post(seconds, "", pods(Dialect::ResourceApi, &[("default", name, "n", cpu)])).await
+    }
+
+    /// Pushes one after the other, many at once on their way: a store in a database answers each once
+    /// it has written.
+    async fn push_all(&self, name: &str, pushes: impl Iterator<Item = (u64, u64)>) {
+        let mut pushes = pushes.peekable();
+        while pushes.peek().is_some() {
+            let some = pushes.by_ref().take(32).map(|(seconds, cpu)| self.push(seconds, name, cpu));
+            for stored in futures_util::future::join_all(some).await {
+                stored.unwrap();
+            }
+        }
     }
 
     async fn live(&self, seconds: u64) -> Vec<String> {
@@ -142,8 +240,13 @@ fn spec(name: &str, namespace: Option<&str>) -> Change {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_when_the_file_is_opened_again() {
-    let tested = Tested::in_file(bounds());
+async fn what_was_stored_is_there_when_the_store_is_opened_again() {
+    for tested in Tested::lasting(&bounds()) {
+        is_there_when_it_is_opened_again(tested).await;
+    }
+}
+
+async fn is_there_when_it_is_opened_again(tested: Tested) {
     for (number, cpu) in [100, 200, 300].into_iter().enumerate() {
         tested.push(15 * number as u64, "web", cpu).await.unwrap();
     }
@@ -321,7 +424,12 @@ async fn samples_after_a_clock_was_set_back_are_the_latest() {
 /// A clock that jumps ahead for some minutes takes no past away.
 #[tokio::test]
 async fn a_jump_of_the_clock_removes_nothing_until_it_holds() {
-    let tested = Tested::in_file(bounds());
+    for tested in Tested::lasting(&bounds()) {
+        removes_nothing_until_it_holds(tested).await;
+    }
+}
+
+async fn removes_nothing_until_it_holds(tested: Tested) {
     for number in 0..8 {
         tested.push(number * 15, "old", 1).await.unwrap();
     }
@@ -334,7 +442,8 @@ async fn a_jump_of_the_clock_removes_nothing_until_it_holds() {
     for number in 0..70 {
         tested.push(year + number * 60, "new", 1).await.unwrap();
     }
-    assert_eq!(tested.past("old", 200, None).await, None, "an hour later it is what passed");
+    let gone = tested.eventually_gone("old", year + 70 * 60).await;
+    assert!(gone, "an hour later it is what passed");
 }
 
 /// Pods that replace each other within a step: each counts for its time.
@@ -359,13 +468,16 @@ async fn a_long_step_is_the_mean_of_its_intervals() {
 #[tokio::test]
 async fn pushes_become_minutes_and_no_byte_is_lost() {
     let bounds = ReceiverBounds { retention: Duration::from_secs(7 * DAY), ..bounds() };
-    let tested = Tested::in_file(bounds);
-    let mut sent = 0;
-    for number in 0..(2 * DAY / 15) {
-        let cpu = 100 + number % 7;
-        sent += cpu;
-        tested.push(number * 15, "a", cpu).await.unwrap();
+    for tested in Tested::lasting(&bounds) {
+        become_minutes(tested).await;
     }
+}
+
+async fn become_minutes(tested: Tested) {
+    let pushes = (0..2 * DAY / 15).map(|number| (number * 15, 100 + number % 7));
+    let sent = pushes.clone().map(|(_, cpu)| cpu).sum::<u64>();
+    tested.push_all("a", pushes).await;
+    tested.aged(2 * DAY, &[1]).await;
     let past = tested.past("a", 2 * DAY, None).await.unwrap();
     assert_eq!(past.iter().map(|point| point.usage.read_bytes).sum::<u64>(), sent);
     assert!(past.is_sorted_by_key(|point| point.at));
@@ -387,19 +499,24 @@ async fn minutes_become_hours_and_end_with_the_retention() {
     let retention = Duration::from_secs(90 * DAY);
     let bounds =
         ReceiverBounds { retention, ..ReceiverBounds::for_interval(Duration::from_secs(600)) };
-    let tested = Tested::in_file(bounds);
-    tested.push(0, "gone", 1).await.unwrap();
-    for number in 0..(100 * DAY / 600) {
-        tested.push(number * 600, "a", 6).await.unwrap();
+    for tested in Tested::lasting(&bounds) {
+        become_hours(tested).await;
     }
+}
+
+async fn become_hours(tested: Tested) {
+    tested.push(0, "gone", 1).await.unwrap();
+    tested.push_all("a", (0..100 * DAY / 600).map(|number| (number * 600, 6))).await;
+    tested.aged(100 * DAY, &[1, 7, 90]).await;
     let past = tested.past("a", 100 * DAY, None).await.unwrap();
     let first = past.first().unwrap().at;
-    assert!(first >= at(10 * DAY - 3 * DAY) && first <= at(10 * DAY + DAY), "{first:?}");
+    // A pass follows a batch of pushes, which are of some hours.
+    assert!(first >= at(10 * DAY - 4 * DAY) && first <= at(10 * DAY + DAY), "{first:?}");
     let hours = past.iter().filter(|point| point.at < at(89 * DAY));
     assert!(hours.clone().all(|point| point.usage.read_bytes == 36), "six pushes an hour");
     let last_week = past.iter().filter(|point| point.at >= at(93 * DAY)).count() as u64;
     assert_eq!(last_week, 7 * DAY / 600);
-    assert_eq!(tested.past("gone", 100 * DAY, None).await, None);
+    assert!(tested.eventually_gone("gone", 100 * DAY).await);
 }
 
 /// A backlog that is sent after newer samples.
@@ -423,7 +540,7 @@ async fn an_older_sample_goes_into_the_past_and_leaves_the_latest() {
 #[tokio::test]
 async fn a_second_receiver_is_kept_out() {
     let tested = Tested::in_file(bounds());
-    let error = SqliteStore::open(&tested.place, bounds(), at(0)).unwrap_err();
+    let error = Store::open(&tested.place, bounds(), at(0)).unwrap_err();
     assert!(error.to_string().contains("another receiver has it open"), "{error}");
 }
 
@@ -432,16 +549,16 @@ async fn a_damaged_file_is_set_aside_and_an_empty_one_begun() {
     let tested = Tested::in_file(bounds());
     tested.push(0, "a", 1).await.unwrap();
     let path = tested.path().to_owned();
-    let (place, dir) = (tested.place.clone(), tested._dir);
+    let (place, dir) = (tested.place.clone(), tested.dir);
     drop(tested.store);
     for damage in [&b"no database at all, but long enough to be looked at"[..], &[0xff; 8192]] {
-        while SqliteStore::open(&place, bounds(), at(0)).is_err() {
+        while Store::open(&place, bounds(), at(0)).is_err() {
             std::thread::sleep(Duration::from_millis(10));
         }
         std::thread::sleep(Duration::from_millis(100));
         std::fs::write(&path, damage).unwrap();
         let _ = std::fs::remove_file(path.with_file_name("receiver.db-wal"));
-        let store = SqliteStore::open(&place, bounds(), at(0)).unwrap();
+        let store = Store::open(&place, bounds(), at(0)).unwrap();
         assert_eq!(store.pods(EntityQuery::default(), RowPage::of_rows()).await.unwrap(), []);
     }
     let asides = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
@@ -454,24 +571,24 @@ async fn a_damaged_file_is_set_aside_and_an_empty_one_begun() {
 async fn a_foreign_or_later_database_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("receiver.db");
-    let place = SqlitePlace::File(path.clone());
+    let place = StorePlace::Sqlite(SqlitePlace::File(path.clone()));
     let foreign = rusqlite::Connection::open(&path).unwrap();
     foreign.execute_batch("CREATE TABLE t (a); INSERT INTO t VALUES (7)").unwrap();
-    let error = SqliteStore::open(&place, bounds(), at(0)).unwrap_err();
+    let error = Store::open(&place, bounds(), at(0)).unwrap_err();
     assert!(error.to_string().contains("another program's"), "{error}");
     let kept: i64 = foreign.query_row("SELECT a FROM t", (), |row| row.get(0)).unwrap();
     assert_eq!(kept, 7);
     foreign.execute_batch("DROP TABLE t").unwrap();
     foreign.pragma_update(None, "user_version", 99).unwrap();
     drop(foreign);
-    let error = SqliteStore::open(&place, bounds(), at(0)).unwrap_err();
+    let error = Store::open(&place, bounds(), at(0)).unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
 }
 
 #[tokio::test]
 async fn a_store_without_room_refuses_and_goes_on_answering() {
     let tight = ReceiverBounds { store_bytes_max: Some(512 << 10), ..bounds() };
-    for tested in Tested::each(&tight) {
+    for tested in Tested::each_sqlite(&tight) {
         let mut stored = 0;
         let refused = loop {
             let name = format!("pod-{stored:05}-{}", "x".repeat(200));

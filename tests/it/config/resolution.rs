@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nodetally::config::{
     Compression, Counters, Destination, DirectorySource, Durability, FileChoice, KEYS, LogLevel,
-    Origin, Settings, StalePolicy, UnknownPods, file_choice, keys,
+    Origin, Settings, StalePolicy, StoreLocation, UnknownPods, file_choice, keys,
 };
 use nodetally::quantity::Bytes;
 
@@ -30,7 +30,7 @@ fn with_nothing_set_everything_has_its_documented_default() {
     assert!(settings.endpoints.is_empty() && settings.uses_embedded_receiver());
     assert_eq!(settings.receiver.listen, SocketAddr::from(([127, 0, 0, 1], 7643)));
     let store = Path::new("/var/lib/nodetally/receiver.db");
-    assert_eq!(settings.receiver.store.as_deref(), Some(store));
+    assert_eq!(settings.receiver.store, Some(StoreLocation::File(store.into())));
     assert_eq!(settings.receiver.retention, Duration::from_secs(90 * 86_400));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(60));
 }
@@ -109,7 +109,7 @@ fn every_key_of_a_file_reaches_the_settings() {
     let rotation = lines.rotation.unwrap();
     assert_eq!((rotation.bytes, rotation.keep), (Bytes::from_bytes(2 << 20), 3));
     assert_eq!(settings.receiver.listen, "[::1]:0".parse().unwrap());
-    assert_eq!(settings.receiver.store.as_deref(), Some(Path::new("/var/lib/receiver.db")));
+    assert_eq!(settings.receiver.store, Some(StoreLocation::File("/var/lib/receiver.db".into())));
     assert_eq!(settings.receiver.retention, Duration::from_secs(7200));
     assert_eq!(settings.receiver.stale_after, Duration::from_secs(90));
     // A key that the table has and this file has not would go unseen.

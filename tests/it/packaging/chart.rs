@@ -570,7 +570,7 @@ fn the_receiver_has_no_rights_and_answers_where_its_service_leads() {
     let [port] = &container.ports.as_ref().unwrap()[..] else { panic!("one port") };
     assert_eq!(i32::from(settings.receiver.listen.port()), port.container_port);
     assert!(settings.receiver.listen.ip().is_unspecified());
-    let store = settings.receiver.store.as_ref().unwrap();
+    let store = settings.receiver.store.as_ref().unwrap().file().unwrap();
     assert!(store.starts_with(&mount.mount_path), "the only place that it can write to");
     let claim = template(&program, "receiver: {enabled: true, claim: figures}");
     let pod = one::<Deployment>(&claim, "Deployment").spec.template.spec.unwrap();

@@ -142,7 +142,7 @@ fn the_receiver_may_little_and_has_what_it_needs() {
     let (volume, found) = volume_of(&pod, &front_proxy.client_ca_file);
     let source = volume.config_map.as_ref().unwrap();
     assert_eq!((&*source.name, found), ("nodetally-front-proxy-ca", "ca.crt"));
-    let (volume, _) = volume_of(&pod, receiver.store.as_ref().unwrap());
+    let (volume, _) = volume_of(&pod, receiver.store.as_ref().unwrap().file().unwrap());
     let claim: PersistentVolumeClaim =
         of_kind(&manifests(), "PersistentVolumeClaim", "nodetally-receiver");
     assert_eq!(

@@ -1,6 +1,7 @@
 //! A post that was answered 2xx is in the store once, whenever the receiver is killed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -23,7 +24,7 @@ use super::command::address_of;
 /// Senders at the same time.
 const SENDERS: usize = 4;
 
-pub fn receive(store: &Path) -> (Agent, SocketAddr) {
+pub fn receive(store: impl AsRef<OsStr>) -> (Agent, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nodetally"));
     command.env_clear().args(["receive", "--listen", "127.0.0.1:0", "--config", "none", "--store"]);
     command.arg(store).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -65,12 +66,29 @@ pub fn send(address: SocketAddr, number: usize) -> Option<(u16, bool)> {
 #[test]
 fn what_was_answered_is_there_once_after_any_kill() {
     let dir = tempfile::tempdir().unwrap();
-    let store = dir.path().join("receiver.db");
+    is_there_once_after_any_kill(dir.path().join("receiver.db").as_os_str());
+}
+
+/// The number of points of each post in the store.
+pub fn stored_posts(address: SocketAddr) -> BTreeMap<usize, usize> {
+    let mut stored: BTreeMap<usize, usize> = BTreeMap::new();
+    for pod in 0..8 {
+        let (status, series) = get(address, &format!("/api/pods/p{pod}?window=3600"));
+        for point in series.as_array().into_iter().flatten() {
+            assert_eq!(status, 200);
+            let number = usize::try_from(point["cpu_millicores"].as_u64().unwrap()).unwrap();
+            *stored.entry(number).or_default() += 1;
+        }
+    }
+    stored
+}
+
+pub fn is_there_once_after_any_kill(store: &OsStr) {
     let next = AtomicUsize::new(1);
     let answered: Mutex<Vec<usize>> = Mutex::default();
     let mut unanswered_and_stored = 0;
     for round in 0..rounds(6) {
-        let (receiver, address) = receive(&store);
+        let (receiver, address) = receive(store);
         let is_over = AtomicBool::new(false);
         let answers = || answered.lock().unwrap().len();
         let before = answers();
@@ -94,16 +112,8 @@ fn what_was_answered_is_there_once_after_any_kill() {
         drop(receiver);
 
         // Each number is in the store at most once, and those that were answered are.
-        let (receiver, address) = receive(&store);
-        let mut stored: BTreeMap<usize, usize> = BTreeMap::new();
-        for pod in 0..8 {
-            let (status, series) = get(address, &format!("/api/pods/p{pod}?window=3600"));
-            for point in series.as_array().into_iter().flatten() {
-                assert_eq!(status, 200);
-                let number = usize::try_from(point["cpu_millicores"].as_u64().unwrap()).unwrap();
-                *stored.entry(number).or_default() += 1;
-            }
-        }
+        let (receiver, address) = receive(store);
+        let stored = stored_posts(address);
         let answered = answered.lock().unwrap();
         for number in answered.iter() {
             assert!(stored.contains_key(number), "{number} was answered 201 and is not stored");

@@ -119,6 +119,7 @@ fn a_file_that_cannot_be_used_is_named_and_stays_as_it_is() {
         (&store, &["backup", &named(&foreign)], format!("{} exists already", named(&foreign))),
         (&store, &["backup", &nowhere], format!("{nowhere}.partial: No such file or directory")),
         (&Path::new("none").to_owned(), &["info"], "receiver.store is none".to_owned()),
+        (&Path::new("postgres://db/x").to_owned(), &["info"], "use its own tools".to_owned()),
     ] {
         let before = std::fs::read(place).ok();
         let (status, text) = on(place, arguments);

@@ -9,6 +9,7 @@ pub mod host_tree;
 pub mod log_lines;
 pub mod mounts;
 pub mod other_servers;
+pub mod postgres;
 pub mod rbac;
 pub mod rounds;
 pub mod scratch;

@@ -11,9 +11,10 @@ use tracing::error;
 
 use super::error::SqliteError;
 use super::schema;
-use super::totals::Totals;
+use super::totals::count_all;
 use crate::aside;
 use crate::quantity::WallTime;
+use crate::receiver::store::totals::Totals;
 
 /// The place of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +66,14 @@ impl StoreDatabase {
             let mut connection = Connection::open_in_memory()?;
             connection.execute_batch(SETTINGS)?;
             Self::prepared(&mut connection, bytes_max)?;
-            let totals = Totals::read(&connection)?;
+            let totals = count_all(&connection)?;
             return Ok(Self { connection, totals, _lock: None });
         };
         let lock = lock(path)?;
         // What is counted is most of what a damaged file would be found by.
         let open = || {
             let connection = open_file(path, bytes_max)?;
-            let totals = Totals::read(&connection)?;
+            let totals = count_all(&connection)?;
             Ok::<_, SqliteError>((connection, totals))
         };
         let (connection, totals) = match open() {

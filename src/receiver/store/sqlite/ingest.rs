@@ -5,8 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::SqliteError;
-use super::rows::{NODE, POD, UNIT, count, from_column, now_column, to_column};
-use super::totals::Totals;
+use super::rows::{count, from_column, now_column, to_column};
 use crate::payload::pod_lifecycle::{MarkDead, PodSpecPost};
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
@@ -14,9 +13,10 @@ use crate::receiver::bounds::{Full, ReceiverBounds};
 use crate::receiver::store::block::{self, BlockCodec};
 use crate::receiver::store::point::Point;
 use crate::receiver::store::port::{
-    Change, Document, DocumentKind, NodePush, PodPush, PostId, SpecRow, StorePost, Stored,
-    StoredOutcome, UnitPush, UsagePushes,
+    Change, Document, DocumentKind, PostId, SpecRow, StorePost, Stored, StoredOutcome, UsagePushes,
 };
+use crate::receiver::store::push::{Push, json};
+use crate::receiver::store::totals::{NODE, POD, Totals, UNIT};
 
 /// The bytes at which an open block is closed, whatever its age.
 const OPEN_BYTES_MAX: usize = 4096;
@@ -27,21 +27,6 @@ pub(super) struct Ingest<'a> {
     pub(super) bounds: &'a ReceiverBounds,
     pub(super) totals: &'a mut Totals,
     pub(super) codec: &'a mut BlockCodec,
-}
-
-/// A push of a node or pod.
-struct Push<'a> {
-    kind: i64,
-    namespace: &'a str,
-    name: &'a str,
-    node: &'a str,
-    deployment: Option<&'a str>,
-    has_disk_io: bool,
-    /// Its time is the sample's own and not that of its arrival.
-    is_dated: bool,
-    usage: UsageValues,
-    extras: String,
-    amounts: Option<String>,
 }
 
 /// The row of `latest` before a push.
@@ -71,7 +56,7 @@ impl Ingest<'_> {
         let sender = self.sender(&sender)?;
         let outcome = match change {
             Change::Usage(pushes) => {
-                self.usage(at, sender, pushes)?;
+                self.usage(at, sender, &pushes)?;
                 StoredOutcome::Usage
             }
             Change::Spec { post, only_on } => {
@@ -107,7 +92,7 @@ impl Ingest<'_> {
             Change::Usage(_) => StoredOutcome::Usage,
             Change::Spec { post, only_on } => {
                 let row = spec_row(self.connection, &post.row.pod_name)?;
-                let row = row.filter(|row| is_within(row, only_on.as_deref()));
+                let row = row.filter(|row| row.is_within(only_on.as_deref()));
                 StoredOutcome::Spec(
                     row.unwrap_or(SpecRow { head: post.row, pod_obj: post.pod_obj }),
                 )
@@ -175,61 +160,21 @@ impl Ingest<'_> {
         Ok(())
     }
 
-    fn usage(&mut self, at: WallTime, sender: i64, pushes: UsagePushes) -> Result<(), SqliteError> {
-        let UsagePushes { dialect, nodes, pods, units, documents, sampled_at } = pushes;
-        let has_disk_io = dialect.profile().has_disk_io;
-        for document in documents {
+    fn usage(
+        &mut self,
+        at: WallTime,
+        sender: i64,
+        pushes: &UsagePushes,
+    ) -> Result<(), SqliteError> {
+        let sampled_at = pushes.sampled_at;
+        for document in &pushes.documents {
             match document.kind {
-                DocumentKind::Record => self.record(at, sampled_at, &document)?,
-                DocumentKind::Pod | DocumentKind::Node => self.document(at, &document)?,
+                DocumentKind::Record => self.record(at, sampled_at, document)?,
+                DocumentKind::Pod | DocumentKind::Node => self.document(at, document)?,
             }
         }
-        let arrival = at;
-        let at = sampled_at.unwrap_or(at);
-        for NodePush { name, post, amounts } in nodes {
-            let push = Push {
-                kind: NODE,
-                namespace: "",
-                name: &name,
-                node: &name,
-                deployment: None,
-                has_disk_io,
-                is_dated: sampled_at.is_some(),
-                usage: post.usage,
-                extras: json(&post.extras),
-                amounts: amounts.map(|amounts| json(&amounts)),
-            };
-            self.push(at, arrival, sender, &push)?;
-        }
-        for PodPush { namespace, name, post } in pods {
-            let push = Push {
-                kind: POD,
-                namespace: &namespace,
-                name: &name,
-                node: &post.node_name,
-                deployment: post.extras.deployment_name.as_deref(),
-                has_disk_io,
-                is_dated: sampled_at.is_some(),
-                usage: post.usage,
-                extras: json(&post.extras),
-                amounts: None,
-            };
-            self.push(at, arrival, sender, &push)?;
-        }
-        for UnitPush { node, name, usage } in units {
-            let push = Push {
-                kind: UNIT,
-                namespace: &node,
-                name: &name,
-                node: &node,
-                deployment: None,
-                has_disk_io,
-                is_dated: sampled_at.is_some(),
-                usage,
-                extras: "{}".to_owned(),
-                amounts: None,
-            };
-            self.push(at, arrival, sender, &push)?;
+        for push in pushes.pushes() {
+            self.push(sampled_at.unwrap_or(at), at, sender, &push)?;
         }
         Ok(())
     }
@@ -447,11 +392,12 @@ impl Ingest<'_> {
     }
 
     fn count_rows(&mut self, kind: i64, sender: i64, more: i64) -> Result<(), SqliteError> {
-        let (sql, total) = match kind {
-            NODE => ("UPDATE sender SET nodes = nodes + ?2 WHERE id = ?1", &mut self.totals.nodes),
-            UNIT => ("UPDATE sender SET units = units + ?2 WHERE id = ?1", &mut self.totals.units),
-            _ => ("UPDATE sender SET pods = pods + ?2 WHERE id = ?1", &mut self.totals.pods),
+        let sql = match kind {
+            NODE => "UPDATE sender SET nodes = nodes + ?2 WHERE id = ?1",
+            UNIT => "UPDATE sender SET units = units + ?2 WHERE id = ?1",
+            _ => "UPDATE sender SET pods = pods + ?2 WHERE id = ?1",
         };
+        let total = self.totals.rows_of(kind);
         *total = total.saturating_add_signed(more);
         self.connection.prepare_cached(sql)?.execute([sender, more])?;
         Ok(())
@@ -622,48 +568,34 @@ impl Ingest<'_> {
     /// Where there is no room, dead rows are evicted, the one that changed longest ago first. Then
     /// live rows follow that have not changed within the retention: their pods are sent again when
     /// they change, and a node that reconciles finds them missing.
-    ///
-    /// A pod of that name may have moved here from another node. With `only_on` its row there is not
-    /// ended by a dead one, and gives nothing to the new row.
     fn spec(
         &mut self,
         at: WallTime,
         post: PodSpecPost,
         only_on: Option<&str>,
     ) -> Result<SpecRow, SqliteError> {
-        let PodSpecPost { row: mut head, mut pod_obj } = post;
         // Servers of this API answer such a post, and store nothing.
-        if head.pod_name.is_empty() {
-            return Ok(SpecRow { head, pod_obj });
+        if post.row.pod_name.is_empty() {
+            return Ok(SpecRow { head: post.row, pod_obj: post.pod_obj });
         }
         // Also where its JSON is damaged, so that it gives nothing to the new row.
         let bytes: Option<i64> = self
             .connection
             .prepare_cached("SELECT bytes FROM pod_spec WHERE name = ?1")?
-            .query_row([&head.pod_name], |row| row.get(0))
+            .query_row([&post.row.pod_name], |row| row.get(0))
             .optional()?;
-        let old = spec_row(self.connection, &head.pod_name)?;
+        let old = spec_row(self.connection, &post.row.pod_name)?;
+        if old.as_ref().is_some_and(|old| old.is_ended_from_elsewhere(&post.row, only_on)) {
+            return Err(SqliteError::OtherNode);
+        }
+        let row = SpecRow::after(old, post, only_on);
         if let Some(bytes) = bytes {
             self.totals.specs.remove(from_column(bytes));
             self.connection
                 .prepare_cached("DELETE FROM pod_spec WHERE name = ?1")?
-                .execute([&head.pod_name])?;
+                .execute([&row.head.pod_name])?;
         }
-        if let Some(old) = old {
-            let is_within = is_within(&old, only_on);
-            if !is_within && head.is_dead && !old.head.is_dead {
-                return Err(SqliteError::OtherNode);
-            }
-            if is_within {
-                head.pod_namespace = head.pod_namespace.or(old.head.pod_namespace);
-                head.pod_identity = head.pod_identity.or(old.head.pod_identity);
-                head.workload_selector_labels =
-                    head.workload_selector_labels.or(old.head.workload_selector_labels);
-                pod_obj = pod_obj.or(old.pod_obj);
-            }
-        }
-        let row = SpecRow { head, pod_obj };
-        let bytes = bytes_of(&row);
+        let bytes = row.text_bytes();
         let since = at.minus(self.bounds.retention);
         let (count_max, bytes_max) = (self.bounds.pods_max, self.bounds.documents_bytes_max);
         while !self.totals.specs.has_room(bytes, count_max, bytes_max) {
@@ -735,14 +667,6 @@ impl Ingest<'_> {
     }
 }
 
-fn is_within(row: &SpecRow, only_on: Option<&str>) -> bool {
-    only_on.is_none_or(|node| row.head.node_name == node)
-}
-
-fn bytes_of(row: &SpecRow) -> u64 {
-    (row.head.text_bytes() + row.pod_obj.as_ref().map_or(0, String::len)) as u64
-}
-
 /// The row of that name.
 pub(super) fn spec_row(
     connection: &Connection,
@@ -775,9 +699,4 @@ pub(super) fn remove(connection: &Connection, id: i64) -> Result<(), SqliteError
     connection.prepare_cached("DELETE FROM block WHERE of = ?1")?.execute([id])?;
     connection.prepare_cached("DELETE FROM latest WHERE id = ?1")?.execute([id])?;
     Ok(())
-}
-
-/// A value of ours as JSON. Texts, figures and maps of texts always have one.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

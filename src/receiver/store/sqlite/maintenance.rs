@@ -11,8 +11,9 @@ use thiserror::Error;
 
 use super::database::{lock, open_file, open_reader};
 use super::error::SqliteError;
-use super::rows::{NODE, POD, UNIT, from_column};
+use super::rows::from_column;
 use super::schema;
+use crate::receiver::store::totals::{NODE, POD, UNIT};
 
 /// A store file cannot be read, copied or shrunk.
 #[derive(Debug, Error)]

@@ -7,15 +7,16 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
 use super::error::SqliteError;
 use super::ingest::spec_row;
-use super::rows::{self, COLUMNS, NODE, POD, UNIT, now_column, time_of};
+use super::rows::{self, COLUMNS, now_column, time_of};
 use crate::quantity::WallTime;
 use crate::receiver::store::block;
-use crate::receiver::store::point::{Point, add_all, merged};
+use crate::receiver::store::point::{Point, add_all, stepped};
 use crate::receiver::store::port::{
     DocumentKind, DocumentRow, EntityQuery, NodeRow, PodKey, PodRow, RowPage, SeriesRow, Span,
     SpecQuery, SpecRow, SumKey, SumRow,
 };
-use crate::receiver::store::sums::Sums;
+use crate::receiver::store::sums::{SumParts, Sums};
+use crate::receiver::store::totals::{NODE, POD, UNIT};
 
 /// Conditions of a statement, with their parameters.
 struct Conditions {
@@ -211,39 +212,23 @@ pub(super) fn sum_series(
     interval: Duration,
     hold: Duration,
 ) -> Result<Vec<SeriesRow<SumKey>>, SqliteError> {
-    let mut owners = owners(connection, POD, wanted, None)?;
-    owners.retain(|owner| !by_deployment || owner.deployment.is_some());
-    // One sum is in memory at a time, and its points until the answer is made.
-    let key = |owner: &Owner| SumKey {
-        namespace: owner.namespace.clone(),
-        deployment: owner.deployment.clone().filter(|_| by_deployment),
-    };
-    owners.sort_by_cached_key(key);
-    let parts: Vec<&[Owner]> = owners.chunk_by(|one, other| key(one) == key(other)).collect();
-    let bins_max = (POINTS_OF_SUMS_MAX / parts.len().max(1) as u64).max(BINS_MIN);
-    let mut series = Vec::with_capacity(parts.len());
-    for part in parts {
-        let Some(first) = part.first() else { continue };
-        let mut sum = Sums::new(span.from, span.until, interval, hold, bins_max);
+    let owners = owners(connection, POD, wanted, None)?.into_iter();
+    let keyed = owners.filter(|owner| !by_deployment || owner.deployment.is_some()).map(|owner| {
+        let deployment = owner.deployment.filter(|_| by_deployment);
+        (SumKey { namespace: owner.namespace, deployment }, owner.id)
+    });
+    let parts = SumParts::of(keyed.collect());
+    let mut series = Vec::new();
+    for (of, owners) in parts.iter() {
+        let mut sum = Sums::new(span.from, span.until, interval, hold, parts.bins_max());
         let wanted = Span { from: sum.wants_from(), until: span.until, step: None };
-        for owner in part {
-            sum.add(&points(connection, owner.id, wanted)?);
+        for owner in owners {
+            sum.add(&points(connection, *owner, wanted)?);
         }
         // Longer intervals are means of short ones: a pod that ended counts for its part of them.
-        series.push(SeriesRow { of: key(first), points: stepped(sum.finish(), span.step) });
+        series.push(SeriesRow { of, points: stepped(sum.finish(), span.step) });
     }
     Ok(series)
-}
-
-/// The most points of the sums of one answer, and the fewest that each sum may have.
-const POINTS_OF_SUMS_MAX: u64 = 400_000;
-const BINS_MIN: u64 = 100;
-
-fn stepped(points: Vec<Point>, step: Option<Duration>) -> Vec<Point> {
-    match step {
-        None => points,
-        Some(step) => merged(&points, u64::try_from(step.as_millis()).unwrap_or(u64::MAX)),
-    }
 }
 
 struct Owner {

@@ -8,41 +8,19 @@ use rusqlite::Connection;
 
 use super::error::SqliteError;
 use super::ingest::{put_block, remove};
-use super::rows::{NODE, UNIT, now_column};
-use super::totals::Totals;
+use super::rows::now_column;
+use super::totals::count_all;
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
+use crate::receiver::store::aging::{AgingLevel, HOUR, LEVELS};
 use crate::receiver::store::block::{self, BlockCodec};
 use crate::receiver::store::point::{Point, merged};
+use crate::receiver::store::totals::{NODE, Totals, UNIT};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A level whose blocks become those of the next one.
-struct BlockLevel {
-    number: i64,
-    /// The age from which on its points are kept at the next level.
-    kept_for: Duration,
-    /// The time by which a block is older before it is aged, so that a new block has many points.
-    wait: Duration,
-    step_millis: u64,
-}
-
-/// Pushes are kept for a day, minutes for a week.
-const LEVELS: [BlockLevel; 2] = [
-    BlockLevel {
-        number: 0,
-        kept_for: DAY,
-        wait: Duration::from_secs(6 * 3600),
-        step_millis: 60_000,
-    },
-    BlockLevel {
-        number: 1,
-        kept_for: Duration::from_secs(7 * 24 * 3600),
-        wait: Duration::from_secs(3 * 24 * 3600),
-        step_millis: 3_600_000,
-    },
-];
+/// The time by which a block of a level is older before it is aged, so that a new block has many
+/// points.
+const WAITS: [Duration; LEVELS.len()] =
+    [Duration::from_secs(6 * 3600), Duration::from_secs(3 * 24 * 3600)];
 
 /// The most nodes and pods that one pass removes.
 const ROWS_OF_PASS: i64 = 1024;
@@ -78,9 +56,9 @@ pub(super) fn age(
     if removal == Removal::All {
         remove_rows(connection, totals, now, bounds)?;
     }
-    for level in &LEVELS {
+    for (level, wait) in LEVELS.iter().zip(WAITS) {
         if level.kept_for < bounds.retention {
-            has_more |= raise(connection, codec, level, now)?;
+            has_more |= raise(connection, codec, level, wait, now)?;
         }
     }
     Ok(has_more)
@@ -121,12 +99,13 @@ fn remove_rows(
     let gone: Vec<(i64, i64, i64)> = found.collect::<Result<_, _>>()?;
     for (id, kind, sender) in &gone {
         remove(connection, *id)?;
-        let (sql, total) = match *kind {
-            NODE => ("UPDATE sender SET nodes = nodes - 1 WHERE id = ?1", &mut totals.nodes),
-            UNIT => ("UPDATE sender SET units = units - 1 WHERE id = ?1", &mut totals.units),
-            _ => ("UPDATE sender SET pods = pods - 1 WHERE id = ?1", &mut totals.pods),
+        let sql = match *kind {
+            NODE => "UPDATE sender SET nodes = nodes - 1 WHERE id = ?1",
+            UNIT => "UPDATE sender SET units = units - 1 WHERE id = ?1",
+            _ => "UPDATE sender SET pods = pods - 1 WHERE id = ?1",
         };
         connection.prepare_cached(sql)?.execute([sender])?;
+        let total = totals.rows_of(*kind);
         *total = total.saturating_sub(1);
     }
     let documents = connection
@@ -152,7 +131,7 @@ fn remove_rows(
         (),
     )?;
     if documents > 0 || keys > 0 {
-        *totals = Totals::read(connection)?;
+        *totals = count_all(connection)?;
     }
     Ok(())
 }
@@ -161,10 +140,11 @@ fn remove_rows(
 fn raise(
     connection: &Connection,
     codec: &mut BlockCodec,
-    level: &BlockLevel,
+    level: &AgingLevel,
+    wait: Duration,
     now: WallTime,
 ) -> Result<bool, SqliteError> {
-    let late = now_column(now.minus(level.kept_for + level.wait));
+    let late = now_column(now.minus(level.kept_for + wait));
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT of FROM (SELECT of FROM block WHERE level = ?1 AND until < ?2 \
          ORDER BY until LIMIT 256) LIMIT ?3",
@@ -182,7 +162,7 @@ fn raise(
 fn raise_one(
     connection: &Connection,
     codec: &mut BlockCodec,
-    level: &BlockLevel,
+    level: &AgingLevel,
     owner: i64,
     old: i64,
 ) -> Result<(), SqliteError> {

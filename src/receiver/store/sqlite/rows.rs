@@ -6,12 +6,7 @@ use super::error::SqliteError;
 use crate::payload::resource_api::UsageValues;
 use crate::quantity::WallTime;
 use crate::receiver::store::port::{NodeRow, PodRow, SpecRow};
-
-/// The kinds of rows in `latest` and `document`.
-pub(super) const NODE: i64 = 0;
-pub(super) const POD: i64 = 1;
-/// A host unit in `latest`; a node's record in `document`.
-pub(super) const UNIT: i64 = 2;
+use crate::receiver::store::push::of_json;
 
 /// SQLite's integers are signed. Figures above its largest are stored as negative ones.
 pub(super) fn to_column(value: u64) -> i64 {
@@ -66,7 +61,7 @@ pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
         at: time_of(row.get(3)?),
         seen_at: time_of(row.get(12)?),
         usage: usage_of(row, 4)?,
-        extras: parsed(row.get_ref(10)?.as_str()?),
+        extras: of_json(row.get_ref(10)?.as_str()?),
         amounts: amounts.and_then(|amounts| serde_json::from_str(&amounts).ok()),
     })
 }
@@ -78,22 +73,11 @@ pub(super) fn pod_row(row: &Row<'_>) -> rusqlite::Result<PodRow> {
         node_name: row.get(2)?,
         at: time_of(row.get(3)?),
         usage: usage_of(row, 4)?,
-        extras: parsed(row.get_ref(10)?.as_str()?),
+        extras: of_json(row.get_ref(10)?.as_str()?),
     })
 }
 
 /// A row of `head, is_dead, pod_obj`; `None`: its JSON is damaged.
 pub(super) fn spec_row(row: &Row<'_>) -> rusqlite::Result<Option<SpecRow>> {
-    let Ok(mut head) =
-        serde_json::from_str::<crate::payload::pod_lifecycle::RowHead>(row.get_ref(0)?.as_str()?)
-    else {
-        return Ok(None);
-    };
-    head.is_dead = row.get(1)?;
-    Ok(Some(SpecRow { head, pod_obj: row.get(2)? }))
-}
-
-/// The value of a text; the default where it is damaged.
-fn parsed<T: serde::de::DeserializeOwned + Default>(json: &str) -> T {
-    serde_json::from_str(json).unwrap_or_default()
+    Ok(SpecRow::of_columns(row.get_ref(0)?.as_str()?, row.get(1)?, row.get(2)?))
 }

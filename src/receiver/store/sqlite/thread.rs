@@ -12,17 +12,15 @@ use super::database::{self, SqlitePlace, StoreDatabase};
 use super::error::SqliteError;
 use super::ingest::Ingest;
 use super::retention::{self, Removal};
-use super::totals::Totals;
+use super::totals::count_all;
 use crate::quantity::WallTime;
 use crate::receiver::bounds::ReceiverBounds;
+use crate::receiver::store::aging::AgingClock;
 use crate::receiver::store::block::BlockCodec;
 use crate::receiver::store::port::{StoreError, StorePost, Stored};
 
 /// The most posts of one transaction.
 const POSTS_OF_BATCH: usize = 256;
-
-/// The receiver's time between two passes of retention.
-const AGE_EVERY: Duration = Duration::from_secs(60);
 
 /// The receiver's time between two lines about the same trouble.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -40,12 +38,8 @@ pub(super) struct StoreWriter {
     bounds: Arc<Mutex<ReceiverBounds>>,
     database: StoreDatabase,
     codec: BlockCodec,
-    aged_at: WallTime,
+    clock: AgingClock,
     has_more_to_age: bool,
-    /// The time of the last post: retention goes by it.
-    now: WallTime,
-    /// Nothing is removed before: the clock has jumped ahead, and may be set back.
-    removes_from: WallTime,
     said_at: Option<WallTime>,
     /// Is called when another file takes the place of a damaged one.
     on_replaced: Box<dyn Fn() + Send>,
@@ -63,10 +57,8 @@ impl StoreWriter {
             bounds,
             database,
             codec: BlockCodec::new()?,
-            aged_at: WallTime::default(),
+            clock: AgingClock::default(),
             has_more_to_age: false,
-            now: WallTime::default(),
-            removes_from: WallTime::default(),
             said_at: None,
             on_replaced,
         })
@@ -101,7 +93,7 @@ impl StoreWriter {
         let mut next = Some(first);
         let mut failed = self.database.connection.execute_batch("BEGIN IMMEDIATE").err();
         while let Some((post, answer)) = next.take() {
-            self.set_now(post.at);
+            self.clock.set_now(post.at);
             let stored = match &failed {
                 Some(error) => Err(refused(error)),
                 None => match self.store_one(*post, &bounds) {
@@ -187,11 +179,12 @@ impl StoreWriter {
 
     /// Logs a failure once a minute.
     fn trouble(&mut self, error: &rusqlite::Error) {
-        let recently = self.now.minus(LINE_EVERY);
-        if self.said_at.is_some_and(|at| at > recently && at <= self.now) {
+        let now = self.clock.now();
+        let recently = now.minus(LINE_EVERY);
+        if self.said_at.is_some_and(|at| at > recently && at <= now) {
             return;
         }
-        self.said_at = Some(self.now);
+        self.said_at = Some(now);
         warn!(
             "receiver: the store cannot be written ({error}): posts are answered 503 or 507, and \
              their senders retry; make room on its disk, or correct its permissions"
@@ -211,34 +204,23 @@ impl StoreWriter {
     }
 
     fn try_replace(&mut self, path: &Path, error: &SqliteError) -> Result<(), SqliteError> {
-        database::set_aside(path, self.now, error)?;
+        database::set_aside(path, self.clock.now(), error)?;
         let connection = database::open_file(path, self.bounds().store_bytes_max)?;
         self.database.connection = connection;
-        self.database.totals = Totals::read(&self.database.connection)?;
+        self.database.totals = count_all(&self.database.connection)?;
         (self.on_replaced)();
         Ok(())
     }
 
-    /// Notes the time of a post. A jump of the clock removes nothing until it has held for an hour. The
-    /// first post of a process counts as one.
-    fn set_now(&mut self, now: WallTime) {
-        if self.now < now.minus(JUMP) {
-            self.removes_from = later(now, JUMP);
-        } else if now < self.now {
-            self.removes_from = self.removes_from.min(later(now, JUMP));
-        }
-        self.now = now;
-    }
-
     fn age_if_due(&mut self) {
-        let is_due = self.aged_at <= self.now.minus(AGE_EVERY) || self.now < self.aged_at;
+        let is_due = self.clock.is_due();
         if !is_due && !self.has_more_to_age {
             return;
         }
-        self.aged_at = self.now;
+        self.clock.has_aged();
         let bounds = self.bounds();
         let before = self.database.totals;
-        let removal = match self.now >= self.removes_from {
+        let removal = match self.clock.removes() {
             false => Removal::None,
             true if is_due => Removal::All,
             true => Removal::Blocks,
@@ -249,7 +231,7 @@ impl StoreWriter {
                 &transaction,
                 &mut self.codec,
                 &mut self.database.totals,
-                self.now,
+                self.clock.now(),
                 &bounds,
                 removal,
             )?;
@@ -269,14 +251,6 @@ impl StoreWriter {
             }
         }
     }
-}
-
-/// A step of the clock that is no passing of time. Posts come every few minutes at least.
-const JUMP: Duration = Duration::from_secs(3600);
-
-fn later(at: WallTime, by: Duration) -> WallTime {
-    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-    WallTime::from_unix_millis(at.as_unix_millis().saturating_add(by))
 }
 
 /// The transaction cannot go on after this error.
