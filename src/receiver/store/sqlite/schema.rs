@@ -98,10 +98,7 @@ const VERSION: i64 = STEPS.len() as i64;
 /// The file is no database, another program's, or of a later version.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), SqliteError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version = match is_empty(&transaction)? {
-        true => 0,
-        false => version_of(&transaction)?,
-    };
+    let version = version_of(&transaction)?;
     climb(&transaction, version)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -120,15 +117,12 @@ pub(super) fn check(connection: &Connection) -> Result<i64, SqliteError> {
     }
 }
 
-fn is_empty(connection: &Connection) -> Result<bool, SqliteError> {
+/// The version of a database of ours, at most this one; 0 of an empty file.
+fn version_of(connection: &Connection) -> Result<i64, SqliteError> {
+    let application = header(connection, "application_id")?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
-    Ok(tables == 0 && header(connection, "application_id")? == 0)
-}
-
-/// The version of a database of ours, at most this one.
-fn version_of(connection: &Connection) -> Result<i64, SqliteError> {
-    if header(connection, "application_id")? != APPLICATION_ID {
+    if application != APPLICATION_ID && (application != 0 || tables > 0) {
         return Err(SqliteError::Foreign);
     }
     match header(connection, "user_version")? {
