@@ -5,7 +5,7 @@
 //! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]] [--store postgres]   default: 25 110 60 0
 //! ```
 //!
-//! With `--store postgres` the store is a cluster of its own, with the defaults of PostgreSQL, on the same disk.
+//! With `--store postgres` the store is a cluster of its own, with 64 MB of shared buffers, on the same disk.
 //! The server is a process of its own, with a clock that the client sets: a round is 15 s of the cluster.
 //! It takes SECONDS, over which its posts are spread; 0: as fast as both can. Each node posts its node and one batch of its pods, as `pod-batch` has them. A
 //! fifth of the pods is active, the others use a little.

@@ -239,7 +239,7 @@ const STEPS: [&str; 1] = ["
         bytes bigint NOT NULL,
         json text NOT NULL,
         PRIMARY KEY (kind, namespace, name)
-    );
+    ) {updated};
     CREATE TABLE pod_spec (
         name {text} PRIMARY KEY,
         ip {text} NOT NULL,

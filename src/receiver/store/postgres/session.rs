@@ -40,6 +40,8 @@ const SETTINGS: &str = "
     SET search_path = nodetally;
     SET statement_timeout = '20s';
     SET idle_in_transaction_session_timeout = '60s';
+    SELECT set_config(name, 'force_custom_plan', false)
+        FROM pg_settings WHERE name = 'plan_cache_mode';
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off';
 ";
