@@ -139,14 +139,22 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
+/// The attempts to lock a store, and the time between two of them.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// Locks the store for this receiver. The lock ends with the process.
 pub(super) fn lock(path: &Path) -> Result<File, SqliteError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(SqliteError::InUse),
-        Err(errno) => Err(std::io::Error::from(errno).into()),
+    // A receiver that is just ending, or a child of this process before its exec, has it for a moment.
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            Err(errno) => return Err(std::io::Error::from(errno).into()),
+        }
     }
+    Err(SqliteError::InUse)
 }

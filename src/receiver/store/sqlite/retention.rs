@@ -176,7 +176,19 @@ fn raise_one(
         let block = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         points.extend(block::closed_points(block).unwrap_or_default());
     }
+    drop(rows);
     points.sort_by_key(|point| point.at);
+    let begun = unfinished(&points, level.step_millis);
+    // Those of a step that goes on in the next block wait for it: a step is one point.
+    let has_next: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM block WHERE of = ?1 AND level = ?2 AND until >= ?3)",
+        )?
+        .query_row((owner, level.number, old), |row| row.get(0))?;
+    let waiting = if has_next && begun > 0 { points.split_off(begun) } else { Vec::new() };
+    if let Some(last) = waiting.last() {
+        put_block(connection, codec, owner, level.number, last.at, &waiting)?;
+    }
     let raised = merged(&points, level.step_millis);
     for points in raised.chunks(block::POINTS_MAX) {
         let Some(last) = points.last() else { continue };
@@ -186,4 +198,11 @@ fn raise_one(
         connection.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([id])?;
     }
     Ok(())
+}
+
+/// The number of points before the step of the last one.
+fn unfinished(points: &[Point], step_millis: u64) -> usize {
+    let step = |point: &Point| point.at.as_unix_millis() / step_millis;
+    let last = points.last().map_or(0, step);
+    points.partition_point(|point| step(point) < last)
 }
