@@ -2,13 +2,19 @@
 //! time of reads beside it, memory, and the time of a restart.
 //!
 //! ```text
-//! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]] [--store postgres]   default: 25 110 60 0
+//! cargo bench --bench receiver -- [NODES [PODS [MINUTES [SECONDS]]]] [--store STORE]     default: 25 110 60 0
 //! ```
 //!
-//! With `--store postgres` the store is a cluster of its own, with 64 MB of shared buffers, on the same disk.
+//! | STORE | store |
+//! |---|---|
+//! | `sqlite` (default) | the receiver with a file |
+//! | `postgres` | the receiver with a cluster of its own, with 64 MB of shared buffers, on the same disk |
+//! | `victoria-metrics` | no receiver: the same samples by remote write |
+//! | `all` | each of them, one after the other |
+//!
 //! The server is a process of its own, with a clock that the client sets: a round is 15 s of the cluster.
-//! It takes SECONDS, over which its posts are spread; 0: as fast as both can. Each node posts its node and one batch of its pods, as `pod-batch` has them. A
-//! fifth of the pods is active, the others use a little.
+//! It takes SECONDS, over which its posts are spread; 0: as fast as both can. Each node posts its node and
+//! one batch of its pods, as `pod-batch` has them. A fifth of the pods is active, the others use a little.
 
 #![allow(clippy::disallowed_methods, reason = "a bench has a clock and opens files")]
 #![allow(
@@ -35,6 +41,9 @@ use serde_json::{Value, json};
 
 #[path = "../tests/it/support/postgres.rs"]
 mod postgres;
+
+#[path = "receiver/victoria_metrics.rs"]
+mod victoria_metrics;
 
 use postgres::{PostgresCluster, run_sql};
 
@@ -118,23 +127,32 @@ impl Server {
     }
 
     fn status(&self, key: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        status_of(self.child.id(), key)
     }
 
-    /// Its CPU time.
     fn cpu(&self) -> Duration {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
+        cpu_of(self.child.id())
     }
 
     fn end(mut self) {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
     }
+}
+
+/// A figure of a process's status, in KiB.
+fn status_of(pid: u32, key: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The CPU time of a process.
+fn cpu_of(pid: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
 }
 
 struct Client(BufReader<TcpStream>);
@@ -158,6 +176,20 @@ impl Client {
         assert!(status.starts_with("HTTP/1.1 2"), "{status} {answer}");
     }
 
+    /// Posts a request of remote write.
+    fn write(&mut self, body: &[u8]) {
+        let head = format!(
+            "POST /api/v1/write HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: snappy\r\n\
+             Content-Type: application/x-protobuf\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0.get_mut().write_all(head.as_bytes()).unwrap();
+        self.0.get_mut().write_all(body).unwrap();
+        let (status, answer) = self.answer();
+        assert!(status.starts_with("HTTP/1.1 2"), "{status} {answer}");
+    }
+
     fn get(&mut self, path: &str) -> String {
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.0.get_mut().write_all(head.as_bytes()).unwrap();
@@ -166,8 +198,24 @@ impl Client {
         answer
     }
 
+    fn chunks(&mut self) -> String {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            let length = usize::from_str_radix(line.trim(), 16).unwrap();
+            let begun = body.len();
+            body.resize(begun + length + 2, 0);
+            self.0.read_exact(&mut body[begun..]).unwrap();
+            body.truncate(begun + length);
+            if length == 0 {
+                return String::from_utf8(body).unwrap();
+            }
+        }
+    }
+
     fn answer(&mut self) -> (String, String) {
-        let (mut status, mut length) = (String::new(), 0);
+        let (mut status, mut length, mut is_chunked) = (String::new(), 0, false);
         self.0.read_line(&mut status).unwrap();
         loop {
             let mut line = String::new();
@@ -175,9 +223,13 @@ impl Client {
             if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
                 length = text.trim().parse().unwrap();
             }
+            is_chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
             if line == "\r\n" {
                 break;
             }
+        }
+        if is_chunked {
+            return (status, self.chunks());
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
@@ -238,10 +290,15 @@ fn node_body(node: usize, round: u64) -> String {
     .to_string()
 }
 
+/// The rounds after which bodies come again.
+fn rounds_of_bodies(nodes: usize, pods: usize) -> u64 {
+    (150_000 / (nodes * pods).max(1)).clamp(3, 53) as u64
+}
+
 /// Bodies are made once and come again after some rounds, so that the client's share of the cores is
 /// small. No round divides the points of a block.
 fn bodies(node: usize, pods: usize, nodes: usize) -> Vec<(String, String)> {
-    (0..(150_000 / (nodes * pods).max(1)).clamp(3, 53) as u64)
+    (0..rounds_of_bodies(nodes, pods))
         .map(|round| {
             let batch = envelope((0..pods).map(|at| pod(node, at, round)).collect());
             (node_body(node, round), batch)
@@ -311,14 +368,29 @@ fn main() {
     {
         return serve(path);
     }
-    let is_postgres = arguments.ends_with(&["--store".to_owned(), "postgres".to_owned()]);
-    arguments.truncate(arguments.len() - if is_postgres { 2 } else { 0 });
+    let store = match arguments.iter().position(|argument| argument == "--store") {
+        Some(at) => arguments.drain(at..).nth(1).expect("a store behind --store"),
+        None => "sqlite".to_owned(),
+    };
     let number = |at: usize, default: usize| {
         arguments.get(at).map_or(default, |text| text.parse().expect("a number"))
     };
     let (nodes, pods, minutes) = (number(0, 25), number(1, 110), number(2, 60));
+    for one in ["sqlite", "postgres", "victoria-metrics"] {
+        if store != "all" && store != one {
+            continue;
+        }
+        println!("\n{one}:");
+        match one {
+            "victoria-metrics" => victoria_metrics::run(nodes, pods, minutes as u64 * 4),
+            _ => receiver(one == "postgres", nodes, pods, minutes, number(3, 0)),
+        }
+    }
+}
+
+fn receiver(is_postgres: bool, nodes: usize, pods: usize, minutes: usize, seconds: usize) {
     let rounds = minutes as u64 * 4;
-    let pause = Duration::from_secs(number(3, 0) as u64) * CLIENTS as u32 / nodes as u32;
+    let pause = Duration::from_secs(seconds as u64) * CLIENTS as u32 / nodes as u32;
     let store = if is_postgres {
         let cluster = PostgresCluster::start("").expect("initdb in $PATH");
         let url = cluster.database();

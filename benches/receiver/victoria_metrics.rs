@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use serde_json::Value;
 
-use super::{BEGIN_MS, Client, ROUND_MS, VALUES, cpu_of, node_body, pod, status_of};
+use super::{
+    BEGIN_MS, Client, ROUND_MS, VALUES, cpu_of, node_body, pod, rounds_of_bodies, status_of,
+};
 
 #[derive(Message)]
 struct WriteRequest {
@@ -60,8 +62,8 @@ fn series(node: usize, pod: Option<&Value>, values: [f64; 6], at: u64) -> Vec<Se
     NAMES.into_iter().zip(values).map(one).collect()
 }
 
-fn request(node: usize, pods: usize, round: u64, rounds_of_bodies: u64) -> Vec<u8> {
-    let (at, round) = (BEGIN_MS + round * ROUND_MS, round % rounds_of_bodies);
+fn request(node: usize, pods: usize, round: u64, bodies: u64) -> Vec<u8> {
+    let (at, round) = (BEGIN_MS + round * ROUND_MS, round % bodies);
     let body: Value = serde_json::from_str(&node_body(node, round)).unwrap();
     let of = |pointer: &str| body.pointer(pointer).and_then(Value::as_f64).unwrap();
     let own = [
@@ -106,7 +108,8 @@ fn bytes_below(path: &Path) -> u64 {
 }
 
 /// Prints the figures of victoria-metrics for the samples that the receiver had.
-pub fn run(nodes: usize, pods: usize, rounds: u64, rounds_of_bodies: u64) {
+pub fn run(nodes: usize, pods: usize, rounds: u64) {
+    let bodies = rounds_of_bodies(nodes, pods);
     let dir = tempfile::tempdir().unwrap();
     let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let start = || {
@@ -126,12 +129,12 @@ pub fn run(nodes: usize, pods: usize, rounds: u64, rounds_of_bodies: u64) {
     let begun = Instant::now();
     for round in 0..rounds {
         for node in 0..nodes {
-            client.write(&request(node, pods, round, rounds_of_bodies));
+            client.write(&request(node, pods, round, bodies));
         }
     }
     let (took, cpu) = (begun.elapsed(), cpu_of(server.0.id()));
     let rows = nodes as u64 * (pods as u64 + 1) * rounds;
-    println!("\nvictoria-metrics, one client: {rows} rows in {took:.1?}");
+    println!("{nodes} nodes, {pods} pods each, one client: {rows} rows in {took:.1?}");
     println!("rows a second of the server's CPU: {:.0}", rows as f64 / cpu.as_secs_f64());
     let of = |key| status_of(server.0.id(), key);
     println!("resident: {} KiB, peak {} KiB", of("VmRSS:"), of("VmHWM:"));
