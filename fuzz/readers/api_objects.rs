@@ -50,7 +50,8 @@ pub fn run(body: &[u8]) {
         assert!(status.message.len() <= TEXT_BYTES_MAX);
     }
     if let Ok(Some(user)) = token_review(body, "nodetally") {
-        assert!(user.len() <= TEXT_BYTES_MAX);
+        let node_name = user.node_name.unwrap_or_default();
+        assert!(user.name.len().max(node_name.len()) <= TEXT_BYTES_MAX);
     }
     if let Ok(version) = version(body) {
         assert!(version.len() <= TEXT_BYTES_MAX);

@@ -31,6 +31,8 @@ const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934
 pub(super) enum TokenRole {
     /// Posts of this node and its pods.
     NodeIngest(String),
+    /// Posts of the node that the token's pod runs on, and its pods: of a service account.
+    OwnNodeIngest,
     /// Posts of every node.
     Ingest,
     /// Reads.
@@ -64,6 +66,15 @@ impl fmt::Debug for AccessToken {
 impl AccessToken {
     pub(super) fn new(name: impl Into<String>, role: TokenRole, token: &[u8]) -> Self {
         Self { name: name.into(), role, proof: TokenProof::Digest(digest_of(token)) }
+    }
+
+    /// The entry of a service account for a pod on this node: posts are stored under the node's share.
+    pub(super) fn of_node(&self, node: &str) -> Self {
+        let role = match self.role {
+            TokenRole::OwnNodeIngest => TokenRole::NodeIngest(node.to_owned()),
+            ref role => role.clone(),
+        };
+        Self { name: format!("{}@{node}", self.name), role, proof: self.proof.clone() }
     }
 
     /// True if this is the token. Takes the same time wherever they differ.
@@ -112,8 +123,10 @@ pub enum TokenLineFault {
          a letter or digit"
     )]
     Name,
-    #[error("the role is none of ingest:NODE, ingest, read and admin")]
+    #[error("the role is none of ingest:NODE, ingest-own-node, ingest, read and admin")]
     Role,
+    #[error("the role ingest-own-node is for service accounts; allowed: ingest:NODE")]
+    OwnNode,
     #[error("the node of the role is no node's name")]
     Node,
     #[error(
@@ -217,6 +230,9 @@ impl TokenList {
     }
 }
 
+/// The begin of the last field of a service account's line.
+const ACCOUNT: &str = "serviceaccount:";
+
 fn parse_line(line: &str) -> Result<AccessToken, TokenLineFault> {
     let mut fields = line.split_whitespace();
     let (Some(name), Some(role), Some(hash), None) =
@@ -233,13 +249,15 @@ fn parse_line(line: &str) -> Result<AccessToken, TokenLineFault> {
     }
     let role = match (role, role.strip_prefix("ingest:")) {
         ("ingest", _) => TokenRole::Ingest,
+        ("ingest-own-node", _) if hash.starts_with(ACCOUNT) => TokenRole::OwnNodeIngest,
+        ("ingest-own-node", _) => return Err(TokenLineFault::OwnNode),
         ("read", _) => TokenRole::Read,
         ("admin", _) => TokenRole::Admin,
         (_, Some(node)) if check_name(node).is_ok() => TokenRole::NodeIngest(node.to_owned()),
         (_, Some(_)) => return Err(TokenLineFault::Node),
         _ => return Err(TokenLineFault::Role),
     };
-    if let Some(account) = hash.strip_prefix("serviceaccount:") {
+    if let Some(account) = hash.strip_prefix(ACCOUNT) {
         let proof = TokenProof::Account(checked_account(account)?.to_owned());
         return Ok(AccessToken { name: name.to_owned(), role, proof });
     }

@@ -30,8 +30,10 @@ use crate::small_file::{self, Stamp};
 /// The largest file of CAs.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// The most bytes of a client's chain that are kept with its connection.
+/// The most bytes of a client's chain, and the most certificates beside its own. TLS keeps them with the
+/// connection, and each request checks them.
 const CHAIN_BYTES_MAX: usize = 16 << 10;
+const INTERMEDIATES_MAX: usize = 4;
 
 /// The header with the user's name. Groups and extra fields are not read: nothing depends on them.
 const REMOTE_USER: &str = "x-remote-user";
@@ -197,13 +199,10 @@ fn read(
 pub struct ClientCertificates(Arc<OnceLock<Vec<CertificateDer<'static>>>>);
 
 impl ClientCertificates {
-    /// Keeps the certificates of a handshake, unless they are too large.
+    /// Keeps the certificates of a handshake.
     pub(super) fn set(&self, certificates: &[CertificateDer<'static>]) {
-        let bytes: usize = certificates.iter().map(|one| one.len()).sum();
-        if bytes <= CHAIN_BYTES_MAX {
-            // The handshake is done once.
-            let _ = self.0.set(certificates.to_vec());
-        }
+        // The handshake is done once.
+        let _ = self.0.set(certificates.to_vec());
     }
 }
 
@@ -223,10 +222,19 @@ impl ClientCertVerifier for OfferedCertificate {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        let bytes = own.len() + intermediates.iter().map(|one| one.len()).sum::<usize>();
+        if intermediates.len() > INTERMEDIATES_MAX || bytes > CHAIN_BYTES_MAX {
+            return Err(rustls::Error::General(format!(
+                "the client's chain has {} certificates and {bytes} bytes; allowed: {} and \
+                 {CHAIN_BYTES_MAX}",
+                intermediates.len() + 1,
+                INTERMEDIATES_MAX + 1
+            )));
+        }
         // It gives no right before `FrontProxy::user` has checked it.
         Ok(ClientCertVerified::assertion())
     }

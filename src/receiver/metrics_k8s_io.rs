@@ -104,7 +104,7 @@ impl FromRequestParts<ReceiverState> for Selection {
         let Query(raw) = Query::<RawSelection>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| Refusal::bad_request(rejection.body_text()))?;
-        if raw.watch.is_some_and(|watch| !matches!(watch.as_str(), "false" | "0")) {
+        if raw.watch.is_some_and(|watch| watch != "0" && !watch.eq_ignore_ascii_case("false")) {
             let message = "watch is not supported on these resources";
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message));
         }

@@ -50,5 +50,5 @@ pub use store::{
     StorePlace, backup_store, compact_store, store_info,
 };
 pub use tls::{OnFailedHandshake, TlsListener};
-pub use token_review::{AUDIENCE, AskForUser, TokenReviews};
+pub use token_review::{AUDIENCE, AskForUser, ReviewedUser, TokenReviews};
 pub use tokens_file::{TokensFile, TokensFileError};

@@ -84,7 +84,10 @@ impl Rights {
         match self {
             Self::Of(token) => match &token.role {
                 TokenRole::NodeIngest(node) => Some(node),
-                TokenRole::Ingest | TokenRole::Read | TokenRole::Admin => None,
+                TokenRole::OwnNodeIngest
+                | TokenRole::Ingest
+                | TokenRole::Read
+                | TokenRole::Admin => None,
             },
             Self::Unlimited | Self::Proxied(_) | Self::None(_) => None,
         }
@@ -107,6 +110,8 @@ impl Rights {
         let suffices = match token.role {
             TokenRole::Admin => true,
             TokenRole::Read => !is_post,
+            // Its node is not known.
+            TokenRole::OwnNodeIngest => false,
             TokenRole::Ingest | TokenRole::NodeIngest(_) => {
                 !is_read(method) || path.starts_with(LIST_OF_NODE)
             }
@@ -144,6 +149,7 @@ fn beyond_proxied(user: &str) -> Refusal {
 fn forbidden(token: &AccessToken, what: &str) -> Refusal {
     let role = match &token.role {
         TokenRole::NodeIngest(node) => format!("ingest:{node}"),
+        TokenRole::OwnNodeIngest => "ingest-own-node".to_owned(),
         TokenRole::Ingest => "ingest".to_owned(),
         TokenRole::Read => "read".to_owned(),
         TokenRole::Admin => "admin".to_owned(),

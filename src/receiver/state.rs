@@ -25,6 +25,7 @@ use super::store::{
 };
 use super::token_review::TokenReviews;
 use super::tokens_file::TokensFile;
+use crate::payload::resource_api::check_name;
 use crate::quantity::WallTime;
 
 /// The wall clock that stamps the pushes.
@@ -155,8 +156,15 @@ impl ReceiverState {
         let Some(reviews) = &access.token_reviews else { return Ok(none) };
         let account = reviews.account(token, self.now()).await.map_err(RightsError::NoReview)?;
         let Some(account) = account else { return Ok(none) };
-        let found = tokens.of_account(&account).map(|found| Rights::Of(Arc::clone(found)));
-        Ok(found.unwrap_or(Rights::None(NO_LINE)))
+        let Some(found) = tokens.of_account(&account.account) else {
+            return Ok(Rights::None(NO_LINE));
+        };
+        let node = account.node_name.as_deref().filter(|node| check_name(node).is_ok());
+        Ok(match (node, &found.role) {
+            (Some(node), _) => Rights::Of(Arc::new(found.of_node(node))),
+            (None, TokenRole::OwnNodeIngest) => Rights::None(NO_NODE),
+            (None, _) => Rights::Of(Arc::clone(found)),
+        })
     }
 
     /// True if what was pushed ends with the process.
@@ -259,6 +267,9 @@ fn check_change(rights: &Rights, change: &Change) -> Result<(), Refusal> {
 
 const NO_LINE: &str =
     "the token is valid, but its service account is in no line of receiver.tokens_file";
+
+const NO_NODE: &str = "the token is valid, but the API server does not name its node, which the role \
+    ingest-own-node needs: Kubernetes does from 1.30 on, for tokens of pods";
 
 /// The sender of posts of this process. No name in a tokens file has a space.
 const OWN_SENDER: &str = "this agent";

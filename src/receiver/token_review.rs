@@ -12,10 +12,27 @@ use tokio::sync::Semaphore;
 use super::access::digest_of;
 use crate::quantity::WallTime;
 
+/// The user of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewedUser {
+    pub name: String,
+    /// The node of the pod that the token is bound to; `None`: the API server names none.
+    pub node_name: Option<String>,
+}
+
 /// Asks for the user of a token; `None`: the token is not valid. The error is the reason why there is no
 /// answer.
 pub type AskForUser =
-    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<String>, String>> + Send + Sync>;
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<ReviewedUser>, String>> + Send + Sync>;
+
+/// The service account of a token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TokenAccount {
+    /// `NAMESPACE/NAME`
+    pub(super) account: String,
+    /// The node of its pod; `None`: the API server names none.
+    pub(super) node_name: Option<String>,
+}
 
 /// The audience that a token must be for, so that one for the API server itself is not sent here.
 pub const AUDIENCE: &str = "nodetally";
@@ -49,8 +66,8 @@ pub struct TokenReviews {
 /// An answer.
 struct KnownAccount {
     at: WallTime,
-    /// `NAMESPACE/NAME`; `None`: the token is not valid, or of another kind of user.
-    account: Option<Arc<str>>,
+    /// `None`: the token is not valid, or of another kind of user.
+    account: Option<Arc<TokenAccount>>,
 }
 
 impl KnownAccount {
@@ -73,7 +90,7 @@ impl TokenReviews {
         Self { ask, answer_timeout: ANSWER_TIMEOUT, questions, known: Mutex::default() }
     }
 
-    /// The service account of a token, as `NAMESPACE/NAME`; `None`: it has none.
+    /// The service account of a token; `None`: it has none.
     ///
     /// # Errors
     /// The API server does not answer.
@@ -81,7 +98,7 @@ impl TokenReviews {
         &self,
         token: &[u8],
         now: WallTime,
-    ) -> Result<Option<Arc<str>>, String> {
+    ) -> Result<Option<Arc<TokenAccount>>, String> {
         let Some(token) = signed_token(token) else { return Ok(None) };
         let digest = digest_of(token.as_bytes());
         if let Some(known) = self.known().get(&digest).filter(|known| known.is_current(now)) {
@@ -95,7 +112,7 @@ impl TokenReviews {
         let Ok(user) = tokio::time::timeout(self.answer_timeout, asked).await else {
             return Err("the API server does not answer in time".to_owned());
         };
-        let account = user?.as_deref().and_then(account_of);
+        let account = user?.and_then(account_of).map(Arc::new);
         self.keep(digest, KnownAccount { at: now, account: account.clone() });
         Ok(account)
     }
@@ -105,6 +122,10 @@ impl TokenReviews {
         if known.len() >= ANSWERS_MAX {
             let now = answer.at;
             known.retain(|_, known| known.is_current(now));
+        }
+        if known.len() >= ANSWERS_MAX {
+            // Tokens that nobody has do not push out those of agents.
+            known.retain(|_, known| known.account.is_some());
             let oldest = known.iter().min_by_key(|(_, known)| known.at).map(|(digest, _)| *digest);
             if let Some(oldest) = oldest.filter(|_| known.len() >= ANSWERS_MAX) {
                 known.remove(&oldest);
@@ -131,10 +152,10 @@ fn signed_token(token: &[u8]) -> Option<&str> {
     has_three.then_some(token)
 }
 
-/// `NAMESPACE/NAME` of `system:serviceaccount:NAMESPACE:NAME`.
-fn account_of(user: &str) -> Option<Arc<str>> {
-    let (namespace, name) = user.strip_prefix(ACCOUNT)?.split_once(':')?;
-    Some(format!("{namespace}/{name}").into())
+/// The account of the user `system:serviceaccount:NAMESPACE:NAME`.
+fn account_of(user: ReviewedUser) -> Option<TokenAccount> {
+    let (namespace, name) = user.name.strip_prefix(ACCOUNT)?.split_once(':')?;
+    Some(TokenAccount { account: format!("{namespace}/{name}"), node_name: user.node_name })
 }
 
 #[cfg(test)]
@@ -145,6 +166,10 @@ mod tests {
 
     fn at(seconds: u64) -> WallTime {
         WallTime::from_unix_millis(seconds * 1000)
+    }
+
+    fn user(name: &str) -> ReviewedUser {
+        ReviewedUser { name: name.to_owned(), node_name: None }
     }
 
     #[test]
@@ -164,9 +189,10 @@ mod tests {
             assert_eq!(signed_token(token.as_bytes()).is_some(), is_asked, "{token:?}");
         }
         assert!(signed_token(b"a.\xff.c").is_none());
-        assert_eq!(account_of("system:serviceaccount:ns:name").as_deref(), Some("ns/name"));
-        assert_eq!(account_of("system:node:worker-1"), None);
-        assert_eq!(account_of("system:serviceaccount:ns"), None);
+        let account = |name: &str| Some(account_of(user(name))?.account);
+        assert_eq!(account("system:serviceaccount:ns:name").as_deref(), Some("ns/name"));
+        assert_eq!(account("system:node:worker-1"), None);
+        assert_eq!(account("system:serviceaccount:ns"), None);
     }
 
     #[test]
@@ -175,12 +201,12 @@ mod tests {
         let counted = Arc::clone(&questions);
         let reviews = TokenReviews::new(Arc::new(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async { Ok(Some("system:serviceaccount:ns:name".to_owned())) })
+            Box::pin(async { Ok(Some(user("system:serviceaccount:ns:name"))) })
         }));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let ask = |token: &str, seconds| {
             let answer = runtime.block_on(reviews.account(token.as_bytes(), at(seconds)));
-            assert_eq!(answer.unwrap().as_deref(), Some("ns/name"));
+            assert_eq!(answer.unwrap().unwrap().account, "ns/name");
             questions.load(Ordering::Relaxed)
         };
         assert_eq!(ask("a.b.c", 1000), 1);

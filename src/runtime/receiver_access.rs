@@ -12,7 +12,7 @@ use crate::config::{ReceiverSettings, Settings};
 use crate::directory::kubernetes::TokenReviewer;
 use crate::endpoint::client::seed;
 use crate::receiver::{
-    AUDIENCE, FrontProxy, OnFailedHandshake, ReceiverAccess, TokenReviews, TokensFile,
+    AUDIENCE, FrontProxy, OnFailedHandshake, ReceiverAccess, ReviewedUser, TokenReviews, TokensFile,
 };
 
 /// Reads the files of `[receiver]`.
@@ -38,7 +38,8 @@ fn token_reviews(settings: &Settings) -> TokenReviews {
         let reviewer = Arc::clone(&reviewer);
         Box::pin(async move {
             let answer = reviewer.review(&token, AUDIENCE).await;
-            answer.map_err(|error| error.to_string())
+            let user = answer.map_err(|error| error.to_string())?;
+            Ok(user.map(|user| ReviewedUser { name: user.name, node_name: user.node_name }))
         })
     }))
 }

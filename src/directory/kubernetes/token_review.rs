@@ -11,7 +11,7 @@ use super::api::ApiClient;
 use super::connect::Connector;
 use super::error::{ApiError, ApiErrorKind, ApiRequest};
 use super::options::KubernetesOptions;
-use crate::directory::objects;
+use crate::directory::objects::{self, TokenUser};
 use crate::quantity::{BootTime, WallTime};
 
 const PATH: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -48,7 +48,7 @@ impl TokenReviewer {
     ///
     /// # Errors
     /// The API server cannot be asked, or its answer cannot be read. The error has nothing of the token.
-    pub async fn review(&self, token: &str, audience: &str) -> Result<Option<String>, ApiError> {
+    pub async fn review(&self, token: &str, audience: &str) -> Result<Option<TokenUser>, ApiError> {
         let api = self.api().await?;
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1",

@@ -216,15 +216,27 @@ pub fn version(body: &[u8]) -> Result<Box<str>, DecodeError> {
     Ok(version.git_version.0)
 }
 
+/// The user whom an API server found for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUser {
+    pub name: String,
+    /// The node of the pod that the token is bound to; `None`: it is bound to none, or the API server does
+    /// not say.
+    pub node_name: Option<String>,
+}
+
 /// The user of an answered `TokenReview`; `None`: the token is not valid for this audience.
-pub fn token_review(body: &[u8], audience: &str) -> Result<Option<String>, DecodeError> {
+pub fn token_review(body: &[u8], audience: &str) -> Result<Option<TokenUser>, DecodeError> {
     let review: wire::ApiTokenReview = serde_json::from_slice(body)?;
     let status = review.status.unwrap_or_default();
     // An authenticator that knows no audiences leaves them out, and then the token can be for anybody.
     let is_for_it = status.audiences.is_some_and(|all| all.0.iter().any(|one| *one.0 == *audience));
     let is_valid = status.authenticated == Some(true) && is_for_it;
-    let user = status.user.and_then(|user| user.username).filter(|_| is_valid);
-    Ok(user.map(|user| user.0.into()))
+    let Some(user) = status.user.filter(|_| is_valid) else { return Ok(None) };
+    let Some(name) = user.username else { return Ok(None) };
+    let nodes = user.extra.and_then(|extra| extra.node_name);
+    let node_name = nodes.and_then(|nodes| nodes.0.into_iter().next());
+    Ok(Some(TokenUser { name: name.0.into(), node_name: node_name.map(|node| node.0.into()) }))
 }
 
 /// Parses a `Status`. Some errors have none: 429 and some 404s are plain text.

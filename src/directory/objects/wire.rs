@@ -60,6 +60,14 @@ pub(super) struct ApiTokenStatus {
 #[derive(Deserialize)]
 pub(super) struct ApiTokenUser {
     pub username: Option<BoundedText>,
+    pub extra: Option<ApiTokenExtra>,
+}
+
+/// The keys of a user's extra fields that are read.
+#[derive(Deserialize)]
+pub(super) struct ApiTokenExtra {
+    #[serde(rename = "authentication.kubernetes.io/node-name")]
+    pub node_name: Option<BoundedList<BoundedText, AUDIENCES_MAX>>,
 }
 
 /// The version of an object of any kind.

@@ -46,6 +46,24 @@ fn named(name: &'static str) -> impl FnOnce(&mut CertificateParams) {
     }
 }
 
+/// A chain that costs the receiver memory and time.
+#[tokio::test]
+async fn a_long_chain_is_refused_in_the_handshake() {
+    let ca = ca();
+    let scene = Scene::start(&ca, "front-proxy-client").await;
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "front-proxy-client");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let own = params.signed_by(&key, &ca).unwrap().pem();
+    let chain = |others: usize| {
+        let pem = own.clone() + &ca.pem().repeat(others) + &key.serialize_pem();
+        scene.client(Identity::from_pem(pem.as_bytes()).unwrap())
+    };
+    assert_eq!(status(scene.get(&chain(4), NODES)).await, 200);
+    assert!(scene.get(&chain(5), NODES).send().await.is_err());
+}
+
 struct Scene {
     files: Files,
     receiver: Agent,

@@ -117,7 +117,7 @@ fn a_file_that_cannot_be_used_is_named_and_stays_as_it_is() {
         (&foreign, &["backup", &copy], "file is not a database".to_owned()),
         (&foreign, &["compact"], "file is not a database".to_owned()),
         (&store, &["backup", &named(&foreign)], format!("{} exists already", named(&foreign))),
-        (&store, &["backup", &nowhere], format!("{nowhere}.partial: No such file or directory")),
+        (&store, &["backup", &nowhere], format!("{nowhere}: No such file or directory")),
         (&Path::new("none").to_owned(), &["info"], "receiver.store is none".to_owned()),
         (&Path::new("postgres://db/x").to_owned(), &["info"], "use its own tools".to_owned()),
     ] {

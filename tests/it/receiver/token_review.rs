@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::routing::post;
-use nodetally::receiver::{AUDIENCE, ReceiverAccess, ReceiverBounds, TokenReviews, TokensFile};
+use nodetally::receiver::{
+    AUDIENCE, ReceiverAccess, ReceiverBounds, ReviewedUser, TokenReviews, TokensFile,
+};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -26,18 +28,24 @@ fn lines() -> String {
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
         "root admin sha256:{hash}\nagents ingest serviceaccount:nodetally/nodetally\n\
+         daemons ingest-own-node serviceaccount:nodetally/daemons\n\
          grafana read serviceaccount:monitoring/grafana\n"
     )
 }
 
 /// The answers of the API server: `account.NAMESPACE.NAME` is the token of an account, in the form that
-/// tokens have.
-fn answer(token: &str, is_away: bool) -> Result<Option<String>, String> {
+/// tokens have, and `on_NODE.NAMESPACE.NAME` that of a pod on a node.
+fn answer(token: &str, is_away: bool) -> Result<Option<ReviewedUser>, String> {
     if is_away {
         return Err("the API server at 10.0.0.1:443 refuses the connection".to_owned());
     }
-    let account = token.strip_prefix("account.").and_then(|account| account.split_once('.'));
-    Ok(account.map(|(namespace, name)| format!("system:serviceaccount:{namespace}:{name}")))
+    let Some((kind, account)) = token.split_once('.') else { return Ok(None) };
+    let node_name = kind.strip_prefix("on_").map(str::to_owned);
+    if kind != "account" && node_name.is_none() {
+        return Ok(None);
+    }
+    let name = format!("system:serviceaccount:{}", account.replace('.', ":"));
+    Ok(Some(ReviewedUser { name, node_name }))
 }
 
 struct Reviewed {
@@ -112,6 +120,25 @@ async fn an_account_has_the_role_of_its_line() {
     assert_eq!(receiver.questions(), 5, "a minute later again");
 }
 
+/// The API server names the node of the pod, and the token is for that node alone.
+#[tokio::test]
+async fn a_token_of_a_pod_is_for_its_node() {
+    let receiver = Reviewed::start(false).await;
+    for (token, posts) in [
+        ("on_node-1.nodetally.daemons", 201),
+        ("on_node-2.nodetally.daemons", 403),
+        ("account.nodetally.daemons", 401),
+        ("on_node-2.nodetally.nodetally", 201),
+    ] {
+        assert_eq!(status(receiver.post(token)).await, posts, "{token}");
+    }
+    let text = receiver.post("on_node-2.nodetally.daemons").send().await.unwrap();
+    let text = text.text().await.unwrap();
+    assert!(text.contains("the token daemons@node-2 with the role ingest:node-2"), "{text}");
+    let text = receiver.post("account.nodetally.daemons").send().await.unwrap();
+    assert!(text.text().await.unwrap().contains("does not name its node"));
+}
+
 #[tokio::test]
 async fn without_an_answer_a_request_is_to_be_repeated() {
     let receiver = Reviewed::start(true).await;
@@ -147,7 +174,10 @@ async fn api_server(asked: Asked) -> String {
             _ => json!({
                 "authenticated": true,
                 "audiences": ["nodetally"],
-                "user": {"username": "system:serviceaccount:nodetally:nodetally", "groups": []}
+                "user": {
+                    "username": "system:serviceaccount:nodetally:daemons", "groups": [],
+                    "extra": {"authentication.kubernetes.io/node-name": ["node-1"]}
+                }
             }),
         };
         let answer = json!({

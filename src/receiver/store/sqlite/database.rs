@@ -1,7 +1,7 @@
 //! Opens the database: its place, its settings, its lock.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,7 +147,14 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn lock(path: &Path) -> Result<File, SqliteError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&name)?;
+    let file =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&name).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("its lock {}: {error}", name.display()))
+        })?;
+    if let (true, Ok(store)) = (rustix::process::geteuid().is_root(), path.metadata()) {
+        // A command of root may make it before the receiver of another user does.
+        std::os::unix::fs::fchown(&file, Some(store.uid()), Some(store.gid()))?;
+    }
     // A receiver that is just ending, or a child of this process before its exec, has it for a moment.
     for _ in 0..LOCK_TRIES {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -85,26 +87,9 @@ pub fn backup_store(path: &Path, to: &Path) -> Result<u64, StoreFileError> {
     if to.symlink_metadata().is_ok() {
         return Err(StoreFileError::Exists(to.to_owned()));
     }
-    let mut name = to.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let of_copy = |path: &Path, error: &dyn std::fmt::Display| StoreFileError::Copy {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
-    // Created here, since SQLite would let everybody read it.
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    let file = file.map_err(|error| of_copy(&partial, &error))?;
-    let outcome = copy(path, &partial).map_err(|error| of_store(path, &error)).and_then(|()| {
-        let placed = place(&file, &partial, to);
-        placed.map_err(|error| of_copy(to, &error))
-    });
-    if outcome.is_err() {
-        // What stays is overwritten by the next attempt.
-        let _ = std::fs::remove_file(&partial);
-    }
-    outcome
+    let copy = PartialCopy::begin(to).map_err(|error| of_copy(to, &error))?;
+    copy.fill(path).map_err(|error| of_store(path, &error))?;
+    copy.place_new(to).map_err(|error| of_copy(to, &error))
 }
 
 /// Rewrites the store at `path` without its free room. Returns its size in bytes before and after.
@@ -114,14 +99,96 @@ pub fn backup_store(path: &Path, to: &Path) -> Result<u64, StoreFileError> {
 pub fn compact_store(path: &Path) -> Result<(u64, u64), StoreFileError> {
     check_present(path)?;
     let compact = || {
+        // Before the lock: nothing is put beside a file of another program.
+        schema::check(&open_reader(path)?)?;
         let _lock = lock(path)?;
         let before = file_bytes(path)?;
         let connection = open_file(path, None)?;
-        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+        // The log is emptied, so that none of it can meet the new file.
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         drop(connection);
+        // VACUUM alone would build the copy in memory.
+        let copy = PartialCopy::begin(path)?;
+        copy.fill(path)?;
+        copy.replace(path)?;
         Ok((before, file_bytes(path)?))
     };
     compact().map_err(|error| of_store(path, &error))
+}
+
+fn of_copy(path: &Path, error: &io::Error) -> StoreFileError {
+    StoreFileError::Copy { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// A file beside the one that it is to become. It is removed unless it does.
+struct PartialCopy {
+    file: File,
+    /// Absolute, so that SQLite reads it as a path and not as a URI.
+    path: PathBuf,
+}
+
+impl PartialCopy {
+    /// Creates an empty file that nobody else may read. One that is there is left alone.
+    fn begin(to: &Path) -> io::Result<Self> {
+        let mut name = std::path::absolute(to)?.into_os_string();
+        name.push(format!(".partial-{}", std::process::id()));
+        let path = PathBuf::from(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        Ok(Self { file: file?, path })
+    }
+
+    /// Copies the store at `path`.
+    fn fill(&self, path: &Path) -> Result<(), SqliteError> {
+        let connection = open_reader(path)?;
+        schema::check(&connection)?;
+        // A reader of the store: it is the copy that is written.
+        connection.pragma_update(None, "query_only", false)?;
+        let to = self.path.to_str().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the name of the copy is not UTF-8")
+        })?;
+        connection.execute("VACUUM INTO ?1", [to])?;
+        self.file.sync_all()?;
+        if self.file.metadata()?.len() == 0 {
+            return Err(io::Error::other("the copy is empty").into());
+        }
+        Ok(())
+    }
+
+    /// Gives the copy its name, which no file may have.
+    fn place_new(&self, to: &Path) -> io::Result<u64> {
+        let bytes = self.file.metadata()?.len();
+        match renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            // A file system without that flag.
+            Err(Errno::INVAL | Errno::NOSYS) => std::fs::hard_link(&self.path, to)?,
+            Err(errno) => return Err(errno.into()),
+        }
+        sync_directory(to);
+        Ok(bytes)
+    }
+
+    /// Puts the copy in the place of the store, with the owner of that.
+    fn replace(&self, path: &Path) -> io::Result<()> {
+        let owner = std::fs::metadata(path)?;
+        std::os::unix::fs::fchown(&self.file, Some(owner.uid()), Some(owner.gid()))?;
+        std::fs::rename(&self.path, path)?;
+        sync_directory(path);
+        Ok(())
+    }
+}
+
+impl Drop for PartialCopy {
+    fn drop(&mut self) {
+        // It is gone where it got its name.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Puts the entry of a file on disk. A directory that cannot be opened keeps it in memory for some seconds.
+fn sync_directory(file: &Path) {
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let opened = OpenOptions::new().read(true).open(directory.unwrap_or(Path::new(".")));
+    let _ = opened.and_then(|directory| directory.sync_all());
 }
 
 fn check_present(path: &Path) -> Result<(), StoreFileError> {
@@ -140,30 +207,6 @@ fn of_store(path: &Path, error: &SqliteError) -> StoreFileError {
         return StoreFileError::InUse(store);
     }
     StoreFileError::Store { store, reason: error.to_string().replace('\n', ", ") }
-}
-
-fn copy(path: &Path, to: &Path) -> Result<(), SqliteError> {
-    let connection = open_reader(path)?;
-    schema::check(&connection)?;
-    // A reader of a store: it is the copy that is written.
-    connection.pragma_update(None, "query_only", false)?;
-    let to = to.to_str().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the name of the copy is not UTF-8")
-    })?;
-    connection.execute("VACUUM INTO ?1", [to])?;
-    Ok(())
-}
-
-/// Gives a finished copy its name once it is on disk.
-fn place(file: &File, partial: &Path, to: &Path) -> io::Result<u64> {
-    file.sync_all()?;
-    // Does not replace a file that has appeared meanwhile.
-    std::fs::hard_link(partial, to)?;
-    std::fs::remove_file(partial)?;
-    if let Some(directory) = to.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        OpenOptions::new().read(true).open(directory)?.sync_all()?;
-    }
-    Ok(file.metadata()?.len())
 }
 
 fn file_bytes(path: &Path) -> Result<u64, SqliteError> {

@@ -186,13 +186,12 @@ fn raise_one(
         )?
         .query_row((owner, level.number, old), |row| row.get(0))?;
     let waiting = if has_next && begun > 0 { points.split_off(begun) } else { Vec::new() };
-    if let Some(last) = waiting.last() {
-        put_block(connection, codec, owner, level.number, last.at, &waiting)?;
-    }
     let raised = merged(&points, level.step_millis);
-    for points in raised.chunks(block::POINTS_MAX) {
-        let Some(last) = points.last() else { continue };
-        put_block(connection, codec, owner, level.number + 1, last.at, points)?;
+    for (points, number) in [(&waiting, level.number), (&raised, level.number + 1)] {
+        for points in points.chunks(block::POINTS_MAX) {
+            let Some(last) = points.last() else { continue };
+            put_block(connection, codec, owner, number, last.at, points)?;
+        }
     }
     for id in ids {
         connection.prepare_cached("DELETE FROM block WHERE id = ?1")?.execute([id])?;
