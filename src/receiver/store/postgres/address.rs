@@ -53,6 +53,8 @@ pub enum PostgresAddressError {
     Password,
     #[error("sslmode must be disable, prefer, require or verify-full")]
     TlsMode,
+    #[error("sslrootcert needs sslmode=verify-full: the other modes check no certificate")]
+    UncheckedAuthority,
     #[error("partitions must be on or off")]
     Partitions,
 }
@@ -102,10 +104,13 @@ impl PostgresAddress {
         if config.get_dbname().is_none() {
             return Err(PostgresAddressError::Missing("database"));
         }
-        let tls = tls.unwrap_or(match is_local(&config) {
+        let tls = tls.unwrap_or(match is_local(&config) && ca_file.is_none() {
             true => TlsMode::Prefer,
             false => TlsMode::VerifyFull,
         });
+        if ca_file.is_some() && tls != TlsMode::VerifyFull {
+            return Err(PostgresAddressError::UncheckedAuthority);
+        }
         config.ssl_mode(match tls {
             TlsMode::Disable => SslMode::Disable,
             TlsMode::Prefer => SslMode::Prefer,
@@ -221,6 +226,7 @@ mod tests {
             ("postgres://u@127.0.0.1/m", TlsMode::Prefer),
             ("postgres://u@%2Frun%2Fpostgresql/m", TlsMode::Prefer),
             ("postgres://u@db/m?sslmode=disable", TlsMode::Disable),
+            ("postgres://u@localhost/m?sslrootcert=ca.pem", TlsMode::VerifyFull),
         ] {
             assert_eq!(PostgresAddress::of_url(url).unwrap().tls, mode, "{url}");
         }
@@ -235,6 +241,7 @@ mod tests {
             ("postgres://u@h", "no database"),
             ("postgres:///d", "no user"),
             ("postgres://u:secret@h/d?sslmode=allow", "sslmode must be"),
+            ("postgres://u@h/d?sslmode=require&sslrootcert=ca.pem", "needs sslmode=verify-full"),
             ("postgres://u:secret@h/d?nonsense=1", "nonsense"),
             ("postgres://u:secret@h:port/d", "cannot be read"),
         ] {

@@ -50,6 +50,11 @@ impl PostgresError {
         }
     }
 
+    /// An earlier statement of the transaction failed, and its error is the reason.
+    pub(super) fn is_of_failed_transaction(&self) -> bool {
+        self.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    }
+
     /// The disk of the database is full.
     fn is_no_room(&self) -> bool {
         self.code() == Some(&SqlState::DISK_FULL)

@@ -5,7 +5,7 @@ use tokio_postgres::types::ToSql;
 use super::error::PostgresError;
 use super::ingest::{head_json, usage_columns};
 use super::rows::{from_column, millis, to_column};
-use super::schema::{PUSH_COLUMNS, StorePart, table_of};
+use super::schema::{self, PUSH_COLUMNS, StorePart, table_of};
 use super::session::Session;
 use super::work::{Work, WorkRows};
 use crate::receiver::store::totals::{Amount, Totals};
@@ -22,11 +22,18 @@ impl Work {
     /// Begins a transaction: locks the store, and reads its totals and parts. `hints`: what this
     /// process knows of silent rows.
     pub(super) async fn begin(session: &Session, hints: &Totals) -> Result<Self, PostgresError> {
-        let (_, totals, parts) = tokio::try_join!(
+        let (_, totals) = tokio::try_join!(
             session.run("BEGIN ISOLATION LEVEL READ COMMITTED"),
             session.query(LOCK, &[]),
-            session.query("SELECT level, since, until, is_closing FROM part", &[]),
         )?;
+        // Not beside the lock: a part that closes while this waits takes no more points.
+        let (parts, version) = tokio::try_join!(
+            session.query("SELECT level, since, until, is_closing FROM part", &[]),
+            session.query_opt("SELECT version FROM schema_version", &[]),
+        )?;
+        let version = version.map_or(Ok(0), |row| row.try_get(0))?;
+        // A receiver of a later version has begun beside this one.
+        schema::refuse_later(version)?;
         // Without its only row it is not ours.
         let row = totals.first().ok_or(PostgresError::Foreign)?;
         let count = |at: usize| -> Result<u64, PostgresError> { Ok(from_column(row.try_get(at)?)) };
@@ -78,14 +85,19 @@ impl Work {
         let rows = std::mem::take(&mut self.rows);
         // Before new points, which may be of the same moment.
         rows.write_replaced(session).await?;
-        tokio::try_join!(
+        let written = tokio::join!(
             rows.write_latest(session),
             rows.write_points(session),
             rows.write_documents(session),
             rows.write_specs(session),
             rows.write_accepted(session),
-        )?;
-        Ok(())
+        );
+        let (latest, points, documents, specs, accepted) = written;
+        let written = [latest, points, documents, specs, accepted];
+        let mut errors: Vec<_> = written.into_iter().filter_map(Result::err).collect();
+        // The others fail since their transaction has: the reason comes first.
+        errors.sort_by_key(PostgresError::is_of_failed_transaction);
+        errors.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Creates the parts that new points need.

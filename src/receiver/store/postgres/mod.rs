@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::warn;
 
 pub use self::address::{PostgresAddress, PostgresAddressError};
@@ -51,14 +51,29 @@ struct PostgresShared {
     runtime: Handle,
     calls: mpsc::Sender<PostCall>,
     bounds: Arc<Mutex<ReceiverBounds>>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
 }
 
 /// A session of one read. It is used again where the read has ended well.
-struct Reader<'a> {
-    session: Session,
-    _permit: SemaphorePermit<'a>,
+struct Reader {
+    /// `None`: the read has ended well.
+    session: Option<Session>,
+    permit: Option<OwnedSemaphorePermit>,
+    runtime: Handle,
+}
+
+/// Ends a read that failed, or whose client has gone. It counts as a reader until the server is done.
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let permit = self.permit.take();
+            self.runtime.spawn(async move {
+                session.end().await;
+                drop(permit);
+            });
+        }
+    }
 }
 
 impl fmt::Debug for PostgresStore {
@@ -115,7 +130,7 @@ impl PostgresStore {
             runtime,
             calls,
             bounds,
-            readers: Semaphore::new(READERS_MAX),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
             idle: Mutex::default(),
         })))
     }
@@ -142,28 +157,34 @@ impl PostgresStore {
         read: impl AsyncFnOnce(&Session) -> Result<T, PostgresError>,
     ) -> Result<T, StoreError> {
         let timed = tokio::time::timeout(ANSWER_TIME, async {
-            let reader = self.reader().await?;
-            let value = read(&reader.session).await?;
-            locked(&self.0.idle).push(reader.session);
-            Ok::<_, PostgresError>(value)
+            let mut reader = self.reader().await?;
+            let Some(session) = &reader.session else { return Err(unanswered()) };
+            let value = read(session).await?;
+            locked(&self.0.idle).extend(reader.session.take());
+            Ok(value)
         });
-        let timeout = |_| PostgresError::Timeout(ANSWER_TIME.as_secs());
-        Ok(timed.await.map_err(timeout)??)
+        Ok(timed.await.map_err(|_| unanswered())??)
     }
 
-    async fn reader(&self) -> Result<Reader<'_>, PostgresError> {
-        let timeout = |_| PostgresError::Timeout(ANSWER_TIME.as_secs());
-        let permit = self.0.readers.acquire().await.map_err(timeout)?;
-        let idle = {
+    async fn reader(&self) -> Result<Reader, PostgresError> {
+        let permit = Arc::clone(&self.0.readers).acquire_owned().await.map_err(|_| unanswered())?;
+        let runtime = self.0.runtime.clone();
+        let mut reader = Reader { session: None, permit: Some(permit), runtime };
+        {
             let mut idle = locked(&self.0.idle);
             idle.retain(|session| !session.is_closed());
-            idle.pop()
-        };
-        let session = match idle {
-            Some(session) => session,
-            None => Session::open(&self.0.address, &self.0.runtime).await?,
-        };
-        Ok(Reader { session, _permit: permit })
+            reader.session = idle.pop();
+        }
+        if reader.session.is_some() {
+            return Ok(reader);
+        }
+        let address = self.0.address.clone();
+        // In a task of its own: it counts as a reader to its end, even if the client goes before.
+        let opened = self.0.runtime.spawn(async move {
+            reader.session = Some(Session::open(&address, &reader.runtime).await?);
+            Ok(reader)
+        });
+        opened.await.map_err(|_| unanswered())?
     }
 
     pub(in crate::receiver) async fn nodes(
@@ -262,6 +283,10 @@ impl PostgresStore {
         names::store_spec_query(&mut wanted);
         self.read(async |session| reads::specs(session, &wanted, &page).await).await
     }
+}
+
+fn unanswered() -> PostgresError {
+    PostgresError::Timeout(ANSWER_TIME.as_secs())
 }
 
 fn ended() -> StoreError {

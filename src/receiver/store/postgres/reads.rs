@@ -1,8 +1,11 @@
 //! Answers reads. Each function is one read of a consistent state.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -62,7 +65,8 @@ impl PostgresConditions {
 
     fn page(&mut self, page: &RowPage) -> String {
         if let Some((namespace, name)) = &page.after {
-            let (namespace, name) = (self.add(namespace), self.add(name));
+            // They come from a client, which may send what no text of the database can have.
+            let (namespace, name) = (self.add(&stored(namespace)), self.add(&stored(name)));
             self.sql.push_str(&format!(" AND (namespace, name) > ({namespace}, {name})"));
         }
         format!("ORDER BY namespace, name LIMIT {}", page.rows_max)
@@ -219,13 +223,14 @@ async fn series_of(
     let mut points = points(session, &ids, span).await?;
     session.run("COMMIT").await?;
     let series = owners.into_iter().map(|owner| SeriesRow {
-        points: stepped(points.remove(&owner.id).unwrap_or_default(), span.step),
+        points: points.remove(&owner.id).unwrap_or_default(),
         of: PodKey { namespace: owner.namespace, name: owner.name },
     });
     Ok(series.collect())
 }
 
-/// The points of some nodes or pods, each by time.
+/// The points of some nodes or pods, each by time. They are merged into steps as they come: one
+/// owner's points are in memory as they are kept, and those of the others as they are answered.
 async fn points(
     session: &Session,
     owners: &[i64],
@@ -237,15 +242,26 @@ async fn points(
          SELECT {PUSH_COLUMNS}, cpu_peak, memory_peak FROM minute {where_} UNION ALL \
          SELECT {PUSH_COLUMNS}, cpu_peak, memory_peak FROM hour {where_} ORDER BY 1, 2"
     );
-    let found = session.query(&sql, &[&owners, &millis(span.from), &millis(span.until)]).await?;
+    let (from, until) = (millis(span.from), millis(span.until));
+    let mut found = pin!(session.query_each(&sql, &[&owners, &from, &until]).await?);
     let mut points: HashMap<i64, Vec<Point>> = HashMap::new();
-    for row in &found {
+    let mut last = None;
+    while let Some(row) = found.try_next().await? {
+        let of: i64 = row.try_get(0)?;
+        if let Some(before) = last.replace(of).filter(|before| *before != of)
+            && let Some(whole) = points.get_mut(&before)
+        {
+            *whole = stepped(std::mem::take(whole), span.step);
+        }
         let peak = Peak {
             cpu_millicores: from_column(row.try_get(8)?),
             memory_bytes: from_column(row.try_get(9)?),
         };
-        let point = Point { at: time_of(row.try_get(1)?), usage: row_usage(row, 2)?, peak };
-        points.entry(row.try_get(0)?).or_default().push(point);
+        let point = Point { at: time_of(row.try_get(1)?), usage: row_usage(&row, 2)?, peak };
+        points.entry(of).or_default().push(point);
+    }
+    if let Some(whole) = last.and_then(|last| points.get_mut(&last)) {
+        *whole = stepped(std::mem::take(whole), span.step);
     }
     Ok(points)
 }
@@ -323,9 +339,10 @@ pub(super) async fn specs(
     page: &RowPage,
 ) -> Result<Vec<SpecRow>, PostgresError> {
     let (namespace, name) = match &page.after {
-        Some((namespace, name)) => (namespace.as_str(), name.as_str()),
-        None => ("", ""),
+        Some((namespace, name)) => (stored(namespace), stored(name)),
+        None => (Cow::Borrowed(""), Cow::Borrowed("")),
     };
+    let (namespace, name) = (&*namespace, &*name);
     let order = format!("ORDER BY namespace, name LIMIT {}", page.rows_max);
     let behind = "(namespace, name) > ($1, $2)";
     let (sql, parameters): (String, Vec<&(dyn ToSql + Sync)>) = match wanted {

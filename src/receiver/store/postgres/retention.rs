@@ -5,6 +5,8 @@
 //! points are merged and it is dropped, in one transaction beside the posts. So each moment is at one
 //! level only, whoever ages and wherever it stops.
 
+use std::time::Duration;
+
 use tokio::runtime::Handle;
 
 use super::address::PostgresAddress;
@@ -22,7 +24,11 @@ use crate::receiver::store::totals::Totals;
 /// a second.
 const ROWS_OF_PASS: i64 = 4096;
 
-/// Ages what is old, and removes what is too old.
+/// The time within which a pass ends. The next one begins then, with a session of its own.
+pub(super) const PASS_TIME: Duration = Duration::from_secs(600);
+
+/// Ages what is old, and removes what is too old. A part that cannot be ended is left for the next
+/// pass, and its error is returned once the others are done.
 pub(super) async fn age(
     address: &PostgresAddress,
     runtime: &Handle,
@@ -33,10 +39,15 @@ pub(super) async fn age(
     let mut closing = close_parts(&session, now, bounds).await?;
     // The last level first, so that the next one is open for those that come before it.
     closing.sort_by_key(|part| (std::cmp::Reverse(part.level), part.since));
+    let mut failed = Ok(());
     for part in closing {
-        end_part(&session, part, now, bounds).await?;
+        // Such as a DROP that waits for a long read. The other parts do not wait for that one.
+        if let Err(error) = end_part(&session, part, now, bounds).await {
+            session.run("ROLLBACK").await?;
+            failed = Err(error);
+        }
     }
-    Ok(())
+    failed
 }
 
 /// The level whose points become those of the next one; `None`: they are dropped.
@@ -166,7 +177,7 @@ async fn end_part(
         return session.run("ROLLBACK").await;
     }
     // It may take longer than a read.
-    session.run("SET LOCAL statement_timeout = 0").await?;
+    session.run("SET LOCAL statement_timeout = '10min'").await?;
     if let Some(level) = level {
         session.run(&session.flavor.raise_part(&part, level.step_millis)).await?;
     }

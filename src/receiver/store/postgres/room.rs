@@ -237,20 +237,22 @@ impl Work {
             own.map(|(_, namespace, name)| (namespace.as_str(), name.as_str())).unzip();
         while !addition.fits(*self.totals.documents_of(kind), count_max, bytes_max) {
             let stalest = session
-                .query_opt(
+                .query(
                     "DELETE FROM document WHERE (kind, namespace, name) IN (SELECT kind, namespace, \
                      name FROM document WHERE kind = $1 AND at < $2 AND (namespace, name) NOT IN \
-                     (SELECT * FROM unnest($3::text[], $4::text[])) ORDER BY at LIMIT 1) \
+                     (SELECT * FROM unnest($3::text[], $4::text[])) ORDER BY at LIMIT $5) \
                      RETURNING bytes",
-                    &[&kind, &live_since, &namespaces, &names],
+                    &[&kind, &live_since, &namespaces, &names, &evicted_at_once(count_max)],
                 )
                 .await?;
             let totals = self.totals.documents_of(kind);
-            let Some(stalest) = stalest else {
+            if stalest.is_empty() {
                 let full = totals.full("resources", "bytes of resources", count_max, bytes_max);
                 return Err(StoreError::Full(full).into());
-            };
-            totals.remove(from_column(stalest.try_get(0)?));
+            }
+            for row in &stalest {
+                totals.remove(from_column(row.try_get(0)?));
+            }
         }
         Ok(())
     }
@@ -270,18 +272,20 @@ impl Work {
         let Change::Spec { post, .. } = &post.change else { return Ok(()) };
         while !addition.fits(self.totals.specs, count_max, bytes_max) {
             let first = session
-                .query_opt(
+                .query(
                     "DELETE FROM pod_spec WHERE name IN (SELECT name FROM pod_spec WHERE (is_dead OR \
-                     changed_at < $1) AND name <> $2 ORDER BY is_dead DESC, changed_at LIMIT 1) \
+                     changed_at < $1) AND name <> $2 ORDER BY is_dead DESC, changed_at LIMIT $3) \
                      RETURNING bytes",
-                    &[&since, &post.row.pod_name],
+                    &[&since, &post.row.pod_name, &evicted_at_once(count_max)],
                 )
                 .await?;
-            let Some(first) = first else {
+            if first.is_empty() {
                 let full = self.totals.specs.full("rows", "bytes of rows", count_max, bytes_max);
                 return Err(StoreError::Full(full).into());
-            };
-            self.totals.specs.remove(from_column(first.try_get(0)?));
+            }
+            for row in &first {
+                self.totals.specs.remove(from_column(row.try_get(0)?));
+            }
         }
         Ok(())
     }
@@ -323,6 +327,11 @@ struct Room {
     /// The rows of this post for which room was found before.
     added: u64,
     some: u64,
+}
+
+/// The number of texts that one statement evicts: several, so that not every post searches all of them.
+fn evicted_at_once(count_max: usize) -> i64 {
+    to_column((count_max / 100).max(1) as u64)
 }
 
 fn documents_max(bounds: &ReceiverBounds, kind: i64) -> usize {

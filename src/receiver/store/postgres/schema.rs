@@ -327,8 +327,10 @@ async fn climb(client: &mut Client, wanted: Flavor) -> Result<Flavor, PostgresEr
     let row = transaction.query_one(sql, &[]).await?;
     let (version, has_partitions): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
     let flavor = Flavor { has_partitions, ..wanted };
-    if version > VERSION {
-        return Err(PostgresError::Later { version, known: VERSION });
+    refuse_later(version)?;
+    if version > 0 && version < VERSION {
+        // Posts that an earlier version is storing end first.
+        transaction.batch_execute("SELECT 1 FROM store FOR UPDATE").await?;
     }
     let done = usize::try_from(version).unwrap_or(0);
     for step in STEPS.iter().skip(done) {
@@ -339,6 +341,14 @@ async fn climb(client: &mut Client, wanted: Flavor) -> Result<Flavor, PostgresEr
     }
     transaction.commit().await?;
     Ok(flavor)
+}
+
+/// Refuses a schema that only a later version of this program knows.
+pub(super) fn refuse_later(version: i64) -> Result<(), PostgresError> {
+    if version > VERSION {
+        return Err(PostgresError::Later { version, known: VERSION });
+    }
+    Ok(())
 }
 
 fn flavored(step: &str, flavor: Flavor) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 use tokio_rustls::TlsConnector;
+use tracing::debug;
 
 use super::address::{PostgresAddress, TlsMode};
 use super::error::PostgresError;
@@ -31,20 +32,35 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_secs(20);
 /// The largest file of trusted certificates.
 const CA_BYTES_MAX: usize = 4 << 20;
 
+/// The certificates that the system trusts, as they were at the start. Connections are made beside
+/// posts, and to load them takes a while.
+static SYSTEM_ROOTS: OnceLock<Vec<CertificateDer<'static>>> = OnceLock::new();
+
 /// The most statements that are kept prepared.
 const STATEMENTS_MAX: usize = 128;
 
 /// Settings of each connection. What is answered is on disk, whatever the role's default is. A session
-/// that is left alone in a transaction gives its locks back.
+/// gives its locks back where it is left alone in a transaction, and where nobody takes its answer:
+/// `statement_timeout` does not end a server that waits to send.
 const SETTINGS: &str = "
     SET search_path = nodetally;
     SET statement_timeout = '20s';
-    SET idle_in_transaction_session_timeout = '60s';
-    SELECT set_config(name, 'force_custom_plan', false)
-        FROM pg_settings WHERE name = 'plan_cache_mode';
+    SET idle_in_transaction_session_timeout = '25s';
+    SELECT set_config(name, wanted, false) FROM pg_settings JOIN (VALUES
+        ('plan_cache_mode', 'force_custom_plan'),
+        ('tcp_user_timeout', '30s'),
+        ('tcp_keepalives_idle', '30s'),
+        ('tcp_keepalives_interval', '10s'),
+        ('tcp_keepalives_count', '3')
+    ) AS setting (known, wanted) ON name = known;
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off';
 ";
+
+/// A setting that servers from version 14 have, and refuse on some systems. They notice then that the
+/// client of a running statement has gone.
+const CHECK_CLIENT: &str = "SELECT set_config(name, '5s', false) \
+    FROM pg_settings WHERE name = 'client_connection_check_interval'";
 
 /// Parameters of a statement.
 pub(super) type Parameters<'a> = [&'a (dyn ToSql + Sync)];
@@ -53,6 +69,8 @@ pub(super) type Parameters<'a> = [&'a (dyn ToSql + Sync)];
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) flavor: Flavor,
+    /// That of a request to cancel a statement.
+    tls: PostgresTls,
     statements: Mutex<HashMap<String, Statement>>,
     connection: JoinHandle<()>,
 }
@@ -81,14 +99,31 @@ impl Session {
     async fn connect(address: &PostgresAddress, runtime: &Handle) -> Result<Self, PostgresError> {
         let config = address.config().map_err(PostgresError::Settings)?;
         let tls = PostgresTls(TlsConnector::from(Arc::new(client_config(address)?)));
-        let (client, connection) = config.connect(tls).await?;
+        let (client, connection) = config.connect(tls.clone()).await?;
         // Errors of the connection are those of its statements.
         let connection = runtime.spawn(async move { drop(connection.await) });
         let flavor = Flavor::default();
-        let mut session = Self { client, flavor, statements: Mutex::default(), connection };
+        let mut session = Self { client, flavor, tls, statements: Mutex::default(), connection };
         session.run(SETTINGS).await?;
+        match session.run(CHECK_CLIENT).await {
+            // The server cannot.
+            Err(error) if !session.is_closed() => debug!("receiver: {error}"),
+            other => other?,
+        }
         session.flavor = schema::prepare(&mut session.client, address.wants_partitions).await?;
         Ok(session)
+    }
+
+    /// Ends the session and what it runs. The server is done with it when this returns.
+    pub(super) async fn end(self) {
+        let ended = async {
+            if !self.is_closed() {
+                // Without it the end waits for the statement.
+                let _ = self.client.cancel_token().cancel_query(self.tls.clone()).await;
+                let _ = self.run("ROLLBACK").await;
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_TIME, ended).await;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -117,6 +152,16 @@ impl Session {
     ) -> Result<Vec<Row>, PostgresError> {
         let statement = self.prepared(sql).await?;
         Ok(self.client.query(&statement, parameters).await?)
+    }
+
+    /// The rows one by one, as they come.
+    pub(super) async fn query_each(
+        &self,
+        sql: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<RowStream, PostgresError> {
+        let statement = self.prepared(sql).await?;
+        Ok(self.client.query_raw(&statement, parameters.iter().copied()).await?)
     }
 
     pub(super) async fn query_opt(
@@ -157,7 +202,8 @@ fn client_config(address: &PostgresAddress) -> Result<ClientConfig, PostgresErro
     let mut roots = RootCertStore::empty();
     match &address.ca_file {
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let load = || rustls_native_certs::load_native_certs().certs;
+            roots.add_parsable_certificates(SYSTEM_ROOTS.get_or_init(load).iter().cloned());
         }
         Some(path) => {
             let fault = |reason: String| {

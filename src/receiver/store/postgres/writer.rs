@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::warn;
 
 use super::address::PostgresAddress;
 use super::error::PostgresError;
@@ -40,6 +40,8 @@ pub(super) struct PostgresWriter {
     totals: Totals,
     log: MinuteLog,
     is_away: bool,
+    /// The most posts of the next transaction: one after a failure, then more and more.
+    posts_max: usize,
     aging: Option<JoinHandle<()>>,
 }
 
@@ -59,6 +61,7 @@ impl PostgresWriter {
             clock: AgingClock::default(),
             totals: Totals::default(),
             log: MinuteLog::default(),
+            posts_max: POSTS_OF_BATCH,
             aging: None,
         }
     }
@@ -77,19 +80,28 @@ impl PostgresWriter {
                 bytes += of_bytes;
                 posts.push(*post);
                 answers.push(answer);
-                if posts.len() < POSTS_OF_BATCH && rows < ROWS_OF_BATCH && bytes < BYTES_OF_BATCH {
+                if posts.len() < self.posts_max && rows < ROWS_OF_BATCH && bytes < BYTES_OF_BATCH {
                     next = calls.try_recv().ok();
                 }
             }
             match self.batch(posts).await {
                 Ok(stored) => {
                     self.is_back();
+                    self.posts_max = (self.posts_max * 2).min(POSTS_OF_BATCH);
                     for (answer, stored) in answers.into_iter().zip(stored) {
                         // A client that has gone needs no answer.
                         let _ = answer.send(stored);
                     }
                 }
                 Err(error) => {
+                    let has_no_answer = matches!(error, PostgresError::Timeout(_))
+                        || self.session.as_ref().is_none_or(Session::is_closed);
+                    if has_no_answer {
+                        // They have waited for this attempt, and would for the next one.
+                        answers.extend(std::iter::from_fn(|| Some(calls.try_recv().ok()?.1)));
+                    }
+                    // If it was one of the posts, the others are stored without it.
+                    self.posts_max = 1;
                     // Its transaction ends with it.
                     self.session = None;
                     self.is_away = true;
@@ -113,7 +125,7 @@ impl PostgresWriter {
 
     fn is_back(&mut self) {
         if std::mem::take(&mut self.is_away) {
-            info!("receiver: the store {} answers", self.address);
+            self.log.say(self.clock.now(), "the store answers", || self.address.to_string());
         }
     }
 
@@ -122,13 +134,15 @@ impl PostgresWriter {
         &mut self,
         posts: Vec<StorePost>,
     ) -> Result<Vec<Result<Stored, StoreError>>, PostgresError> {
-        if self.session.as_ref().is_none_or(Session::is_closed) {
-            self.session = None;
-            self.session = Some(Session::open(&self.address, &self.runtime).await?);
-        }
-        let Some(session) = &self.session else { return Err(PostgresError::Timeout(0)) };
         let bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let stored = store_all(session, &bounds, posts, &mut self.totals);
+        let stored = async {
+            self.session.take_if(|session| session.is_closed());
+            let session = match &mut self.session {
+                Some(session) => session,
+                none => none.insert(Session::open(&self.address, &self.runtime).await?),
+            };
+            store_all(session, &bounds, posts, &mut self.totals).await
+        };
         let stored = tokio::time::timeout(ANSWER_TIME, stored).await;
         stored.map_err(|_| PostgresError::Timeout(ANSWER_TIME.as_secs()))?
     }
@@ -146,8 +160,13 @@ impl PostgresWriter {
         self.aging = Some(self.runtime.spawn(async move {
             // A failure is one of the database, which the next post meets too, or a lock that was not
             // had. The next pass tries again.
-            if let Err(error) = retention::age(&address, &runtime, now, &bounds).await {
-                info!("receiver: the store {address} was not aged ({error}); again in a minute");
+            let aged = retention::age(&address, &runtime, now, &bounds);
+            let timeout = |_| PostgresError::Timeout(retention::PASS_TIME.as_secs());
+            let aged = tokio::time::timeout(retention::PASS_TIME, aged).await.map_err(timeout);
+            if let Err(error) = aged.flatten() {
+                warn!(
+                    "receiver: the store {address} was not aged in full ({error}); again in a minute"
+                );
             }
         }));
     }

@@ -179,3 +179,81 @@ async fn a_schema_of_an_earlier_version_is_brought_up() {
     tested.push(0, "a", 1).await.unwrap();
     assert_eq!(tested.sql("SELECT version, has_partitions FROM schema_version"), ["1 f"]);
 }
+
+/// A session beside the receivers', for locks that last.
+async fn beside(tested: &Tested) -> tokio_postgres::Client {
+    let (_, url) = tested.cluster.as_ref().unwrap();
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("SET search_path = nodetally; BEGIN").await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn reads_whose_clients_have_gone_leave_no_connections() {
+    let Some(tested) = in_postgres(bounds()) else { return };
+    let other = beside(&tested).await;
+    other.batch_execute("LOCK TABLE latest IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for _ in 0..12 {
+        let read = tested.store.sums(EntityQuery::default(), false);
+        tokio::time::timeout(Duration::from_millis(250), read).await.unwrap_err();
+    }
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+               AND application_name = 'nodetally receive'";
+    let connections: i64 = other.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(connections <= 6, "{connections}");
+    other.batch_execute("ROLLBACK").await.unwrap();
+    tested.store.sums(EntityQuery::default(), false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_part_that_closes_before_a_post_has_the_lock_takes_none_of_it() {
+    let Some(tested) = in_postgres(bounds()) else { return };
+    tested.push(0, "a", 1).await.unwrap();
+    // The first post of a session, whose statements are not prepared yet.
+    let late = second(&tested);
+    let other = beside(&tested).await;
+    other.batch_execute("SELECT 1 FROM store FOR UPDATE").await.unwrap();
+    let change = pods(Dialect::ResourceApi, &[("default", "b", "n", 1)]);
+    let post = tokio::spawn(async move { late.post(with_key(1, 1, change)).await });
+    let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+               AND wait_event_type = 'Lock'";
+    while tested.sql(sql).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Time for the statements that are sent beside the lock's.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    other.batch_execute("UPDATE part SET is_closing = true; COMMIT").await.unwrap();
+    post.await.unwrap().unwrap();
+    assert_eq!(tested.sql("SELECT count(*) FROM push"), ["1"]);
+}
+
+/// A read that lasts keeps one part from being dropped.
+#[tokio::test]
+async fn a_part_that_cannot_be_dropped_keeps_no_other_from_it() {
+    let Some(tested) = in_postgres(bounds()) else { return };
+    tested.push(0, "a", 1).await.unwrap();
+    tested.push(2 * 3600, "a", 1).await.unwrap();
+    let parts = tested.sql("SELECT level, since FROM part WHERE level = 0 ORDER BY since");
+    let [first, _] = parts.as_slice() else { panic!("{parts:?}") };
+    let since: i64 = first.strip_prefix("0 ").unwrap().parse().unwrap();
+    let other = beside(&tested).await;
+    let lock = format!("LOCK TABLE push_{} IN ACCESS SHARE MODE", since / 1000);
+    other.batch_execute(&lock).await.unwrap();
+    let mut is_alone = false;
+    // The clock has jumped ahead: a pass begins once that has held for an hour.
+    for round in 0..40 {
+        tested.push(2 * DAY + round * 600, "other", 1).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let old = format!(
+            "SELECT level, since FROM part WHERE level = 0 AND since < {}",
+            since + 36_000_000
+        );
+        is_alone = tested.sql(&old) == [first.as_str()];
+        if is_alone {
+            break;
+        }
+    }
+    assert!(is_alone, "{:?}", tested.sql("SELECT * FROM part ORDER BY level, since"));
+    other.batch_execute("ROLLBACK").await.unwrap();
+}
